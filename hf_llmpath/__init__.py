@@ -1,0 +1,43 @@
+"""hf_llmpath: the path into large language models as 17 runnable stages, each a real Hugging Face model.
+
+Importing the package is cheap; transformers' Auto classes know its models as soon as both are imported.
+"""
+
+import importlib
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from . import registration
+from .models.table import MODELS
+
+try:
+    __version__ = version("hf-llmpath")
+except PackageNotFoundError:
+    __version__ = "0+unknown"
+
+_PUBLIC = {
+    path.partition(".")[2]: f".models.{path.partition('.')[0]}"
+    for row in MODELS
+    for path in (row.config, *row.classes.values())
+} | {
+    "train_character_tokenizer": ".data.characters",
+    "load_texts": ".data.sources",
+    "run_stage": ".stages.runner",
+    "get_stage": ".stages",
+    "RunFolder": ".runs",
+}
+
+__all__ = ["__version__", *_PUBLIC]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _PUBLIC:
+        return getattr(importlib.import_module(_PUBLIC[name], __name__), name)
+    raise AttributeError(f"module '{__name__}' has no attribute '{name}'")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
+
+
+registration.install()

@@ -1,0 +1,290 @@
+"""A recurrent language model (RNN, LSTM or GRU) and a recurrent series model, as transformers models.
+
+    model = AutoModelForCausalLM.from_pretrained("runs/08-lstm-gru/model")
+    model.generate(**tokenizer("Once", return_tensors="pt"), max_new_tokens=200, do_sample=True)
+
+`generate()` hands the recurrent state from step to step as `past_key_values`, so a step costs the same at any length.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from transformers import GenerationMixin, PreTrainedModel
+from transformers import initialization as init
+from transformers.modeling_outputs import BaseModelOutputWithPast, CausalLMOutputWithPast
+from transformers.modeling_utils import slice_logits_to_keep
+from transformers.utils import ModelOutput, can_return_tuple
+from transformers.utils.generic import merge_with_config_defaults
+from transformers.utils.output_capturing import capture_outputs
+
+from .configuration_rnn import LLMPathRNNConfig
+from .recurrence import RecurrentCache, RecurrentLayer
+
+Gates = tuple[dict[str, Tensor], ...]
+
+
+@dataclass
+class LLMPathRNNModelOutput(BaseModelOutputWithPast):
+    """`last_hidden_state` `(batch, length, hidden)`, `past_key_values`, `hidden_states` (embeddings, then each layer),
+    and `gates`: for each layer a dict, name of the gate -> `(batch, length, hidden)`."""
+
+    gates: Gates | None = None
+
+
+@dataclass
+class LLMPathRNNCausalLMOutput(CausalLMOutputWithPast):
+    """`loss`, `logits` `(batch, length, vocab_size)`, `past_key_values`, `hidden_states` and `gates` as above."""
+
+    gates: Gates | None = None
+
+
+@dataclass
+class LLMPathRNNForecastOutput(ModelOutput):
+    """`loss` and `prediction_outputs` `(batch, steps)`: the forecast made at each step."""
+
+    loss: Tensor | None = None
+    prediction_outputs: Tensor | None = None
+    hidden_states: tuple[Tensor, ...] | None = None
+
+
+class LLMPathRNNPreTrainedModel(PreTrainedModel):
+    config: LLMPathRNNConfig
+    base_model_prefix = "model"
+    supports_gradient_checkpointing = True
+    _is_stateful = True
+    _no_split_modules = ["RecurrentLayer"]
+    _skip_keys_device_placement = ["past_key_values"]
+    _can_record_outputs = {"hidden_states": RecurrentLayer}
+
+    @torch.no_grad()
+    def _init_weights(self, module: nn.Module) -> None:
+        if isinstance(module, RecurrentLayer):
+            hidden = module.hidden_size
+            init.xavier_uniform_(module.weight_ih)
+            for block in module.weight_hh.split(hidden):
+                # Orthogonal recurrent blocks keep the norm of a gradient that passes through them (Saxe et al. 2014).
+                if not getattr(module.weight_hh, "_is_hf_initialized", False):
+                    nn.init.orthogonal_(block)
+            init.zeros_(module.bias_ih)
+            init.zeros_(module.bias_hh)
+            if module.cell == "lstm" and not getattr(module.bias_ih, "_is_hf_initialized", False):
+                module.bias_ih[hidden : 2 * hidden] = self.config.forget_bias
+        elif isinstance(module, nn.Embedding):
+            init.uniform_(module.weight, -self.config.initializer_range, self.config.initializer_range)
+            if module.padding_idx is not None and not getattr(module.weight, "_is_hf_initialized", False):
+                module.weight[module.padding_idx] = 0
+        else:
+            super()._init_weights(module)
+
+    @classmethod
+    def _supports_default_dynamic_cache(cls) -> bool:
+        return False  # generate() would make a cache of attention layers
+
+
+class LLMPathRNNModel(LLMPathRNNPreTrainedModel):
+    """Embedding and a stack of recurrent layers."""
+
+    def __init__(self, config: LLMPathRNNConfig):
+        super().__init__(config)
+        self.embed_tokens = (
+            nn.Embedding(config.vocab_size, config.embedding_size, config.pad_token_id) if config.vocab_size else None
+        )
+        sizes = [config.embedding_size] + [config.hidden_size] * (config.num_hidden_layers - 1)
+        self.layers = nn.ModuleList([RecurrentLayer(config.cell, size, config.hidden_size) for size in sizes])
+        self.dropout = nn.Dropout(config.dropout)
+        self.gradient_checkpointing = False
+        self.post_init()
+
+    @merge_with_config_defaults
+    @capture_outputs
+    def forward(
+        self,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        past_key_values: RecurrentCache | None = None,
+        inputs_embeds: Tensor | None = None,
+        use_cache: bool | None = None,
+        output_gates: bool = False,
+        **kwargs,
+    ) -> LLMPathRNNModelOutput:
+        """
+        Args:
+            input_ids: `(batch, length)`, or `inputs_embeds` `(batch, length, embedding_size)`.
+            attention_mask: `(batch, past + length)`, 0 for padding on either side; padding leaves the state unchanged.
+            past_key_values: the state to start from.
+            output_gates: also return what the gates did at each step (slower).
+        """
+        if (input_ids is None) == (inputs_embeds is None):
+            raise ValueError("give exactly one of input_ids and inputs_embeds")
+        if inputs_embeds is None:
+            inputs_embeds = self.embed_tokens(input_ids)
+        length = inputs_embeds.shape[1]
+        if use_cache and past_key_values is None:
+            past_key_values = RecurrentCache(self.config.num_hidden_layers)
+        attention_mask = self._needed_mask(attention_mask, length, past_key_values is not None)
+
+        hidden_states, gates = self.dropout(inputs_embeds), []
+        for index, layer in enumerate(self.layers):
+            cache = past_key_values.layers[index] if past_key_values is not None else None
+            state = cache.state if cache is not None else None
+            hidden_states, state, layer_gates = layer(hidden_states, state, attention_mask, output_gates)
+            if cache is not None:
+                cache.update(state, length)
+            gates.append(layer_gates)
+            if index + 1 < len(self.layers):
+                hidden_states = self.dropout(hidden_states)
+        return LLMPathRNNModelOutput(
+            last_hidden_state=hidden_states,
+            past_key_values=past_key_values,
+            gates=tuple(gates) if output_gates else None,
+        )
+
+    @staticmethod
+    def _needed_mask(mask: Tensor | None, length: int, keeps_state: bool) -> Tensor | None:
+        """The mask of the new tokens, or None where it changes nothing that anyone sees."""
+        if mask is None:
+            return None
+        mask = mask[:, -length:]
+        if mask.all():
+            return None
+        padded_right = bool((mask[:, 1:] <= mask[:, :-1]).all())
+        return None if padded_right and not keeps_state else mask
+
+
+class LLMPathRNNForCausalLM(LLMPathRNNPreTrainedModel, GenerationMixin):
+    """The recurrent model with a next-token head."""
+
+    _tied_weights_keys = {"lm_head.weight": "model.embed_tokens.weight"}
+
+    def __init__(self, config: LLMPathRNNConfig):
+        super().__init__(config)
+        self.model = LLMPathRNNModel(config)
+        self.dropout = nn.Dropout(config.dropout)
+        self.lm_head = nn.Linear(config.hidden_size, config.vocab_size)
+        self.post_init()
+
+    def new_cache(self) -> RecurrentCache:
+        """An empty `past_key_values`."""
+        return RecurrentCache(self.config.num_hidden_layers)
+
+    @can_return_tuple
+    def forward(
+        self,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        past_key_values: RecurrentCache | None = None,
+        inputs_embeds: Tensor | None = None,
+        labels: Tensor | None = None,
+        use_cache: bool | None = None,
+        logits_to_keep: int | Tensor = 0,
+        **kwargs,
+    ) -> LLMPathRNNCausalLMOutput:
+        """`labels` `(batch, length)` are the input ids (the loss shifts them; -100 is left out). `shift_labels` instead
+        of `labels` are the next tokens themselves, for windows cut from one long text."""
+        kwargs.pop("position_ids", None)  # a recurrent model counts by itself
+        shift_labels = kwargs.pop("shift_labels", None)
+        num_items_in_batch = kwargs.pop("num_items_in_batch", None)
+        outputs = self.model(
+            input_ids=input_ids,
+            attention_mask=attention_mask,
+            past_key_values=past_key_values,
+            inputs_embeds=inputs_embeds,
+            use_cache=use_cache,
+            **kwargs,
+        )
+        hidden_states = slice_logits_to_keep(self.dropout(outputs.last_hidden_state), logits_to_keep)
+        logits = self.lm_head(hidden_states)
+        loss = None
+        if labels is not None or shift_labels is not None:
+            loss = self.loss_function(
+                logits=logits,
+                labels=labels,
+                shift_labels=shift_labels,
+                vocab_size=self.config.vocab_size,
+                num_items_in_batch=num_items_in_batch,
+            )
+        return LLMPathRNNCausalLMOutput(
+            loss=loss,
+            logits=logits,
+            past_key_values=outputs.past_key_values,
+            hidden_states=outputs.hidden_states,
+            gates=outputs.gates,
+        )
+
+
+class LLMPathRNNForTimeSeriesPrediction(LLMPathRNNPreTrainedModel):
+    """The recurrent model with a next-value head.
+
+    The input of a step is the values at `config.lags_sequence` steps before the one to forecast; the forecast is the
+    first of them plus a learned change: a model that has learned nothing is the (seasonal) naive forecast.
+    """
+
+    main_input_name = "past_values"
+
+    def __init__(self, config: LLMPathRNNConfig):
+        super().__init__(config)
+        self.model = LLMPathRNNModel(config)
+        self.value_projection = nn.Linear(len(config.lags_sequence), config.embedding_size)
+        self.head = nn.Linear(config.hidden_size, 1)
+        self.post_init()
+
+    @torch.no_grad()
+    def _init_weights(self, module: nn.Module) -> None:
+        super()._init_weights(module)
+        if isinstance(module, nn.Linear) and module.out_features == 1:
+            init.zeros_(module.weight)
+
+    def _standardise(self, values: Tensor) -> Tensor:
+        if self.config.log_values:
+            values = values.log()
+        return (values - self.config.value_mean) / self.config.value_std
+
+    def _restore(self, values: Tensor) -> Tensor:
+        values = values * self.config.value_std + self.config.value_mean
+        return values.exp() if self.config.log_values else values
+
+    @can_return_tuple
+    def forward(
+        self,
+        past_values: Tensor,
+        labels: Tensor | None = None,
+        output_hidden_states: bool | None = None,
+        **kwargs,
+    ) -> LLMPathRNNForecastOutput:
+        """
+        Args:
+            past_values: `(batch, length)` in the units of the data, evenly spaced, oldest first.
+            labels: `(batch, length)`, usually `past_values` themselves: each forecast is compared with the value that
+                came; the loss is the mean squared error of the standardised values; NaN is left out.
+
+        Returns:
+            `prediction_outputs` `(batch, length - max(lags) + 1)`, in the units of the data: entry j forecasts the value
+            at position `max(lags) + j` from those before it; the last one lies beyond the given values.
+        """
+        lags, longest = self.config.lags_sequence, max(self.config.lags_sequence)
+        values = self._standardise(past_values)
+        steps = values.shape[1] - longest + 1
+        if steps < 1:
+            raise ValueError(f"past_values has {values.shape[1]} steps; the longest lag needs at least {longest}")
+        inputs = torch.stack([values[:, longest - lag : longest - lag + steps] for lag in lags], dim=-1)
+        outputs = self.model(
+            inputs_embeds=self.value_projection(inputs), output_hidden_states=output_hidden_states, use_cache=False
+        )
+        prediction = inputs[..., 0] + self.head(outputs.last_hidden_state).squeeze(-1)
+        loss = None
+        if labels is not None:
+            target = self._standardise(labels)[:, longest:]
+            known = ~target.isnan()
+            loss = (prediction[:, :-1] - target)[known].square().mean()
+        return LLMPathRNNForecastOutput(
+            loss=loss, prediction_outputs=self._restore(prediction), hidden_states=outputs.hidden_states
+        )
+
+    @torch.no_grad()
+    def forecast(self, past_values: Tensor, horizon: int) -> Tensor:
+        """The next `horizon` values `(batch, horizon)` after `past_values`, each forecast read as if it had come true."""
+        values = past_values
+        for _ in range(horizon):
+            values = torch.cat([values, self(past_values=values).prediction_outputs[:, -1:]], dim=1)
+        return values[:, past_values.shape[1] :]

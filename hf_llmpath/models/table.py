@@ -1,0 +1,47 @@
+"""The table of models: registration, `auto_map`, the common tests and the docs all read it.
+
+It holds names only, so reading it loads neither torch nor transformers.
+"""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class ModelRow:
+    """One model type.
+
+    Attributes:
+        model_type: `config.model_type`.
+        config: `"module.Class"` of the configuration, within this folder.
+        classes: Auto class of transformers -> `"module.Class"`.
+        summary: what it is, in one line.
+    """
+
+    model_type: str
+    config: str
+    classes: dict[str, str]
+    summary: str
+
+    @property
+    def auto_map(self) -> dict[str, str]:
+        """What config.json says to load with: every Auto class."""
+        return {"AutoConfig": self.config, **self.classes}
+
+    @property
+    def modeling_module(self) -> str:
+        """Name of the module that holds the model classes."""
+        return next(iter(self.classes.values())).partition(".")[0]
+
+
+MODELS = (
+    ModelRow(
+        model_type="llmpath-rnn",
+        config="configuration_rnn.LLMPathRNNConfig",
+        classes={
+            "AutoModel": "modeling_rnn.LLMPathRNNModel",
+            "AutoModelForCausalLM": "modeling_rnn.LLMPathRNNForCausalLM",
+            "AutoModelForTimeSeriesPrediction": "modeling_rnn.LLMPathRNNForTimeSeriesPrediction",
+        },
+        summary="RNN, LSTM or GRU language model and series forecaster",
+    ),
+)

@@ -1,0 +1,65 @@
+"""`import hf_llmpath` is cheap, and the Auto classes know the models in whatever order things are imported."""
+
+import subprocess
+import sys
+
+import pytest
+
+CHECK = """
+config = AutoConfig.for_model("llmpath-rnn", vocab_size=5, hidden_size=4)
+assert type(config).__name__ == "LLMPathRNNConfig", type(config)
+from transformers import AutoModel, AutoModelForCausalLM, AutoModelForTimeSeriesPrediction
+for auto, name in ((AutoModel, "LLMPathRNNModel"), (AutoModelForCausalLM, "LLMPathRNNForCausalLM"),
+                   (AutoModelForTimeSeriesPrediction, "LLMPathRNNForTimeSeriesPrediction")):
+    assert type(auto.from_config(config)).__name__ == name
+assert config.auto_map["AutoModelForCausalLM"] == "modeling_rnn.LLMPathRNNForCausalLM"
+assert AutoModelForCausalLM._model_mapping[type(config)].__module__ == "hf_llmpath.models.modeling_rnn"
+"""
+ORDERS = {
+    "package first": "import hf_llmpath\nfrom transformers import AutoConfig",
+    "transformers first": "import transformers\nimport hf_llmpath\nfrom transformers import AutoConfig",
+    "auto config first": "from transformers import AutoConfig\nimport hf_llmpath",
+    "auto models first": "from transformers import AutoModelForCausalLM, AutoConfig\nimport hf_llmpath",
+    "config class first": "from hf_llmpath import LLMPathRNNConfig\nfrom transformers import AutoConfig",
+    "model class first": "from hf_llmpath import LLMPathRNNForCausalLM\nfrom transformers import AutoConfig",
+    "modeling module first": "import hf_llmpath.models.modeling_rnn\nfrom transformers import AutoConfig",
+    "config module, then auto models": (
+        "import hf_llmpath.models.configuration_rnn\nfrom transformers import AutoModel, AutoConfig"
+    ),
+}
+
+
+def run(code):
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_auto_classes_know_the_models(order):
+    result = run(ORDERS[order] + CHECK)
+    assert result.returncode == 0, result.stderr
+
+
+def test_import_is_cheap():
+    code = """
+import sys, time
+began = time.perf_counter()
+import hf_llmpath
+seconds = time.perf_counter() - began
+heavy = [name for name in ("torch", "transformers", "numpy", "gradio", "datasets") if name in sys.modules]
+print(seconds, *heavy)
+"""
+    found = [run(code) for _ in range(3)]
+    assert all(result.returncode == 0 for result in found), found[0].stderr
+    seconds, *heavy = min((result.stdout.split() for result in found), key=lambda words: float(words[0]))
+    assert not heavy
+    assert float(seconds) < 0.3
+
+
+def test_public_names():
+    import hf_llmpath
+
+    for name in hf_llmpath.__all__:
+        assert getattr(hf_llmpath, name) is not None
+        assert name in dir(hf_llmpath)
+    with pytest.raises(AttributeError, match="no attribute 'LLMPathRRN'"):
+        _ = hf_llmpath.LLMPathRRN
