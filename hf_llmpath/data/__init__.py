@@ -1,0 +1,1 @@
+"""What models read: embedded sets, the world, Hub ids and local files; tokenizers and batches."""

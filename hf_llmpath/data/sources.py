@@ -1,0 +1,219 @@
+"""`--dataset`: an embedded name, a local file or folder, or a Hub id; read into texts, with where they came from.
+
+Nothing is replaced silently: a name that cannot be read is an error that says what was looked for.
+"""
+
+import hashlib
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ..errors import UserError, nearest
+
+TEXT_COLUMNS = ("text", "content", "story", "sentence", "document", "article", "dialogue")
+SPLIT_NAMES = {"train": ("train", "training"), "validation": ("validation", "valid", "val", "dev"), "test": ("test",)}
+EMBEDDED = ("world/stories",)
+FILE_BUILDERS = {".csv": "csv", ".tsv": "csv", ".jsonl": "json", ".json": "json", ".parquet": "parquet"}
+
+# Public corpora that STAGES.md names numbers for, told by the SHA-256 of their text, so that a goal is only claimed for
+# the data that it is about.
+KNOWN = {
+    "86c4e6aa9db7c042ec79f339dcb96d42b0075e16b8fc2e86bf0ca57e2dc565ed": "tiny_shakespeare",
+    "0a30b5557f192f32ab962680889aac5f6fda0f4cecf40a6d0b5694f58ea8cc4d": "names",
+}
+
+
+@dataclass(frozen=True)
+class Texts:
+    """Texts in two splits, and where they came from.
+
+    Attributes:
+        name: what the user asked for, or the public name of a corpus that was recognised.
+        train, validation: the texts.
+        fingerprint: first 16 hex digits of the SHA-256 of all texts.
+        known: name of the public corpus that this is, if it is one.
+    """
+
+    name: str
+    train: list[str]
+    validation: list[str]
+    fingerprint: str
+    known: str | None = None
+    notes: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def provenance(self) -> dict[str, Any]:
+        """For metrics.json: name, fingerprint, sizes."""
+        sizes = {
+            f"{split}_{unit}": value
+            for split, texts in (("train", self.train), ("validation", self.validation))
+            for unit, value in (("texts", len(texts)), ("characters", sum(map(len, texts))))
+        }
+        return {"name": self.known or self.name, "source": self.name, "fingerprint": self.fingerprint, "sizes": sizes} | (
+            self.notes
+        )
+
+
+def load_texts(dataset: str, sample_by: str = "document", text_column: str | None = None) -> Texts:
+    """Reads `dataset` as texts.
+
+    Args:
+        dataset: embedded name (`world/stories`), local file (.txt, .csv, .jsonl, .parquet), local folder with one file
+            per split, or Hub id.
+        sample_by: for .txt files: `"document"`, the file is one text, split 90/10 in order; `"line"`, every line is a
+            text, split 90/10 after a shuffle with a fixed seed.
+        text_column: column of a table; found by its usual names if not given.
+
+    Raises:
+        UserError: nothing of that name, an empty or unreadable file, a missing column.
+    """
+    if dataset == "world":
+        dataset = "world/stories"
+    if dataset in EMBEDDED:
+        return _embedded(dataset)
+    path = Path(dataset).expanduser()
+    if path.is_dir():
+        return _from_folder(path, sample_by, text_column)
+    if path.is_file():
+        return _from_file(path, sample_by, text_column)
+    if path.suffix in (".txt", *FILE_BUILDERS) or dataset.startswith((".", "/", "~")) or dataset.count("/") > 1:
+        raise UserError(f"no file or folder '{dataset}'")
+    return _from_hub(dataset, text_column)
+
+
+def _embedded(name: str) -> Texts:
+    from .world import generate
+
+    view = name.partition("/")[2]
+    train, validation = ([row["text"] for row in generate(view, split)] for split in ("train", "validation"))
+    return _texts(name, train, validation)
+
+
+def _from_file(path: Path, sample_by: str, text_column: str | None) -> Texts:
+    if path.stat().st_size == 0:
+        raise UserError(f"{path} is empty")
+    if path.suffix in FILE_BUILDERS:
+        return _split_rows(str(path), _read_table(path, text_column))
+    if path.suffix not in (".txt", ".text", ".md", ""):
+        raise UserError(f"{path}: unknown kind of file; it takes .txt, {', '.join(FILE_BUILDERS)} or a folder of them")
+    text = _read_utf8(path)
+    if sample_by == "line":
+        return _split_rows(str(path), [line for line in text.splitlines() if line.strip()], whole=text)
+    cut = int(0.9 * len(text))
+    return _texts(str(path), [text[:cut]], [text[cut:]], whole=text)
+
+
+def _from_folder(path: Path, sample_by: str, text_column: str | None) -> Texts:
+    found: dict[str, Path] = {}
+    for file in sorted(path.iterdir()):
+        for split, names in SPLIT_NAMES.items():
+            if file.suffix in (".txt", *FILE_BUILDERS) and re.match(rf"({'|'.join(names)})\b", file.name):
+                found.setdefault(split, file)
+    if "train" not in found:
+        files = [file for file in sorted(path.iterdir()) if file.suffix in (".txt", *FILE_BUILDERS)]
+        if len(files) == 1:
+            return _from_file(files[0], sample_by, text_column)
+        listed = ", ".join(file.name for file in files) or "no data files"
+        raise UserError(f"folder {path} has {listed}; it needs one file, or train.* (and validation.* or test.*)")
+    read = {split: _read_rows(file, sample_by, text_column) for split, file in found.items()}
+    held_out = read.get("validation") or read.get("test")
+    return _texts(str(path), read["train"], held_out) if held_out else _split_rows(str(path), read["train"])
+
+
+def _read_rows(path: Path, sample_by: str, text_column: str | None) -> list[str]:
+    if path.suffix in FILE_BUILDERS:
+        return _read_table(path, text_column)
+    text = _read_utf8(path)
+    return [line for line in text.splitlines() if line.strip()] if sample_by == "line" else [text]
+
+
+def _read_utf8(path: Path) -> str:
+    try:
+        text = path.read_bytes().decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path} is not UTF-8 (byte {error.start}); convert it, for example with iconv -t utf-8") from None
+    if not text.strip():
+        raise UserError(f"{path} is empty")
+    return text.replace("\r\n", "\n")
+
+
+def _read_table(path: Path, text_column: str | None) -> list[str]:
+    import datasets
+
+    if path.stat().st_size == 0:
+        raise UserError(f"{path} is empty")
+    options = {"delimiter": "\t"} if path.suffix == ".tsv" else {}
+    datasets.disable_progress_bars()
+    try:
+        table = datasets.load_dataset(FILE_BUILDERS[path.suffix], data_files=str(path), split="train", **options)
+    except Exception as error:
+        reason = str(error.__cause__ or error).strip().splitlines()[0]
+        raise UserError(f"{path} cannot be read as {path.suffix}: {reason}") from None
+    return _column(table, text_column, str(path))
+
+
+def _column(table: Any, text_column: str | None, where: str) -> list[str]:
+    present = list(table.column_names)
+    if text_column is not None and text_column not in present:
+        hint = nearest(text_column, present)
+        raise UserError(f"{where} has no column '{text_column}'; it has: {', '.join(present)}{hint}")
+    column = text_column or next((name for name in TEXT_COLUMNS if name in present), None)
+    if column is None:
+        raise UserError(f"{where} has no text column ({', '.join(TEXT_COLUMNS)}); name one of: {', '.join(present)}"
+                        " with --text-column")
+    texts = [text for text in table[column] if text]
+    if texts and not isinstance(texts[0], str):
+        raise UserError(f"column '{column}' of {where} holds {type(texts[0]).__name__}, not text")
+    if not texts:
+        raise UserError(f"column '{column}' of {where} has no text in it")
+    return texts
+
+
+def _from_hub(dataset: str, text_column: str | None) -> Texts:
+    import datasets
+
+    datasets.disable_progress_bars()
+    name, _, config = dataset.partition(":")
+    try:
+        splits = datasets.load_dataset(name, config or None)
+    except Exception as error:
+        reason = str(error).strip().splitlines()[0][:160]
+        close = nearest(dataset, EMBEDDED)
+        raise UserError(
+            f"'{dataset}' is no embedded set ({', '.join(EMBEDDED)}), no local file, and could not be read from the Hub: "
+            f"{reason}{close}"
+        ) from None
+    found = {
+        split: _column(splits[name], text_column, f"'{dataset}'")
+        for split, names in SPLIT_NAMES.items()
+        for name in names
+        if name in splits
+    }
+    if "train" not in found:
+        raise UserError(f"'{dataset}' has no train split; it has: {', '.join(splits)}")
+    held_out = found.get("validation") or found.get("test")
+    return _texts(dataset, found["train"], held_out) if held_out else _split_rows(dataset, found["train"])
+
+
+def _split_rows(name: str, rows: list[str], whole: str | None = None) -> Texts:
+    import random
+
+    if len(rows) < 2:
+        raise UserError(f"{name} has {len(rows)} text; at least 2 are needed to hold one out")
+    order = list(range(len(rows)))
+    random.Random(0).shuffle(order)
+    held_out = max(1, len(rows) // 10)
+    pick = [rows[index] for index in order]
+    return _texts(name, pick[held_out:], pick[:held_out], whole=whole)
+
+
+def _texts(name: str, train: list[str], validation: list[str], whole: str | None = None) -> Texts:
+    digest = hashlib.sha256()
+    if whole is not None:
+        digest.update(whole.encode())
+    else:
+        for text in (*train, *validation):
+            digest.update(text.encode() + b"\0")
+    known = KNOWN.get(digest.hexdigest())
+    return Texts(name, train, validation, digest.hexdigest()[:16], known)

@@ -1,0 +1,391 @@
+"""The run folder: the one place that knows its layout, and the only one that writes there.
+
+    runs/07-rnn/
+      model/  models/NAME/  figures/  metrics.json  history.jsonl  README.md     the last complete run
+      checkpoints/                                                               a run that is under way or was stopped
+        run.json            what is being run
+        parts/NAME/         one training: its checkpoints, then its result
+        new/                the results so far, moved up when the run is complete
+
+A complete run is replaced only by another complete one: the new files wait in `checkpoints/new` until all of them are
+there, a marker says so, and only then are they moved. A process killed during the move leaves the marker, and whoever
+opens the folder next finishes the move.
+"""
+
+import json
+import os
+import platform
+import shutil
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from .errors import UserError
+
+RESULTS = ("model", "models", "figures", "history.jsonl", "README.md", "metrics.json")
+_MARKER = "COMPLETE"
+
+
+@dataclass(frozen=True)
+class Goal:
+    """A number that a stage promises, checked against the measured metric of that name."""
+
+    name: str
+    goal: float
+    higher_is_better: bool
+
+    def against(self, metrics: dict[str, Any]) -> dict[str, Any]:
+        value = metrics[self.name]
+        met = value >= self.goal if self.higher_is_better else value <= self.goal
+        return {
+            "name": self.name,
+            "value": value,
+            "goal": self.goal,
+            "higher_is_better": self.higher_is_better,
+            "met": bool(met),
+        }
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes to a temporary name beside `path`, then renames: readers see the old file or the new one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.tmp")
+    temporary.write_text(text, encoding="utf-8")
+    os.replace(temporary, path)
+
+
+def write_json(path: Path, data: Any) -> None:
+    write_text(path, json.dumps(data, indent=1, ensure_ascii=False) + "\n")
+
+
+def _replace(source: Path, target: Path) -> None:
+    if target.is_dir() and not target.is_symlink():
+        shutil.rmtree(target)
+    os.replace(source, target)
+
+
+def _set_aside(checkpoints: Path, progress: "NoProgress") -> None:
+    """A stopped run that is not resumed is kept, once, beside the new one."""
+    if (checkpoints / "run.json").exists():
+        _replace(checkpoints, checkpoints.with_name("checkpoints.stopped"))
+        progress.say(f"the stopped run was set aside in {checkpoints.with_name('checkpoints.stopped')}")
+    shutil.rmtree(checkpoints, ignore_errors=True)
+
+
+class RunFolder:
+    """A run folder to read from. `path` need not exist yet."""
+
+    def __init__(self, path: Path | str):
+        self.path = Path(path)
+        self._finish_move()
+
+    def _finish_move(self) -> None:
+        new = self.path / "checkpoints" / "new"
+        if not (new / _MARKER).exists():
+            return
+        for name in RESULTS:
+            if (new / name).exists():
+                _replace(new / name, self.path / name)
+        shutil.rmtree(self.path / "checkpoints")
+
+    @property
+    def state(self) -> str:
+        """`"complete"`, `"stopped"` (resumable, whether or not an older complete run is there too) or `"none"`."""
+        if (self.path / "checkpoints" / "run.json").exists():
+            return "stopped"
+        return "complete" if self.is_complete else "none"
+
+    @property
+    def is_complete(self) -> bool:
+        return (self.path / "metrics.json").exists()
+
+    @property
+    def report(self) -> dict[str, Any]:
+        """metrics.json: stage, slug, preset, seed, dataset, metrics, baselines, goals, main, seconds, ..."""
+        path = self.path / "metrics.json"
+        try:
+            return json.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise UserError(f"no complete run in {self.path}; train it with: llmpath run {self.slug}") from None
+        except json.JSONDecodeError as error:
+            raise UserError(f"{path} is not readable as JSON ({error}); run the stage again") from None
+
+    @property
+    def slug(self) -> str:
+        return self.path.name.partition("-")[2] or self.path.name
+
+    @property
+    def metrics(self) -> dict[str, Any]:
+        return self.report["metrics"]
+
+    @property
+    def model_dir(self) -> Path:
+        return self.path / "model"
+
+    def model(self, name: str) -> Path:
+        """Folder of the model `name` of several."""
+        return self.path / "models" / name
+
+    @property
+    def figures(self) -> list[Path]:
+        return sorted((self.path / "figures").glob("*.png"))
+
+    def figure_data(self, name: str) -> Any:
+        """What the run saved for the picture `name`."""
+        return json.loads((self.path / "figures" / f"{name}.json").read_text(encoding="utf-8"))
+
+    @property
+    def history(self) -> list[dict[str, Any]]:
+        """One entry per logging step: `part`, `step`, `loss`, ..."""
+        path = self.path / "history.jsonl"
+        return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []
+
+
+class Part:
+    """One training of a run, done once: after a stop, a finished part is read back instead of repeated."""
+
+    def __init__(self, folder: Path, name: str):
+        self.name, self.folder = name, folder
+
+    @property
+    def done(self) -> bool:
+        return (self.folder / "result.json").exists()
+
+    @property
+    def result(self) -> dict[str, Any]:
+        return json.loads((self.folder / "result.json").read_text(encoding="utf-8"))
+
+    @property
+    def model_dir(self) -> Path:
+        return self.folder / "model"
+
+    def finish(self, result: dict[str, Any], model: Any = None, tokenizer: Any = None) -> dict[str, Any]:
+        """Keeps the result (and the model), drops the training checkpoints; returns the result as it will be read."""
+        if model is not None:
+            _save_model(self.model_dir, model, tokenizer)
+        write_json(self.folder / "result.json", result)
+        for checkpoint in self.folder.glob("checkpoint-*"):
+            shutil.rmtree(checkpoint)
+        return self.result
+
+
+def _save_model(folder: Path, model: Any, *processors: Any) -> None:
+    temporary = folder.with_name(f".{folder.name}.tmp")
+    shutil.rmtree(temporary, ignore_errors=True)
+    model.save_pretrained(temporary)
+    for processor in processors:
+        if processor is not None:
+            processor.save_pretrained(temporary)
+    _replace(temporary, folder)
+
+
+class NoProgress:
+    """Progress that nobody watches; also the interface of those that somebody does."""
+
+    @contextmanager
+    def task(self, name: str, total: int) -> Iterator["NoProgress"]:
+        """Around one training of `total` steps."""
+        yield self
+
+    def update(self, step: int, **values: float) -> None:
+        """After a step: `loss`, `tokens_per_second`, ..."""
+
+    def say(self, text: str) -> None:
+        """A line for the person who waits."""
+
+
+class Run:
+    """A run folder to write to. Made by `Run.start`; a stage's `train` gets one.
+
+    Attributes:
+        folder: the run folder.
+        new: where results wait until the run is complete.
+        progress: shows progress (see `NoProgress`).
+    """
+
+    def __init__(self, folder: Path, identity: dict[str, Any], progress: NoProgress):
+        self.folder, self.identity, self.progress = folder, identity, progress
+        self.checkpoints = folder / "checkpoints"
+        self.new = self.checkpoints / "new"
+        self.parts: list[Part] = []
+        self._report: dict[str, Any] = {}
+        self._began = time.perf_counter()
+        self._seconds_before = identity.get("seconds", 0.0)
+
+    @classmethod
+    def start(
+        cls, folder: Path, identity: dict[str, Any], resume: bool = False, progress: NoProgress | None = None
+    ) -> "Run":
+        """Opens `folder` for the run that `identity` describes (stage, slug, preset, settings, command).
+
+        Raises:
+            UserError: not a folder, not writable, the run folder of another stage, nothing to resume, or a resume with
+                other settings than the stopped run had.
+        """
+        check_writable(folder)
+        current = RunFolder(folder)
+        if current.is_complete and current.report.get("slug") != identity["slug"]:
+            raise UserError(f"{folder} is a run folder of stage '{current.report.get('slug')}', not of '{identity['slug']}'")
+        stopped = folder / "checkpoints" / "run.json"
+        if resume:
+            identity = cls._check_resume(stopped, folder, identity)
+        else:
+            _set_aside(folder / "checkpoints", progress or NoProgress())
+        run = cls(folder, identity, progress or NoProgress())
+        shutil.rmtree(run.new, ignore_errors=True)
+        run.new.mkdir(parents=True)
+        write_json(stopped, identity)
+        return run
+
+    @staticmethod
+    def _check_resume(stopped: Path, folder: Path, identity: dict[str, Any]) -> dict[str, Any]:
+        if not stopped.exists():
+            raise UserError(f"nothing to resume in {folder}; run without --resume")
+        before = json.loads(stopped.read_text(encoding="utf-8"))
+        if before["slug"] != identity["slug"]:
+            raise UserError(f"{folder} is a run folder of stage '{before['slug']}', not of '{identity['slug']}'")
+        for name, value in identity["settings"].items():
+            then = before["settings"].get(name)
+            if json.loads(json.dumps(value)) != then:
+                raise UserError(f"--resume needs the settings of the stopped run: {name} was {then}, is {value}")
+        return before
+
+    def part(self, name: str) -> Part:
+        """The training `name` of this run."""
+        folder = self.checkpoints / "parts" / name
+        folder.mkdir(parents=True, exist_ok=True)
+        part = Part(folder, name)
+        self.parts.append(part)
+        return part
+
+    def save_model(self, model: Any, *processors: Any, name: str | None = None) -> Path:
+        """`save_pretrained` of the model and its tokenizer or processor into `model/`, or into `models/NAME`."""
+        folder = self.new / "model" if name is None else self.new / "models" / name
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        _save_model(folder, model, *processors)
+        return folder
+
+    def save_figure_data(self, name: str, data: Any) -> None:
+        """What the picture `name` is drawn from (JSON)."""
+        write_json(self.new / "figures" / f"{name}.json", data)
+
+    def report(
+        self,
+        dataset: dict[str, Any],
+        metrics: dict[str, Any],
+        baselines: dict[str, float],
+        goals: list[Goal],
+        main: str,
+    ) -> None:
+        """What the run measured; `main` is a key of both `metrics` and, where there is one, `baselines`."""
+        self._report = {
+            "dataset": dataset,
+            "metrics": metrics,
+            "baselines": baselines,
+            "goals": [goal.against(metrics) for goal in goals],
+            "main": main,
+        }
+
+    @property
+    def seconds(self) -> float:
+        """Time spent on this run, stops left out."""
+        return self._seconds_before + time.perf_counter() - self._began
+
+    def pause(self) -> None:
+        """Notes the time spent, for a run that stops here and will be resumed."""
+        write_json(self.checkpoints / "run.json", self.identity | {"seconds": self.seconds})
+
+    def write_report(self) -> dict[str, Any]:
+        """Writes metrics.json and history.jsonl into the waiting results."""
+        identity = self.identity
+        report = {
+            "stage": identity["stage"],
+            "slug": identity["slug"],
+            "preset": identity["preset"],
+            "seed": identity["settings"]["seed"],
+            **self._report,
+            "settings": identity["settings"],
+            "seconds": round(self.seconds, 2),
+            "peak_memory_mb": peak_memory_mb(),
+            "versions": versions(),
+            "hardware": hardware(),
+            "command": identity["command"],
+        }
+        lines = []
+        for part in self.parts:
+            history = part.folder / "history.jsonl"
+            if history.exists():
+                lines += [json.dumps({"part": part.name} | json.loads(row)) for row in history.read_text().splitlines()]
+        write_text(self.new / "history.jsonl", "".join(line + "\n" for line in lines))
+        write_json(self.new / "metrics.json", report)
+        return report
+
+    def write_card(self, text: str) -> None:
+        """The model card."""
+        write_text(self.new / "README.md", text)
+
+    def commit(self) -> RunFolder:
+        """The run is complete: its results take the place of the last ones."""
+        write_text(self.new / _MARKER, "")
+        return RunFolder(self.folder)
+
+
+def check_writable(folder: Path) -> None:
+    """Makes `folder`.
+
+    Raises:
+        UserError: it (or a folder above it) is a file, or nothing can be written there.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / ".writable"
+        probe.write_text("")
+        probe.unlink()
+    except (FileExistsError, NotADirectoryError):
+        raise UserError(f"{folder} cannot be a folder: a file is in the way; choose another --output-dir") from None
+    except OSError as error:
+        raise UserError(f"cannot write to {folder}: {error.strerror}; choose another --output-dir") from None
+
+
+def peak_memory_mb() -> float:
+    """Largest resident size of this process so far."""
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return round(peak / (2**20 if sys.platform == "darwin" else 2**10), 1)
+
+
+def versions() -> dict[str, str]:
+    """Versions of what produced the numbers."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    found = {"python": platform.python_version()}
+    for package in ("hf-llmpath", "torch", "transformers", "tokenizers", "datasets", "accelerate", "numpy"):
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def hardware() -> str:
+    """What the run ran on, in words."""
+    import torch
+
+    cpu = next(
+        (line.partition(":")[2].strip() for line in _lines("/proc/cpuinfo") if line.startswith("model name")),
+        platform.processor() or platform.machine(),
+    )
+    text = f"{cpu}, {os.cpu_count()} cores, {torch.get_num_threads()} threads"
+    return f"{torch.cuda.get_device_name()}; {text}" if torch.cuda.is_available() else text
+
+
+def _lines(path: str) -> list[str]:
+    try:
+        return Path(path).read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return []

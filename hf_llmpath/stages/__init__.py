@@ -1,0 +1,37 @@
+"""The path: one folder per stage, in order. A new stage is a new folder and one line here."""
+
+import importlib
+from functools import cache
+
+from ..errors import UserError, nearest
+from .stage import Concept, Stage
+
+_FOLDERS = (
+    "s06_sequences",
+    "s07_rnn",
+    "s08_lstm_gru",
+)
+
+
+@cache
+def all_stages() -> tuple[Stage, ...]:
+    """Every stage there is, in order."""
+    return tuple(importlib.import_module(f"{__name__}.{folder}").STAGE for folder in _FOLDERS)
+
+
+def get_stage(name: str | int) -> Stage:
+    """The stage with this number or slug.
+
+    Raises:
+        UserError: no such stage; names the nearest one.
+    """
+    text = str(name).strip().lower()
+    for stage in all_stages():
+        if text in (stage.slug, str(stage.number), f"{stage.number:02d}", stage.folder_name):
+            return stage
+    known = {stage.slug: stage.number for stage in all_stages()}
+    listed = ", ".join(f"{number} {slug}" for slug, number in known.items())
+    raise UserError(f"unknown stage '{name}'{nearest(text, known) or f'; there are: {listed}'}")
+
+
+__all__ = ["Concept", "Stage", "all_stages", "get_stage"]

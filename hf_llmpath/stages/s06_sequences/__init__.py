@@ -1,0 +1,86 @@
+"""Stage 6: text as a sequence of characters, a series as a sequence of values; the same cell predicts what comes next."""
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from ...settings import Settings, setting
+from ..stage import Concept, Stage
+
+
+@dataclass(frozen=True)
+class SequencesSettings(Settings):
+    text_column: str | None = setting(None, "column of a table that holds the text")
+    sample_by: Literal["document", "line"] = setting("document", "what a text is in a .txt file: all of it, or each line")
+    cell: Literal["rnn", "lstm", "gru"] = setting("gru", "the recurrent cell")
+    hidden_size: int = setting(256, "units in the recurrent layer", minimum=1)
+    embedding_size: int = setting(32, "width of the character embeddings", minimum=1)
+    dropout: float = setting(0.0, "dropout on embeddings and hidden states", minimum=0, maximum=0.9)
+    context: int = setting(64, "characters per window", minimum=2)
+    batch_size: int = setting(32, "rows per step", minimum=1)
+    max_steps: int = setting(900, "optimiser steps", minimum=1)
+    learning_rate: float = setting(4e-3, "peak of the cosine schedule", minimum=0)
+    weight_decay: float = setting(0.01, "AdamW's weight decay", minimum=0)
+    seeds: int = setting(1, "how many seeds to train; the numbers are their mean", minimum=1)
+    byte_fallback: bool = setting(False, "spell unknown characters in bytes (256 more tokens)")
+    series: tuple[str, ...] = setting((), "CSV files of time series, as PATH:PERIOD; the embedded one if none")
+
+    @classmethod
+    def full(cls) -> "SequencesSettings":
+        return replace(
+            cls(),
+            sample_by="line",
+            hidden_size=144,
+            embedding_size=24,
+            dropout=0.2,
+            batch_size=64,
+            max_steps=4500,
+            weight_decay=0.05,
+            seeds=3,
+        )
+
+
+STAGE = Stage(
+    number=6,
+    slug="sequences",
+    title="Understanding sequential data",
+    phase="Sequence models",
+    summary="One cell reads characters and months alike, and predicts the next one.",
+    model_type="llmpath-rnn",
+    auto_class="AutoModelForCausalLM",
+    main="bits_per_character",
+    concepts=(
+        Concept("time series", "hf_llmpath.data.series.Series", "tests/data/test_series.py::test_read_series"),
+        Concept(
+            "sequential dependency",
+            "hf_llmpath.training.baselines.ngram_loss",
+            "tests/training/test_baselines.py::test_ngram_equals_the_formula_by_hand",
+        ),
+        Concept(
+            "one-hot encoding",
+            "hf_llmpath.training.probes.one_hot",
+            "tests/training/test_probes.py::test_one_hot_times_weights_is_the_embedding_look_up",
+        ),
+        Concept(
+            "character tokenizer",
+            "hf_llmpath.data.characters.train_character_tokenizer",
+            "tests/data/test_characters.py::test_every_unicode_text_comes_back",
+        ),
+        Concept(
+            "next-step prediction",
+            "hf_llmpath.models.modeling_rnn.LLMPathRNNForCausalLM",
+            "tests/models/test_rnn.py::test_loss_is_the_cross_entropy_of_the_next_token",
+        ),
+        Concept(
+            "temperature",
+            "hf_llmpath.training.probes.next_characters",
+            "tests/training/test_probes.py::test_temperature_divides_the_logits",
+        ),
+        Concept(
+            "next-value forecast",
+            "hf_llmpath.models.modeling_rnn.LLMPathRNNForTimeSeriesPrediction",
+            "tests/models/test_rnn.py::test_untrained_forecast_is_the_seasonal_naive_one",
+        ),
+    ),
+    settings=SequencesSettings,
+    package=__name__,
+)

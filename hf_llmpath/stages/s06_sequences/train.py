@@ -1,0 +1,86 @@
+"""Trains the character model (over several seeds if asked) and the series forecasts, each beside its baseline."""
+
+import math
+import statistics
+from dataclasses import replace
+
+from transformers import AutoModelForCausalLM, AutoModelForTimeSeriesPrediction
+
+from ...data.series import Series, read_series, tea_sales
+from ...data.sources import load_texts
+from ...errors import UserError
+from ...runs import Goal, Run
+from ...training.forecast import train_forecast
+from ...training.language_model import CharacterData, CharacterModel, train_character_model
+from ...training.probes import next_characters, one_hot, sample_text
+from ...training.trainer import Recipe
+from . import SequencesSettings
+
+TEMPERATURES = (0.3, 0.8, 1.3)
+NAMES_PARAMETERS = 80_000  # the size up to which the goal for names holds
+
+
+def train(settings: SequencesSettings, run: Run) -> None:
+    """Fills `run` with the language model, the forecasters and their numbers."""
+    all_series = _series(settings)
+    texts = load_texts(settings.dataset, settings.sample_by, settings.text_column)
+    documents = settings.sample_by == "line" and len(texts.train) > 1
+    data = CharacterData.from_texts(texts, documents, settings.byte_fallback)
+    shape = CharacterModel(
+        settings.cell, settings.hidden_size, settings.embedding_size, 1, settings.dropout, settings.context
+    )
+    recipe = Recipe(
+        settings.max_steps,
+        settings.batch_size,
+        settings.learning_rate,
+        weight_decay=settings.weight_decay,
+        carry_state=not documents,
+    )
+    seeds = range(settings.seed, settings.seed + settings.seeds)
+    results = [train_character_model(data, shape, recipe, run, f"{settings.cell}-{seed}", seed) for seed in seeds]
+    model = AutoModelForCausalLM.from_pretrained(run.part(f"{settings.cell}-{settings.seed}").model_dir)
+    run.save_model(model, data.tokenizer)
+
+    metrics = {"parameters": results[0]["parameters"], "training_seconds": sum(r["seconds"] for r in results)}
+    for name in ("validation_loss", "bits_per_character", "perplexity"):
+        values = [result[name] for result in results]
+        metrics[name] = statistics.fmean(values)
+        if len(values) > 1:
+            metrics |= {f"{name}_sd": statistics.stdev(values), f"{name}_seeds": values}
+    ngram = data.ngram_loss(5)
+    baselines = {"validation_loss": ngram, "bits_per_character": ngram / math.log(2), "perplexity": math.exp(ngram)}
+    goals = [Goal("bits_per_character", baselines["bits_per_character"], higher_is_better=False)]
+    if texts.known == "names" and metrics["parameters"] <= NAMES_PARAMETERS:
+        goals.append(Goal("validation_loss", 2.0, higher_is_better=False))
+
+    for series in all_series:
+        result = train_forecast(series, run, settings.seed)
+        forecaster = AutoModelForTimeSeriesPrediction.from_pretrained(run.part(series.name).model_dir)
+        run.save_model(forecaster, name=series.name)
+        run.save_figure_data(f"forecast_{series.name}", result.pop("figure"))
+        metrics[f"{series.name}/mean_absolute_error"] = result["mean_absolute_error"]
+        metrics[f"{series.name}/last_value_mean_absolute_error"] = result["last_value"]
+        baselines[f"{series.name}/mean_absolute_error"] = result["seasonal_naive"]
+        goals.append(Goal(f"{series.name}/mean_absolute_error", result["seasonal_naive"], higher_is_better=False))
+
+    prompt = "" if documents else texts.validation[0][:60]
+    shown = (texts.validation[0] if documents else prompt)[:12]
+    run.save_figure_data("one_hot", one_hot(data.tokenizer, shown))
+    run.save_figure_data("next_characters", next_characters(model, data.tokenizer, prompt, TEMPERATURES))
+    samples = {str(t): sample_text(model, data.tokenizer, 240, t, settings.seed, prompt[:20]) for t in TEMPERATURES}
+    run.save_figure_data("samples", samples)
+    run.report(texts.provenance, metrics, baselines, goals, main="bits_per_character")
+
+
+def _series(settings: SequencesSettings) -> list[Series]:
+    if not settings.series:
+        return [tea_sales()]
+    found = []
+    for entry in settings.series:
+        path, _, period = entry.rpartition(":")
+        if not path or not period.isdigit() or int(period) < 1:
+            raise UserError(f"series '{entry}' must be PATH:PERIOD, for example sales.csv:12")
+        found.append(read_series(path, int(period)))
+    names = [series.name for series in found]
+    return [replace(series, name=f"{series.name}_{i}" if names.count(series.name) > 1 else series.name)
+            for i, series in enumerate(found)]

@@ -1,0 +1,60 @@
+"""Trains the RNN, then measures how far its gradients reach and which of its units follows something readable."""
+
+import math
+
+from transformers import AutoModelForCausalLM
+
+from ...data.sources import load_texts
+from ...runs import Goal, Run
+from ...training.language_model import CharacterData, CharacterModel, train_character_model
+from ...training.probes import gradient_by_lag, hidden_states_of, readable_unit, sample_text
+from ...training.trainer import Recipe
+from . import RNNSettings
+
+PROBED = 40_000  # characters of the validation split in which units are correlated with features
+
+
+def train(settings: RNNSettings, run: Run) -> None:
+    """Fills `run` with the model, its numbers and what the pictures are drawn from."""
+    texts = load_texts(settings.dataset, text_column=settings.text_column)
+    data = CharacterData.from_texts(texts, documents=False, byte_fallback=settings.byte_fallback)
+    shape = CharacterModel(
+        "rnn", settings.hidden_size, settings.embedding_size, 1, settings.dropout, settings.context
+    )
+    recipe = Recipe(
+        settings.max_steps,
+        settings.batch_size,
+        settings.learning_rate,
+        weight_decay=0.01,
+        max_grad_norm=settings.max_grad_norm,
+        carry_state=True,
+    )
+    result = train_character_model(data, shape, recipe, run, "rnn", settings.seed)
+    model = AutoModelForCausalLM.from_pretrained(run.part("rnn").model_dir)
+    run.save_model(model, data.tokenizer)
+
+    run.progress.say("measuring gradients and units")
+    lags = gradient_by_lag(model, data.validation, length=settings.context, seed=settings.seed)
+    run.save_figure_data("gradient_by_lag", {"lag": list(range(len(lags))), "norm": lags})
+    unit = readable_unit(model, data.tokenizer, data.validation[:PROBED])
+    run.save_figure_data("readable_unit", unit)
+    shown = hidden_states_of(model, data.tokenizer, data.validation[:480], first=unit["unit"])
+    run.save_figure_data("hidden_states", shown)
+    run.save_figure_data("samples", {"0.7": sample_text(model, data.tokenizer, 400, 0.7, settings.seed)})
+
+    metrics = {name: result[name] for name in ("validation_loss", "bits_per_character", "perplexity", "parameters")}
+    metrics |= {
+        "training_seconds": result["seconds"],
+        "readable_unit": unit["unit"],
+        "readable_unit_correlation": abs(unit["correlation"]),
+        "gradient_norm_lag_1": lags[1],
+        f"gradient_norm_lag_{len(lags) - 1}": lags[-1],
+    }
+    ngram = data.ngram_loss(5)
+    run.report(
+        dataset=texts.provenance,
+        metrics=metrics,
+        baselines={"validation_loss": ngram, "bits_per_character": ngram / math.log(2)},
+        goals=[Goal("readable_unit_correlation", 0.5, higher_is_better=True)],
+        main="bits_per_character",
+    )

@@ -1,0 +1,72 @@
+"""Stage 8: gates. What an RNN forgets, an LSTM and a GRU keep."""
+
+from dataclasses import dataclass, replace
+
+from ...settings import Settings, setting
+from ..stage import Concept, Stage
+
+
+@dataclass(frozen=True)
+class LSTMGRUSettings(Settings):
+    text_column: str | None = setting(None, "column of a table that holds the text")
+    parameters: int = setting(250_000, "size that the RNN, the GRU and the LSTM of the table all have", minimum=1000)
+    embedding_size: int = setting(64, "width of the character embeddings", minimum=1)
+    hidden_size: int | None = setting(None, "units of the main LSTM; the table's if none", minimum=1)
+    dropout: float = setting(0.0, "dropout on embeddings and hidden states", minimum=0, maximum=0.9)
+    context: int = setting(64, "characters per window", minimum=2)
+    batch_size: int = setting(32, "pieces of the text that are read side by side", minimum=1)
+    max_steps: int = setting(350, "optimiser steps of each model of the table", minimum=1)
+    main_steps: int = setting(1500, "optimiser steps of the main LSTM, where it differs from the table's", minimum=1)
+    learning_rate: float = setting(4e-3, "peak of the cosine schedule of LSTM and GRU", minimum=0)
+    rnn_learning_rate: float = setting(2e-3, "the same for the plain RNN, which bears less", minimum=0)
+    byte_fallback: bool = setting(False, "spell unknown characters in bytes (256 more tokens)")
+    adding_length: int = setting(100, "steps of the adding problem", minimum=4)
+    adding_steps: int = setting(800, "most optimiser steps on the adding problem", minimum=1)
+    seeds: int = setting(1, "seeds of the table and of the adding problem", minimum=1)
+
+    @classmethod
+    def full(cls) -> "LSTMGRUSettings":
+        return replace(
+            cls(), hidden_size=512, dropout=0.2, max_steps=1000, embedding_size=128, adding_steps=3000, seeds=3
+        )
+
+
+STAGE = Stage(
+    number=8,
+    slug="lstm-gru",
+    title="Long short-term memory and gated recurrent units",
+    phase="Sequence models",
+    summary="Gates decide what to keep, and a memory of a hundred steps becomes possible.",
+    model_type="llmpath-rnn",
+    auto_class="AutoModelForCausalLM",
+    main="bits_per_character",
+    concepts=(
+        Concept(
+            "gates (input, forget, output)",
+            "hf_llmpath.models.recurrence.lstm_step",
+            "tests/models/test_recurrence.py::test_layer_equals_torch",
+        ),
+        Concept(
+            "gates (reset, update)",
+            "hf_llmpath.models.recurrence.gru_step",
+            "tests/models/test_recurrence.py::test_layer_equals_torch",
+        ),
+        Concept(
+            "cell state",
+            "hf_llmpath.models.bptt.LSTMThroughTime",
+            "tests/models/test_recurrence.py::test_hand_written_gradients_equal_autograd",
+        ),
+        Concept(
+            "long-term dependencies",
+            "hf_llmpath.data.algorithmic.adding_problem",
+            "tests/data/test_algorithmic.py::test_adding_problem_is_solved_by_its_rule",
+        ),
+        Concept(
+            "gates over text",
+            "hf_llmpath.training.probes.gates_of",
+            "tests/training/test_probes.py::test_gates_are_those_of_the_formulas",
+        ),
+    ),
+    settings=LSTMGRUSettings,
+    package=__name__,
+)

@@ -1,0 +1,83 @@
+"""What a stage of the path is: a folder with a `STAGE`, and the modules that its work lives in."""
+
+import importlib
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from ..settings import Settings
+
+
+@dataclass(frozen=True)
+class Concept:
+    """A key concept of a stage, the object that implements it and the test that proves it.
+
+    Attributes:
+        name: the field's term for it.
+        implementation: dotted path of a class or function of this package.
+        test: `tests/file.py::test_name`.
+    """
+
+    name: str
+    implementation: str
+    test: str
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage. Its code is loaded only when it is asked for, so that listing the path costs nothing.
+
+    Attributes:
+        number: place on the path, 1 to 17.
+        slug: short name for the command line.
+        title: name for people.
+        phase: name of the phase that it belongs to.
+        summary: one sentence: what the learner sees.
+        model_type: type of the trained model, a key of the model table.
+        auto_class: the Auto class that loads `model/`.
+        main: the metric shown by `llmpath list`, a key of `metrics`.
+        concepts: what the stage teaches.
+        settings: dataclass of the stage's settings.
+        package: dotted name of the stage's package: it holds `train.train(settings, run)`,
+            `figures.draw(run_folder) -> list of paths`, `demo.build(run_folder) -> gradio.Blocks` and `lesson.md`.
+    """
+
+    number: int
+    slug: str
+    title: str
+    phase: str
+    summary: str
+    model_type: str
+    auto_class: str
+    main: str
+    concepts: tuple[Concept, ...]
+    settings: type[Settings]
+    package: str
+
+    @property
+    def folder_name(self) -> str:
+        """Name of the run folder and of the Space: `07-rnn`."""
+        return f"{self.number:02d}-{self.slug}"
+
+    @property
+    def source(self) -> Path:
+        """The folder of the stage's code."""
+        return Path(__file__).parent / self.package.rpartition(".")[2]
+
+    @property
+    def lesson(self) -> str:
+        return (self.source / "lesson.md").read_text(encoding="utf-8")
+
+    def module(self, name: str) -> ModuleType:
+        """The stage's module `train`, `figures` or `demo`."""
+        return importlib.import_module(f"{self.package}.{name}")
+
+    def train(self, settings: Settings, run: Any) -> None:
+        self.module("train").train(settings, run)
+
+    def draw(self, folder: Any) -> list[Path]:
+        return self.module("figures").draw(folder)
+
+    def demo(self, folder: Any) -> Any:
+        return self.module("demo").build(folder)

@@ -1,0 +1,1 @@
+"""How models learn: the Trainer set-up, callbacks and evaluation."""

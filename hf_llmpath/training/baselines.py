@@ -1,0 +1,44 @@
+"""Simple models that a trained one has to beat."""
+
+import numpy as np
+
+
+def ngram_loss(train: np.ndarray, validation: np.ndarray, vocab_size: int, order: int = 5) -> float:
+    """Mean negative log-likelihood in nats of an interpolated n-gram model that sees `order` characters back.
+
+    Witten-Bell smoothing: P_k(c | h) = (n(h, c) + t(h) P_{k-1}(c | h')) / (n(h) + t(h)), where n counts occurrences in
+    the training text, t(h) is the number of different characters seen after h, and h' is h without its first character;
+    P_{-1} is uniform. Witten & Bell 1991; Chen & Goodman 1998, section 2.6.
+
+    Args:
+        train, validation: token ids, `(n,)`.
+        vocab_size: number of ids.
+        order: length of the longest context.
+    """
+    if vocab_size ** (order + 1) >= 2**63:
+        raise ValueError(f"a vocabulary of {vocab_size} is too large for contexts of {order} characters")
+    probability = np.full(len(validation) - order, 1.0 / vocab_size)
+    for k in range(order + 1):
+        seen = _keys(train, vocab_size, k)
+        asked = _keys(validation, vocab_size, k)[order - k :]
+        grams, counts = np.unique(seen, return_counts=True)
+        contexts, kinds = np.unique(grams // vocab_size, return_counts=True)
+        totals = np.bincount(np.searchsorted(contexts, grams // vocab_size), weights=counts)
+        n_hc = _look_up(grams, counts, asked)
+        n_h, t_h = (_look_up(contexts, values, asked // vocab_size) for values in (totals, kinds))
+        mass = n_h + t_h
+        probability = np.where(mass > 0, (n_hc + t_h * probability) / np.maximum(mass, 1), probability)
+    return float(-np.log(probability).mean())
+
+
+def _keys(tokens: np.ndarray, vocab_size: int, k: int) -> np.ndarray:
+    """For every position from k on, the k tokens before it and itself as one integer."""
+    key = np.zeros(len(tokens) - k, dtype=np.int64)
+    for back in range(k, -1, -1):
+        key = key * vocab_size + tokens[k - back : len(tokens) - back]
+    return key
+
+
+def _look_up(keys: np.ndarray, values: np.ndarray, asked: np.ndarray) -> np.ndarray:
+    place = np.minimum(np.searchsorted(keys, asked), len(keys) - 1)
+    return np.where(keys[place] == asked, values[place], 0)

@@ -1,0 +1,47 @@
+"""Loss of a language model on a whole validation split."""
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from ..data.streams import IGNORED, Documents
+
+
+def stream_loss(model: nn.Module, tokens: np.ndarray, streams: int = 64, length: int = 256) -> float:
+    """Mean negative log-likelihood in nats of every token of `tokens` but the first.
+
+    The text is read as `streams` pieces side by side, each from end to end with the recurrent state kept; a piece starts
+    from an empty state, one character before its first target.
+    """
+    targets = len(tokens) - 1
+    streams = min(streams, max(1, targets // 16))
+    piece = -(-targets // streams)
+    padded = np.full(streams * piece + 1, IGNORED, dtype=np.int64)
+    padded[: targets + 1] = tokens
+    inputs = torch.from_numpy(padded[:-1].copy()).view(streams, piece).clamp(min=0)
+    labels = torch.from_numpy(padded[1:].copy()).view(streams, piece)
+    total, cache = 0.0, None
+    model.eval()
+    with torch.no_grad():
+        for start in range(0, piece, length):
+            window = slice(start, start + length)
+            outputs = model(input_ids=inputs[:, window], past_key_values=cache, use_cache=True)
+            cache = outputs.past_key_values
+            logits, target = outputs.logits.flatten(0, 1), labels[:, window].reshape(-1)
+            total += F.cross_entropy(logits, target, ignore_index=IGNORED, reduction="sum").item()
+    return total / targets
+
+
+def document_loss(model: nn.Module, documents: Documents, batch_size: int = 512) -> float:
+    """Mean negative log-likelihood in nats per token of short documents, the end-of-text token counted."""
+    total, count = 0.0, 0
+    model.eval()
+    with torch.no_grad():
+        for start in range(0, len(documents), batch_size):
+            batch = documents.__getitems__(list(range(start, min(start + batch_size, len(documents)))))
+            logits = model(input_ids=batch["input_ids"], use_cache=False).logits
+            labels = batch["shift_labels"]
+            total += F.cross_entropy(logits.flatten(0, 1), labels.flatten(), ignore_index=IGNORED, reduction="sum").item()
+            count += int((labels != IGNORED).sum())
+    return total / count

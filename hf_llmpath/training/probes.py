@@ -1,0 +1,210 @@
+"""Looking into a trained recurrent language model: its units, its gates, and how far its gradients reach."""
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from transformers import PreTrainedTokenizerFast, set_seed
+
+
+def gradient_by_lag(model: nn.Module, tokens: np.ndarray, length: int, seed: int, windows: int = 32) -> list[float]:
+    """How much the loss at one character depends on the hidden state k steps earlier, for k = 0, 1, ...
+
+    The norm of dL_t / dh_{t-k}, averaged over windows of the text, divided by that at k = 0. Pascanu et al. 2013, "On the
+    difficulty of training recurrent neural networks": it shrinks or grows as a product of k Jacobians.
+
+    Args:
+        model: a recurrent language model; its last layer is measured.
+        tokens: ids of a text, more than `length + 1`.
+        length: the largest lag is `length - 1`.
+        windows: how many places of the text to average over.
+    """
+    random = np.random.default_rng(seed)
+    starts = random.integers(0, len(tokens) - length - 1, size=windows)
+    batch = torch.from_numpy(np.stack([tokens[start : start + length + 1] for start in starts]))
+    model.eval()
+    backbone, cell_layer = model.model, model.model.layers[-1]
+    hidden = backbone.embed_tokens(batch[:, :-1])
+    for layer in backbone.layers[:-1]:
+        hidden = layer(hidden)[0]
+    # Step by step with a leaf at every state, so that each dL/dh is at hand.
+    state, states = None, []
+    for t in range(length):
+        _, state, _ = cell_layer(hidden[:, t : t + 1].detach(), state)
+        state[0].retain_grad()
+        states.append(state[0])
+    loss = nn.functional.cross_entropy(model.lm_head(states[-1]), batch[:, -1], reduction="sum")
+    model.zero_grad()
+    loss.backward()
+    norms = [states[length - 1 - k].grad.norm(dim=-1).mean().item() for k in range(length)]
+    model.zero_grad()
+    return [norm / norms[0] for norm in norms]
+
+
+def one_character_each(tokenizer: PreTrainedTokenizerFast, tokens: np.ndarray) -> str:
+    """The text of `tokens` with exactly one character per token: a line feed for an end of text, U+FFFD for a byte."""
+    special = set(tokenizer.all_special_ids)
+    pieces = tokenizer.convert_ids_to_tokens(tokens.tolist())
+    return "".join(
+        "\n" if token in special else piece if len(piece) == 1 else "\ufffd"
+        for token, piece in zip(tokens.tolist(), pieces, strict=True)
+    )
+
+
+def text_features(text: str) -> dict[str, np.ndarray]:
+    """What a reader sees at each character of `text`, as numbers: name -> `(len(text),)`."""
+    characters = np.array(list(text))
+    index = np.arange(len(text))
+
+    def since(mask: np.ndarray) -> np.ndarray:
+        """Characters since the last place where `mask` holds (or since the start)."""
+        return index - np.maximum.accumulate(np.where(mask, index, 0))
+
+    is_letter = np.char.isalpha(characters)
+    newline = characters == "\n"
+    features = {
+        "inside quotation": (np.cumsum(characters == '"') % 2).astype(float),
+        "position in line": since(newline).astype(float),
+        "position in sentence": since(np.isin(characters, list(".!?"))).astype(float),
+        "position in word": np.where(is_letter, since(~is_letter), 0).astype(float),
+        "word boundary": (~is_letter).astype(float),
+        "vowel": np.isin(np.char.lower(characters), list("aeiou")).astype(float),
+        "capital letter": np.char.isupper(characters).astype(float),
+    }
+    if newline.any():
+        lines = "".join(text).split("\n")
+        features["line of capitals"] = np.concatenate([[float(l.isupper())] * (len(l) + 1) for l in lines])[: len(text)]
+    return {name: values for name, values in features.items() if values.std() > 0}
+
+
+@torch.no_grad()
+def unit_activations(model: nn.Module, tokens: np.ndarray, length: int = 512) -> np.ndarray:
+    """The last layer's hidden state after every token, `(len(tokens), hidden)`; the text is read from end to end."""
+    cache, pieces = None, []
+    model.eval()
+    for start in range(0, len(tokens), length):
+        ids = torch.from_numpy(tokens[start : start + length]).unsqueeze(0)
+        outputs = model.model(input_ids=ids, past_key_values=cache, use_cache=True)
+        cache = outputs.past_key_values
+        pieces.append(outputs.last_hidden_state[0].numpy())
+    return np.concatenate(pieces)
+
+
+def readable_unit(model: nn.Module, tokenizer: PreTrainedTokenizerFast, tokens: np.ndarray) -> dict[str, Any]:
+    """The unit that follows something readable best, after Karpathy et al. 2015.
+
+    Units are chosen on the first half of `tokens` and their correlation is reported on the second half, so that looking
+    through many units does not flatter the result. Features that are about the current character alone (a vowel, a
+    capital) are compared too, but one that needs memory (quotation, position) is preferred.
+
+    Returns:
+        `unit`, `feature`, `correlation` (Pearson, on the second half), and `table`: the best unit of every feature.
+    """
+    activations = unit_activations(model, tokens)
+    features = text_features(one_character_each(tokenizer, tokens))
+    half = len(tokens) // 2
+    table = []
+    for name, values in features.items():
+        first = _correlations(activations[:half], values[:half])
+        unit = int(np.abs(first).argmax())
+        second = _correlations(activations[half:, [unit]], values[half:])[0]
+        table.append({"feature": name, "unit": unit, "correlation": float(second)})
+    table.sort(key=lambda row: -abs(row["correlation"]))
+    needs_memory = ("inside quotation", "position in line", "position in sentence", "line of capitals", "position in word")
+    best = next((row for row in table if row["feature"] in needs_memory), table[0])
+    return {**best, "table": table}
+
+
+def _correlations(activations: np.ndarray, values: np.ndarray) -> np.ndarray:
+    centred = activations - activations.mean(0)
+    values = values - values.mean()
+    scale = np.linalg.norm(centred, axis=0) * np.linalg.norm(values)
+    return np.divide(values @ centred, scale, out=np.zeros(centred.shape[1]), where=scale > 0)
+
+
+def hidden_states_of(
+    model: nn.Module, tokenizer: PreTrainedTokenizerFast, tokens: np.ndarray, first: int = 0, units: int = 24
+) -> dict[str, Any]:
+    """States of some units over a text, for a heat map; unit `first` and those that vary most.
+
+    Returns:
+        `text` (one character per token), `units` (indices) and `values` (one list over time per unit).
+    """
+    activations = unit_activations(model, tokens)
+    order = [first, *(int(unit) for unit in np.argsort(-activations.std(0)) if unit != first)][:units]
+    return {"text": one_character_each(tokenizer, tokens), "units": order, "values": np.round(activations[:, order].T, 4).tolist()}
+
+
+@torch.no_grad()
+def gates_of(
+    model: nn.Module, tokenizer: PreTrainedTokenizerFast, tokens: np.ndarray, units: int = 24
+) -> dict[str, Any]:
+    """What the last layer's gates do over a text.
+
+    Returns:
+        `text` (one character per token), `mean`: gate -> mean over units after each character, and `units`: gate -> the `units` most varying units.
+    """
+    ids = torch.from_numpy(tokens).unsqueeze(0)
+    gates = model.eval().model(input_ids=ids, output_gates=True, use_cache=False).gates[-1]
+    strips = {}
+    for name, values in gates.items():
+        values = values[0].numpy()
+        order = np.sort(np.argsort(-values.std(0))[:units])
+        strips[name] = np.round(values[:, order].T, 4).tolist()
+    means = {name: np.round(values[0].mean(-1).numpy(), 4).tolist() for name, values in gates.items()}
+    return {"text": one_character_each(tokenizer, tokens), "mean": means, "units": strips}
+
+
+def sample_text(
+    model: nn.Module, tokenizer: PreTrainedTokenizerFast, length: int, temperature: float, seed: int, prompt: str = ""
+) -> str:
+    """`length` characters from the model after `prompt`, by sampling at `temperature`."""
+    ids = torch.tensor([[tokenizer.bos_token_id, *tokenizer.encode(prompt, add_special_tokens=False)]])
+    set_seed(seed)
+    output = model.generate(
+        ids,
+        attention_mask=torch.ones_like(ids),
+        max_new_tokens=length,
+        do_sample=True,
+        temperature=temperature,
+        top_k=0,
+        eos_token_id=None,
+        pad_token_id=tokenizer.pad_token_id,
+    )
+    return tokenizer.decode(output[0, 1:]).replace(tokenizer.eos_token, "\n")
+
+
+def one_hot(tokenizer: PreTrainedTokenizerFast, text: str) -> dict[str, Any]:
+    """The one-hot rows of a text: multiplying one with the embedding matrix is looking up its row.
+
+    Returns:
+        `characters`, `vocabulary` (the characters that tokens stand for) and `rows` (0 or 1, character x vocabulary).
+    """
+    tokens = tokenizer.encode(text, add_special_tokens=False)
+    rows = np.eye(len(tokenizer), dtype=int)[tokens]
+    return {
+        "characters": [tokenizer.decode([token]) for token in tokens],
+        "vocabulary": tokenizer.convert_ids_to_tokens(list(range(len(tokenizer)))),
+        "rows": rows.tolist(),
+    }
+
+
+@torch.no_grad()
+def next_characters(
+    model: nn.Module, tokenizer: PreTrainedTokenizerFast, prompt: str, temperatures: tuple[float, ...], top: int = 12
+) -> dict[str, Any]:
+    """The most probable next characters after `prompt`: softmax(logits / temperature) for each temperature.
+
+    Returns:
+        `prompt`, `characters` (the `top` most probable at temperature 1, best first) and `probabilities`: temperature -> a
+        list beside them.
+    """
+    ids = torch.tensor([[tokenizer.bos_token_id, *tokenizer.encode(prompt, add_special_tokens=False)]])
+    logits = model.eval()(ids, use_cache=False).logits[0, -1]
+    order = logits.argsort(descending=True)[:top]
+    return {
+        "prompt": prompt,
+        "characters": tokenizer.convert_ids_to_tokens(order.tolist()),
+        "probabilities": {str(t): torch.softmax(logits / t, dim=-1)[order].tolist() for t in temperatures},
+    }

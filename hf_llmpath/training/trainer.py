@@ -1,0 +1,210 @@
+"""The Trainer set-up that the stages share: whole batches from tensors, our progress, checkpoints that survive a kill.
+
+`fit` trains one part of a run: it resumes from the part's last complete checkpoint, stops cleanly on Ctrl-C, and keeps
+the best weights if asked to.
+"""
+
+import math
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import nn
+from torch.utils.data import DataLoader, Dataset, RandomSampler, SequentialSampler
+from transformers import EarlyStoppingCallback, PrinterCallback, ProgressCallback, Trainer, TrainingArguments
+from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
+
+from ..data.streams import as_is
+from ..runs import Part, Run
+from .callbacks import History, ReportProgress, StopOnInterrupt
+
+COMPLETE = "complete"  # a file in a checkpoint folder that was written to the end
+STATE_FILE = "stream_state.safetensors"
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How to train: the choices that the stages make.
+
+    Attributes:
+        steps: optimiser steps.
+        batch_size: rows per step, over all processes.
+        learning_rate, weight_decay, warmup: AdamW; warmup is the share of the steps in which the rate rises linearly.
+        schedule: how the rate falls, a name of transformers' schedulers.
+        max_grad_norm: gradients longer than this are scaled down to it.
+        evaluations: how many times to evaluate on the way; the best weights of them are kept (0: evaluate at the end).
+        patience: stop after so many evaluations without a better one.
+        saves: checkpoints on the way, for --resume.
+        carry_state: keep the recurrent state from batch to batch (data must be `StreamWindows`).
+    """
+
+    steps: int
+    batch_size: int
+    learning_rate: float
+    weight_decay: float = 0.0
+    warmup: float = 0.05
+    schedule: str = "cosine"
+    adam_beta2: float = 0.99
+    max_grad_norm: float = 1.0
+    gradient_accumulation_steps: int = 1
+    evaluations: int = 0
+    patience: int | None = None
+    saves: int = 4
+    carry_state: bool = False
+
+    def arguments(self, folder: Path, seed: int) -> TrainingArguments:
+        """The same as transformers' arguments."""
+        every = max(1, math.ceil(self.steps / self.evaluations)) if self.evaluations else None
+        return TrainingArguments(
+            output_dir=str(folder),
+            max_steps=self.steps,
+            per_device_train_batch_size=self.batch_size,
+            per_device_eval_batch_size=self.batch_size,
+            gradient_accumulation_steps=self.gradient_accumulation_steps,
+            learning_rate=self.learning_rate,
+            weight_decay=self.weight_decay,
+            warmup_steps=self.warmup,
+            lr_scheduler_type=self.schedule,
+            adam_beta2=self.adam_beta2,
+            max_grad_norm=self.max_grad_norm,
+            eval_strategy="steps" if every else "no",
+            eval_steps=every,
+            save_strategy="steps",
+            save_steps=every or max(1, math.ceil(self.steps / (self.saves + 1))),
+            save_total_limit=2,
+            load_best_model_at_end=bool(every),
+            metric_for_best_model="eval_loss" if every else None,
+            greater_is_better=False if every else None,
+            logging_steps=max(1, self.steps // 100),
+            accelerator_config={"split_batches": True},
+            average_tokens_across_devices=False,
+            remove_unused_columns=False,
+            dataloader_pin_memory=False,
+            use_cpu=not torch.cuda.is_available(),
+            disable_tqdm=True,
+            report_to="none",
+            seed=seed,
+        )
+
+
+class StageTrainer(Trainer):
+    """Trainer for data sets that build whole batches, with a recurrent state carried along if the recipe says so."""
+
+    def __init__(self, *, evaluate_with: Callable[[nn.Module], dict[str, float]] | None, carry_state: bool, **kwargs: Any):
+        super().__init__(**kwargs)
+        self.evaluate_with, self.carry_state = evaluate_with, carry_state
+        self._carried: Any = None
+        self.model_accepts_loss_kwargs = False  # labels are dense here: the mean over a batch is the mean over tokens
+        for callback in (PrinterCallback, ProgressCallback):
+            self.remove_callback(callback)
+
+    def get_train_dataloader(self) -> DataLoader:
+        dataset = self.train_dataset
+        sampler = SequentialSampler(dataset) if dataset.sequential else RandomSampler(dataset)
+        loader = DataLoader(
+            dataset, batch_size=self._train_batch_size, sampler=sampler, collate_fn=as_is, drop_last=dataset.sequential
+        )
+        return self.accelerator.prepare(loader)
+
+    def compute_loss(self, model: nn.Module, inputs: dict[str, Any], return_outputs: bool = False, **kwargs: Any):
+        if self.carry_state:
+            if bool(inputs.pop("first").all()):
+                self._carried = None
+            outputs = model(**inputs, past_key_values=self._carried, use_cache=True)
+            self._carried = outputs.past_key_values
+            self._carried.detach()
+        else:
+            inputs.pop("first", None)
+            outputs = model(**inputs)
+        return (outputs.loss, outputs) if return_outputs else outputs.loss
+
+    def evaluate(self, eval_dataset: Dataset | None = None, ignore_keys: Any = None, metric_key_prefix: str = "eval"):
+        self.model.eval()
+        with torch.no_grad():
+            found = self.evaluate_with(self.model)
+        metrics = {f"{metric_key_prefix}_{name}": value for name, value in found.items()}
+        self.log(dict(metrics))
+        self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
+        return metrics
+
+    def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
+        super()._save_checkpoint(model, trial)
+        folder = Path(self.args.output_dir) / f"{PREFIX_CHECKPOINT_DIR}-{self.state.global_step}"
+        if self._carried is not None:
+            tensors = {
+                f"{index}.{part}": value.contiguous()
+                for index, layer in enumerate(self._carried.layers)
+                for part, value in enumerate(layer.state)
+            }
+            save_file(tensors, folder / STATE_FILE)
+        (folder / COMPLETE).touch()
+
+    def load_carried_state(self, checkpoint: Path) -> None:
+        """Takes up the recurrent state where the checkpoint left it."""
+        if not (checkpoint / STATE_FILE).exists():
+            return
+        tensors = load_file(checkpoint / STATE_FILE)
+        cache = self.model.new_cache()
+        for index, layer in enumerate(cache.layers):
+            parts = sorted(name for name in tensors if name.startswith(f"{index}."))
+            layer.update(tuple(tensors[name] for name in parts), 1)
+        self._carried = cache
+
+
+def last_checkpoint(folder: Path) -> Path | None:
+    """The newest checkpoint in `folder` that was written to the end."""
+    found = [path for path in folder.glob(f"{PREFIX_CHECKPOINT_DIR}-*") if (path / COMPLETE).exists()]
+    return max(found, key=lambda path: int(path.name.rpartition("-")[2]), default=None)
+
+
+def fit(
+    model: nn.Module,
+    dataset: Dataset,
+    recipe: Recipe,
+    run: Run,
+    part: Part,
+    seed: int,
+    evaluate_with: Callable[[nn.Module], dict[str, float]] | None = None,
+    tokens_per_step: int | None = None,
+) -> StageTrainer:
+    """Trains `model` in place.
+
+    Args:
+        model: a transformers model that returns a loss.
+        dataset: `StreamWindows`, `Documents` or another data set that builds whole batches.
+        recipe: how.
+        run, part: where checkpoints, history and progress go.
+        seed: of the order of the batches and of dropout.
+        evaluate_with: called with the model (in eval mode, no gradient); returns metrics with a `loss`.
+        tokens_per_step: for the tokens per second shown while training.
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C came; a checkpoint is on disk.
+    """
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    stop = StopOnInterrupt()
+    callbacks = [History(part.folder / "history.jsonl"), stop]
+    if recipe.patience is not None:
+        callbacks.append(EarlyStoppingCallback(recipe.patience))
+    with run.progress.task(part.name, recipe.steps) as task:
+        trainer = StageTrainer(
+            model=model,
+            args=recipe.arguments(part.folder, seed),
+            train_dataset=dataset,
+            eval_dataset=dataset if recipe.evaluations else None,
+            callbacks=[*callbacks, ReportProgress(task, tokens_per_step)],
+            evaluate_with=evaluate_with,
+            carry_state=recipe.carry_state,
+        )
+        checkpoint = last_checkpoint(part.folder)
+        if checkpoint is not None:
+            trainer.load_carried_state(checkpoint)
+        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    if stop.interrupted:
+        raise KeyboardInterrupt
+    model.eval()
+    return trainer
