@@ -1,0 +1,212 @@
+"""Model cards: the templates in `model_cards/`, filled with what a run measured.
+
+Every number on a card is read from metrics.json, config.json or the header of the weight file; none is typed.
+"""
+
+import json
+import re
+from dataclasses import dataclass
+from numbers import Real
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import jinja2
+from huggingface_hub import EvalResult, ModelCard, ModelCardData
+from huggingface_hub.errors import HFValidationError
+from huggingface_hub.utils import validate_repo_id
+
+from ..data.sources import EMBEDDED
+from ..errors import UserError
+from ..runs import RunFolder
+from .resources import resource
+from .weights import parameter_count
+
+if TYPE_CHECKING:
+    from ..stages.stage import Stage
+
+TASKS = {"CausalLM": "text-generation", "TimeSeriesPrediction": "time-series-forecasting"}
+PROMPTS = ("The ", "the ", "a")
+HUB_IDS = {"tiny_shakespeare": "karpathy/tiny_shakespeare"}  # public corpora that a run recognises by their content
+
+_OPTIONAL: dict[str, Any] = {"baselines": {}, "goals": [], "settings": {}, "versions": {}, "peak_memory_mb": None}
+
+
+def render(stage: "Stage", folder: Path, model_id: str | None = None) -> str:
+    """The card of the run in `folder`, Markdown with metadata, ready to be its README.md.
+
+    Args:
+        stage: the stage; its template is `model_cards/NN-slug.md`.
+        folder: any folder with `metrics.json`, `model/` and, where the run made them, `models/` and `figures/`.
+        model_id: the repository that the snippets load from; the local model folder if not given.
+
+    Raises:
+        UserError: no metrics.json, or a model folder that cannot be read.
+    """
+    folder = Path(folder)
+    report = _OPTIONAL | RunFolder(folder).report
+    others = [SavedModel.read(path) for path in sorted((folder / "models").glob("*")) if path.is_dir()]
+    model = SavedModel.read(folder / "model")
+    templates = resource("model_cards")
+    base = jinja2.Template((templates / "base.md").read_text(encoding="utf-8"), trim_blocks=True, lstrip_blocks=True)
+    card = ModelCard.from_template(
+        _metadata(stage, report, model, others),
+        template_str=(templates / f"{stage.folder_name}.md").read_text(encoding="utf-8"),
+        base=base,
+        stage=stage,
+        model=model,
+        others=others,
+        model_id=model_id,
+        run_path=_final_place(folder).as_posix(),
+        prompt=_prompt(folder / "model"),
+        rows=metric_rows(report["metrics"], report["baselines"]),
+        measured=list(dict.fromkeys(map(_plain_name, report["metrics"]))),
+        figures=sorted(path.name for path in (folder / "figures").glob("*.png")),
+        figure_data={path.stem: json.loads(path.read_text()) for path in (folder / "figures").glob("*.json")},
+        shown=shown,
+        **{name: report[name] for name in report if name not in ("stage", "slug")},
+    )
+    return re.sub(r"\n{3,}", "\n\n", str(card).rstrip()) + "\n"
+
+
+@dataclass(frozen=True)
+class SavedModel:
+    """A model folder as the card describes it.
+
+    Attributes:
+        name: name of the folder.
+        config: config.json.
+        parameters: number of weights in the safetensors header.
+    """
+
+    name: str
+    config: dict[str, Any]
+    parameters: int
+
+    @classmethod
+    def read(cls, path: Path) -> "SavedModel":
+        return cls(path.name, _read(path / "config.json"), parameter_count(path))
+
+    @property
+    def architecture(self) -> str:
+        return (self.config.get("architectures") or [""])[0]
+
+    @property
+    def head(self) -> str:
+        """`CausalLM` of `LLMPathRNNForCausalLM`."""
+        return self.architecture.rpartition("For")[2]
+
+    @property
+    def auto_class(self) -> str:
+        """The Auto class that loads it."""
+        return f"AutoModelFor{self.head}" if "For" in self.architecture else "AutoModel"
+
+
+def metric_rows(metrics: dict[str, Any], baselines: dict[str, float]) -> list[tuple[str, str, str]]:
+    """`(name, value, baseline)` for the table; a standard deviation stands beside its mean, lists of seeds stay out."""
+    rows = []
+    for name, value in metrics.items():
+        if not isinstance(value, Real) or (name.endswith("_sd") and name[:-3] in metrics):
+            continue
+        spread = f" ± {shown(metrics[name + '_sd'])}" if f"{name}_sd" in metrics else ""
+        rows.append((name, shown(value) + spread, shown(baselines[name]) if name in baselines else ""))
+    return rows
+
+
+def shown(value: Any) -> str:
+    """A number for people: four significant digits, whole numbers in full."""
+    if isinstance(value, bool) or not isinstance(value, Real):
+        return str(value)
+    if float(value).is_integer() and abs(value) < 1e15:
+        return f"{int(value):,}"
+    return f"{value:.0f}" if abs(value) >= 1e4 else f"{value:.4g}"
+
+
+def eval_results(report: dict[str, Any], model: SavedModel, others: list[SavedModel]) -> list[EvalResult]:
+    """One entry per number of `metrics`, `metric_name` being its name there.
+
+    `lstm/validation_loss` belongs to the model of that name; a prefix that names no model (`adding/...`) is a task of
+    its own. The values of single seeds stand with their mean.
+    """
+    by_name = {other.name: other for other in others}
+    results = []
+    for name, value in report["metrics"].items():
+        if not isinstance(value, Real):
+            continue
+        prefix = name.partition("/")[0] if "/" in name else None
+        about = by_name.get(prefix, model) if prefix else model
+        task = TASKS.get(about.head, "other") if prefix is None or prefix in by_name else "other"
+        own_data = prefix is not None and task != TASKS.get(model.head)
+        dataset = prefix if own_data else report["dataset"]["name"]
+        seeds = report["metrics"].get(f"{name}_seeds")
+        results.append(
+            EvalResult(
+                task_type=task,
+                dataset_type=re.sub(r"[^\w./-]+", "-", dataset if dataset.count("/") < 2 else Path(dataset).name),
+                dataset_name=dataset,
+                dataset_split=None if own_data else "validation",
+                metric_type=name.rpartition("/")[2],
+                metric_name=name,
+                metric_value=value,
+                metric_args={"seeds": seeds} if seeds else None,
+            )
+        )
+    return results
+
+
+def _metadata(stage: "Stage", report: dict[str, Any], model: SavedModel, others: list[SavedModel]) -> ModelCardData:
+    dataset = report["dataset"]
+    on_hub = _hub_dataset(dataset)
+    english = dataset["name"].startswith("world/") or dataset["name"] in ("tiny_shakespeare", "names")
+    cell = model.config.get("cell")
+    tags = ["hf-llmpath", "from-scratch", "education", stage.model_type, stage.slug]
+    return ModelCardData(
+        language="en" if english else None,
+        license="apache-2.0",
+        library_name="hf-llmpath",
+        tags=tags + [cell] * (cell is not None),
+        pipeline_tag=TASKS.get(model.head),
+        datasets=[on_hub] if on_hub else None,
+        model_name=f"llmpath-{stage.folder_name}",
+        eval_results=eval_results(report, model, others),
+    )
+
+
+def _hub_dataset(dataset: dict[str, Any]) -> str | None:
+    """The data set's id on the Hub, if it is there: neither embedded nor a local file."""
+    source = dataset.get("source", dataset["name"])
+    if dataset["name"] in HUB_IDS:
+        return HUB_IDS[dataset["name"]]
+    if source in EMBEDDED or Path(source).expanduser().exists():
+        return None
+    name = source.partition(":")[0]
+    try:
+        validate_repo_id(name)
+    except HFValidationError:
+        return None
+    return name
+
+
+def _plain_name(name: str) -> str:
+    """`lstm/validation_loss_sd` -> `validation_loss`, `gradient_norm_lag_63` -> `gradient_norm_lag_N`."""
+    last = name.rpartition("/")[2].removesuffix("_sd").removesuffix("_seeds")
+    return re.sub(r"_\d+$", "_N", last)
+
+
+def _prompt(model: Path) -> str:
+    """Something that the snippets can have continued: the model's tokenizer has all its characters."""
+    file = model / "tokenizer.json"
+    vocabulary = json.loads(file.read_text(encoding="utf-8"))["model"]["vocab"] if file.exists() else {}
+    return next((text for text in PROMPTS if all(character in vocabulary for character in text)), "")
+
+
+def _final_place(folder: Path) -> Path:
+    """Where `folder` will be when the run is complete."""
+    waiting = folder.name == "new" and folder.parent.name == "checkpoints"
+    return folder.parent.parent if waiting else folder
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, json.JSONDecodeError) as error:
+        raise UserError(f"{path} cannot be read ({error})") from None

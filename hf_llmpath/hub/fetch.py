@@ -1,0 +1,67 @@
+"""Brings a pushed run back from the Hub, laid out as a run folder again."""
+
+import json
+import re
+import shutil
+from pathlib import Path
+
+from huggingface_hub import cached_assets_path, snapshot_download
+from huggingface_hub.errors import HfHubHTTPError, HTTPError, LocalEntryNotFoundError
+
+from ..runs import RESULTS, RunFolder
+from .client import check_repo_id
+from .push import FOLDERS, MODEL_FILES
+from .weights import check_model_folder
+
+_BESIDE = (".png", ".jsonl", "README.md")
+
+
+def fetch_run(repo_id: str, cache_dir: Path | str | None = None) -> RunFolder | None:
+    """The run that `llmpath push` sent to `repo_id`; `None` if it is not there, or not reachable and not in the cache.
+
+    Args:
+        repo_id: the model repository.
+        cache_dir: where the run folder is put; the assets cache of huggingface_hub if not given.
+
+    Raises:
+        UserError: a name that is not allowed, or a repository with missing, truncated or pickled weights.
+    """
+    check_repo_id(repo_id)
+    wanted = [f"*{ending}" for ending in (*MODEL_FILES, *_BESIDE)]
+    try:
+        snapshot = Path(snapshot_download(repo_id, allow_patterns=wanted))
+    except (HfHubHTTPError, HTTPError, LocalEntryNotFoundError, ConnectionError):
+        return None
+    name = _folder_name(snapshot / "metrics.json")
+    if name is None:
+        return None
+    assets = cached_assets_path("hf-llmpath", "runs", repo_id.replace("/", "--"), assets_dir=cache_dir)
+    folder = assets / snapshot.name / name
+    if not (folder / "metrics.json").exists():
+        _lay_out(snapshot, folder)
+    check_model_folder(folder / "model")
+    return RunFolder(folder)
+
+
+def _folder_name(metrics: Path) -> str | None:
+    """`07-rnn`, if the file is the metrics.json of a run."""
+    try:
+        report = json.loads(metrics.read_text(encoding="utf-8"))
+        number, slug = int(report["stage"]), str(report["slug"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return f"{number:02d}-{slug}" if re.fullmatch(r"[a-z0-9-]+", slug) else None
+
+
+def _lay_out(snapshot: Path, folder: Path) -> None:
+    """Copies under a temporary name, then renames: a run folder in the cache is a whole one."""
+    waiting = folder.with_name(f".{folder.name}.tmp")
+    shutil.rmtree(waiting, ignore_errors=True)
+    (waiting / "model").mkdir(parents=True)
+    for path in snapshot.iterdir():
+        if path.is_dir() and path.name in FOLDERS:
+            shutil.copytree(path, waiting / path.name)
+        elif path.is_file():
+            shutil.copyfile(path, waiting / ("" if path.name in RESULTS else "model") / path.name)
+    shutil.rmtree(folder, ignore_errors=True)
+    waiting.rename(folder)

@@ -1,0 +1,75 @@
+"""Sends a run to the Hub in one commit: the model at the top of the repository, so that it loads by name; card, figures
+and numbers beside it; further models in `models/NAME`. Nothing leaves before every weight file has been checked."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..errors import UserError
+from ..runs import RunFolder
+from .cards import render
+from .client import Client, Files, PushResult, check_repo_id, sizes
+from .weights import check_model_folder
+
+if TYPE_CHECKING:
+    from ..stages.stage import Stage
+
+MODEL_FILES = (".json", ".safetensors", ".py", ".txt", ".jinja")
+RECORDS = ("metrics.json", "history.jsonl")
+FOLDERS = ("figures", "models")  # beside the model in the repository; replaced as a whole by a push
+
+
+def push(
+    stage: "Stage",
+    folder: RunFolder,
+    repo_id: str,
+    private: bool = False,
+    dry_run: bool = False,
+    token: str | None = None,
+) -> PushResult:
+    """Pushes the complete run in `folder` to the model repository `repo_id`, which is made if it is not there.
+
+    Args:
+        stage: the stage that the run is of.
+        folder: its run folder; checkpoints and pickles in it stay where they are.
+        repo_id: `NAME` or `OWNER/NAME`.
+        private: make a new repository private.
+        dry_run: only say what would be sent; no token, no network.
+        token: the token to use; the one of `hf auth login` or `HF_TOKEN` if not given.
+
+    Raises:
+        UserError: a name that is not allowed, no complete run, a run of another stage, a weight file that is missing,
+            truncated or pickled, no token, not authorised, or a Hub that cannot be reached.
+    """
+    check_repo_id(repo_id)
+    report = folder.report
+    if report["slug"] != stage.slug:
+        raise UserError(f"{folder.path} is a run of stage '{report['slug']}', not of '{stage.slug}'")
+    for model in (folder.model_dir, *_further_models(folder)):
+        check_model_folder(model)
+    if dry_run:
+        return PushResult(repo_id, None, sizes(repository_files(stage, folder, repo_id)))
+    client = Client(token)
+    repo_id = client.create(repo_id, "model", private)
+    files = repository_files(stage, folder, repo_id)
+    return client.commit(repo_id, "model", files, f"Stage {stage.number}: {stage.title} ({report['preset']})", FOLDERS)
+
+
+def repository_files(stage: "Stage", folder: RunFolder, repo_id: str) -> Files:
+    """What a push sends; the card is written for the repository, so that its snippets load from there."""
+    files: Files = dict(_of_model(folder.model_dir, ""))
+    for model in _further_models(folder):
+        files |= _of_model(model, f"models/{model.name}/")
+    for path in sorted((folder.path / "figures").glob("*")):
+        if path.suffix in (".png", ".json"):
+            files[f"figures/{path.name}"] = path
+    files |= {name: folder.path / name for name in RECORDS if (folder.path / name).exists()}
+    files["README.md"] = render(stage, folder.path, repo_id).encode()
+    return files
+
+
+def _further_models(folder: RunFolder) -> list[Path]:
+    return sorted(path for path in (folder.path / "models").glob("*") if path.is_dir())
+
+
+def _of_model(model: Path, prefix: str) -> Files:
+    return {prefix + path.name: path for path in sorted(model.iterdir()) if path.suffix in MODEL_FILES}
