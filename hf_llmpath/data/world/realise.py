@@ -1,0 +1,177 @@
+"""From events to English: a scene fills templates, chooses between names and pronouns, and keeps splits apart."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Sequence
+
+from .grammar import PRONOUNS, Slot, choose, parse, polish, with_article, words
+from .splits import belongs, is_simple
+from .vocabulary import Food, Person, Place, Thing
+
+_MAX_TRIES = 120
+
+
+class Redraw(Exception):
+    """The record at hand cannot be said with sentences of its split: draw another one."""
+
+
+class Scene:
+    """Named roles of one text, and the sentences said about them so far.
+
+    Slots of a person in role `A`: `{A}` the name, `{A.trade}`, `{A.he}`, `{A.him}`, `{A.his}` pronouns; `{a}`
+    and `{a.him}` are a pronoun where it cannot be misread and the name elsewhere. Slots of a place in role
+    `P`: `{P}` (the mill), `{P.at}`, `{P.to}`, `{P.detail}`, `{P.smell}`. Of a thing in role `X`: `{X}` (red kite),
+    `{X.a}` (a red kite), `{X.n}` (kite), `{X.use}`, `{X.used}`, `{X.result}`. Other roles are plain strings.
+    """
+
+    def __init__(self, rng: random.Random, split: str, max_length: int = 10_000):
+        self.rng = rng
+        self.split = split
+        self.slots: dict[str, str | tuple[str, ...]] = {}
+        self.people: dict[str, Person] = {}
+        self.recent: set[str] = set()
+        self.said: list[str] = []
+        self.length = 0
+        self.max_length = max_length
+        self.room = rng.choice((0, 0, 1, 1, 2))
+        self._used_templates: set[str] = set()
+        self._open: dict[str, Callable[[Scene], None]] = {}
+        self._group_of: dict[str, str] = {}
+
+    def cast(self, role: str, value: object, quality: str | None = None) -> None:
+        """Give `role` to a person, place, thing (with its `quality`), food or plain text."""
+        if isinstance(value, Person):
+            self.people[role] = value
+            self.slots[f"{role}.trade"] = value.trade
+            for case, word in PRONOUNS[value.gender].items():
+                self.slots[f"{role}.{case}"] = word
+        elif isinstance(value, Place):
+            self.slots.update(
+                {role: value.name, f"{role}.at": value.at, f"{role}.to": value.to, f"{role}.smell": value.smell}
+            )
+            self.slots[f"{role}.n"] = value.noun
+            self.slots[f"{role}.detail"] = value.details
+        elif isinstance(value, Thing):
+            phrase = f"{quality} {value.noun}" if quality else value.noun
+            self.slots.update({role: phrase, f"{role}.a": with_article(phrase), f"{role}.n": value.noun})
+            self.slots.update({f"{role}.use": value.use, f"{role}.used": value.used, f"{role}.result": value.result})
+            self.slots[f"{role}.where"] = value.where
+            self.slots[f"{role}.riddle"] = value.riddle
+            if quality:
+                self.slots[f"{role}.q"] = quality
+        elif isinstance(value, Food):
+            self.slots.update({role: value.phrase, f"{role}.n": value.noun})
+        else:
+            self.slots[role] = value  # type: ignore[assignment]
+
+    def leave_open(self, roles: Sequence[str], draw: Callable[[Scene], None]) -> None:
+        """Cast `roles` with `draw`, and again as often as needed until one of them is named in the text.
+
+        Calls of `draw` happen in the order in which they were left open, so one may look at earlier roles.
+        """
+        self._open[roles[0]] = draw
+        self._group_of.update(dict.fromkeys(roles, roles[0]))
+        draw(self)
+
+    def drop(self, role: str) -> None:
+        """Leave `role` out of this text."""
+        self._open.pop(self._group_of.pop(role, role), None)
+        self.people.pop(role, None)
+
+    def say(self, templates: str | Sequence[str], *, keep: bool = True) -> str:
+        """Fill one of `templates` so that the text belongs to the split; append it unless `keep` is false.
+
+        Raises `Redraw` when no filling belongs to the split, or the text grows longer than `max_length` words.
+        """
+        options = [templates] if isinstance(templates, str) else list(templates)
+        fresh = [option for option in options if option not in self._used_templates] or options
+        for attempt in range(_MAX_TRIES):
+            template = self.rng.choice(fresh)
+            nodes = choose(parse(template), self.rng)
+            if attempt:
+                self._redraw(nodes)
+            filled, named, mentioned, recent = self._fill(nodes)
+            # Where the whole text is one sentence, its words decide before it is tidied.
+            if is_simple(filled) and not belongs(filled, self.split):
+                continue
+            text = polish(filled)
+            if not belongs(text, self.split):
+                continue
+            for role in named:
+                self._open.pop(self._group(role), None)
+            if keep:
+                self.length += len(words(text))
+                if self.length > self.max_length:
+                    raise Redraw
+                self._used_templates.add(template)
+                self.recent = mentioned or recent
+                self.said.append(text)
+            return text
+        raise Redraw
+
+    def maybe(self, templates: str | Sequence[str]) -> bool:
+        """Say an event that the text can do without, as long as there is `room` for one; true if it was said."""
+        if not self.room or self.rng.random() < 0.5:
+            return False
+        before = self.length
+        try:
+            self.say(templates)
+        except Redraw:
+            self.length = before
+            return False
+        self.room -= 1
+        return True
+
+    def phrase(self, template: str) -> str:
+        """Fill `template` in lower case where it begins so, without saying it and in any split."""
+        filled = polish(self._fill(choose(parse(template), self.rng))[0])
+        return filled if template[:1].isupper() else filled[:1].lower() + filled[1:]
+
+    def text(self) -> str:
+        """All that was said, as one paragraph."""
+        return " ".join(self.said)
+
+    def _group(self, role: str) -> str:
+        return self._group_of.get(role) or self._group_of.get(role.upper(), "")
+
+    def _redraw(self, nodes: list[str | Slot]) -> None:
+        """Draw again the roles of `nodes` that are still open."""
+        groups = {self._group(node.role) for node in nodes if isinstance(node, Slot)}
+        for group, draw in self._open.items():
+            if group in groups:
+                draw(self)
+
+    def _fill(self, nodes: list[str | Slot]) -> tuple[str, set[str], set[str], set[str]]:
+        """The text, the roles named in it, the people among them, and all the people a reader has in mind."""
+        recent = set(self.recent)
+        named: set[str] = set()
+        mentioned: set[str] = set()
+        parts: list[str] = []
+        for node in nodes:
+            if isinstance(node, str):
+                parts.append(node)
+                continue
+            role = node.role
+            named.add(role)
+            if role.upper() in self.people and (role.islower() or not node.case):
+                parts.append(self._refer(role, node.case, recent))
+                recent.add(role.upper())
+                mentioned.add(role.upper())
+                continue
+            value = self.slots[node.name]
+            if not isinstance(value, str):
+                value = value[int(self.rng.random() * len(value))]
+            if "{" in value:
+                value, inside, _, recent = self._fill(choose(parse(value), self.rng))
+                named |= inside
+            parts.append(value)
+        return "".join(parts), named, mentioned, recent
+
+    def _refer(self, role: str, case: str, recent: set[str]) -> str:
+        person = self.people[role.upper()]
+        if role.islower() and role.upper() in recent:
+            rivals = [other for other in recent if other != role.upper()]
+            if all(self.people[other].gender != person.gender for other in rivals):
+                return PRONOUNS[person.gender][case or "he"]
+        return person.name

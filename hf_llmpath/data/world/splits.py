@@ -1,0 +1,56 @@
+"""Which split a sentence belongs to.
+
+Every sentence with content (five words or more) hashes to one of ten buckets: eight are train's, one is validation's,
+one is test's. Generators redraw a sentence until it belongs to their split, so no such sentence can occur in two
+splits, in whatever view, size or seed.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import re
+
+from .grammar import pieces, sentences, words
+
+SPLITS = ("train", "validation", "test")
+CONTENT_WORDS = 5
+_INNER_END = re.compile(r"[.!?]\s|\n")
+_SPLIT_OF_BUCKET = ("validation", "test") + ("train",) * 8
+
+
+def split_of(sentence: str) -> str:
+    """The split that owns `sentence`: a function of its words alone (a and an are one), the same on every machine."""
+    plain = " ".join("a" if word == "an" else word for word in words(sentence))
+    digest = hashlib.blake2b(plain.encode(), digest_size=4).digest()
+    return _SPLIT_OF_BUCKET[int.from_bytes(digest, "big") % len(_SPLIT_OF_BUCKET)]
+
+
+def is_simple(text: str) -> bool:
+    """Whether `text` is one sentence without speech, tidied or not."""
+    return '"' not in text and not _INNER_END.search(text)
+
+
+def belongs(text: str, split: str) -> bool:
+    """Whether every sentence of `text` that has content may be used in `split`.
+
+    A sentence is decided by its finest pieces with content (a speech and its tag are two pieces); only where no piece
+    is long enough does the whole sentence decide. Both ways of cutting a text into sentences thus keep splits apart.
+    """
+    if is_simple(text):
+        return split_of(text) == split or len(words(text)) < CONTENT_WORDS
+    for sentence in sentences(text):
+        long_pieces = [piece for piece in pieces(sentence) if len(words(piece)) >= CONTENT_WORDS]
+        if not long_pieces and len(words(sentence)) >= CONTENT_WORDS:
+            long_pieces = [sentence]
+        if any(split_of(piece) != split for piece in long_pieces):
+            return False
+    return True
+
+
+def check_name(value: str, allowed: tuple[str, ...], what: str) -> None:
+    """Raise `ValueError` naming the nearest match unless `value` is one of `allowed`."""
+    if value in allowed:
+        return
+    nearest = difflib.get_close_matches(str(value), allowed, n=1, cutoff=0.0)
+    raise ValueError(f"unknown {what} {value!r}: did you mean {nearest[0]!r}? (one of {', '.join(allowed)})")
