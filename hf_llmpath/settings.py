@@ -11,6 +11,7 @@
 """
 
 import dataclasses
+import math
 import types
 import typing
 from dataclasses import dataclass, field
@@ -50,7 +51,9 @@ class Settings:
     @classmethod
     def describe(cls) -> list[tuple[str, str, Any, str]]:
         """`(name, type, default, help)` for every setting."""
-        return [(f.name, _type_name(_hints(cls)[f.name]), f.default, f.metadata["help"]) for f in dataclasses.fields(cls)]
+        return [
+            (f.name, _type_name(_hints(cls)[f.name]), f.default, f.metadata["help"]) for f in dataclasses.fields(cls)
+        ]
 
     def updated(self, **texts: Any) -> "Settings":
         """A copy with some settings replaced; strings are read as the type of the setting.
@@ -77,15 +80,19 @@ def _hints(cls: type) -> dict[str, Any]:
 
 
 def _options(hint: Any) -> list[Any]:
-    return list(typing.get_args(hint)) if isinstance(hint, types.UnionType) else [hint]
+    """The types that a setting may have; none first, since everything can be read as a string."""
+    options = list(typing.get_args(hint)) if isinstance(hint, types.UnionType) else [hint]
+    return sorted(options, key=lambda option: option is not type(None))
 
 
 def _type_name(hint: Any) -> str:
     if typing.get_origin(hint) is Literal:
         return "|".join(map(str, typing.get_args(hint)))
     if isinstance(hint, types.UnionType):
-        return "|".join(_type_name(option) for option in _options(hint))
-    return "none" if hint is type(None) else getattr(hint, "__name__", str(hint)) if not typing.get_args(hint) else "list"
+        return "|".join(_type_name(option) for option in typing.get_args(hint))
+    return (
+        "none" if hint is type(None) else getattr(hint, "__name__", str(hint)) if not typing.get_args(hint) else "list"
+    )
 
 
 def _read(name: str, value: Any, hint: Any) -> Any:
@@ -110,7 +117,7 @@ def _read_as(value: Any, hint: Any) -> Any:
         return tuple(_read_as(part.strip() if isinstance(part, str) else part, item) for part in parts if part != "")
     if hint is bool:
         return _choose(value, {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False})
-    if hint is int and isinstance(value, float) and not value.is_integer():
+    if value is None or (hint is int and isinstance(value, float) and not value.is_integer()):
         raise ValueError
     return hint(value)
 
@@ -126,6 +133,8 @@ def _check_range(name: str, value: Any, metadata: Any) -> None:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return
     low, high = metadata.get("minimum"), metadata.get("maximum")
-    if value != value or (low is not None and value < low) or (high is not None and value > high):
+    if not math.isfinite(value):
+        raise UserError(f"setting {name} is {value}; it must be a finite number")
+    if (low is not None and value < low) or (high is not None and value > high):
         limits = f"at least {low}" if high is None else f"at most {high}" if low is None else f"from {low} to {high}"
         raise UserError(f"setting {name} is {value}; it must be {limits}")

@@ -1,5 +1,6 @@
 """The adding problem: a probe of how long a recurrent cell can remember."""
 
+import math
 from typing import Any
 
 import torch
@@ -17,9 +18,11 @@ TEST_EXAMPLES = 2000
 class AddingModel(nn.Module):
     """A recurrent layer over (number, marker) pairs and a linear read-out of its last state."""
 
-    def __init__(self, cell: str, hidden_size: int):
+    def __init__(self, cell: str, hidden_size: int, length: int):
         super().__init__()
-        config = LLMPathRNNConfig(cell=cell, vocab_size=0, embedding_size=2, hidden_size=hidden_size)
+        config = LLMPathRNNConfig(
+            cell=cell, vocab_size=0, embedding_size=2, hidden_size=hidden_size, forget_bias=math.log(length)
+        )
         self.recurrent = LLMPathRNNModel(config)
         self.head = nn.Linear(hidden_size, 1)
 
@@ -52,7 +55,7 @@ def train_adding(
     set_seed(seed)
     generator = torch.Generator().manual_seed(seed)
     held_out, answers = adding_problem(TEST_EXAMPLES, length, torch.Generator().manual_seed(10_000 + seed))
-    model = AddingModel(cell, hidden_size)
+    model = AddingModel(cell, hidden_size, length)
     optimizer = torch.optim.Adam(model.parameters(), lr=learning_rate)
     curve, every = [], 25
 

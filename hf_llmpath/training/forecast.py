@@ -11,11 +11,14 @@ from ..models.configuration_rnn import LLMPathRNNConfig
 from ..models.modeling_rnn import LLMPathRNNForTimeSeriesPrediction
 from ..runs import Run
 
+WINDOW = 96  # forecasts in a training window
 
-def train_forecast(series: Series, run: Run, seed: int, hidden_size: int = 24, steps: int = 400) -> dict[str, Any]:
+
+def train_forecast(series: Series, run: Run, seed: int, hidden_size: int = 24, steps: int = 100) -> dict[str, Any]:
     """One-step-ahead forecasts of the last fifth of `series` by a GRU fitted to the rest.
 
-    Full-batch Adam on the one training series, with weight decay; the loop is plain because a step takes a millisecond.
+    The training part is cut into overlapping windows that form one batch; the loop is plain because a step takes
+    milliseconds.
 
     Returns:
         `mean_absolute_error` of the model, `seasonal_naive` and `last_value` (the same error of the forecasts "as a season
@@ -27,12 +30,13 @@ def train_forecast(series: Series, run: Run, seed: int, hidden_size: int = 24, s
     set_seed(seed)
     values = torch.tensor(series.values, dtype=torch.float32).unsqueeze(0)
     model = LLMPathRNNForTimeSeriesPrediction(_config(series, hidden_size))
-    optimizer = torch.optim.AdamW(model.parameters(), lr=5e-3, weight_decay=0.1)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=5e-3, weight_decay=1.0)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
     known = values[:, : series.cut]
+    windows = _windows(known[0], max(model.config.lags_sequence) + WINDOW)
     with run.progress.task(series.name, steps) as progress:
         for step in range(1, steps + 1):
-            loss = model(past_values=known, labels=known).loss
+            loss = model(past_values=windows, labels=windows).loss
             optimizer.zero_grad()
             loss.backward()
             torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -64,6 +68,14 @@ def train_forecast(series: Series, run: Run, seed: int, hidden_size: int = 24, s
     return part.finish(result, model)
 
 
+def _windows(values: torch.Tensor, length: int) -> torch.Tensor:
+    """Overlapping windows `(rows, length)` that reach the end of `values` `(n,)`; all of it if it is shorter."""
+    if len(values) <= length:
+        return values.unsqueeze(0)
+    starts = [*range(0, len(values) - length, WINDOW // 2), len(values) - length]
+    return torch.stack([values[start : start + length] for start in starts])
+
+
 def _config(series: Series, hidden_size: int) -> LLMPathRNNConfig:
     """Lags and scale from the training part alone; the first lag is what the forecast adds a change to."""
     known = series.values[: series.cut]
@@ -71,7 +83,7 @@ def _config(series: Series, hidden_size: int) -> LLMPathRNNConfig:
     scaled = np.log(known) if positive else known
     last, season = np.abs(np.diff(scaled)), np.abs(scaled[series.period :] - scaled[: -series.period])
     seasonal = season.mean() < last.mean()
-    lags = [series.period, 1, series.period + 1] if seasonal else [1, 2, 3, series.period]
+    lags = [series.period, 1, series.period + 1] if seasonal else [1, 2, 3]
     return LLMPathRNNConfig(
         cell="gru",
         vocab_size=0,

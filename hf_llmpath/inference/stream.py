@@ -1,0 +1,94 @@
+"""Text from a trained model, written to the terminal as it comes."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from ..errors import UserError, nearest
+from ..hub.weights import check_model_folder
+from ..runs import RunFolder
+from ..stages.stage import Stage
+
+_SHOWN = 160  # characters of a vocabulary in an error
+
+
+def stream(
+    stage: Stage, folder: RunFolder, prompt: str, name: str | None = None, seed: int | None = None, options: Any = None
+) -> None:
+    """Prints `prompt` and what the model writes after it.
+
+    Args:
+        stage, folder: whose model.
+        prompt: how the text begins; if empty, with whatever begins a document.
+        name: one of the folder's further models; the main one if none.
+        seed: of the samples; a new one each time if none.
+        options: what `generate()` takes.
+
+    Raises:
+        UserError: no such model, one that cannot be read or does not write text, or characters that it cannot read.
+    """
+    place = _model_folder(folder, name)
+    check_model_folder(place)
+    _check_writes(place)
+
+    from transformers import AutoModelForCausalLM, AutoTokenizer, TextStreamer, set_seed
+    from transformers.utils import logging
+
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    tokenizer = AutoTokenizer.from_pretrained(place)
+    ids = tokenizer.encode(prompt, add_special_tokens=False)
+    if tokenizer.unk_token_id is not None and tokenizer.unk_token_id in ids:
+        raise UserError(_unknown(stage, tokenizer, prompt))
+    if tokenizer.bos_token_id is not None:
+        ids = [tokenizer.bos_token_id, *ids]
+    model = AutoModelForCausalLM.from_pretrained(place).eval()
+    if seed is not None:
+        set_seed(seed)
+
+    import torch
+
+    inputs = torch.tensor([ids])  # (1, length)
+    streamer = TextStreamer(tokenizer, skip_special_tokens=True)
+    model.generate(inputs, attention_mask=torch.ones_like(inputs), streamer=streamer, **(options or {}))
+
+
+def _model_folder(folder: RunFolder, name: str | None) -> Path:
+    if name is None:
+        return folder.model_dir
+    there = sorted(path.name for path in (folder.path / "models").glob("*") if path.is_dir())
+    if name not in there:
+        known = f"there are: {', '.join(there)}" if there else "it has only the main one"
+        raise UserError(f"{folder.path} has no model '{name}'{nearest(name, there)}; {known}")
+    return folder.model(name)
+
+
+def _check_writes(place: Path) -> None:
+    architecture = (
+        json.loads((place / "config.json").read_text(encoding="utf-8")).get("architectures") or ["unknown"]
+    )[0]
+    if not architecture.endswith("ForCausalLM"):
+        raise UserError(f"{place} holds a {architecture}, which does not write text; it takes a model ...ForCausalLM")
+
+
+def _unknown(stage: Stage, tokenizer: Any, prompt: str) -> str:
+    unknown = [
+        c for c in dict.fromkeys(prompt) if tokenizer.unk_token_id in tokenizer.encode(c, add_special_tokens=False)
+    ]
+    letters = sorted(token for token in tokenizer.get_vocab() if len(token) == 1)
+    shown = _ranges([letter for letter in letters if letter.isprintable() and letter != " "][:_SHOWN])
+    names = ", ".join(f"'{c}'" if c.isprintable() else repr(c) for c in unknown)
+    spell = any(name == "byte_fallback" for name, *_ in stage.settings.describe())
+    mend = "; a model trained with --set byte_fallback=true reads any" if spell else ""
+    return f"the model never saw {names}; it knows space and {shown}{mend}"
+
+
+def _ranges(letters: list[str]) -> str:
+    """`a b c d x` as `a-d x`."""
+    runs: list[list[str]] = []
+    for letter in letters:
+        if runs and ord(letter) == ord(runs[-1][-1]) + 1 and letter.isalnum() and runs[-1][-1].isalnum():
+            runs[-1].append(letter)
+        else:
+            runs.append([letter])
+    return " ".join(f"{run[0]}-{run[-1]}" if len(run) > 2 else " ".join(run) for run in runs)

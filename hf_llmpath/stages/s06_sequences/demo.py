@@ -1,0 +1,100 @@
+"""The page of stage 6: what comes next, character by character."""
+
+from collections.abc import Iterator
+from itertools import zip_longest
+
+import gradio as gr
+
+from ...runs import RunFolder
+from ...ui import pictures
+from ...ui.controls import every, writing_controls, written
+from ...ui.language import CharacterModel, load_character_model
+from ...ui.page import html, stage_page
+from ...ui.panels import section
+from . import STAGE
+
+EXAMPLES = ("One rainy morning, ", '"Oh no, the hat is ', "The dog was g", "Before bedtime Sam ")
+TEMPERATURES = (0.3, 0.7, 1.2)
+SHOWN = 12  # bars
+
+
+def build(folder: RunFolder, model_id: str | None = None) -> gr.Blocks:
+    """The page; the model is read from `folder` when it is there."""
+
+    def model() -> CharacterModel:
+        return load_character_model(folder.model_dir)
+
+    def next_character(prompt: str, temperature: float) -> tuple[str, str]:
+        return bars_picture(model(), prompt, temperature), one_hot_picture(model(), prompt)
+
+    def write(prompt: str, temperature: float, length: int, seed: int) -> Iterator[str]:
+        for writing, last in every(model().write(prompt, temperature, length, seed or 0)):
+            yield pictures.plain_text(writing.text, f"Temperature {temperature:g}", prompt=prompt, writing=not last)
+
+    def compare(prompt: str, length: int, seed: int) -> Iterator[list[str]]:
+        texts = [""] * len(TEMPERATURES)
+        streams = zip_longest(*(model().write(prompt, heat, length, seed or 0) for heat in TEMPERATURES))
+        for writings, last in every(streams):
+            texts = [writing.text if writing else text for writing, text in zip(writings, texts, strict=True)]
+            yield [
+                pictures.plain_text(text, f"Temperature {heat:g}", prompt=prompt, writing=not last)
+                for text, heat in zip(texts, TEMPERATURES, strict=True)
+            ]
+
+    with stage_page(STAGE, folder, model_id) as page:
+        controls = writing_controls(page, EXAMPLES)
+        html(section("What comes next?", "Type, and watch the model weigh every possible next character."))
+        bars = html(elem_id="next-character")
+        one_hot = html(elem_id="one-hot")
+        page.on_change([controls.prompt, controls.temperature], next_character, controls.all[:2], [bars, one_hot])
+        html(section("Write", "Draw the next character, add it to the text, read it again: that is all that writing is."))
+        page.writer(write, controls.all, lambda: [written(elem_id="written")])
+        html(section("Three temperatures", "The same model, the same seed: only the sharpness of the choice differs."))
+        page.writer(compare, [controls.prompt, controls.length, controls.seed], side_by_side, label="Compare")
+        html(section("The same cell forecasts a series", "Not only text comes in sequence: a value a month will do."))
+        forecasts = html(elem_id="forecasts")
+        page.on_ready(lambda: forecast_pictures(folder), [], [forecasts])
+    return page.blocks
+
+
+def side_by_side() -> list[gr.HTML]:
+    """A frame per temperature."""
+    with gr.Row():
+        return [written(f"Temperature {heat:g}", min_width=260) for heat in TEMPERATURES]
+
+
+def bars_picture(model: CharacterModel, prompt: str, temperature: float) -> str:
+    """The likeliest next characters."""
+    rows = model.next_probabilities(prompt, temperature)
+    rest = sum(probability for _, probability in rows[SHOWN:])
+    detail = f"after “{pictures.shortened(prompt)}”, at temperature {temperature:g}; all others together {rest:.1%}"
+    return pictures.bars(rows[:SHOWN], "Probability of the next character", f"{detail}. {model.note(prompt)}".strip())
+
+
+def one_hot_picture(model: CharacterModel, prompt: str) -> str:
+    """The input of the current step: one cell per character of the vocabulary, a single one lit."""
+    hot = int(model.encode(prompt)[0, -1])
+    cells = [label for label in model.labels(list(range(len(model.tokenizer)))) if not label.startswith("<0x")]
+    row = model.model.get_input_embeddings().weight[hot].detach().float().numpy()
+    detail = (
+        f"Times the embedding matrix ({len(model.tokenizer)} × {len(row)}), it picks row {hot}: "
+        f"that is why an embedding look-up needs no multiplication."
+    )
+    return pictures.one_hot(cells, hot, "The current character as a one-hot row", detail, len(model.tokenizer) - len(cells))
+
+
+def forecast_pictures(folder: RunFolder) -> str:
+    """What the run forecast of each series that it was given, against what came."""
+    shown = []
+    for path in sorted((folder.path / "figures").glob("forecast_*.json")):
+        data = folder.figure_data(path.stem)
+        cut, values = data["cut"], data["values"]
+        after = range(cut, len(values))
+        first = max(0, cut - len(after))
+        series = {
+            "truth": (range(first, len(values)), values[first:]),
+            "forecast, one step ahead": (after, data["forecast"]),
+            "as a season ago": (after, data["seasonal_naive"]),
+        }
+        shown.append(pictures.line_chart(series, data["name"].replace("_", " "), "step", "the last fifth was not trained on"))
+    return f'<div class="lp lp-gallery">{"".join(shown)}</div>'

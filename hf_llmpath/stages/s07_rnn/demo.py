@@ -1,0 +1,97 @@
+"""The page of stage 7: a look into the memory of a recurrent network while it reads and writes."""
+
+from collections.abc import Iterator
+
+import gradio as gr
+import numpy as np
+
+from ...runs import RunFolder
+from ...ui import pictures
+from ...ui.controls import every, writing_controls, written
+from ...ui.language import CharacterModel, Trace, load_character_model
+from ...ui.page import html, stage_page
+from ...ui.panels import section
+from . import STAGE
+
+EXAMPLES = (
+    '"Come along!" said Ivy, and she ran to the harbour. "It was worth every step, was it not?" said Jonas.',
+    "Otto had a blue hat, Edith had a red one.\nThey talked until late.",
+    '"Please mend my book," Mara begged. "Not now," said Ada.',
+)
+ROWS = 40  # units in the heat map
+
+
+def build(folder: RunFolder, model_id: str | None = None) -> gr.Blocks:
+    """The page; the model and what the run measured are read from `folder` when they are there."""
+
+    def model() -> CharacterModel:
+        return load_character_model(folder.model_dir)
+
+    def set_up() -> tuple[gr.Radio, gr.Slider, str]:
+        measured = folder.figure_data("readable_unit")
+        table = measured.get("table") or [measured]
+        choices = list({row["unit"]: (f"{row['feature']} · unit {row['unit']}", row["unit"]) for row in reversed(table)}.values())
+        last = model().model.config.hidden_size - 1
+        lags = folder.figure_data("gradient_by_lag")
+        return (
+            gr.Radio(choices[::-1], value=measured["unit"]),
+            gr.Slider(0, last, value=measured["unit"], step=1),
+            gradient_picture(lags["lag"], lags["norm"]),
+        )
+
+    def read(prompt: str, unit: int) -> tuple[str, str]:
+        trace = model().states(prompt)
+        return text_picture(folder, trace, int(unit), model().note(prompt)), heat_picture(trace, int(unit))
+
+    def write(prompt: str, temperature: float, length: int, seed: int, unit: int) -> Iterator[str]:
+        for writing, last in every(model().write(prompt, temperature, length, seed or 0, with_states=True)):
+            yield text_picture(folder, writing.trace, int(unit), caret=not last)
+
+    with stage_page(STAGE, folder, model_id) as page:
+        controls = writing_controls(page, EXAMPLES, lines=3)
+        html(section("One unit of the memory", "Each unit of the hidden state is a number that the network carries along."))
+        named = gr.Radio(label="Units that follow something readable", info="Found by correlation when the stage was trained")
+        unit = gr.Slider(0, 1, value=0, step=1, label="Unit", info="Or look at any other", elem_id="unit")
+        page.remember(unit=unit)
+        coloured = html(elem_id="coloured")
+        html(section("The whole memory", "Time runs to the right. Watch which units hold on and which flicker."))
+        heat = html(elem_id="heat")
+        html(section("Write", "The network reads its own text, and the same unit follows along."))
+        page.writer(write, [*controls.all, unit], lambda: [written(elem_id="written")])
+        html(section("Why it forgets", "The gradient that reaches back through time shrinks with every step."))
+        lags = html(elem_id="gradient-by-lag")
+        page.on_ready(set_up, [], [named, unit, lags])
+        named.input(lambda chosen: chosen, named, unit, show_progress="hidden", api_visibility="private")
+        page.on_change([controls.prompt, unit], read, [controls.prompt, unit], [coloured, heat])
+    return page.blocks
+
+
+def text_picture(folder: RunFolder, trace: Trace, unit: int, note: str = "", caret: bool = False) -> str:
+    """The text, coloured by one unit; says what the unit follows where the run found something."""
+    measured = folder.figure_data("readable_unit")
+    known = [row for row in measured.get("table") or [measured] if row["unit"] == unit]
+    detail = "; ".join(f"follows “{row['feature']}” (correlation {row['correlation']:+.2f} on held-out text)" for row in known)
+    values = trace.values[:, unit] if len(trace.tokens) else []
+    return pictures.coloured_text(trace.tokens, values, f"Text coloured by unit {unit}", f"{detail} {note}".strip(), caret=caret)
+
+
+def heat_picture(trace: Trace, unit: int) -> str:
+    """The chosen unit on top, then those that vary most over this text."""
+    if not trace.tokens:
+        return pictures.figure('<p class="lp-empty">Type a text to see the hidden state.</p>', "Hidden state over time")
+    order = [unit, *(int(u) for u in np.argsort(-trace.values.std(axis=0)) if u != unit)][:ROWS]
+    detail = f"unit {unit} in the frame, then the {len(order) - 1} units that vary most over this text"
+    return pictures.heat_map(
+        trace.values[:, order].T, trace.tokens, "Hidden state over time", detail, row_names=order, highlight=0
+    )
+
+
+def gradient_picture(lags: list[int], norms: list[float]) -> str:
+    """Gradient norm against distance, on a logarithmic axis."""
+    return pictures.line_chart(
+        {"gradient norm": (lags, norms)},
+        "How much the loss depends on the state k steps earlier",
+        "steps back in time",
+        "relative to the current step; logarithmic",
+        log_y=True,
+    )

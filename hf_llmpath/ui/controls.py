@@ -1,0 +1,61 @@
+"""Controls that several pages share: what a text is written from."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import gradio as gr
+
+from . import pictures
+from .language import LONGEST_PROMPT, LONGEST_TEXT
+from .page import Page, html
+
+
+@dataclass(frozen=True)
+class WritingControls:
+    """The inputs of a text that is written: in this order the arguments of a page's functions."""
+
+    prompt: gr.Textbox
+    temperature: gr.Slider
+    length: gr.Slider
+    seed: gr.Number
+
+    @property
+    def all(self) -> list[gr.components.Component]:
+        return [self.prompt, self.temperature, self.length, self.seed]
+
+
+def writing_controls(page: Page, examples: Sequence[str], length: int = 300, lines: int = 2) -> WritingControls:
+    """Examples, prompt, temperature, length and seed; the page's address remembers all but the length."""
+    slug = page.stage.slug
+    prompt = gr.Textbox(
+        examples[0], label="Text", info="The model reads this first", lines=lines, max_lines=6, max_length=LONGEST_PROMPT,
+        elem_id=f"{slug}-prompt", render=False,
+    )
+    page.examples(prompt, examples)
+    prompt.render()
+    with gr.Row():
+        temperature = gr.Slider(
+            0.1, 2.0, value=0.7, step=0.05, label="Temperature", info="Low is safe, high is bold", min_width=200
+        )
+        length = gr.Slider(20, LONGEST_TEXT, value=length, step=10, label="Characters to write", min_width=200)
+        seed = gr.Number(
+            0, label="Seed", info="Same seed, same text", precision=0, minimum=0, maximum=2**31 - 1, min_width=120,
+            elem_id=f"{slug}-seed",
+        )
+    page.remember(prompt=prompt, temperature=temperature, seed=seed)
+    return WritingControls(prompt, temperature, length, seed)
+
+
+def every(stream, count: int = 3):
+    """Every `count`-th item of a stream, and the last: a page need not be sent each character by itself."""
+    item = None
+    for index, item in enumerate(stream):
+        if index % count == 0:
+            yield item, False
+    if item is not None:
+        yield item, True
+
+
+def written(caption: str = "Nothing written yet", **options: object) -> gr.HTML:
+    """An empty frame for a text."""
+    return html(pictures.plain_text("", caption), **options)

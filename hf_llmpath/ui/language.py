@@ -1,0 +1,128 @@
+"""What the pages ask of a character-level language model: next-character probabilities, states, gates, streamed text."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+import hf_llmpath  # noqa: F401  (makes the Auto classes know our models)
+
+from ..data.characters import unknown_characters
+from .pictures import visible
+
+LONGEST_PROMPT = 1000
+LONGEST_TEXT = 1000
+
+
+@dataclass
+class Trace:
+    """Tokens as text, and for each what the model did after reading it: `values` `(time, units)`."""
+
+    tokens: list[str] = field(default_factory=list)
+    values: np.ndarray = field(default_factory=lambda: np.zeros((0, 0)))
+
+
+@dataclass
+class Writing:
+    """A text being written: `text` without the prompt; and, if states were asked for, the `trace` of all tokens that the
+    model has read, prompt included."""
+
+    text: str
+    trace: Trace | None = None
+
+
+class CharacterModel:
+    """A causal language model whose tokens are characters, in evaluation mode."""
+
+    def __init__(self, folder: Path):
+        self.model = AutoModelForCausalLM.from_pretrained(folder).eval()
+        self.tokenizer = AutoTokenizer.from_pretrained(folder)
+        self.parameters = sum(parameter.numel() for parameter in self.model.parameters())
+
+    def encode(self, text: str) -> Tensor:
+        """Token ids `(1, 1 + length)`: the text at the beginning of a document, as in training."""
+        ids = self.tokenizer.encode(text[:LONGEST_PROMPT], add_special_tokens=False)
+        return torch.tensor([[self.tokenizer.bos_token_id, *ids]])
+
+    def labels(self, ids: list[int]) -> list[str]:
+        """Each token as text: a character, `<0xE2>` for a byte, a sign for a special token."""
+        signs = {
+            self.tokenizer.eos_token_id: "∎",
+            self.tokenizer.bos_token_id: "∎",
+            self.tokenizer.unk_token_id: "\N{REPLACEMENT CHARACTER}",
+            self.tokenizer.pad_token_id: "∅",
+        }
+        tokens = self.tokenizer.convert_ids_to_tokens(ids)
+        return [signs.get(index, token) for index, token in zip(ids, tokens, strict=True)]
+
+    def note(self, text: str) -> str:
+        """What to know about how this text is read: characters that the vocabulary lacks."""
+        strange = unknown_characters(self.tokenizer, text)
+        if not strange:
+            return ""
+        return f"The model never saw {' '.join(map(visible, strange))} and reads it as an unknown character."
+
+    @torch.no_grad()
+    def next_probabilities(self, text: str, temperature: float) -> list[tuple[str, float]]:
+        """Every token with its probability of coming next, the likeliest first."""
+        logits = self.model(input_ids=self.encode(text), use_cache=False).logits[0, -1]
+        probabilities = (logits.double() / temperature).softmax(-1)
+        order = probabilities.argsort(descending=True).tolist()
+        return list(zip(self.labels(order), probabilities[order].tolist(), strict=True))
+
+    @torch.no_grad()
+    def states(self, text: str, layer: int = -1) -> Trace:
+        """Hidden state `(time, hidden)` of a layer after each token."""
+        ids = self.encode(text)
+        hidden = self.model(input_ids=ids, output_hidden_states=True, use_cache=False).hidden_states[layer]
+        return Trace(self.labels(ids[0, 1:].tolist()), hidden[0, 1:].float().numpy())
+
+    @torch.no_grad()
+    def gates(self, text: str, layer: int = -1) -> tuple[list[str], dict[str, np.ndarray]]:
+        """Tokens, and for each gate of a layer its opening `(time, hidden)`."""
+        ids = self.encode(text)
+        gates = self.model(input_ids=ids, output_gates=True, use_cache=False).gates[layer]
+        return self.labels(ids[0, 1:].tolist()), {name: values[0, 1:].float().numpy() for name, values in gates.items()}
+
+    @torch.no_grad()
+    def write(
+        self, prompt: str, temperature: float, length: int, seed: int, with_states: bool = False
+    ) -> Iterator[Writing]:
+        """Samples up to `length` tokens, one per step; the state is carried along, so each step costs the same.
+
+        The seed has a generator of its own: the same seed gives the same text whatever else this process is doing.
+        """
+        generator = torch.Generator().manual_seed(int(seed))
+        inputs, cache = self.encode(prompt), None
+        ids, states = inputs[0].tolist(), []
+        start = len(ids)
+        for _ in range(min(int(length), LONGEST_TEXT)):
+            output = self.model(
+                input_ids=inputs, past_key_values=cache, use_cache=True, output_hidden_states=with_states or None
+            )
+            if with_states:
+                states.append(output.hidden_states[-1][0].float().numpy())
+            cache = output.past_key_values
+            probabilities = (output.logits[0, -1] / max(temperature, 0.01)).softmax(-1)
+            token = int(torch.multinomial(probabilities, 1, generator=generator))
+            if token == self.tokenizer.eos_token_id:
+                break
+            trace = Trace(self.labels(ids[1:]), np.concatenate(states)[1:]) if with_states else None
+            ids.append(token)
+            inputs = torch.tensor([[token]])
+            yield Writing(self.tokenizer.decode(ids[start:], skip_special_tokens=True), trace)
+
+
+@lru_cache(maxsize=8)
+def _load(folder: Path, _changed: float) -> CharacterModel:
+    return CharacterModel(folder)
+
+
+def load_character_model(folder: Path) -> CharacterModel:
+    """The model saved in `folder`; kept in memory until the files change."""
+    return _load(folder, (folder / "model.safetensors").stat().st_mtime)

@@ -1,0 +1,142 @@
+"""Training from a page: one at a time in this process, watched by any number of pages, stopped so that it can go on.
+
+The training belongs to the process and not to the page that started it: reloading the page finds it again.
+"""
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from html import escape
+from pathlib import Path
+
+from ..errors import UserError
+from ..runs import NoProgress, RunFolder
+from ..stages.stage import Stage
+from . import pictures
+from .panels import duration, words
+
+_POINTS = 160  # of a curve on a page
+
+
+class LiveTraining(NoProgress):
+    """One training of the quick preset in a thread of its own, and what is known of it so far.
+
+    Attributes:
+        slug: the stage that is trained.
+        error: one line that says why it failed, if it did.
+        running, stopped: it is under way; it was stopped before its end.
+    """
+
+    def __init__(self, stage: Stage, folder: Path, resume: bool = False):
+        self.stage, self.slug, self.folder, self.resume = stage, stage.slug, folder, resume
+        self.error, self.stopped = "", False
+        self._stop = threading.Event()
+        self._lock = threading.Lock()
+        self._began = time.monotonic()
+        self._task, self._total, self._step, self._task_began = "", 0, 0, 0.0
+        self._speed: float | None = None
+        self._line = "Getting ready"
+        self._curves: dict[str, list[tuple[int, float]]] = {}
+        self._thread = threading.Thread(target=self._run, name=f"training {self.slug}", daemon=True)
+
+    @property
+    def running(self) -> bool:
+        return self._thread.is_alive()
+
+    def start(self) -> "LiveTraining":
+        self._thread.start()
+        return self
+
+    def stop(self) -> None:
+        """Asks for the end after the current step; the run stays resumable."""
+        self._stop.set()
+
+    def _run(self) -> None:
+        from ..stages.runner import run_stage
+
+        try:
+            run_stage(
+                self.stage, preset="quick", output_dir=self.folder.parent, resume=self.resume, progress=self
+            )
+        except KeyboardInterrupt:
+            self.stopped = True
+        except UserError as error:
+            self.error = str(error)
+        except Exception as error:
+            # The page shows the failure; the traceback goes where the server's operator looks.
+            self.error = f"training failed: {type(error).__name__}: {error}"
+            threading.excepthook(threading.ExceptHookArgs((type(error), error, error.__traceback__, self._thread)))
+
+    @contextmanager
+    def task(self, name: str, total: int) -> Iterator["LiveTraining"]:
+        with self._lock:
+            self._task, self._total, self._step, self._task_began = name, total, 0, time.monotonic()
+        yield self
+
+    def update(self, step: int, **values: float) -> None:
+        if self._stop.is_set():
+            raise KeyboardInterrupt
+        with self._lock:
+            self._step = step
+            self._speed = values.get("tokens_per_second", self._speed)
+            if "loss" in values:
+                self._curves.setdefault(self._task or "loss", []).append((step, float(values["loss"])))
+
+    def say(self, text: str) -> None:
+        if self._stop.is_set():
+            raise KeyboardInterrupt
+        with self._lock:
+            self._line = text
+
+    def picture(self) -> str:
+        """Progress bar, time left and the loss so far, as HTML."""
+        with self._lock:
+            task, total, step, line, speed = self._task, self._total, self._step, self._line, self._speed
+            curves = {name: _thinned(points) for name, points in self._curves.items()}
+            seconds = time.monotonic() - self._task_began
+        facts = [f"{duration(time.monotonic() - self._began)} so far"]
+        if step and total:
+            facts.append(f"step {step:,} of {total:,}")
+            facts.append(f"{duration(seconds * (total - step) / step)} left of this part")
+        if speed:
+            facts.append(f"{speed:,.0f} tokens per second")
+        name = words(task) or line
+        bar = f'<progress max="{max(total, 1)}" value="{step}" aria-label="Progress of {escape(name)}"></progress>'
+        series = {words(key): tuple(zip(*points, strict=True)) for key, points in curves.items() if points}
+        chart = pictures.line_chart(series, "Training loss", "step") if series else ""
+        return (
+            f'<div class="lp lp-progress"><p><strong>{escape(name)}</strong><br><span class="lp-note">'
+            f"{escape(' · '.join(facts))}</span></p>{bar}{chart}</div>"
+        )
+
+
+def _thinned(points: list[tuple[int, float]]) -> list[tuple[int, float]]:
+    stride = max(1, len(points) // _POINTS)
+    return points[::stride] + points[-1:]
+
+
+_current: LiveTraining | None = None
+_one_at_a_time = threading.Lock()
+
+
+def current() -> LiveTraining | None:
+    """The training that is under way in this process."""
+    return _current if _current is not None and _current.running else None
+
+
+def start(stage: Stage, folder: RunFolder, resume: bool = False) -> LiveTraining:
+    """Starts the quick preset of `stage`, or joins the training of it that is under way.
+
+    Raises:
+        UserError: another stage is being trained.
+    """
+    global _current
+    with _one_at_a_time:
+        under_way = current()
+        if under_way is None:
+            _current = LiveTraining(stage, folder.path, resume).start()
+            return _current
+    if under_way.slug == stage.slug:
+        return under_way
+    raise UserError(f"{under_way.stage.title} is being trained; wait for it to finish, or stop it on its page")

@@ -1,0 +1,255 @@
+"""The anatomy that every stage page shares.
+
+    with stage_page(STAGE, folder) as page:
+        prompt = gr.Textbox(...)
+        page.examples(prompt, ["Once", "Anna said"])
+        page.remember(prompt=prompt)
+        page.on_ready(show, [prompt], [picture])
+    return page.blocks
+
+From top to bottom: header, training offer (while there is no run), what the stage puts there, numbers, figures, lesson,
+code, load snippet. The run folder is read whenever the page is opened and when a training ends, so one process serves a
+run that appears later.
+"""
+
+import json
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from html import escape
+from typing import Any
+
+import gradio as gr
+
+from ..errors import UserError
+from ..runs import RunFolder
+from ..stages.stage import Stage
+from . import live_training, panels
+
+_WATCH_EVERY = 0.5  # seconds between two pictures of a training
+
+
+def html(value: str = "", **options: Any) -> gr.HTML:
+    """Our own markup, free of Gradio's text styles."""
+    return gr.HTML(value, apply_default_css=False, js_on_load=None, **options)
+
+
+class Page:
+    """What a stage's `demo.build` sees of its page while it fills it.
+
+    Attributes:
+        stage, folder: what the page is about.
+        blocks: the page.
+    """
+
+    def __init__(self, stage: Stage, folder: RunFolder, model_id: str | None):
+        self.stage, self.folder, self.model_id = stage, folder, model_id
+        self.blocks = gr.Blocks(title=f"{stage.title} · hf_llmpath", analytics_enabled=False)
+        self._ready: list[tuple[Callable, Sequence[Any], Sequence[Any]]] = []
+        self._remembered: dict[str, Any] = {}
+
+    def examples(self, target: Any, texts: Sequence[str], label: str = "Examples") -> None:
+        """Buttons that fill `target`; each works without the server."""
+        with gr.Row(elem_classes="lp-chips"):
+            html(f'<span class="lp lp-note">{label}</span>', min_width=0)
+            for text in texts:
+                button = gr.Button(text if len(text) <= 36 else text[:35].rstrip() + "…", size="sm")
+                button.click(None, None, target, js=f"() => {json.dumps(text)}", api_visibility="private")
+
+    def on_ready(self, function: Callable, inputs: Sequence[Any], outputs: Sequence[Any]) -> None:
+        """Calls `function` when the page is opened with a run there, and when a training on it has ended."""
+        self._ready.append((function, list(inputs), list(outputs)))
+
+    def on_change(self, triggers: Sequence[Any], function: Callable, inputs: Sequence[Any], outputs: Sequence[Any]) -> None:
+        """Calls `function` whenever one of `triggers` changes (the last change wins) and when the page is ready."""
+        gr.on(
+            [component.change for component in triggers],
+            function,
+            list(inputs),
+            list(outputs),
+            trigger_mode="always_last",
+            show_progress="hidden",
+            concurrency_limit=4,
+            api_name=function.__name__.strip("_"),
+        )
+        self.on_ready(function, inputs, outputs)
+
+    def remember(self, **components: Any) -> None:
+        """Keeps these components in the address of the page: `?prompt=Once&seed=3`."""
+        self._remembered.update(components)
+
+    def writer(
+        self, function: Callable, inputs: Sequence[Any], outputs: Callable[[], Sequence[Any]], label: str = "Write"
+    ) -> None:
+        """A button that streams what the generator `function` yields, one that stops it, and below them the `outputs`."""
+        with gr.Row(elem_classes="lp-buttons"):
+            write = gr.Button(label, variant="primary", min_width=120)
+            stop = gr.Button("Stop", interactive=False, min_width=80)
+        filled = list(outputs())
+        toggle = lambda busy: (gr.Button(interactive=not busy), gr.Button(interactive=busy))  # noqa: E731
+        quiet = {"show_progress": "hidden", "queue": False, "api_visibility": "private"}
+        begun = write.click(lambda: toggle(True), None, [write, stop], **quiet)
+        streaming = {"show_progress": "hidden", "concurrency_limit": 4, "api_name": function.__name__}
+        writing = begun.then(function, list(inputs), filled, **streaming)
+        writing.then(lambda: toggle(False), None, [write, stop], **quiet)
+        stop.click(lambda: toggle(False), None, [write, stop], cancels=[writing], **quiet)
+
+    # What follows is called by `stage_page`.
+
+    def _training_offer(self) -> tuple[Any, ...]:
+        with gr.Column(visible=not self.folder.is_complete, elem_classes="lp-trainbox") as offer:
+            text = html(self._offer_text())
+            with gr.Row(elem_classes="lp-buttons"):
+                train = gr.Button("Train it here", variant="primary", min_width=150)
+                resume = gr.Button("Continue the stopped run", visible=self.folder.state == "stopped", min_width=150)
+                stop = gr.Button("Stop", interactive=False, min_width=80)
+            live = html(elem_id=f"{self.stage.slug}-training")
+        return offer, text, train, resume, stop, live
+
+    def _offer_text(self, problem: str = "") -> str:
+        trouble = f'<p><span class="lp-pill bad">did not work</span> {escape(problem)}</p>' if problem else ""
+        return (
+            '<div class="lp lp-section"><h2 style="margin-top:0">No trained model here yet</h2>'
+            "<p>Train the quick preset on this machine: about a minute on two CPU cores, no download. "
+            f"The page comes alive when it is done.</p>{trouble}</div>"
+        )
+
+    def _watch(self, resume: bool) -> Iterator[list[Any]]:
+        """Pictures of the training until it ends. Outputs: text, train, resume, stop, live."""
+        try:
+            training = live_training.start(self.stage, self.folder, resume)
+        except UserError as error:
+            yield [self._offer_text(str(error)), gr.skip(), gr.skip(), gr.skip(), gr.skip()]
+            return
+        yield from self._follow(training)
+
+    def _rejoin(self) -> Iterator[list[Any]]:
+        training = live_training.current()
+        if training is not None and training.slug == self.stage.slug:
+            yield from self._follow(training)
+        else:
+            yield [gr.skip()] * 5
+
+    def _follow(self, training: live_training.LiveTraining) -> Iterator[list[Any]]:
+        off, on = gr.Button(interactive=False), gr.Button(interactive=True)
+        yield [self._offer_text(), off, off, on, training.picture()]
+        while training.running:
+            time.sleep(_WATCH_EVERY)
+            yield [gr.skip(), gr.skip(), gr.skip(), gr.skip(), training.picture()]
+        resume = gr.Button(interactive=True, visible=RunFolder(self.folder.path).state == "stopped")
+        ended = training.picture() if training.stopped else ""
+        yield [self._offer_text(training.error), on, resume, off, ended]
+
+    def _close(self, offer: tuple[Any, ...], demo: gr.Column, head: gr.HTML) -> None:
+        column, text, train, resume, stop, live = offer
+        numbers = self._panels()
+
+        def refresh() -> list[Any]:
+            folder = RunFolder(self.folder.path)
+            there = folder.is_complete
+            return [
+                panels.header(self.stage, folder, self.model_id),
+                gr.Column(visible=not there),
+                gr.Column(visible=there),
+                panels.numbers(folder),
+                gr.Button(visible=folder.state == "stopped"),
+            ]
+
+        quiet = {"show_progress": "hidden", "api_visibility": "private"}
+        shown = [head, column, demo, numbers, resume]
+        watched = [text, train, resume, stop, live]
+        opened = self.blocks.load(refresh, None, shown, **quiet)
+        if self._remembered:
+            opened = opened.then(self._from_address, None, list(self._remembered.values()), **quiet)
+        self._then_ready(opened, quiet)
+        for button, continues in ((train, False), (resume, True)):
+            event = button.click(
+                lambda continues=continues: (yield from self._watch(continues)), None, watched, concurrency_limit=None, **quiet
+            )
+            self._then_ready(event.then(refresh, None, shown, **quiet), quiet)
+        rejoined = self.blocks.load(self._rejoin, None, watched, concurrency_limit=None, **quiet)
+        rejoined.then(refresh, None, shown, **quiet)
+        stop.click(self._stop_training, None, stop, **quiet)
+        self._write_address()
+
+    def _stop_training(self) -> gr.Button:
+        training = live_training.current()
+        if training is not None and training.slug == self.stage.slug:
+            training.stop()
+        return gr.Button(interactive=False)
+
+    def _then_ready(self, event: Any, quiet: dict[str, Any]) -> None:
+        for function, inputs, outputs in self._ready:
+            event = event.then(self._if_trained(function, outputs), inputs, outputs, **quiet)
+
+    def _if_trained(self, function: Callable, outputs: Sequence[Any]) -> Callable:
+        def call(*values: Any) -> Any:
+            if RunFolder(self.folder.path).is_complete:
+                return function(*values)
+            return gr.skip() if len(outputs) == 1 else [gr.skip()] * len(outputs)
+
+        return call
+
+    def _from_address(self, request: gr.Request) -> Any:
+        values = [_read(request.query_params.get(name), part) for name, part in self._remembered.items()]
+        return values[0] if len(values) == 1 else values
+
+    def _write_address(self) -> None:
+        names, parts = list(self._remembered), list(self._remembered.values())
+        script = (
+            "(...values) => { const address = new URL(location.href); "
+            f"{json.dumps(names)}.forEach((name, i) => address.searchParams.set(name, values[i] ?? '')); "
+            "history.replaceState(null, '', address); }"
+        )
+        for part in parts:
+            part.change(None, parts, None, js=script, api_visibility="private")
+
+    def _panels(self) -> gr.HTML:
+        with gr.Accordion("Numbers of the run", open=True):
+            numbers = html(panels.numbers(self.folder))
+        with gr.Accordion("Pictures of the run", open=False) as drawn:
+            gallery = html()
+        drawn.expand(
+            lambda: panels.figures(RunFolder(self.folder.path)), None, gallery, show_progress="minimal", api_visibility="private"
+        )
+        with gr.Accordion("Lesson", open=False):
+            gr.Markdown(self.stage.lesson, latex_delimiters=[
+                {"left": "$$", "right": "$$", "display": True}, {"left": "$", "right": "$", "display": False},
+            ])
+        with gr.Accordion("Show the code", open=False):
+            for concept in self.stage.concepts:
+                with gr.Accordion(concept.name, open=False):
+                    gr.Markdown(panels.source_of(concept))
+        with gr.Accordion("Load this model", open=False):
+            gr.Markdown(f"```python\n{panels.load_snippet(self.stage, self.folder, self.model_id)}```")
+        return numbers
+
+
+def _read(text: str | None, part: Any) -> Any:
+    """The text from the address as a value of the component, or no change if it is not one."""
+    if text is None:
+        return gr.skip()
+    if isinstance(part, gr.Slider | gr.Number):
+        try:
+            value = float(text)
+        except ValueError:
+            return gr.skip()
+        low, high = getattr(part, "minimum", None), getattr(part, "maximum", None)
+        if not value == value or (low is not None and value < low) or (high is not None and value > high):
+            return gr.skip()
+        return int(value) if value.is_integer() else value
+    if isinstance(part, gr.Radio | gr.Dropdown):
+        return text if text in [choice[1] for choice in part.choices] else gr.skip()
+    return text
+
+
+@contextmanager
+def stage_page(stage: Stage, folder: RunFolder, model_id: str | None = None) -> Iterator[Page]:
+    """The page of a stage; the body of the `with` fills its middle part."""
+    page = Page(stage, folder, model_id)
+    with page.blocks:
+        head = html(panels.header(stage, folder, model_id))
+        offer = page._training_offer()
+        with gr.Column(visible=folder.is_complete) as demo:
+            yield page
+        page._close(offer, demo, head)

@@ -1,0 +1,79 @@
+"""Ctrl-C during `llmpath run`: the run goes on where it stopped and ends with the same weights, bit for bit."""
+
+import json
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from hf_llmpath.cli import main
+from hf_llmpath.runs import RunFolder
+
+
+def interrupt_when(condition, command: list[str], env: dict[str, str]) -> tuple[int, str]:
+    """Starts `command`, sends SIGINT once `condition()` holds; returns its exit code and stderr."""
+    process = subprocess.Popen(command, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    try:
+        deadline = time.monotonic() + 120
+        while not condition():
+            assert process.poll() is None, process.stderr.read()
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        process.send_signal(signal.SIGINT)
+        _, printed = process.communicate(timeout=120)
+    finally:
+        process.kill()
+    return process.returncode, printed
+
+
+@pytest.mark.slow
+def test_ctrl_c_leaves_a_run_that_ends_with_the_same_weights(trained, llmpath, small_run, tmp_path):
+    history = tmp_path / "07-rnn" / "checkpoints" / "parts" / "rnn" / "history.jsonl"
+    command = [sys.executable, "-m", "hf_llmpath", *small_run(tmp_path, 1200)]
+    env = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[2])}
+    code, printed = interrupt_when(lambda: history.exists() and history.read_text().count("\n") > 12, command, env)
+    assert code == 130
+    assert "Traceback" not in printed
+    said = printed.splitlines()[-1]
+    assert said.startswith("stopped; nothing is lost, go on with: llmpath run rnn"), printed
+    folder = RunFolder(tmp_path / "07-rnn")
+    assert folder.state == "stopped" and not folder.is_complete
+    before = len(history.read_text().splitlines())
+    assert before < 100
+
+    resumed = llmpath(*shlex.split(said.partition(": ")[2])[1:])
+    assert resumed.returncode == 0, resumed.stderr
+    assert folder.state == "complete"
+    weights = "model/model.safetensors"
+    assert (folder.path / weights).read_bytes() == (trained.folder.path / weights).read_bytes()
+    changing = ("training_seconds",)
+    metrics = {name: value for name, value in folder.metrics.items() if name not in changing}
+    assert metrics == {name: value for name, value in trained.folder.metrics.items() if name not in changing}
+    losses = [[(row["step"], row["loss"]) for row in run.history if "loss" in row] for run in (folder, trained.folder)]
+    assert losses[0] == losses[1]
+
+
+def test_a_stopped_run_is_listed_and_named_with_the_command_that_goes_on(a_run, capsys):
+    root = a_run.path.parent
+    identity = {name: a_run.report[name] for name in ("stage", "slug", "preset", "settings", "command")}
+    (a_run.path / "metrics.json").unlink()
+    (a_run.path / "checkpoints").mkdir()
+    (a_run.path / "checkpoints" / "run.json").write_text(json.dumps(identity))
+    assert main(["list", "--output-dir", str(root)]) == 0
+    assert "llmpath run rnn --resume" in capsys.readouterr().out
+    assert main(["show", "rnn", "--output-dir", str(root)]) == 2
+    assert f"go on with: llmpath run rnn --resume --output-dir {root}" in capsys.readouterr().err
+
+
+def test_resume_with_other_settings_is_refused(refused, a_run, small_run):
+    identity = {name: a_run.report[name] for name in ("stage", "slug", "preset", "settings", "command")}
+    (a_run.path / "checkpoints").mkdir()
+    (a_run.path / "checkpoints" / "run.json").write_text(json.dumps(identity))
+    line = refused(*small_run(a_run.path.parent, 50), "--resume")
+    assert "--resume needs the settings of the stopped run: max_steps was 1200, is 50" in line
+    assert RunFolder(a_run.path).state == "stopped"
