@@ -17,7 +17,7 @@ import typer
 from . import __version__, terminal
 from .errors import UserError
 from .runs import RunFolder
-from .settings import PRESETS
+from .settings import LARGEST_SEED, PRESETS
 from .stages import all_stages, get_stage
 from .stages.stage import Stage
 from .terminal import RUNS, command_line
@@ -199,7 +199,9 @@ def generate(
         float | None, typer.Option(min=0.01, max=1, help="Sample from the likeliest tokens with this mass.")
     ] = None,
     greedy: Annotated[bool, typer.Option("--greedy", help="Always take the likeliest token.")] = False,
-    seed: Annotated[int | None, typer.Option(min=0, help="The same seed writes the same text.")] = None,
+    seed: Annotated[
+        int | None, typer.Option(min=0, max=LARGEST_SEED, help="The same seed writes the same text.")
+    ] = None,
     model: Annotated[str | None, typer.Option(help="One of the stage's further models (models/NAME).")] = None,
     output_dir: OutputDir = RUNS,
 ) -> None:

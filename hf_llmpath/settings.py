@@ -20,6 +20,7 @@ from typing import Any, Literal
 from .errors import UserError, nearest
 
 PRESETS = ("quick", "full")
+LARGEST_SEED = 2**31 - 1  # NumPy takes 32 bits; half of them leave room for the seeds that follow the first
 
 
 def setting(default: Any, help: str, minimum: float | None = None, maximum: float | None = None) -> Any:
@@ -32,7 +33,7 @@ class Settings:
     """What every stage lets a user choose."""
 
     dataset: str = setting("world/stories", "embedded name, Hub id, or local file or folder")
-    seed: int = setting(0, "seed of the weights, the batches and the samples", minimum=0)
+    seed: int = setting(0, "seed of the weights, the batches and the samples", minimum=0, maximum=LARGEST_SEED)
 
     @classmethod
     def quick(cls) -> "Settings":
@@ -130,10 +131,13 @@ def _choose(value: Any, choices: dict[str, Any]) -> Any:
 
 
 def _check_range(name: str, value: Any, metadata: Any) -> None:
+    if isinstance(value, tuple):
+        for item in value:
+            _check_range(name, item, metadata)
     if isinstance(value, bool) or not isinstance(value, int | float):
         return
     low, high = metadata.get("minimum"), metadata.get("maximum")
-    if not math.isfinite(value):
+    if isinstance(value, float) and not math.isfinite(value):
         raise UserError(f"setting {name} is {value}; it must be a finite number")
     if (low is not None and value < low) or (high is not None and value > high):
         limits = f"at least {low}" if high is None else f"at most {high}" if low is None else f"from {low} to {high}"

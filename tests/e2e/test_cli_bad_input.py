@@ -62,7 +62,7 @@ def test_a_stage_that_does_not_have_the_convenience_option(refused):
         ("learning_rate=-1", "setting learning_rate is -1.0; it must be at least 0"),
         ("byte_fallback=maybe", "setting byte_fallback is 'maybe'; it takes bool"),
         ("hidden_size", "--set takes KEY=VALUE, not 'hidden_size'"),
-        ("seed=-1", "setting seed is -1; it must be at least 0"),
+        ("seed=-1", "setting seed is -1; it must be from 0 to 2147483647"),
     ],
 )
 def test_wrong_value(refused, setting, said):
@@ -239,8 +239,10 @@ def test_prompt_with_characters_that_the_tokenizer_does_not_know(refused, traine
     assert "byte_fallback=true" in line
 
 
-def test_temperature_that_is_none(refused):
+def test_sampling_options_out_of_range(refused):
     assert "--temperature" in refused("generate", "rnn", "Anna", "--temperature", "0")
+    assert "--seed" in refused("generate", "rnn", "Anna", "--seed", "-1")
+    assert "--max-new-tokens" in refused("generate", "rnn", "Anna", "--max-new-tokens", "0")
 
 
 # The demo and the Hub

@@ -54,8 +54,12 @@ def test_ctrl_c_leaves_a_run_that_ends_with_the_same_weights(trained, llmpath, s
     changing = ("training_seconds",)
     metrics = {name: value for name, value in folder.metrics.items() if name not in changing}
     assert metrics == {name: value for name, value in trained.folder.metrics.items() if name not in changing}
-    losses = [[(row["step"], row["loss"]) for row in run.history if "loss" in row] for run in (folder, trained.folder)]
-    assert losses[0] == losses[1]
+    # Each entry of the history is the mean of the steps since the one before: of those in which the run stopped, the
+    # resumed Trainer has only the rest.
+    lines = [[(row["step"], row["loss"]) for row in run.history if "loss" in row] for run in (folder, trained.folder)]
+    steps = [step for step, _ in lines[0]]
+    assert steps == sorted(set(steps))
+    assert sum(one != other for one, other in zip(*lines, strict=True)) <= 1
 
 
 def test_a_stopped_run_is_listed_and_named_with_the_command_that_goes_on(a_run, capsys):

@@ -9,25 +9,35 @@ from ..stage import Concept, Stage
 @dataclass(frozen=True)
 class LSTMGRUSettings(Settings):
     text_column: str | None = setting(None, "column of a table that holds the text")
-    parameters: int = setting(250_000, "size that the RNN, the GRU and the LSTM of the table all have", minimum=1000)
+    parameters: int = setting(150_000, "size that the RNN, the GRU and the LSTM of the table all have", minimum=1000)
     embedding_size: int = setting(64, "width of the character embeddings", minimum=1)
     hidden_size: int | None = setting(None, "units of the main LSTM; the table's if none", minimum=1)
     dropout: float = setting(0.0, "dropout on embeddings and hidden states", minimum=0, maximum=0.9)
     context: int = setting(64, "characters per window", minimum=2)
-    batch_size: int = setting(32, "pieces of the text that are read side by side", minimum=1)
-    max_steps: int = setting(350, "optimiser steps of each model of the table", minimum=1)
+    batch_size: int = setting(16, "pieces of the text that are read side by side", minimum=1)
+    max_steps: int = setting(450, "optimiser steps of each model of the table", minimum=1)
     main_steps: int = setting(1500, "optimiser steps of the main LSTM, where it differs from the table's", minimum=1)
-    learning_rate: float = setting(4e-3, "peak of the cosine schedule of LSTM and GRU", minimum=0)
-    rnn_learning_rate: float = setting(2e-3, "the same for the plain RNN, which bears less", minimum=0)
+    learning_rate: float = setting(1e-2, "peak of the cosine schedule of LSTM and GRU", minimum=0)
+    rnn_learning_rate: float = setting(3e-3, "the same for the plain RNN, which bears less", minimum=0)
     byte_fallback: bool = setting(False, "spell unknown characters in bytes (256 more tokens)")
     adding_length: int = setting(100, "steps of the adding problem", minimum=4)
-    adding_steps: int = setting(800, "most optimiser steps on the adding problem", minimum=1)
+    adding_steps: int = setting(500, "most optimiser steps on the adding problem", minimum=1)
     seeds: int = setting(1, "seeds of the table and of the adding problem", minimum=1)
 
     @classmethod
     def full(cls) -> "LSTMGRUSettings":
         return replace(
-            cls(), hidden_size=512, dropout=0.2, max_steps=1000, embedding_size=128, adding_steps=3000, seeds=3
+            cls(),
+            parameters=250_000,
+            hidden_size=512,
+            embedding_size=128,
+            dropout=0.2,
+            batch_size=32,
+            max_steps=600,
+            learning_rate=4e-3,
+            rnn_learning_rate=2e-3,
+            adding_steps=1500,
+            seeds=3,
         )
 
 
@@ -39,7 +49,7 @@ STAGE = Stage(
     summary="Gates decide what to keep, and a memory of a hundred steps becomes possible.",
     model_type="llmpath-rnn",
     auto_class="AutoModelForCausalLM",
-    main="bits_per_character",
+    main="adding/lstm/mean_squared_error",
     concepts=(
         Concept(
             "gates (input, forget, output)",
