@@ -3,12 +3,14 @@
 What is heavy is imported inside the functions, so that `--help` and `list` answer at once.
 """
 
+import io
 import json
 import logging
 import shlex
 import sys
+import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -185,7 +187,19 @@ def demo(
     slug = get_stage(stage).slug if stage is not None else None
     from .ui.app import launch_stage
 
-    launch_stage(slug, runs_root=output_dir, port=port, share=share, open_browser=not no_browser)
+    with suppress(KeyboardInterrupt):
+        _, local, public = launch_stage(
+            slug,
+            runs_root=output_dir,
+            port=port,
+            share=share,
+            open_browser=not no_browser,
+            quiet=True,
+            prevent_thread_lock=True,
+        )
+        terminal.facts([("Open", local), *([("Public", public)] if public else []), ("Stop", "Ctrl-C")])
+        while True:
+            time.sleep(1)
 
 
 @app.command()
@@ -268,6 +282,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = list(sys.argv[1:] if arguments is None else arguments)
     verbose = bool({"-v", "--verbose"} & set(given))
     given = [argument for argument in given if argument not in ("-v", "--verbose")]
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal without Unicode shows question marks
     if not verbose:
         _quiet_libraries()
     try:

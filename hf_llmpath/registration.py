@@ -58,9 +58,7 @@ def install() -> None:
         on_model = lambda module, row=row: _register_classes(row, module)  # noqa: E731
         wrapt.register_post_import_hook(on_config, _MODELS + config_module)
         wrapt.register_post_import_hook(on_model, _MODELS + row.modeling_module)
-        wrapt.register_post_import_hook(
-            lambda _, name=config_module, then=on_config: _load(name, then), _AUTO_CONFIG
-        )
+        wrapt.register_post_import_hook(lambda _, name=config_module, then=on_config: _load(name, then), _AUTO_CONFIG)
         wrapt.register_post_import_hook(
             lambda _, name=row.modeling_module, then=on_model: _load(name, then), _AUTO_MODEL
         )

@@ -229,7 +229,9 @@ class Run:
         check_writable(folder)
         current = RunFolder(folder)
         if current.is_complete and current.report.get("slug") != identity["slug"]:
-            raise UserError(f"{folder} is a run folder of stage '{current.report.get('slug')}', not of '{identity['slug']}'")
+            raise UserError(
+                f"{folder} is a run folder of stage '{current.report.get('slug')}', not of '{identity['slug']}'"
+            )
         stopped = folder / "checkpoints" / "run.json"
         if resume:
             identity = cls._check_resume(stopped, folder, identity)

@@ -30,7 +30,7 @@ _REDRAW = 0.1  # seconds
 
 
 def print_json(document: Any) -> None:
-    print(json.dumps(document, indent=1, ensure_ascii=False))
+    print(json.dumps(document, indent=1))
 
 
 def print_error(message: object, error: BaseException | None = None) -> None:

@@ -1,6 +1,7 @@
 """Time series: an embedded one made by rule, and columns of local CSV files."""
 
 import csv
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -61,12 +62,19 @@ def read_series(path: str, period: int) -> Series:
             for line, row in enumerate(csv.reader(text), start=1):
                 if line == 1 or not row:
                     continue
-                try:
-                    values.append(float(row[-1]))
-                except ValueError:
-                    raise UserError(f"{path}, line {line}: '{row[-1]}' is not a number") from None
+                values.append(_finite(row[-1]))
+                if values[-1] is None:
+                    raise UserError(f"{path}, line {line}: '{row[-1]}' is not a number")
     except UnicodeDecodeError as error:
         raise UserError(f"{path} is not UTF-8 (byte {error.start})") from None
     if len(values) < 3 * period:
         raise UserError(f"{path} has {len(values)} values; a period of {period} needs at least {3 * period}")
     return Series(file.stem.replace("-", "_"), np.array(values), period)
+
+
+def _finite(text: str) -> float | None:
+    try:
+        value = float(text)
+    except ValueError:
+        return None
+    return value if math.isfinite(value) else None

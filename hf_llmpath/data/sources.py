@@ -50,9 +50,12 @@ class Texts:
             for split, texts in (("train", self.train), ("validation", self.validation))
             for unit, value in (("texts", len(texts)), ("characters", sum(map(len, texts))))
         }
-        return {"name": self.known or self.name, "source": self.name, "fingerprint": self.fingerprint, "sizes": sizes} | (
-            self.notes
-        )
+        return {
+            "name": self.known or self.name,
+            "source": self.name,
+            "fingerprint": self.fingerprint,
+            "sizes": sizes,
+        } | (self.notes)
 
 
 def load_texts(dataset: str, sample_by: str = "document", text_column: str | None = None) -> Texts:
@@ -132,7 +135,9 @@ def _read_utf8(path: Path) -> str:
     try:
         text = path.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise UserError(f"{path} is not UTF-8 (byte {error.start}); convert it, for example with iconv -t utf-8") from None
+        raise UserError(
+            f"{path} is not UTF-8 (byte {error.start}); convert it, for example with iconv -t utf-8"
+        ) from None
     if not text.strip():
         raise UserError(f"{path} is empty")
     return text.replace("\r\n", "\n")
@@ -160,8 +165,10 @@ def _column(table: Any, text_column: str | None, where: str) -> list[str]:
         raise UserError(f"{where} has no column '{text_column}'; it has: {', '.join(present)}{hint}")
     column = text_column or next((name for name in TEXT_COLUMNS if name in present), None)
     if column is None:
-        raise UserError(f"{where} has no text column ({', '.join(TEXT_COLUMNS)}); name one of: {', '.join(present)}"
-                        " with --text-column")
+        raise UserError(
+            f"{where} has no text column ({', '.join(TEXT_COLUMNS)}); name one of: {', '.join(present)}"
+            " with --text-column"
+        )
     texts = [text for text in table[column] if text]
     if texts and not isinstance(texts[0], str):
         raise UserError(f"column '{column}' of {where} holds {type(texts[0]).__name__}, not text")

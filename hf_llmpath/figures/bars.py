@@ -16,8 +16,13 @@ def character_bars(characters: Sequence[str], probabilities: Mapping[str, Sequen
         axis.set(title=f"temperature {temperature}", ylim=(0, 1))
         axis.grid(axis="x", visible=False)
     axes[0, 0].set_ylabel("probability")
-    figure.suptitle(f"What comes after “{''.join(map(visible, prompt[-36:]))}”" if prompt else "The first character",
-                    fontsize=11, x=0.01, ha="left", weight="bold")
+    figure.suptitle(
+        f"What comes after “{''.join(map(visible, prompt[-36:]))}”" if prompt else "The first character",
+        fontsize=11,
+        x=0.01,
+        ha="left",
+        weight="bold",
+    )
     return figure
 
 
@@ -32,14 +37,28 @@ def score_bars(
     figure, axis = subplots(height=1.1 + 0.5 * len(scores))
     names = list(scores)
     deviation = [(errors or {}).get(name, 0.0) for name in names]
-    axis.barh(names, list(scores.values()), color=COLOURS[: len(names)], height=0.55, xerr=deviation if errors else None)
+    axis.barh(
+        names, list(scores.values()), color=COLOURS[: len(names)], height=0.55, xerr=deviation if errors else None
+    )
     for row, name in enumerate(names):
-        axis.annotate(f"{scores[name]:.3g}", (scores[name] + deviation[row], row), xytext=(4, 0),
-                      textcoords="offset points", va="center")
+        axis.annotate(
+            f"{scores[name]:.3g}",
+            (scores[name] + deviation[row], row),
+            xytext=(4, 0),
+            textcoords="offset points",
+            va="center",
+        )
     for name, level in (levels or {}).items():
         axis.axvline(level, color=MUTED, linestyle="--", linewidth=1)
-        axis.annotate(name, (level, 1), xycoords=("data", "axes fraction"), xytext=(3, -9),
-                      textcoords="offset points", fontsize=8, color=MUTED)
+        axis.annotate(
+            name,
+            (level, 1),
+            xycoords=("data", "axes fraction"),
+            xytext=(3, -9),
+            textcoords="offset points",
+            fontsize=8,
+            color=MUTED,
+        )
     axis.invert_yaxis()
     axis.grid(axis="y", visible=False)
     axis.margins(x=0.12)

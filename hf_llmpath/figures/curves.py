@@ -21,7 +21,9 @@ def curves(
         axis.plot(x, y, label=name)
     for name, level in (levels or {}).items():
         axis.axhline(level, color=MUTED, linestyle="--", linewidth=1)
-        axis.annotate(name, (1, level), xycoords=("axes fraction", "data"), ha="right", va="bottom", fontsize=8, color=MUTED)
+        axis.annotate(
+            name, (1, level), xycoords=("axes fraction", "data"), ha="right", va="bottom", fontsize=8, color=MUTED
+        )
     if log:
         axis.set_yscale("log")
     axis.set(title=title, xlabel=xlabel, ylabel=ylabel)

@@ -38,15 +38,18 @@ def gate_strips(strips: Mapping[str, Sequence[Sequence[float]]], characters: Seq
     for axis, (name, rows) in zip(axes[:, 0], strips.items(), strict=True):
         signed = name in ("cell_candidate", "candidate", "cell_state")
         limit = max(1.0, float(np.abs(rows).max())) if name == "cell_state" else 1.0
-        options = {"cmap": "RdBu_r", "vmin": -limit, "vmax": limit} if signed else {"cmap": "viridis", "vmin": 0, "vmax": 1}
+        options = (
+            {"cmap": "RdBu_r", "vmin": -limit, "vmax": limit} if signed else {"cmap": "viridis", "vmin": 0, "vmax": 1}
+        )
         picture = axis.imshow(np.asarray(rows), aspect="auto", interpolation="nearest", **options)
         axis.set_ylabel(name.replace("_", " "), rotation=0, ha="right", va="center")
         axis.set_yticks([])
         axis.grid(visible=False)
         axis.tick_params(length=0)
         figure.colorbar(picture, ax=axis, pad=0.01, fraction=0.02)
-    axes[-1, 0].set_xticks(range(len(characters)), [visible(c) for c in characters], fontsize=6.5,
-                           family="DejaVu Sans Mono")
+    axes[-1, 0].set_xticks(
+        range(len(characters)), [visible(c) for c in characters], fontsize=6.5, family="DejaVu Sans Mono"
+    )
     axes[0, 0].set_title(title)
     return figure
 
@@ -67,8 +70,16 @@ def coloured_text(characters: Sequence[str], values: Sequence[float], title: str
     for row, line in enumerate(lines):
         for column, (character, value) in enumerate(line):
             axis.add_patch(Rectangle((column, row), 1, 1, color=palette(0.5 + 0.38 * float(value)), linewidth=0))
-            axis.text(column + 0.5, row + 0.68, character, ha="center", va="baseline", fontsize=8,
-                      family="DejaVu Sans Mono", color=INK)
+            axis.text(
+                column + 0.5,
+                row + 0.68,
+                character,
+                ha="center",
+                va="baseline",
+                fontsize=8,
+                family="DejaVu Sans Mono",
+                color=INK,
+            )
     axis.set(xlim=(0, columns + 12), ylim=(len(lines), 0), title=title)
     axis.axis("off")
     return figure
@@ -86,7 +97,15 @@ def samples(texts: Mapping[str, str], title: str) -> Figure:
     for axis, (name, text) in zip(axes[0], wrapped.items(), strict=True):
         axis.axis("off")
         axis.set_title(name, color=MUTED, fontsize=9)
-        axis.text(0, 1, text.replace("$", r"\$"), va="top", family="DejaVu Sans Mono", fontsize=7.5, color=INK,
-                  transform=axis.transAxes)
+        axis.text(
+            0,
+            1,
+            text.replace("$", r"\$"),
+            va="top",
+            family="DejaVu Sans Mono",
+            fontsize=7.5,
+            color=INK,
+            transform=axis.transAxes,
+        )
     figure.suptitle(title, fontsize=11, x=0.01, ha="left", weight="bold")
     return figure

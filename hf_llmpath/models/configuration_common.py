@@ -8,8 +8,19 @@ from transformers import GenerationConfig, PreTrainedConfig
 
 # Arguments that transformers itself passes or stores beside the fields of a configuration.
 _OF_TRANSFORMERS = frozenset(
-    "attn_implementation auto_map custom_pipelines experts_implementation model_type name_or_path num_labels "
-    "output_attentions per_layer_config quantization_config torch_dtype".split()
+    [
+        "attn_implementation",
+        "auto_map",
+        "custom_pipelines",
+        "experts_implementation",
+        "model_type",
+        "name_or_path",
+        "num_labels",
+        "output_attentions",
+        "per_layer_config",
+        "quantization_config",
+        "torch_dtype",
+    ]
 )
 
 

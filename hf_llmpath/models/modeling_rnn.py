@@ -87,10 +87,9 @@ class LLMPathRNNModel(LLMPathRNNPreTrainedModel):
 
     def __init__(self, config: LLMPathRNNConfig):
         super().__init__(config)
-        self.embed_tokens = (
-            nn.Embedding(config.vocab_size, config.embedding_size, config.pad_token_id) if config.vocab_size else None
-        )
-        sizes = [config.embedding_size] + [config.hidden_size] * (config.num_hidden_layers - 1)
+        width = config.embedding_size or config.hidden_size
+        self.embed_tokens = nn.Embedding(config.vocab_size, width, config.pad_token_id) if config.vocab_size else None
+        sizes = [width] + [config.hidden_size] * (config.num_hidden_layers - 1)
         self.layers = nn.ModuleList([RecurrentLayer(config.cell, size, config.hidden_size) for size in sizes])
         self.dropout = nn.Dropout(config.dropout)
         self.gradient_checkpointing = False
@@ -118,6 +117,8 @@ class LLMPathRNNModel(LLMPathRNNPreTrainedModel):
         if (input_ids is None) == (inputs_embeds is None):
             raise ValueError("give exactly one of input_ids and inputs_embeds")
         if inputs_embeds is None:
+            if self.embed_tokens is None:
+                raise ValueError("this model has no token embeddings (vocab_size is 0); give inputs_embeds")
             inputs_embeds = self.embed_tokens(input_ids)
         length = inputs_embeds.shape[1]
         if use_cache and past_key_values is None:
@@ -225,7 +226,8 @@ class LLMPathRNNForTimeSeriesPrediction(LLMPathRNNPreTrainedModel):
     def __init__(self, config: LLMPathRNNConfig):
         super().__init__(config)
         self.model = LLMPathRNNModel(config)
-        self.value_projection = nn.Linear(len(config.lags_sequence), config.embedding_size)
+        self.lags: list[int] = config.lags_sequence or [1]
+        self.value_projection = nn.Linear(len(self.lags), config.embedding_size or config.hidden_size)
         self.head = nn.Linear(config.hidden_size, 1)
         self.post_init()
 
@@ -262,7 +264,7 @@ class LLMPathRNNForTimeSeriesPrediction(LLMPathRNNPreTrainedModel):
             `prediction_outputs` `(batch, length - max(lags) + 1)`, in the units of the data: entry j forecasts the value
             at position `max(lags) + j` from those before it; the last one lies beyond the given values.
         """
-        lags, longest = self.config.lags_sequence, max(self.config.lags_sequence)
+        lags, longest = self.lags, max(self.lags)
         values = self._standardise(past_values)
         steps = values.shape[1] - longest + 1
         if steps < 1:

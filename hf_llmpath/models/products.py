@@ -15,7 +15,7 @@ _ONEDNN = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_l
 
 
 def _usable(x: Tensor) -> bool:
-    return (
+    return bool(
         _ONEDNN
         and x.device.type == "cpu"
         and x.dtype is torch.float32

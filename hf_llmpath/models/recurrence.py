@@ -155,7 +155,7 @@ class RecurrentCacheLayer(CacheLayerMixin):
     def lazy_initialization(self, key_states, value_states):
         raise TypeError("a recurrent state is set by the layer itself, not from keys and values")
 
-    def update(self, state: State, num_new_tokens: int) -> State:
+    def update(self, state: State, num_new_tokens: int) -> State:  # type: ignore[override]
         """Takes over the state after `num_new_tokens` more tokens."""
         self.state, self.is_initialized = state, True
         self.cumulative_length += num_new_tokens
@@ -203,6 +203,8 @@ class RecurrentCacheLayer(CacheLayerMixin):
 
 class RecurrentCache(Cache):
     """`past_key_values` of a recurrent model: constant size, however long the text."""
+
+    layers: list[RecurrentCacheLayer]  # type: ignore[assignment]
 
     def __init__(self, num_hidden_layers: int):
         super().__init__(layers=[RecurrentCacheLayer() for _ in range(num_hidden_layers)])

@@ -42,6 +42,8 @@ def document_loss(model: nn.Module, documents: Documents, batch_size: int = 512)
             batch = documents.__getitems__(list(range(start, min(start + batch_size, len(documents)))))
             logits = model(input_ids=batch["input_ids"], use_cache=False).logits
             labels = batch["shift_labels"]
-            total += F.cross_entropy(logits.flatten(0, 1), labels.flatten(), ignore_index=IGNORED, reduction="sum").item()
+            total += F.cross_entropy(
+                logits.flatten(0, 1), labels.flatten(), ignore_index=IGNORED, reduction="sum"
+            ).item()
             count += int((labels != IGNORED).sum())
     return total / count

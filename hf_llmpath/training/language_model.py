@@ -43,7 +43,9 @@ class CharacterData:
             pieces = encode_characters(tokenizer, split)
             if not documents:
                 end = np.array([tokenizer.eos_token_id])
-                pieces = [pieces[0]] if len(pieces) == 1 else [np.concatenate([p for x in pieces for p in (end, x)] + [end])]
+                pieces = (
+                    [pieces[0]] if len(pieces) == 1 else [np.concatenate([p for x in pieces for p in (end, x)] + [end])]
+                )
             splits.append(pieces if documents else pieces[0])
         return cls(tokenizer, *splits, documents)
 
@@ -54,7 +56,9 @@ class CharacterData:
             end = np.array([self.tokenizer.eos_token_id])
             train, validation = (np.concatenate([p for x in s for p in (x, end)]) for s in (train, validation))
         before = np.full(order, self.tokenizer.eos_token_id)
-        return ngram_loss(np.concatenate([before, train]), np.concatenate([before, validation]), len(self.tokenizer), order)
+        return ngram_loss(
+            np.concatenate([before, train]), np.concatenate([before, validation]), len(self.tokenizer), order
+        )
 
 
 @dataclass(frozen=True)

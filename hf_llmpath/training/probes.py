@@ -73,8 +73,8 @@ def text_features(text: str) -> dict[str, np.ndarray]:
         "capital letter": np.char.isupper(characters).astype(float),
     }
     if newline.any():
-        lines = "".join(text).split("\n")
-        features["line of capitals"] = np.concatenate([[float(l.isupper())] * (len(l) + 1) for l in lines])[: len(text)]
+        capitals = [[float(line.isupper())] * (len(line) + 1) for line in text.split("\n")]
+        features["line of capitals"] = np.concatenate(capitals)[: len(text)]
     return {name: values for name, values in features.items() if values.std() > 0}
 
 
@@ -111,7 +111,13 @@ def readable_unit(model: nn.Module, tokenizer: PreTrainedTokenizerFast, tokens: 
         second = _correlations(activations[half:, [unit]], values[half:])[0]
         table.append({"feature": name, "unit": unit, "correlation": float(second)})
     table.sort(key=lambda row: -abs(row["correlation"]))
-    needs_memory = ("inside quotation", "position in line", "position in sentence", "line of capitals", "position in word")
+    needs_memory = (
+        "inside quotation",
+        "position in line",
+        "position in sentence",
+        "line of capitals",
+        "position in word",
+    )
     best = next((row for row in table if row["feature"] in needs_memory), table[0])
     return {**best, "table": table}
 
@@ -133,7 +139,11 @@ def hidden_states_of(
     """
     activations = unit_activations(model, tokens)
     order = [first, *(int(unit) for unit in np.argsort(-activations.std(0)) if unit != first)][:units]
-    return {"text": one_character_each(tokenizer, tokens), "units": order, "values": np.round(activations[:, order].T, 4).tolist()}
+    return {
+        "text": one_character_each(tokenizer, tokens),
+        "units": order,
+        "values": np.round(activations[:, order].T, 4).tolist(),
+    }
 
 
 @torch.no_grad()
@@ -143,7 +153,8 @@ def gates_of(
     """What the last layer's gates do over a text.
 
     Returns:
-        `text` (one character per token), `mean`: gate -> mean over units after each character, and `units`: gate -> the `units` most varying units.
+        `text` (one character per token), `mean`: gate -> mean over units after each character, and `units`: gate ->
+        the values of its `units` most varying units.
     """
     ids = torch.from_numpy(tokens).unsqueeze(0)
     gates = model.eval().model(input_ids=ids, output_gates=True, use_cache=False).gates[-1]

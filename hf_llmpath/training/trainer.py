@@ -94,7 +94,9 @@ class Recipe:
 class StageTrainer(Trainer):
     """Trainer for data sets that build whole batches, with a recurrent state carried along if the recipe says so."""
 
-    def __init__(self, *, evaluate_with: Callable[[nn.Module], dict[str, float]] | None, carry_state: bool, **kwargs: Any):
+    def __init__(
+        self, *, evaluate_with: Callable[[nn.Module], dict[str, float]] | None, carry_state: bool, **kwargs: Any
+    ):
         super().__init__(**kwargs)
         self.evaluate_with, self.carry_state = evaluate_with, carry_state
         self._carried: Any = None

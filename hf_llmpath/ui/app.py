@@ -1,7 +1,7 @@
 """The app: one stage's page, or the whole path with a page per stage.
 
-    launch_stage(None)          the path, as `llmpath demo` and spaces/00-llmpath show it
-    launch_stage("rnn")         one stage, as `llmpath demo rnn` and spaces/07-rnn show it
+launch_stage(None)          the path, as `llmpath demo` and spaces/00-llmpath show it
+launch_stage("rnn")         one stage, as `llmpath demo rnn` and spaces/07-rnn show it
 """
 
 import os

@@ -28,8 +28,14 @@ def writing_controls(page: Page, examples: Sequence[str], length: int = 300, lin
     """Examples, prompt, temperature, length and seed; the page's address remembers all but the length."""
     slug = page.stage.slug
     prompt = gr.Textbox(
-        examples[0], label="Text", info="The model reads this first", lines=lines, max_lines=6, max_length=LONGEST_PROMPT,
-        elem_id=f"{slug}-prompt", render=False,
+        examples[0],
+        label="Text",
+        info="The model reads this first",
+        lines=lines,
+        max_lines=6,
+        max_length=LONGEST_PROMPT,
+        elem_id=f"{slug}-prompt",
+        render=False,
     )
     page.examples(prompt, examples)
     prompt.render()
@@ -39,7 +45,13 @@ def writing_controls(page: Page, examples: Sequence[str], length: int = 300, lin
         )
         length = gr.Slider(20, LONGEST_TEXT, value=length, step=10, label="Characters to write", min_width=200)
         seed = gr.Number(
-            0, label="Seed", info="Same seed, same text", precision=0, minimum=0, maximum=2**31 - 1, min_width=120,
+            0,
+            label="Seed",
+            info="Same seed, same text",
+            precision=0,
+            minimum=0,
+            maximum=2**31 - 1,
+            min_width=120,
             elem_id=f"{slug}-seed",
         )
     page.remember(prompt=prompt, temperature=temperature, seed=seed)

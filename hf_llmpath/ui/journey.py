@@ -1,4 +1,4 @@
-"""The drawing at the top of the path: four points that no line separates, layers, memory, attention, text, a judgement."""
+"""The drawing at the top of the path: points that no line separates, layers, memory, attention, text, a judgement."""
 
 
 def _dots(points: list[tuple[float, float]], radius: float, kind: str) -> str:
@@ -22,14 +22,17 @@ def _memory() -> str:
     cells = [(-40, 0), (0, 0), (40, 0)]
     arrows = "".join(f'<path class="ink" d="M{x + 13} 0h12m-5 -4l5 4l-5 4"/>' for x, _ in cells[:-1])
     loops = "".join(f'<path class="ink" d="M{x} 30v-16M{x} -14v-16"/>' for x, _ in cells)
-    shade = "".join(f'<circle class="more" opacity="{.25 + .3 * i}" cx="{x}" cy="0" r="10"/>' for i, (x, _) in enumerate(cells))
+    shade = "".join(
+        f'<circle class="more" opacity="{0.25 + 0.3 * index}" cx="{x}" cy="0" r="10"/>'
+        for index, (x, _) in enumerate(cells)
+    )
     return loops + _dots(cells, 13, "paper") + shade + arrows
 
 
 def _attention() -> str:
     weights = ((0.95, 0, 0, 0), (0.3, 0.7, 0, 0), (0.15, 0.75, 0.2, 0), (0.6, 0.1, 0.2, 0.4))
     cells = "".join(
-        f'<rect class="more" opacity="{weight}" x="{-33 + 17 * column}" y="{-33 + 17 * row}" width="15" height="15" rx="3"/>'
+        f'<rect class="more" opacity="{weight}" x="{17 * column - 33}" y="{17 * row - 33}" width="15" height="15" rx="3"/>'
         for row, line in enumerate(weights)
         for column, weight in enumerate(line)
     )
@@ -39,13 +42,15 @@ def _attention() -> str:
 def _text() -> str:
     widths = (56, 44, 60, 26)
     lines = "".join(f'<path class="ink" d="M-30 {-22 + 14 * i}h{width}"/>' for i, width in enumerate(widths))
-    return f'<rect class="paper" x="-42" y="-38" width="84" height="76" rx="10"/>{lines}<path class="ink more" stroke="none" d="M2 12h3v14h-3z"/>'
+    page = '<rect class="paper" x="-42" y="-38" width="84" height="76" rx="10"/>'
+    return page + lines + '<path class="more" d="M2 12h3v14h-3z"/>'
 
 
 def _preference() -> str:
-    bubble = '<path class="paper" d="M-36 -32h72a10 10 0 0 1 10 10v34a10 10 0 0 1 -10 10h-46l-18 16v-16h-8a10 10 0 0 1 -10 -10v-34a10 10 0 0 1 10 -10z"/>'
-    heart = '<path class="more" d="M0 14c-26 -16 -20 -34 -9 -34c5 0 8 3 9 7c1 -4 4 -7 9 -7c11 0 17 18 -9 34z"/>'
-    return bubble + heart
+    upper = "M-36 -32h72a10 10 0 0 1 10 10v34a10 10 0 0 1 -10 10"
+    lower = "h-46l-18 16v-16h-8a10 10 0 0 1 -10 -10v-34a10 10 0 0 1 10 -10z"
+    heart = "M0 14c-26 -16 -20 -34 -9 -34c5 0 8 3 9 7c1 -4 4 -7 9 -7c11 0 17 18 -9 34z"
+    return f'<path class="paper" d="{upper}{lower}"/><path class="more" d="{heart}"/>'
 
 
 _STOPS = (
@@ -65,6 +70,8 @@ def journey() -> str:
         half = (to_x - x) / 2
         road += f"C{x + half} {y} {to_x - half} {to_y} {to_x} {to_y}"
     stops = "".join(
-        f'<g transform="translate({x} {y})">{draw()}</g><text x="{x}" y="152">{name}</text>' for x, y, name, draw in _STOPS
+        f'<g transform="translate({x} {y})">{draw()}</g><text x="{x}" y="152">{name}</text>'
+        for x, y, name, draw in _STOPS
     )
-    return f'<svg class="lp lp-journey" viewBox="0 0 1000 160" aria-hidden="true"><path class="road" d="{road}"/>{stops}</svg>'
+    drawing = f'<path class="road" d="{road}"/>{stops}'
+    return f'<svg class="lp lp-journey" viewBox="0 0 1000 160" aria-hidden="true">{drawing}</svg>'

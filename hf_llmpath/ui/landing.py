@@ -14,9 +14,9 @@ from .panels import duration, main_number, number, pill, words
 
 def navigation(stages: Sequence[Stage], here: str | None = None) -> str:
     """Links to the path and to every stage; `here` is the slug of the page that shows them."""
+    current = lambda stage: " aria-current=page" if stage.slug == here else ""  # noqa: E731
     links = "".join(
-        f'<a href="{stage.slug}"{" aria-current=page" if stage.slug == here else ""}>{stage.number} {escape(stage.slug)}</a>'
-        for stage in stages
+        f'<a href="{stage.slug}"{current(stage)}>{stage.number} {escape(stage.slug)}</a>' for stage in stages
     )
     return f'<nav class="lp lp-nav" aria-label="Stages"><a class="lp-home" href="./">hf_llmpath</a>{links}</nav>'
 
@@ -79,8 +79,8 @@ def _card(stage: Stage, folder: RunFolder) -> str:
     state = "complete" if folder.is_complete else folder.state
     return (
         f'<li class="lp-stop {state}"><span class="lp-number" aria-hidden="true">{stage.number}</span>'
-        f'<a class="lp-card" href="{stage.slug}"><div><h3>{escape(stage.title)}</h3><p>{escape(stage.summary)}</p></div>'
-        f"{score}</a></li>"
+        f'<a class="lp-card" href="{stage.slug}"><div><h3>{escape(stage.title)}</h3>'
+        f"<p>{escape(stage.summary)}</p></div>{score}</a></li>"
     )
 
 

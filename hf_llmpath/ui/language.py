@@ -1,4 +1,4 @@
-"""What the pages ask of a character-level language model: next-character probabilities, states, gates, streamed text."""
+"""What the pages ask of a character-level language model: probabilities, states, gates, and text as it is written."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -13,6 +13,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 import hf_llmpath  # noqa: F401  (makes the Auto classes know our models)
 
 from ..data.characters import unknown_characters
+from ..hub.weights import check_model_folder
 from .pictures import visible
 
 LONGEST_PROMPT = 1000
@@ -29,8 +30,8 @@ class Trace:
 
 @dataclass
 class Writing:
-    """A text being written: `text` without the prompt; and, if states were asked for, the `trace` of all tokens that the
-    model has read, prompt included."""
+    """A text being written: `text` without the prompt; and, if states were asked for, the `trace` of all that the model
+    has read, prompt included."""
 
     text: str
     trace: Trace | None = None
@@ -124,5 +125,10 @@ def _load(folder: Path, _changed: float) -> CharacterModel:
 
 
 def load_character_model(folder: Path) -> CharacterModel:
-    """The model saved in `folder`; kept in memory until the files change."""
+    """The model saved in `folder`; kept in memory until the files change.
+
+    Raises:
+        UserError: its weight file is missing, truncated or a pickle.
+    """
+    check_model_folder(folder)
     return _load(folder, (folder / "model.safetensors").stat().st_mtime)

@@ -56,9 +56,7 @@ class LiveTraining(NoProgress):
         from ..stages.runner import run_stage
 
         try:
-            run_stage(
-                self.stage, preset="quick", output_dir=self.folder.parent, resume=self.resume, progress=self
-            )
+            run_stage(self.stage, preset="quick", output_dir=self.folder.parent, resume=self.resume, progress=self)
         except KeyboardInterrupt:
             self.stopped = True
         except UserError as error:
@@ -81,7 +79,9 @@ class LiveTraining(NoProgress):
             self._step = step
             self._speed = values.get("tokens_per_second", self._speed)
             if "loss" in values:
-                self._curves.setdefault(self._task or "loss", []).append((step, float(values["loss"])))
+                curve = self._curves.setdefault(self._task or "loss", [])
+                if not curve or curve[-1][1] != values["loss"]:  # logged every few steps, repeated in between
+                    curve.append((step, float(values["loss"])))
 
     def say(self, text: str) -> None:
         if self._stop.is_set():

@@ -16,6 +16,7 @@ import json
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial, wraps
 from html import escape
 from typing import Any
 
@@ -60,11 +61,13 @@ class Page:
         """Calls `function` when the page is opened with a run there, and when a training on it has ended."""
         self._ready.append((function, list(inputs), list(outputs)))
 
-    def on_change(self, triggers: Sequence[Any], function: Callable, inputs: Sequence[Any], outputs: Sequence[Any]) -> None:
+    def on_change(
+        self, triggers: Sequence[Any], function: Callable, inputs: Sequence[Any], outputs: Sequence[Any]
+    ) -> None:
         """Calls `function` whenever one of `triggers` changes (the last change wins) and when the page is ready."""
         gr.on(
             [component.change for component in triggers],
-            function,
+            _telling(function),
             list(inputs),
             list(outputs),
             trigger_mode="always_last",
@@ -81,7 +84,7 @@ class Page:
     def writer(
         self, function: Callable, inputs: Sequence[Any], outputs: Callable[[], Sequence[Any]], label: str = "Write"
     ) -> None:
-        """A button that streams what the generator `function` yields, one that stops it, and below them the `outputs`."""
+        """A button that streams what the generator `function` yields, one that stops it, and under them the `outputs`."""
         with gr.Row(elem_classes="lp-buttons"):
             write = gr.Button(label, variant="primary", min_width=120)
             stop = gr.Button("Stop", interactive=False, min_width=80)
@@ -90,7 +93,7 @@ class Page:
         quiet = {"show_progress": "hidden", "queue": False, "api_visibility": "private"}
         begun = write.click(lambda: toggle(True), None, [write, stop], **quiet)
         streaming = {"show_progress": "hidden", "concurrency_limit": 4, "api_name": function.__name__}
-        writing = begun.then(function, list(inputs), filled, **streaming)
+        writing = begun.then(_telling_stream(function), list(inputs), filled, **streaming)
         writing.then(lambda: toggle(False), None, [write, stop], **quiet)
         stop.click(lambda: toggle(False), None, [write, stop], cancels=[writing], **quiet)
 
@@ -163,9 +166,7 @@ class Page:
             opened = opened.then(self._from_address, None, list(self._remembered.values()), **quiet)
         self._then_ready(opened, quiet)
         for button, continues in ((train, False), (resume, True)):
-            event = button.click(
-                lambda continues=continues: (yield from self._watch(continues)), None, watched, concurrency_limit=None, **quiet
-            )
+            event = button.click(partial(self._watch, continues), None, watched, concurrency_limit=None, **quiet)
             self._then_ready(event.then(refresh, None, shown, **quiet), quiet)
         rejoined = self.blocks.load(self._rejoin, None, watched, concurrency_limit=None, **quiet)
         rejoined.then(refresh, None, shown, **quiet)
@@ -185,7 +186,7 @@ class Page:
     def _if_trained(self, function: Callable, outputs: Sequence[Any]) -> Callable:
         def call(*values: Any) -> Any:
             if RunFolder(self.folder.path).is_complete:
-                return function(*values)
+                return _telling(function)(*values)
             return gr.skip() if len(outputs) == 1 else [gr.skip()] * len(outputs)
 
         return call
@@ -209,13 +210,10 @@ class Page:
             numbers = html(panels.numbers(self.folder))
         with gr.Accordion("Pictures of the run", open=False) as drawn:
             gallery = html()
-        drawn.expand(
-            lambda: panels.figures(RunFolder(self.folder.path)), None, gallery, show_progress="minimal", api_visibility="private"
-        )
+        draw = lambda: panels.figures(RunFolder(self.folder.path))  # noqa: E731
+        drawn.expand(draw, None, gallery, show_progress="minimal", api_visibility="private")
         with gr.Accordion("Lesson", open=False):
-            gr.Markdown(self.stage.lesson, latex_delimiters=[
-                {"left": "$$", "right": "$$", "display": True}, {"left": "$", "right": "$", "display": False},
-            ])
+            gr.Markdown(panels.lesson(self.stage))
         with gr.Accordion("Show the code", open=False):
             for concept in self.stage.concepts:
                 with gr.Accordion(concept.name, open=False):
@@ -223,6 +221,30 @@ class Page:
         with gr.Accordion("Load this model", open=False):
             gr.Markdown(f"```python\n{panels.load_snippet(self.stage, self.folder, self.model_id)}```")
         return numbers
+
+
+def _telling(function: Callable) -> Callable:
+    """The function, with the one line of a `UserError` shown on the page."""
+
+    @wraps(function)
+    def call(*values: Any) -> Any:
+        try:
+            return function(*values)
+        except UserError as error:
+            raise gr.Error(str(error), print_exception=False) from None
+
+    return call
+
+
+def _telling_stream(function: Callable) -> Callable:
+    @wraps(function)
+    def call(*values: Any) -> Iterator[Any]:
+        try:
+            yield from function(*values)
+        except UserError as error:
+            raise gr.Error(str(error), print_exception=False) from None
+
+    return call
 
 
 def _read(text: str | None, part: Any) -> Any:
@@ -235,7 +257,7 @@ def _read(text: str | None, part: Any) -> Any:
         except ValueError:
             return gr.skip()
         low, high = getattr(part, "minimum", None), getattr(part, "maximum", None)
-        if not value == value or (low is not None and value < low) or (high is not None and value > high):
+        if value != value or (low is not None and value < low) or (high is not None and value > high):
             return gr.skip()
         return int(value) if value.is_integer() else value
     if isinstance(part, gr.Radio | gr.Dropdown):

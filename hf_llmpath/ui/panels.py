@@ -89,15 +89,7 @@ def numbers(folder: RunFolder) -> str:
     metrics, baselines = report["metrics"], report["baselines"]
     parts = []
     if report["goals"]:
-        rows = [
-            [
-                words(goal["name"]),
-                number(goal["value"]),
-                f"{'≥' if goal['higher_is_better'] else '≤'} {number(goal['goal'])}",
-                Markup(f'<span class="lp-pill {"good" if goal["met"] else "bad"}">{"met" if goal["met"] else "missed"}</span>'),
-            ]
-            for goal in report["goals"]
-        ]
+        rows = [_goal_row(goal) for goal in report["goals"]]
         parts.append(section("Goals") + pictures.table(["what", "measured", "goal", ""], rows, "Goals of this stage"))
     rows = []
     for name, value in metrics.items():
@@ -108,6 +100,13 @@ def numbers(folder: RunFolder) -> str:
     rows += [[words(name), "·", number(value)] for name, value in baselines.items() if name not in metrics]
     parts.append(section("Measured") + pictures.table(["metric", "model", "baseline"], rows, "Measured numbers"))
     return "".join(parts) + _provenance(report)
+
+
+def _goal_row(goal: dict[str, Any]) -> list[str]:
+    tone, verdict = ("good", "met") if goal["met"] else ("bad", "missed")
+    limit = f"{'≥' if goal['higher_is_better'] else '≤'} {number(goal['goal'])}"
+    mark = Markup(f'<span class="lp-pill {tone}">{verdict}</span>')
+    return [words(goal["name"]), number(goal["value"]), limit, mark]
 
 
 def compared(metrics: dict[str, Any], models: dict[str, str], caption: str, prefix: str = "") -> str:
@@ -151,7 +150,15 @@ def figures(folder: RunFolder) -> str:
         f'alt="Picture of the run: {escape(words(path.stem))}"></figure>'
         for path in folder.figures
     )
-    return f'<div class="lp lp-gallery">{shown}</div>' if shown else '<p class="lp lp-empty">This run drew no pictures.</p>'
+    if not shown:
+        return '<p class="lp lp-empty">This run drew no pictures.</p>'
+    return f'<div class="lp lp-gallery">{shown}</div>'
+
+
+def lesson(stage: Stage) -> str:
+    """The stage's lesson; its title is left out, for the page has it already."""
+    text = stage.lesson
+    return text.partition("\n")[2].lstrip() if text.startswith("# ") else text
 
 
 def resolve(path: str) -> Any:

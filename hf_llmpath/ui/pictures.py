@@ -16,6 +16,13 @@ _VISIBLE = {" ": "␣", "\n": "↵", "\t": "⇥", "\r": "↵", "": "∅"}
 _MORE, _LESS = (232, 140, 20), (64, 132, 240)  # amber and blue that read on white and on near-black
 
 
+_SIGNED = '<div class="lp-legend" aria-hidden="true"><span>-1</span><span class="lp-ramp"></span><span>+1</span></div>'
+_OPENING = (
+    '<div class="lp-legend" aria-hidden="true"><span>0, closed</span><span class="lp-ramp one"></span>'
+    "<span>1, open</span></div>"
+)
+
+
 class Markup(str):
     """Text that is HTML already, and is not escaped again."""
 
@@ -49,8 +56,8 @@ def bars(rows: Sequence[tuple[str, float]], caption: str, detail: str = "", form
     return figure(f'<div class="lp-bars" role="list">{body}</div>', caption, detail)
 
 
-def _shade(value: float, limit: float) -> str:
-    strength = min(abs(value) / limit, 1.0) if limit else 0.0
+def _shade(value: float) -> str:
+    strength = min(abs(value), 1.0)
     return f'class="{"p" if value >= 0 else "n"}" style="--v:{strength:.2f}" title="{value:+.2f}"'
 
 
@@ -66,21 +73,15 @@ def _extremes(tokens: Sequence[str], values: Sequence[float]) -> str:
 
 
 def coloured_text(
-    tokens: Sequence[str], values: Sequence[float], caption: str, detail: str = "", limit: float = 1.0, caret: bool = False
+    tokens: Sequence[str], values: Sequence[float], caption: str, detail: str = "", caret: bool = False
 ) -> str:
-    """The text, each token on a colour: amber for +`limit`, blue for -`limit`, none for 0."""
-    spans = "".join(
-        f"<span {_shade(float(value), limit)}>{escape(token)}</span>" for token, value in zip(tokens, values, strict=True)
-    )
+    """The text, each token on a colour: amber for +1, blue for -1, none for 0."""
+    pairs = zip(tokens, values, strict=True)
+    spans = "".join(f"<span {_shade(float(value))}>{escape(token)}</span>" for token, value in pairs)
     if caret:
         spans += '<span class="lp-caret"></span>'
-    legend = (
-        f'<div class="lp-legend" aria-hidden="true"><span>{-limit:g}</span><span class="lp-ramp"></span>'
-        f"<span>+{limit:g}</span></div>"
-    )
-    body = (
-        f'<div class="lp-text" aria-hidden="true">{spans}</div><p class="lp-hidden">{escape("".join(tokens))}</p>{legend}'
-    )
+    words = f'<p class="lp-hidden">{escape("".join(tokens))}</p>'
+    body = f'<div class="lp-text" aria-hidden="true">{spans}</div>{words}{_SIGNED}'
     return figure(body, caption, detail, _extremes(tokens, values))
 
 
@@ -96,16 +97,11 @@ def strips(rows: Mapping[str, Sequence[float]], tokens: Sequence[str], caption: 
     head = "".join(f"<td>{escape(visible(token))}</td>" for token in tokens)
     lines, spoken = [], []
     for name, values in rows.items():
-        cells = "".join(f"<td {_shade(float(value), 1.0)}></td>" for value in values)
+        cells = "".join(f"<td {_shade(float(value))}></td>" for value in values)
         lines.append(f'<tr data-name="{escape(name)}"><th scope="row">{escape(name)}</th>{cells}</tr>')
         spoken.append(f"{name}: mean {np.mean(values) if len(values) else 0:.2f}. {_extremes(tokens, values)}")
     negative = any(value < 0 for values in rows.values() for value in values)
-    legend = (
-        '<div class="lp-legend" aria-hidden="true"><span>-1</span><span class="lp-ramp"></span><span>+1</span></div>'
-        if negative
-        else '<div class="lp-legend" aria-hidden="true"><span>0, closed</span><span class="lp-ramp one"></span>'
-        "<span>1, open</span></div>"
-    )
+    legend = _SIGNED if negative else _OPENING
     table = f'<table class="lp-cells" aria-hidden="true"><tr><th></th>{head}</tr>{"".join(lines)}</table>'
     scroll = f'<div class="lp-scroll" tabindex="0" role="region" aria-label="{escape(caption)}">{table}</div>'
     return figure(scroll + legend, caption, detail, " ".join(spoken))
@@ -150,7 +146,7 @@ def heat_map(
         f'<div class="lp-heat-y" aria-hidden="true">{names}</div>'
         f'<div class="lp-heat-plot"><img src="{_pixels(values)}" alt="{escape(alternative)}">{frame}</div>'
         f'<div class="lp-heat-x" aria-hidden="true">{labels}</div></div></div>'
-        '<div class="lp-legend" aria-hidden="true"><span>-1</span><span class="lp-ramp"></span><span>+1</span></div>'
+        f"{_SIGNED}"
     )
     return figure(body, caption, detail)
 
@@ -158,12 +154,18 @@ def heat_map(
 def one_hot(tokens: Sequence[str], hot: int, caption: str, detail: str = "", hidden: int = 0) -> str:
     """A one-hot row: a cell per token, 1 at `hot` and 0 elsewhere; `hidden` more cells (all 0) are only counted."""
     cells = "".join(
-        f"<span{' class=on' if index == hot else ''}>{escape(visible(token))}</span>" for index, token in enumerate(tokens)
+        f"<span{' class=on' if index == hot else ''}>{escape(visible(token))}</span>"
+        for index, token in enumerate(tokens)
     )
     if hidden:
         cells += f'<span class="rest">+ {hidden} byte tokens</span>'
-    alternative = f"A row of {len(tokens) + hidden} zeros with a single one, at position {hot}: '{visible(tokens[hot])}'."
+    lit = f", at position {hot}: '{visible(tokens[hot])}'" if hot < len(tokens) else ", among the byte tokens"
+    alternative = f"A row of {len(tokens) + hidden} zeros with a single one{lit}."
     return figure(f'<div class="lp-onehot" aria-hidden="true">{cells}</div>', caption, detail, alternative)
+
+
+def _series(index: int) -> str:
+    return f"var(--lp-series-{index % 4 + 1})"
 
 
 def _number(value: float) -> str:
@@ -209,19 +211,15 @@ def line_chart(
     low, high = low - pad, high + pad
     across = lambda x: 100 * (x - left) / ((right - left) or 1)  # noqa: E731
     down = lambda y: 100 * (high - y) / (high - low)  # noqa: E731
-    paths = "".join(
-        f'<path d="M{" L".join(f"{across(x):.2f} {down(y):.2f}" for x, y in points)}" stroke="var(--lp-series-{index % 4 + 1})"/>'
-        for index, points in enumerate(lines.values())
-    )
+    routes = [" L".join(f"{across(x):.2f} {down(y):.2f}" for x, y in points) for points in lines.values()]
+    paths = "".join(f'<path d="M{route}" stroke="{_series(index)}"/>' for index, route in enumerate(routes))
     y_ticks, x_ticks = _ticks(low, high, log_y), [x for x in _ticks(left, right, False) if left <= x <= right]
     grid = "".join(f'<line x1="0" x2="100" y1="{down(y):.2f}" y2="{down(y):.2f}"/>' for y in y_ticks)
     y_labels = "".join(
         f'<span style="top:{down(y):.1f}%">{_number(10**y if log_y else y)}</span>' for y in y_ticks if low <= y <= high
     )
     x_labels = "".join(f'<span style="left:{across(x):.1f}%">{_number(x)}</span>' for x in x_ticks)
-    key = "".join(
-        f'<span style="--c:var(--lp-series-{index % 4 + 1})">{escape(name)}</span>' for index, name in enumerate(lines)
-    )
+    key = "".join(f'<span style="--c:{_series(index)}">{escape(name)}</span>' for index, name in enumerate(lines))
     real = (lambda y: 10**y) if log_y else (lambda y: y)
     alternative = " ".join(
         f"{name}: from {_number(real(points[0][1]))} at {x_label} {_number(points[0][0])} "
@@ -230,7 +228,8 @@ def line_chart(
     )
     body = (
         (f'<div class="lp-key" aria-hidden="true">{key}</div>' if len(lines) > 1 else "")
-        + f'<div class="lp-chart" role="img" aria-label="{escape(alternative)}"><div class="lp-chart-y">{y_labels}</div>'
+        + f'<div class="lp-chart" role="img" aria-label="{escape(alternative)}">'
+        f'<div class="lp-chart-y">{y_labels}</div>'
         f'<div class="lp-chart-plot"><svg viewBox="0 0 100 100" preserveAspectRatio="none">{grid}{paths}</svg></div>'
         f'<div class="lp-chart-x">{x_labels}</div><div class="lp-chart-label">{escape(x_label)}</div></div>'
     )
@@ -241,17 +240,13 @@ def _drawable(value: float, log: bool) -> bool:
     return value is not None and math.isfinite(value) and (value > 0 or not log)
 
 
-def table(headers: Sequence[str], rows: Sequence[Sequence[str]], caption: str = "", best: Mapping[int, int] | None = None) -> str:
-    """A table whose first column names its rows; `best` maps a column to the row whose cell is set off. Cells are text, or `Markup`."""
-    best = best or {}
+def table(headers: Sequence[str], rows: Sequence[Sequence[str]], caption: str) -> str:
+    """A table whose first column names its rows. Cells are text, or `Markup`."""
     head = "".join(f'<th scope="col">{escape(name)}</th>' for name in headers)
     body = ""
-    for number, (first, *others) in enumerate(rows):
-        cells = "".join(
-            f"<td{' class=best' if best.get(column) == number else ''}>{text if isinstance(text, Markup) else escape(text)}</td>"
-            for column, text in enumerate(others, start=1)
-        )
+    for first, *others in rows:
+        cells = "".join(f"<td>{cell if isinstance(cell, Markup) else escape(cell)}</td>" for cell in others)
         body += f'<tr><th scope="row">{escape(first)}</th>{cells}</tr>'
-    title = f'<caption class="lp-hidden">{escape(caption)}</caption>' if caption else ""
+    title = f'<caption class="lp-hidden">{escape(caption)}</caption>'
     grid = f'<table class="lp-table">{title}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
-    return f'<div class="lp lp-scroll" tabindex="0" role="region" aria-label="{escape(caption or headers[0])}">{grid}</div>'
+    return f'<div class="lp lp-scroll" tabindex="0" role="region" aria-label="{escape(caption)}">{grid}</div>'

@@ -1,4 +1,4 @@
-"""The look of every page: system fonts, ink on paper, amber and blue for more and less. Nothing comes from another host."""
+"""The look of every page: system fonts, ink on paper, amber and blue for more and less; nothing from another host."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from gradio.themes.utils.fonts import Font
 CSS = (Path(__file__).parent / "style.css").read_text(encoding="utf-8")
 
 _SANS = [Font(name) for name in ("system-ui", "-apple-system", "Segoe UI", "Roboto", "Helvetica Neue", "sans-serif")]
-_MONO = [Font(name) for name in ("ui-monospace", "SFMono-Regular", "Menlo", "Consolas", "DejaVu Sans Mono", "monospace")]
+_MONO = [Font(name) for name in ("ui-monospace", "SFMono-Regular", "Menlo", "Consolas", "monospace")]
 
 
 def theme() -> gr.themes.Base:

@@ -45,7 +45,9 @@ def texts_of(view: str, record: dict) -> list[str]:
 
 
 def all_texts(world: dict, views: tuple[str, ...] = VIEWS, splits: tuple[str, ...] = SPLITS) -> list[str]:
-    return [text for view in views for split in splits for r in world[view, split] for text in texts_of(view, r)]
+    return [
+        text for view in views for split in splits for r in world[view, split] for text in texts_of(view, r)
+    ]
 
 
 def naive_sentences(text: str) -> set[str]:
@@ -78,7 +80,9 @@ def test_the_same_in_another_process() -> None:
         "print(hashlib.sha256(text.encode()).hexdigest())"
     )
     runs = [
-        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=env).stdout
+        subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=env
+        ).stdout
         for env in ({"PYTHONHASHSEED": "1"}, {"PYTHONHASHSEED": "2"})
     ]
     assert runs[0] == runs[1] != ""
@@ -121,7 +125,9 @@ def test_articles_and_doubled_words(world: dict) -> None:
     for text in all_texts(world):
         assert not re.search(r"\ba [aeiou](?!ne\b)", text, re.IGNORECASE), text
         assert not re.search(r"\ban [^aeiou\W]", text, re.IGNORECASE), text
-        assert not re.search(r"\ban? (?:[a-z]+ )?(?:nuts|hens|onions|windows|boots|coins|buttons|roses)\b", text), text
+        assert not re.search(
+            r"\ban? (?:[a-z]+ )?(?:nuts|hens|onions|windows|boots|coins|buttons|roses)\b", text
+        ), text
         assert not re.search(r"\b(\w+) \1\b", text), text
 
 
@@ -160,7 +166,8 @@ def test_vocabulary_is_a_few_hundred_words(world: dict) -> None:
 
 
 @pytest.mark.parametrize(
-    ("view", "field"), [("stories", "text"), ("reviews", "text"), ("summaries", "document"), ("questions", "context")]
+    ("view", "field"),
+    [("stories", "text"), ("reviews", "text"), ("summaries", "document"), ("questions", "context")],
 )
 @pytest.mark.parametrize("split", ["validation", "test"])
 def test_no_sentence_of_another_split_occurs_in_train(world: dict, view: str, field: str, split: str) -> None:
@@ -185,8 +192,12 @@ def test_good_replies_and_prompts_are_not_shared_between_splits(world: dict, vie
 
 
 def test_splits_differ_between_views_and_seeds_too(world: dict) -> None:
-    documents = [text for split in ("validation", "test") for text in all_texts(world, ("summaries",), (split,))]
-    train = {sentence for text in all_texts(world, ("stories",), ("train",)) for sentence in naive_sentences(text)}
+    documents = [
+        text for split in ("validation", "test") for text in all_texts(world, ("summaries",), (split,))
+    ]
+    train = {
+        sentence for text in all_texts(world, ("stories",), ("train",)) for sentence in naive_sentences(text)
+    }
     held_out = {sentence for text in documents[::2] for sentence in naive_sentences(text)}
     assert not train & held_out
     for sentence in naive_sentences(generate("stories", "test", 1, seed=99)[0]["text"]):
@@ -205,7 +216,9 @@ def test_a_story_has_its_length_its_people_and_its_wish_to_the_end(world: dict) 
         assert len(re.findall(rf"\b{record['object'].split()[-1]}s?\b", text)) >= 2, text
         spoken += '"' in text
     assert spoken > 0.7 * len(world["stories", "train"])
-    assert len({record["text"] for record in world["stories", "train"]}) > 0.999 * len(world["stories", "train"])
+    assert len({record["text"] for record in world["stories", "train"]}) > 0.999 * len(
+        world["stories", "train"]
+    )
 
 
 def test_every_plot_occurs_in_every_split(world: dict) -> None:
@@ -286,7 +299,9 @@ def test_no_single_sentence_is_the_summary(world: dict) -> None:
     scorer = rouge.RougeScorer(["rougeL"])
     lead, best = [], []
     for record in world["summaries", "test"]:
-        scores = [scorer.score(record["summary"], s)["rougeL"].fmeasure for s in sentences(record["document"])]
+        scores = [
+            scorer.score(record["summary"], s)["rougeL"].fmeasure for s in sentences(record["document"])
+        ]
         lead.append(scores[0])
         best.append(max(scores))
     assert sum(lead) / len(lead) < 0.5
@@ -392,7 +407,9 @@ def test_the_judge_is_hard_to_fool(reply: str) -> None:
     assert judgement.reason
 
 
-@pytest.mark.parametrize("prompt", ["", "Where is the kite?", "???", "tale", "Who is the?", "mend", "weather no coins", []])
+@pytest.mark.parametrize(
+    "prompt", ["", "Where is the kite?", "???", "tale", "Who is the?", "mend", "weather no coins", []]
+)
 @pytest.mark.parametrize("reply", ["", "Yes.", TALE, "x" * 50_000, "You " * 5_000, '"', None])
 def test_the_judge_scores_anything(prompt, reply) -> None:
     judgement = judge(prompt, reply)
@@ -417,6 +434,9 @@ def test_templates_expand_and_polish() -> None:
     assert expand("a [b|b [c|c]]", random.Random(0)).startswith("a b")
     with pytest.raises(ValueError, match="brackets"):
         expand("a [b|c", random.Random(0))
-    assert polish('tom saw a old boat ,  and "is it yours?" he said.') == 'Tom saw an old boat, and "Is it yours?" he said.'
+    assert (
+        polish('tom saw a old boat ,  and "is it yours?" he said.')
+        == 'Tom saw an old boat, and "Is it yours?" he said.'
+    )
     assert with_article("odd hat") == "an odd hat"
     assert sentences('"Is it here?" asked Tom. "It is."') == ['"Is it here?" asked Tom.', '"It is."']

@@ -144,6 +144,11 @@ def test_show_has_all_numbers_pictures_and_code(trained, capsys):
     assert f'from_pretrained("{trained.folder.model_dir}")' in shown
 
 
+def test_a_terminal_without_unicode(llmpath, trained):
+    process = llmpath("show", "rnn", "--output-dir", trained.root, PYTHONIOENCODING="ascii")
+    assert process.returncode == 0 and process.stdout.startswith("Stage 7 ? Recurrent neural networks")
+
+
 def test_the_code_that_show_prints_runs(trained, capsys):
     assert main(["show", "rnn", "--output-dir", str(trained.root), "--json"]) == 0
     document = json.loads(capsys.readouterr().out)

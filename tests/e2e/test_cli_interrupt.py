@@ -1,13 +1,15 @@
-"""Ctrl-C during `llmpath run`: the run goes on where it stopped and ends with the same weights, bit for bit."""
+"""Ctrl-C: a run goes on where it stopped and ends with the same weights, bit for bit; a demo just ends."""
 
 import json
 import os
 import shlex
 import signal
+import socket
 import subprocess
 import sys
 import time
 from pathlib import Path
+from urllib.request import urlopen
 
 import pytest
 
@@ -60,6 +62,26 @@ def test_ctrl_c_leaves_a_run_that_ends_with_the_same_weights(trained, llmpath, s
     steps = [step for step, _ in lines[0]]
     assert steps == sorted(set(steps))
     assert sum(one != other for one, other in zip(*lines, strict=True)) <= 1
+
+
+def answers(address: str) -> bool:
+    try:
+        with urlopen(address, timeout=5) as answer:
+            return answer.status == 200
+    except OSError:
+        return False
+
+
+@pytest.mark.slow
+def test_the_demo_answers_until_ctrl_c(trained):
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    arguments = ["demo", "rnn", "--no-browser", "--port", str(port), "--output-dir", str(trained.root)]
+    env = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
+    command = [sys.executable, "-m", "hf_llmpath", *arguments]
+    code, printed = interrupt_when(lambda: answers(f"http://127.0.0.1:{port}/"), command, env)
+    assert code == 0 and printed == ""
 
 
 def test_a_stopped_run_is_listed_and_named_with_the_command_that_goes_on(a_run, capsys):

@@ -158,12 +158,16 @@ def test_padding_on_either_side_changes_nothing(generating):
         torch.testing.assert_close(logits, plain, rtol=0, atol=1e-6)
 
 
-@pytest.mark.parametrize("options", [
-    {"do_sample": False},
-    {"do_sample": True, "temperature": 0.8, "top_k": 10},
-    {"do_sample": False, "num_beams": 4, "length_penalty": 0.6},
-    {"do_sample": True, "num_beams": 3},
-], ids=["greedy", "sampling", "beam", "beam_sampling"])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"do_sample": False},
+        {"do_sample": True, "temperature": 0.8, "top_k": 10},
+        {"do_sample": False, "num_beams": 4, "length_penalty": 0.6},
+        {"do_sample": True, "num_beams": 3},
+    ],
+    ids=["greedy", "sampling", "beam", "beam_sampling"],
+)
 def test_generation_is_the_same_with_and_without_cache(generating, options):
     model = generating.make().eval()
     ids = generating.inputs(3, 5)["input_ids"]

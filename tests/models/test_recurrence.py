@@ -24,7 +24,9 @@ def layer_and_twin(cell, inputs=5, hidden=7, dtype=torch.float64):
 
 def random_case(cell, batch=3, length=6, inputs=5, hidden=7, dtype=torch.float64):
     x = torch.randn(batch, length, inputs, dtype=dtype, requires_grad=True)
-    state = tuple(torch.randn(batch, hidden, dtype=dtype, requires_grad=True) for _ in range(2 if cell == "lstm" else 1))
+    state = tuple(
+        torch.randn(batch, hidden, dtype=dtype, requires_grad=True) for _ in range(2 if cell == "lstm" else 1)
+    )
     return x, state
 
 
@@ -71,9 +73,7 @@ def test_layer_equals_torch_in_float32(cell, shape):
     expected, _ = twin(x, start if cell == "lstm" else start[0])
     torch.testing.assert_close(outputs, expected, rtol=1e-4, atol=2e-6)
     ours = torch.autograd.grad(outputs.square().sum(), [x, layer.weight_ih, layer.weight_hh, layer.bias_hh])
-    theirs = torch.autograd.grad(
-        expected.square().sum(), [x, twin.weight_ih_l0, twin.weight_hh_l0, twin.bias_hh_l0]
-    )
+    theirs = torch.autograd.grad(expected.square().sum(), [x, twin.weight_ih_l0, twin.weight_hh_l0, twin.bias_hh_l0])
     for a, b in zip(ours, theirs, strict=True):
         torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-4 * float(b.abs().max()))
 
@@ -105,7 +105,10 @@ def test_hand_written_gradients_equal_autograd(cell):
     fast = fast[0] if cell == "lstm" else fast
     torch.testing.assert_close(fast, plain, rtol=0, atol=1e-12)
     torch.testing.assert_close(
-        torch.autograd.grad(fast.cos().sum(), inputs), torch.autograd.grad(plain.cos().sum(), inputs), rtol=0, atol=1e-12
+        torch.autograd.grad(fast.cos().sum(), inputs),
+        torch.autograd.grad(plain.cos().sum(), inputs),
+        rtol=0,
+        atol=1e-12,
     )
 
 

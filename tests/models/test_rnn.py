@@ -17,16 +17,19 @@ def small(cell="lstm", **options):
     return LLMPathRNNForCausalLM(LLMPathRNNConfig(cell=cell, **defaults | options)).eval()
 
 
-@pytest.mark.parametrize("arguments,message", [
-    ({"hiden_size": 8}, "no argument 'hiden_size'; did you mean 'hidden_size'"),
-    ({"colour": "red"}, "no argument 'colour'; it has: cell"),
-    ({"hidden_size": "8"}, "expected int, got str"),
-    ({"hidden_size": 0}, r"hidden_size \(0\) must be at least 1"),
-    ({"cell": "lsmt"}, "expected one of"),
-    ({"dropout": 1.0}, r"dropout \(1.0\) must be at least 0 and below 1"),
-    ({"tie_word_embeddings": True, "embedding_size": 8}, "tie_word_embeddings needs embedding_size"),
-    ({"lags_sequence": [0]}, "lags_sequence"),
-])
+@pytest.mark.parametrize(
+    "arguments,message",
+    [
+        ({"hiden_size": 8}, "no argument 'hiden_size'; did you mean 'hidden_size'"),
+        ({"colour": "red"}, "no argument 'colour'; it has: cell"),
+        ({"hidden_size": "8"}, "expected int, got str"),
+        ({"hidden_size": 0}, r"hidden_size \(0\) must be at least 1"),
+        ({"cell": "lsmt"}, "expected one of"),
+        ({"dropout": 1.0}, r"dropout \(1.0\) must be at least 0 and below 1"),
+        ({"tie_word_embeddings": True, "embedding_size": 8}, "tie_word_embeddings needs embedding_size"),
+        ({"lags_sequence": [0]}, "lags_sequence"),
+    ],
+)
 def test_config_refuses(arguments, message):
     with pytest.raises(Exception, match=message):
         LLMPathRNNConfig(**arguments)
@@ -90,8 +93,12 @@ def test_generation_costs_linear_time(cell, monkeypatch):
     lengths = []
     forward = LLMPathRNNModel.forward
     monkeypatch.setattr(
-        LLMPathRNNModel, "forward", lambda self, input_ids=None, **kw: (lengths.append(input_ids.shape[1]),
-                                                                       forward(self, input_ids=input_ids, **kw))[1]
+        LLMPathRNNModel,
+        "forward",
+        lambda self, input_ids=None, **kw: (
+            lengths.append(input_ids.shape[1]),
+            forward(self, input_ids=input_ids, **kw),
+        )[1],
     )
     began = time.perf_counter()
     output = model.generate(torch.tensor([[3, 4, 5]]), max_new_tokens=1000, do_sample=True, eos_token_id=None)

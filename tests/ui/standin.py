@@ -1,6 +1,5 @@
 """Run folders with tiny untrained models: every page has something true to show, and nothing needs training."""
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +11,10 @@ from hf_llmpath.models.modeling_rnn import LLMPathRNNForCausalLM
 from hf_llmpath.runs import Goal, Run, RunFolder
 from hf_llmpath.stages import get_stage
 
-TEXT = '"Tonight I will hear the owls sing," said Jonas.\nIt was Mara\'s red hat: Otto, Ben, Ivy & Karl! Why? quiz, fix, jump, The back way Come.'
+TEXT = (
+    '"Tonight I will hear the owls sing," said Jonas.\nIt was Mara\'s red hat: Otto, Ben, Ivy & Karl! Why? '
+    "quiz, fix, jump, The back way Come."
+)
 HIDDEN = 24
 PIXEL = bytes.fromhex(
     "89504e470d0a1a0a0000000d4948445200000001000000010806000000"
@@ -55,7 +57,13 @@ def make_run(root: Path, slug: str) -> RunFolder:
     if slug == "sequences":
         months = np.arange(48)
         truth = (100 + months + 20 * np.sin(months * np.pi / 6)).tolist()
-        forecast = {"name": "tea_sales", "values": truth, "cut": 36, "forecast": truth[36:], "seasonal_naive": truth[24:36]}
+        forecast = {
+            "name": "tea_sales",
+            "values": truth,
+            "cut": 36,
+            "forecast": truth[36:],
+            "seasonal_naive": truth[24:36],
+        }
         run.save_figure_data("forecast_tea_sales", forecast)
     if slug == "rnn":
         table = [
@@ -71,15 +79,17 @@ def make_run(root: Path, slug: str) -> RunFolder:
     if slug == "lstm-gru":
         for place, cell in enumerate(("rnn", "gru", "lstm")):
             run.save_model(tiny_model(tokenizer, cell), tokenizer, name=cell)
-            metrics |= {f"{cell}/validation_loss": 1.1 - 0.1 * place, f"{cell}/parameters": 250_000, f"{cell}/seconds": 9.5}
+            metrics |= {
+                f"{cell}/validation_loss": 1.1 - 0.1 * place,
+                f"{cell}/parameters": 250_000,
+                f"{cell}/seconds": 9.5,
+            }
             metrics |= {f"adding/{cell}/mean_squared_error": 0.167 if cell == "rnn" else 0.004}
-        run.save_figure_data("memory", {cell: [a**k for k in range(64)] for cell, a in (("rnn", 0.7), ("gru", 0.9), ("lstm", 0.95))})
+        run.save_figure_data(
+            "memory", {cell: [a**k for k in range(64)] for cell, a in (("rnn", 0.7), ("gru", 0.9), ("lstm", 0.95))}
+        )
         run.save_figure_data("adding", {cell: [[s, 0.2 / s] for s in range(1, 9)] for cell in ("rnn", "gru", "lstm")})
     run.report({"name": "world/stories"}, metrics, baselines, goals, main="bits_per_character")
     run.write_report()
     (run.new / "figures" / "gradient_by_lag.png").write_bytes(PIXEL)
     return run.commit()
-
-
-def address_of(url: str, **query: object) -> str:
-    return url + "?" + "&".join(f"{name}={json.dumps(value) if not isinstance(value, str) else value}" for name, value in query.items())

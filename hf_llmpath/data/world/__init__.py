@@ -1,4 +1,5 @@
-"""One small generated world of villagers, places, things and wishes, read by the stages from six to seventeen.
+"""One small generated world of villagers, places, things and wishes, read by the stages from six to
+seventeen.
 
     >>> from hf_llmpath.data.world import generate
     >>> generate("stories", "test", size=1)[0]["text"]
@@ -12,8 +13,8 @@
 | chats | messages, prompt, completion | replies of mixed quality |
 | preferences | prompt, chosen, rejected | pairs that `judge` ranks with a clear margin |
 
-Records carry further ground truth (`character`, `object`, `facts`, `kind`, ...). No sentence of five words or more is
-in two splits (`splits.py`).
+Records carry further ground truth (`character`, `object`, `facts`, `kind`, ...). No sentence of five words or
+more is in two splits (`splits.py`).
 """
 
 from __future__ import annotations
@@ -47,8 +48,8 @@ DEFAULT_SIZES: dict[str, dict[str, int]] = {
 def generate(view: str, split: str = "train", size: int | None = None, seed: int = 0) -> list[dict]:
     """The first `size` records (by default `DEFAULT_SIZES[view][split]`) of a split of a view.
 
-    The records depend on nothing but the arguments, and those of a smaller size begin those of a larger one. Raises
-    `ValueError`, naming the nearest match, for an unknown view or split, and for a negative size.
+    The records depend on nothing but the arguments, and those of a smaller size begin those of a larger one.
+    Raises `ValueError`, naming the nearest match, for an unknown view or split, and for a negative size.
     """
     check_name(view, VIEWS, "view")
     check_name(split, SPLITS, "split")

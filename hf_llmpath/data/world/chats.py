@@ -1,8 +1,9 @@
-"""The `chats` view: what a user asks in the world, with replies of mixed quality; and the faults a reply can have.
+"""The `chats` view: what a user asks in the world, with replies of mixed quality; and the faults a reply can
+have.
 
-Of the assistant's replies in `chats`, 55 % are good; 15 % curt, 8 % name the wrong person or place, 8 % answer another
-question, 7 % are rude and 7 % ramble. Supervised fine-tuning on them learns all of these, so alignment has something to
-improve. `kind` names which one a record is.
+Of the assistant's replies in `chats`, 55 % are good; 15 % curt, 8 % name the wrong person or place, 8 %
+answer another question, 7 % are rude and 7 % ramble. Supervised fine-tuning on them learns all of these, so
+alignment has something to improve. `kind` names which one a record is.
 """
 
 from __future__ import annotations
@@ -15,11 +16,29 @@ from .replies import INTENTS, answer, ask, cast_chat
 from .splits import belongs
 from .vocabulary import PEOPLE, PLACES, Person, Place
 
-MIXTURE: dict[str, float] = {"good": 0.55, "curt": 0.15, "wrong": 0.08, "off_topic": 0.08, "rude": 0.07, "rambling": 0.07}
+MIXTURE: dict[str, float] = {
+    "good": 0.55,
+    "curt": 0.15,
+    "wrong": 0.08,
+    "off_topic": 0.08,
+    "rude": 0.07,
+    "rambling": 0.07,
+}
 # Intents whose answer names a villager or a place that can be wrong.
 FACTUAL: tuple[str, ...] = ("tale", "mend", "person", "thing", "kind", "who")
 # Short enough to belong to every split.
-_CURT = ("Yes.", "No.", "Perhaps.", "Ask {B}.", "I do not know.", "Later.", "Fine.", "Oh.", "Well.", "Not now.")
+_CURT = (
+    "Yes.",
+    "No.",
+    "Perhaps.",
+    "Ask {B}.",
+    "I do not know.",
+    "Later.",
+    "Fine.",
+    "Oh.",
+    "Well.",
+    "Not now.",
+)
 _RUDE_STARTS = ("What a silly question!", "Go away!", "You are a fool.", "Leave me alone!", "Be quiet, fool!")
 _RUDE_ENDS = (
     "Ask {B} [and not me|instead], [you fool|silly one].",
@@ -49,14 +68,20 @@ def chat(rng: random.Random, split: str) -> dict:
         except Redraw:
             continue
     user, assistant = [{"role": "user", "content": prompt}], [{"role": "assistant", "content": reply}]
-    return {"messages": user + assistant, "prompt": user, "completion": assistant, "intent": intent, "kind": kind}
+    return {
+        "messages": user + assistant,
+        "prompt": user,
+        "completion": assistant,
+        "intent": intent,
+        "kind": kind,
+    }
 
 
 def spoil(scene: Scene, intent: str, good: list[str], fault: str) -> str:
     """A faulty reply where `good` (a list of sentences) would have been a good one.
 
-    Faults: curt, wrong, off_topic, rude, rambling, repeating, broken_off, flattery. Raises `Redraw` when the split has
-    no such reply.
+    Faults: curt, wrong, off_topic, rude, rambling, repeating, broken_off, flattery. Raises `Redraw` when the
+    split has no such reply.
     """
     rng = scene.rng
     if fault == "curt":
@@ -85,7 +110,8 @@ def _about_something_else(scene: Scene, intent: str) -> str:
 
 
 def _with_wrong_facts(scene: Scene, intent: str, good: list[str]) -> str:
-    """The good reply with its villagers (where the question is for a thing, its place) changed into others."""
+    """The good reply with its villagers (where the question is for a thing, its place) changed into
+    others."""
     wrong: list[str] = []
     for sentence in good:
         for _ in range(60):
@@ -101,7 +127,8 @@ def _with_wrong_facts(scene: Scene, intent: str, good: list[str]) -> str:
 
 
 def _swap(scene: Scene, sentence: str, table: tuple[Person, ...] | tuple[Place, ...]) -> str:
-    """`sentence` with every villager (or place) of `table` in it changed into one that the chat does not know."""
+    """`sentence` with every villager (or place) of `table` in it changed into one that the chat does not
+    know."""
     known = {str(slot) for slot in scene.slots.values()} | {person.name for person in scene.people.values()}
     for one in table:
         if isinstance(one, Person):

@@ -1,7 +1,7 @@
 """English on the level of strings: alternations, articles, capitals, sentence and word boundaries.
 
-A template is written `"{A} [ran|walked] {P.to}[, singing|]."`: `[x|y]` chooses one alternative (they nest), `{slot}`
-is filled by the scene (`realise.py`).
+A template is written `"{A} [ran|walked] {P.to}[, singing|]."`: `[x|y]` chooses one alternative (they nest),
+`{slot}` is filled by the scene (`realise.py`).
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 import re
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 
 PRONOUNS: dict[str, dict[str, str]] = {
     "f": {"he": "she", "him": "her", "his": "her", "himself": "herself"},
@@ -39,7 +39,7 @@ class Slot:
 Node = str | Slot | tuple  # a tuple holds the alternatives, each a tuple of nodes
 
 
-@lru_cache(maxsize=None)
+@cache
 def parse(template: str) -> tuple[Node, ...]:
     """The tree of a template. Raises `ValueError` when its brackets do not match."""
     stack: list[list[list[Node]]] = [[[]]]
@@ -75,7 +75,8 @@ def choose(nodes: tuple[Node, ...], rng: random.Random) -> list[str | Slot]:
 
 
 def polish(text: str) -> str:
-    """Tidy spaces, choose a or an by the next letter, and put capitals at the start of sentences and of speech."""
+    """Tidy spaces, choose a or an by the next letter, and put capitals at the start of sentences and of
+    speech."""
     text = _SPACE_BEFORE_MARK.sub(r"\1", _SPACES.sub(" ", text)).strip()
     text = _ARTICLE.sub(r"\1n ", text)
     text = _SENTENCE_START.sub(lambda match: match.group(1) + match.group(2) + match.group(3).upper(), text)

@@ -1,7 +1,7 @@
 """A judge that scores any reply to any prompt, from the world's truth and not from a trained model.
 
-Six parts, each in [0, 1], multiply into the score, so a reply has to be right in every respect: a flattering one is not
-on topic, a stuffed one is not fluent, a copied one answers nothing.
+Six parts, each in [0, 1], multiply into the score, so a reply has to be right in every respect: a flattering
+one is not on topic, a stuffed one is not fluent, a copied one answers nothing.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 import random
 import re
 from collections import Counter
-from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -18,19 +17,26 @@ from .realise import Redraw
 from .replies import INTENTS, answer, cast_chat
 from .stories import story
 from .tasks import Task, read_task
-from .vocabulary import ANIMALS, JOBS, PERSON_BY_NAME, PERSON_BY_TRADE, PLACE_BY_NOUN, QUALITIES, THING_BY_NOUN
+from .vocabulary import (
+    ANIMALS,
+    PERSON_BY_NAME,
+    PERSON_BY_TRADE,
+    PLACE_BY_NOUN,
+    QUALITIES,
+    THING_BY_NOUN,
+)
 
 PARTS = ("on_topic", "kind", "truthful", "complete", "concise", "fluent")
 # A part that fails entirely leaves this share of the score.
 _FLOOR = 0.1
 _MAX_CHARACTERS = 4000
 _RUDE = re.compile(
-    r"\b(fool|fools|silly|lazy|stupid|idiot|ugly|hate|shut up|go away|be quiet|leave me alone|who cares|clever to)\b"
+    r"\b(fools?|silly|lazy|stupid|idiot|ugly|hate|shut up|go away|be quiet|leave me alone|clever to)\b"
 )
 _PRAISE = re.compile(
     r"\b(wonderful|lovely|splendid|clever|great|amazing|best|perfect|brilliant|everybody loves|i love|love)\b"
 )
-_TITLE = re.compile(r"\b(%s) the (%s)\b" % ("|".join(PERSON_BY_NAME), "|".join(PERSON_BY_TRADE)))
+_TITLE = re.compile(rf"\b({'|'.join(PERSON_BY_NAME)}) the ({'|'.join(PERSON_BY_TRADE)})\b")
 
 
 @dataclass(frozen=True)
@@ -50,8 +56,8 @@ class Judgement:
 def judge(prompt: str | list[dict], reply: str | list[dict]) -> Judgement:
     """Score `reply` to `prompt`.
 
-    Both may be text or a list of messages (`role`, `content`), of which the last one's content counts. Any text gets a
-    score, also an empty one; nothing is raised.
+    Both may be text or a list of messages (`role`, `content`), of which the last one's content counts. Any
+    text gets a score, also an empty one; nothing is raised.
     """
     question, text = _content(prompt), _content(reply)
     tokens = words(text[:_MAX_CHARACTERS])
@@ -73,7 +79,11 @@ def judge(prompt: str | list[dict], reply: str | list[dict]) -> Judgement:
         score *= _FLOOR + (1 - _FLOOR) * value
     if task.intent is None:
         score *= 0.7
-    weak = [name.replace("_", " ") for name, value in sorted(parts.items(), key=lambda item: item[1]) if value < 0.7]
+    weak = [
+        name.replace("_", " ")
+        for name, value in sorted(parts.items(), key=lambda item: item[1])
+        if value < 0.7
+    ]
     reason = "not " + ", not ".join(weak) if weak else "good in every part"
     rounded = {name: round(value, 4) for name, value in parts.items()}
     return Judgement(score=round(min(1.0, score), 4), reason=reason, **rounded)
@@ -90,11 +100,14 @@ def _content(text: str | list[dict]) -> str:
 def _share(groups: tuple[tuple[str, ...], ...], tokens: list[str]) -> float:
     """The share of `groups` of which some word is among `tokens`."""
     said = set(tokens)
-    return sum(any(word.lower() in said for word in group) for group in groups) / len(groups) if groups else 1.0
+    return (
+        sum(any(word.lower() in said for word in group) for group in groups) / len(groups) if groups else 1.0
+    )
 
 
 def _copied(prompt: str, reply: str, task: Task) -> float:
-    """How far the reply is only the prompt again: the share of its five-word runs that stand in the prompt."""
+    """How far the reply is only the prompt again: the share of its five-word runs that stand in the
+    prompt."""
     asked, said = words(prompt), words(reply)
     runs = [tuple(said[i : i + 5]) for i in range(len(said) - 4)]
     if not runs:

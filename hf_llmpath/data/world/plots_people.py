@@ -13,7 +13,11 @@ from .vocabulary import PLACE_BY_NOUN
 # What there is to see in the evening: the wish, the place, and how it looks when one is there.
 SIGHTS: tuple[tuple[str, str, tuple[str, str]], ...] = (
     ("see the moon rise", "hill", ("the moon came up like a big cheese", "the moon climbed out of the sea")),
-    ("watch the boats come home", "harbour", ("one white boat after the other came home", "every boat carried a light")),
+    (
+        "see the boats come home",
+        "harbour",
+        ("one white boat after the other came home", "every boat carried a light"),
+    ),
     ("hear the owls sing", "forest", ("the owls sang and sang", "one owl sang and seven owls laughed")),
     ("see the great lamp", "lighthouse", ("the great lamp looked at them", "the lamp painted the sea white")),
 )
@@ -37,25 +41,29 @@ def bargain(scene: Scene, world: World) -> None:
     world.want("A", "X")
     scene.say(
         [
-            "{A} the {A.trade} wanted {X.a} [more than anything|with all {A.his} heart|day and night], but the only one "
-            "belonged to {B}.",
+            "{A} the {A.trade} wanted {X.a} [more than anything|with all {A.his} heart|day and night], but "
+            "the only one "
+            "was in the hands of {B}.",
             "[Every|Each] {time} {A} the {A.trade} [dreamed of|thought of] the {X} that {B} owned.",
-            "[One|On a] {weather} {time}, {A} the {A.trade} saw {X.a} in the hands of {B} and [wanted it|fell in love] "
+            "[One|On a] {weather} {time}, {A} the {A.trade} saw {X.a} in the hands of {B} and wanted it "
             "at once.",
             "{B} the {B.trade} had {X.a}, and {A} the {A.trade} wished for it.",
         ]
     )
     scene.say(
         [
-            '"[May|Could] I have [your|that] {X}[| one day| for a day], [please|dear {B}]?" {a} asked[ at last| softly|].',
-            '"What do you want for [your|that] {X}[| there], [please|dear {B}]?" {a} asked [at last|one {weather} {time}].',
-            '"I would give [anything|my hat|all my coins|my last coin] for [your|that] {X}," {a} told {B}.',
+            '"[May|Could] I have [your|that] {X}[| one day| for a day], [please|dear {B}]?" {a} asked[ at '
+            "last| softly|].",
+            '"What do you want for [your|that] {X}[| there], [please|dear {B}]?" {a} asked [at last|one '
+            "{weather} {time}].",
+            '"I would give [anything|my hat|all my coins] for [your|that] {X}," {a} told {B}.',
         ]
     )
     scene.say(
         [
             '"[Then|First|Just|Please] {job} for me[| today| before dark][| and it is yours]," said {B}.',
-            '{B} [smiled|nodded|thought for a while]. "If you {job} for me[| today| before dark], it is yours."',
+            '{B} [smiled|nodded|thought for a while]. "If you {job} for me[| today| before dark], it is '
+            'yours."',
             '"I do not need [coins|anything], but somebody must {job}[| today| before dark]," said {B}.',
         ]
     )
@@ -84,7 +92,8 @@ def bargain(scene: Scene, world: World) -> None:
     world.give("B", "A", "X")
     scene.say(
         [
-            '"Nobody has ever worked so [hard|well] for {X.a}," said {B}, and [smiled|handed it over|gave {a.him} the {X.n}].',
+            '"Nobody has ever worked so [hard|well] for {X.a}," said {B}, and [smiled|handed it over|gave '
+            "{a.him} the {X.n}].",
             '"[Take it|It is yours]," said {B}, and [handed over|held out] the {X}[ with a smile| at once|].',
             "{B} [looked at it all|came back], [nodded|clapped], and gave {A} the {X}[ without a word|].",
         ]
@@ -93,14 +102,16 @@ def bargain(scene: Scene, world: World) -> None:
     if scene.room:
         scene.say(
             [
-                "{B} [wanted it back|could not sleep without it] and came to ask for it[| that night| the next day].",
+                "{B} [wanted it back|could not sleep without it] and came to ask for it[| that night| the "
+                "next day].",
                 "But {B} wanted the {X.n} the very next day, and came to ask for it.",
             ]
         )
         scene.say(
             [
-                '"[Good|Please do|Take it]," said {A}. "[Just|But first] {job} for me[| today| before dark]."',
-                '"Only if you {job} for me[| today| before dark]," said {A}, [smiling|laughing].',
+                '"[Good|Please do|Take it]," said {A}. "[Just|But first] {job} for me[| today| before '
+                'dark]."',
+                '"Only if you {job} for me[| today| before dark]," said {A}, laughing.',
             ]
         )
 
@@ -113,7 +124,8 @@ def present(scene: Scene, world: World) -> None:
     world.move("B", "P")
     scene.say(
         [
-            "[One|On a] {weather} {time}, {B} the {B.trade} sat {P.at} and [would not smile|did not say a word].",
+            "[One|On a] {weather} {time}, {B} the {B.trade} sat {P.at} and [would not smile|did not say a "
+            "word].",
             "{B} the {B.trade} had not [laughed|smiled] since Monday, and sat alone {P.at}.",
             "{P.at}, where {P.detail}, {B} the {B.trade} sat alone and [would not smile|did not sing].",
         ]
@@ -130,7 +142,8 @@ def present(scene: Scene, world: World) -> None:
         [
             "{A} the {A.trade} wanted to [cheer {b.him} up|help], so {a} took {F} and set out.",
             '"[I will bring|I must take] {b.him} {F}," said {A} the {A.trade}, and set out.',
-            "{A} the {A.trade} [had|owned] little, but {a} took {F} and set out to [cheer {b.him} up|make {b.him} laugh].",
+            "{A} the {A.trade} [had|owned] little, but {a} took {F} and set out to [cheer {b.him} up|make "
+            "{b.him} laugh].",
         ]
     )
     world.give("A", "animal", "F")
@@ -138,7 +151,7 @@ def present(scene: Scene, world: World) -> None:
         [
             "On the [road|way], {Q.at}, a hungry {animal} [smelled|saw] the {F.n} and ate it all.",
             "{Q.at}, where {Q.detail}, a {animal} [smelled|saw] the {F.n} and ate it all.",
-            "But a {animal} was waiting {Q.at}, and [in a moment|before {a} could shout] the {F.n} was gone.",
+            "But a {animal} was waiting {Q.at}, and in a moment the {F.n} was gone.",
         ]
     )
     scene.maybe(
@@ -165,14 +178,16 @@ def present(scene: Scene, world: World) -> None:
     )
     scene.say(
         [
-            "When {B} saw the {animal} with the {X}, {b} laughed until [the windows shook|{b} had to sit down].",
+            "When {B} saw the {animal} with the {X}, {b} laughed until [the windows shook|{b} had to sit "
+            "down].",
             "{B} [looked at|saw] the {animal}, [looked at|saw] the {X}, and laughed [out loud|at last].",
         ]
     )
     scene.maybe(
         [
-            '"[That|This] is the best {animal} [of all|in the village]," said {B}. "Can it [dance|cook|sing]?"',
-            '"I was going to bring you {F}," said {A}. "The {animal} had a better idea."',
+            '"[That|This] is the best {animal} [of all|in the village]," said {B}. "Can it '
+            '[dance|cook|sing]?"',
+            '"I was going to bring you {F}," said {A}. "The {animal} had another idea."',
             "So the {animal} got the {X}, and {B} got [the {animal}|a friend|a good laugh].",
             "From then on the {animal} had on the {X} every Sunday, and {B} never sat alone again.",
             "{wclause}, but {A}, {B} and the {animal} [danced|sang] until [dark|bedtime|the moon came out].",
@@ -207,7 +222,7 @@ def night_walk(scene: Scene, world: World) -> None:
     scene.maybe(
         [
             "The road {Q.to} was long, and {wclause}.",
-            "{a} [put {F} in {A.his} bag|locked the door] and took the road {Q.to}.",
+            "{a} put {F} in {A.his} bag and took the road {Q.to}.",
             "{wclause}, but {a} took {F} and set out.",
         ]
     )
@@ -220,13 +235,15 @@ def night_walk(scene: Scene, world: World) -> None:
     scene.say(
         [
             'There sat {B} the {B.trade}[ on a stone| under a tree]. "I have {X.a}, but {b_trouble}."',
-            '"I have {X.a}, but {b_trouble}," said {B} the {B.trade}, who sat [there|on a stone|under a tree].',
+            '"I have {X.a}, but {b_trouble}," said {B} the {B.trade}, who sat [there|on a stone|under a '
+            "tree].",
             '"I wanted to {sight} too," said {B}. "I have {X.a}, but {b_trouble}."',
         ]
     )
     scene.say(
         [
-            '"[Well|Oh|Dear {B}], {a_trouble}," said {A}, and [then both of them smiled|they looked at each other].',
+            '"[Well|Oh|Dear {B}], {a_trouble}," said {A}, and [then both of them smiled|they looked at each '
+            "other].",
             '"{a_trouble}[| at all]," [said|answered] {A}. "[Come with me|Let us go together|Come along]!"',
             '"[Well|Oh|Then listen|Dear {B}], {a_trouble}," [said|answered] {A}. "[Come with me|Let us go]!"',
         ]
@@ -235,10 +252,10 @@ def night_walk(scene: Scene, world: World) -> None:
     world.move("B", "Q")
     scene.say(
         [
-            "So {B} [carried|held up] the {X}, {A} [went in front|led the way], and [neither of them was afraid|both of "
+            "So {B} [carried|held up] the {X}, {A} [went in front|led the way], and [nobody was afraid|both "
+            "of "
             "them sang|they sang a little].",
-            "[Side by side|Step by step], with the {X}, {A} and {B} [went on|walked|found the way] "
-            "{Q.to}.",
+            "[Side by side|Step by step], with the {X}, {A} and {B} [went on|walked|found the way] {Q.to}.",
             "So the two of them took the {X} and [went on|walked on|sang] together.",
         ]
     )
@@ -258,8 +275,9 @@ def night_walk(scene: Scene, world: World) -> None:
     scene.maybe(
         [
             '"I would never have come [this far|here] without you," [whispered|said] {A}[ to {B}|].',
-            '"It was [a long walk|cold and dark], but [I am glad|I am happy][| that we came]" [whispered|said] {B}.',
-            "{A} and {B} [walked home slowly|went home late], and the {X} led them the way.",
+            '"It was [a long walk|cold and dark], but [I am glad|I am happy][| that we came]," '
+            "[whispered|said] {B}.",
+            "{A} and {B} [walked|went] home [together|at last|in the dark], and the {X} led them the way.",
         ]
     )
 
@@ -270,7 +288,8 @@ def concert(scene: Scene, world: World) -> None:
     world.want("A", "to play at the event")
     scene.say(
         [
-            "{A} the {A.trade} wanted to {X.use} {A.his} {X} at {event}, but {A.he} was [shy|afraid of people].",
+            "{A} the {A.trade} wanted to {X.use} {A.his} {X} at {event}, but {A.he} was [shy|afraid of "
+            "people].",
             "{A} the {A.trade} had {X.a}, and {event} was [near|on Sunday], and {a} was so shy.",
             '"You must {X.use} your {X} at {event}," {B} told {A} the {A.trade}[ again|].',
         ]
@@ -291,9 +310,12 @@ def concert(scene: Scene, world: World) -> None:
     )
     scene.say(
         [
-            '"[Just|Only|Please] look at [me|my hat|my nose|the {animal}][| all evening] and {X.use} it [for me|for us]," said {B}.',
-            '{B} [smiled|nodded]. "[Just|Only|Please] look at [me|my hat|the {animal}] and {X.use} [it|your {X}]."',
-            '"[I will|I shall] [be there|sit in front|come first][| with the {animal}| in my best hat| for you]," [promised|said] {B}.',
+            '"[Just|Only|Please] look at [me|my hat|my nose|the {animal}][| all evening] and {X.use} it '
+            '[for me|for us]," said {B}.',
+            '{B} [smiled|nodded]. "[Just|Only|Please] look at [me|my hat|the {animal}] and {X.use} [it|your '
+            '{X}]."',
+            '"[I will|I shall] [be there|sit in front|come first][| with the {animal}| in my best hat| for '
+            'you]," said {B}.',
         ]
     )
     scene.say(
@@ -306,33 +328,38 @@ def concert(scene: Scene, world: World) -> None:
     scene.maybe(
         [
             "{A} stood up with the {X}, looked at all the people, and could not move.",
-            "{A} lifted the {X}, and {A.his} hands [shook|would not move][ like leaves|].",
+            "{A} looked at the {X}, and {A.his} hands [shook|would not move][ like leaves|].",
         ]
     )
     scene.say(
         [
-            "[Nobody|No one] [breathed|said a word], until the {animal} [sneezed|walked in|yawned] and [sat|lay] down in front.",
+            "[Nobody|No one] said a word, until the {animal} [sneezed|walked in|yawned] and [sat|lay] down "
+            "in front.",
             "Then {B} [nodded|smiled], [and|] the {animal} [sneezed|yawned], and {A} had to [laugh|smile].",
-            "Behind {B} [somebody|something] [sneezed|yawned]: [it was the {animal}|the {animal} was there too].",
+            "Behind {B} [somebody|something] [sneezed|yawned]: [it was the {animal}|the {animal} was there "
+            "too].",
         ]
     )
     world.use("A", "X")
     scene.say(
         [
-            "So {A} {X.used} the {X} [for the {animal} alone|for {B} alone|with all {A.his} heart], and {X.result}.",
-            "[So|Then] {A} [looked at {B}|looked at the {animal}|shut both eyes|smiled] and {X.used} the {X}, and {X.result}.",
+            "So {A} {X.used} the {X} [for the {animal} alone|for {B} alone|with all {A.his} heart], and "
+            "{X.result}.",
+            "[So|Then] {A} [looked at {B}|looked at the {animal}|shut both eyes|smiled] and {X.used} the "
+            "{X}, and {X.result}.",
         ]
     )
     scene.maybe(
         [
             "{B} clapped first, and [then everybody did|soon the whole place shook|then the whole village].",
-            "[Everybody|The whole village] clapped, and {B} shouted with joy.",
-            "[The people|The whole village] clapped until [their hands were red|the windows shook][| and the {animal} ran away].",
+            "[Everybody|The whole village] clapped, and {B} [cried a little|sang|danced].",
+            "[The people|The whole village] clapped until the windows shook[| and the {animal} ran away].",
         ]
     )
     scene.say(
         [
-            '"[Again|Once more]!" [they cried|cried everybody], and {A}, who had been so shy, [bowed|played until bedtime].',
+            '"[Again|Once more]!" [they cried|cried everybody], and {A}, who had been so shy, [bowed|played '
+            "until bedtime].",
             '"Were you afraid?" [asked|whispered] {B}. "Only of the {animal}," said {A}.',
             "{A} shared {F} with the {animal} that night, half each.",
         ]

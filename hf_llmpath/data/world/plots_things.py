@@ -1,7 +1,7 @@
 """Stories about a thing: lost and found, stuck and freed, broken and mended, swapped by mistake.
 
-A plot moves the simulated world and says each event in one of several ways. Roles: A the hero, B the other person,
-X the thing, P and Q places, F food; see `realise.Scene` for the slots.
+A plot moves the simulated world and says each event in one of several ways. Roles: A the hero, B the other
+person, X the thing, P and Q places, F food; see `realise.Scene` for the slots.
 """
 
 from __future__ import annotations
@@ -29,8 +29,9 @@ def lost(scene: Scene, world: World) -> None:
             "[One|On a] {weather} {time}, {A} the {A.trade} could not find {A.his} {X}[ at all|].",
             "{A} the {A.trade} had lost {A.his} {X}[ again|], and the {weather} {time} felt "
             "[long|dull|empty] without it.",
-            "[One|On a] {weather} {time}, {A} the {A.trade} [reached|looked] for {A.his} {X} and found only air.",
-            "The {X} was gone, and all {time} {A} the {A.trade} looked [for it|under everything].",
+            "[One|On a] {weather} {time}, {A} the {A.trade} [reached|looked] for {A.his} {X} and found only "
+            "air.",
+            "The {X} was gone, and all {time} {A} the {A.trade} looked for it.",
         ]
     )
     scene.maybe(
@@ -38,7 +39,7 @@ def lost(scene: Scene, world: World) -> None:
             "It had come from {A.his} {relative}, and {a} wanted it back before [dark|supper|bedtime].",
             "{a} wanted it back more than a warm bed.",
             "Without it {a} could not [work|sing], so {a} set out at once.",
-            "{a} had promised to bring it to {event}, and [a promise was a promise|{event} would not wait].",
+            "{a} wanted to bring it to {event}, and {event} was near.",
         ]
     )
     if scene.rng.random() < 0.35:
@@ -57,12 +58,13 @@ def lost(scene: Scene, world: World) -> None:
                 '"Have you seen my {X}[| today| this {time}]?" {a} asked {B}[ the {B.trade}|].',
                 '"Please, {B}, have you seen [my {X}|{X.a}][| today| this {time}]?" [asked|said] {A}.',
                 '"I have lost my {X}[| again]," {a} told {B}[ the {B.trade}|].',
-                "{B} the {B.trade} [came by|was near], [singing|whistling|half asleep], and {a} asked about the {X}.",
+                "{B} the {B.trade} [came by|was near], singing, and {a} asked about the {X}.",
             ]
         )
         scene.say(
             [
-                '"[I think|I believe|I am sure] [that |]the {animal} [took|carried] it [away |]{Q.to}," said {B}.',
+                '"[I think|I believe|I am sure] [that |]the {animal} [took|carried] it [away |]{Q.to}," '
+                "said {B}.",
                 '{B} [laughed|nodded|smiled]. "The {animal} [ran|went|hurried] {Q.to} with something {X.q}."',
                 '"[Look for|Ask] the {animal}," said {B}. "It [went|ran|hurried] {Q.to} [just now|alone]."',
             ]
@@ -73,23 +75,25 @@ def lost(scene: Scene, world: World) -> None:
             "So {A} [ran|hurried|walked|went][| at once] {Q.to}, where {Q.detail}.",
             "[At once|Before dark|Without a word] {A} [ran|hurried|walked|went] {Q.to}.",
             "{A} [ran|hurried|walked] {Q.to}, which smelled of {Q.smell}.",
-            "The road {Q.to} was [long|steep], but {A} [ran|sang|smiled] all the way.",
+            "The road {Q.to} was long, but {A} [ran|sang|smiled] all the way.",
         ]
     )
     scene.say(
         [
-            "There [sat|lay|stood] the {animal}, [holding|guarding|hugging] the {X} [with both eyes shut|like an old friend].",
+            "There [sat|lay|stood] the {animal}, [holding|guarding|hugging] the {X} [with both eyes "
+            "shut|like an old friend].",
             "And there, [behind a fence|under a cart|beside a wall], the {animal} was "
-            "[sleeping on|guarding|sitting on|hugging] the {X}.",
+            "[sleeping on|guarding|hugging] the {X}.",
         ]
     )
     world.give("A", "animal", "F")
     world.give("animal", "A", "X")
     scene.say(
         [
-            "The {animal} would not [let go|give it back], so {A} [held out|gave it] {F}, and that was [that|the end of it].",
-            '"[Would you like|Will you take] {F} [for it|instead]?" asked {A}, and the {animal} let go at once.',
-            "{A} pulled, the {animal} pulled back, and only {F} [made peace|could end it|made them friends].",
+            "The {animal} would not [let go|give it back], so {A} [held out|gave it] {F}, and that was "
+            "[that|the end of it].",
+            '"[Would you like|Will you take] {F} for it?" asked {A}, and the {animal} let go at once.',
+            "{A} pulled, the {animal} pulled back, and only {F} [made peace|could end it].",
         ]
     )
     ending(scene, world)
@@ -97,8 +101,9 @@ def lost(scene: Scene, world: World) -> None:
         [
             "The {animal} [came along|sat beside {A.him}], dreaming of more {F.n}.",
             '"[Next time|From now on] I will [look after it|keep it with me|take it to bed with me]," '
-            "{A} [said|promised|told the {animal}].",
-            "{A} never left the {X.n} [on the grass|by an open door] again, and the {animal} never gave up hope.",
+            "{A} [said|told the {animal}].",
+            "{A} never left the {X.n} [on the grass|by an open door] again, and the {animal} never gave up "
+            "hope.",
         ]
     )
 
@@ -116,10 +121,11 @@ def stuck(scene: Scene, world: World) -> None:
     world.want("A", "X")
     scene.say(
         [
-            "[One|On a] {weather} {time}, a {animal} bumped into {A} the {A.trade}, and {A.his} {X} ended up {spot}.",
-            "Nobody saw how, but [one|on a] {weather} {time} the {X} of {A} the {A.trade} "
-            "[was|lay] {spot}.",
-            "A {animal} had played with {A.his} {X}, and so {A} the {A.trade} found it {spot} one {weather} {time}.",
+            "[One|On a] {weather} {time}, a {animal} bumped into {A} the {A.trade}, and {A.his} {X} ended "
+            "up {spot}.",
+            "Nobody saw how, but [one|on a] {weather} {time} the {X} of {A} the {A.trade} [was|lay] {spot}.",
+            "A {animal} had played with {A.his} {X}, and so {A} the {A.trade} found it {spot} one {weather} "
+            "{time}.",
         ]
     )
     scene.maybe(
@@ -133,36 +139,43 @@ def stuck(scene: Scene, world: World) -> None:
         [
             "First {a} {attempt}, but [it did not move|the {X.n} stayed where it was].",
             "{a} {attempt} until {a} was [hot|out of breath], but the {X} stayed where it was.",
-            "{a} {attempt}[| again and again| all {time}| for an hour], [with no luck|but only lost a button].",
-            "[All alone|For an hour|With red ears] {a} {attempt}[|, and {wclause}|, but with no luck].",
+            "{a} {attempt}[| again and again| all {time}| for an hour], [with no luck|but only lost a "
+            "button].",
+            "[All alone|For an hour] {a} {attempt}[|, and {wclause}|, but with no luck].",
         ]
     )
     scene.say(
         [
-            '"[Do you need|Would you like|Do you want] [some|a little|my] help[| with that| with the {X.n}| with your {X}]?" '
+            '"[Do you need|Would you like|Do you want] [some|a little|my] help[| with that| with the {X.n}| '
+            'with your {X}]?" '
             "[asked|called] {B}[ the {B.trade}|].",
-            '"That looks [hard|heavy|far away]," said {B} the {B.trade}. "[Can|May|Shall] I help you[| with the {X.n}]?"',
+            '"That looks [hard|heavy|far away]," said {B} the {B.trade}. "[Can|May|Shall] I help you[| with '
+            'the {X.n}]?"',
         ]
     )
     scene.say(
         [
-            '"No, thank you," said {A}, with a face as red as [a plum|hot iron|an apple].',
-            '"[No|Thank you, but no|Not today]. I can get the {X}[| down| back] [alone|myself|without help]," said {A}.',
+            '"No, thank you," said {A}, with a face as red as [a plum|an apple].',
+            '"[No|Thank you, but no|Not today]. I can get the {X}[| down| back] [alone|without help]," said '
+            "{A}.",
             '"I can get [it|my {X}|the {X.n}] alone," said {A}, and turned away.',
             "{A} shook {A.his} head, because {A.he} [was proud|wanted to do it alone].",
         ]
     )
     scene.maybe(
         [
-            "Then a {animal} [came by|stopped], looked at the {X}, looked at {A}, and [laughed|sneezed] in its own way.",
-            "An hour [went by|passed], and {wclause}, and the {X} was still {spot}.",
+            "Then a {animal} [came by|stopped], looked at the {X}, looked at {A}, and [laughed|sneezed] in "
+            "its own way.",
+            "An hour went by, and {wclause}, and the {X} was still {spot}.",
             "{A} tried [once more|again], slipped, and sat down in a puddle.",
         ]
     )
     scene.say(
         [
-            '"I was [so|too] proud[| to ask]," {a} [said|told {B}] [at last|softly]. "Please help me[| now]."',
-            'At last {A} [sighed|smiled] and said, "{B}, I [need|would like] your help [with the {X.n}|after all]."',
+            '"I was [so|too] proud[| to ask]," {a} [said|told {B}] [at last|softly]. "Please help me[| '
+            'now]."',
+            'At last {A} [sighed|smiled] and said, "{B}, I [need|would like] your help [with the '
+            '{X.n}|after all]."',
         ]
     )
     world.take("A", "X", "spot")
@@ -175,9 +188,9 @@ def stuck(scene: Scene, world: World) -> None:
     ending(scene, world)
     scene.maybe(
         [
-            '"Two are better than one," said {A}, and {B} [nodded|smiled|shared {B.his} lunch].',
-            "After that {A} asked for help every time, and {B} always [came|said yes].",
-            '"You only had to ask," said {B}, and {A} [laughed|bought {b.him} {F}].',
+            '"Next time I will ask at once," said {A}, and {B} [nodded|smiled].',
+            "After that {A} asked for help every time, and {B} always came.",
+            '"You only had to ask," said {B}, and {A} laughed.',
         ]
     )
 
@@ -188,17 +201,19 @@ def broken(scene: Scene, world: World) -> None:
     world.break_("A", "X")
     scene.say(
         [
-            "[One|On a] {weather} {time}, {A} the {A.trade} [sat on|fell over] {A.his} {X} {P.at}, and it {broke}.",
+            "[One|On a] {weather} {time}, {A} the {A.trade} [sat on|fell over] {A.his} {X} {P.at}, and it "
+            "{broke}.",
             "{A} the {A.trade} slipped {P.at} one {weather} {time}, and {A.his} {X} {broke}.",
-            "It was a {animal} that [jumped|ran] at {A} the {A.trade} {P.at}, but it was the {X} that {broke}.",
+            "It was a {animal} that [jumped|ran] at {A} the {A.trade} {P.at}, but it was the {X} that "
+            "{broke}.",
         ]
     )
     world.want("A", "mended X")
     scene.maybe(
         [
-            "{a} [wanted|needed] it for {event}, and nobody [comes|came] to {event} with a broken {X.n}.",
+            "{a} [wanted|needed] it for {event}, and nobody came to {event} with a broken {X.n}.",
             "{a} cried [a little|out loud], because it had come from {A.his} {relative}.",
-            "{a} had worked [a month|all month|long] for that {X.n}, and {event} was near.",
+            "{a} had worked long for that {X.n}, and {event} was near.",
         ]
     )
     world.move("A", "Q")
@@ -208,7 +223,7 @@ def broken(scene: Scene, world: World) -> None:
             "So {a} carried the {X} {Q.to}, where {B} the {B.trade} worked and {Q.detail}.",
             "{B} the {B.trade} could mend anything, so {a} [ran|hurried|went] {Q.to}, where {Q.detail}.",
             "[With wet eyes|In a hurry] {a} [took|carried|brought] it to {B} the {B.trade} {Q.at}.",
-            "{A} [took|carried|brought] the [pieces|poor {X.n}|{X}] {Q.to}, to {B} the {B.trade}.",
+            "{A} [took|carried|brought] the [pieces|{X}] {Q.to}, to {B} the {B.trade}.",
         ]
     )
     scene.say(
@@ -226,7 +241,7 @@ def broken(scene: Scene, world: World) -> None:
     )
     scene.maybe(
         [
-            '"Then I will {job} [for you|instead][, and you can work|]," said {A}[ at once|].',
+            '"Then I will {job} for you[, and you can work|]," said {A}[ at once|].',
             '{A} [nodded|thought for a moment|smiled]. "Then I will {job}[| for you]."',
         ]
     )
@@ -234,17 +249,18 @@ def broken(scene: Scene, world: World) -> None:
     scene.say(
         [
             "So {A} {jobbed} while {B} [bent over|worked on|sang to] the {X.n}, and {wclause}.",
-            "{A} {jobbed}, {B} mended the {X}, and both of them [hummed|whistled|sang] [the same tune|a little].",
-            "A {animal} got in the way [twice|again and again], but {A} {jobbed} [all the same|to the end], and {B} "
+            "{A} {jobbed}, {B} mended the {X}, and both of them [hummed|whistled|sang] [the same tune|a "
+            "little].",
+            "A {animal} got in the way [twice|again and again], but {A} {jobbed} [all the same|to the end], "
+            "and {B} "
             "[worked on|mended the {X.n}].",
         ]
     )
     world.give("B", "A", "X")
     scene.maybe(
         [
-            '"[Here|There] you are," said {B}. "It is better than before."',
-            "When {B} gave it back, the {X.n} had a small scar, and {A} liked it "
-            "[even more|better than ever].",
+            '"[Here|There] you are," said {B}. "It is as good as new[|, I hope| again]."',
+            "When {B} gave it back, the {X.n} looked [a little odd|like new], and {A} liked it even more.",
         ]
     )
     ending(scene, world)
@@ -252,7 +268,8 @@ def broken(scene: Scene, world: World) -> None:
         [
             "{B} came to listen and look, and [brought|ate] {F}[ for two|].",
             "From that day on {A} [walked round|bowed to] every {animal} in the street.",
-            '"[Nobody|No one] has ever worked [so well|so hard] for me," said {B}, and shared {F} with {a.him}.',
+            '"[Nobody|No one] has ever worked [so well|so hard] for me," said {B}, and shared {F} with '
+            "{a.him}.",
             "{B} smiled, and they ate {F} together {Q.at}.",
         ]
     )
@@ -262,7 +279,9 @@ def swapped(scene: Scene, world: World) -> None:
     """Two people own a thing of the same kind and each goes home with the wrong one."""
 
     def second_colour(scene: Scene) -> None:
-        colours = [colour for colour in ("red", "blue", "green", "yellow", "white") if colour != scene.slots["X.q"]]
+        colours = [
+            colour for colour in ("red", "blue", "green", "yellow", "white") if colour != scene.slots["X.q"]
+        ]
         scene.cast("q2", scene.rng.choice(colours))
 
     scene.leave_open(("q2",), second_colour)
@@ -296,7 +315,7 @@ def swapped(scene: Scene, world: World) -> None:
     )
     scene.maybe(
         [
-            "{a} wanted {A.his} own {X.n} back, but [it was late|{wclause}|the road was long].",
+            "{a} wanted {A.his} own {X.n} back, but [{wclause}|the road was long].",
             "{a} wanted to rest, but {B} would be sad without {B.his} {X.n}.",
         ]
     )
@@ -304,14 +323,16 @@ def swapped(scene: Scene, world: World) -> None:
     world.move("B", "Q")
     scene.say(
         [
-            "So {a} [set out|ran out|went out] again, and {Q.at} somebody was coming the other way[, very fast|].",
+            "So {a} [set out|ran out|went out] again, and {Q.at} somebody was coming the other way[, very "
+            "fast|].",
             "Back {a} [ran|went|hurried], and {Q.at}, where {Q.detail}, {a} heard somebody.",
-            "{a} put on {A.his} boots and [hurried|went] out, as far as {Q}, where {Q.detail}.",
+            "{a} [took a light|said a bad word] and [hurried|went] out, as far as {Q}, where {Q.detail}.",
         ]
     )
     scene.say(
         [
-            "It was {B}, [with the {X} in {B.his} arms|holding the {X}], [and out of breath|as red as an apple].",
+            "It was {B}, [with the {X} in {B.his} arms|holding the {X}], [and out of breath|as red as an "
+            "apple].",
             "There {a} met {B}, who was [hugging|holding] the {X} and [looked|felt] [just as|rather] silly.",
             'There [stood|was] {B} with the {X}. "I was looking for you!" [cried|said] {B}.',
         ]
@@ -327,7 +348,8 @@ def swapped(scene: Scene, world: World) -> None:
     )
     scene.say(
         [
-            "[Laughing|With a bow], each of them [gave back|handed over] the wrong {X.n}[ and took the right one|].",
+            "[Laughing|With a bow], each of them [gave back|handed over] the wrong {X.n}[ and took the "
+            "right one|].",
             "So the {q2} {X.n} [went|came] [back|home] to {B}, and {A} [held|had] the {X.q} one again.",
             "{A} gave {B} the {q2} {X.n}[ with a bow|] and [got|took back] the {X.q} one[ with a laugh|].",
         ]

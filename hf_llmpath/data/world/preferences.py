@@ -1,7 +1,7 @@
 """The `preferences` view: pairs of replies of which the judge clearly prefers the first.
 
-The rejected reply fails in one of the ways in which models fail: it names the wrong person, answers something else, is
-curt, rude, flattering or rambling, repeats itself or breaks off.
+The rejected reply fails in one of the ways in which models fail: it names the wrong person, answers something
+else, is curt, rude, flattering or rambling, repeats itself or breaks off.
 """
 
 from __future__ import annotations
@@ -28,7 +28,8 @@ MARGIN = 0.25
 
 
 def preference(rng: random.Random, split: str) -> dict:
-    """One pair: `prompt`, `chosen`, `rejected` (lists of messages), with `intent`, `fault` and both scores."""
+    """One pair: `prompt`, `chosen`, `rejected` (lists of messages), with `intent`, `fault` and both
+    scores."""
     fault = rng.choice(FAULTS)
     intent = rng.choice(FACTUAL if fault == "wrong" else tuple(INTENTS))
     while True:

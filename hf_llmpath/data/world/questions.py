@@ -1,7 +1,7 @@
 """The `questions` view: contexts with two people's errands, and extractive questions about one of them.
 
-Fields are SQuAD's: `id`, `title`, `context`, `question`, `answers` (`text`, `answer_start`). For every kind of answer
-the context holds a second one of the same kind, so the question has to be read.
+Fields are SQuAD's: `id`, `title`, `context`, `question`, `answers` (`text`, `answer_start`). For every kind
+of answer the context holds a second one of the same kind, so the question has to be read.
 """
 
 from __future__ import annotations
@@ -77,7 +77,11 @@ _QUESTIONS: dict[str, tuple[str, ...]] = {
         "When was {A} {P.at}?",
         "On which day did {A} {do} the {X}?",
     ),
-    "why": ("Why did {A} [go|walk|hurry] {P.to}?", "Why was {A} {P.at}?", "For what reason did {A} go {P.to}?"),
+    "why": (
+        "Why did {A} [go|walk|hurry] {P.to}?",
+        "Why was {A} {P.at}?",
+        "For what reason did {A} go {P.to}?",
+    ),
 }
 
 
@@ -149,7 +153,9 @@ def _cast(scene: Scene, other: Scene | None) -> None:
         scene.cast("P", rng.choice([place for place in PLACES if place.name not in taken]))
 
     def thing(scene: Scene) -> None:
-        scene.cast("X", rng.choice([thing for thing in THINGS if thing.noun not in taken]), rng.choice(QUALITIES))
+        scene.cast(
+            "X", rng.choice([thing for thing in THINGS if thing.noun not in taken]), rng.choice(QUALITIES)
+        )
         did, do = rng.choice([action for action in ACTIONS if action[0] not in taken])
         scene.cast("did", did)
         scene.cast("do", do)
@@ -164,11 +170,15 @@ def _cast(scene: Scene, other: Scene | None) -> None:
     scene.leave_open(("P",), place)
     scene.leave_open(("X", "did", "do"), thing)
     scene.leave_open(("weather", "wclause"), weather)
-    scene.leave_open(("time",), lambda scene: scene.cast("time", rng.choice([t for t in TIMES if t not in taken])))
+    scene.leave_open(
+        ("time",), lambda scene: scene.cast("time", rng.choice([t for t in TIMES if t not in taken]))
+    )
     scene.leave_open(("relative",), lambda scene: scene.cast("relative", rng.choice(_RELATIVES)))
 
 
 def _spans(context: str, answers: list[str]) -> tuple[list[str], list[int]]:
     """Every place in `context` where one of `answers` stands, those of the first answer first."""
-    found = [(answer, match.start()) for answer in answers for match in re.finditer(rf"\b{answer}\b", context)]
+    found = [
+        (answer, match.start()) for answer in answers for match in re.finditer(rf"\b{answer}\b", context)
+    ]
     return [answer for answer, _ in found], [start for _, start in found]

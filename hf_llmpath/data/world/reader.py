@@ -16,7 +16,16 @@ import re
 
 from .grammar import sentences, words
 
-POSITIVE: tuple[str, ...] = ("good", "lovely", "fine", "charming", "splendid", "pleasant", "wonderful", "nice")
+POSITIVE: tuple[str, ...] = (
+    "good",
+    "lovely",
+    "fine",
+    "charming",
+    "splendid",
+    "pleasant",
+    "wonderful",
+    "nice",
+)
 NEGATIVE: tuple[str, ...] = ("bad", "awful", "dull", "dreadful", "poor", "horrible", "nasty", "unpleasant")
 _POLARITY = {word: 1 for word in POSITIVE} | {word: -1 for word in NEGATIVE} | {"back": 1}
 _NEGATION = re.compile(r"\b(?:not|never|nobody|nothing|hardly|far from|anything but)\b")

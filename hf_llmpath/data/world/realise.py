@@ -1,4 +1,5 @@
-"""From events to English: a scene fills templates, chooses between names and pronouns, and keeps splits apart."""
+"""From events to English: a scene fills templates, chooses between names and pronouns, and keeps splits
+apart."""
 
 from __future__ import annotations
 
@@ -21,7 +22,8 @@ class Scene:
 
     Slots of a person in role `A`: `{A}` the name, `{A.trade}`, `{A.he}`, `{A.him}`, `{A.his}` pronouns; `{a}`
     and `{a.him}` are a pronoun where it cannot be misread and the name elsewhere. Slots of a place in role
-    `P`: `{P}` (the mill), `{P.at}`, `{P.to}`, `{P.detail}`, `{P.smell}`. Of a thing in role `X`: `{X}` (red kite),
+    `P`: `{P}` (the mill), `{P.at}`, `{P.to}`, `{P.detail}`, `{P.smell}`. Of a thing in role `X`: `{X}` (red
+    kite),
     `{X.a}` (a red kite), `{X.n}` (kite), `{X.use}`, `{X.used}`, `{X.result}`. Other roles are plain strings.
     """
 
@@ -48,14 +50,21 @@ class Scene:
                 self.slots[f"{role}.{case}"] = word
         elif isinstance(value, Place):
             self.slots.update(
-                {role: value.name, f"{role}.at": value.at, f"{role}.to": value.to, f"{role}.smell": value.smell}
+                {
+                    role: value.name,
+                    f"{role}.at": value.at,
+                    f"{role}.to": value.to,
+                    f"{role}.smell": value.smell,
+                }
             )
             self.slots[f"{role}.n"] = value.noun
             self.slots[f"{role}.detail"] = value.details
         elif isinstance(value, Thing):
             phrase = f"{quality} {value.noun}" if quality else value.noun
             self.slots.update({role: phrase, f"{role}.a": with_article(phrase), f"{role}.n": value.noun})
-            self.slots.update({f"{role}.use": value.use, f"{role}.used": value.used, f"{role}.result": value.result})
+            self.slots.update(
+                {f"{role}.use": value.use, f"{role}.used": value.used, f"{role}.result": value.result}
+            )
             self.slots[f"{role}.where"] = value.where
             self.slots[f"{role}.riddle"] = value.riddle
             if quality:
@@ -82,7 +91,8 @@ class Scene:
     def say(self, templates: str | Sequence[str], *, keep: bool = True) -> str:
         """Fill one of `templates` so that the text belongs to the split; append it unless `keep` is false.
 
-        Raises `Redraw` when no filling belongs to the split, or the text grows longer than `max_length` words.
+        Raises `Redraw` when no filling belongs to the split, or the text grows longer than `max_length`
+        words.
         """
         options = [templates] if isinstance(templates, str) else list(templates)
         fresh = [option for option in options if option not in self._used_templates] or options
@@ -111,7 +121,8 @@ class Scene:
         raise Redraw
 
     def maybe(self, templates: str | Sequence[str]) -> bool:
-        """Say an event that the text can do without, as long as there is `room` for one; true if it was said."""
+        """Say an event that the text can do without, as long as there is `room` for one; true if it was
+        said."""
         if not self.room or self.rng.random() < 0.5:
             return False
         before = self.length

@@ -1,8 +1,8 @@
 """What people ask in the world, and how a good answer goes: prompts and replies of every intent.
 
-Each intent is a table row: ways to ask, then one tuple of ways per sentence of the reply. Roles: A a villager, W
-where A works; X a thing, M who mends it, N where M works; P and Q places; B somebody else; H what the weather calls
-for.
+Each intent is a table row: ways to ask, then one tuple of ways per sentence of the reply. Roles: A a
+villager, W where A works; X a thing, M who mends it, N where M works; P and Q places; B somebody else; H what
+the weather calls for.
 """
 
 from __future__ import annotations
@@ -64,7 +64,8 @@ INTENTS: dict[str, Intent] = {
                 "[One|On a] {weather} {time}, {A} the {A.trade} [saw|dreamed of] {X.a}[| and wanted it].",
             ),
             (
-                "{B} [had|owned] one, but would not [sell it|give it away][| for all the coins in the village].",
+                "{B} [had|owned] one, but would not [sell it|give it away][| for all the coins in the "
+                "village].",
                 "{B} had it, and would only give it to somebody who {jobbed}.",
             ),
             (
@@ -80,7 +81,8 @@ INTENTS: dict[str, Intent] = {
     "advice": Intent(
         (
             "I [want|wish for] {X.a}, but I have no coins. What [should|can] I do?",
-            "I have no coins, but I [would like|want] {X.a}. [What should I do|What can I do|Can you help me]?",
+            "I have no coins, but I [would like|want] {X.a}. [What should I do|What can I do|Can you help "
+            "me]?",
             "How can I get {X.a} [if I have no coins|with no coins]?",
         ),
         (
@@ -167,7 +169,8 @@ INTENTS: dict[str, Intent] = {
             ),
             (
                 "It [can|could] happen to [everybody|the best of us], [even to {B}|and {B} says so too].",
-                "Tomorrow [will be a better day|the sun will come back], and your friend {B} will [help you|be with you].",
+                "Tomorrow [will be a better day|the sun will come back], and your friend {B} will [help "
+                "you|be with you].",
                 "[Come and sit|Sit down] by the fire with {B} and me, and we will [share|eat] {F}.",
             ),
         ),
@@ -188,7 +191,10 @@ INTENTS: dict[str, Intent] = {
                 "The air smelled of {P.smell}[|, and I wanted to stay|, and {B} liked it too].",
                 "[Everything|The whole place] smelled of {P.smell}[|, even my hat].",
             ),
-            ("[You should|Do] go [there|and see it] [soon|one day|with {B}].", "I [think|am sure] you would like it[| there]."),
+            (
+                "[You should|Do] go [there|and see it] [soon|one day|with {B}].",
+                "I [think|am sure] you would like it[| there].",
+            ),
         ),
     ),
     "riddle": Intent(

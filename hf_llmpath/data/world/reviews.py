@@ -1,7 +1,7 @@
 """The `reviews` view: opinions of inns, tea rooms, plays and walks, in which word order decides.
 
-Every judging word occurs on both sides, plain, negated, granted before a `but`, reported by somebody who was wrong, or
-only wished for. `reader.py` states the rules.
+Every judging word occurs on both sides, plain, negated, granted before a `but`, reported by somebody who was
+wrong, or only wished for. `reader.py` states the rules.
 """
 
 from __future__ import annotations
@@ -15,10 +15,13 @@ from .vocabulary import PEOPLE, PLACES, TIMES, WEATHERS
 
 MIN_WORDS, MAX_WORDS = 12, 40
 # How often a clause says its verdict with a word of that verdict rather than by negating one of the other.
-_PLAIN = 0.72
+_PLAIN = 0.68
 _VISITS: dict[str, tuple[str, tuple[str, ...]]] = {
     "inn": ("[stayed|slept|had supper] at the inn near {P}", ("room", "bed", "soup", "fire", "cook", "tea")),
-    "shop": ("[had|drank|ordered] tea in the shop near {P}", ("tea", "cake", "bread", "room", "baker", "table")),
+    "shop": (
+        "[had|drank|ordered] tea in the shop near {P}",
+        ("tea", "cake", "bread", "room", "baker", "table"),
+    ),
     "play": ("saw [a|the] [play|puppet play] {P.at}", ("story", "music", "singer", "ending", "play")),
     "walk": ("[walked|went|hurried] {P.to}", ("view", "road", "air", "walk", "place")),
 }
@@ -27,13 +30,21 @@ _PLAIN_CLAUSES = (
     "[I|we|everybody] found {x} [|really |rather ]{adj}",
 )
 _NEGATED_CLAUSES = (
-    "{x} was not {adj}[| at all]",
-    "{x} was [never|hardly|far from|anything but] {adj}",
+    "{x} was [not|never|hardly|far from|anything but] {adj}",
+    "{x} was not {adj} at all",
     "not once was {x} {adj}",
-    "nobody [could call|would call|called] {x} {adj}",
-    "there was nothing {adj} about {x}",
-    "I [did|could] not find {x} {adj}",
+    "nobody [could call|called] {x} {adj}",
 )
+# How an opinion is put, and how often.
+_KINDS: dict[str, int] = {
+    "plain": 8,
+    "contrast": 6,
+    "although": 4,
+    "report": 5,
+    "expected": 3,
+    "wish": 2,
+    "return": 2,
+}
 
 
 def review(rng: random.Random, split: str, label: int) -> dict:
@@ -63,7 +74,7 @@ def _write(rng: random.Random, split: str, subject: str, label: int) -> str:
         f"[I|We|{{B}} and I] {visit}[| on a {{weather}} {{time}}].",
         f"On a {{weather}} {{time}} [I|we|{{B}} and I] {visit}.",
     ]
-    judged = rng.choice((1, 1, 2))
+    judged = rng.choice((1, 2, 2))
     order = [True] * judged + [False]
     rng.shuffle(order)
     for judging in order:
@@ -73,23 +84,31 @@ def _write(rng: random.Random, split: str, subject: str, label: int) -> str:
             scene.say([_opinion(rng, label, aspect, other) for _ in range(24)])
         else:
             scene.say(neutral)
-    if rng.random() < 0.3:
-        scene.say(["{C} the {C.trade} came [too|with us|along].", "It was a {weather} {time}[| in the village| for us]."])
+    if rng.random() < 0.2:
+        scene.say(
+            [
+                "{C} the {C.trade} came [too|with us|along].",
+                "It was a {weather} {time}[| in the village| for us].",
+            ]
+        )
     return scene.text()
 
 
 def _opinion(rng: random.Random, label: int, aspect: str, other: str) -> str:
-    kind = rng.choices(("plain", "contrast", "although", "report", "expected", "wish", "return"), (6, 6, 6, 5, 3, 3, 2))[0]
-    if kind == "contrast":
-        return f"{_clause(rng, 1 - label, other)}, but {_clause(rng, label, aspect)}."
-    if kind == "although":
-        main, granted = _clause(rng, label, aspect), _clause(rng, 1 - label, other)
+    kind = rng.choices(tuple(_KINDS), tuple(_KINDS.values()))[0]
+    if kind in ("contrast", "although"):
+        # What is granted is said plainly, so that one sentence turns the verdict round at most twice.
+        granted, main = _clause(rng, 1 - label, other, plain=True), _clause(rng, label, aspect)
+        if kind == "contrast":
+            return f"{granted}, but {main}."
         return rng.choice((f"although {granted}, {main}.", f"{main}, although {granted}."))
     if kind == "wish" and label == 0:
         good = _word(rng, 1)
-        return rng.choice((f"if only the {aspect} had been {good}!", f"I wish that the {aspect} had been {good}."))
+        return rng.choice(
+            (f"if only the {aspect} had been {good}!", f"I wish that the {aspect} had been {good}.")
+        )
     if kind == "return":
-        will = "will soon" if label else "will [never|not]"
+        will = "will [soon|surely|gladly]" if label else "will [never|not]"
         return f"[I|we] {will} come back[| there| in spring]."
     if kind in ("plain", "wish"):
         return _clause(rng, label, aspect) + "[.|!]"
@@ -97,18 +116,18 @@ def _opinion(rng: random.Random, label: int, aspect: str, other: str) -> str:
     claimed = label if truth else 1 - label
     verdict = "right" if truth else "wrong"
     if kind == "report":
-        claim = _clause(rng, claimed, aspect, reported=True)
+        claim = f"the {aspect} was [|really |quite |rather ]{_word(rng, claimed)}"
         return f"{{B}} [said|told us|had said|wrote] that {claim}, and {{B.he}} was {verdict}."
-    expected = rng.choice(("I [|had ]expected the {} to be {}, and I was {}.", "we [|had ]expected the {} to be {}, and we were {}."))
-    return expected.format(aspect, _word(rng, claimed), verdict)
+    who, was = rng.choice((("I", "I was"), ("we", "we were")))
+    return f"{who} [|had ]expected the {aspect} to be {_word(rng, claimed)}, and {was} {verdict}."
 
 
-def _clause(rng: random.Random, verdict: int, aspect: str, reported: bool = False) -> str:
-    plain = rng.random() < _PLAIN
-    # What others found stays with the thing itself: "Tom said that the soup was bad".
-    frames = (_PLAIN_CLAUSES[:1], _NEGATED_CLAUSES[:2]) if reported else (_PLAIN_CLAUSES, _NEGATED_CLAUSES)
-    frame = rng.choice(frames[not plain])
-    return frame.replace("{adj}", _word(rng, verdict if plain else 1 - verdict)).replace("{x}", f"the {aspect}")
+def _clause(rng: random.Random, verdict: int, aspect: str, plain: bool = False) -> str:
+    plain = plain or rng.random() < _PLAIN
+    frame = rng.choice(_PLAIN_CLAUSES if plain else _NEGATED_CLAUSES)
+    return frame.replace("{adj}", _word(rng, verdict if plain else 1 - verdict)).replace(
+        "{x}", f"the {aspect}"
+    )
 
 
 def _word(rng: random.Random, polarity: int) -> str:

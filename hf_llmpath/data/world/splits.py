@@ -1,8 +1,8 @@
 """Which split a sentence belongs to.
 
-Every sentence with content (five words or more) hashes to one of ten buckets: eight are train's, one is validation's,
-one is test's. Generators redraw a sentence until it belongs to their split, so no such sentence can occur in two
-splits, in whatever view, size or seed.
+Every sentence with content (five words or more) hashes to one of ten buckets: eight are train's, one is
+validation's, one is test's. Generators redraw a sentence until it belongs to their split, so no such sentence
+can occur in two splits, in whatever view, size or seed.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ _SPLIT_OF_BUCKET = ("validation", "test") + ("train",) * 8
 
 
 def split_of(sentence: str) -> str:
-    """The split that owns `sentence`: a function of its words alone (a and an are one), the same on every machine."""
+    """The split that owns `sentence`: a function of its words alone (a and an are one), the same on every
+    machine."""
     plain = " ".join("a" if word == "an" else word for word in words(sentence))
     digest = hashlib.blake2b(plain.encode(), digest_size=4).digest()
     return _SPLIT_OF_BUCKET[int.from_bytes(digest, "big") % len(_SPLIT_OF_BUCKET)]
@@ -34,8 +35,9 @@ def is_simple(text: str) -> bool:
 def belongs(text: str, split: str) -> bool:
     """Whether every sentence of `text` that has content may be used in `split`.
 
-    A sentence is decided by its finest pieces with content (a speech and its tag are two pieces); only where no piece
-    is long enough does the whole sentence decide. Both ways of cutting a text into sentences thus keep splits apart.
+    A sentence is decided by its finest pieces with content (a speech and its tag are two pieces); only where
+    no piece is long enough does the whole sentence decide. Both ways of cutting a text into sentences thus
+    keep splits apart.
     """
     if is_simple(text):
         return split_of(text) == split or len(words(text)) < CONTENT_WORDS

@@ -1,4 +1,5 @@
-"""The simulated state of the world: who is where and who has what. Events check it, so no text can contradict it."""
+"""The simulated state of the world: who is where and who has what. Events check it, so no text can contradict
+it."""
 
 from __future__ import annotations
 
@@ -9,8 +10,8 @@ from dataclasses import dataclass, field
 class World:
     """State of one story. `holder` maps a thing to a role or to a place, `place` maps a role to where it is.
 
-    Every event raises `ValueError` when its precondition does not hold (nobody gives what they do not have), changes
-    the state and adds a line to `facts`, the ground truth of the text.
+    Every event raises `ValueError` when its precondition does not hold (nobody gives what they do not have),
+    changes the state and adds a line to `facts`, the ground truth of the text.
     """
 
     holder: dict[str, str] = field(default_factory=dict)

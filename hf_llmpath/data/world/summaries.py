@@ -1,7 +1,8 @@
 """The `summaries` view: short reports, and the one sentence that says what mattered.
 
-The summary needs selection (the wish, the trouble, who helped, how and where are spread over the document, between
-sentences about somebody else) and re-wording (`longed for` becomes `wanted`, a trade becomes the name), and follows
+The summary needs selection (the wish, the trouble, who helped, how and where are spread over the document,
+between sentences about somebody else) and re-wording (`longed for` becomes `wanted`, a trade becomes the
+name), and follows
 from the document alone: `A wanted X but TROUBLE, so B HELPED at P.`
 """
 
@@ -33,31 +34,37 @@ TROUBLES: dict[str, tuple[str, ...]] = {
     ),
     "had no time": (
         "From morning to night there was work, and {A} [hardly slept|ate standing up|never sat down].",
-        "{A} worked [from morning to night|until late|day and night] and [hardly slept|ate standing up|never sat down].",
+        "{A} worked [from morning to night|until late|day and night] and [hardly slept|ate standing "
+        "up|never sat down].",
         "So much work lay on the table that {A} could not [go shopping|leave].",
     ),
     "came too late": (
         "When {A} [reached the shop|got there], the last one was [already|] [gone|sold].",
         "The door of the shop was already [shut|locked] when {A} [got there|came].",
-        "{A} ran to the shop, but the seller had [just|already] [gone home|sold the last one|locked the door].",
+        "{A} ran to the shop, but the seller had [just|already] [gone home|sold the last one|locked the "
+        "door].",
     ),
 }
 HELP: dict[str, tuple[str, ...]] = {
     "made one": (
-        "[With paper, wood and string|With glue, nails and thread], {B_ref} worked at it [all night|for two days].",
+        "[With paper, wood and string|With glue, nails and thread], {B_ref} worked at it [all night|for two "
+        "days].",
         "{B_ref} took glue, nails and thread and [sat up all night|did not stop before it was ready].",
     ),
     "bought one": (
         "{B_ref} [took|shook] some coins out of an old [sock|jar] and [paid for it|went shopping].",
-        "{B_ref} went shopping with [a full purse|all the coins from an old jar] and [came back smiling|did not say why].",
+        "{B_ref} went shopping with [a full purse|all the coins from an old jar] and [came back smiling|did "
+        "not say why].",
     ),
     "lent one": (
         '{B_ref} [nodded|smiled]. "[You may keep|Keep|Take] mine [until spring|for a month]."',
         '"[You may keep|Keep|Take] mine [until spring|for a month]," said {B_ref}.',
     ),
     "found one": (
-        "{B_ref} [climbed into|went up to] the attic, looked behind [old chairs|ten boxes], and [shouted with joy|sneezed].",
-        "{B_ref} [looked|searched] behind ten boxes in the attic and [shouted with joy|came down grey with dust].",
+        "{B_ref} [climbed into|went up to] the attic, looked behind [old chairs|ten boxes], and [shouted "
+        "with joy|sneezed].",
+        "{B_ref} [looked|searched] behind ten boxes in the attic and [shouted with joy|came down grey with "
+        "dust].",
     ),
 }
 _WANTS = (
@@ -68,7 +75,8 @@ _WANTS = (
 _MEETINGS = (
     "{P.at}, where {P.detail}, {A} told {B} the {B.trade} [about it|the whole story].",
     "{B} the {B.trade} heard [about it|of this|the whole story] {P.at}, where {P.detail}.",
-    "{B} the {B.trade}, who was [resting|waiting|singing] {P.at}, [heard|soon knew] [about it|the whole story].",
+    "{B} the {B.trade}, who was [resting|waiting|singing] {P.at}, [heard|soon knew] [about it|the whole "
+    "story].",
 )
 _ASIDES = (
     "{C} the {C.trade} walked past with {Y.a} and [saw nothing|did not look up|only yawned].",
@@ -77,7 +85,8 @@ _ASIDES = (
 )
 _SETTINGS = (
     "It was a {weather} {time}, and {wclause}.",
-    "{wclause} that {time}, and [the village|half the village|everybody] [was quiet|slept late|stayed at home].",
+    "{wclause} that {time}, and [the village|half the village|everybody] [was quiet|slept late|stayed at "
+    "home].",
 )
 _CODAS = (
     "[Nobody|No one] in the village [slept|laughed] more happily [that night|than {A}].",
@@ -119,10 +128,13 @@ def _write(rng: random.Random, split: str) -> dict:
         scene.say(_CODAS)
     hero, helper, thing = scene.people["A"], scene.people["B"], scene.slots["X.a"]
     pronoun = PRONOUNS[hero.gender]["him"]
-    helped = f"{help_.partition(' ')[0]} {pronoun} one" if help_.startswith("lent") else f"{help_} for {pronoun}"
+    helped = (
+        f"{help_.partition(' ')[0]} {pronoun} one" if help_.startswith("lent") else f"{help_} for {pronoun}"
+    )
     return {
         "document": scene.text(),
-        "summary": f"{hero.name} wanted {thing} but {trouble}, so {helper.name} {helped} {scene.slots['P.at']}.",
+        "summary": f"{hero.name} wanted {thing} but {trouble}, so {helper.name} {helped} "
+        "{scene.slots['P.at']}.",
         "character": hero.name,
         "helper": helper.name,
         "object": scene.slots["X"],
@@ -131,7 +143,8 @@ def _write(rng: random.Random, split: str) -> dict:
 
 
 def cast_villagers(scene: Scene) -> None:
-    """Three different people A, B, C, two places P, Q, two things X, Y, weather and time, each open until named."""
+    """Three different people A, B, C, two places P, Q, two things X, Y, weather and time, each open until
+    named."""
     rng = scene.rng
 
     def person(role: str) -> None:

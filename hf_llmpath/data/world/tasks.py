@@ -23,8 +23,8 @@ _INTENTS: tuple[tuple[str, str], ...] = (
     ("kind", r"\b(something kind|cheer)\b"),
     ("advice", r"\bno coins\b"),
     ("weather", r"\bshould i (take|bring)\b"),
-    ("thing", r"\bwhere is the (?:%s)\b" % "|".join(THING_BY_NOUN)),
-    ("who", r"\b(who is the|who the|name of the) (?:%s)\b" % "|".join(PERSON_BY_TRADE)),
+    ("thing", rf"\bwhere is the (?:{'|'.join(THING_BY_NOUN)})\b"),
+    ("who", rf"\b(who is the|who the|name of the) (?:{'|'.join(PERSON_BY_TRADE)})\b"),
     ("person", r"\b(find|meet|work|looking for)\b"),
     ("describe", r"\b(like|describe|about)\b"),
 )
@@ -37,8 +37,9 @@ class Task:
     """What a reply is held against.
 
     `about`: groups of words of which the reply names one each. `truths`: the same, for the answer itself.
-    `needs`: patterns of the parts of a complete answer. `names`, `places`: who and what may be mentioned (`None`:
-    anything); `strangers`: how many other villagers may come in. `length`: least and most words. `sentences`: least.
+    `needs`: patterns of the parts of a complete answer. `names`, `places`: who and what may be mentioned
+    (`None`: anything); `strangers`: how many other villagers may come in. `length`: least and most words.
+    `sentences`: least.
     """
 
     intent: str | None
@@ -80,7 +81,12 @@ def _tale(text: str, names: list[str], nouns: list[str], places: list[str], trad
         "tale",
         about=((names[0],), (thing.noun,)),
         truths=((names[0],),),
-        needs=(r"\b(wanted|saw|dreamed)\b", rf"\b({_JOB_VERBS})\b", rf"\b{thing.used}\b", _words_of(thing.result)),
+        needs=(
+            r"\b(wanted|saw|dreamed)\b",
+            rf"\b({_JOB_VERBS})\b",
+            rf"\b{thing.used}\b",
+            _words_of(thing.result),
+        ),
         names=frozenset(names[:1]),
         places=frozenset(places),
         strangers=1,

@@ -1,7 +1,7 @@
 """The lexicon of the world: its people, places, things and animals, with the grammar each word needs.
 
-Everything that is true in every view is stated here once: Tom is always the miller, the mill always smells of flour.
-Other modules read these tables, so a fact cannot differ between a story and a chat.
+Everything that is true in every view is stated here once: Tom is always the miller, the mill always smells of
+flour. Other modules read these tables, so a fact cannot differ between a story and a chat.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ class Person:
 
 @dataclass(frozen=True)
 class Place:
-    """A place: its noun, the preposition for being there, its smell, and two clauses that say what goes on there."""
+    """A place: its noun, the preposition for being there, its smell, and two clauses that say what goes on
+    there."""
 
     noun: str
     preposition: str
@@ -45,8 +46,8 @@ class Place:
 class Thing:
     """An object: noun, what one does with it (plain and past form), what follows when one does, and a riddle.
 
-    `mended_by` is a trade, `where` the place of use if there is only one, `weathers` the only weathers it is used in
-    (empty for all); a `soft` thing tears, others break.
+    `mended_by` is a trade, `where` the place of use if there is only one, `weathers` the only weathers it is
+    used in (empty for all); a `soft` thing tears, others break.
     """
 
     noun: str
@@ -111,25 +112,162 @@ PLACES: tuple[Place, ...] = (
 )
 
 THINGS: tuple[Thing, ...] = (
-    Thing("kite", "fly", "flew", "it danced above the roofs", "I have no feet, but I dance in the wind", "weaver", " on the hill", ("windy",), True),
-    Thing("lantern", "light", "lit", "its light fell on every face", "I drink oil, and the dark is afraid of me", "smith"),
-    Thing("drum", "play", "played", "it sounded like happy rain", "I cry out loud, and people dance to it", "carpenter"),
-    Thing("flute", "play", "played", "the tune ran down the street", "I have no breath, so I sing with your breath", "carpenter"),
-    Thing("book", "read", "read", "the first page was already funny", "I have leaves, but I am not a tree", "teacher", soft=True),
-    Thing("map", "read", "read", "every road was on it", "I have a road but no dust, and a sea but no water", "painter", soft=True),
-    Thing("boat", "sail", "sailed", "it turned round like a proud duck", "I walk on water and never get wet feet", "carpenter", " on the lake"),
-    Thing("bell", "ring", "rang", "one clear note filled the air", "I have a mouth, but I cannot drink soup", "smith"),
-    Thing("clock", "wind", "wound", "it ticked like a small heart", "I have two hands, but I cannot carry anything", "smith"),
-    Thing("kettle", "fill", "filled", "it sang before the tea was ready", "I sing when I am hot and full of water", "smith"),
-    Thing("scarf", "wear", "wore", "the cold could not get in", "I hold on to you when you are cold, and you like it", "weaver", "", ("cold", "snowy", "windy", "foggy"), True),
-    Thing("hat", "wear", "wore", "it looked like a sleeping cat", "I sit on your head and nobody finds it silly", "tailor", soft=True),
-    Thing("umbrella", "open", "opened", "it looked like a red plum tree", "I sleep in the sun and wake up in the rain", "tailor", "", ("rainy",), True),
-    Thing("ball", "throw", "threw", "it came back like a good dog", "I jump high, but I have no feet", "tailor", soft=True),
-    Thing("puppet", "move", "moved", "it bowed to everybody", "I dance on a string and never stop to drink", "tailor"),
-    Thing("basket", "carry", "carried", "it was light and strong", "I have one arm and carry apples home", "weaver"),
+    Thing(
+        "kite",
+        "fly",
+        "flew",
+        "it danced above the roofs",
+        "I have no feet, but I dance in the wind",
+        "weaver",
+        " on the hill",
+        ("windy",),
+        True,
+    ),
+    Thing(
+        "lantern",
+        "light",
+        "lit",
+        "its light fell on every face",
+        "I drink oil, and the dark is afraid of me",
+        "smith",
+    ),
+    Thing(
+        "drum",
+        "play",
+        "played",
+        "it sounded like happy rain",
+        "I cry out loud, and people dance to it",
+        "carpenter",
+    ),
+    Thing(
+        "flute",
+        "play",
+        "played",
+        "the tune ran down the street",
+        "I have no breath, so I sing with your breath",
+        "carpenter",
+    ),
+    Thing(
+        "book",
+        "read",
+        "read",
+        "the first page was already funny",
+        "I have leaves, but I am not a tree",
+        "teacher",
+        soft=True,
+    ),
+    Thing(
+        "map",
+        "read",
+        "read",
+        "every road was on it",
+        "I have a road but no dust, and a sea but no water",
+        "painter",
+        soft=True,
+    ),
+    Thing(
+        "boat",
+        "sail",
+        "sailed",
+        "it turned round like a proud duck",
+        "I walk on water and never get wet feet",
+        "carpenter",
+        " on the lake",
+    ),
+    Thing(
+        "bell",
+        "ring",
+        "rang",
+        "one clear note filled the air",
+        "I have a mouth, but I cannot drink soup",
+        "smith",
+    ),
+    Thing(
+        "clock",
+        "wind",
+        "wound",
+        "it ticked like a small heart",
+        "I have two hands, but I cannot carry anything",
+        "smith",
+    ),
+    Thing(
+        "kettle",
+        "fill",
+        "filled",
+        "it sang before the tea was ready",
+        "I sing when I am hot and full of water",
+        "smith",
+    ),
+    Thing(
+        "scarf",
+        "wear",
+        "wore",
+        "the cold could not get in",
+        "I hold on to you when you are cold, and you like it",
+        "weaver",
+        "",
+        ("cold", "snowy", "windy", "foggy"),
+        True,
+    ),
+    Thing(
+        "hat",
+        "wear",
+        "wore",
+        "it looked like a sleeping cat",
+        "I sit on your head and nobody finds it silly",
+        "tailor",
+        soft=True,
+    ),
+    Thing(
+        "umbrella",
+        "open",
+        "opened",
+        "it looked like a red plum tree",
+        "I sleep in the sun and wake up in the rain",
+        "tailor",
+        "",
+        ("rainy",),
+        True,
+    ),
+    Thing(
+        "ball",
+        "throw",
+        "threw",
+        "it came back like a good dog",
+        "I jump high, but I have no feet",
+        "tailor",
+        soft=True,
+    ),
+    Thing(
+        "puppet",
+        "move",
+        "moved",
+        "it bowed to everybody",
+        "I dance on a string and never stop to drink",
+        "tailor",
+    ),
+    Thing(
+        "basket",
+        "carry",
+        "carried",
+        "it was light and strong",
+        "I have one arm and carry apples home",
+        "weaver",
+    ),
 )
 
-QUALITIES: tuple[str, ...] = ("red", "blue", "green", "yellow", "white", "orange", "old", "little", "striped", "odd")
+QUALITIES: tuple[str, ...] = (
+    "red",
+    "blue",
+    "green",
+    "yellow",
+    "white",
+    "orange",
+    "old",
+    "little",
+    "striped",
+    "odd",
+)
 
 FOODS: tuple[Food, ...] = (
     Food("a jar of honey", "honey"),
@@ -161,8 +299,8 @@ WEATHERS: dict[str, tuple[str, str]] = {
     "windy": ("the wind pulled at every hat", "the doors rattled"),
     "rainy": ("rain ran down the walls", "the street was one long puddle"),
     "foggy": ("fog hid the end of the street", "the roofs were lost in fog"),
-    "snowy": ("snow lay on the fences", "every step squeaked in the snow"),
-    "cold": ("breath hung in the air like smoke", "everybody's nose was red"),
+    "snowy": ("snow lay on the fences", "the trees were white with snow"),
+    "cold": ("breath hung in the air like smoke", "the water was hard as stone"),
 }
 
 # What people want a thing ready for.

@@ -10,7 +10,9 @@ from ..stage import Concept, Stage
 @dataclass(frozen=True)
 class SequencesSettings(Settings):
     text_column: str | None = setting(None, "column of a table that holds the text")
-    sample_by: Literal["document", "line"] = setting("document", "what a text is in a .txt file: all of it, or each line")
+    sample_by: Literal["document", "line"] = setting(
+        "document", "what a text is in a .txt file: all of it, or each line"
+    )
     cell: Literal["rnn", "lstm", "gru"] = setting("gru", "the recurrent cell")
     hidden_size: int = setting(256, "units in the recurrent layer", minimum=1)
     embedding_size: int = setting(32, "width of the character embeddings", minimum=1)

@@ -47,7 +47,7 @@ def build(folder: RunFolder, model_id: str | None = None) -> gr.Blocks:
         bars = html(elem_id="next-character")
         one_hot = html(elem_id="one-hot")
         page.on_change([controls.prompt, controls.temperature], next_character, controls.all[:2], [bars, one_hot])
-        html(section("Write", "Draw the next character, add it to the text, read it again: that is all that writing is."))
+        html(section("Write", "Draw a character, add it to the text, read it again: that is all that writing is."))
         page.writer(write, controls.all, lambda: [written(elem_id="written")])
         html(section("Three temperatures", "The same model, the same seed: only the sharpness of the choice differs."))
         page.writer(compare, [controls.prompt, controls.length, controls.seed], side_by_side, label="Compare")
@@ -80,7 +80,8 @@ def one_hot_picture(model: CharacterModel, prompt: str) -> str:
         f"Times the embedding matrix ({len(model.tokenizer)} × {len(row)}), it picks row {hot}: "
         f"that is why an embedding look-up needs no multiplication."
     )
-    return pictures.one_hot(cells, hot, "The current character as a one-hot row", detail, len(model.tokenizer) - len(cells))
+    hidden = len(model.tokenizer) - len(cells)
+    return pictures.one_hot(cells, hot, "The current character as a one-hot row", detail, hidden)
 
 
 def forecast_pictures(folder: RunFolder) -> str:
@@ -96,5 +97,6 @@ def forecast_pictures(folder: RunFolder) -> str:
             "forecast, one step ahead": (after, data["forecast"]),
             "as a season ago": (after, data["seasonal_naive"]),
         }
-        shown.append(pictures.line_chart(series, data["name"].replace("_", " "), "step", "the last fifth was not trained on"))
+        caption = data["name"].replace("_", " ")
+        shown.append(pictures.line_chart(series, caption, "step", "the last fifth was not trained on"))
     return f'<div class="lp lp-gallery">{"".join(shown)}</div>'

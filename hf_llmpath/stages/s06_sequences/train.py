@@ -82,5 +82,7 @@ def _series(settings: SequencesSettings) -> list[Series]:
             raise UserError(f"series '{entry}' must be PATH:PERIOD, for example sales.csv:12")
         found.append(read_series(path, int(period)))
     names = [series.name for series in found]
-    return [replace(series, name=f"{series.name}_{i}" if names.count(series.name) > 1 else series.name)
-            for i, series in enumerate(found)]
+    return [
+        replace(series, name=f"{series.name}_{i}" if names.count(series.name) > 1 else series.name)
+        for i, series in enumerate(found)
+    ]

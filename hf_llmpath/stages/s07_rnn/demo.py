@@ -30,11 +30,14 @@ def build(folder: RunFolder, model_id: str | None = None) -> gr.Blocks:
     def set_up() -> tuple[gr.Radio, gr.Slider, str]:
         measured = folder.figure_data("readable_unit")
         table = measured.get("table") or [measured]
-        choices = list({row["unit"]: (f"{row['feature']} · unit {row['unit']}", row["unit"]) for row in reversed(table)}.values())
+        features: dict[int, list[str]] = {}
+        for row in table:
+            features.setdefault(row["unit"], []).append(row["feature"])
+        choices = [(f"{', '.join(names)} · unit {unit}", unit) for unit, names in features.items()]
         last = model().model.config.hidden_size - 1
         lags = folder.figure_data("gradient_by_lag")
         return (
-            gr.Radio(choices[::-1], value=measured["unit"]),
+            gr.Radio(choices, value=measured["unit"]),
             gr.Slider(0, last, value=measured["unit"], step=1),
             gradient_picture(lags["lag"], lags["norm"]),
         )
@@ -49,8 +52,8 @@ def build(folder: RunFolder, model_id: str | None = None) -> gr.Blocks:
 
     with stage_page(STAGE, folder, model_id) as page:
         controls = writing_controls(page, EXAMPLES, lines=3)
-        html(section("One unit of the memory", "Each unit of the hidden state is a number that the network carries along."))
-        named = gr.Radio(label="Units that follow something readable", info="Found by correlation when the stage was trained")
+        html(section("One unit of the memory", "Each unit of the hidden state is a number that it carries along."))
+        named = gr.Radio(label="Units that follow something readable", info="Found by correlation after the training")
         unit = gr.Slider(0, 1, value=0, step=1, label="Unit", info="Or look at any other", elem_id="unit")
         page.remember(unit=unit)
         coloured = html(elem_id="coloured")
@@ -70,9 +73,10 @@ def text_picture(folder: RunFolder, trace: Trace, unit: int, note: str = "", car
     """The text, coloured by one unit; says what the unit follows where the run found something."""
     measured = folder.figure_data("readable_unit")
     known = [row for row in measured.get("table") or [measured] if row["unit"] == unit]
-    detail = "; ".join(f"follows “{row['feature']}” (correlation {row['correlation']:+.2f} on held-out text)" for row in known)
-    values = trace.values[:, unit] if len(trace.tokens) else []
-    return pictures.coloured_text(trace.tokens, values, f"Text coloured by unit {unit}", f"{detail} {note}".strip(), caret=caret)
+    follows = [f"“{row['feature']}” (correlation {row['correlation']:+.2f} on held-out text)" for row in known]
+    detail = f"follows {' and '.join(follows)}. {note}" if follows else note
+    values = trace.values[:, unit] if trace.tokens else []
+    return pictures.coloured_text(trace.tokens, values, f"Text coloured by unit {unit}", detail.strip(), caret=caret)
 
 
 def heat_picture(trace: Trace, unit: int) -> str:

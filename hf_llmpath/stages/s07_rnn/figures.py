@@ -35,6 +35,8 @@ def draw(folder: RunFolder) -> list[Path]:
         save(coloured_text(states["text"], states["values"][0], title), target / "readable_unit.png"),
         save(gradient, target / "gradient_by_lag.png"),
         save(curves({"RNN": loss}, "Training loss", "step", "nats per character", levels), target / "loss.png"),
-        save(samples({"temperature 0.7": folder.figure_data("samples")["0.7"]}, "Written by the model"),
-             target / "sample.png"),
+        save(
+            samples({"temperature 0.7": folder.figure_data("samples")["0.7"]}, "Written by the model"),
+            target / "sample.png",
+        ),
     ]

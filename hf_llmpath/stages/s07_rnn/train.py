@@ -18,9 +18,7 @@ def train(settings: RNNSettings, run: Run) -> None:
     """Fills `run` with the model, its numbers and what the pictures are drawn from."""
     texts = load_texts(settings.dataset, text_column=settings.text_column)
     data = CharacterData.from_texts(texts, documents=False, byte_fallback=settings.byte_fallback)
-    shape = CharacterModel(
-        "rnn", settings.hidden_size, settings.embedding_size, 1, settings.dropout, settings.context
-    )
+    shape = CharacterModel("rnn", settings.hidden_size, settings.embedding_size, 1, settings.dropout, settings.context)
     recipe = Recipe(
         settings.max_steps,
         settings.batch_size,

@@ -51,14 +51,14 @@ def build(folder: RunFolder, model_id: str | None = None) -> gr.Blocks:
         cell = gr.Radio([(name, cell) for cell, name in CELLS.items()], value="lstm", label="Model", elem_id="cell")
         controls = writing_controls(page, EXAMPLES)
         page.remember(cell=cell)
-        html(section("Gates over the text", "An open gate lets through; a closed one holds back. Look at spaces and quotes."))
+        html(section("Gates over the text", "An open gate lets through, a closed one holds back."))
         unit = gr.Slider(0, 512, value=0, step=1, label="Unit", info="0 is the mean over all units", elem_id="unit")
         gates = html(elem_id="gates")
         html(section("Write"))
         page.writer(write, [*controls.all, cell], lambda: [written(elem_id="written")])
         html(section("A fair table", "Equal parameters, equal data, equal time: what the gates buy."))
         table = html(elem_id="fair-table")
-        html(section("How far the memory reaches", "The gradient that reaches a state k steps back, and a task that needs it."))
+        html(section("How far the memory reaches", "The gradient k steps back, and a task that needs a long memory."))
         memory = html(elem_id="memory")
         page.on_ready(set_up, [], [table, memory])
         page.on_change([controls.prompt, cell, unit], read, [controls.prompt, cell, unit], [gates])
@@ -85,5 +85,6 @@ def memory_pictures(folder: RunFolder) -> str:
     lags = {name: (range(len(memory[cell])), memory[cell]) for cell, name in CELLS.items()}
     curves = {name: tuple(zip(*adding[cell], strict=True)) for cell, name in CELLS.items()}
     reach = pictures.line_chart(lags, "Gradient norm against distance", "steps back in time", "logarithmic", log_y=True)
-    errors = pictures.line_chart(curves, "Adding problem: error on unseen examples", "training step", "logarithmic", log_y=True)
+    caption = "Adding problem: error on unseen examples"
+    errors = pictures.line_chart(curves, caption, "training step", "logarithmic", log_y=True)
     return f'<div class="lp lp-gallery">{reach}{errors}</div>'

@@ -23,7 +23,8 @@ def draw(folder: RunFolder) -> list[Path]:
         for cell, curve in folder.figure_data("adding").items()
     }
     scores = {
-        f"{cell.upper()}\n{metrics[f'{cell}/parameters']:,} weights": metrics[f"{cell}/bits_per_character"] for cell in CELLS
+        f"{cell.upper()}\n{metrics[f'{cell}/parameters']:,} weights": metrics[f"{cell}/bits_per_character"]
+        for cell in CELLS
     }
     table = score_bars(
         scores,
@@ -32,7 +33,10 @@ def draw(folder: RunFolder) -> list[Path]:
         {"order-5 n-gram": report["baselines"]["bits_per_character"]},
     )
     return [
-        save(gate_strips(gates["units"], gates["text"], "What the gates of the LSTM do over a text"), target / "gates.png"),
+        save(
+            gate_strips(gates["units"], gates["text"], "What the gates of the LSTM do over a text"),
+            target / "gates.png",
+        ),
         save(
             curves(memory, "How far the gradient reaches", "steps back", "gradient norm, relative to lag 0", log=True),
             target / "memory.png",
@@ -49,6 +53,8 @@ def draw(folder: RunFolder) -> list[Path]:
             target / "adding.png",
         ),
         save(table, target / "table.png"),
-        save(samples({"temperature 0.7": folder.figure_data("samples")["0.7"]}, "Written by the LSTM"),
-             target / "sample.png"),
+        save(
+            samples({"temperature 0.7": folder.figure_data("samples")["0.7"]}, "Written by the LSTM"),
+            target / "sample.png",
+        ),
     ]

@@ -69,7 +69,13 @@ def train(settings: LSTMGRUSettings, run: Run) -> None:
 
 def _adding(settings: LSTMGRUSettings, run: Run, cell: str, seed: int) -> dict[str, Any]:
     return train_adding(
-        cell, settings.adding_length, settings.adding_steps, run, f"adding-{cell}-{seed}", seed, stop_below=ADDING_GOAL / 2
+        cell,
+        settings.adding_length,
+        settings.adding_steps,
+        run,
+        f"adding-{cell}-{seed}",
+        seed,
+        stop_below=ADDING_GOAL / 2,
     )
 
 

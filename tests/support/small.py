@@ -1,0 +1,84 @@
+"""Small models, texts and settings: what is true of a large training shows in one of a second."""
+
+import itertools
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+
+from hf_llmpath.data.streams import Documents, StreamWindows
+from hf_llmpath.models.configuration_rnn import LLMPathRNNConfig
+from hf_llmpath.models.modeling_rnn import LLMPathRNNForCausalLM
+from hf_llmpath.runs import NoProgress
+
+VOCAB = 11
+IDENTITY = {"stage": 7, "slug": "rnn", "preset": "quick", "settings": {"seed": 0, "dataset": "x"}, "command": "llmpath"}
+_SMALL = {"embedding_size": 8, "context": 16, "batch_size": 4, "dropout": 0.2}
+TINY: dict[str, dict[str, Any]] = {
+    "sequences": _SMALL | {"hidden_size": 12, "max_steps": 40, "sample_by": "line"},
+    "rnn": _SMALL | {"hidden_size": 12, "max_steps": 40},
+    "lstm-gru": _SMALL | {"parameters": 2000, "max_steps": 30, "adding_length": 8, "adding_steps": 30},
+}
+
+
+def text_of_hats() -> str:
+    """Sentences about hats, one a line, every second one in quotation marks."""
+    people, colours = ("Anna", "Ben", "Otto", "Mara"), ("red", "blue", "green")
+    places = ("sea", "hill", "barn", "old mill", "well")
+    rows = [f"{x} had a {y} hat and went to the {z}." for x, y, z in itertools.product(people, colours, places)]
+    return "\n".join(f'"{row}"' if place % 2 else row for place, row in enumerate(rows * 3)) + "\n"
+
+
+def model_of(cell: str = "lstm", seed: int = 0, **changes: Any) -> LLMPathRNNForCausalLM:
+    """An untrained language model over `VOCAB` tokens."""
+    torch.manual_seed(seed)
+    sizes = {"vocab_size": VOCAB, "hidden_size": 10, "embedding_size": 6, "initializer_range": 1.0}
+    special = {"pad_token_id": 0, "bos_token_id": 2, "eos_token_id": 2}
+    return LLMPathRNNForCausalLM(LLMPathRNNConfig(cell=cell, **sizes | special | changes))
+
+
+def tokens_of(count: int, seed: int = 0) -> np.ndarray:
+    """Token ids with a pattern to learn: each is usually the one before plus three."""
+    random = np.random.default_rng(seed)
+    steps = np.where(random.random(count) < 0.8, 3, random.integers(1, VOCAB - 3, count))
+    return 3 + np.cumsum(steps) % (VOCAB - 3)
+
+
+def stream(streams: int = 4, length: int = 8, windows: int = 7) -> StreamWindows:
+    return StreamWindows(tokens_of(streams * length * windows + 1), streams, length)
+
+
+def documents(count: int = 40, longest: int = 9, shortest: int = 2) -> Documents:
+    """Documents of `shortest` to `longest` tokens."""
+    lengths = np.random.default_rng(1).integers(shortest, longest + 1, count)
+    return Documents([tokens_of(length, seed) for seed, length in enumerate(lengths)], end=2, pad=0)
+
+
+def weights_of(model: torch.nn.Module) -> dict[str, torch.Tensor]:
+    return {name: value.detach().clone() for name, value in model.state_dict().items()}
+
+
+def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
+    """Whether two sets of weights are equal, bit for bit."""
+    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+
+
+class Killed(Exception):
+    """The process ended here."""
+
+
+class KillAt(NoProgress):
+    """Progress display that ends the training after a step, without a chance to save anything."""
+
+    def __init__(self, step: int):
+        self.at = step
+
+    @contextmanager
+    def task(self, name: str, total: int) -> Iterator[NoProgress]:
+        yield self
+
+    def update(self, step: int, **values: float) -> None:
+        if step == self.at:
+            raise Killed
