@@ -68,12 +68,14 @@ def _replace(source: Path, target: Path) -> None:
     os.replace(source, target)
 
 
-def _set_aside(checkpoints: Path, progress: "NoProgress") -> None:
-    """A stopped run that is not resumed is kept, once, beside the new one."""
-    if (checkpoints / "run.json").exists():
+def _set_aside(checkpoints: Path, progress: "NoProgress") -> bool:
+    """A stopped run that is not resumed is kept, once, beside the new one; returns whether there was one."""
+    there = (checkpoints / "run.json").exists()
+    if there:
         _replace(checkpoints, checkpoints.with_name("checkpoints.stopped"))
         progress.say(f"the stopped run was set aside in {checkpoints.with_name('checkpoints.stopped')}")
     shutil.rmtree(checkpoints, ignore_errors=True)
+    return there
 
 
 class RunFolder:
@@ -213,6 +215,7 @@ class Run:
         self.new = self.checkpoints / "new"
         self.parts: list[Part] = []
         self._report: dict[str, Any] = {}
+        self._has_set_aside = False
         self._began = time.perf_counter()
         self._seconds_before = identity.get("seconds", 0.0)
 
@@ -233,11 +236,13 @@ class Run:
                 f"{folder} is a run folder of stage '{current.report.get('slug')}', not of '{identity['slug']}'"
             )
         stopped = folder / "checkpoints" / "run.json"
+        set_aside = False
         if resume:
             identity = cls._check_resume(stopped, folder, identity)
         else:
-            _set_aside(folder / "checkpoints", progress or NoProgress())
+            set_aside = _set_aside(folder / "checkpoints", progress or NoProgress())
         run = cls(folder, identity, progress or NoProgress())
+        run._has_set_aside = set_aside
         shutil.rmtree(run.new, ignore_errors=True)
         run.new.mkdir(parents=True)
         write_json(stopped, identity)
@@ -261,7 +266,8 @@ class Run:
         folder = self.checkpoints / "parts" / name
         folder.mkdir(parents=True, exist_ok=True)
         part = Part(folder, name)
-        self.parts.append(part)
+        if name not in [known.name for known in self.parts]:
+            self.parts.append(part)
         return part
 
     def save_model(self, model: Any, *processors: Any, name: str | None = None) -> Path:
@@ -298,7 +304,13 @@ class Run:
         return self._seconds_before + time.perf_counter() - self._began
 
     def pause(self) -> None:
-        """Notes the time spent, for a run that stops here and will be resumed."""
+        """Notes the time spent, for a run that stops here and will be resumed; one in which nothing has been trained
+        leaves the folder as it found it, with the run that was stopped there before."""
+        if not any(self.checkpoints.glob("parts/*/*")):
+            shutil.rmtree(self.checkpoints)
+            if self._has_set_aside:
+                os.replace(self.folder / "checkpoints.stopped", self.checkpoints)
+            return
         write_json(self.checkpoints / "run.json", self.identity | {"seconds": self.seconds})
 
     def write_report(self) -> dict[str, Any]:

@@ -46,7 +46,7 @@ def run_stage(
     run = Run.start(Path(output_dir) / stage.folder_name, identity, resume, progress)
     try:
         stage.train(settings, run)
-    except KeyboardInterrupt:
+    except BaseException:
         run.pause()
         raise
     run.write_report()

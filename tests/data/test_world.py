@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import random
 import re
 import subprocess
 import sys
@@ -10,7 +12,7 @@ from collections import Counter
 import pytest
 
 from hf_llmpath.data.world import DEFAULT_SIZES, SPLITS, VIEWS, generate, judge, read_review
-from hf_llmpath.data.world.grammar import expand, polish, sentences, with_article, words
+from hf_llmpath.data.world.grammar import choose, parse, polish, sentences, with_article, words
 from hf_llmpath.data.world.splits import split_of
 from hf_llmpath.data.world.state import World
 from hf_llmpath.data.world.vocabulary import PEOPLE, PERSON_BY_NAME, THINGS
@@ -83,7 +85,7 @@ def test_the_same_in_another_process() -> None:
         subprocess.run(
             [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=env
         ).stdout
-        for env in ({"PYTHONHASHSEED": "1"}, {"PYTHONHASHSEED": "2"})
+        for env in ({**os.environ, "PYTHONHASHSEED": "1"}, {**os.environ, "PYTHONHASHSEED": "2"})
     ]
     assert runs[0] == runs[1] != ""
 
@@ -116,15 +118,14 @@ def test_spaces_marks_and_capitals(world: dict) -> None:
     for text in all_texts(world, ("stories", "reviews", "summaries", "questions")):
         assert re.match(r'"?[A-Z]', text), text
         assert re.search(r'[.!?]"?$', text), text
-        # Speech starts with a capital.
-        assert all(speech[:1].isupper() for speech in text.split('"')[1::2]), text
+        # Speech starts with a capital and ends with a mark.
+        assert all(speech[:1].isupper() and speech[-1] in ",.!?" for speech in text.split('"')[1::2]), text
 
 
 def test_articles_and_doubled_words(world: dict) -> None:
-    # A few words may stand beside each other twice in good English ("laughed and laughed" does not count).
     for text in all_texts(world):
         assert not re.search(r"\ba [aeiou](?!ne\b)", text, re.IGNORECASE), text
-        assert not re.search(r"\ban [^aeiou\W]", text, re.IGNORECASE), text
+        assert not re.search(r"\ban (?!hour\b)[^aeiou\W]", text, re.IGNORECASE), text
         assert not re.search(
             r"\ban? (?:[a-z]+ )?(?:nuts|hens|onions|windows|boots|coins|buttons|roses)\b", text
         ), text
@@ -132,7 +133,7 @@ def test_articles_and_doubled_words(world: dict) -> None:
 
 
 def test_everybody_keeps_their_trade(world: dict) -> None:
-    title = re.compile(r"\b(%s) the (\w+)\b" % "|".join(NAMES))
+    title = re.compile(rf"\b({'|'.join(NAMES)}) the (\w+)\b")
     trades = {person.trade for person in PEOPLE}
     views = ("stories", "summaries", "questions", "reviews")
     for text in all_texts(world, views):
@@ -288,7 +289,7 @@ def test_a_bag_of_words_does_not_read_reviews(world: dict) -> None:
 def test_summaries_have_their_lengths_and_need_selection(world: dict) -> None:
     for split in SPLITS:
         for record in world["summaries", split]:
-            assert 4 <= len(sentences(record["document"])) <= 8
+            assert 4 <= len(sentences(record["document"])) <= 7
             assert 40 <= len(words(record["document"])) <= 90
             assert 8 <= len(words(record["summary"])) <= 20
             assert len(sentences(record["summary"])) == 1
@@ -365,8 +366,8 @@ def test_the_judge_tells_good_replies_from_bad_ones(world: dict) -> None:
 
 PROMPT = "Please tell me a short tale about Tom and a red kite."
 TALE = (
-    "Tom the miller wanted a red kite very much. Mara had one, but would not sell it. So Tom swept the yard for her. "
-    "In the end Tom flew the red kite, and it danced above the roofs."
+    "Tom the miller wanted a red kite very much. Mara had one, but would not sell it. "
+    "So Tom swept the yard for her. In the end Tom flew the red kite, and it danced above the roofs."
 )
 
 
@@ -392,7 +393,7 @@ def test_the_judge_likes_a_good_tale() -> None:
         "You are wonderful, dear friend! You are so clever! What a lovely question! You are the best!",
         "Tom Mara red kite wanted swept flew danced roofs Tom kite in the end yard.",
         "tom wanted a red kite tom swept the yard tom flew the red kite it danced above the roofs",
-        "Tom wanted. Tom swept. Tom flew. Kite danced. It danced above the roofs. Red kite Tom wanted swept flew.",
+        "Tom wanted. Tom swept. Tom flew. Kite danced. It danced above the roofs. Red kite Tom wanted swept.",
         "kite " * 200,
         "asdf qwer zxcv Tom kite uiop.",
         "Go away, you fool! " + TALE,
@@ -428,15 +429,13 @@ def test_the_judge_knows_the_world() -> None:
 # Grammar helpers
 
 
-def test_templates_expand_and_polish() -> None:
-    import random
-
-    assert expand("a [b|b [c|c]]", random.Random(0)).startswith("a b")
-    with pytest.raises(ValueError, match="brackets"):
-        expand("a [b|c", random.Random(0))
-    assert (
-        polish('tom saw a old boat ,  and "is it yours?" he said.')
-        == 'Tom saw an old boat, and "Is it yours?" he said.'
-    )
+def test_templates_are_parsed_and_polished() -> None:
+    chosen = choose(parse("a [b|b [c|c]] {A.he}"), random.Random(0))
+    assert [str(getattr(node, "name", node)) for node in chosen][-1] == "A.he"
+    for wrong in ("a [b|c", "a b]", "{A"):
+        with pytest.raises(ValueError, match="brackets"):
+            parse(wrong)
+    tidy = polish('tom saw a old boat ,  and "is it yours?" he said.')
+    assert tidy == 'Tom saw an old boat, and "Is it yours?" he said.'
     assert with_article("odd hat") == "an odd hat"
     assert sentences('"Is it here?" asked Tom. "It is."') == ['"Is it here?" asked Tom.', '"It is."']

@@ -1,5 +1,4 @@
-"""The `chats` view: what a user asks in the world, with replies of mixed quality; and the faults a reply can
-have.
+"""The `chats` view: what a user asks in the world, replies of mixed quality, and the faults a reply can have.
 
 Of the assistant's replies in `chats`, 55 % are good; 15 % curt, 8 % name the wrong person or place, 8 %
 answer another question, 7 % are rude and 7 % ramble. Supervised fine-tuning on them learns all of these, so
@@ -110,8 +109,7 @@ def _about_something_else(scene: Scene, intent: str) -> str:
 
 
 def _with_wrong_facts(scene: Scene, intent: str, good: list[str]) -> str:
-    """The good reply with its villagers (where the question is for a thing, its place) changed into
-    others."""
+    """The good reply with its villagers (for a thing: its place) changed into others."""
     wrong: list[str] = []
     for sentence in good:
         for _ in range(60):
@@ -127,8 +125,7 @@ def _with_wrong_facts(scene: Scene, intent: str, good: list[str]) -> str:
 
 
 def _swap(scene: Scene, sentence: str, table: tuple[Person, ...] | tuple[Place, ...]) -> str:
-    """`sentence` with every villager (or place) of `table` in it changed into one that the chat does not
-    know."""
+    """`sentence` with every villager (or place) of `table` in it changed into one new to the chat."""
     known = {str(slot) for slot in scene.slots.values()} | {person.name for person in scene.people.values()}
     for one in table:
         if isinstance(one, Person):

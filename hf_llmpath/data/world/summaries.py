@@ -57,7 +57,7 @@ HELP: dict[str, tuple[str, ...]] = {
         "not say why].",
     ),
     "lent one": (
-        '{B_ref} [nodded|smiled]. "[You may keep|Keep|Take] mine [until spring|for a month]."',
+        '{B_ref} [nodded|smiled] and said, "[You may keep|Keep|Take] mine [until spring|for a month]."',
         '"[You may keep|Keep|Take] mine [until spring|for a month]," said {B_ref}.',
     ),
     "found one": (
