@@ -42,17 +42,18 @@ STYLE = {
 }
 
 
+matplotlib.rcParams.update(STYLE)  # titles and labels read it when they are set, not when the figure is made
+
+
 def subplots(rows: int = 1, columns: int = 1, width: float = 7.2, height: float = 3.6, **options):
     """`plt.subplots` in our style; sizes in inches."""
-    with plt.rc_context(STYLE):
-        return plt.subplots(rows, columns, figsize=(width, height), layout="constrained", **options)
+    return plt.subplots(rows, columns, figsize=(width, height), layout="constrained", **options)
 
 
 def save(figure: Figure, path: Path) -> Path:
     """Writes the figure as PNG and forgets it."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with plt.rc_context(STYLE):
-        figure.savefig(path, metadata={"Software": None})
+    figure.savefig(path, metadata={"Software": None})
     plt.close(figure)
     return path
 

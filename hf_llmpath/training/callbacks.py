@@ -29,7 +29,8 @@ class ReportProgress(TrainerCallback):
         for name in ("loss", "eval_loss"):
             if name in logs:
                 self.values[name] = float(logs[name])
-        if not math.isfinite(self.values.get("loss", 0.0)):
+        # The last steps may come after the last entry with a loss; `train_loss`, the mean of all, has them too.
+        if not all(math.isfinite(logs.get(name, 0.0)) for name in ("loss", "train_loss")):
             raise UserError(
                 f"the loss is not finite at step {state.global_step}; try a lower learning rate, for example "
                 f"--set learning_rate={args.learning_rate / 3:.1g}"
@@ -49,14 +50,16 @@ class History(TrainerCallback):
         self.path = path
 
     def _write(self, state: Any) -> None:
-        write_text(self.path, "".join(json.dumps(entry) + "\n" for entry in state.log_history))
+        if state.is_world_process_zero:
+            write_text(self.path, "".join(json.dumps(entry) + "\n" for entry in state.log_history))
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self._write(state)
 
     def on_log(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(state.log_history[-1]) + "\n")
+        if state.is_world_process_zero:
+            with self.path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(state.log_history[-1]) + "\n")
 
     def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self._write(state)

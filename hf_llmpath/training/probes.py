@@ -68,6 +68,7 @@ def text_features(text: str) -> dict[str, np.ndarray]:
         "position in line": since(newline).astype(float),
         "position in sentence": since(np.isin(characters, list(".!?"))).astype(float),
         "position in word": np.where(is_letter, since(~is_letter), 0).astype(float),
+        "last letter of a word": (is_letter & ~np.append(is_letter[1:], True)).astype(float),
         "word boundary": (~is_letter).astype(float),
         "vowel": np.isin(np.char.lower(characters), list("aeiou")).astype(float),
         "capital letter": np.char.isupper(characters).astype(float),
@@ -111,14 +112,8 @@ def readable_unit(model: nn.Module, tokenizer: PreTrainedTokenizerFast, tokens: 
         second = _correlations(activations[half:, [unit]], values[half:])[0]
         table.append({"feature": name, "unit": unit, "correlation": float(second)})
     table.sort(key=lambda row: -abs(row["correlation"]))
-    needs_memory = (
-        "inside quotation",
-        "position in line",
-        "position in sentence",
-        "line of capitals",
-        "position in word",
-    )
-    best = next((row for row in table if row["feature"] in needs_memory), table[0])
+    about_the_current_character = ("word boundary", "vowel", "capital letter")
+    best = next((row for row in table if row["feature"] not in about_the_current_character), table[0])
     return {**best, "table": table}
 
 

@@ -13,12 +13,12 @@ from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
-from torch import nn
+from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, RandomSampler, SequentialSampler
 from transformers import EarlyStoppingCallback, PrinterCallback, ProgressCallback, Trainer, TrainingArguments
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
-from ..data.streams import as_is
+from ..data.streams import IGNORED, as_is
 from ..runs import Part, Run
 from .callbacks import History, ReportProgress, StopOnInterrupt
 
@@ -80,6 +80,7 @@ class Recipe:
             metric_for_best_model="eval_loss" if every else None,
             greater_is_better=False if every else None,
             logging_steps=max(1, self.steps // 100),
+            logging_nan_inf_filter=False,  # ReportProgress must see a loss that is not finite
             accelerator_config={"split_batches": True},
             average_tokens_across_devices=False,
             remove_unused_columns=False,
@@ -100,7 +101,6 @@ class StageTrainer(Trainer):
         super().__init__(**kwargs)
         self.evaluate_with, self.carry_state = evaluate_with, carry_state
         self._carried: Any = None
-        self.model_accepts_loss_kwargs = False  # labels are dense here: the mean over a batch is the mean over tokens
         for callback in (PrinterCallback, ProgressCallback):
             self.remove_callback(callback)
 
@@ -112,17 +112,32 @@ class StageTrainer(Trainer):
         )
         return self.accelerator.prepare(loader)
 
-    def compute_loss(self, model: nn.Module, inputs: dict[str, Any], return_outputs: bool = False, **kwargs: Any):
+    def _get_num_items_in_batch(self, batch_samples: list[dict[str, Tensor]], device: torch.device) -> Tensor | None:
+        """Targets of a step, in all its batches and processes; the Trainer itself counts only batches with `labels`."""
+        if not batch_samples:
+            return None
+        targets = sum((batch["shift_labels"] != IGNORED).sum() for batch in batch_samples)
+        return self.accelerator.gather(targets.to(device)).sum()
+
+    def compute_loss(
+        self,
+        model: nn.Module,
+        inputs: dict[str, Any],
+        return_outputs: bool = False,
+        num_items_in_batch: Tensor | None = None,
+    ):
+        first = inputs.pop("first", None)
         if self.carry_state:
-            if bool(inputs.pop("first").all()):
+            if bool(first.all()):
                 self._carried = None
-            outputs = model(**inputs, past_key_values=self._carried, use_cache=True)
+            inputs |= {"past_key_values": self._carried, "use_cache": True}
+        outputs = model(**inputs, num_items_in_batch=num_items_in_batch)
+        if self.carry_state:
             self._carried = outputs.past_key_values
             self._carried.detach()
-        else:
-            inputs.pop("first", None)
-            outputs = model(**inputs)
-        return (outputs.loss, outputs) if return_outputs else outputs.loss
+        # Gradients are averaged over processes; each has its share of the sum over all targets.
+        loss = outputs.loss * self.accelerator.num_processes
+        return (loss, outputs) if return_outputs else loss
 
     def evaluate(self, eval_dataset: Dataset | None = None, ignore_keys: Any = None, metric_key_prefix: str = "eval"):
         self.model.eval()
@@ -138,18 +153,25 @@ class StageTrainer(Trainer):
         folder = Path(self.args.output_dir) / f"{PREFIX_CHECKPOINT_DIR}-{self.state.global_step}"
         if self._carried is not None:
             tensors = {
-                f"{index}.{part}": value.contiguous()
+                f"{index}.{part}": self.accelerator.gather(value.contiguous())  # the rows of all processes, in order
                 for index, layer in enumerate(self._carried.layers)
                 for part, value in enumerate(layer.state)
             }
-            save_file(tensors, folder / STATE_FILE)
-        (folder / COMPLETE).touch()
+            if self.is_world_process_zero():
+                save_file(tensors, folder / STATE_FILE)
+        self.accelerator.wait_for_everyone()
+        if self.is_world_process_zero():
+            (folder / COMPLETE).touch()
 
     def load_carried_state(self, checkpoint: Path) -> None:
         """Takes up the recurrent state where the checkpoint left it."""
         if not (checkpoint / STATE_FILE).exists():
             return
-        tensors = load_file(checkpoint / STATE_FILE)
+        processes, mine = self.accelerator.num_processes, self.accelerator.process_index
+        tensors = {
+            name: value.chunk(processes)[mine].to(self.args.device)
+            for name, value in load_file(checkpoint / STATE_FILE).items()
+        }
         cache = self.model.new_cache()
         for index, layer in enumerate(cache.layers):
             parts = sorted(name for name in tensors if name.startswith(f"{index}."))

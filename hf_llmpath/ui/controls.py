@@ -58,6 +58,11 @@ def writing_controls(page: Page, examples: Sequence[str], length: int = 300, lin
     return WritingControls(prompt, temperature, length, seed)
 
 
+def drawn(temperature: float, seed: int | None) -> str:
+    """How a text was drawn, as its caption."""
+    return f"Temperature {temperature:g}, seed {seed or 0}"
+
+
 def every(stream, count: int = 3):
     """Every `count`-th item of a stream, and the last: a page need not be sent each character by itself."""
     item = None

@@ -11,6 +11,9 @@ from . import pictures
 from .journey import journey
 from .panels import duration, main_number, number, pill, words
 
+_READ = 170  # characters of the coloured text
+_READABLE_TEMPERATURE = 0.7
+
 
 def navigation(stages: Sequence[Stage], here: str | None = None) -> str:
     """Links to the path and to every stage; `here` is the slug of the page that shows them."""
@@ -51,9 +54,11 @@ def _reading(stages: Sequence[Stage], runs_root: Path) -> str:
         except FileNotFoundError:
             continue
         seconds = duration(folder.report["seconds"])
+        start = len(states["text"]) - len(states["text"].lstrip())
+        text = states["text"][start : start + _READ]
         return pictures.coloured_text(
-            list(states["text"]),
-            states["values"][0],
+            list(text),
+            states["values"][0][start : start + _READ],
             f"A network reads, and unit {unit['unit']} follows “{unit['feature']}”",
             f"It was trained in {seconds} to guess the next character, and nothing else.",
         )
@@ -96,13 +101,15 @@ def _against(name: str, value: float, baseline: float | None) -> str:
 
 
 def voice(stages: Sequence[Stage], runs_root: Path) -> str:
-    """The newest run that wrote something, in its own words; nothing if there is none."""
-    for stage in reversed(stages):
+    """What the best language model among the runs wrote; nothing if there is none."""
+    written = []
+    for stage in stages:
         folder = RunFolder(runs_root / stage.folder_name)
-        if not folder.is_complete or not (folder.path / "figures" / "samples.json").exists():
-            continue
-        samples = folder.figure_data("samples")
-        heat, text = next(iter(samples.items()))
-        detail = f"{stage.title}, temperature {heat}"
-        return f'<div class="lp-voice">{pictures.plain_text(text, "In its own words", detail)}</div>'
-    return ""
+        if folder.is_complete and (folder.path / "figures" / "samples.json").exists():
+            written.append((folder.metrics.get("bits_per_character", float("inf")), stage, folder))
+    if not written:
+        return ""
+    _, stage, folder = min(written, key=lambda entry: entry[0])
+    samples = folder.figure_data("samples")
+    heat = min(samples, key=lambda name: abs(float(name) - _READABLE_TEMPERATURE))
+    return pictures.plain_text(samples[heat].strip(), "In its own words", f"{stage.title}, temperature {heat}")

@@ -30,11 +30,17 @@ class Trace:
 
 @dataclass
 class Writing:
-    """A text being written: `text` without the prompt; and, if states were asked for, the `trace` of all that the model
-    has read, prompt included."""
+    """A text being written: `text` without the prompt; and, if states were asked for, `tokens` and `states` of all that
+    the model has read, prompt included."""
 
     text: str
-    trace: Trace | None = None
+    tokens: list[str] = field(default_factory=list)
+    states: list[np.ndarray] = field(default_factory=list)
+
+    @property
+    def trace(self) -> Trace:
+        """The hidden states `(time, hidden)` as an array; made when it is wanted, for most steps are not drawn."""
+        return Trace(self.tokens, np.concatenate(self.states)[1:])
 
 
 class CharacterModel:
@@ -113,10 +119,10 @@ class CharacterModel:
             token = int(torch.multinomial(probabilities, 1, generator=generator))
             if token == self.tokenizer.eos_token_id:
                 break
-            trace = Trace(self.labels(ids[1:]), np.concatenate(states)[1:]) if with_states else None
+            read = (self.labels(ids[1:]), list(states)) if with_states else ()
             ids.append(token)
             inputs = torch.tensor([[token]])
-            yield Writing(self.tokenizer.decode(ids[start:], skip_special_tokens=True), trace)
+            yield Writing(self.tokenizer.decode(ids[start:], skip_special_tokens=True), *read)
 
 
 @lru_cache(maxsize=8)

@@ -46,6 +46,7 @@ class Page:
     def __init__(self, stage: Stage, folder: RunFolder, model_id: str | None):
         self.stage, self.folder, self.model_id = stage, folder, model_id
         self.blocks = gr.Blocks(title=f"{stage.title} · hf_llmpath", analytics_enabled=False)
+        self._set_up: list[tuple[Callable, Sequence[Any], Sequence[Any]]] = []
         self._ready: list[tuple[Callable, Sequence[Any], Sequence[Any]]] = []
         self._remembered: dict[str, Any] = {}
 
@@ -56,6 +57,11 @@ class Page:
             for text in texts:
                 button = gr.Button(text if len(text) <= 36 else text[:35].rstrip() + "…", size="sm")
                 button.click(None, None, target, js=f"() => {json.dumps(text)}", api_visibility="private")
+
+    def set_up(self, function: Callable, outputs: Sequence[Any]) -> None:
+        """Calls `function` once there is a run to read, before the address is read and before any `on_ready`: for the
+        choices and limits of controls that depend on the run, and for pictures that nothing changes."""
+        self._set_up.append((function, [], list(outputs)))
 
     def on_ready(self, function: Callable, inputs: Sequence[Any], outputs: Sequence[Any]) -> None:
         """Calls `function` when the page is opened with a run there, and when a training on it has ended."""
@@ -161,15 +167,14 @@ class Page:
         quiet = {"show_progress": "hidden", "api_visibility": "private"}
         shown = [head, column, demo, numbers, resume]
         watched = [text, train, resume, stop, live]
-        opened = self.blocks.load(refresh, None, shown, **quiet)
+        opened = self.blocks.load(self._rejoin, None, watched, concurrency_limit=None, **quiet)
+        opened = self._then(self._set_up, opened.then(refresh, None, shown, **quiet), quiet)
         if self._remembered:
             opened = opened.then(self._from_address, None, list(self._remembered.values()), **quiet)
-        self._then_ready(opened, quiet)
+        self._then(self._ready, opened, quiet)
         for button, continues in ((train, False), (resume, True)):
             event = button.click(partial(self._watch, continues), None, watched, concurrency_limit=None, **quiet)
-            self._then_ready(event.then(refresh, None, shown, **quiet), quiet)
-        rejoined = self.blocks.load(self._rejoin, None, watched, concurrency_limit=None, **quiet)
-        rejoined.then(refresh, None, shown, **quiet)
+            self._then(self._set_up + self._ready, event.then(refresh, None, shown, **quiet), quiet)
         stop.click(self._stop_training, None, stop, **quiet)
         self._write_address()
 
@@ -179,9 +184,10 @@ class Page:
             training.stop()
         return gr.Button(interactive=False)
 
-    def _then_ready(self, event: Any, quiet: dict[str, Any]) -> None:
-        for function, inputs, outputs in self._ready:
+    def _then(self, calls: Sequence[tuple], event: Any, quiet: dict[str, Any]) -> Any:
+        for function, inputs, outputs in calls:
             event = event.then(self._if_trained(function, outputs), inputs, outputs, **quiet)
+        return event
 
     def _if_trained(self, function: Callable, outputs: Sequence[Any]) -> Callable:
         def call(*values: Any) -> Any:

@@ -16,8 +16,9 @@ STATES = {"complete": "trained", "stopped": "stopped, can be continued", "none":
 
 
 def words(name: str) -> str:
-    """`bits_per_character` as people write it; the part before a slash stays apart."""
-    return ": ".join(part.replace("_", " ") for part in name.split("/"))
+    """`lstm/bits_per_character` as people write it: "lstm: bits per character"."""
+    *which, what = name.replace("_", " ").split("/")
+    return f"{', '.join(which)}: {what}" if which else what
 
 
 def number(value: Any) -> str:
@@ -30,7 +31,9 @@ def number(value: Any) -> str:
         return str(value)
     if value and (abs(value) < 0.001 or abs(value) >= 1e6):
         return f"{value:.2e}"
-    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3f}" if abs(value) < 10 else f"{value:.1f}"
+    if abs(value) >= 1000 or (abs(value) >= 10 and value.is_integer()):
+        return f"{value:,.0f}"
+    return f"{value:.3f}" if abs(value) < 10 else f"{value:.1f}"
 
 
 def duration(seconds: float) -> str:

@@ -1,4 +1,4 @@
-"""The world: deterministic, grammatical, disjoint between splits, true by construction, and hard in the right way."""
+"""The world: deterministic, grammatical, disjoint between splits, true, and hard in the right way."""
 
 from __future__ import annotations
 
@@ -145,12 +145,12 @@ def test_everybody_keeps_their_trade(world: dict) -> None:
 def test_a_pronoun_agrees_with_the_only_person_in_a_text(world: dict) -> None:
     other = {"f": r"\b(he|him|his|himself)\b", "m": r"\b(she|her|herself)\b"}
     checked = 0
-    for text in all_texts(world, ("stories", "summaries", "questions")):
+    for text in all_texts(world, ("stories", "summaries", "questions"), ("validation", "test")):
         genders = {person.gender for person in PEOPLE if person.name in words_with_case(text)}
         if len(genders) == 1:
             checked += 1
             assert not re.search(other[genders.pop()], text, re.IGNORECASE), text
-    assert checked > 500
+    assert checked > 50
 
 
 def words_with_case(text: str) -> set[str]:

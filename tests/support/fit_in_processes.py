@@ -28,7 +28,7 @@ def train(data: str, folder: Path, progress: NoProgress) -> torch.nn.Module:
     set_seed(0)
     model = model_of("lstm", num_hidden_layers=2)
     recipe = Recipe(steps=20, batch_size=8, learning_rate=0.01, carry_state=data == "stream")
-    dataset = stream(streams=8, windows=7) if data == "stream" else documents(56, longest=9, shortest=9)
+    dataset = stream(streams=8, windows=7) if data == "stream" else documents(56)
     fit(model, dataset, recipe, InFolder(progress), Part(folder, "part"), seed=0)
     return model
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from .standin import make_run
+from tests.ui.standin import make_run
 
 BROWSER_ARGUMENTS = (
     "--no-sandbox",

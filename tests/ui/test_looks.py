@@ -6,7 +6,12 @@ from axe_playwright_python.sync_playwright import Axe
 from hf_llmpath.stages import all_stages
 
 PAGES = ["", *(stage.slug for stage in all_stages())]
-SETTLED = {"": ".lp-card", "sequences": "#forecasts figure", "rnn": "#gradient-by-lag figure", "lstm-gru": "#memory figure"}
+SETTLED = {
+    "": ".lp-card",
+    "sequences": "#forecasts figure",
+    "rnn": "#gradient-by-lag figure",
+    "lstm-gru": "#memory figure",
+}
 
 
 def settled(visit, address, name, **options):
@@ -14,7 +19,7 @@ def settled(visit, address, name, **options):
     page.locator(SETTLED.get(name, ".lp-figure")).first.wait_for()
     if name:
         page.get_by_role("button", name="Write", exact=True).click()
-        page.locator("#written .lp-caret").wait_for()
+        page.locator("#written figcaption", has_text="seed 0").wait_for()
         page.locator("#written .lp-caret").wait_for(state="detached")
     return page
 

@@ -4,6 +4,7 @@ import re
 from urllib.parse import quote
 
 import pytest
+from playwright.sync_api import expect
 
 from hf_llmpath.runs import RunFolder
 from hf_llmpath.stages import all_stages
@@ -12,12 +13,18 @@ from hf_llmpath.ui.language import load_character_model
 SLUGS = [stage.slug for stage in all_stages()]
 
 
-def text_written(page) -> str:
-    """What the page's model wrote, once it has finished."""
-    write = page.get_by_role("button", name="Write", exact=True)
-    write.click()
-    page.locator("#written .lp-caret").wait_for()
-    page.locator("#written .lp-caret").wait_for(state="detached")
+def text_written(page, seed: int) -> str:
+    """What the page's model wrote with this seed, once it has finished."""
+    expect(page.get_by_label("Seed")).to_have_value(str(seed))
+    page.get_by_role("button", name="Write", exact=True).click()
+    page.wait_for_function(
+        """seed => {
+            const frame = document.querySelector('#written figure');
+            return frame.querySelector('figcaption').innerText.includes(`seed ${seed}`) && !frame.querySelector('.lp-caret');
+        }""",
+        arg=seed,
+    )
+    page.get_by_role("button", name="Write", exact=True).and_(page.locator(":enabled")).wait_for()
     return page.locator("#written .lp-text").inner_text()
 
 
@@ -68,12 +75,12 @@ def test_the_temperature_flattens_the_bars(visit, address):
 @pytest.mark.parametrize("slug", ["sequences", "lstm-gru"])
 def test_the_same_seed_writes_the_same_text(visit, address, runs_root, slug):
     page = visit(f"{address}{slug}?prompt=Otto&seed=11")
-    first = text_written(page)
+    first = text_written(page, 11)
     assert first.startswith("Otto")
     page.get_by_label("Seed").fill("12")
-    other = text_written(page)
+    other = text_written(page, 12)
     page.get_by_label("Seed").fill("11")
-    assert text_written(page) == first != other
+    assert text_written(page, 11) == first != other
     model = model_of(runs_root, slug, "lstm" if slug == "lstm-gru" else None)
     *_, last = model.write("Otto", 0.7, 300, 11)
     assert first.split() == ("Otto" + last.text).split()
@@ -81,8 +88,9 @@ def test_the_same_seed_writes_the_same_text(visit, address, runs_root, slug):
 
 def test_three_temperatures_are_compared_side_by_side(visit, address, runs_root):
     page = visit(f"{address}sequences?prompt=Otto&seed=3")
+    expect(page.get_by_label("Seed")).to_have_value("3")
     page.get_by_role("button", name="Compare").click()
-    frames = page.locator("figure.lp-figure:has(figcaption:text-matches('^Temperature [0-9.]+$'))")
+    frames = page.locator("figure.lp-figure", has=page.locator("figcaption", has_text="seed 3"))
     page.wait_for_function(
         "[...document.querySelectorAll('.lp-text')].filter(e => e.innerText.startsWith('Otto')).length >= 3"
         " && !document.querySelector('.lp-caret')"
@@ -125,7 +133,7 @@ def test_text_is_coloured_by_the_chosen_unit(visit, address, runs_root):
 
 def test_the_rnn_colours_what_it_writes(visit, address, runs_root):
     page = visit(f"{address}rnn?prompt=Ivy&seed=5")
-    written = text_written(page)
+    written = text_written(page, 5)
     *_, last = model_of(runs_root, "rnn").write("Ivy", 0.7, 300, 5, with_states=True)
     assert written.split() == "".join(last.trace.tokens).split()
     titles = page.locator("#written .lp-text span").evaluate_all("es => es.map(e => +e.title)")
@@ -134,13 +142,13 @@ def test_the_rnn_colours_what_it_writes(visit, address, runs_root):
 
 def test_gates_belong_to_the_chosen_cell(visit, address, runs_root):
     page = visit(f"{address}lstm-gru?prompt=Otto")
-    rows = page.locator("#gates tr[data-name]")
+    rows = page.locator("#gates figure").first.locator("tr[data-name]")
     page.locator("#gates", has_text="forget gate").wait_for()
     assert rows.evaluate_all("es => es.map(e => e.dataset.name)") == ["input gate", "forget gate", "output gate"]
     _, gates = model_of(runs_root, "lstm-gru", "lstm").gates("Otto")
-    shown = page.locator("#gates tr[data-name='forget gate'] td").evaluate_all("es => es.map(e => +e.title)")
+    shown = rows.nth(1).locator("td").evaluate_all("es => es.map(e => +e.title)")
     assert shown == pytest.approx(gates["forget_gate"].mean(axis=1), abs=0.006)
-    page.get_by_label("GRU").check()
+    page.get_by_role("radio", name="GRU").check()
     page.locator("#gates", has_text="update gate").wait_for()
     assert rows.count() == 2
     table = page.locator("#fair-table").inner_text()

@@ -29,11 +29,16 @@ _COARSE_BREAK = re.compile(r'(?<=[.!?])\s+(?="?[A-Z])|(?<=[.!?]")\s+(?="?[A-Z])|
 
 @dataclass(frozen=True)
 class Slot:
-    """A `{name}` of a template; `role` is the part before the full stop, `case` the part after it."""
+    """A `{name}` of a template: `role` and `case` are the parts before and after the full stop.
+
+    `person` is the role in capitals, as people are cast; `smart` tells whether a pronoun may stand for it.
+    """
 
     name: str
     role: str
     case: str
+    person: str
+    smart: bool
 
 
 Node = str | Slot | tuple  # a tuple holds the alternatives, each a tuple of nodes
@@ -53,7 +58,7 @@ def parse(template: str) -> tuple[Node, ...]:
             stack[-1][-1].append(tuple(tuple(nodes) for nodes in alternatives))
         elif token[0] == "{" and token[-1] == "}":
             role, _, case = token[1:-1].partition(".")
-            stack[-1][-1].append(Slot(token[1:-1], role, case))
+            stack[-1][-1].append(Slot(token[1:-1], role, case, role.upper(), role.islower()))
         elif token in ("[", "]", "{", "}"):
             raise ValueError(f"brackets do not match in {template!r}")
         else:

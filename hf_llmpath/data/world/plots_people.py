@@ -165,14 +165,14 @@ def present(scene: Scene, world: World) -> None:
             "The {animal} [looked sorry|hung its head], and [that|its face] gave {A} an idea.",
             "The {animal} looked so [sorry|pleased] that {A} had to laugh.",
             "{a} was sad for a moment, but the {animal} looked [so sorry|so pleased|very funny].",
-            "Then {a} looked at the {animal} and had [an idea|a very good idea].",
+            "Then {A} looked at the {animal} and had [an idea|a very good idea].",
         ]
     )
     world.give("A", "animal", "X")
     world.move("A", "P")
     scene.say(
         [
-            "So {a} tied {A.his}[| own| good| best] {X} to the {animal} and [led|took] it {P.to}.",
+            "So {A} tied {A.his}[| own| good| best] {X} to the {animal} and [led|took] it {P.to}.",
             "{a} [put|tied] {A.his} own {X} on the {animal}, and [together|side by side] they went {P.to}.",
         ]
     )

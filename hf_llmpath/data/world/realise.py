@@ -103,10 +103,11 @@ class Scene:
                 self._redraw(nodes)
             filled, named, mentioned, recent = self._fill(nodes)
             # Where the whole text is one sentence, its words decide before it is tidied.
-            if is_simple(filled) and not belongs(filled, self.split):
+            simple = is_simple(filled)
+            if simple and not belongs(filled, self.split):
                 continue
             text = polish(filled)
-            if not belongs(text, self.split):
+            if not simple and not belongs(text, self.split):
                 continue
             for role in named:
                 self._open.pop(self._group(role), None)
@@ -165,10 +166,10 @@ class Scene:
                 continue
             role = node.role
             named.add(role)
-            if role.upper() in self.people and (role.islower() or not node.case):
-                parts.append(self._refer(role, node.case, recent))
-                recent.add(role.upper())
-                mentioned.add(role.upper())
+            if node.person in self.people and (node.smart or not node.case):
+                parts.append(self._refer(node, recent))
+                recent.add(node.person)
+                mentioned.add(node.person)
                 continue
             value = self.slots[node.name]
             if not isinstance(value, str):
@@ -179,10 +180,10 @@ class Scene:
             parts.append(value)
         return "".join(parts), named, mentioned, recent
 
-    def _refer(self, role: str, case: str, recent: set[str]) -> str:
-        person = self.people[role.upper()]
-        if role.islower() and role.upper() in recent:
-            rivals = [other for other in recent if other != role.upper()]
-            if all(self.people[other].gender != person.gender for other in rivals):
-                return PRONOUNS[person.gender][case or "he"]
+    def _refer(self, slot: Slot, recent: set[str]) -> str:
+        person = self.people[slot.person]
+        if slot.smart and slot.person in recent:
+            rivals = (self.people[other] for other in recent if other != slot.person)
+            if all(rival.gender != person.gender for rival in rivals):
+                return PRONOUNS[person.gender][slot.case or "he"]
         return person.name

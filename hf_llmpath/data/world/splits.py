@@ -22,7 +22,7 @@ _SPLIT_OF_BUCKET = ("validation", "test") + ("train",) * 8
 def split_of(sentence: str) -> str:
     """The split that owns `sentence`: a function of its words alone (a and an are one), the same on every
     machine."""
-    plain = " ".join("a" if word == "an" else word for word in words(sentence))
+    plain = f" {' '.join(words(sentence))} ".replace(" an ", " a ")
     digest = hashlib.blake2b(plain.encode(), digest_size=4).digest()
     return _SPLIT_OF_BUCKET[int.from_bytes(digest, "big") % len(_SPLIT_OF_BUCKET)]
 

@@ -67,7 +67,7 @@ def story(rng: random.Random, split: str) -> dict:
         except Redraw:
             continue
         text = _in_paragraphs(scene, rng)
-        if MIN_WORDS <= len(words(text)) <= MAX_WORDS:
+        if text.count(scene.people["A"].name) >= 2 and MIN_WORDS <= len(words(text)) <= MAX_WORDS:
             break
     return {
         "text": text,

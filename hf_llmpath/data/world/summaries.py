@@ -134,7 +134,7 @@ def _write(rng: random.Random, split: str) -> dict:
     return {
         "document": scene.text(),
         "summary": f"{hero.name} wanted {thing} but {trouble}, so {helper.name} {helped} "
-        "{scene.slots['P.at']}.",
+        f"{scene.slots['P.at']}.",
         "character": hero.name,
         "helper": helper.name,
         "object": scene.slots["X"],

@@ -7,7 +7,7 @@ import gradio as gr
 
 from ...runs import RunFolder
 from ...ui import pictures
-from ...ui.controls import every, writing_controls, written
+from ...ui.controls import drawn, every, writing_controls, written
 from ...ui.language import CharacterModel, load_character_model
 from ...ui.page import html, stage_page
 from ...ui.panels import section
@@ -29,7 +29,7 @@ def build(folder: RunFolder, model_id: str | None = None) -> gr.Blocks:
 
     def write(prompt: str, temperature: float, length: int, seed: int) -> Iterator[str]:
         for writing, last in every(model().write(prompt, temperature, length, seed or 0)):
-            yield pictures.plain_text(writing.text, f"Temperature {temperature:g}", prompt=prompt, writing=not last)
+            yield pictures.plain_text(writing.text, drawn(temperature, seed), prompt=prompt, writing=not last)
 
     def compare(prompt: str, length: int, seed: int) -> Iterator[list[str]]:
         texts = [""] * len(TEMPERATURES)
@@ -37,7 +37,7 @@ def build(folder: RunFolder, model_id: str | None = None) -> gr.Blocks:
         for writings, last in every(streams):
             texts = [writing.text if writing else text for writing, text in zip(writings, texts, strict=True)]
             yield [
-                pictures.plain_text(text, f"Temperature {heat:g}", prompt=prompt, writing=not last)
+                pictures.plain_text(text, drawn(heat, seed), prompt=prompt, writing=not last)
                 for text, heat in zip(texts, TEMPERATURES, strict=True)
             ]
 
@@ -53,7 +53,7 @@ def build(folder: RunFolder, model_id: str | None = None) -> gr.Blocks:
         page.writer(compare, [controls.prompt, controls.length, controls.seed], side_by_side, label="Compare")
         html(section("The same cell forecasts a series", "Not only text comes in sequence: a value a month will do."))
         forecasts = html(elem_id="forecasts")
-        page.on_ready(lambda: forecast_pictures(folder), [], [forecasts])
+        page.set_up(lambda: forecast_pictures(folder), [forecasts])
     return page.blocks
 
 

@@ -63,7 +63,7 @@ def train(settings: SequencesSettings, run: Run) -> None:
         baselines[f"{series.name}/mean_absolute_error"] = result["seasonal_naive"]
         goals.append(Goal(f"{series.name}/mean_absolute_error", result["seasonal_naive"], higher_is_better=False))
 
-    prompt = "" if documents else texts.validation[0][:60]
+    prompt = "" if documents else texts.validation[0][:60].rpartition(" ")[0] + " "
     shown = (texts.validation[0] if documents else prompt)[:12]
     run.save_figure_data("one_hot", one_hot(data.tokenizer, shown))
     run.save_figure_data("next_characters", next_characters(model, data.tokenizer, prompt, TEMPERATURES))

@@ -7,7 +7,7 @@ import numpy as np
 
 from ...runs import RunFolder
 from ...ui import pictures
-from ...ui.controls import every, writing_controls, written
+from ...ui.controls import drawn, every, writing_controls, written
 from ...ui.language import CharacterModel, Trace, load_character_model
 from ...ui.page import html, stage_page
 from ...ui.panels import section
@@ -18,6 +18,7 @@ EXAMPLES = (
     "Otto had a blue hat, Edith had a red one.\nThey talked until late.",
     '"Please mend my book," Mara begged. "Not now," said Ada.',
 )
+MOST_UNITS = 8192  # until the model says how many it has
 ROWS = 40  # units in the heat map
 
 
@@ -27,7 +28,7 @@ def build(folder: RunFolder, model_id: str | None = None) -> gr.Blocks:
     def model() -> CharacterModel:
         return load_character_model(folder.model_dir)
 
-    def set_up() -> tuple[gr.Radio, gr.Slider, str]:
+    def from_run() -> tuple[gr.Radio, gr.Slider, str]:
         measured = folder.figure_data("readable_unit")
         table = measured.get("table") or [measured]
         features: dict[int, list[str]] = {}
@@ -44,17 +45,19 @@ def build(folder: RunFolder, model_id: str | None = None) -> gr.Blocks:
 
     def read(prompt: str, unit: int) -> tuple[str, str]:
         trace = model().states(prompt)
-        return text_picture(folder, trace, int(unit), model().note(prompt)), heat_picture(trace, int(unit))
+        unit = min(int(unit), model().model.config.hidden_size - 1)
+        return text_picture(folder, trace, unit, model().note(prompt)), heat_picture(trace, unit)
 
     def write(prompt: str, temperature: float, length: int, seed: int, unit: int) -> Iterator[str]:
         for writing, last in every(model().write(prompt, temperature, length, seed or 0, with_states=True)):
-            yield text_picture(folder, writing.trace, int(unit), caret=not last)
+            unit = min(int(unit), model().model.config.hidden_size - 1)
+            yield text_picture(folder, writing.trace, unit, f"{drawn(temperature, seed)}.", caret=not last)
 
     with stage_page(STAGE, folder, model_id) as page:
         controls = writing_controls(page, EXAMPLES, lines=3)
         html(section("One unit of the memory", "Each unit of the hidden state is a number that it carries along."))
         named = gr.Radio(label="Units that follow something readable", info="Found by correlation after the training")
-        unit = gr.Slider(0, 1, value=0, step=1, label="Unit", info="Or look at any other", elem_id="unit")
+        unit = gr.Slider(0, MOST_UNITS - 1, value=0, step=1, label="Unit", info="Or look at any other", elem_id="unit")
         page.remember(unit=unit)
         coloured = html(elem_id="coloured")
         html(section("The whole memory", "Time runs to the right. Watch which units hold on and which flicker."))
@@ -63,7 +66,7 @@ def build(folder: RunFolder, model_id: str | None = None) -> gr.Blocks:
         page.writer(write, [*controls.all, unit], lambda: [written(elem_id="written")])
         html(section("Why it forgets", "The gradient that reaches back through time shrinks with every step."))
         lags = html(elem_id="gradient-by-lag")
-        page.on_ready(set_up, [], [named, unit, lags])
+        page.set_up(from_run, [named, unit, lags])
         named.input(lambda chosen: chosen, named, unit, show_progress="hidden", api_visibility="private")
         page.on_change([controls.prompt, unit], read, [controls.prompt, unit], [coloured, heat])
     return page.blocks

@@ -6,7 +6,7 @@ import gradio as gr
 
 from ...runs import RunFolder
 from ...ui import pictures
-from ...ui.controls import every, writing_controls, written
+from ...ui.controls import drawn, every, writing_controls, written
 from ...ui.language import CharacterModel, load_character_model
 from ...ui.page import html, stage_page
 from ...ui.panels import compared, section
@@ -17,6 +17,7 @@ EXAMPLES = (
     "On a rainy afternoon, Mara the baker could not find her white boat.",
     '"Just feed the hens for me," said Rosa.',
 )
+MOST_UNITS = 512
 CELLS = {"lstm": "LSTM", "gru": "GRU", "rnn": "RNN"}
 GATES = {
     "input_gate": "input gate",
@@ -34,25 +35,28 @@ def build(folder: RunFolder, model_id: str | None = None) -> gr.Blocks:
     def model(cell: str) -> CharacterModel:
         return load_character_model(folder.model(cell))
 
-    def set_up() -> tuple[str, str]:
+    def from_run() -> tuple[str, str]:
         metrics = folder.metrics
         tables = compared(metrics, CELLS, "Text: RNN, GRU and LSTM compared")
         tables += compared(metrics, CELLS, "Adding problem: RNN, GRU and LSTM compared", prefix="adding/")
         return tables, memory_pictures(folder)
 
     def read(prompt: str, cell: str, unit: int) -> str:
-        return gates_picture(model(cell), prompt, int(unit) - 1)
+        return gates_picture(model(cell), prompt, int(unit))
 
     def write(prompt: str, temperature: float, length: int, seed: int, cell: str) -> Iterator[str]:
         for writing, last in every(model(cell).write(prompt, temperature, length, seed or 0)):
-            yield pictures.plain_text(writing.text, f"Written by the {CELLS[cell]}", prompt=prompt, writing=not last)
+            caption = f"Written by the {CELLS[cell]}: {drawn(temperature, seed).lower()}"
+            yield pictures.plain_text(writing.text, caption, prompt=prompt, writing=not last)
 
     with stage_page(STAGE, folder, model_id) as page:
         cell = gr.Radio([(name, cell) for cell, name in CELLS.items()], value="lstm", label="Model", elem_id="cell")
         controls = writing_controls(page, EXAMPLES)
         page.remember(cell=cell)
         html(section("Gates over the text", "An open gate lets through, a closed one holds back."))
-        unit = gr.Slider(0, 512, value=0, step=1, label="Unit", info="0 is the mean over all units", elem_id="unit")
+        unit = gr.Slider(
+            0, MOST_UNITS, value=0, step=1, label="Unit", info="0 picks the one that moves most", elem_id="unit"
+        )
         gates = html(elem_id="gates")
         html(section("Write"))
         page.writer(write, [*controls.all, cell], lambda: [written(elem_id="written")])
@@ -60,23 +64,27 @@ def build(folder: RunFolder, model_id: str | None = None) -> gr.Blocks:
         table = html(elem_id="fair-table")
         html(section("How far the memory reaches", "The gradient k steps back, and a task that needs a long memory."))
         memory = html(elem_id="memory")
-        page.on_ready(set_up, [], [table, memory])
+        page.set_up(from_run, [table, memory])
         page.on_change([controls.prompt, cell, unit], read, [controls.prompt, cell, unit], [gates])
     return page.blocks
 
 
 def gates_picture(model: CharacterModel, prompt: str, unit: int) -> str:
-    """A strip per gate: mean over the units, or one `unit` (counted from 0) if it is not negative."""
+    """A strip per gate: the mean over the units, and one `unit` (counted from 1; 0 for the one that moves most)."""
     tokens, gates = model.gates(prompt)
-    name = CELLS[model.model.config.cell]
-    if not tokens:
-        return pictures.figure('<p class="lp-empty">Type a text to see the gates.</p>', f"Gates of the {name}")
     rows = {GATES[gate]: values for gate, values in gates.items() if gate in GATES}
-    unit = min(unit, model.model.config.hidden_size - 1)
-    strips = {gate: values[:, unit] if unit >= 0 else values.mean(axis=1) for gate, values in rows.items()}
-    detail = f"unit {unit + 1}" if unit >= 0 else f"mean over {model.model.config.hidden_size} units"
-    caption = f"Gates of the {name}" if model.model.config.cell != "rnn" else "The RNN has no gates: its hidden state"
-    return pictures.strips(strips, tokens, caption, f"{detail}. {model.note(prompt)}".strip())
+    config = model.model.config
+    name = f"Gates of the {CELLS[config.cell]}" if config.cell != "rnn" else "The RNN has no gates: its hidden state"
+    if not tokens:
+        return pictures.figure('<p class="lp-empty">Type a text to see the gates.</p>', name)
+    chosen = min(unit, config.hidden_size) - 1
+    if unit == 0:
+        chosen = int(sum(values.std(axis=0) for values in rows.values()).argmax())
+    means = {gate: values.mean(axis=1) for gate, values in rows.items()}
+    single = {gate: values[:, chosen] for gate, values in rows.items()}
+    why = "the one that moves most over this text" if unit == 0 else f"one of {config.hidden_size}"
+    mean = pictures.strips(means, tokens, name, f"mean over {config.hidden_size} units. {model.note(prompt)}".strip())
+    return f'<div class="lp lp-stack">{mean}{pictures.strips(single, tokens, f"Unit {chosen + 1}", why)}</div>'
 
 
 def memory_pictures(folder: RunFolder) -> str:

@@ -1,0 +1,111 @@
+"""The path: every concept is code that exists, a test that proves it, and a place in the lesson."""
+
+import ast
+import importlib
+from functools import reduce
+from pathlib import Path
+
+import pytest
+
+from hf_llmpath import stages
+from hf_llmpath.errors import UserError
+from hf_llmpath.models.table import MODELS
+from hf_llmpath.stages import all_stages, get_stage
+
+ROOT = Path(__file__).parents[2]
+CONCEPTS = [pytest.param(s, c, id=f"{s.slug}-{c.name.replace(' ', '-')}") for s in all_stages() for c in s.concepts]
+STAGES = [pytest.param(stage, id=stage.slug) for stage in all_stages()]
+
+
+@pytest.mark.parametrize("stage, concept", CONCEPTS)
+def test_the_implementation_of_a_concept_exists(stage, concept):
+    module, _, name = concept.implementation.rpartition(".")
+    found = getattr(importlib.import_module(module), name)
+    assert found.__module__ == module, f"{name} is defined in {found.__module__}"
+    assert found.__doc__
+
+
+@pytest.mark.parametrize("stage, concept", CONCEPTS)
+def test_the_test_of_a_concept_exists(stage, concept):
+    file, _, name = concept.test.partition("::")
+    tree = ast.parse((ROOT / file).read_text(encoding="utf-8"))
+    found = {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef)}
+    assert name in found
+    assert any(isinstance(node, ast.Assert) or _asserts(node) for node in ast.walk(found[name]))
+
+
+def _asserts(node: ast.AST) -> bool:
+    """Whether this is a call such as `torch.testing.assert_close(...)`."""
+    if not isinstance(node, ast.Call):
+        return False
+    name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+    return name.startswith("assert")
+
+
+@pytest.mark.parametrize("stage, concept", CONCEPTS)
+def test_the_lesson_names_the_code_of_a_concept(stage, concept):
+    assert concept.implementation.rpartition(".")[2] in stage.lesson
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_stage_has_all_its_parts(stage):
+    assert callable(stage.module("train").train)
+    assert callable(stage.module("figures").draw)
+    assert callable(stage.module("demo").build)
+    assert stage.lesson.startswith("#")
+    row = next(row for row in MODELS if row.model_type == stage.model_type)
+    assert stage.auto_class in row.classes
+    assert stage.title and stage.phase and stage.summary.endswith(".") and stage.concepts
+    for preset in ("quick", "full"):
+        settings = stage.settings.preset(preset)
+        assert type(settings) is stage.settings
+        assert settings.updated(**settings.as_dict()) == settings  # a preset is itself within its limits
+    assert all(text for _, _, _, text in stage.settings.describe())
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_stage_does_not_import_another(stage):
+    others = {other.source.name for other in all_stages()} - {stage.source.name}
+    for file in stage.source.glob("*.py"):
+        imports = [node for node in ast.walk(ast.parse(file.read_text())) if isinstance(node, ast.ImportFrom | ast.Import)]
+        assert not any(other in ast.unparse(node) for node in imports for other in others), file
+
+
+def test_numbers_and_slugs_are_unique_and_in_order():
+    numbers = [stage.number for stage in all_stages()]
+    assert numbers == sorted(set(numbers)) and numbers[0] >= 1 and numbers[-1] <= 17
+    assert len({stage.slug for stage in all_stages()}) == len(numbers)
+    for stage in all_stages():
+        assert stage.source.name == f"s{stage.number:02d}_{stage.slug.replace('-', '_')}"
+
+
+def test_every_stage_folder_is_on_the_path():
+    folders = {path.name for path in Path(stages.__file__).parent.glob("s[0-9]*") if (path / "__init__.py").exists()}
+    assert folders == {stage.source.name for stage in all_stages()}
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_stage_is_found_by_number_slug_and_folder_name(stage):
+    names = (stage.number, str(stage.number), f"{stage.number:02d}", stage.slug, stage.slug.upper(), stage.folder_name)
+    for name in (*names, f" {stage.slug} "):
+        assert get_stage(name) is stage
+
+
+@pytest.mark.parametrize("name, hint", [("lstm", "did you mean 'lstm-gru'?"), ("sequence", "did you mean 'sequences'?")])
+def test_an_unknown_stage_names_the_nearest(name, hint):
+    with pytest.raises(UserError) as error:
+        get_stage(name)
+    assert str(error.value) == f"unknown stage '{name}'; {hint}"
+
+
+@pytest.mark.parametrize("name", ["99", "", "zzzzzz", -1])
+def test_an_unknown_stage_without_a_near_one_lists_all(name):
+    with pytest.raises(UserError) as error:
+        get_stage(name)
+    assert all(f"{stage.number} {stage.slug}" in str(error.value) for stage in all_stages())
+
+
+def test_a_concept_is_found_to_dangle():
+    """The walk above would notice: the same steps fail for names that do not exist."""
+    with pytest.raises(AttributeError):
+        reduce(getattr, ["rnn_stepp"], importlib.import_module("hf_llmpath.models.recurrence"))
