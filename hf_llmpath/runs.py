@@ -68,6 +68,13 @@ def _replace(source: Path, target: Path) -> None:
     os.replace(source, target)
 
 
+def _remove(target: Path) -> None:
+    if target.is_dir() and not target.is_symlink():
+        shutil.rmtree(target)
+    else:
+        target.unlink(missing_ok=True)
+
+
 def _set_aside(checkpoints: Path, progress: "NoProgress") -> bool:
     """A stopped run that is not resumed is kept, once, beside the new one; returns whether there was one."""
     there = (checkpoints / "run.json").exists()
@@ -86,13 +93,18 @@ class RunFolder:
         self._finish_move()
 
     def _finish_move(self) -> None:
-        new = self.path / "checkpoints" / "new"
+        checkpoints = self.path / "checkpoints"
+        new = checkpoints / "new"
         if not (new / _MARKER).exists():
             return
+        complete = (new / _MARKER).read_text(encoding="utf-8").split()
         for name in RESULTS:
             if (new / name).exists():
                 _replace(new / name, self.path / name)
-        shutil.rmtree(self.path / "checkpoints")
+            elif name not in complete:  # of an older run
+                _remove(self.path / name)
+        (checkpoints / "run.json").unlink(missing_ok=True)  # from here on, what is left of the folder is no stopped run
+        shutil.rmtree(checkpoints)
 
     @property
     def state(self) -> str:
@@ -344,7 +356,7 @@ class Run:
 
     def commit(self) -> RunFolder:
         """The run is complete: its results take the place of the last ones."""
-        write_text(self.new / _MARKER, "")
+        write_text(self.new / _MARKER, "\n".join(name for name in RESULTS if (self.new / name).exists()))
         return RunFolder(self.folder)
 
 

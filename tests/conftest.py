@@ -7,16 +7,16 @@ os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
-from collections.abc import Callable  # noqa: E402
-from functools import cache  # noqa: E402
-from pathlib import Path  # noqa: E402
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
 
-import pytest  # noqa: E402
+import pytest
 
-from hf_llmpath.runs import Run, RunFolder  # noqa: E402
-from hf_llmpath.stages.runner import run_stage  # noqa: E402
-from tests.support.hub_fixture import hub_here, local_hub  # noqa: E402
-from tests.support.small import IDENTITY, TINY, text_of_hats  # noqa: E402
+from hf_llmpath.runs import Run, RunFolder
+from hf_llmpath.stages.runner import run_stage
+from tests.support.hub_fixture import hub_here, local_hub
+from tests.support.small import IDENTITY, TINY, text_of_hats
 
 __all__ = ["hub_here", "local_hub"]
 

@@ -121,7 +121,7 @@ def test_killed_between_removing_the_old_and_moving_the_new(folder, monkeypatch)
         raise SystemExit
 
     monkeypatch.setattr(os, "replace", killed)
-    (run.new / "COMPLETE").touch()
+    (run.new / "COMPLETE").write_text("\n".join(runs.RESULTS))
     with pytest.raises(SystemExit):
         RunFolder(folder)
     monkeypatch.undo()
@@ -273,9 +273,7 @@ def test_the_report_has_what_the_contract_names(folder):
         "seed": 0,
         "command": "llmpath",
     }
-    assert report["goals"] == [
-        {"name": "accuracy", "value": 1.0, "goal": 2.0, "higher_is_better": True, "met": False}
-    ]
+    assert report["goals"] == [{"name": "accuracy", "value": 1.0, "goal": 2.0, "higher_is_better": True, "met": False}]
     assert report["seconds"] > 0 and report["peak_memory_mb"] > 50
     assert report["versions"]["torch"] and report["hardware"]
 

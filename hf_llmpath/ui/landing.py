@@ -11,7 +11,7 @@ from . import pictures
 from .journey import journey
 from .panels import duration, main_number, number, pill, words
 
-_READ = 170  # characters of the coloured text
+_READ = 170  # characters of the coloured text, at most
 _READABLE_TEMPERATURE = 0.7
 
 
@@ -55,10 +55,10 @@ def _reading(stages: Sequence[Stage], runs_root: Path) -> str:
             continue
         seconds = duration(folder.report["seconds"])
         start = len(states["text"]) - len(states["text"].lstrip())
-        text = states["text"][start : start + _READ]
+        text = states["text"][start : start + _READ].rpartition(" ")[0]
         return pictures.coloured_text(
             list(text),
-            states["values"][0][start : start + _READ],
+            states["values"][0][start : start + len(text)],
             f"A network reads, and unit {unit['unit']} follows “{unit['feature']}”",
             f"It was trained in {seconds} to guess the next character, and nothing else.",
         )

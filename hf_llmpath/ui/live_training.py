@@ -48,6 +48,10 @@ class LiveTraining(NoProgress):
         self._thread.start()
         return self
 
+    def join(self) -> None:
+        """Waits for the end."""
+        self._thread.join()
+
     def stop(self) -> None:
         """Asks for the end after the current step; the run stays resumable."""
         self._stop.set()

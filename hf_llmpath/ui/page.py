@@ -119,7 +119,7 @@ class Page:
         trouble = f'<p><span class="lp-pill bad">did not work</span> {escape(problem)}</p>' if problem else ""
         return (
             '<div class="lp lp-section"><h2 style="margin-top:0">No trained model here yet</h2>'
-            "<p>Train the quick preset on this machine: about a minute on two CPU cores, no download. "
+            "<p>Train the quick preset on this machine: a minute or two on two CPU cores, no download. "
             f"The page comes alive when it is done.</p>{trouble}</div>"
         )
 

@@ -62,6 +62,8 @@ def theme() -> gr.themes.Base:
         input_placeholder_color_dark="#a29a90",
         button_primary_background_fill="#1c1917",
         button_primary_background_fill_hover="#44403c",
+        button_primary_border_color="#1c1917",
+        button_primary_border_color_dark="#fbbf24",
         button_primary_text_color="#ffffff",
         button_primary_background_fill_dark="#fbbf24",
         button_primary_background_fill_hover_dark="#fcd34d",

@@ -15,7 +15,21 @@ from hf_llmpath.data.characters import (
 )
 
 TRAINED_ON = ["The cat sat on the mat.\n", "Größe, “naïve” – 猫 \t"]
-HARD = ["", " ", "  two  spaces ", "a ,b !", "don ' t", "\r\n", "e\u0301", "\ufeffx", "\u200b", "👩‍👩‍👧", "\x00", "Ω≠Ω", "▁x"]
+HARD = [
+    "",
+    " ",
+    "  two  spaces ",
+    "a ,b !",
+    "don ' t",
+    "\r\n",
+    "e\u0301",
+    "\ufeffx",
+    "\u200b",
+    "👩‍👩‍👧",
+    "\x00",
+    "Ω≠Ω",
+    "▁x",
+]
 # What UTF-8 can write: everything but lone surrogates.
 unicode_texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=60)
 
@@ -54,7 +68,15 @@ def test_hard_texts_come_back(tokenizer, loaded, text):
 
 
 def test_one_token_per_known_character_and_one_per_byte_of_an_unknown_one(tokenizer):
-    assert tokenizer.convert_ids_to_tokens(tokenizer.encode("cat€猫")) == ["c", "a", "t", "<0xE2>", "<0x82>", "<0xAC>", "猫"]
+    assert tokenizer.convert_ids_to_tokens(tokenizer.encode("cat€猫")) == [
+        "c",
+        "a",
+        "t",
+        "<0xE2>",
+        "<0x82>",
+        "<0xAC>",
+        "猫",
+    ]
 
 
 def test_special_tokens_come_first(tokenizer):

@@ -13,7 +13,7 @@ from hf_llmpath.data.sources import EMBEDDED, load_texts
 from hf_llmpath.data.world import DEFAULT_SIZES, generate
 from hf_llmpath.errors import UserError
 
-ROWS = [f"row {number}, with \"quotes\" and ünïcode" for number in range(20)]
+ROWS = [f'row {number}, with "quotes" and ünïcode' for number in range(20)]
 
 
 def write(path: Path, content: str | bytes) -> str:
@@ -184,7 +184,9 @@ def test_not_utf_8(tmp_path, name):
     assert str(tmp_path / name) in line
 
 
-@pytest.mark.parametrize("name, content", [("a.jsonl", "{broken"), ("a.parquet", "text"), ("a.csv", 'a,b\n"open\n1,2,3\n')])
+@pytest.mark.parametrize(
+    "name, content", [("a.jsonl", "{broken"), ("a.parquet", "text"), ("a.csv", 'a,b\n"open\n1,2,3\n')]
+)
 def test_a_broken_table_is_named(tmp_path, name, content):
     line = refused(write(tmp_path / name, content))
     assert str(tmp_path / name) in line

@@ -67,7 +67,9 @@ def test_a_stage_has_all_its_parts(stage):
 def test_a_stage_does_not_import_another(stage):
     others = {other.source.name for other in all_stages()} - {stage.source.name}
     for file in stage.source.glob("*.py"):
-        imports = [node for node in ast.walk(ast.parse(file.read_text())) if isinstance(node, ast.ImportFrom | ast.Import)]
+        imports = [
+            node for node in ast.walk(ast.parse(file.read_text())) if isinstance(node, ast.ImportFrom | ast.Import)
+        ]
         assert not any(other in ast.unparse(node) for node in imports for other in others), file
 
 
@@ -91,7 +93,9 @@ def test_a_stage_is_found_by_number_slug_and_folder_name(stage):
         assert get_stage(name) is stage
 
 
-@pytest.mark.parametrize("name, hint", [("lstm", "did you mean 'lstm-gru'?"), ("sequence", "did you mean 'sequences'?")])
+@pytest.mark.parametrize(
+    "name, hint", [("lstm", "did you mean 'lstm-gru'?"), ("sequence", "did you mean 'sequences'?")]
+)
 def test_an_unknown_stage_names_the_nearest(name, hint):
     with pytest.raises(UserError) as error:
         get_stage(name)

@@ -1,6 +1,6 @@
 """Run by torchrun: trains a small model in one or several processes on a CPU, kills and resumes it, keeps the weights.
 
-    torchrun --nproc_per_node 2 fit_in_processes.py stream|documents FOLDER
+torchrun --nproc_per_node 2 fit_in_processes.py stream|documents FOLDER
 """
 
 import os
@@ -13,7 +13,7 @@ from transformers import set_seed
 
 from hf_llmpath.runs import NoProgress, Part
 from hf_llmpath.training.trainer import Recipe, fit
-from tests.support.small import Killed, KillAt, documents, model_of, stream, weights_of
+from tests.support.small import KillAt, Killed, documents, model_of, stream, weights_of
 
 
 class InFolder:

@@ -110,5 +110,7 @@ def test_hidden_size_for_comes_closest(cell, parameters, vocab, embedding):
 def test_hidden_size_for_counts_what_the_model_has(cell):
     hidden = hidden_size_for(20_000, cell, 50, 16)
     sizes = {"vocab_size": 50, "embedding_size": 16, "cell": cell}
-    counts = [LLMPathRNNForCausalLM(LLMPathRNNConfig(hidden_size=h, **sizes)).num_parameters() for h in (hidden, hidden + 1)]
+    counts = [
+        LLMPathRNNForCausalLM(LLMPathRNNConfig(hidden_size=h, **sizes)).num_parameters() for h in (hidden, hidden + 1)
+    ]
     assert abs(counts[0] - 20_000) <= (counts[1] - counts[0])

@@ -93,7 +93,7 @@ def test_gradient_by_lag_equals_autograd_jacobian(cell, layers):
             _, state, _ = top(below[:, : length - lag].detach())
             rest = below[:, length - lag :].detach()
 
-            def loss_of(h, rest=rest, others=state[1:], target=window[-1:]):
+            def loss_of(h, top=top, rest=rest, others=state[1:], target=window[-1:]):
                 states = top(rest, (h, *others))[0][:, -1] if rest.shape[1] else h
                 return F.cross_entropy(model.lm_head(states), target)
 

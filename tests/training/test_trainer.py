@@ -18,8 +18,8 @@ from hf_llmpath.runs import NoProgress, Run
 from hf_llmpath.training.trainer import COMPLETE, Recipe, fit, last_checkpoint
 from tests.support.small import (
     IDENTITY,
-    Killed,
     KillAt,
+    Killed,
     documents,
     model_of,
     same,

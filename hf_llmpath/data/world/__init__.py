@@ -39,7 +39,7 @@ DEFAULT_SIZES: dict[str, dict[str, int]] = {
     "stories": {"train": 6000, "validation": 400, "test": 400},
     "reviews": {"train": 8000, "validation": 800, "test": 800},
     "summaries": {"train": 6000, "validation": 400, "test": 400},
-    "questions": {"train": 8000, "validation": 600, "test": 600},
+    "questions": {"train": 10000, "validation": 600, "test": 600},
     "chats": {"train": 4000, "validation": 300, "test": 300},
     "preferences": {"train": 3000, "validation": 300, "test": 300},
 }

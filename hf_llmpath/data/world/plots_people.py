@@ -54,7 +54,7 @@ def bargain(scene: Scene, world: World) -> None:
         [
             '"[May|Could] I have [your|that] {X}[| one day| for a day], [please|dear {B}]?" {a} asked[ at '
             "last| softly|].",
-            '"What do you want for [your|that] {X}[| there], [please|dear {B}]?" {a} asked [at last|one '
+            '"What do you want for [your {X}|that {X} of yours], [please|dear {B}]?" {a} asked [at last|one '
             "{weather} {time}].",
             '"I would give [anything|my hat|all my coins] for [your|that] {X}," {a} told {B}.',
         ]
@@ -314,7 +314,7 @@ def concert(scene: Scene, world: World) -> None:
             '[for me|for us]," said {B}.',
             '{B} [smiled|nodded]. "[Just|Only|Please] look at [me|my hat|the {animal}] and {X.use} [it|your '
             '{X}]."',
-            '"[I will|I shall] [be there|sit in front|come first][| with the {animal}| in my best hat| for '
+            '"[I will|I shall] [be there|sit in front][| with the {animal}| in my best hat| for '
             'you]," said {B}.',
         ]
     )

@@ -73,7 +73,7 @@ def lost(scene: Scene, world: World) -> None:
     scene.say(
         [
             "So {A} [ran|hurried|walked|went][| at once] {Q.to}, where {Q.detail}.",
-            "[At once|Before dark|Without a word] {A} [ran|hurried|walked|went] {Q.to}.",
+            "[At once|With a smile|Without a word] {A} [ran|hurried|walked|went] {Q.to}.",
             "{A} [ran|hurried|walked] {Q.to}, which smelled of {Q.smell}.",
             "The road {Q.to} was long, but {A} [ran|sang|smiled] all the way.",
         ]
@@ -172,8 +172,7 @@ def stuck(scene: Scene, world: World) -> None:
     )
     scene.say(
         [
-            '"I was [so|too] proud[| to ask]," {a} [said|told {B}] [at last|softly]. "Please help me[| '
-            'now]."',
+            '"I was [so|too|far too] proud," {a} [said|told {B}] [at last|softly]. "Please help me[| now]."',
             'At last {A} [sighed|smiled] and said, "{B}, I [need|would like] your help [with the '
             '{X.n}|after all]."',
         ]

@@ -167,7 +167,8 @@ class Scene:
             role = node.role
             named.add(role)
             if node.person in self.people and (node.smart or not node.case):
-                parts.append(self._refer(node, recent))
+                # Within a sentence only those named in it can be meant by mistake.
+                parts.append(self._refer(node, mentioned if node.person in mentioned else recent))
                 recent.add(node.person)
                 mentioned.add(node.person)
                 continue

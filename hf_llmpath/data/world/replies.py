@@ -149,7 +149,7 @@ INTENTS: dict[str, Intent] = {
                 "Look for the {X} {P.at}, [where it was left|where you saw it|I think].",
             ),
             (
-                "{A} [did not|never] [take|carry] it away[| from there].",
+                "{A} did not [take|carry] it away[| from there| that day| at all].",
                 "[Be quick|Go now|Hurry], [before|or] a {animal} [finds|takes] it!",
                 "I hope that you [find|get] it before a {animal} does.",
             ),

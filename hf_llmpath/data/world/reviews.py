@@ -25,6 +25,7 @@ _VISITS: dict[str, tuple[str, tuple[str, ...]]] = {
     "play": ("saw [a|the] [play|puppet play] {P.at}", ("story", "music", "singer", "ending", "play")),
     "walk": ("[walked|went|hurried] {P.to}", ("view", "road", "air", "walk", "place")),
 }
+_NEIGHBOURS = tuple(place for place in PLACES if place.noun != "inn")
 _PLAIN_CLAUSES = (
     "{x} was [|really |quite |rather ]{adj}",
     "[I|we|everybody] found {x} [|really |rather ]{adj}",
@@ -65,7 +66,7 @@ def _write(rng: random.Random, split: str, subject: str, label: int) -> str:
     writer, friend = rng.sample(PEOPLE, 2)
     scene.cast("B", friend)
     scene.cast("C", writer)
-    scene.leave_open(("P",), lambda scene: scene.cast("P", rng.choice(PLACES)))
+    scene.leave_open(("P",), lambda scene: scene.cast("P", rng.choice(_NEIGHBOURS)))
     scene.leave_open(("weather",), lambda scene: scene.cast("weather", rng.choice(tuple(WEATHERS))))
     scene.leave_open(("time",), lambda scene: scene.cast("time", rng.choice(TIMES)))
     asked = iter(rng.sample(aspects, len(aspects)))

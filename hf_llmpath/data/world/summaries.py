@@ -39,7 +39,7 @@ TROUBLES: dict[str, tuple[str, ...]] = {
         "So much work lay on the table that {A} could not [go shopping|leave].",
     ),
     "came too late": (
-        "When {A} [reached the shop|got there], the last one was [already|] [gone|sold].",
+        "When {A} [reached|came to] the shop, the last one was [already|] [gone|sold].",
         "The door of the shop was already [shut|locked] when {A} [got there|came].",
         "{A} ran to the shop, but the seller had [just|already] [gone home|sold the last one|locked the "
         "door].",

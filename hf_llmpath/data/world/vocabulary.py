@@ -222,7 +222,7 @@ THINGS: tuple[Thing, ...] = (
         "umbrella",
         "open",
         "opened",
-        "it looked like a red plum tree",
+        "it was as good as a roof",
         "I sleep in the sun and wake up in the rain",
         "tailor",
         "",
@@ -300,7 +300,7 @@ WEATHERS: dict[str, tuple[str, str]] = {
     "rainy": ("rain ran down the walls", "the street was one long puddle"),
     "foggy": ("fog hid the end of the street", "the roofs were lost in fog"),
     "snowy": ("snow lay on the fences", "the trees were white with snow"),
-    "cold": ("breath hung in the air like smoke", "the water was hard as stone"),
+    "cold": ("breath hung in the air like smoke", "the wind was as cold as stone"),
 }
 
 # What people want a thing ready for.

@@ -60,7 +60,11 @@ def build(folder: RunFolder, model_id: str | None = None) -> gr.Blocks:
         gates = html(elem_id="gates")
         html(section("Write"))
         page.writer(write, [*controls.all, cell], lambda: [written(elem_id="written")])
-        html(section("A fair table", "Equal parameters, equal data, equal time: what the gates buy."))
+        html(
+            section(
+                "A fair table", "Equal parameters, the same text, and the seconds that each took: what the gates buy."
+            )
+        )
         table = html(elem_id="fair-table")
         html(section("How far the memory reaches", "The gradient k steps back, and a task that needs a long memory."))
         memory = html(elem_id="memory")
