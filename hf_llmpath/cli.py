@@ -222,7 +222,7 @@ def generate(
     """Write text with a trained model, as it comes."""
     found = get_stage(stage)
     folder = _complete(found, output_dir)
-    from .inference.stream import stream
+    from .writing import stream
 
     sampling = (
         {"do_sample": False} if greedy else {"temperature": temperature, "top_k": top_k or 0, "top_p": top_p or 1.0}

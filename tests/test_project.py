@@ -48,7 +48,7 @@ def test_models_can_travel():
 
 
 def test_rooms_do_not_know_the_stages():
-    for room in ("data", "training", "figures", "inference"):
+    for room in ("data", "training", "figures"):
         for path in (PACKAGE / room).rglob("*.py"):
             assert not any(level and "stages" in module for level, module in imports(path)), path
     stages = [path for path in (PACKAGE / "stages").iterdir() if path.is_dir() and path.name.startswith("s")]

@@ -117,11 +117,11 @@ def test_the_card_tells_the_measured_numbers(stage, folder):
     card = ModelCard.load(folder.path / "README.md")
     assert card.data.library_name == "hf-llmpath"
     assert card.data.model_name
-    results = {result.metric_type: result.metric_value for result in card.data.eval_results}
-    value = next(value for name, value in results.items() if name == stage.main)
-    assert value == pytest.approx(folder.metrics[stage.main], rel=1e-3)
+    results = {result.metric_name: result.metric_value for result in card.data.eval_results}
+    assert results == {name: value for name, value in folder.metrics.items() if isinstance(value, int | float)}
+    assert stage.main in results
     assert folder.report["command"] in card.text
-    assert "{{" not in card.text and "None" not in card.text
+    assert "{{" not in card.text and "{%" not in card.text
 
 
 def test_nothing_is_left_of_the_training(folder):

@@ -4,10 +4,10 @@ import json
 from pathlib import Path
 from typing import Any
 
-from ..errors import UserError, nearest
-from ..hub.weights import check_model_folder
-from ..runs import RunFolder
-from ..stages.stage import Stage
+from .errors import UserError, nearest
+from .hub.weights import check_model_folder
+from .runs import RunFolder
+from .stages.stage import Stage
 
 _SHOWN = 160  # characters of a vocabulary in an error
 
