@@ -286,7 +286,14 @@ class LLMPathRNNForTimeSeriesPrediction(LLMPathRNNPreTrainedModel):
     @torch.no_grad()
     def forecast(self, past_values: Tensor, horizon: int) -> Tensor:
         """The next `horizon` values `(batch, horizon)` after `past_values`, each forecast read as if it had come true."""
-        values = past_values
+        values, longest = self._standardise(past_values), max(self.lags)
+        steps, cache = values.shape[1] - longest + 1, RecurrentCache(self.config.num_hidden_layers)
         for _ in range(horizon):
-            values = torch.cat([values, self(past_values=values).prediction_outputs[:, -1:]], dim=1)
-        return values[:, past_values.shape[1] :]
+            # After the first pass one step is enough: the state holds the rest.
+            start = values.shape[1] + 1 - steps
+            inputs = torch.stack([values[:, start - lag : start - lag + steps] for lag in self.lags], dim=-1)
+            embeds = self.value_projection(inputs)
+            states = self.model(inputs_embeds=embeds, past_key_values=cache, use_cache=True).last_hidden_state
+            forecast = inputs[:, -1, :1] + self.head(states[:, -1])
+            values, steps = torch.cat([values, forecast], dim=1), 1
+        return self._restore(values[:, past_values.shape[1] :])

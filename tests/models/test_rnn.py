@@ -147,3 +147,13 @@ def test_series_loss_is_the_error_of_the_standardised_values():
     torch.testing.assert_close(output.loss, expected)
     with pytest.raises(ValueError, match="needs at least"):
         series_model(lags_sequence=[12])(past_values=values)
+
+
+def test_forecast_carries_its_state():
+    """One step at a time from the kept state equals reading everything again for every value."""
+    model = series_model(lags_sequence=[1, 3], num_hidden_layers=2).eval()
+    torch.nn.init.normal_(model.head.weight)
+    values = again = torch.randn(2, 12)
+    for _ in range(7):
+        again = torch.cat([again, model(past_values=again).prediction_outputs[:, -1:]], dim=1)
+    torch.testing.assert_close(model.forecast(values, 7), again[:, 12:], rtol=0, atol=1e-5)
