@@ -152,9 +152,7 @@ def _cast(scene: Scene, other: Scene | None) -> None:
         scene.cast("P", rng.choice([place for place in PLACES if place.name not in taken]))
 
     def thing(scene: Scene) -> None:
-        scene.cast(
-            "X", rng.choice([thing for thing in THINGS if thing.noun not in taken]), rng.choice(QUALITIES)
-        )
+        scene.cast("X", rng.choice([thing for thing in THINGS if thing.noun not in taken]), rng.choice(QUALITIES))
         did, do = rng.choice([action for action in ACTIONS if action[0] not in taken])
         scene.cast("did", did)
         scene.cast("do", do)
@@ -169,15 +167,11 @@ def _cast(scene: Scene, other: Scene | None) -> None:
     scene.leave_open(("P",), place)
     scene.leave_open(("X", "did", "do"), thing)
     scene.leave_open(("weather", "wclause"), weather)
-    scene.leave_open(
-        ("time",), lambda scene: scene.cast("time", rng.choice([t for t in TIMES if t not in taken]))
-    )
+    scene.leave_open(("time",), lambda scene: scene.cast("time", rng.choice([t for t in TIMES if t not in taken])))
     scene.leave_open(("relative",), lambda scene: scene.cast("relative", rng.choice(_RELATIVES)))
 
 
 def _spans(context: str, answers: list[str]) -> tuple[list[str], list[int]]:
     """Every place in `context` where one of `answers` stands, those of the first answer first."""
-    found = [
-        (answer, match.start()) for answer in answers for match in re.finditer(rf"\b{answer}\b", context)
-    ]
+    found = [(answer, match.start()) for answer in answers for match in re.finditer(rf"\b{answer}\b", context)]
     return [answer for answer, _ in found], [start for _, start in found]

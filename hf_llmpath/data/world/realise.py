@@ -62,9 +62,7 @@ class Scene:
         elif isinstance(value, Thing):
             phrase = f"{quality} {value.noun}" if quality else value.noun
             self.slots.update({role: phrase, f"{role}.a": with_article(phrase), f"{role}.n": value.noun})
-            self.slots.update(
-                {f"{role}.use": value.use, f"{role}.used": value.used, f"{role}.result": value.result}
-            )
+            self.slots.update({f"{role}.use": value.use, f"{role}.used": value.used, f"{role}.result": value.result})
             self.slots[f"{role}.where"] = value.where
             self.slots[f"{role}.riddle"] = value.riddle
             if quality:

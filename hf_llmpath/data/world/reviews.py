@@ -105,9 +105,7 @@ def _opinion(rng: random.Random, label: int, aspect: str, other: str) -> str:
         return rng.choice((f"although {granted}, {main}.", f"{main}, although {granted}."))
     if kind == "wish" and label == 0:
         good = _word(rng, 1)
-        return rng.choice(
-            (f"if only the {aspect} had been {good}!", f"I wish that the {aspect} had been {good}.")
-        )
+        return rng.choice((f"if only the {aspect} had been {good}!", f"I wish that the {aspect} had been {good}."))
     if kind == "return":
         will = "will [soon|surely|gladly]" if label else "will [never|not]"
         return f"[I|we] {will} come back[| there| in spring]."
@@ -126,9 +124,7 @@ def _opinion(rng: random.Random, label: int, aspect: str, other: str) -> str:
 def _clause(rng: random.Random, verdict: int, aspect: str, plain: bool = False) -> str:
     plain = plain or rng.random() < _PLAIN
     frame = rng.choice(_PLAIN_CLAUSES if plain else _NEGATED_CLAUSES)
-    return frame.replace("{adj}", _word(rng, verdict if plain else 1 - verdict)).replace(
-        "{x}", f"the {aspect}"
-    )
+    return frame.replace("{adj}", _word(rng, verdict if plain else 1 - verdict)).replace("{x}", f"the {aspect}")
 
 
 def _word(rng: random.Random, polarity: int) -> str:

@@ -59,9 +59,7 @@ def story(rng: random.Random, split: str) -> dict:
     while True:
         scene = Scene(rng, split, MAX_WORDS)
         world = World()
-        _cast(
-            scene, _THINGS_OF_PLOT.get(plot, THINGS), TIMES[1:] if plot is swapped else TIMES, plot is broken
-        )
+        _cast(scene, _THINGS_OF_PLOT.get(plot, THINGS), TIMES[1:] if plot is swapped else TIMES, plot is broken)
         try:
             plot(scene, world)
         except Redraw:
@@ -105,9 +103,7 @@ def _cast(scene: Scene, things: Sequence[Thing], times: Sequence[str], needs_men
         # Mostly a woman and a man, so that pronouns can be used freely.
         gender = scene.people["A"].gender
         wanted = gender if rng.random() < 0.2 else {"f": "m", "m": "f"}[gender]
-        scene.cast(
-            "B", rng.choice([one for one in PEOPLE if one.gender == wanted and one != scene.people["A"]])
-        )
+        scene.cast("B", rng.choice([one for one in PEOPLE if one.gender == wanted and one != scene.people["A"]]))
 
     def here(scene: Scene) -> None:
         scene.cast("P", rng.choice([place for place in PLACES if place.name != scene.slots.get("Q")]))
