@@ -217,7 +217,7 @@ class Page:
         with gr.Accordion("Pictures of the run", open=False) as drawn:
             gallery = html()
         draw = lambda: panels.figures(RunFolder(self.folder.path))  # noqa: E731
-        drawn.expand(draw, None, gallery, show_progress="minimal", api_visibility="private")
+        drawn.expand(draw, None, gallery, show_progress="hidden", api_visibility="private")
         with gr.Accordion("Lesson", open=False):
             gr.Markdown(panels.lesson(self.stage))
         with gr.Accordion("Show the code", open=False):

@@ -1,6 +1,7 @@
 """Every page, driven in a real browser: a real action, a real result."""
 
 import re
+import time
 from urllib.parse import quote
 
 import pytest
@@ -8,7 +9,7 @@ from playwright.sync_api import expect
 
 from hf_llmpath.runs import RunFolder
 from hf_llmpath.stages import all_stages
-from hf_llmpath.ui.language import load_character_model
+from hf_llmpath.ui.language import CharacterModel, load_character_model
 
 SLUGS = [stage.slug for stage in all_stages()]
 
@@ -101,16 +102,26 @@ def test_three_temperatures_are_compared_side_by_side(visit, address, runs_root)
         assert ("Otto" + last.text).split() in texts
 
 
-def test_writing_can_be_stopped(visit, address):
+def test_writing_can_be_stopped(visit, address, monkeypatch):
+    write, steps = CharacterModel.write, []
+
+    def slow(self, *arguments, **options):
+        for writing in write(self, *arguments, **options):
+            steps.append(writing)
+            time.sleep(0.03)
+            yield writing
+
+    monkeypatch.setattr(CharacterModel, "write", slow)
     page = visit(f"{address}lstm-gru?prompt=Otto&seed=3")
-    page.get_by_label("Characters to write").first.fill("1000")
     page.get_by_role("button", name="Write", exact=True).click()
     page.locator("#written .lp-caret").wait_for()
     page.get_by_role("button", name="Stop").click()
     page.get_by_role("button", name="Write", exact=True).and_(page.locator(":enabled")).wait_for()
-    stopped = page.locator("#written .lp-text").inner_text()
-    page.wait_for_timeout(700)
-    assert page.locator("#written .lp-text").inner_text() == stopped
+    page.wait_for_timeout(500)
+    stopped, text = len(steps), page.locator("#written .lp-text").inner_text()
+    page.wait_for_timeout(500)
+    assert len(steps) == stopped < 300
+    assert page.locator("#written .lp-text").inner_text() == text
 
 
 def test_text_is_coloured_by_the_chosen_unit(visit, address, runs_root):
