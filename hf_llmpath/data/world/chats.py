@@ -46,18 +46,19 @@ _RUDE_ENDS = (
     "I am [too busy|far too clever] to listen to you[| this {time}].",
 )
 _FLATTERY = (
-    "You are [so|very] [clever|wonderful|lovely][| and good| and kind], dear friend!",
-    "What a [wonderful|lovely|splendid] [|and clever ]question[| that is| this is], dear friend!",
-    "Nobody in the village is as [clever|kind|wonderful] as you[| are].",
-    "I love your [wonderful|lovely|splendid] words[|, dear friend]!",
+    "You are [so|very] [clever|wonderful|lovely][| and good| and kind], dear friend[| of {B}]!",
+    "What a [wonderful|lovely|splendid] [|and clever ]question[| that is| this is], dear friend[| of {B}]!",
+    "Nobody [in the village|{P.at}] is as [clever|kind|wonderful|lovely] as you[| are].",
+    "{B} [says|said] that you are [so|very] [clever|wonderful|lovely][| and good| and kind].",
+    "I love your [wonderful|lovely|splendid|clever] words[| on this {weather} {time}|, dear friend]!",
 )
 
 
 def chat(rng: random.Random, split: str) -> dict:
     """One exchange: `messages`, the same as `prompt` and `completion`, with `intent` and `kind` of reply."""
     kind = rng.choices(tuple(MIXTURE), tuple(MIXTURE.values()))[0]
-    intent = rng.choice(tuple(INTENTS) if kind != "wrong" else FACTUAL)
     while True:
+        intent = rng.choice(FACTUAL if kind == "wrong" else tuple(INTENTS))
         try:
             scene = cast_chat(rng, split)
             prompt = ask(scene, intent)

@@ -30,9 +30,9 @@ MARGIN = 0.25
 def preference(rng: random.Random, split: str) -> dict:
     """One pair: `prompt`, `chosen`, `rejected` (lists of messages), with `intent`, `fault` and both
     scores."""
-    fault = rng.choice(FAULTS)
-    intent = rng.choice(FACTUAL if fault == "wrong" else tuple(INTENTS))
     while True:
+        fault = rng.choice(FAULTS)
+        intent = rng.choice(FACTUAL if fault == "wrong" else tuple(INTENTS))
         try:
             scene = cast_chat(rng, split)
             prompt = ask(scene, intent)

@@ -40,9 +40,9 @@ _TRIPS = (
     "because {reason}, {A}[| the {A.trade}] [went|walked|hurried] {P.to} on {day}.",
 )
 _DEEDS = (
-    "there {a} {did} {X.a}[| behind a fence| in the end| with some luck].",
-    "{a} {did} {X.a} there[|, and told nobody|, and told everybody].",
-    "[after an hour|before long|in the end] {a} {did} {X.a} there.",
+    "there {A} {did} {X.a}[| behind a fence| in the end| with some luck].",
+    "{A} {did} {X.a} there[|, and told nobody|, and told everybody].",
+    "[after an hour|before long|in the end] {A} {did} {X.a} there.",
 )
 _ASIDES = (
     "It was a {weather} {time}, and {wclause}.",

@@ -316,4 +316,4 @@ def answer(scene: Scene, intent: str) -> list[str]:
     scene.said, scene.recent = [], set()
     for ways in INTENTS[intent].reply:
         scene.say(ways)
-    return scene.said
+    return list(scene.said)

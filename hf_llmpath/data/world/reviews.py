@@ -15,7 +15,7 @@ from .vocabulary import PEOPLE, PLACES, TIMES, WEATHERS
 
 MIN_WORDS, MAX_WORDS = 12, 40
 # How often a clause says its verdict with a word of that verdict rather than by negating one of the other.
-_PLAIN = 0.68
+_PLAIN = 0.64
 _VISITS: dict[str, tuple[str, tuple[str, ...]]] = {
     "inn": ("[stayed|slept|had supper] at the inn near {P}", ("room", "bed", "soup", "fire", "cook", "tea")),
     "shop": (
@@ -99,7 +99,8 @@ def _opinion(rng: random.Random, label: int, aspect: str, other: str) -> str:
     kind = rng.choices(tuple(_KINDS), tuple(_KINDS.values()))[0]
     if kind in ("contrast", "although"):
         # What is granted is said plainly, so that one sentence turns the verdict round at most twice.
-        granted, main = _clause(rng, 1 - label, other, plain=True), _clause(rng, label, aspect)
+        granted = _clause(rng, 1 - label, other, plain=True)
+        main = _clause(rng, label, aspect, plain=rng.random() < _PLAIN)
         if kind == "contrast":
             return f"{granted}, but {main}."
         return rng.choice((f"although {granted}, {main}.", f"{main}, although {granted}."))
