@@ -45,6 +45,7 @@ class Page:
 
     def __init__(self, stage: Stage, folder: RunFolder, model_id: str | None):
         self.stage, self.folder, self.model_id = stage, folder, model_id
+        self._complete_at_first = folder.is_complete
         self.blocks = gr.Blocks(title=f"{stage.title} · hf_llmpath", analytics_enabled=False)
         self._set_up: list[tuple[Callable, Sequence[Any], Sequence[Any]]] = []
         self._ready: list[tuple[Callable, Sequence[Any], Sequence[Any]]] = []
@@ -71,17 +72,19 @@ class Page:
         self, triggers: Sequence[Any], function: Callable, inputs: Sequence[Any], outputs: Sequence[Any]
     ) -> None:
         """Calls `function` whenever one of `triggers` changes (the last change wins) and when the page is ready."""
+        # Being ready is a trigger like the others: one event at a time, so an old answer never follows a newer one.
+        times_ready = gr.State(0)
         gr.on(
-            [component.change for component in triggers],
-            _telling(function),
+            [component.change for component in (*triggers, times_ready)],
+            self._if_trained(function, outputs),
             list(inputs),
             list(outputs),
             trigger_mode="always_last",
             show_progress="hidden",
             concurrency_limit=4,
-            api_name=function.__name__.strip("_"),
+            api_name=function.__name__,
         )
-        self.on_ready(function, inputs, outputs)
+        self.on_ready(lambda times: times + 1, [times_ready], [times_ready])
 
     def remember(self, **components: Any) -> None:
         """Keeps these components in the address of the page: `?prompt=Once&seed=3`."""
@@ -106,7 +109,7 @@ class Page:
     # What follows is called by `stage_page`.
 
     def _training_offer(self) -> tuple[Any, ...]:
-        with gr.Column(visible=not self.folder.is_complete, elem_classes="lp-trainbox") as offer:
+        with gr.Column(visible=not self._complete_at_first, elem_classes="lp-trainbox") as offer:
             text = html(self._offer_text())
             with gr.Row(elem_classes="lp-buttons"):
                 train = gr.Button("Train it here", variant="primary", min_width=150)
@@ -158,8 +161,9 @@ class Page:
             there = folder.is_complete
             return [
                 panels.header(self.stage, folder, self.model_id),
-                gr.Column(visible=not there),
-                gr.Column(visible=there),
+                # Only what changes is sent: an update may undo what somebody is typing.
+                gr.skip() if there == self._complete_at_first else gr.Column(visible=not there),
+                gr.skip() if there == self._complete_at_first else gr.Column(visible=there),
                 panels.numbers(folder),
                 gr.Button(visible=folder.state == "stopped"),
             ]
@@ -167,10 +171,13 @@ class Page:
         quiet = {"show_progress": "hidden", "api_visibility": "private"}
         shown = [head, column, demo, numbers, resume]
         watched = [text, train, resume, stop, live]
+        if self._remembered:
+            self._read_address(self.blocks.load, list(self._remembered))
         opened = self.blocks.load(self._rejoin, None, watched, concurrency_limit=None, **quiet)
         opened = self._then(self._set_up, opened.then(refresh, None, shown, **quiet), quiet)
-        if self._remembered:
-            opened = opened.then(self._from_address, None, list(self._remembered.values()), **quiet)
+        touched = {part._id for _, _, outputs in self._set_up for part in outputs}
+        if again := [name for name, part in self._remembered.items() if part._id in touched]:
+            opened = self._read_address(opened.then, again)
         self._then(self._ready, opened, quiet)
         for button, continues in ((train, False), (resume, True)):
             event = button.click(partial(self._watch, continues), None, watched, concurrency_limit=None, **quiet)
@@ -197,9 +204,12 @@ class Page:
 
         return call
 
-    def _from_address(self, request: gr.Request) -> Any:
-        values = [_read(request.query_params.get(name), part) for name, part in self._remembered.items()]
-        return values[0] if len(values) == 1 else values
+    def _read_address(self, event: Callable, names: Sequence[str]) -> Any:
+        """Sets the controls `names` from the address that the page was opened with. It runs in the browser, at once: an
+        answer of the server would come when somebody may be typing already, and would undo that."""
+        parts = [self._remembered[name] for name in names]
+        script = _READ_ADDRESS % json.dumps([_expected(name, self._remembered[name]) for name in names])
+        return event(None, parts, parts, js=script, api_visibility="private")
 
     def _write_address(self) -> None:
         names, parts = list(self._remembered), list(self._remembered.values())
@@ -253,22 +263,27 @@ def _telling_stream(function: Callable) -> Callable:
     return call
 
 
-def _read(text: str | None, part: Any) -> Any:
-    """The text from the address as a value of the component, or no change if it is not one."""
-    if text is None:
-        return gr.skip()
+# Values as they are, except those that the address names and that make sense for their control.
+_READ_ADDRESS = """(...values) => {
+  window.openedWith ??= new URLSearchParams(location.search);
+  const read = %s.map(({name, low, high, choices}, i) => {
+    const text = window.openedWith.get(name);
+    if (text === null || (choices && !choices.includes(text))) return values[i];
+    if (low === undefined) return text;
+    const number = Number(text);
+    return text.trim() && number >= low && number <= high ? number : values[i];
+  });
+  return read.length === 1 ? read[0] : read;
+}"""
+
+
+def _expected(name: str, part: Any) -> dict[str, Any]:
+    """What values a control takes: numbers from `low` to `high`, one of `choices`, or any text."""
     if isinstance(part, gr.Slider | gr.Number):
-        try:
-            value = float(text)
-        except ValueError:
-            return gr.skip()
-        low, high = getattr(part, "minimum", None), getattr(part, "maximum", None)
-        if value != value or (low is not None and value < low) or (high is not None and value > high):
-            return gr.skip()
-        return int(value) if value.is_integer() else value
+        return {"name": name, "low": part.minimum, "high": part.maximum}
     if isinstance(part, gr.Radio | gr.Dropdown):
-        return text if text in [choice[1] for choice in part.choices] else gr.skip()
-    return text
+        return {"name": name, "choices": [value for _, value in part.choices]}
+    return {"name": name}
 
 
 @contextmanager
@@ -278,6 +293,6 @@ def stage_page(stage: Stage, folder: RunFolder, model_id: str | None = None) -> 
     with page.blocks:
         head = html(panels.header(stage, folder, model_id))
         offer = page._training_offer()
-        with gr.Column(visible=folder.is_complete) as demo:
+        with gr.Column(visible=page._complete_at_first) as demo:
             yield page
         page._close(offer, demo, head)

@@ -144,6 +144,7 @@ def test_text_is_coloured_by_the_chosen_unit(visit, address, runs_root):
 
 def test_the_rnn_colours_what_it_writes(visit, address, runs_root):
     page = visit(f"{address}rnn?prompt=Ivy&seed=5")
+    page.locator("#coloured", has_text="Text coloured by unit 7").wait_for()
     written = text_written(page, 5)
     *_, last = model_of(runs_root, "rnn").write("Ivy", 0.7, 300, 5, with_states=True)
     assert written.split() == "".join(last.trace.tokens).split()
@@ -199,6 +200,16 @@ def test_values_in_the_address_that_make_no_sense_are_passed_over(visit, address
     page = visit(f"{address}sequences?temperature=nan&seed=-4")
     page.locator("#next-character", has_text="temperature 0.7").wait_for()
     assert page.get_by_label("Seed").input_value() == "0"
+
+
+def test_what_is_typed_while_the_page_opens_is_kept(visit, address):
+    for _ in range(5):
+        page = visit(f"{address}rnn")
+        page.get_by_label("Text").fill("Ivy")
+        page.get_by_label("Text").fill("Ivy, Ben")
+        page.locator("#coloured", has_text="Ivy, Ben").wait_for()
+        page.locator("#coloured", has_text="unit 7").wait_for()
+        assert page.get_by_label("Text").input_value() == "Ivy, Ben"
 
 
 def test_text_is_shown_as_text(visit, address):
