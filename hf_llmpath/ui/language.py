@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers.utils import logging
 
 import hf_llmpath  # noqa: F401  (makes the Auto classes know our models)
 
@@ -127,6 +128,7 @@ class CharacterModel:
 
 @lru_cache(maxsize=8)
 def _load(folder: Path, _changed: float) -> CharacterModel:
+    logging.disable_progress_bar()  # a model of a megabyte is there at once
     return CharacterModel(folder)
 
 
