@@ -50,15 +50,7 @@ def score_bars(
         )
     for name, level in (levels or {}).items():
         axis.axvline(level, color=MUTED, linestyle="--", linewidth=1)
-        axis.annotate(
-            name,
-            (level, 1),
-            xycoords=("data", "axes fraction"),
-            xytext=(3, -9),
-            textcoords="offset points",
-            fontsize=8,
-            color=MUTED,
-        )
+        xlabel += f"\ndashed line: {name}, {level:.3g}"
     axis.invert_yaxis()
     axis.grid(axis="y", visible=False)
     axis.margins(x=0.12)

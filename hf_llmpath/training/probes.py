@@ -95,12 +95,13 @@ def unit_activations(model: nn.Module, tokens: np.ndarray, length: int = 512) ->
 def readable_unit(model: nn.Module, tokenizer: PreTrainedTokenizerFast, tokens: np.ndarray) -> dict[str, Any]:
     """The unit that follows something readable best, after Karpathy et al. 2015.
 
-    Units are chosen on the first half of `tokens` and their correlation is reported on the second half, so that looking
+    Unit and feature are chosen on the first half of `tokens` and their correlation is reported on the second half, so that looking
     through many units does not flatter the result. Features that are about the current character alone (a vowel, a
     capital) are compared too, but one that needs memory (quotation, position) is preferred.
 
     Returns:
-        `unit`, `feature`, `correlation` (Pearson, on the second half), and `table`: the best unit of every feature.
+        `unit`, `feature`, `correlation` (Pearson, on the second half), `chosen_by` (the same on the first half), and
+        `table`: the best unit of every feature.
     """
     activations = unit_activations(model, tokens)
     features = text_features(one_character_each(tokenizer, tokens))
@@ -110,8 +111,8 @@ def readable_unit(model: nn.Module, tokenizer: PreTrainedTokenizerFast, tokens: 
         first = _correlations(activations[:half], values[:half])
         unit = int(np.abs(first).argmax())
         second = _correlations(activations[half:, [unit]], values[half:])[0]
-        table.append({"feature": name, "unit": unit, "correlation": float(second)})
-    table.sort(key=lambda row: -abs(row["correlation"]))
+        table.append({"feature": name, "unit": unit, "correlation": float(second), "chosen_by": float(first[unit])})
+    table.sort(key=lambda row: -abs(row["chosen_by"]))
     about_the_current_character = ("word boundary", "vowel", "capital letter")
     best = next((row for row in table if row["feature"] not in about_the_current_character), table[0])
     return {**best, "table": table}
@@ -143,23 +144,33 @@ def hidden_states_of(
 
 @torch.no_grad()
 def gates_of(
-    model: nn.Module, tokenizer: PreTrainedTokenizerFast, tokens: np.ndarray, units: int = 24
+    model: nn.Module, tokenizer: PreTrainedTokenizerFast, tokens: np.ndarray, units: int = 12
 ) -> dict[str, Any]:
     """What the last layer's gates do over a text.
 
     Returns:
-        `text` (one character per token), `mean`: gate -> mean over units after each character, and `units`: gate ->
-        the values of its `units` most varying units.
+        `text` (one character per token), `mean`: gate -> mean over units after each character, `indices` of the `units`
+        units whose keeping gate (forget, update; the state itself for a plain RNN) moves most slowly, the easiest to
+        read, slowest first, and `units`: gate -> what it does in each of these units over time.
     """
     ids = torch.from_numpy(tokens).unsqueeze(0)
     gates = model.eval().model(input_ids=ids, output_gates=True, use_cache=False).gates[-1]
-    strips = {}
-    for name, values in gates.items():
-        values = values[0].numpy()
-        order = np.sort(np.argsort(-values.std(0))[:units])
-        strips[name] = np.round(values[:, order].T, 4).tolist()
-    means = {name: np.round(values[0].mean(-1).numpy(), 4).tolist() for name, values in gates.items()}
-    return {"text": one_character_each(tokenizer, tokens), "mean": means, "units": strips}
+    traces = {name: values[0].numpy() for name, values in gates.items()}  # (time, unit)
+    keeping = next(traces[name] for name in ("forget_gate", "update_gate", "hidden_state") if name in traces)
+    slowest = np.argsort(-_persistence(keeping), kind="stable")[:units]
+    return {
+        "text": one_character_each(tokenizer, tokens),
+        "mean": {name: np.round(values.mean(1), 4).tolist() for name, values in traces.items()},
+        "indices": slowest.tolist(),
+        "units": {name: np.round(values[:, slowest].T, 4).tolist() for name, values in traces.items()},
+    }
+
+
+def _persistence(values: np.ndarray) -> np.ndarray:
+    """Correlation of each column with itself one step later."""
+    centred = values - values.mean(0)
+    power = centred.var(0)
+    return np.divide((centred[1:] * centred[:-1]).mean(0), power, out=np.zeros_like(power), where=power > 1e-6)
 
 
 def sample_text(

@@ -144,8 +144,11 @@ def test_gates_are_those_of_the_formulas(tokenizer, ids):
         for name, values in gates.items():
             values = np.array(values)  # (time, unit)
             np.testing.assert_allclose(shown["mean"][name], values.mean(1), atol=1e-4)
-            most = np.sort(np.argsort(-values.std(0))[:4])
-            np.testing.assert_allclose(shown["units"][name], values[:, most].T, atol=1e-4)
+            np.testing.assert_allclose(shown["units"][name], values[:, shown["indices"]].T, atol=1e-4)
+        keeping = np.array(gates["forget_gate" if cell == "lstm" else "update_gate"])
+        persistence = [np.corrcoef(unit[1:], unit[:-1])[0, 1] for unit in keeping.T]
+        others = np.delete(persistence, shown["indices"])
+        assert len(shown["indices"]) == 4 and min(np.array(persistence)[shown["indices"]]) > np.median(others)
 
 
 @pytest.mark.parametrize("cell", ["rnn", "lstm", "gru"])

@@ -38,7 +38,8 @@ def train(settings: RNNSettings, run: Run) -> None:
     run.save_figure_data("readable_unit", unit)
     shown = hidden_states_of(model, data.tokenizer, data.validation[:480], first=unit["unit"])
     run.save_figure_data("hidden_states", shown)
-    run.save_figure_data("samples", {"0.7": sample_text(model, data.tokenizer, 400, 0.7, settings.seed)})
+    opening = texts.validation[0][:24].rpartition(" ")[0]
+    run.save_figure_data("samples", {"0.7": sample_text(model, data.tokenizer, 400, 0.7, settings.seed, opening)})
 
     metrics = {name: result[name] for name in ("validation_loss", "bits_per_character", "perplexity", "parameters")}
     metrics |= {

@@ -17,7 +17,7 @@ class LSTMGRUSettings(Settings):
     batch_size: int = setting(32, "pieces of the text that are read side by side", minimum=1)
     max_steps: int = setting(600, "optimiser steps of each model of the table", minimum=1)
     main_steps: int = setting(1500, "optimiser steps of the main LSTM, where it differs from the table's", minimum=1)
-    learning_rate: float = setting(1e-2, "peak of the cosine schedule of LSTM and GRU", minimum=0)
+    learning_rate: float = setting(5e-3, "peak of the cosine schedule of LSTM and GRU", minimum=0)
     rnn_learning_rate: float = setting(3e-3, "the same for the plain RNN, which bears less", minimum=0)
     byte_fallback: bool = setting(False, "spell unknown characters in bytes (256 more tokens)")
     adding_length: int = setting(100, "steps of the adding problem", minimum=4)

@@ -60,7 +60,8 @@ def train(settings: LSTMGRUSettings, run: Run) -> None:
         memory[cell] = gradient_by_lag(model, data.validation, length=settings.context, seed=settings.seed)
     run.save_figure_data("memory", memory)
     run.save_figure_data("gates", gates_of(main, data.tokenizer, data.validation[:120]))
-    run.save_figure_data("samples", {"0.7": sample_text(main, data.tokenizer, 400, 0.7, settings.seed)})
+    opening = texts.validation[0][:24].rpartition(" ")[0]
+    run.save_figure_data("samples", {"0.7": sample_text(main, data.tokenizer, 400, 0.7, settings.seed, opening)})
     ngram = data.ngram_loss(5)
     baselines = {"validation_loss": ngram, "bits_per_character": ngram / math.log(2), "perplexity": math.exp(ngram)}
     baselines |= {f"adding/{cell}/mean_squared_error": 1 / 6 for cell in CELLS}
