@@ -95,9 +95,9 @@ def unit_activations(model: nn.Module, tokens: np.ndarray, length: int = 512) ->
 def readable_unit(model: nn.Module, tokenizer: PreTrainedTokenizerFast, tokens: np.ndarray) -> dict[str, Any]:
     """The unit that follows something readable best, after Karpathy et al. 2015.
 
-    Unit and feature are chosen on the first half of `tokens` and their correlation is reported on the second half, so that looking
-    through many units does not flatter the result. Features that are about the current character alone (a vowel, a
-    capital) are compared too, but one that needs memory (quotation, position) is preferred.
+    Unit and feature are chosen on the first half of `tokens` and their correlation is reported on the second half, so
+    that looking through many units does not flatter the result. Features that are about the current character alone (a
+    vowel, a capital) are compared too, but one that needs memory (quotation, position) is preferred.
 
     Returns:
         `unit`, `feature`, `correlation` (Pearson, on the second half), `chosen_by` (the same on the first half), and
