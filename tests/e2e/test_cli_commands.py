@@ -119,7 +119,7 @@ def test_run_ends_with_numbers_places_and_next_steps(trained, capsys):
 
     print_run(get_stage("rnn"), trained.folder)
     shown = capsys.readouterr().out
-    assert "bits per character" in shown and "baseline" in shown and "readable unit correlation" in shown
+    assert "bits per character" in shown and "baseline" in shown and "validation loss" in shown
     assert str(trained.folder.path) in shown
     for command in ("demo rnn", "generate rnn", "show rnn", "run lstm-gru"):
         assert f"llmpath {command} --output-dir {trained.root}" in shown

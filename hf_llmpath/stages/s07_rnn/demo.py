@@ -57,7 +57,11 @@ def build(folder: RunFolder, model_id: str | None = None) -> gr.Blocks:
         controls = writing_controls(page, EXAMPLES, lines=3)
         html(section("One unit of the memory", "Each unit of the hidden state is a number that it carries along."))
         named = gr.Radio(label="Units that follow something readable", info="Found by correlation after the training")
-        unit = gr.Slider(0, MOST_UNITS - 1, value=0, step=1, label="Unit", info="Or look at any other", elem_id="unit")
+        # Known before the page opens where there is a run: who types at once must not see another unit.
+        first = folder.figure_data("readable_unit")["unit"] if folder.is_complete else 0
+        unit = gr.Slider(
+            0, MOST_UNITS - 1, value=first, step=1, label="Unit", info="Or look at any other", elem_id="unit"
+        )
         page.remember(unit=unit)
         coloured = html(elem_id="coloured")
         html(section("The whole memory", "Time runs to the right. Watch which units hold on and which flicker."))
