@@ -19,7 +19,7 @@ LAYERS = {
     "sigmoid": (lambda rng: scratch.Sigmoid(), torch.nn.Sigmoid),
     "tanh": (lambda rng: scratch.Tanh(), torch.nn.Tanh),
     "relu": (lambda rng: scratch.ReLU(), torch.nn.ReLU),
-    "gelu": (lambda rng: scratch.GELU(), lambda: torch.nn.GELU(approximate="tanh")),
+    "gelu": (lambda rng: scratch.GELU(), torch.nn.GELU),
     "softmax": (lambda rng: scratch.Softmax(), lambda: torch.nn.Softmax(dim=-1)),
 }
 LOSSES = {
