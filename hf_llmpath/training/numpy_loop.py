@@ -2,6 +2,7 @@
 
 import json
 import math
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,7 @@ from ..errors import UserError
 from ..runs import Part, Run, write_text
 from ..scratch import Loss, Network, Optimizer
 
-STATE_FILE = "state.npz"
+STATE_FILE, COMPLETE = "state.npz", "complete"  # of a checkpoint; the second says that it was written to the end
 
 
 @dataclass(frozen=True)
@@ -157,18 +158,17 @@ class _Loop:
     def save(self, folder: Path, epoch: int) -> None:
         """Writes a checkpoint; the ones before it go."""
         target = folder / f"checkpoint-{epoch}"
-        target.mkdir(exist_ok=True)
+        shutil.rmtree(target, ignore_errors=True)
+        target.mkdir(parents=True)
         arrays = {f"network.{name}": value for name, value in self.network.state_dict().items()}
         arrays |= {f"optimizer.{name}": value for name, value in self.optimizer.state_dict().items()}
         states = json.dumps([generator.bit_generator.state for generator in self.generators])
-        temporary = target / f".{STATE_FILE}"
-        with temporary.open("wb") as file:
+        with (target / STATE_FILE).open("wb") as file:
             np.savez(file, **arrays, losses=np.array(self.losses), steps=np.array(self.steps), generators=np.array(states))
-        temporary.rename(target / STATE_FILE)
+        (target / COMPLETE).touch()
         for older in _checkpoints(folder):
             if older != target:
-                (older / STATE_FILE).unlink()
-                older.rmdir()
+                shutil.rmtree(older)
 
     def load(self, folder: Path) -> int:
         """Takes up the newest complete checkpoint; returns the epochs that are done."""
@@ -191,7 +191,7 @@ class _Loop:
 
 
 def _checkpoints(folder: Path) -> list[Path]:
-    complete = [path for path in folder.glob("checkpoint-*") if (path / STATE_FILE).exists()]
+    complete = [path for path in folder.glob("checkpoint-*") if (path / COMPLETE).exists()]
     return sorted(complete, key=lambda path: int(path.name.rpartition("-")[2]))
 
 
