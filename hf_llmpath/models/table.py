@@ -44,4 +44,14 @@ MODELS = (
         },
         summary="RNN, LSTM or GRU language model and series forecaster",
     ),
+    ModelRow(
+        model_type="llmpath-transformer",
+        config="configuration_transformer.LLMPathTransformerConfig",
+        classes={
+            "AutoModel": "modeling_transformer.LLMPathTransformerModel",
+            "AutoModelForSeq2SeqLM": "modeling_transformer.LLMPathTransformerForConditionalGeneration",
+            "AutoModelForSequenceClassification": "modeling_transformer.LLMPathTransformerForSequenceClassification",
+        },
+        summary="encoder-decoder Transformer, and its encoder as a text classifier",
+    ),
 )
