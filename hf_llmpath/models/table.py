@@ -59,4 +59,14 @@ MODELS = (
         },
         summary="bidirectional encoder: masked language model, classifiers and question answering",
     ),
+    ModelRow(
+        model_type="llmpath-transformer",
+        config="configuration_transformer.LLMPathTransformerConfig",
+        classes={
+            "AutoModel": "modeling_transformer.LLMPathTransformerModel",
+            "AutoModelForSeq2SeqLM": "modeling_transformer.LLMPathTransformerForConditionalGeneration",
+            "AutoModelForSequenceClassification": "modeling_transformer.LLMPathTransformerForSequenceClassification",
+        },
+        summary="encoder-decoder Transformer, and its encoder as a text classifier",
+    ),
 )
