@@ -322,10 +322,10 @@ class LLMPathSummarizerModel(LLMPathSummarizerPreTrainedModel):
         use_cache: bool | None = None,
         **kwargs,
     ) -> Seq2SeqModelOutput:
-        """`decoder_input_ids` `(batch, target)` is the target so far. `cross_attentions` is always returned: the copy
-        mechanism needs it, and so do the pictures."""
+        """`decoder_input_ids` `(batch, target)` is the target so far; without one the decoder reads the source as well.
+        `cross_attentions` is always returned: the copy mechanism needs it, and so do the pictures."""
         if decoder_input_ids is None and decoder_inputs_embeds is None:
-            raise ValueError("give decoder_input_ids (or labels to the model with a head, or use generate())")
+            decoder_input_ids, decoder_attention_mask = input_ids, attention_mask
         if encoder_outputs is None:
             encoder_outputs = self.encoder(
                 input_ids=input_ids, attention_mask=attention_mask, inputs_embeds=inputs_embeds, **kwargs
