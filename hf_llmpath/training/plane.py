@@ -37,9 +37,9 @@ class Plan:
         return feed_forward((2, *self.hidden_sizes, 1), self.activation, np.random.default_rng(seed), dtype)
 
 
-def accuracy(network: Network, points: Points) -> float:
-    """Share of the points on the right side of the decision line."""
-    return float(np.mean((network.predict(points.x)[:, 0] > 0) == points.labels))
+def accuracy(network: Network, points: Points, threshold: float = 0.0) -> float:
+    """Share of the points on the right side of the decision line, where the output is `threshold`."""
+    return float(np.mean((network.predict(points.x)[:, 0] > threshold) == points.labels))
 
 
 def linear_accuracy(train: Points, test: Points) -> float:
