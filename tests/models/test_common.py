@@ -36,6 +36,9 @@ class Case:
         if self.auto_class == "AutoModelForTimeSeriesPrediction":
             values = torch.randn(batch, length)
             return {"past_values": values, "labels": values}
+        if self.model_type == "llmpath-mlp":
+            images = {"pixel_values": torch.randn(8, 1, 6, 6)}
+            return images if self.auto_class == "AutoModel" else images | {"labels": torch.arange(8) % 3}
         ids = torch.randint(3, VOCAB, (batch, length))
         return {"input_ids": ids} | ({} if self.auto_class == "AutoModel" else {"labels": ids})
 
@@ -56,6 +59,18 @@ CASES = [
         "llmpath-rnn",
         "AutoModelForTimeSeriesPrediction",
         {"cell": "gru", "vocab_size": 0, "hidden_size": 8, "lags_sequence": [1, 4]},
+    ),
+]
+IMAGES = {"image_size": 6, "hidden_sizes": [12, 12, 9], "num_labels": 3}
+CASES += [
+    Case("mlp", "llmpath-mlp", "AutoModel", IMAGES),
+    Case("mlp-sigmoid", "llmpath-mlp", "AutoModelForImageClassification", {"hidden_act": "sigmoid"} | IMAGES),
+    Case("mlp-norms", "llmpath-mlp", "AutoModelForImageClassification", {"normalization": "layer"} | IMAGES),
+    Case(
+        "mlp-residual",
+        "llmpath-mlp",
+        "AutoModelForImageClassification",
+        {"normalization": "batch", "residual": True, "dropout": 0.2, "input_dropout": 0.1} | IMAGES,
     ),
 ]
 GENERATING = [case for case in CASES if case.generates]
@@ -87,7 +102,7 @@ def test_save_and_load_are_exact(case, tmp_path):
     assert torch.equal(tensor_of(model(**case.inputs())), tensor_of(again(**case.inputs())))
     row = next(row for row in MODELS if row.model_type == case.model_type)
     assert json.loads((tmp_path / "config.json").read_text())["auto_map"] == row.auto_map
-    for module in {path.partition(".")[0] for path in row.auto_map.values()}:
+    for module in {path.partition(".")[0] for path in (row.config, *row.classes.values())}:
         assert f"{module}.py" in files
 
 
@@ -102,7 +117,7 @@ def test_config_round_trip(case, tmp_path):
 
 
 def test_config_refuses_a_typo(case):
-    with pytest.raises(ValueError, match="did you mean 'hidden_size'"):
+    with pytest.raises(ValueError, match="did you mean 'hidden_size"):
         case.make(hiden_size=8)
 
 
