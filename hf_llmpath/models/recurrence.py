@@ -202,7 +202,7 @@ class RecurrentCacheLayer(CacheLayerMixin):
 
 
 class RecurrentCache(Cache):
-    """`past_key_values` of a recurrent model: constant size, however long the text."""
+    """`cache` of a recurrent model: constant size, however long the text."""
 
     layers: list[RecurrentCacheLayer]  # type: ignore[assignment]
 
