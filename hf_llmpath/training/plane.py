@@ -1,6 +1,5 @@
 """Classifiers of points in the plane, trained by the NumPy engine: XOR, moons, circles, spirals, and how their surface looks."""
 
-import copy
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,11 +10,10 @@ import torch
 from sklearn.linear_model import LogisticRegression
 from transformers import AutoModelForImageClassification
 
+from ..convert.scratch import from_mlp, to_mlp
 from ..data.points import Points
-from ..models.configuration_mlp import LLMPathMLPConfig
-from ..models.modeling_mlp import LLMPathMLPForImageClassification
 from ..runs import Run
-from ..scratch import ACTIVATIONS, SGD, BinaryCrossEntropy, Dense, Network, feed_forward
+from ..scratch import SGD, BinaryCrossEntropy, Dense, Network, feed_forward
 from .numpy_loop import Examples, fit_numpy
 
 RESOLUTION = 72  # cells of a surface in each direction
@@ -145,42 +143,21 @@ def _rounded(values: np.ndarray, digits: int = 3) -> list[Any]:
 
 def save_classifier(network: Network, run: Run, name: str | None = None) -> Path:
     """Saves the network as an LLMPathMLP, in the run's `model/` or in `models/NAME`; returns the folder."""
-    return run.save_model(as_model(network), name=name)
+    return run.save_model(to_mlp(network), name=name)
 
 
 def differences(network: Network, folder: Path, x: np.ndarray) -> dict[str, float]:
     """How far the saved model, loaded by `AutoModelForImageClassification`, is from the NumPy network on the points x.
 
     Returns:
-        For `float32` and `float64` the largest |ours − theirs| / max(1, |theirs|) of all logits; in float64 both compute
-        with the same float32 weights.
+        For `float32` and `float64` the largest |ours − theirs| / max(1, |theirs|) of all logits. In float64 both compute
+        with the same weights, those of the file.
     """
     found = {}
     for dtype in ("float32", "float64"):
         model = AutoModelForImageClassification.from_pretrained(folder, dtype=getattr(torch, dtype))
-        twin = copy.deepcopy(network)
-        for layer in twin.layers:
-            layer.params = {name: value.astype(dtype) for name, value in layer.params.items()}
+        ours = network if network.dtype == dtype else from_mlp(model)
         with torch.no_grad():
             theirs = model(torch.tensor(x, dtype=model.dtype)).logits.numpy()
-        ours = twin.predict(x)
-        found[dtype] = float(np.max(np.abs(ours - theirs) / np.maximum(1, np.abs(theirs))))
+        found[dtype] = float(np.max(np.abs(ours.predict(x) - theirs) / np.maximum(1, np.abs(theirs))))
     return found
-
-
-def as_model(network: Network) -> LLMPathMLPForImageClassification:
-    dense = [layer for layer in network.layers if isinstance(layer, Dense)]
-    names = {kind: name for name, kind in ACTIVATIONS.items()}
-    acts = {names[type(layer)] for layer in network.layers if type(layer) in names}
-    config = LLMPathMLPConfig(
-        input_size=dense[0].params["weight"].shape[1],
-        hidden_sizes=[len(layer.params["bias"]) for layer in dense[:-1]],
-        hidden_act=acts.pop() if acts else "linear",
-        num_labels=len(dense[-1].params["bias"]),
-    )
-    model = LLMPathMLPForImageClassification(config)
-    targets = [*(layer.linear for layer in model.model.layers), model.classifier]
-    for layer, target in zip(dense, targets, strict=True):
-        for name, value in layer.params.items():
-            getattr(target, name).data = torch.tensor(value)
-    return model
