@@ -13,7 +13,7 @@ from ..scratch import SGD, BinaryCrossEntropy, Dense, Network, feed_forward
 from .numpy_loop import Examples, fit_numpy
 
 RESOLUTION = 72  # cells of a surface in each direction
-MARGIN = 0.12  # of the extent, on each side
+MARGIN = 0.12  # of the points' extent, on each side
 
 
 @dataclass(frozen=True)
@@ -37,9 +37,9 @@ class Plan:
         return feed_forward((2, *self.hidden_sizes, 1), self.activation, np.random.default_rng(seed), dtype)
 
 
-def accuracy(network: Network, points: Points) -> float:
-    """Share of the points on the right side of the decision line."""
-    return float(np.mean((network.predict(points.x)[:, 0] > 0) == points.labels))
+def accuracy(network: Network, points: Points, threshold: float = 0.0) -> float:
+    """Share of the points on the right side of the decision line, where the output is `threshold`."""
+    return float(np.mean((network.predict(points.x)[:, 0] > threshold) == points.labels))
 
 
 def linear_accuracy(train: Points, test: Points) -> float:
@@ -109,7 +109,8 @@ def surface(network: Network, points: Points, units: bool = False) -> dict[str, 
         `biases` of all layers.
     """
     low, high = points.x.min(axis=0), points.x.max(axis=0)
-    low, high = low - MARGIN * (high - low).max(), high + MARGIN * (high - low).max()
+    half = (0.5 + MARGIN) * (high - low).max()  # a square around the points
+    low, high = (low + high) / 2 - half, (low + high) / 2 + half
     across, up = (np.linspace(low[axis], high[axis], RESOLUTION) for axis in (0, 1))
     grid = np.stack(np.meshgrid(across, up), axis=-1).reshape(-1, 2)
     outputs = network.outputs(grid)
