@@ -17,7 +17,9 @@ FORWARD, BACK = "#166534", "#9f1239"  # values and gradients
 BOX = {"boxstyle": "round,pad=0.25", "fc": "white", "ec": "none"}
 
 
-def neuron(inputs: Mapping[str, float], weights: Sequence[float], bias: float, activation: str, output: float) -> Figure:
+def neuron(
+    inputs: Mapping[str, float], weights: Sequence[float], bias: float, activation: str, output: float
+) -> Figure:
     """One neuron with its numbers: inputs × weights, their sum, the activation, the output."""
     figure, axis = subplots(width=8.4, height=3.4)
     axis.axis("off")
@@ -76,7 +78,9 @@ def network_diagram(data: Mapping[str, Any], title: str, most: int = 12) -> Figu
     for column, name in zip(columns, ("inputs", f"{len(second[0])} hidden units", "answer"), strict=True):
         axis.text(column, top, name, ha="center", color=MUTED)
     if len(chosen) < len(second[0]):
-        axis.text(columns[1], -top + 0.1, f"the {len(chosen)} with the largest outgoing weights", ha="center", color=MUTED)
+        axis.text(
+            columns[1], -top + 0.1, f"the {len(chosen)} with the largest outgoing weights", ha="center", color=MUTED
+        )
     axis.set(xlim=(-1.1, 8.4), ylim=(-top - 0.1, top + 0.3), aspect="equal")
     axis.legend(
         handles=[

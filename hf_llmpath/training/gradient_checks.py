@@ -73,7 +73,9 @@ def gradient_errors(seed: int) -> list[dict[str, Any]]:
     return rows
 
 
-def autograd_errors(network: Network, ours: Loss, theirs: nn.Module, x: np.ndarray, target: np.ndarray) -> dict[str, float]:
+def autograd_errors(
+    network: Network, ours: Loss, theirs: nn.Module, x: np.ndarray, target: np.ndarray
+) -> dict[str, float]:
     """Relative error of every gradient of `network`, in training mode, against torch's autograd on the same numbers."""
     ours.forward(network.forward(x, training=True), target)
     gradients = {"input": network.backward(ours.backward())}

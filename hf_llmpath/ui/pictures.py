@@ -107,15 +107,28 @@ def strips(rows: Mapping[str, Sequence[float]], tokens: Sequence[str], caption: 
     return figure(scroll + legend, caption, detail, " ".join(spoken))
 
 
-def _pixels(values: np.ndarray) -> str:
-    """A PNG with one pixel per cell: the sign is the colour, the size (0 to 1) the opacity."""
+_SHADES = 31  # of each colour: few make a small file, more the eye does not tell apart
+
+
+def _palette() -> tuple[bytes, bytes]:
+    """Colours and opacities of values from -1 to 1: the sign is the colour, the size the opacity."""
+    values = np.linspace(-1, 1, 2 * _SHADES + 1)[:, None]
+    return np.where(values >= 0, _MORE, _LESS).astype(np.uint8).tobytes(), (np.abs(values) * 255).astype(
+        np.uint8
+    ).tobytes()
+
+
+_COLOURS, _OPACITIES = _palette()
+
+
+def signed_png(values: np.ndarray) -> str:
+    """A PNG with one pixel per value from -1 (blue) over 0 (nothing) to 1 (amber), as a data URI; rows from the top."""
     from PIL import Image
 
-    colours = np.where(values[..., None] >= 0, _MORE, _LESS)
-    alpha = np.clip(np.abs(values), 0, 1)[..., None] * 255
-    image = Image.fromarray(np.concatenate([colours, alpha], axis=-1).astype(np.uint8), "RGBA")
+    image = Image.fromarray(np.rint(np.clip(values, -1, 1) * _SHADES + _SHADES).astype(np.uint8))
+    image.putpalette(_COLOURS)
     buffer = io.BytesIO()
-    image.save(buffer, "PNG")
+    image.save(buffer, "PNG", transparency=_OPACITIES, compress_level=3)
     return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 
@@ -144,7 +157,7 @@ def heat_map(
         f'<div class="lp-scroll" tabindex="0" role="region" aria-label="{escape(caption)}">'
         f'<div class="lp-heat" style="--rows:{rows};--columns:{len(columns)}">'
         f'<div class="lp-heat-y" aria-hidden="true">{names}</div>'
-        f'<div class="lp-heat-plot"><img src="{_pixels(values)}" alt="{escape(alternative)}">{frame}</div>'
+        f'<div class="lp-heat-plot"><img src="{signed_png(values)}" alt="{escape(alternative)}">{frame}</div>'
         f'<div class="lp-heat-x" aria-hidden="true">{labels}</div></div></div>'
         f"{_SIGNED}"
     )

@@ -38,7 +38,9 @@ def train(settings: NeuralNetworkSettings, run: Run) -> None:
     surfaces: dict[str, Any] = {}
     for name, points in sets.items():
         run.progress.say(f"training on {name}")
-        network, result = train_classifier(points.train, points.test, plan_for(settings, name), run, name, settings.seed)
+        network, result = train_classifier(
+            points.train, points.test, plan_for(settings, name), run, name, settings.seed
+        )
         folder = save_classifier(network, run, None if name == main_name else name)
         equal.append(differences(network, folder, points.test.x))
         surfaces[name] = surface(network, points.test, units=True) | {"accuracy": result["accuracy"]}
@@ -149,9 +151,15 @@ def compare_activations(settings: NeuralNetworkSettings, sets: dict[str, PointSe
         for activation in ACTIVATIONS:
             plan, points = plan_for(settings, shape, activation), sets[shape]
             scores = [
-                train_classifier(points.train, points.test, plan, run, f"{shape}-{activation}-{seed}", seed)[1]["accuracy"]
+                train_classifier(points.train, points.test, plan, run, f"{shape}-{activation}-{seed}", seed)[1][
+                    "accuracy"
+                ]
                 for seed in range(settings.seed, settings.seed + settings.seeds)
             ]
             name = f"{shape}/{activation}_accuracy"
-            metrics |= {name: float(np.mean(scores)), f"{name}_sd": float(np.std(scores, ddof=1)), f"{name}_seeds": scores}
+            metrics |= {
+                name: float(np.mean(scores)),
+                f"{name}_sd": float(np.std(scores, ddof=1)),
+                f"{name}_seeds": scores,
+            }
     return metrics

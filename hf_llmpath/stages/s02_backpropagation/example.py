@@ -1,6 +1,6 @@
 """The small network whose gradients the lesson works out by hand: two inputs, two tanh units, one output, squared error.
 
-    python -m hf_llmpath.stages.s02_backpropagation.example
+python -m hf_llmpath.stages.s02_backpropagation.example
 """
 
 import numpy as np
@@ -90,7 +90,9 @@ def layer_gradients(numbers: dict[str, float] = NUMBERS) -> dict[str, float]:
     (x1, x2), first, second = layers.backward(loss.backward())[0], layers.layers[0].grads, layers.layers[2].grads
     (w11, w12), (w21, w22) = first["weight"]
     values = (x1, x2, w11, w12, *first["bias"], w21, w22, *second["weight"][0], *second["bias"])
-    return dict(zip(("x1", "x2", "w11", "w12", "b1", "b2", "w21", "w22", "v1", "v2", "c"), map(float, values), strict=True))
+    return dict(
+        zip(("x1", "x2", "w11", "w12", "b1", "b2", "w21", "w22", "v1", "v2", "c"), map(float, values), strict=True)
+    )
 
 
 def drawing(values: dict[str, Value]) -> list[dict]:
