@@ -2,11 +2,15 @@
 
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from sklearn.linear_model import LogisticRegression
+from transformers import AutoModelForImageClassification
 
+from ..convert.scratch import from_mlp, to_mlp
 from ..data.points import Points
 from ..runs import Run
 from ..scratch import SGD, BinaryCrossEntropy, Dense, Network, feed_forward
@@ -135,3 +139,25 @@ def surface(network: Network, points: Points, units: bool = False) -> dict[str, 
 
 def _rounded(values: np.ndarray, digits: int = 3) -> list[Any]:
     return np.round(values.astype(np.float64), digits).tolist()
+
+
+def save_classifier(network: Network, run: Run, name: str | None = None) -> Path:
+    """Saves the network as an LLMPathMLP, in the run's `model/` or in `models/NAME`; returns the folder."""
+    return run.save_model(to_mlp(network), name=name)
+
+
+def differences(network: Network, folder: Path, x: np.ndarray) -> dict[str, float]:
+    """How far the saved model, loaded by `AutoModelForImageClassification`, is from the NumPy network on the points x.
+
+    Returns:
+        For `float32` and `float64` the largest |ours − theirs| / max(1, |theirs|) of all logits. In float64 both compute
+        with the same weights, those of the file.
+    """
+    found = {}
+    for dtype in ("float32", "float64"):
+        model = AutoModelForImageClassification.from_pretrained(folder, dtype=getattr(torch, dtype))
+        ours = network if network.dtype == dtype else from_mlp(model)
+        with torch.no_grad():
+            theirs = model(torch.tensor(x, dtype=model.dtype)).logits.numpy()
+        found[dtype] = float(np.max(np.abs(ours.predict(x) - theirs) / np.maximum(1, np.abs(theirs))))
+    return found

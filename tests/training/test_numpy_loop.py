@@ -21,7 +21,7 @@ from hf_llmpath.scratch import (
     feed_forward,
 )
 from hf_llmpath.training.numpy_loop import Examples, fit_numpy
-from tests.support.small import Killed, KillAt
+from tests.support.small import KillAt, Killed
 
 POINTS = make_points("moons", 40, 0.1, 0)
 EXAMPLES = Examples(POINTS.x, POINTS.targets)
