@@ -96,6 +96,14 @@ class LiveNetwork:
             self._loss: Loss = MeanSquaredError() if design.squared else BinaryCrossEntropy()
             self._measure()
 
+    def again(self) -> None:
+        """Starts again by the same design."""
+        self.rebuild(self.design)
+
+    @property
+    def over(self) -> bool:
+        return bool(self.stopped)
+
     def _place(self) -> None:
         """Scales the points into the square in which they are learned and shown."""
         low, high = self.train.x.min(axis=0), self.train.x.max(axis=0)

@@ -7,8 +7,6 @@ The network is trained by the NumPy engine in the process that serves the page, 
 to be trained before.
 """
 
-import time
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -19,9 +17,8 @@ from ..scratch.network import ACTIVATIONS
 from .live_network import OPTIMIZERS, Design, LiveNetwork
 from .network_picture import network_picture
 from .page import Page, html
+from .play import NOW, QUIET, Transport
 
-FRAME = 0.05  # seconds from picture to picture while it plays
-LONGEST_PLAY = 100_000  # steps, after which it pauses by itself: somebody may have left
 SPEEDS = (1, 5, 20, 100)  # steps from picture to picture
 RATES = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0)
 
@@ -47,10 +44,7 @@ def playground(page: Page, design: Design, rate: float, speed: int = 5) -> Playg
     live = gr.State(None)
     with gr.Row(elem_classes="lp-playground"):
         with gr.Column(scale=3, min_width=300):
-            with gr.Row(elem_classes="lp-buttons"):
-                play = gr.Button("Play", variant="primary", min_width=100, elem_id=f"{slug}-play")
-                step = gr.Button("Step", min_width=70)
-                reset = gr.Button("Reset", min_width=70)
+            transport = Transport(slug)
             picture = html(network_picture(LiveNetwork(design)), elem_id="playground")
         with gr.Column(scale=1, min_width=250, elem_classes="lp-panel"):
             shape = gr.Radio(SHAPES, value=design.shape, label="Points")
@@ -100,16 +94,6 @@ def playground(page: Page, design: Design, rate: float, speed: int = 5) -> Playg
         found.rebuild(wanted)
         return gr.skip() if found.player else network_picture(found)
 
-    def again(found: LiveNetwork) -> str:
-        found.player = None
-        found.rebuild(found.design)
-        return network_picture(found)
-
-    def one_step(found: LiveNetwork) -> str:
-        if not found.player:
-            found.advance(1)
-        return network_picture(found)
-
     def paced(found: LiveNetwork | None, place: int, pace: int) -> tuple[gr.Slider, str]:
         """What is playing takes the new rate at once."""
         label = gr.Slider(label=_rate_label(RATES[int(place)]))
@@ -119,36 +103,11 @@ def playground(page: Page, design: Design, rate: float, speed: int = 5) -> Playg
         found.set_rate(RATES[int(place)])
         return label, gr.skip() if found.player else network_picture(found)
 
-    quiet = {"show_progress": "hidden", "api_visibility": "private"}
-    now = quiet | {"queue": False}
-    page.blocks.load(opened, [power, pace, *designing], [live, picture], **quiet)
-    gr.on([part.change for part in designing], changed, [live, *designing], picture, trigger_mode="always_last", **now)
-    gr.on([power.change, pace.change], paced, [live, power, pace], [power, picture], trigger_mode="always_last", **now)
-    play.click(_play, live, [play, picture], trigger_mode="multiple", concurrency_limit=16, **quiet)
-    step.click(one_step, live, picture, trigger_mode="multiple", **now)
-    reset.click(again, live, picture, **now)
+    page.blocks.load(opened, [power, pace, *designing], [live, picture], **QUIET)
+    gr.on([part.change for part in designing], changed, [live, *designing], picture, trigger_mode="always_last", **NOW)
+    gr.on([power.change, pace.change], paced, [live, power, pace], [power, picture], trigger_mode="always_last", **NOW)
+    transport.connect(live, picture, network_picture)
     return Playground(live, power, picture)
-
-
-def _play(live: LiveNetwork) -> Iterator[tuple[Any, Any]]:
-    """Plays, or pauses what plays: outputs of the button and the picture."""
-    if live.player:
-        live.player = None
-        yield gr.skip(), gr.skip()
-        return
-    me = live.player = object()
-    yield gr.Button("Pause"), gr.skip()
-    last = live.step + LONGEST_PLAY
-    try:
-        while live.player is me and not live.stopped and live.step < last:
-            due = time.perf_counter() + FRAME
-            live.advance(live.pace)
-            yield gr.skip(), network_picture(live)
-            time.sleep(max(0.0, due - time.perf_counter()))
-    finally:  # also when the page is closed
-        if live.player is me:
-            live.player = None
-    yield gr.Button("Play"), network_picture(live)
 
 
 def _rate_label(rate: float) -> str:

@@ -11,7 +11,9 @@ class OptimizersSettings(Settings):
     dataset: str = setting("digits", "images to train the network on: embedded name, Hub id, or local folder")
     seeds: int = setting(5, "starts of every optimiser, from which mean and deviation come", minimum=1, maximum=100)
     rates_per_decade: int = setting(2, "learning rates tried on the images, per power of ten", minimum=1, maximum=20)
-    surface_rates_per_decade: int = setting(6, "learning rates tried on the surfaces, per power of ten", minimum=1, maximum=50)
+    surface_rates_per_decade: int = setting(
+        6, "learning rates tried on the surfaces, per power of ten", minimum=1, maximum=50
+    )
     hidden_size: int = setting(64, "hidden units of the network", minimum=1)
     batch_size: int = setting(32, "images per step", minimum=1)
     target_loss: float = setting(0.02, "training loss at which the network counts as trained", minimum=0)
