@@ -8,6 +8,7 @@ import numpy as np
 
 from ..data.points import Points, make_points
 from ..scratch import SGD, Adam, BinaryCrossEntropy, Loss, MeanSquaredError, Momentum, Network, Optimizer, feed_forward
+from .play import FRAME
 
 POINTS = 200  # to learn from, and as many to test on; XOR without noise has four
 TEST_SEED = 10_000  # is added to the seed for the points to test on
@@ -74,6 +75,8 @@ class LiveNetwork:
         player: who trains it just now, or nobody; who is no longer the player stops.
         lock: is held while it is trained or drawn.
     """
+
+    frame = FRAME
 
     def __init__(self, design: Design, rate: float = 0.1, pace: int = 1):
         self.lock = threading.RLock()

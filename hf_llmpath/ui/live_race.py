@@ -7,6 +7,7 @@ import numpy as np
 
 from ..data.surfaces import Surface, get_surface
 from ..training.descent import HOLD, OPTIMIZERS, TITLES, Descent
+from .play import FRAME
 
 LONGEST = 2000  # steps of a race
 # Where the sliders start, by surface: rates at which each optimiser does well.
@@ -54,6 +55,8 @@ class LiveRace:
         player: who moves it on just now, or nobody.
         lock: is held while it moves or is drawn.
     """
+
+    frame = FRAME
 
     def __init__(self, surface: str, rates: dict[str, float], momentum: float = 0.9, beta2: float = 0.999):
         self.lock = threading.RLock()
