@@ -13,15 +13,11 @@ from .errors import UserError
 from .runs import RunFolder
 from .stages import all_stages
 from .stages.stage import Stage
-from .terminal import command_line, duration, facts, heading, number, out, print_lines, table
+from .terminal import command_line, facts, heading, out, print_lines, table
+from .wording import duration, number, words
 
 STATES = {"complete": "trained", "stopped": "stopped", "none": "not yet"}
 _SLUG, _WIDTH = 15, 80
-
-
-def words(name: str) -> str:
-    """`lstm/bits_per_character` as people write it."""
-    return name.replace("_", " ").replace("/", ": ")
 
 
 # The path

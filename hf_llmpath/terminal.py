@@ -20,6 +20,7 @@ from rich.table import Table
 from rich.text import Text
 
 from .runs import NoProgress
+from .wording import duration
 
 RUNS = Path("runs")  # where run folders are, unless --output-dir says otherwise
 
@@ -71,23 +72,6 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[Any]], right: Sequence
     for row in rows:
         made.add_row(*row)
     return made
-
-
-def number(value: Any) -> str:
-    """A measured value with as many digits as mean something."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return str(value)
-    if float(value).is_integer() and abs(value) < 1e15:
-        return f"{int(value):,}"
-    return f"{value:,.0f}" if abs(value) >= 1e4 else f"{value:.4g}"
-
-
-def duration(seconds: float) -> str:
-    seconds = round(seconds)
-    if seconds < 60:
-        return f"{seconds} s"
-    minutes, seconds = divmod(seconds, 60)
-    return f"{minutes} min {seconds:02d} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
 
 
 def size(count: float) -> str:

@@ -16,7 +16,7 @@ import pytest
 from hf_llmpath.runs import Run, RunFolder
 from hf_llmpath.stages.runner import run_stage
 from tests.support.hub_fixture import hub_here, local_hub
-from tests.support.small import IDENTITY, TINY, text_of_hats
+from tests.support.small import IDENTITY, text_of_hats, tiny_settings
 
 __all__ = ["hub_here", "local_hub"]
 
@@ -47,9 +47,9 @@ def tiny_text(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def tiny_run(tiny_text: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], RunFolder]:
-    """`tiny_run(slug)`: the stage with tiny settings on a tiny text, trained once. Read it, do not change it."""
+    """`tiny_run(slug)`: the stage with tiny settings, trained once. Read it, do not change it."""
     root = tmp_path_factory.mktemp("tiny_runs")
-    return cache(lambda slug: run_stage(slug, overrides=TINY[slug] | {"dataset": str(tiny_text)}, output_dir=root))
+    return cache(lambda slug: run_stage(slug, overrides=tiny_settings(slug, tiny_text), output_dir=root))
 
 
 @pytest.fixture

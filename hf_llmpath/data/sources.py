@@ -5,6 +5,7 @@ Nothing is replaced silently: a name that cannot be read is an error that says w
 
 import hashlib
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -80,9 +81,18 @@ def load_texts(dataset: str, sample_by: str = "document", text_column: str | Non
         return _from_folder(path, sample_by, text_column)
     if path.is_file():
         return _from_file(path, sample_by, text_column)
-    if path.suffix in (".txt", *FILE_BUILDERS) or dataset.startswith((".", "/", "~")) or dataset.count("/") > 1:
-        raise UserError(f"no file or folder '{dataset}'")
+    refuse_missing_path(dataset)
     return _from_hub(dataset, text_column)
+
+
+def refuse_missing_path(dataset: str) -> None:
+    """Raises `UserError` for what can only be meant as a path, when there is nothing there."""
+    if (
+        Path(dataset).suffix in (".txt", *FILE_BUILDERS)
+        or dataset.startswith((".", "/", "~"))
+        or dataset.count("/") > 1
+    ):
+        raise UserError(f"no file or folder '{dataset}'")
 
 
 def _embedded(name: str) -> Texts:
@@ -108,20 +118,32 @@ def _from_file(path: Path, sample_by: str, text_column: str | None) -> Texts:
 
 
 def _from_folder(path: Path, sample_by: str, text_column: str | None) -> Texts:
-    found: dict[str, Path] = {}
-    for file in sorted(path.iterdir()):
-        for split, names in SPLIT_NAMES.items():
-            if file.suffix in (".txt", *FILE_BUILDERS) and re.match(rf"({'|'.join(names)})\b", file.name):
-                found.setdefault(split, file)
-    if "train" not in found:
-        files = [file for file in sorted(path.iterdir()) if file.suffix in (".txt", *FILE_BUILDERS)]
-        if len(files) == 1:
-            return _from_file(files[0], sample_by, text_column)
-        listed = ", ".join(file.name for file in files) or "no data files"
-        raise UserError(f"folder {path} has {listed}; it needs one file, or train.* (and validation.* or test.*)")
+    found = files_of_splits(path, (".txt", *FILE_BUILDERS))
+    if list(found) == [""]:
+        return _from_file(found[""], sample_by, text_column)
     read = {split: _read_rows(file, sample_by, text_column) for split, file in found.items()}
     held_out = read.get("validation") or read.get("test")
     return _texts(str(path), read["train"], held_out) if held_out else _split_rows(str(path), read["train"])
+
+
+def files_of_splits(path: Path, endings: Sequence[str]) -> dict[str, Path]:
+    """The data files in a folder: split (`train`, `validation`, `test`) -> file; `{"": file}` for a single file of no split.
+
+    Raises:
+        UserError: neither a train file nor a single file.
+    """
+    found: dict[str, Path] = {}
+    files = [file for file in sorted(path.iterdir()) if file.suffix in endings]
+    for file in files:
+        for split, names in SPLIT_NAMES.items():
+            if re.match(rf"({'|'.join(names)})\b", file.name):
+                found.setdefault(split, file)
+    if "train" in found:
+        return found
+    if len(files) == 1:
+        return {"": files[0]}
+    listed = ", ".join(file.name for file in files) or "no data files"
+    raise UserError(f"folder {path} has {listed}; it needs one file, or train.* (and validation.* or test.*)")
 
 
 def _read_rows(path: Path, sample_by: str, text_column: str | None) -> list[str]:
@@ -144,6 +166,15 @@ def _read_utf8(path: Path) -> str:
 
 
 def _read_table(path: Path, text_column: str | None) -> list[str]:
+    return _column(open_table_file(path), text_column, str(path))
+
+
+def open_table_file(path: Path) -> Any:
+    """The table in a .csv, .tsv, .json, .jsonl or .parquet file, as a `datasets.Dataset`.
+
+    Raises:
+        UserError: an empty or unreadable file.
+    """
     import datasets
 
     if path.stat().st_size == 0:
@@ -151,11 +182,10 @@ def _read_table(path: Path, text_column: str | None) -> list[str]:
     options = {"delimiter": "\t"} if path.suffix == ".tsv" else {}
     datasets.disable_progress_bars()
     try:
-        table = datasets.load_dataset(FILE_BUILDERS[path.suffix], data_files=str(path), split="train", **options)
+        return datasets.load_dataset(FILE_BUILDERS[path.suffix], data_files=str(path), split="train", **options)
     except Exception as error:
         reason = str(error.__cause__ or error).strip().splitlines()[0]
         raise UserError(f"{path} cannot be read as {path.suffix}: {reason}") from None
-    return _column(table, text_column, str(path))
 
 
 def _column(table: Any, text_column: str | None, where: str) -> list[str]:
@@ -177,20 +207,29 @@ def _column(table: Any, text_column: str | None, where: str) -> list[str]:
     return texts
 
 
-def _from_hub(dataset: str, text_column: str | None) -> Texts:
+def open_hub(dataset: str, embedded: Sequence[str] = EMBEDDED) -> Any:
+    """The splits of a data set on the Hub, `NAME` or `NAME:CONFIG`, as a `datasets.DatasetDict`.
+
+    Raises:
+        UserError: it cannot be read from the Hub (and is none of the `embedded` names).
+    """
     import datasets
 
     datasets.disable_progress_bars()
     name, _, config = dataset.partition(":")
     try:
-        splits = datasets.load_dataset(name, config or None)
+        return datasets.load_dataset(name, config or None)
     except Exception as error:
         reason = str(error).strip().splitlines()[0][:160]
-        close = nearest(dataset, EMBEDDED)
+        close = nearest(dataset, embedded)
         raise UserError(
-            f"'{dataset}' is no embedded set ({', '.join(EMBEDDED)}), no local file, and could not be read from the Hub: "
+            f"'{dataset}' is no embedded set ({', '.join(embedded)}), no local file, and could not be read from the Hub: "
             f"{reason}{close}"
         ) from None
+
+
+def _from_hub(dataset: str, text_column: str | None) -> Texts:
+    splits = open_hub(dataset)
     found = {
         split: _column(splits[name], text_column, f"'{dataset}'")
         for split, names in SPLIT_NAMES.items()

@@ -18,13 +18,25 @@ from huggingface_hub.utils import validate_repo_id
 from ..data.sources import EMBEDDED
 from ..errors import UserError
 from ..runs import RunFolder
+from ..usage import load_snippet
+from ..wording import number
 from .resources import resource
 from .weights import parameter_count
 
 if TYPE_CHECKING:
     from ..stages.stage import Stage
 
-TASKS = {"CausalLM": "text-generation", "TimeSeriesPrediction": "time-series-forecasting"}
+TASKS = {  # head of a model class -> pipeline tag of the Hub
+    "CausalLM": "text-generation",
+    "ConditionalGeneration": "summarization",
+    "ImageClassification": "image-classification",
+    "MaskedLM": "fill-mask",
+    "QuestionAnswering": "question-answering",
+    "SequenceClassification": "text-classification",
+    "TimeSeriesPrediction": "time-series-forecasting",
+    "TokenClassification": "token-classification",
+}
+_AUTO_HEADS = {"ConditionalGeneration": "Seq2SeqLM"}  # where the Auto class has another name than the model class
 PROMPTS = ("The ", "the ", "a")
 HUB_IDS = {"tiny_shakespeare": "karpathy/tiny_shakespeare"}  # public corpora that a run recognises by their content
 
@@ -62,7 +74,7 @@ def render(stage: "Stage", folder: Path, model_id: str | None = None) -> str:
         measured=list(dict.fromkeys(map(_plain_name, report["metrics"]))),
         figures=sorted(path.name for path in (folder / "figures").glob("*.png")),
         figure_data={path.stem: json.loads(path.read_text()) for path in (folder / "figures").glob("*.json")},
-        shown=shown,
+        shown=number,
         **{name: report[name] for name in report if name not in ("stage", "slug")},
     )
     return re.sub(r"\n{3,}", "\n\n", str(card).rstrip()) + "\n"
@@ -98,7 +110,16 @@ class SavedModel:
     @property
     def auto_class(self) -> str:
         """The Auto class that loads it."""
-        return f"AutoModelFor{self.head}" if "For" in self.architecture else "AutoModel"
+        return f"AutoModelFor{_AUTO_HEADS.get(self.head, self.head)}" if "For" in self.architecture else "AutoModel"
+
+    def snippet(self, source: str, prompt: str = "", trust: bool = False) -> str:
+        """A script that loads it from `source` and uses it."""
+        return load_snippet(self.auto_class, source, self.config, prompt, trust).rstrip()
+
+    def differences(self, other: "SavedModel", names: list[str]) -> str:
+        """Those of the named entries of config.json in which it differs from `other`."""
+        found = [name for name in names if name in self.config and self.config[name] != other.config.get(name)]
+        return ", ".join(f"{name} {number(self.config[name])}" for name in found)
 
 
 def metric_rows(metrics: dict[str, Any], baselines: dict[str, float]) -> list[tuple[str, str, str]]:
@@ -107,18 +128,9 @@ def metric_rows(metrics: dict[str, Any], baselines: dict[str, float]) -> list[tu
     for name, value in metrics.items():
         if not isinstance(value, Real) or (name.endswith("_sd") and name[:-3] in metrics):
             continue
-        spread = f" ± {shown(metrics[name + '_sd'])}" if f"{name}_sd" in metrics else ""
-        rows.append((name, shown(value) + spread, shown(baselines[name]) if name in baselines else ""))
+        spread = f" ± {number(metrics[name + '_sd'])}" if f"{name}_sd" in metrics else ""
+        rows.append((name, number(value) + spread, number(baselines[name]) if name in baselines else ""))
     return rows
-
-
-def shown(value: Any) -> str:
-    """A number for people: four significant digits, whole numbers in full."""
-    if isinstance(value, bool) or not isinstance(value, Real):
-        return str(value)
-    if float(value).is_integer() and abs(value) < 1e15:
-        return f"{int(value):,}"
-    return f"{value:.0f}" if abs(value) >= 1e4 else f"{value:.4g}"
 
 
 def eval_results(report: dict[str, Any], model: SavedModel, others: list[SavedModel]) -> list[EvalResult]:
@@ -176,7 +188,7 @@ def _hub_dataset(dataset: dict[str, Any]) -> str | None:
     source = dataset.get("source", dataset["name"])
     if dataset["name"] in HUB_IDS:
         return HUB_IDS[dataset["name"]]
-    if source in EMBEDDED or Path(source).expanduser().exists():
+    if dataset.get("embedded") or source in EMBEDDED or Path(source).expanduser().exists():
         return None
     name = source.partition(":")[0]
     try:

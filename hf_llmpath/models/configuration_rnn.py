@@ -33,7 +33,7 @@ class LLMPathRNNConfig(LLMPathConfig):
     """
 
     model_type = "llmpath-rnn"
-    keys_to_ignore_at_inference: ClassVar[list[str]] = ["past_key_values"]
+    keys_to_ignore_at_inference: ClassVar[list[str]] = ["cache"]
 
     cell: Literal["rnn", "lstm", "gru"] = "lstm"
     vocab_size: int = 128

@@ -3,7 +3,7 @@
     model = AutoModelForCausalLM.from_pretrained("runs/08-lstm-gru/model")
     model.generate(**tokenizer("Once", return_tensors="pt"), max_new_tokens=200, do_sample=True)
 
-`generate()` hands the recurrent state from step to step as `past_key_values`, so a step costs the same at any length.
+`generate()` hands the recurrent state from step to step as `cache`, so a step costs the same at any length.
 """
 
 from dataclasses import dataclass
@@ -15,18 +15,19 @@ from transformers import initialization as init
 from transformers.modeling_outputs import BaseModelOutputWithPast, CausalLMOutputWithPast
 from transformers.modeling_utils import slice_logits_to_keep
 from transformers.utils import ModelOutput, can_return_tuple
+from transformers.utils.deprecation import deprecate_kwarg
 from transformers.utils.generic import merge_with_config_defaults
 from transformers.utils.output_capturing import capture_outputs
 
 from .configuration_rnn import LLMPathRNNConfig
-from .recurrence import RecurrentCache, RecurrentLayer
+from .recurrence import RecurrentCache, RecurrentLayer, initialize_recurrent
 
 Gates = tuple[dict[str, Tensor], ...]
 
 
 @dataclass
 class LLMPathRNNModelOutput(BaseModelOutputWithPast):
-    """`last_hidden_state` `(batch, length, hidden)`, `past_key_values`, `hidden_states` (embeddings, then each layer),
+    """`last_hidden_state` `(batch, length, hidden)`, `cache`, `hidden_states` (embeddings, then each layer),
     and `gates`: for each layer a dict, name of the gate -> `(batch, length, hidden)`."""
 
     gates: Gates | None = None
@@ -34,7 +35,7 @@ class LLMPathRNNModelOutput(BaseModelOutputWithPast):
 
 @dataclass
 class LLMPathRNNCausalLMOutput(CausalLMOutputWithPast):
-    """`loss`, `logits` `(batch, length, vocab_size)`, `past_key_values`, `hidden_states` and `gates` as above."""
+    """`loss`, `logits` `(batch, length, vocab_size)`, `cache`, `hidden_states` and `gates` as above."""
 
     gates: Gates | None = None
 
@@ -54,22 +55,13 @@ class LLMPathRNNPreTrainedModel(PreTrainedModel):
     supports_gradient_checkpointing = True
     _is_stateful = True
     _no_split_modules = ["RecurrentLayer"]
-    _skip_keys_device_placement = ["past_key_values"]
+    _skip_keys_device_placement = ["cache"]
     _can_record_outputs = {"hidden_states": RecurrentLayer}
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
         if isinstance(module, RecurrentLayer):
-            hidden = module.hidden_size
-            init.xavier_uniform_(module.weight_ih)
-            for block in module.weight_hh.split(hidden):
-                # Orthogonal recurrent blocks keep the norm of a gradient that passes through them (Saxe et al. 2014).
-                if not getattr(module.weight_hh, "_is_hf_initialized", False):
-                    nn.init.orthogonal_(block)
-            init.zeros_(module.bias_ih)
-            init.zeros_(module.bias_hh)
-            if module.cell == "lstm" and not getattr(module.bias_ih, "_is_hf_initialized", False):
-                module.bias_ih[hidden : 2 * hidden] = self.config.forget_bias
+            initialize_recurrent(module, self.config.forget_bias)
         elif isinstance(module, nn.Embedding):
             init.uniform_(module.weight, -self.config.initializer_range, self.config.initializer_range)
             if module.padding_idx is not None and not getattr(module.weight, "_is_hf_initialized", False):
@@ -95,13 +87,14 @@ class LLMPathRNNModel(LLMPathRNNPreTrainedModel):
         self.gradient_checkpointing = False
         self.post_init()
 
+    @deprecate_kwarg("past_key_values", "6.0.0", new_name="cache")
     @merge_with_config_defaults
     @capture_outputs
     def forward(
         self,
         input_ids: Tensor | None = None,
         attention_mask: Tensor | None = None,
-        past_key_values: RecurrentCache | None = None,
+        cache: RecurrentCache | None = None,
         inputs_embeds: Tensor | None = None,
         use_cache: bool | None = None,
         output_gates: bool = False,
@@ -111,7 +104,7 @@ class LLMPathRNNModel(LLMPathRNNPreTrainedModel):
         Args:
             input_ids: `(batch, length)`, or `inputs_embeds` `(batch, length, embedding_size)`.
             attention_mask: `(batch, past + length)`, 0 for padding on either side; padding leaves the state unchanged.
-            past_key_values: the state to start from.
+            cache: the state to start from.
             output_gates: also return what the gates did at each step (slower).
         """
         if (input_ids is None) == (inputs_embeds is None):
@@ -121,23 +114,23 @@ class LLMPathRNNModel(LLMPathRNNPreTrainedModel):
                 raise ValueError("this model has no token embeddings (vocab_size is 0); give inputs_embeds")
             inputs_embeds = self.embed_tokens(input_ids)
         length = inputs_embeds.shape[1]
-        if use_cache and past_key_values is None:
-            past_key_values = RecurrentCache(self.config.num_hidden_layers)
-        attention_mask = self._needed_mask(attention_mask, length, past_key_values is not None)
+        if use_cache and cache is None:
+            cache = RecurrentCache(self.config.num_hidden_layers)
+        attention_mask = self._needed_mask(attention_mask, length, cache is not None)
 
         hidden_states, gates = self.dropout(inputs_embeds), []
         for index, layer in enumerate(self.layers):
-            cache = past_key_values.layers[index] if past_key_values is not None else None
-            state = cache.state if cache is not None else None
+            remembered = cache.layers[index] if cache is not None else None
+            state = remembered.state if remembered is not None else None
             hidden_states, state, layer_gates = layer(hidden_states, state, attention_mask, output_gates)
-            if cache is not None:
-                cache.update(state, length)
+            if remembered is not None:
+                remembered.update(state, length)
             gates.append(layer_gates)
             if index + 1 < len(self.layers):
                 hidden_states = self.dropout(hidden_states)
         return LLMPathRNNModelOutput(
             last_hidden_state=hidden_states,
-            past_key_values=past_key_values,
+            cache=cache,
             gates=tuple(gates) if output_gates else None,
         )
 
@@ -166,15 +159,16 @@ class LLMPathRNNForCausalLM(LLMPathRNNPreTrainedModel, GenerationMixin):
         self.post_init()
 
     def new_cache(self) -> RecurrentCache:
-        """An empty `past_key_values`."""
+        """An empty `cache`."""
         return RecurrentCache(self.config.num_hidden_layers)
 
+    @deprecate_kwarg("past_key_values", "6.0.0", new_name="cache")
     @can_return_tuple
     def forward(
         self,
         input_ids: Tensor | None = None,
         attention_mask: Tensor | None = None,
-        past_key_values: RecurrentCache | None = None,
+        cache: RecurrentCache | None = None,
         inputs_embeds: Tensor | None = None,
         labels: Tensor | None = None,
         use_cache: bool | None = None,
@@ -189,7 +183,7 @@ class LLMPathRNNForCausalLM(LLMPathRNNPreTrainedModel, GenerationMixin):
         outputs = self.model(
             input_ids=input_ids,
             attention_mask=attention_mask,
-            past_key_values=past_key_values,
+            cache=cache,
             inputs_embeds=inputs_embeds,
             use_cache=use_cache,
             **kwargs,
@@ -208,7 +202,7 @@ class LLMPathRNNForCausalLM(LLMPathRNNPreTrainedModel, GenerationMixin):
         return LLMPathRNNCausalLMOutput(
             loss=loss,
             logits=logits,
-            past_key_values=outputs.past_key_values,
+            cache=outputs.cache,
             hidden_states=outputs.hidden_states,
             gates=outputs.gates,
         )
@@ -293,7 +287,7 @@ class LLMPathRNNForTimeSeriesPrediction(LLMPathRNNPreTrainedModel):
             start = values.shape[1] + 1 - steps
             inputs = torch.stack([values[:, start - lag : start - lag + steps] for lag in self.lags], dim=-1)
             embeds = self.value_projection(inputs)
-            states = self.model(inputs_embeds=embeds, past_key_values=cache, use_cache=True).last_hidden_state
+            states = self.model(inputs_embeds=embeds, cache=cache, use_cache=True).last_hidden_state
             forecast = inputs[:, -1, :1] + self.head(states[:, -1])
             values, steps = torch.cat([values, forecast], dim=1), 1
         return self._restore(values[:, past_values.shape[1] :])

@@ -26,8 +26,8 @@ def stream_loss(model: nn.Module, tokens: np.ndarray, streams: int = 64, length:
     with torch.no_grad():
         for start in range(0, piece, length):
             window = slice(start, start + length)
-            outputs = model(input_ids=inputs[:, window], past_key_values=cache, use_cache=True)
-            cache = outputs.past_key_values
+            outputs = model(input_ids=inputs[:, window], cache=cache, use_cache=True)
+            cache = outputs.cache
             logits, target = outputs.logits.flatten(0, 1), labels[:, window].reshape(-1)
             total += F.cross_entropy(logits, target, ignore_index=IGNORED, reduction="sum").item()
     return total / targets

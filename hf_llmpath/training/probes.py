@@ -86,8 +86,8 @@ def unit_activations(model: nn.Module, tokens: np.ndarray, length: int = 512) ->
     model.eval()
     for start in range(0, len(tokens), length):
         ids = torch.from_numpy(tokens[start : start + length]).unsqueeze(0)
-        outputs = model.model(input_ids=ids, past_key_values=cache, use_cache=True)
-        cache = outputs.past_key_values
+        outputs = model.model(input_ids=ids, cache=cache, use_cache=True)
+        cache = outputs.cache
         pieces.append(outputs.last_hidden_state[0].numpy())
     return np.concatenate(pieces)
 

@@ -130,10 +130,10 @@ class StageTrainer(Trainer):
         if self.carry_state:
             if bool(first.all()):
                 self._carried = None
-            inputs |= {"past_key_values": self._carried, "use_cache": True}
+            inputs |= {"cache": self._carried, "use_cache": True}
         outputs = model(**inputs, num_items_in_batch=num_items_in_batch)
         if self.carry_state:
-            self._carried = outputs.past_key_values
+            self._carried = outputs.cache
             self._carried.detach()
         # Gradients are averaged over processes; each has its share of the sum over all targets.
         loss = outputs.loss * self.accelerator.num_processes

@@ -7,9 +7,10 @@ from pathlib import Path
 
 from ..runs import RunFolder
 from ..stages.stage import Stage
+from ..wording import duration, number, words
 from . import pictures
 from .journey import journey
-from .panels import duration, main_number, number, pill, words
+from .panels import main_number, pill
 
 _READ = 170  # characters of the coloured text, at most
 _READABLE_TEMPERATURE = 0.7

@@ -110,12 +110,10 @@ class CharacterModel:
         ids, states = inputs[0].tolist(), []
         start = len(ids)
         for _ in range(min(int(length), LONGEST_TEXT)):
-            output = self.model(
-                input_ids=inputs, past_key_values=cache, use_cache=True, output_hidden_states=with_states or None
-            )
+            output = self.model(input_ids=inputs, cache=cache, use_cache=True, output_hidden_states=with_states or None)
             if with_states:
                 states.append(output.hidden_states[-1][0].float().numpy())
-            cache = output.past_key_values
+            cache = output.cache
             probabilities = (output.logits[0, -1] / max(temperature, 0.01)).softmax(-1)
             token = int(torch.multinomial(probabilities, 1, generator=generator))
             if token == self.tokenizer.eos_token_id:

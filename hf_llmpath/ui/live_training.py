@@ -13,8 +13,8 @@ from pathlib import Path
 from ..errors import UserError
 from ..runs import NoProgress, RunFolder
 from ..stages.stage import Stage
+from ..wording import duration, words
 from . import pictures
-from .panels import duration, words
 
 _POINTS = 160  # of a curve on a page
 

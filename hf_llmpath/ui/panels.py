@@ -3,43 +3,19 @@
 import base64
 import importlib
 import inspect
+import json
 from html import escape
 from pathlib import Path
 from typing import Any
 
+from .. import usage
 from ..runs import RunFolder
 from ..stages.stage import Concept, Stage
+from ..wording import duration, number, words
 from . import pictures
 from .pictures import Markup
 
 STATES = {"complete": "trained", "stopped": "stopped, can be continued", "none": "not trained yet"}
-
-
-def words(name: str) -> str:
-    """`lstm/bits_per_character` as people write it: "lstm: bits per character"."""
-    *which, what = name.replace("_", " ").split("/")
-    return f"{', '.join(which)}: {what}" if which else what
-
-
-def number(value: Any) -> str:
-    """A measured value, with as many digits as mean something."""
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, int):
-        return f"{value:,}"
-    if not isinstance(value, float):
-        return str(value)
-    if value and (abs(value) < 0.001 or abs(value) >= 1e6):
-        return f"{value:.2e}"
-    if abs(value) >= 1000 or (abs(value) >= 10 and value.is_integer()):
-        return f"{value:,.0f}"
-    return f"{value:.3f}" if abs(value) < 10 else f"{value:.1f}"
-
-
-def duration(seconds: float) -> str:
-    if seconds < 60:
-        return f"{seconds:.0f} s"
-    return f"{int(seconds // 60)} min {int(seconds % 60)} s"
 
 
 def section(title: str, text: str = "") -> str:
@@ -194,16 +170,6 @@ def source_of(concept: Concept) -> str:
 
 def load_snippet(stage: Stage, folder: RunFolder, model_id: str | None = None) -> str:
     """A script that loads the model of the run and uses it; runs as it stands."""
-    source = model_id or folder.model_dir.as_posix()
-    lines = ["import hf_llmpath", f"from transformers import {stage.auto_class}, AutoTokenizer", ""]
-    lines += [f'model = {stage.auto_class}.from_pretrained("{source}")']
-    if stage.auto_class == "AutoModelForCausalLM":
-        lines += [
-            f'tokenizer = AutoTokenizer.from_pretrained("{source}")',
-            'inputs = tokenizer("Once", return_tensors="pt")',
-            "output = model.generate(**inputs, max_new_tokens=200, do_sample=True, temperature=0.8)",
-            "print(tokenizer.decode(output[0], skip_special_tokens=True))",
-        ]
-    else:
-        lines[1] = f"from transformers import {stage.auto_class}"
-    return "\n".join(lines) + "\n"
+    config = folder.model_dir / "config.json"
+    known = json.loads(config.read_text(encoding="utf-8")) if config.exists() else {}
+    return usage.load_snippet(stage.auto_class, model_id or folder.model_dir.as_posix(), known)

@@ -54,8 +54,8 @@ def bare(dataset: StreamWindows, recipe: Recipe) -> float:
     for batch in itertools.islice(batches, recipe.steps):
         if batch.pop("first"):
             cache = None
-        outputs = model(**batch, past_key_values=cache, use_cache=True)
-        cache = outputs.past_key_values
+        outputs = model(**batch, cache=cache, use_cache=True)
+        cache = outputs.cache
         cache.detach()
         outputs.loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), recipe.max_grad_norm)

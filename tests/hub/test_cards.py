@@ -7,7 +7,7 @@ import pytest
 from huggingface_hub import ModelCard
 
 from hf_llmpath import LLMPathRNNForCausalLM
-from hf_llmpath.hub.cards import render, shown
+from hf_llmpath.hub.cards import render
 from hf_llmpath.hub.resources import resource
 from hf_llmpath.runs import write_json
 from hf_llmpath.stages import all_stages
@@ -121,19 +121,3 @@ def test_only_data_sets_of_the_hub_are_linked(stage, a_run, dataset, expected):
     assert ModelCard(text).data.datasets == expected
     kinds = {result.dataset_type for result in ModelCard(text).data.eval_results}
     assert all(re.fullmatch(r"([\w-]+/)?[\w.-]+", kind) for kind in kinds)
-
-
-@pytest.mark.parametrize(
-    "value, text",
-    [
-        (5183, "5,183"),
-        (3.0, "3"),
-        (0.123456, "0.1235"),
-        (1e-05, "1e-05"),
-        (12345.6, "12346"),
-        (True, "True"),
-        ("x", "x"),
-    ],
-)
-def test_shown(value, text):
-    assert shown(value) == text

@@ -7,6 +7,7 @@ import torch
 from torch.nn import functional as F
 
 from hf_llmpath import LLMPathRNNConfig, LLMPathRNNForCausalLM, LLMPathRNNForTimeSeriesPrediction, LLMPathRNNModel
+from tests.support.small import VOCAB, model_of
 
 CELLS = ("rnn", "gru", "lstm")
 
@@ -81,9 +82,9 @@ def test_state_goes_on_from_call_to_call():
     ids = torch.randint(2, 23, (2, 12))
     whole = model(ids).logits
     first = model(ids[:, :5], use_cache=True)
-    second = model(ids[:, 5:], past_key_values=first.past_key_values, use_cache=True)
+    second = model(ids[:, 5:], cache=first.cache, use_cache=True)
     torch.testing.assert_close(torch.cat([first.logits, second.logits], 1), whole, rtol=0, atol=1e-6)
-    assert second.past_key_values.get_seq_length() == 12
+    assert second.cache.get_seq_length() == 12
 
 
 @pytest.mark.parametrize("cell", CELLS)
@@ -157,3 +158,12 @@ def test_forecast_carries_its_state():
     for _ in range(7):
         again = torch.cat([again, model(past_values=again).prediction_outputs[:, -1:]], dim=1)
     torch.testing.assert_close(model.forecast(values, 7), again[:, 12:], rtol=0, atol=1e-5)
+
+
+def test_the_old_name_of_the_cache_is_read_too():
+    """Code written for transformers before 5.24 calls it `past_key_values`."""
+    model = model_of("gru").eval()
+    ids = torch.randint(3, VOCAB, (2, 6))
+    state = model(ids[:, :4], use_cache=True).cache
+    ahead = model(ids[:, 4:], past_key_values=state, use_cache=True).logits
+    torch.testing.assert_close(ahead, model(ids).logits[:, 4:], rtol=0, atol=1e-6)

@@ -1,18 +1,23 @@
 """Each stage's quick preset, trained once: it reaches its goals and leaves everything that the contract names."""
 
+import contextlib
 import io
 import json
 import math
 
 import numpy as np
 import pytest
+import transformers
 from huggingface_hub import ModelCard
 from PIL import Image
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
+from hf_llmpath.models.table import MODELS
 from hf_llmpath.stages import all_stages
+from hf_llmpath.ui.panels import load_snippet
 
 pytestmark = pytest.mark.slow
+WRITING = ("AutoModelForCausalLM", "AutoModelForSeq2SeqLM")
 SLUGS = [stage.slug for stage in all_stages()]
 
 
@@ -37,18 +42,20 @@ def test_every_goal_is_met(folder):
 def test_the_main_number_beats_its_baseline(stage, folder):
     report = folder.report
     assert report["main"] == stage.main
-    assert report["metrics"][stage.main] < report["baselines"][stage.main]
+    (goal,) = [goal for goal in report["goals"] if goal["name"] == stage.main]
+    value, baseline = report["metrics"][stage.main], report["baselines"][stage.main]
+    assert value > baseline if goal["higher_is_better"] else value < baseline
 
 
 def test_metrics_json_has_what_the_contract_names(stage, folder):
     report = folder.report
     assert (report["stage"], report["slug"], report["preset"], report["seed"]) == (stage.number, stage.slug, "quick", 0)
-    assert report["dataset"]["name"] == "world/stories"
+    assert report["dataset"]["name"] == stage.settings.quick().dataset
     assert len(report["dataset"]["fingerprint"]) == 16
     assert all(size > 0 for size in report["dataset"]["sizes"].values())
     assert report["command"] == f"llmpath run {stage.slug} --preset quick"
     assert report["settings"] == json.loads(json.dumps(stage.settings.quick().as_dict()))
-    assert report["seconds"] > report["metrics"]["training_seconds"] > 0
+    assert report["seconds"] > report["metrics"].get("training_seconds", 0) >= 0
     assert report["peak_memory_mb"] > 50
     assert {"python", "torch", "transformers"} <= report["versions"].keys()
     assert report["hardware"]
@@ -57,17 +64,20 @@ def test_metrics_json_has_what_the_contract_names(stage, folder):
         for number in value if name.endswith("_seeds") else [value]:
             assert isinstance(number, int | float) and math.isfinite(number), name
     metrics = report["metrics"]
-    assert metrics["bits_per_character"] == pytest.approx(metrics["validation_loss"] / math.log(2))
-    assert metrics["perplexity"] == pytest.approx(math.exp(metrics["validation_loss"]))
+    if "bits_per_character" in metrics:
+        assert metrics["bits_per_character"] == pytest.approx(metrics["validation_loss"] / math.log(2))
+        assert metrics["perplexity"] == pytest.approx(math.exp(metrics["validation_loss"]))
 
 
 def test_history_tells_every_part_from_its_first_step_to_its_last(folder):
     rows = folder.history
+    falling = 0
     for part in {row["part"] for row in rows}:
         losses = [(row["step"], row["loss"]) for row in rows if row["part"] == part and "loss" in row]
         steps = [step for step, _ in losses]
-        assert len(steps) >= 50 and steps == sorted(set(steps))
-        assert np.mean([loss for _, loss in losses[-5:]]) < 0.8 * losses[0][1]
+        assert len(steps) >= 10 and steps == sorted(set(steps)), part
+        falling += np.mean([loss for _, loss in losses[-5:]]) < 0.8 * losses[0][1]
+    assert falling
 
 
 def test_every_picture_is_readable(stage, folder):
@@ -84,17 +94,38 @@ def test_every_picture_is_readable(stage, folder):
         assert 0.003 < ink < 0.97, (path.name, ink)
 
 
-def test_the_model_folder_stands_alone(folder):
+def test_the_model_folder_stands_alone(stage, folder):
     files = {path.name for path in folder.model_dir.iterdir()}
-    assert {"config.json", "model.safetensors", "generation_config.json", "tokenizer.json"} <= files
-    assert {"modeling_rnn.py", "configuration_rnn.py", "recurrence.py"} <= files
+    assert {"config.json", "model.safetensors"} <= files
+    row = next(row for row in MODELS if row.model_type == stage.model_type)
+    assert {f"{path.partition('.')[0]}.py" for path in row.auto_map.values()} <= files
+    if stage.auto_class in WRITING:
+        assert {"generation_config.json", "tokenizer.json"} <= files
     assert not any(name.endswith((".bin", ".pt", ".pkl")) for name in files)
     config = json.loads((folder.model_dir / "config.json").read_text())
-    assert config["auto_map"]["AutoModelForCausalLM"] == "modeling_rnn.LLMPathRNNForCausalLM"
+    assert config["auto_map"][stage.auto_class] == row.classes[stage.auto_class]
 
 
-def test_the_model_loads_and_writes(folder):
-    assert AutoConfig.from_pretrained(folder.model_dir).model_type == "llmpath-rnn"
+def test_the_model_loads(stage, folder):
+    assert AutoConfig.from_pretrained(folder.model_dir).model_type == stage.model_type
+    model = getattr(transformers, stage.auto_class).from_pretrained(folder.model_dir)
+    assert (
+        type(model).__name__
+        == next(r for r in MODELS if r.model_type == stage.model_type).classes[stage.auto_class].rpartition(".")[2]
+    )
+
+
+def test_the_code_that_loads_the_model_runs(stage, folder):
+    """As the page, the card and `llmpath show` print it."""
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        exec(load_snippet(stage, folder), {})
+    assert printed.getvalue().strip()
+
+
+def test_a_language_model_writes_words(stage, folder):
+    if stage.auto_class != "AutoModelForCausalLM":
+        pytest.skip("this stage trains no language model")
     model = AutoModelForCausalLM.from_pretrained(folder.model_dir)
     tokenizer = AutoTokenizer.from_pretrained(folder.model_dir)
     assert model.num_parameters() == folder.metrics["parameters"]
@@ -109,7 +140,7 @@ def test_the_model_loads_and_writes(folder):
 def test_further_models_load(folder):
     models = folder.path / "models"
     for path in models.iterdir() if models.exists() else []:
-        assert AutoConfig.from_pretrained(path).model_type == "llmpath-rnn"
+        assert AutoConfig.from_pretrained(path).model_type in {row.model_type for row in MODELS}
         assert (path / "model.safetensors").exists()
 
 

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from hf_llmpath.runs import RunFolder
-from hf_llmpath.stages import get_stage
-from tests.support.small import TINY
+from hf_llmpath.stages import all_stages, get_stage
+from tests.support.small import TINY, tiny_settings
 
 ROOT = Path(__file__).parents[2]
 PROGRAM = """
@@ -37,7 +37,7 @@ def command(slug: str, overrides: dict, root: Path, resume: bool = False) -> lis
 @pytest.mark.parametrize("slug, changes, part", CASES)
 def test_a_killed_stage_ends_with_the_same_files(tiny_text, tmp_path, slug, changes, part):
     env = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
-    overrides = TINY[slug] | changes | {"dataset": str(tiny_text)}
+    overrides = tiny_settings(slug, tiny_text) | changes
     subprocess.run(command(slug, overrides, tmp_path / "whole"), env=env, check=True, timeout=240, capture_output=True)
     folder = tmp_path / "killed" / get_stage(slug).folder_name
     training = folder / "checkpoints" / "parts" / part
@@ -72,10 +72,15 @@ def test_a_killed_stage_ends_with_the_same_files(tiny_text, tmp_path, slug, chan
         assert (killed.path / "figures" / path.name).read_text() == path.read_text(), path.name
 
 
+def test_every_stage_has_tiny_settings():
+    assert set(TINY) == {stage.slug for stage in all_stages()}
+
+
 @pytest.mark.parametrize("slug", list(TINY))
 def test_a_tiny_run_is_a_complete_run(tiny_run, slug):
     folder = tiny_run(slug)
     assert folder.state == "complete"
-    assert folder.report["settings"]["embedding_size"] == TINY[slug]["embedding_size"]
-    assert "embedding_size=8" in folder.report["command"]
+    for name, value in TINY[slug].items():
+        assert folder.report["settings"][name] == (list(value) if isinstance(value, tuple) else value)
+        assert f"{name}={value}" in folder.report["command"]
     assert len(folder.figures) >= 3 and (folder.path / "README.md").exists()

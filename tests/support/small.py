@@ -3,6 +3,7 @@
 import itertools
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,11 +17,19 @@ from hf_llmpath.runs import NoProgress
 VOCAB = 11
 IDENTITY = {"stage": 7, "slug": "rnn", "preset": "quick", "settings": {"seed": 0, "dataset": "x"}, "command": "llmpath"}
 _SMALL = {"embedding_size": 8, "context": 16, "batch_size": 4, "dropout": 0.2}
-TINY: dict[str, dict[str, Any]] = {
+TINY: dict[str, dict[str, Any]] = {  # settings with which a stage takes seconds; every stage has its line
     "sequences": _SMALL | {"hidden_size": 12, "max_steps": 40, "sample_by": "line"},
     "rnn": _SMALL | {"hidden_size": 12, "max_steps": 40},
     "lstm-gru": _SMALL | {"parameters": 2000, "max_steps": 30, "adding_length": 8, "adding_steps": 30},
 }
+
+
+ON_TEXT = ("sequences", "rnn", "lstm-gru")  # those whose tiny run reads `text_of_hats`
+
+
+def tiny_settings(slug: str, text: Path) -> dict[str, Any]:
+    """The tiny settings of a stage; `text` is a file with `text_of_hats`."""
+    return TINY[slug] | ({"dataset": str(text)} if slug in ON_TEXT else {})
 
 
 def text_of_hats() -> str:

@@ -21,8 +21,8 @@ class Bigram(torch.nn.Module):
         super().__init__()
         self.table = torch.randn(VOCAB, VOCAB, generator=torch.Generator().manual_seed(0))
 
-    def forward(self, input_ids, past_key_values=None, use_cache=False):
-        return SimpleNamespace(logits=self.table[input_ids], past_key_values=None)
+    def forward(self, input_ids, cache=None, use_cache=False):
+        return SimpleNamespace(logits=self.table[input_ids], cache=None)
 
 
 @given(st.integers(2, 200), st.integers(1, 9), st.integers(1, 40))

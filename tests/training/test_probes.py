@@ -41,10 +41,10 @@ class Prepared(torch.nn.Module):
         super().__init__()
         self.states = torch.from_numpy(states).float()
 
-    def model(self, input_ids, past_key_values=None, use_cache=True):
-        start = past_key_values or 0
+    def model(self, input_ids, cache=None, use_cache=True):
+        start = cache or 0
         end = start + input_ids.shape[1]
-        return SimpleNamespace(last_hidden_state=self.states[None, start:end], past_key_values=end)
+        return SimpleNamespace(last_hidden_state=self.states[None, start:end], cache=end)
 
 
 def test_one_hot_times_weights_is_the_embedding_look_up(tokenizer):

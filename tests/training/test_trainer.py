@@ -78,7 +78,7 @@ def test_carried_state_reads_on_where_the_window_before_ended(a_started_run, cel
     model, trainer = trained(a_started_run, "five", still, dataset, model=model_of(cell, num_hidden_layers=2))
     with torch.no_grad():
         read = model(dataset.inputs[:, : 5 * 8], use_cache=True)
-    for found, expected in zip(trainer._carried.layers, read.past_key_values.layers, strict=True):
+    for found, expected in zip(trainer._carried.layers, read.cache.layers, strict=True):
         for part, whole in zip(found.state, expected.state, strict=True):
             torch.testing.assert_close(part, whole)
             assert not part.requires_grad  # the gradient ends where the window begins
@@ -96,7 +96,7 @@ def test_a_new_epoch_starts_from_an_empty_state(a_started_run):
     model, trainer = trained(a_started_run, "four", still, dataset, model=model_of("gru"))
     with torch.no_grad():
         read = model(dataset.inputs[:, :8], use_cache=True)
-    torch.testing.assert_close(trainer._carried.layers[0].state[0], read.past_key_values.layers[0].state[0])
+    torch.testing.assert_close(trainer._carried.layers[0].state[0], read.cache.layers[0].state[0])
 
 
 def test_training_lowers_the_loss_and_writes_history(a_started_run):

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.ui.standin import make_run
+from hf_llmpath.stages import all_stages
+from tests.ui.standin import STAND_INS, make_run
 
 BROWSER_ARGUMENTS = (
     "--no-sandbox",
@@ -36,11 +37,14 @@ def serve(app) -> str:
 
 
 @pytest.fixture(scope="session")
-def runs_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Complete runs of all three stages, with tiny untrained models."""
+def runs_root(tiny_run: Callable, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Complete runs of all stages: stand-ins with untrained models where there are some, else tiny runs."""
     root = tmp_path_factory.mktemp("runs")
-    for slug in ("sequences", "rnn", "lstm-gru"):
-        make_run(root, slug)
+    for stage in all_stages():
+        if stage.slug in STAND_INS:
+            make_run(root, stage.slug)
+        else:
+            shutil.copytree(tiny_run(stage.slug).path, root / stage.folder_name)
     return root
 
 

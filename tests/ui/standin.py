@@ -16,6 +16,7 @@ TEXT = (
     "quiz, fix, jump, The back way Come."
 )
 HIDDEN = 24
+STAND_INS = ("sequences", "rnn", "lstm-gru")
 PIXEL = bytes.fromhex(
     "89504e470d0a1a0a0000000d4948445200000001000000010806000000"
     "1f15c4890000000d49444154789c63f8cfc0f01f0005000201a5f6459e0000000049454e44ae426082"

