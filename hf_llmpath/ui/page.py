@@ -51,6 +51,12 @@ class Page:
         self._ready: list[tuple[Callable, Sequence[Any], Sequence[Any]]] = []
         self._remembered: dict[str, Any] = {}
 
+    @contextmanager
+    def always(self) -> Iterator[None]:
+        """What is put on the page in here is there with and without a run, above all that needs one."""
+        with self._always:
+            yield
+
     def examples(self, target: Any, texts: Sequence[str], label: str = "Examples") -> None:
         """Buttons that fill `target`; each works without the server."""
         with gr.Row(elem_classes="lp-chips"):
@@ -292,6 +298,7 @@ def stage_page(stage: Stage, folder: RunFolder, model_id: str | None = None) -> 
     page = Page(stage, folder, model_id)
     with page.blocks:
         head = html(panels.header(stage, folder, model_id))
+        page._always = gr.Column(elem_classes="lp-always")
         offer = page._training_offer()
         with gr.Column(visible=page._complete_at_first) as demo:
             yield page
