@@ -22,6 +22,7 @@ from transformers.utils.output_capturing import capture_outputs
 
 from .configuration_mlp import LLMPathMLPConfig
 from .products import linear
+from .regularization import BatchNorm, Dropout, LayerNorm
 
 ACTIVATIONS = {
     "sigmoid": torch.sigmoid,
@@ -54,12 +55,12 @@ class MLPLayer(GradientCheckpointingLayer):
         super().__init__()
         self.linear = Dense(inputs, outputs, 1 / math.sqrt(sum(config.residual_layers)) if residual else 1.0)
         self.norm: nn.Module = {
-            "batch": lambda: nn.BatchNorm1d(outputs, eps=config.norm_eps),
-            "layer": lambda: nn.LayerNorm(outputs, eps=config.norm_eps),
+            "batch": lambda: BatchNorm(outputs, eps=config.norm_eps),
+            "layer": lambda: LayerNorm(outputs, eps=config.norm_eps),
             "none": nn.Identity,
         }[config.normalization]()
         self.activation = ACTIVATIONS[config.hidden_act]
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = Dropout(config.dropout)
         self.residual = residual
         # Run again in the backward pass, a batch norm would count its batch twice in the running statistics.
         self.may_run_twice = config.normalization != "batch"
@@ -97,6 +98,13 @@ class LLMPathMLPPreTrainedModel(PreTrainedModel):
             }[self.config.initialization]
             init.normal_(module.weight, 0.0, std * module.init_scale)
             init.zeros_(module.bias)
+        elif isinstance(module, BatchNorm | LayerNorm):
+            init.ones_(module.weight)
+            init.zeros_(module.bias)
+            if isinstance(module, BatchNorm):
+                init.zeros_(module.running_mean)
+                init.ones_(module.running_var)
+                init.zeros_(module.num_batches_tracked)
         else:
             super()._init_weights(module)
 
@@ -109,7 +117,7 @@ class LLMPathMLPModel(LLMPathMLPPreTrainedModel):
         outputs = config.hidden_sizes or []
         inputs = [config.num_features, *outputs][: len(outputs)]
         sizes = zip(inputs, outputs, config.residual_layers, strict=True)
-        self.input_dropout = nn.Dropout(config.input_dropout)
+        self.input_dropout = Dropout(config.input_dropout)
         self.layers = nn.ModuleList([MLPLayer(config, *size) for size in sizes])
         self.gradient_checkpointing = False
         self.post_init()
