@@ -132,6 +132,24 @@ def signed_png(values: np.ndarray) -> str:
     return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 
+def images(pixels: np.ndarray, columns: int, caption: str, detail: str = "", alternative: str = "") -> str:
+    """Small grey images `(count, height, width)`, uint8, side by side; ink is dark on light paper, and light on dark."""
+    from PIL import Image
+
+    count, height, width = pixels.shape
+    rows = math.ceil(count / columns)
+    sheet = np.zeros((rows * (height + 1) - 1, columns * (width + 1) - 1), dtype=np.uint8)
+    for place, image in enumerate(pixels):
+        top, left = (height + 1) * (place // columns), (width + 1) * (place % columns)
+        sheet[top : top + height, left : left + width] = image
+    buffer = io.BytesIO()
+    # Black with the ink as opacity: style.css turns it to white in the dark.
+    Image.fromarray(np.stack([np.zeros_like(sheet), sheet], axis=-1), "LA").save(buffer, "PNG")
+    data = base64.b64encode(buffer.getvalue()).decode()
+    image = f'<img class="lp-images" src="data:image/png;base64,{data}" alt="{escape(alternative or caption)}">'
+    return figure(image, caption, detail)
+
+
 def heat_map(
     values: np.ndarray,
     columns: Sequence[str],
