@@ -3,7 +3,7 @@
 It holds names only, so reading it loads neither torch nor transformers.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True)
@@ -15,17 +15,20 @@ class ModelRow:
         config: `"module.Class"` of the configuration, within this folder.
         classes: Auto class of transformers -> `"module.Class"`.
         summary: what it is, in one line.
+        processors: Auto class of an own processor -> `"module.Class"`, such as `AutoImageProcessor`. Its files
+            travel with the processor: the processor's `save_pretrained` writes them.
     """
 
     model_type: str
     config: str
     classes: dict[str, str]
     summary: str
+    processors: dict[str, str] = field(default_factory=dict)
 
     @property
     def auto_map(self) -> dict[str, str]:
         """What config.json says to load with: every Auto class."""
-        return {"AutoConfig": self.config, **self.classes}
+        return {"AutoConfig": self.config, **self.classes, **self.processors}
 
     @property
     def modeling_module(self) -> str:
