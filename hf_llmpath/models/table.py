@@ -69,4 +69,13 @@ MODELS = (
         },
         summary="encoder-decoder Transformer, and its encoder as a text classifier",
     ),
+    ModelRow(
+        model_type="llmpath-summarizer",
+        config="configuration_summarizer.LLMPathSummarizerConfig",
+        classes={
+            "AutoModel": "modeling_summarizer.LLMPathSummarizerModel",
+            "AutoModelForSeq2SeqLM": "modeling_summarizer.LLMPathSummarizerForConditionalGeneration",
+        },
+        summary="recurrent encoder-decoder with attention",
+    ),
 )

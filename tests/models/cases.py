@@ -128,8 +128,28 @@ BERT = [
     )
 ] + [Case("bert-modern-AutoModel", "llmpath-bert", "AutoModel", _BERT | _MODERN)]
 
+_SUMMARIZER = {"embedding_size": 8, "initializer_range": 1.0, "num_hidden_layers": 2} | TOKENS
+SUMMARIZER = [
+    Case("summarizer", "llmpath-summarizer", "AutoModelForSeq2SeqLM", _SUMMARIZER),
+    Case("summarizer-lstm", "llmpath-summarizer", "AutoModelForSeq2SeqLM", {"cell": "lstm"} | _SUMMARIZER),
+    Case(
+        "summarizer-additive",
+        "llmpath-summarizer",
+        "AutoModelForSeq2SeqLM",
+        {"attention": "additive", "copy_mechanism": False, "tie_word_embeddings": False} | _SUMMARIZER,
+    ),
+    Case(
+        "summarizer-none",
+        "llmpath-summarizer",
+        "AutoModelForSeq2SeqLM",
+        {"attention": "none", "copy_mechanism": False} | _SUMMARIZER,
+    ),
+    Case("summarizer-AutoModel", "llmpath-summarizer", "AutoModel", _SUMMARIZER),
+]
+
 CASES = [
     *RNN,
     *BERT,
+    *SUMMARIZER,
 ]
 GENERATING = [case for case in CASES if case.generates]
