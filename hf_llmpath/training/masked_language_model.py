@@ -139,9 +139,7 @@ def pretrain(
         masking=texts.masking,
         special=texts.tokenizer.all_special_ids,
     )
-    followed = TokenRows(
-        np.split(texts.validation.tokens, np.cumsum(texts.validation.lengths)[:-1])[:EVALUATED]
-    )
+    followed = TokenRows(np.split(texts.validation.tokens, np.cumsum(texts.validation.lengths)[:-1])[:EVALUATED])
     began = time.perf_counter()
     fit(
         model,
@@ -174,20 +172,21 @@ def fill_masks(
 ) -> list[list[tuple[str, float]]]:
     """For every mask token in `text`, the `top_k` likeliest tokens as text, each with its probability.
 
+    Of a text longer than the model the beginning is read.
+
     Raises:
-        UserError: no text, no mask token in it, or a text longer than the model.
+        UserError: no text, or no mask token in what is read of it.
     """
+    limit, mask = model.config.max_position_embeddings, tokenizer.mask_token
     if not text.strip():
-        raise UserError(f"the text is empty; type a sentence with {tokenizer.mask_token} in it")
-    inputs = tokenizer(text, return_tensors="pt")
+        raise UserError(f"the text is empty; type a sentence with {mask} in it")
+    inputs = tokenizer(text, return_tensors="pt", truncation=True, max_length=limit)
+    inputs.pop("token_type_ids")  # one segment
     places = (inputs["input_ids"][0] == tokenizer.mask_token_id).nonzero().flatten()
     if not len(places):
-        raise UserError(f"no {tokenizer.mask_token} in '{text}'; put it where a word is to be guessed")
-    if inputs["input_ids"].shape[1] > model.config.max_position_embeddings:
-        raise UserError(
-            f"the text has {inputs['input_ids'].shape[1]} tokens; this model takes "
-            f"{model.config.max_position_embeddings} at most"
-        )
+        if mask in text:
+            raise UserError(f"{mask} stands beyond the first {limit} tokens, which is all that this model reads")
+        raise UserError(f"no {mask} in '{text[:60]}'; put it where a word is to be guessed")
     was_training = model.training
     probabilities = model.eval()(**inputs).logits[0, places].float().softmax(-1)
     model.train(was_training)

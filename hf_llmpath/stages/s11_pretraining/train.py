@@ -7,6 +7,7 @@ from typing import Any
 
 from transformers import AutoModelForMaskedLM, AutoModelForSequenceClassification, set_seed
 
+from ...data.batches import TokenRows
 from ...data.sources import load_texts
 from ...data.tables import LABEL_COLUMNS, TEXT_COLUMNS, Table, load_table
 from ...errors import UserError
@@ -67,7 +68,8 @@ def train(settings: PretrainingSettings, run: Run) -> None:
     sentences = pictures.sentences_of(settings.dataset, table.held_out["text"], texts.tokenizer)
     both = {"before": untrained, "after": model}
     fills = [
-        {"text": text} | {when: fill_masks(m, texts.tokenizer, text)[0] for when, m in both.items()} for text in sentences
+        {"text": text} | {when: fill_masks(m, texts.tokenizer, text)[0] for when, m in both.items()}
+        for text in sentences
     ]
     run.save_figure_data("fills", fills)
     run.save_figure_data("masking", pictures.maskings(texts, table.held_out["text"][0], settings.seed))
@@ -82,7 +84,9 @@ def _counts(settings: PretrainingSettings, table: Table) -> list[int]:
     if not wanted:
         raise UserError("label_counts is empty; give numbers of labelled texts, for example --set label_counts=100,300")
     if wanted[-1] > rows:
-        raise UserError(f"label_counts has {wanted[-1]:,}; {table.name} has {rows:,} labelled training texts (0 is all)")
+        raise UserError(
+            f"label_counts has {wanted[-1]:,}; {table.name} has {rows:,} labelled training texts (0 is all)"
+        )
     if wanted[0] < len(table.classes):
         raise UserError(f"label_counts has {wanted[0]}; {len(table.classes)} classes need at least as many labels")
     return wanted
@@ -144,9 +148,7 @@ def _label_efficiency(
             if count < len(labels) or not found["linear"]:  # all rows are the same rows for every seed
                 run.progress.say("fitting the linear baseline")
                 words = [table.train[int(row)]["text"] for row in chosen]
-                found["linear"].append(
-                    linear_text_accuracy(words, own_labels, table.held_out["text"], held_out[1])
-                )
+                found["linear"].append(linear_text_accuracy(words, own_labels, table.held_out["text"], held_out[1]))
         for name, values in found.items():
             scores[name].append(values)
     return scores
