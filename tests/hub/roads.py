@@ -35,7 +35,8 @@ def answer(model):
         if "TimeSeries" in type(model).__name__:
             values = torch.linspace(1, 2, 24).sin().unsqueeze(0)
             return model(past_values=values).prediction_outputs.tolist()
-        return model(input_ids=ids).last_hidden_state.tolist()
+        output = model(input_ids=ids)
+        return output[next(name for name in ("logits", "start_logits", "last_hidden_state") if name in output)].tolist()
 
 
 def load(auto_class, repo_id, **options):

@@ -123,7 +123,7 @@ _BERT = {
 }
 _MODERN = {"position_embedding_type": "rotary", "norm_position": "pre", "classifier_pooling": "mean"}
 BERT = [
-    Case(f"bert-{name}-{auto}", "llmpath-bert", auto, _BERT | layout)
+    Case(f"bert-{name}-{auto}", "llmpath-bert", auto, _BERT | layout, left_padding=layout is _MODERN)
     for name, layout in (("post", {}), ("modern", _MODERN))
     for auto in (
         "AutoModelForMaskedLM",
