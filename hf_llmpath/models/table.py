@@ -48,6 +48,28 @@ MODELS = (
         summary="RNN, LSTM or GRU language model and series forecaster",
     ),
     ModelRow(
+        model_type="llmpath-bert",
+        config="configuration_bert.LLMPathBertConfig",
+        classes={
+            "AutoModel": "modeling_bert.LLMPathBertModel",
+            "AutoModelForMaskedLM": "modeling_bert.LLMPathBertForMaskedLM",
+            "AutoModelForSequenceClassification": "modeling_bert.LLMPathBertForSequenceClassification",
+            "AutoModelForTokenClassification": "modeling_bert.LLMPathBertForTokenClassification",
+            "AutoModelForQuestionAnswering": "modeling_bert.LLMPathBertForQuestionAnswering",
+        },
+        summary="bidirectional encoder: masked language model, classifiers and question answering",
+    ),
+    ModelRow(
+        model_type="llmpath-transformer",
+        config="configuration_transformer.LLMPathTransformerConfig",
+        classes={
+            "AutoModel": "modeling_transformer.LLMPathTransformerModel",
+            "AutoModelForSeq2SeqLM": "modeling_transformer.LLMPathTransformerForConditionalGeneration",
+            "AutoModelForSequenceClassification": "modeling_transformer.LLMPathTransformerForSequenceClassification",
+        },
+        summary="encoder-decoder Transformer, and its encoder as a text classifier",
+    ),
+    ModelRow(
         model_type="llmpath-summarizer",
         config="configuration_summarizer.LLMPathSummarizerConfig",
         classes={

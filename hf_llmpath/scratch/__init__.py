@@ -3,10 +3,11 @@
 from .activations import GELU, ReLU, Sigmoid, Softmax, Tanh
 from .layers import BatchNorm, Dense, Dropout, Layer
 from .losses import BinaryCrossEntropy, CategoricalCrossEntropy, Loss, MeanSquaredError
-from .network import Network, fit
+from .network import ACTIVATIONS, Network, feed_forward, fit
 from .optimizers import SGD, Adam, AdamW, Momentum, Optimizer, RMSprop
 
 __all__ = [
+    "ACTIVATIONS",
     "GELU",
     "SGD",
     "Adam",
@@ -27,5 +28,6 @@ __all__ = [
     "Sigmoid",
     "Softmax",
     "Tanh",
+    "feed_forward",
     "fit",
 ]

@@ -10,10 +10,14 @@ for step, value in enumerate(fit(network, x, y, loss, optimizer, epochs=500, bat
 from collections.abc import Iterator, Sequence
 
 import numpy as np
+from numpy.typing import DTypeLike
 
-from .layers import Layer
+from .activations import GELU, ReLU, Sigmoid, Tanh
+from .layers import Dense, Layer
 from .losses import Loss
 from .optimizers import Optimizer
+
+ACTIVATIONS: dict[str, type[Layer]] = {"sigmoid": Sigmoid, "tanh": Tanh, "relu": ReLU, "gelu": GELU}
 
 
 class Network:
@@ -89,6 +93,27 @@ class Network:
                 raise ValueError(f"{name} has shape {np.shape(state[name])}; the network's has {value.shape}")
         for name, value in mine.items():
             value[...] = state[name]
+
+
+def feed_forward(
+    sizes: Sequence[int], activation: str, rng: np.random.Generator, dtype: DTypeLike = np.float32
+) -> Network:
+    """Dense layers with an activation after each but the last: `sizes` (2, 8, 1) reads 2 numbers, has 8 units, gives 1.
+
+    ReLU and GELU layers begin with He's weights, the others with Xavier's.
+
+    Raises:
+        ValueError: fewer than two sizes, or an unknown activation.
+    """
+    if len(sizes) < 2:
+        raise ValueError(f"sizes are {tuple(sizes)}; at least an input and an output size are needed")
+    if activation not in ACTIVATIONS:
+        raise ValueError(f"activation is '{activation}'; it must be one of {', '.join(ACTIVATIONS)}")
+    init = "he" if activation in ("relu", "gelu") else "xavier"
+    layers: list[Layer] = []
+    for inputs, outputs in zip(sizes, sizes[1:], strict=False):
+        layers += [Dense(inputs, outputs, rng, init, dtype), ACTIVATIONS[activation]()]
+    return Network(layers[:-1])
 
 
 def fit(

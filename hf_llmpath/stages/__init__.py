@@ -7,6 +7,8 @@ from ..errors import UserError, nearest
 from .stage import Concept, Stage
 
 _FOLDERS = (
+    "s01_neural_network",
+    "s02_backpropagation",
     "s06_sequences",
     "s07_rnn",
     "s08_lstm_gru",

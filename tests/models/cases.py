@@ -43,7 +43,9 @@ class Case:
     def inputs(self, batch: int = 3, length: int = 9) -> dict[str, torch.Tensor]:
         torch.manual_seed(1)
         made = _INPUTS[self.kind](self, batch, length)
-        if self.auto_class != "AutoModel":
+        if self.auto_class == "AutoModelForQuestionAnswering":
+            made |= {"start_positions": torch.arange(batch), "end_positions": torch.arange(batch) + 2}
+        elif self.auto_class != "AutoModel":
             made["labels"] = self._labels(made, batch, length)
         return made
 
@@ -104,6 +106,28 @@ RNN = [
     ),
 ]
 
+_BERT = {
+    "vocab_size": VOCAB,
+    "hidden_size": 16,
+    "num_hidden_layers": 2,
+    "pad_token_id": 0,
+    "type_vocab_size": 0,
+    "dropout": 0.0,
+    "attention_dropout": 0.0,
+    "initializer_range": 0.2,
+}
+_MODERN = {"position_embedding_type": "rotary", "norm_position": "pre", "classifier_pooling": "mean"}
+BERT = [
+    Case(f"bert-{name}-{auto}", "llmpath-bert", auto, _BERT | layout)
+    for name, layout in (("post", {}), ("modern", _MODERN))
+    for auto in (
+        "AutoModelForMaskedLM",
+        "AutoModelForSequenceClassification",
+        "AutoModelForTokenClassification",
+        "AutoModelForQuestionAnswering",
+    )
+] + [Case("bert-modern-AutoModel", "llmpath-bert", "AutoModel", _BERT | _MODERN)]
+
 _SUMMARIZER = {"embedding_size": 8, "initializer_range": 1.0, "num_hidden_layers": 2} | TOKENS
 SUMMARIZER = [
     Case("summarizer", "llmpath-summarizer", "AutoModelForSeq2SeqLM", _SUMMARIZER),
@@ -125,6 +149,7 @@ SUMMARIZER = [
 
 CASES = [
     *RNN,
+    *BERT,
     *SUMMARIZER,
 ]
 GENERATING = [case for case in CASES if case.generates]

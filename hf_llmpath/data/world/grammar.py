@@ -18,8 +18,15 @@ PRONOUNS: dict[str, dict[str, str]] = {
 
 _TOKEN = re.compile(r"\{[^{}]*\}|[\[\]|{}]|[^\[\]|{}]+")
 _WORD = re.compile(r"[a-z]+(?:'[a-z]+)?")
+_TO_LETTERS = bytes(
+    ord(chr(code).lower()) if chr(code).isascii() and chr(code).isalpha() else 32 for code in range(256)
+)
+_INNER_END = re.compile(r"[.!?]\s|\n")
 _SPACES = re.compile(r"[ \t]+")
 _SPACE_BEFORE_MARK = re.compile(r" +([,.;:!?])")
+_LOOSE_MARKS = (" ,", " .", " ?", " !", " ;", " :")
+_STARTING_ARTICLES = ("A ", "a ")
+_SPOKEN_ARTICLES = ('"a ', '"A ', " A ", "\na ", "\nA ")
 _ARTICLE = re.compile(r"\b([Aa]) (?=[aeiouAEIOU](?!ne\b))")
 # Not after `?"` or `!"`: there a speech tag may follow (`"Is it here?" asked Tom.`).
 _SENTENCE_START = re.compile(r'(^|[.!?] |\." |\n)("?)([a-z])')
@@ -27,7 +34,7 @@ _FINE_BREAK = re.compile(r'(?<=[.!?])"?\s+|(?<=[.!?])"\s*$|\n+')
 _COARSE_BREAK = re.compile(r'(?<=[.!?])\s+(?="?[A-Z])|(?<=[.!?]")\s+(?="?[A-Z])|\n+')
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, slots=True)
 class Slot:
     """A `{name}` of a template: `role` and `case` are the parts before and after the full stop.
 
@@ -44,9 +51,44 @@ class Slot:
 Node = str | Slot | tuple  # a tuple holds the alternatives, each a tuple of nodes
 
 
+class Draft:
+    """A template in which some alternations are resolved. What follows from a choice is worked out once.
+
+    `ways` holds a place for each alternative of the first open alternation; it is empty when all are resolved,
+    and then `nodes` are strings and slots, and `roles` are the roles of the slots.
+    """
+
+    __slots__ = ("_fork", "nodes", "roles", "ways")
+
+    def __init__(self, nodes: tuple[Node, ...]):
+        self._fork = next((place for place, node in enumerate(nodes) if type(node) is tuple), None)
+        self.nodes = nodes
+        self.ways: list[Draft | None] = [] if self._fork is None else [None] * len(nodes[self._fork])
+        self.roles = frozenset(node.role for node in nodes if isinstance(node, Slot))
+
+    def take(self, way: int) -> Draft:
+        """The draft that follows from alternative number `way`."""
+        found = self.ways[way]
+        if found is None:
+            before, alternatives, after = self.nodes[: self._fork], self.nodes[self._fork], self.nodes[self._fork + 1 :]
+            found = self.ways[way] = Draft(_joined((*before, *alternatives[way], *after)))
+        return found
+
+
+def _joined(nodes: tuple[Node, ...]) -> tuple[Node, ...]:
+    """`nodes` with neighbouring strings made one."""
+    joined: list[Node] = []
+    for node in nodes:
+        if joined and isinstance(node, str) and isinstance(joined[-1], str):
+            joined[-1] += node
+        else:
+            joined.append(node)
+    return tuple(joined)
+
+
 @cache
-def parse(template: str) -> tuple[Node, ...]:
-    """The tree of a template. Raises `ValueError` when its brackets do not match."""
+def parse(template: str) -> Draft:
+    """A template with all its alternations open. Raises `ValueError` when its brackets do not match."""
     stack: list[list[list[Node]]] = [[[]]]
     for token in _TOKEN.findall(template):
         if token == "[":
@@ -65,29 +107,38 @@ def parse(template: str) -> tuple[Node, ...]:
             stack[-1][-1].append(token)
     if len(stack) > 1:
         raise ValueError(f"brackets do not match in {template!r}")
-    return tuple(stack[0][0])
+    return Draft(tuple(stack[0][0]))
 
 
-def choose(nodes: tuple[Node, ...], rng: random.Random) -> list[str | Slot]:
+def choose(draft: Draft, rng: random.Random) -> Draft:
     """Resolve every alternation of a parsed template by a uniform choice."""
-    flat: list[str | Slot] = []
-    for node in nodes:
-        if isinstance(node, tuple):
-            flat.extend(choose(node[int(rng.random() * len(node))], rng))
-        else:
-            flat.append(node)
-    return flat
+    while draft.ways:
+        draft = draft.take(int(rng.random() * len(draft.ways)))
+    return draft
+
+
+def is_simple(text: str) -> bool:
+    """Whether `text` is one sentence without speech, tidied or not."""
+    return '"' not in text and not _INNER_END.search(text)
 
 
 def polish(text: str) -> str:
     """Tidy spaces, choose a or an by the next letter, and put capitals at the start of sentences and of
     speech."""
-    text = _SPACE_BEFORE_MARK.sub(r"\1", _SPACES.sub(" ", text)).strip()
-    text = _ARTICLE.sub(r"\1n ", text)
-    text = _SENTENCE_START.sub(lambda match: match.group(1) + match.group(2) + match.group(3).upper(), text)
+    # A search for plain substrings is far faster than the patterns, and mostly there is nothing to tidy.
+    if "  " in text or "\t" in text:
+        text = _SPACES.sub(" ", text)
+    if any(mark in text for mark in _LOOSE_MARKS):
+        text = _SPACE_BEFORE_MARK.sub(r"\1", text)
+    text = text.strip()
+    if " a " in text or text.startswith(_STARTING_ARTICLES) or any(start in text for start in _SPOKEN_ARTICLES):
+        text = _ARTICLE.sub(r"\1n ", text)
+    if is_simple(text):
+        return capitalised(text)
+    text = _SENTENCE_START.sub(lambda match: match[1] + match[2] + match[3].upper(), text)
     pieces = text.split('"')
     # Odd pieces lie inside quotation marks.
-    pieces[1::2] = [piece[:1].upper() + piece[1:] for piece in pieces[1::2]]
+    pieces[1::2] = map(capitalised, pieces[1::2])
     return '"'.join(pieces)
 
 
@@ -103,6 +154,8 @@ def capitalised(text: str) -> str:
 
 def words(text: str) -> list[str]:
     """The words of `text` in lower case, without punctuation."""
+    if text.isascii() and "'" not in text:
+        return text.encode().translate(_TO_LETTERS).decode().split()
     return _WORD.findall(text.lower())
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Sequence
+from functools import cache
 
-from .grammar import PRONOUNS, Slot, choose, parse, polish, with_article, words
-from .splits import belongs, is_simple
+from .grammar import PRONOUNS, Draft, Slot, choose, is_simple, parse, polish, with_article, words
+from .splits import belongs, pieces_belong
 from .vocabulary import Food, Person, Place, Thing
 
 _MAX_TRIES = 120
@@ -45,32 +46,7 @@ class Scene:
         """Give `role` to a person, place, thing (with its `quality`), food or plain text."""
         if isinstance(value, Person):
             self.people[role] = value
-            self.slots[f"{role}.trade"] = value.trade
-            for case, word in PRONOUNS[value.gender].items():
-                self.slots[f"{role}.{case}"] = word
-        elif isinstance(value, Place):
-            self.slots.update(
-                {
-                    role: value.name,
-                    f"{role}.at": value.at,
-                    f"{role}.to": value.to,
-                    f"{role}.smell": value.smell,
-                }
-            )
-            self.slots[f"{role}.n"] = value.noun
-            self.slots[f"{role}.detail"] = value.details
-        elif isinstance(value, Thing):
-            phrase = f"{quality} {value.noun}" if quality else value.noun
-            self.slots.update({role: phrase, f"{role}.a": with_article(phrase), f"{role}.n": value.noun})
-            self.slots.update({f"{role}.use": value.use, f"{role}.used": value.used, f"{role}.result": value.result})
-            self.slots[f"{role}.where"] = value.where
-            self.slots[f"{role}.riddle"] = value.riddle
-            if quality:
-                self.slots[f"{role}.q"] = quality
-        elif isinstance(value, Food):
-            self.slots.update({role: value.phrase, f"{role}.n": value.noun})
-        else:
-            self.slots[role] = value  # type: ignore[assignment]
+        self.slots.update(_slots(role, value, quality))
 
     def leave_open(self, roles: Sequence[str], draw: Callable[[Scene], None]) -> None:
         """Cast `roles` with `draw`, and again as often as needed until one of them is named in the text.
@@ -78,7 +54,8 @@ class Scene:
         Calls of `draw` happen in the order in which they were left open, so one may look at earlier roles.
         """
         self._open[roles[0]] = draw
-        self._group_of.update(dict.fromkeys(roles, roles[0]))
+        for role in roles:
+            self._group_of[role] = self._group_of[role.lower()] = roles[0]
         draw(self)
 
     def drop(self, role: str) -> None:
@@ -96,19 +73,18 @@ class Scene:
         fresh = [option for option in options if option not in self._used_templates] or options
         for attempt in range(_MAX_TRIES):
             template = self.rng.choice(fresh)
-            nodes = choose(parse(template), self.rng)
+            draft = choose(parse(template), self.rng)
             if attempt:
-                self._redraw(nodes)
-            filled, named, mentioned, recent = self._fill(nodes)
-            # Where the whole text is one sentence, its words decide before it is tidied.
-            simple = is_simple(filled)
-            if simple and not belongs(filled, self.split):
+                self._redraw(draft)
+            filled, named, mentioned, recent = self._fill(draft)
+            # Most fillings belong elsewhere: that shows before they are tidied.
+            if not pieces_belong(filled, self.split):
                 continue
             text = polish(filled)
-            if not simple and not belongs(text, self.split):
+            if not is_simple(text) and not belongs(text, self.split):
                 continue
             for role in named:
-                self._open.pop(self._group(role), None)
+                self._open.pop(self._group_of.get(role), None)
             if keep:
                 self.length += len(words(text))
                 if self.length > self.max_length:
@@ -142,36 +118,31 @@ class Scene:
         """All that was said, as one paragraph."""
         return " ".join(self.said)
 
-    def _group(self, role: str) -> str:
-        return self._group_of.get(role) or self._group_of.get(role.upper(), "")
-
-    def _redraw(self, nodes: list[str | Slot]) -> None:
-        """Draw again the roles of `nodes` that are still open."""
-        groups = {self._group(node.role) for node in nodes if isinstance(node, Slot)}
+    def _redraw(self, draft: Draft) -> None:
+        """Draw again the roles of `draft` that are still open."""
+        groups = {self._group_of.get(role) for role in draft.roles}
         for group, draw in self._open.items():
             if group in groups:
                 draw(self)
 
-    def _fill(self, nodes: list[str | Slot]) -> tuple[str, set[str], set[str], set[str]]:
+    def _fill(self, draft: Draft) -> tuple[str, set[str], set[str], set[str]]:
         """The text, the roles named in it, the people among them, and all the people a reader has in mind."""
         recent = set(self.recent)
-        named: set[str] = set()
+        named = set(draft.roles)
         mentioned: set[str] = set()
         parts: list[str] = []
-        for node in nodes:
-            if isinstance(node, str):
+        for node in draft.nodes:
+            if type(node) is str:
                 parts.append(node)
                 continue
-            role = node.role
-            named.add(role)
-            if node.person in self.people and (node.smart or not node.case):
+            if (node.smart or not node.case) and node.person in self.people:
                 # Within a sentence only those named in it can be meant by mistake.
                 parts.append(self._refer(node, mentioned if node.person in mentioned else recent))
                 recent.add(node.person)
                 mentioned.add(node.person)
                 continue
             value = self.slots[node.name]
-            if not isinstance(value, str):
+            if type(value) is not str:
                 value = value[int(self.rng.random() * len(value))]
             if "{" in value:
                 value, inside, _, recent = self._fill(choose(parse(value), self.rng))
@@ -186,3 +157,21 @@ class Scene:
             if all(rival.gender != person.gender for rival in rivals):
                 return PRONOUNS[person.gender][slot.case or "he"]
         return person.name
+
+
+@cache
+def _slots(role: str, value: object, quality: str | None) -> dict[str, str | tuple[str, ...]]:
+    """What the slots of `role` are filled with when it is cast with `value`."""
+    if isinstance(value, Person):
+        return {f"{role}.trade": value.trade} | {f"{role}.{case}": w for case, w in PRONOUNS[value.gender].items()}
+    if isinstance(value, Place):
+        forms = {"at": value.at, "to": value.to, "smell": value.smell, "n": value.noun, "detail": value.details}
+        return {role: value.name} | {f"{role}.{case}": form for case, form in forms.items()}
+    if isinstance(value, Thing):
+        phrase = f"{quality} {value.noun}" if quality else value.noun
+        forms = {name: getattr(value, name) for name in ("use", "used", "result", "where", "riddle")}
+        forms |= {"a": with_article(phrase), "n": value.noun} | ({"q": quality} if quality else {})
+        return {role: phrase} | {f"{role}.{case}": form for case, form in forms.items()}
+    if isinstance(value, Food):
+        return {role: value.phrase, f"{role}.n": value.noun}
+    return {role: value}

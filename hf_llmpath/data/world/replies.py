@@ -18,12 +18,13 @@ from .vocabulary import (
     PEOPLE,
     PERSON_BY_TRADE,
     PLACE_BY_NOUN,
-    PLACES,
     QUALITIES,
     THING_BY_NOUN,
     THINGS,
     TIMES,
     WEATHERS,
+    other_places,
+    other_things,
 )
 
 WEATHER_NEEDS: dict[str, str] = {
@@ -271,11 +272,10 @@ def cast_chat(rng: random.Random, split: str) -> Scene:
         scene.cast("B", rng.choice([person for person in PEOPLE if person not in taken]))
 
     def another_thing(scene: Scene) -> None:
-        choices = [thing for thing in THINGS if thing.noun != scene.slots["X.n"]]
-        scene.cast("Y", rng.choice(choices), rng.choice(QUALITIES))
+        scene.cast("Y", rng.choice(other_things(scene.slots["X.n"])), rng.choice(QUALITIES))
 
     def place(role: str, rival: str) -> None:
-        scene.cast(role, rng.choice([place for place in PLACES if place.name != scene.slots.get(rival)]))
+        scene.cast(role, rng.choice(other_places(scene.slots.get(rival))))
 
     def weather(scene: Scene) -> None:
         name = rng.choice(tuple(WEATHERS))

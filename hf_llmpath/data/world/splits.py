@@ -11,25 +11,36 @@ import difflib
 import hashlib
 import re
 
-from .grammar import pieces, sentences, words
+from .grammar import is_simple, pieces, sentences, words
 
 SPLITS = ("train", "validation", "test")
 CONTENT_WORDS = 5
-_INNER_END = re.compile(r"[.!?]\s|\n")
+_PIECE_END = re.compile(r"[.!?\n]")
 _SPLIT_OF_BUCKET = ("validation", "test") + ("train",) * 8
 
 
 def split_of(sentence: str) -> str:
     """The split that owns `sentence`: a function of its words alone (a and an are one), the same on every
     machine."""
-    plain = f" {' '.join(words(sentence))} ".replace(" an ", " a ")
+    return _owner(words(sentence))
+
+
+def _owner(tokens: list[str]) -> str:
+    plain = f" {' '.join(tokens)} "
+    if " an " in plain:
+        plain = plain.replace(" an ", " a ")
     digest = hashlib.blake2b(plain.encode(), digest_size=4).digest()
     return _SPLIT_OF_BUCKET[int.from_bytes(digest, "big") % len(_SPLIT_OF_BUCKET)]
 
 
-def is_simple(text: str) -> bool:
-    """Whether `text` is one sentence without speech, tidied or not."""
-    return '"' not in text and not _INNER_END.search(text)
+def pieces_belong(text: str, split: str) -> bool:
+    """Whether every finest piece of `text`, tidied or not, that has content may be used in `split`: what `belongs`
+    asks at least, and for one plain sentence all that it asks."""
+    for piece in _PIECE_END.split(text):
+        tokens = words(piece)
+        if len(tokens) >= CONTENT_WORDS and _owner(tokens) != split:
+            return False
+    return True
 
 
 def belongs(text: str, split: str) -> bool:
@@ -39,14 +50,15 @@ def belongs(text: str, split: str) -> bool:
     no piece is long enough does the whole sentence decide. Both ways of cutting a text into sentences thus
     keep splits apart.
     """
+    if not pieces_belong(text, split):
+        return False
     if is_simple(text):
-        return split_of(text) == split or len(words(text)) < CONTENT_WORDS
+        return True
     for sentence in sentences(text):
-        long_pieces = [piece for piece in pieces(sentence) if len(words(piece)) >= CONTENT_WORDS]
-        if not long_pieces and len(words(sentence)) >= CONTENT_WORDS:
-            long_pieces = [sentence]
-        if any(split_of(piece) != split for piece in long_pieces):
-            return False
+        if all(len(words(piece)) < CONTENT_WORDS for piece in pieces(sentence)):
+            tokens = words(sentence)
+            if len(tokens) >= CONTENT_WORDS and _owner(tokens) != split:
+                return False
     return True
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Sequence
+from functools import cache
 
 from .grammar import words
 from .plots_people import LIGHTS, bargain, concert, night_walk, present
@@ -18,14 +19,15 @@ from .vocabulary import (
     PEOPLE,
     PERSON_BY_TRADE,
     PLACE_BY_NOUN,
-    PLACES,
     QUALITIES,
     RELATIVES,
     THING_BY_NOUN,
     THINGS,
     TIMES,
     WEATHERS,
+    Person,
     Thing,
+    other_places,
 )
 
 MIN_WORDS, MAX_WORDS = 60, 110
@@ -44,6 +46,7 @@ _THINGS_OF_PLOT: dict[Callable[[Scene, World], None], tuple[Thing, ...]] = {
     night_walk: tuple(THING_BY_NOUN[noun] for noun in LIGHTS),
     concert: tuple(THING_BY_NOUN[noun] for noun in ("drum", "flute", "bell")),
 }
+_WEATHER_NAMES = tuple(WEATHERS)
 JUNK = ("a spoon", "a sleeping cat", "an empty jar", "an apple", "two buttons")
 _LATER = {
     "morning": ("That afternoon", "By noon", "After a while"),
@@ -77,13 +80,13 @@ def story(rng: random.Random, split: str) -> dict:
     }
 
 
-def _cast(scene: Scene, things: Sequence[Thing], times: Sequence[str], needs_mender: bool) -> None:
+def _cast(scene: Scene, things: tuple[Thing, ...], times: Sequence[str], needs_mender: bool) -> None:
     """Leave every role open, so that each is settled only by the sentence that first names it."""
     rng = scene.rng
 
     def hero(scene: Scene) -> None:
-        weather = rng.choice(tuple(WEATHERS))
-        thing = rng.choice([thing for thing in things if not thing.weathers or weather in thing.weathers])
+        weather = rng.choice(_WEATHER_NAMES)
+        thing = rng.choice(_of_weather(things, weather))
         time = "morning" if thing.noun == "kite" and TIMES[0] in times else rng.choice(times)
         scene.cast("A", rng.choice(PEOPLE))
         quality = rng.choice(QUALITIES)
@@ -103,13 +106,13 @@ def _cast(scene: Scene, things: Sequence[Thing], times: Sequence[str], needs_men
         # Mostly a woman and a man, so that pronouns can be used freely.
         gender = scene.people["A"].gender
         wanted = gender if rng.random() < 0.2 else {"f": "m", "m": "f"}[gender]
-        scene.cast("B", rng.choice([one for one in PEOPLE if one.gender == wanted and one != scene.people["A"]]))
+        scene.cast("B", rng.choice(_others_of(wanted, scene.people["A"])))
 
     def here(scene: Scene) -> None:
-        scene.cast("P", rng.choice([place for place in PLACES if place.name != scene.slots.get("Q")]))
+        scene.cast("P", rng.choice(other_places(scene.slots.get("Q"))))
 
     def there(scene: Scene) -> None:
-        scene.cast("Q", rng.choice([place for place in PLACES if place.name != scene.slots.get("P")]))
+        scene.cast("Q", rng.choice(other_places(scene.slots.get("P"))))
 
     def job(scene: Scene) -> None:
         plain, past = rng.choice(JOBS)
@@ -130,6 +133,16 @@ def _cast(scene: Scene, things: Sequence[Thing], times: Sequence[str], needs_men
     scene.leave_open(("event",), lambda scene: scene.cast("event", rng.choice(EVENTS)))
     scene.leave_open(("relative",), lambda scene: scene.cast("relative", rng.choice(RELATIVES)))
     scene.cast("junk", JUNK)
+
+
+@cache
+def _of_weather(things: tuple[Thing, ...], weather: str) -> tuple[Thing, ...]:
+    return tuple(thing for thing in things if not thing.weathers or weather in thing.weathers)
+
+
+@cache
+def _others_of(gender: str, person: Person) -> tuple[Person, ...]:
+    return tuple(one for one in PEOPLE if one.gender == gender and one is not person)
 
 
 def _in_paragraphs(scene: Scene, rng: random.Random) -> str:

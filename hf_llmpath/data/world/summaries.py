@@ -12,7 +12,7 @@ import random
 
 from .grammar import PRONOUNS, words
 from .realise import Redraw, Scene
-from .vocabulary import PEOPLE, PLACES, QUALITIES, THINGS, TIMES, WEATHERS
+from .vocabulary import PEOPLE, QUALITIES, TIMES, WEATHERS, other_places, other_things
 
 MIN_WORDS, MAX_WORDS = 40, 90
 # For each trouble: what the summary says, and what the document says.
@@ -144,11 +144,10 @@ def cast_villagers(scene: Scene) -> None:
         scene.cast(role, rng.choice([person for person in PEOPLE if person not in taken]))
 
     def place(role: str, other: str) -> None:
-        scene.cast(role, rng.choice([place for place in PLACES if place.name != scene.slots.get(other)]))
+        scene.cast(role, rng.choice(other_places(scene.slots.get(other))))
 
     def thing(role: str, other: str) -> None:
-        choices = [thing for thing in THINGS if thing.noun != scene.slots.get(f"{other}.n")]
-        scene.cast(role, rng.choice(choices), rng.choice(QUALITIES))
+        scene.cast(role, rng.choice(other_things(scene.slots.get(f"{other}.n"))), rng.choice(QUALITIES))
 
     def weather(scene: Scene) -> None:
         name = rng.choice(tuple(WEATHERS))

@@ -7,9 +7,10 @@ flour. Other modules read these tables, so a fact cannot differ between a story 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Person:
     """A villager: `name`, grammatical gender (`"f"` or `"m"`), `trade` and the key of the place of work."""
 
@@ -19,7 +20,7 @@ class Person:
     work: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Place:
     """A place: its noun, the preposition for being there, its smell, and two clauses that say what goes on
     there."""
@@ -42,7 +43,7 @@ class Place:
         return f"to the {self.noun}"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Thing:
     """An object: noun, what one does with it (plain and past form), what follows when one does, and a riddle.
 
@@ -61,7 +62,7 @@ class Thing:
     soft: bool = False
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Food:
     """Something to eat: with its article (`phrase`) and as a bare head noun (`noun`)."""
 
@@ -312,3 +313,15 @@ PERSON_BY_NAME: dict[str, Person] = {person.name: person for person in PEOPLE}
 PLACE_BY_NOUN: dict[str, Place] = {place.noun: place for place in PLACES}
 THING_BY_NOUN: dict[str, Thing] = {thing.noun: thing for thing in THINGS}
 PERSON_BY_TRADE: dict[str, Person] = {person.trade: person for person in PEOPLE}
+
+
+@cache
+def other_places(name: str | None) -> tuple[Place, ...]:
+    """All places but the one of that `name`."""
+    return tuple(place for place in PLACES if place.name != name)
+
+
+@cache
+def other_things(noun: str | None) -> tuple[Thing, ...]:
+    """All things but the one of that `noun`."""
+    return tuple(thing for thing in THINGS if thing.noun != noun)
