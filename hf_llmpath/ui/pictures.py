@@ -92,6 +92,23 @@ def plain_text(text: str, caption: str, detail: str = "", prompt: str = "", writ
     return figure(body, caption, detail)
 
 
+def marked_tokens(
+    tokens: Sequence[str], marks: Sequence[str], meanings: Mapping[str, str], caption: str, detail: str = ""
+) -> str:
+    """Tokens in boxes, coloured by their mark: one of `meanings`, or an empty string for a plain one."""
+    colours = {mark: _series(index + 1) for index, mark in enumerate(meanings)}
+    boxes = "".join(
+        f'<span class="on" style="--c:{colours[mark]}" title="{escape(meanings[mark])}">{escape(visible(token))}</span>'
+        if mark
+        else f"<span>{escape(visible(token))}</span>"
+        for token, mark in zip(tokens, marks, strict=True)
+    )
+    key = "".join(f'<span style="--c:{colours[mark]}">{escape(meaning)}</span>' for mark, meaning in meanings.items())
+    spoken = "; ".join(f"{t}: {meanings[mark]}" for t, mark in zip(tokens, marks, strict=True) if mark)
+    body = f'<div class="lp-boxes">{boxes}</div><div class="lp-key" aria-hidden="true">{key}</div>'
+    return figure(body, caption, detail, spoken or "No token is marked.")
+
+
 def strips(rows: Mapping[str, Sequence[float]], tokens: Sequence[str], caption: str, detail: str = "") -> str:
     """One row of cells per name, one cell per token, from empty (0) to full (1); negative values are blue."""
     head = "".join(f"<td>{escape(visible(token))}</td>" for token in tokens)
