@@ -92,6 +92,23 @@ def plain_text(text: str, caption: str, detail: str = "", prompt: str = "", writ
     return figure(body, caption, detail)
 
 
+def marked_tokens(
+    tokens: Sequence[str], marks: Sequence[str], meanings: Mapping[str, str], caption: str, detail: str = ""
+) -> str:
+    """Tokens in boxes, coloured by their mark: one of `meanings`, or an empty string for a plain one."""
+    colours = {mark: _series(index + 1) for index, mark in enumerate(meanings)}
+    boxes = "".join(
+        f'<span class="on" style="--c:{colours[mark]}" title="{escape(meanings[mark])}">{escape(visible(token))}</span>'
+        if mark
+        else f"<span>{escape(visible(token))}</span>"
+        for token, mark in zip(tokens, marks, strict=True)
+    )
+    key = "".join(f'<span style="--c:{colours[mark]}">{escape(meaning)}</span>' for mark, meaning in meanings.items())
+    spoken = "; ".join(f"{t}: {meanings[mark]}" for t, mark in zip(tokens, marks, strict=True) if mark)
+    body = f'<div class="lp-boxes">{boxes}</div><div class="lp-key" aria-hidden="true">{key}</div>'
+    return figure(body, caption, detail, spoken or "No token is marked.")
+
+
 def strips(rows: Mapping[str, Sequence[float]], tokens: Sequence[str], caption: str, detail: str = "") -> str:
     """One row of cells per name, one cell per token, from empty (0) to full (1); negative values are blue."""
     head = "".join(f"<td>{escape(visible(token))}</td>" for token in tokens)
@@ -130,6 +147,24 @@ def signed_png(values: np.ndarray) -> str:
     buffer = io.BytesIO()
     image.save(buffer, "PNG", transparency=_OPACITIES, compress_level=3)
     return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
+
+
+def images(pixels: np.ndarray, columns: int, caption: str, detail: str = "", alternative: str = "") -> str:
+    """Small grey images `(count, height, width)`, uint8, side by side; ink is dark on light paper, and light on dark."""
+    from PIL import Image
+
+    count, height, width = pixels.shape
+    rows = math.ceil(count / columns)
+    sheet = np.zeros((rows * (height + 1) - 1, columns * (width + 1) - 1), dtype=np.uint8)
+    for place, image in enumerate(pixels):
+        top, left = (height + 1) * (place // columns), (width + 1) * (place % columns)
+        sheet[top : top + height, left : left + width] = image
+    buffer = io.BytesIO()
+    # Black with the ink as opacity: style.css turns it to white in the dark.
+    Image.fromarray(np.stack([np.zeros_like(sheet), sheet], axis=-1), "LA").save(buffer, "PNG")
+    data = base64.b64encode(buffer.getvalue()).decode()
+    image = f'<img class="lp-images" src="data:image/png;base64,{data}" alt="{escape(alternative or caption)}">'
+    return figure(image, caption, detail)
 
 
 def heat_map(
