@@ -66,10 +66,10 @@ def _colour(runner: Runner) -> str:
 
 
 def _standing(race: LiveRace, runner: Runner) -> list[str]:
-    if runner.lost is not None:
-        state = f"lost at step {runner.lost:,}"
-    elif race.is_there(runner):
+    if race.is_there(runner):
         state = f"step {runner.arrived:,}"
+    elif runner.lost is not None:
+        state = f"lost at step {runner.lost:,}"
     else:
         state = "not in time" if race.step >= LONGEST else "on the way"
     return [runner.title, f"{runner.rate:.3g}", f"{runner.losses[-1]:.1e}", state]
@@ -78,7 +78,8 @@ def _standing(race: LiveRace, runner: Runner) -> list[str]:
 def _losses(runner: Runner) -> tuple[list[int], list[float]]:
     stride = max(1, len(runner.losses) // _PATH_POINTS)
     steps = [*range(0, len(runner.losses), stride)]
-    return steps, [max(runner.losses[step], 1e-12) for step in steps]
+    highest = 100 * runner.losses[0]  # who is lost must not squeeze the others
+    return steps, [min(max(runner.losses[step], 1e-12), highest) for step in steps]
 
 
 def _thinned(path: list[tuple[float, float]]) -> list[tuple[float, float]]:

@@ -48,7 +48,7 @@ def test_starts_differ_by_seed_and_are_drawn_again():
 @pytest.mark.parametrize("surface", ["tilted_ravine", "rosenbrock"])
 def test_a_sweep_in_one_array_equals_one_descent_after_the_other(name, surface):
     surface = SURFACES[surface]
-    starts, rates = surface.starts(3, 0), [1e-4, 1e-3, 3e-3]
+    starts, rates = surface.starts(3, 0), [1e-4, 5e-4, 1e-3]
     make, arguments = OPTIMIZERS[name]
     together = Descent(surface, make, starts, rates, **arguments)
     for _ in range(40):

@@ -9,7 +9,7 @@ import gradio as gr
 from ...runs import RunFolder
 from ...ui import pictures
 from ...ui.graph_picture import graph_picture
-from ...ui.live_network import Design
+from ...ui.live_network import Design, not_finite
 from ...ui.page import html, stage_page
 from ...ui.panels import section
 from ...ui.play import NOW, QUIET, Transport
@@ -84,10 +84,7 @@ class LiveGraph:
             }
             self.step += 1
             if not _is_finite(moved):
-                self.stopped = (
-                    f"The loss was no longer a finite number at step {self.step:,}: a learning rate of {self.rate:g} is "
-                    f"too high here. Try {self.rate / 3:.1g}. The last finite weights are kept."
-                )
+                self.stopped = not_finite(self.step, self.rate)
                 return
             self.numbers = moved
             self._forward()
