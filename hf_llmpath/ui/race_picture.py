@@ -8,7 +8,7 @@ import numpy as np
 from ..data.surfaces import get_surface
 from . import pictures
 from .live_race import LONGEST, LiveRace, Runner
-from .pictures import Markup, series_colour, signed_png
+from .pictures import Markup, signed_png
 
 _CELLS = 160  # of the map, each way
 _BANDS = 16
@@ -62,7 +62,7 @@ def _keyed(table: str, runners: list[Runner]) -> str:
 
 
 def _colour(runner: Runner) -> str:
-    return series_colour(_ORDER.index(runner.name))
+    return f"var(--lp-series-{_ORDER.index(runner.name) + 1})"
 
 
 def _standing(race: LiveRace, runner: Runner) -> list[str]:
