@@ -7,7 +7,7 @@ from typing import Any, Protocol
 import gradio as gr
 
 FRAME = 0.05  # seconds from picture to picture, where there is no reason for more
-LONGEST_PLAY = 100_000  # steps, after which it pauses by itself: somebody may have left
+LONGEST_PLAY = 600  # seconds, after which it pauses by itself: somebody may have left
 QUIET = {"show_progress": "hidden", "api_visibility": "private"}
 NOW = QUIET | {"queue": False}  # answered at once, also while something plays
 
@@ -75,9 +75,9 @@ def played(live: Playable, draw: Callable[[Any], str]) -> Iterator[tuple[Any, An
         return
     me = live.player = object()
     yield gr.Button("Pause"), gr.skip()
-    last = live.step + LONGEST_PLAY
+    last = time.perf_counter() + LONGEST_PLAY
     try:
-        while live.player is me and not live.over and live.step < last:
+        while live.player is me and not live.over and time.perf_counter() < last:
             due = time.perf_counter() + live.frame
             live.advance(live.pace)
             yield gr.skip(), draw(live)

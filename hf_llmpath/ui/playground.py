@@ -68,6 +68,7 @@ def playground(page: Page, design: Design, rate: float, speed: int = 5) -> Playg
             pace = gr.Dropdown(SPEEDS, value=speed, label="Steps from picture to picture")
     designing = [shape, noise, seed, layers, units, activation, optimizer]
     page.remember(points=shape, layers=layers, units=units, activation=activation, noise=noise, seed=seed)
+    page.remember(optimizer=optimizer, rate=power)
 
     def designed(shape: str, noise: float, seed: int | None, layers: int, units: int, *kinds: str) -> Design:
         activation, optimizer = kinds
