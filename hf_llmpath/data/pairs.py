@@ -1,7 +1,7 @@
 """Documents and their summaries: read from any data set, and as padded batches for an encoder-decoder.
 
-    pairs = load_pairs("world/summaries")
-    batches = PairBatches(sources, targets, batch_size=32, steps=400, pad=0, seed=0)  # token ids of each
+pairs = load_pairs("world/summaries")
+batches = PairBatches(sources, targets, batch_size=32, steps=400, pad=0, seed=0)  # token ids of each
 """
 
 import re
@@ -17,6 +17,7 @@ from torch.utils.data import Dataset
 from ..errors import UserError
 from .streams import IGNORED
 from .tables import DOCUMENT_COLUMNS, SUMMARY_COLUMNS, load_table
+from .words import SPECIAL
 
 _POOL = 32  # batches whose rows are sorted by length together
 _SENTENCE_END = re.compile(r'(?<=[.!?])["”’)]*\s+(?=["“‘(]*\S)')
@@ -105,7 +106,11 @@ class PairBatches(Dataset):
         batch_size: pairs per step (all of them, if there are fewer).
         steps: optimiser steps.
         pad: id of the padding token.
-        seed: of the order.
+        seed: of the order, and of the words that are hidden.
+        unknown: id of the unknown token.
+        hidden: share of the vocabulary that a pair, source and target alike, sees as the unknown token: drawn anew for
+            every pair, whole words of the vocabulary at once (Gal & Ghahramani 2016, section 5). The model learns not to
+            rely on single words, and what to do with one that it does not know.
     """
 
     sequential = True
@@ -118,10 +123,13 @@ class PairBatches(Dataset):
         steps: int,
         pad: int,
         seed: int,
+        unknown: int | None = None,
+        hidden: float = 0.0,
     ):
         self.sources, self.lengths = padded(sources, pad)
         self.targets, self.target_lengths = padded(targets, IGNORED)
         self.batch_size = min(batch_size, len(sources))
+        self.seed, self.unknown, self.hidden = seed, unknown, hidden
         self.plan = self._plan(steps, np.random.default_rng(seed))
 
     def _plan(self, steps: int, rng: np.random.Generator) -> np.ndarray:
@@ -153,15 +161,24 @@ class PairBatches(Dataset):
         return self.plan.size
 
     def __getitems__(self, indices: list[int]) -> dict[str, Tensor]:
-        rows = self.plan.reshape(-1)[indices]
-        # The batch is as long as its longest row, also where several processes share it: they must agree on the shapes.
-        whole = self.plan[indices[0] // self.batch_size]
-        source, lengths = self.sources[rows, : self.lengths[whole].max()], self.lengths[rows]
-        return {
-            "input_ids": torch.from_numpy(source.astype(np.int64)),
-            "attention_mask": torch.from_numpy((np.arange(source.shape[1]) < lengths[:, None]).astype(np.int64)),
-            "labels": torch.from_numpy(self.targets[rows, : self.target_lengths[whole].max()].astype(np.int64)),
-        }
+        step, mine = indices[0] // self.batch_size, [index % self.batch_size for index in indices]
+        # The whole batch is made also where several processes share it: they must agree on its shape and hidden words.
+        rows = self.plan[step]
+        source = self.sources[rows, : self.lengths[rows].max()]
+        target = self.targets[rows, : self.target_lengths[rows].max()]
+        there = np.arange(source.shape[1]) < self.lengths[rows, None]
+        if self.hidden:
+            source, target = self._with_hidden_words(source, target, np.random.default_rng([self.seed, step]))
+        batch = {"input_ids": source[mine], "attention_mask": there[mine], "labels": target[mine]}
+        return {name: torch.from_numpy(values.astype(np.int64)) for name, values in batch.items()}
+
+    def _with_hidden_words(self, source: np.ndarray, target: np.ndarray, rng: np.random.Generator):
+        last = max(source.max(), target.max())
+        drawn = rng.random((len(source), last + 1)) < self.hidden  # (pair, word of the vocabulary)
+        drawn[:, : len(SPECIAL)] = False
+        row = np.arange(len(source))[:, None]
+        hidden = drawn[row, target.clip(min=0)] & (target >= 0)
+        return np.where(drawn[row, source], self.unknown, source), np.where(hidden, self.unknown, target)
 
 
 def padded(rows: Sequence[Sequence[int]], pad: int) -> tuple[np.ndarray, np.ndarray]:

@@ -12,6 +12,7 @@ _FOLDERS = (
     "s06_sequences",
     "s07_rnn",
     "s08_lstm_gru",
+    "s09_attention",
     "s11_pretraining",
 )
 

@@ -21,6 +21,7 @@ TINY: dict[str, dict[str, Any]] = {  # settings with which a stage takes seconds
     "sequences": _SMALL | {"hidden_size": 12, "max_steps": 40, "sample_by": "line"},
     "rnn": _SMALL | {"hidden_size": 12, "max_steps": 40},
     "lstm-gru": _SMALL | {"parameters": 2000, "max_steps": 30, "adding_length": 8, "adding_steps": 30},
+    "attention": {"hidden_size": 16, "embedding_size": 8, "max_steps": 30, "batch_size": 4, "max_target": 16},
     "pretraining": {"hidden_size": 16, "max_steps": 40, "fine_tuning_steps": 20},
 }
 
