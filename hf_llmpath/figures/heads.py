@@ -69,7 +69,9 @@ def _name(axis, rows: Sequence[str], columns: Sequence[str], size: float) -> Non
     axis.set_yticks(range(len(rows)), [visible(row) for row in rows], **font)
 
 
-def mask_panels(masks: Mapping[str, tuple[Sequence[Sequence[bool]], Sequence[str], Sequence[str]]], title: str) -> Figure:
+def mask_panels(
+    masks: Mapping[str, tuple[Sequence[Sequence[bool]], Sequence[str], Sequence[str]]], title: str
+) -> Figure:
     """Masks side by side, `name -> (mask, rows, columns)`: filled where a row may look at a column."""
     figure, axes = subplots(1, len(masks), width=9.6, height=3.4, squeeze=False)
     for axis, colour, (name, (mask, rows, columns)) in zip(axes[0], COLOURS, masks.items(), strict=False):

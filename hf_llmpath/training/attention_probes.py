@@ -104,6 +104,10 @@ def _stacked(attentions: Sequence[torch.Tensor]) -> np.ndarray:
 
 def token_labels(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int]) -> list[str]:
     """Each token as text that can be seen: special tokens as signs."""
-    signs = {tokenizer.eos_token_id: "∎", tokenizer.pad_token_id: "∅", tokenizer.unk_token_id: "\N{REPLACEMENT CHARACTER}"}
+    signs = {
+        tokenizer.eos_token_id: "∎",
+        tokenizer.pad_token_id: "∅",
+        tokenizer.unk_token_id: "\N{REPLACEMENT CHARACTER}",
+    }
     tokens = tokenizer.convert_ids_to_tokens(list(ids))
     return [signs.get(index, token.replace("▁", "") or token) for index, token in zip(ids, tokens, strict=True)]

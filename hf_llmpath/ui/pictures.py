@@ -124,7 +124,7 @@ def strips(rows: Mapping[str, Sequence[float]], tokens: Sequence[str], caption: 
     return figure(scroll + legend, caption, detail, " ".join(spoken))
 
 
-def _pixels(values: np.ndarray) -> str:
+def pixels(values: np.ndarray) -> str:
     """A PNG with one pixel per cell: the sign is the colour, the size (0 to 1) the opacity."""
     from PIL import Image
 
@@ -161,7 +161,7 @@ def heat_map(
         f'<div class="lp-scroll" tabindex="0" role="region" aria-label="{escape(caption)}">'
         f'<div class="lp-heat" style="--rows:{rows};--columns:{len(columns)}">'
         f'<div class="lp-heat-y" aria-hidden="true">{names}</div>'
-        f'<div class="lp-heat-plot"><img src="{_pixels(values)}" alt="{escape(alternative)}">{frame}</div>'
+        f'<div class="lp-heat-plot"><img src="{pixels(values)}" alt="{escape(alternative)}">{frame}</div>'
         f'<div class="lp-heat-x" aria-hidden="true">{labels}</div></div></div>'
         f"{_SIGNED}"
     )

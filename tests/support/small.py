@@ -22,6 +22,14 @@ TINY: dict[str, dict[str, Any]] = {  # settings with which a stage takes seconds
     "rnn": _SMALL | {"hidden_size": 12, "max_steps": 40},
     "lstm-gru": _SMALL | {"parameters": 2000, "max_steps": 30, "adding_length": 8, "adding_steps": 30},
     "attention": {"hidden_size": 16, "embedding_size": 8, "max_steps": 30, "batch_size": 4, "max_target": 16},
+    "transformer": {
+        "hidden_size": 16,
+        "intermediate_size": 16,
+        "max_steps": 30,
+        "examples": 200,
+        "reader_hidden_size": 16,
+        "reader_steps": 20,
+    },
     "pretraining": {"hidden_size": 16, "max_steps": 40, "fine_tuning_steps": 20},
 }
 
