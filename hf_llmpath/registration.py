@@ -109,3 +109,6 @@ def install() -> None:
     own = [_MODELS + module.name for module in pkgutil.iter_modules([str(Path(__file__).with_name("models"))])]
     for name in (_LAYERS, *own):
         wrapt.register_post_import_hook(lambda _, name=name: _settle(name), name)
+    wrapt.register_post_import_hook(
+        lambda module: importlib.import_module(f"{__package__}.pipelines").register(module), "transformers.pipelines"
+    )
