@@ -40,7 +40,7 @@ class PretrainingSettings(Settings):
     @classmethod
     def full(cls) -> "PretrainingSettings":
         return replace(
-            cls(), corpus="world/stories", max_steps=5000, label_counts=(100, 300, 1000, 0), seeds=3, vocab_size=2000
+            cls(), corpus="world/stories", max_steps=3000, label_counts=(100, 300, 1000, 0), seeds=3, vocab_size=2000
         )
 
 
