@@ -38,13 +38,16 @@ class Alignment:
         return attention_entropy(self.weights)
 
     @property
-    def text(self) -> str:
-        """The summary; an unknown token is replaced by the word that was looked at most (Luong et al. 2015b)."""
-        words = [
+    def words(self) -> list[str]:
+        """The summary's tokens; an unknown one is replaced by the word that was looked at most (Luong et al. 2015b)."""
+        return [
             self.source[int(row.argmax())] if unknown and len(row) else word
             for word, row, unknown in zip(self.summary, self.weights, self.unknown, strict=True)
         ]
-        return "".join(words).strip()
+
+    @property
+    def text(self) -> str:
+        return "".join(self.words).strip()
 
 
 def attention_entropy(weights: np.ndarray) -> np.ndarray:
