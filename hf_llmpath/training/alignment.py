@@ -66,34 +66,27 @@ def align(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, document: 
         options: for `generate()`: `num_beams`, `do_sample`, `temperature`, ...
     """
     model.eval()
-    full = tokenizer(document, return_offsets_mapping=True, verbose=False)
-    kept = tokenizer(document, truncation=True, return_tensors="pt", return_offsets_mapping=True, verbose=False)
-    offsets = kept.pop("offset_mapping")[0].tolist()
-    written = model.generate(**kept, **options)
-    return read_alignment(
-        model, tokenizer, document, kept, offsets, written, len(full["input_ids"]) - kept["input_ids"].shape[1]
-    )
+    inputs = tokenizer(document, truncation=True, return_tensors="pt", verbose=False)
+    return _read(model, tokenizer, document, model.generate(**inputs, **options)[0, 1:].tolist())
+
+
+def align_with(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, document: str, summary: str) -> Alignment:
+    """Where the model looks when it writes `summary`, whoever wrote it first."""
+    return _read(model, tokenizer, document, tokenizer(summary)["input_ids"])
 
 
 @torch.no_grad()
-def read_alignment(
-    model: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerBase,
-    document: str,
-    inputs: dict[str, torch.Tensor],
-    offsets: Sequence[Sequence[int]],
-    written: torch.Tensor,
-    left_out: int = 0,
-) -> Alignment:
-    """The alignment of what was `written` `(1, start token and summary)` about the document that gave `inputs`."""
-    outputs = model.model(**inputs, decoder_input_ids=written[:, :-1], use_cache=False)
-    tokens = written[0, 1:].tolist()
-    if tokens and tokens[-1] == tokenizer.eos_token_id:
-        tokens.pop()
-    weights = np.zeros((len(tokens), 0))
+def _read(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, document: str, written: list[int]) -> Alignment:
+    """The alignment of the tokens `written`, the end token included."""
+    model.eval()
+    inputs = tokenizer(document, truncation=True, return_tensors="pt", return_offsets_mapping=True, verbose=False)
+    offsets = inputs.pop("offset_mapping")[0].tolist()
+    shown = torch.tensor([[model.config.decoder_start_token_id, *written[:-1]]])
+    outputs = model.model(**inputs, decoder_input_ids=shown, use_cache=False)
+    tokens = written[:-1] if written[-1:] == [tokenizer.eos_token_id] else written
+    weights, copied = np.zeros((len(tokens), 0)), np.zeros(0)
     if outputs.cross_attentions is not None:
         weights = outputs.cross_attentions[0][0, 0, : len(tokens)].float().numpy()
-    copied = np.zeros(0)
     if model.copy_gate is not None:
         copied = model.copy_gate(outputs.last_hidden_state)[0, : len(tokens), 0].sigmoid().float().numpy()
     return Alignment(
@@ -101,7 +94,7 @@ def read_alignment(
         summary=[_shown(tokenizer, token) for token in tokens],
         weights=weights,
         copied=copied,
-        left_out=left_out,
+        left_out=len(tokenizer(document, verbose=False)["input_ids"]) - len(offsets),
         unknown=[token == tokenizer.unk_token_id for token in tokens],
     )
 

@@ -83,15 +83,12 @@ def test_the_other_networks_write_about_the_same_document(visit, address, folder
 
 def test_unknown_words_and_long_documents_are_told(visit, address, folder):
     page = visit(f"{address}attention")
-    page.get_by_label("Document").fill("Zelda longed for a bicycle. " + "The sea was calm. " * 80)
+    document = "Zelda longed for a bicycle. " + "The sea was calm. " * 80
+    page.get_by_label("Document").fill(document)
     caption = page.locator("#looked figcaption")
     expect(caption).to_contain_text("the model read the first 256.")
-    expect(caption).to_contain_text("It never saw: Zelda, longed")
-    tokens = len(
-        load_summarizer(folder.model_dir)
-        .tokenizer("Zelda longed for a bicycle. " + "The sea was calm. " * 80)
-        .input_ids
-    )
+    expect(caption).to_contain_text("It never saw: Zelda,")
+    tokens = len(load_summarizer(folder.model_dir).tokenizer(document).input_ids)
     expect(caption).to_contain_text(f"The document has {tokens} tokens")
 
 
