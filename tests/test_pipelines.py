@@ -70,7 +70,7 @@ def test_what_is_left_out_of_a_long_document_is_said(summarize, caplog, monkeypa
     monkeypatch.setattr(logging.getLogger("hf_llmpath.pipelines"), "propagate", True)
     with caplog.at_level("WARNING"):
         summarize(" ".join(TEXTS), max_new_tokens=5)
-    assert "the document has 21 tokens, the model reads 12: the rest was left out" in caplog.text
+    assert "the document has 20 tokens, the model reads 12: the rest was left out" in caplog.text
     caplog.clear()
     whole = summarize(" ".join(TEXTS), max_new_tokens=5, truncation=False)
     assert "left out" not in caplog.text and isinstance(whole[0]["summary_text"], str)

@@ -90,4 +90,8 @@ STAGE = Stage(
     ),
     settings=AttentionSettings,
     package=__name__,
+    prompt=(
+        "Ada the teacher had been dreaming of a red kite. It cost ten coins, and Ada had a button. At the mill, where the "
+        "wheel turned, Ada told Ben the shepherd about it. Ben worked at it for two days."
+    ),
 )
