@@ -110,18 +110,13 @@ class RecurrentLayer(GradientCheckpointingLayer):
             states, state = self._all_at_once(hidden_states.to(self.weight_hh.dtype).transpose(0, 1), state)
         return states.transpose(0, 1), state, None
 
+    def input_product(self, inputs: Tensor) -> Tensor:
+        """W_ih x + b_ih (and b_hh, where it is not inside a product) for all steps: `(..., gates * hidden_size)`."""
+        bias = self.bias_ih if self.cell == "gru" else self.bias_ih + self.bias_hh
+        return linear(inputs, self.weight_ih, bias)
+
     def _all_at_once(self, inputs: Tensor, state: State) -> tuple[Tensor, State]:
-        h = state[0]
-        if self.cell == "gru":
-            a = linear(inputs, self.weight_ih, self.bias_ih)
-            states = GRUThroughTime.apply(a, self.weight_hh, self.bias_hh, h)
-            return states, (states[-1],)
-        a = linear(inputs, self.weight_ih, self.bias_ih + self.bias_hh)  # (length, batch, gates * hidden)
-        if self.cell == "rnn":
-            states = RNNThroughTime.apply(a, self.weight_hh, h)
-            return states, (states[-1],)
-        states, last_cell = LSTMThroughTime.apply(a, self.weight_hh, h, state[1])
-        return states, (states[-1], last_cell)
+        return over_time(self.cell, self.input_product(inputs), self.weight_hh, self.bias_hh, state)
 
     def _step_by_step(self, inputs: Tensor, state: State, mask: Tensor | None, output_gates: bool):
         step = STEPS[self.cell]
@@ -139,6 +134,26 @@ class RecurrentLayer(GradientCheckpointingLayer):
         if output_gates:
             trace = {name: torch.stack([gates[name] for gates in traces], dim=1) for name in traces[0]}
         return torch.stack(outputs, dim=1), state, trace
+
+
+def over_time(cell: str, a: Tensor, weight_hh: Tensor, bias_hh: Tensor, state: State) -> tuple[Tensor, State]:
+    """All steps of a recurrence, with the backward pass written by hand.
+
+    Args:
+        a: the input products `(length, batch, gates * hidden)` (`RecurrentLayer.input_product`).
+        bias_hh: of a GRU; the other cells have it in `a`.
+
+    Returns:
+        the hidden states `(length, batch, hidden)`, and the last state.
+    """
+    if cell == "gru":
+        states = GRUThroughTime.apply(a, weight_hh, bias_hh, state[0])
+        return states, (states[-1],)
+    if cell == "rnn":
+        states = RNNThroughTime.apply(a, weight_hh, state[0])
+        return states, (states[-1],)
+    states, last_cell = LSTMThroughTime.apply(a, weight_hh, *state)
+    return states, (states[-1], last_cell)
 
 
 @torch.no_grad()
