@@ -6,6 +6,7 @@ that it concerns are imported by whoever needs them.
 
 import importlib
 import sys
+from pathlib import Path
 from types import ModuleType
 
 import wrapt
@@ -41,17 +42,34 @@ def _register_classes(row: ModelRow, own: ModuleType) -> None:
             getattr(auto, auto_class).register(model.config_class, model, exist_ok=True)
 
 
+_waiting: list[str] = []  # our modules to import as soon as none of ours is half way through its own import
+
+
 def _load(name: str, then) -> None:
     """Imports our module `name`; one that is being imported already registers itself when it is complete."""
     module = sys.modules.get(_MODELS + name)
     if module is None:
-        importlib.import_module(_MODELS + name)
+        _waiting.append(name)
+        _load_waiting()
     elif _complete(module):
         then(module)
 
 
+def _load_waiting(just_loaded: ModuleType | None = None) -> None:
+    """Imports what waits. A building block that is imported first, and whose imports bring in the Auto classes, has
+    to be complete before a modeling module can import from it in turn."""
+    ours = [module for name, module in sys.modules.items() if name.startswith(_MODELS)]
+    if any(module is not just_loaded and not _complete(module) for module in ours):
+        return
+    while _waiting:
+        importlib.import_module(_MODELS + _waiting.pop())
+
+
 def install() -> None:
     """Sets the hooks; a module that is loaded already is dealt with at once."""
+    for path in Path(__file__).parent.glob("models/*.py"):
+        if path.stem not in ("__init__", "table"):
+            wrapt.register_post_import_hook(_load_waiting, _MODELS + path.stem)
     for row in MODELS:
         config_module = row.config.partition(".")[0]
         on_config = lambda module, row=row: _register_config(row, module)  # noqa: E731

@@ -14,7 +14,6 @@ from transformers.cache_utils import Cache, CacheLayerMixin
 from transformers.modeling_layers import GradientCheckpointingLayer
 
 from .bptt import GRUThroughTime, LSTMThroughTime, RNNThroughTime
-from .products import linear
 
 State = tuple[Tensor, ...]  # (h,) for RNN and GRU, (h, c) for LSTM; each (batch, hidden)
 GATES = {"rnn": 1, "gru": 3, "lstm": 4}
@@ -106,20 +105,21 @@ class RecurrentLayer(GradientCheckpointingLayer):
         if attention_mask is not None or output_gates or length == 1 or torch.compiler.is_compiling():
             return self._step_by_step(hidden_states, state, attention_mask, output_gates)
         with torch.autocast(hidden_states.device.type, enabled=False):
-            states, state = self._all_at_once(hidden_states.to(self.weight_hh.dtype).transpose(0, 1), state)
+            states, state = self._all_at_once(
+                hidden_states.to(self.weight_hh.dtype).transpose(0, 1).contiguous(), state
+            )
         return states.transpose(0, 1), state, None
 
     def _all_at_once(self, inputs: Tensor, state: State) -> tuple[Tensor, State]:
-        h = state[0]
+        to_inputs, h = (inputs, self.weight_ih), state[0]
         if self.cell == "gru":
-            a = linear(inputs, self.weight_ih, self.bias_ih)
-            states = GRUThroughTime.apply(a, self.weight_hh, self.bias_hh, h)
+            states = GRUThroughTime.apply(*to_inputs, self.bias_ih, self.weight_hh, self.bias_hh, h)
             return states, (states[-1],)
-        a = linear(inputs, self.weight_ih, self.bias_ih + self.bias_hh)  # (length, batch, gates * hidden)
+        bias = self.bias_ih + self.bias_hh
         if self.cell == "rnn":
-            states = RNNThroughTime.apply(a, self.weight_hh, h)
+            states = RNNThroughTime.apply(*to_inputs, bias, self.weight_hh, h)
             return states, (states[-1],)
-        states, last_cell = LSTMThroughTime.apply(a, self.weight_hh, h, state[1])
+        states, last_cell = LSTMThroughTime.apply(*to_inputs, bias, self.weight_hh, h, state[1])
         return states, (states[-1], last_cell)
 
     def _step_by_step(self, inputs: Tensor, state: State, mask: Tensor | None, output_gates: bool):
