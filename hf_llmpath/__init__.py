@@ -18,7 +18,7 @@ except PackageNotFoundError:
 _PUBLIC = {
     path.partition(".")[2]: f".models.{path.partition('.')[0]}"
     for row in MODELS
-    for path in (row.config, *row.classes.values())
+    for path in (row.config, *row.classes.values(), *row.processors.values())
 } | {
     "train_character_tokenizer": ".data.characters",
     "load_texts": ".data.sources",

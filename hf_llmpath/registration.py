@@ -5,7 +5,9 @@ that it concerns are imported by whoever needs them.
 """
 
 import importlib
+import pkgutil
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
@@ -15,7 +17,17 @@ from .models.table import MODELS, ModelRow
 
 _AUTO_CONFIG = "transformers.models.auto.configuration_auto"
 _AUTO_MODEL = "transformers.models.auto.modeling_auto"
+# Auto class of a processor -> the module that defines it, and the arguments that register our class there.
+_AUTO_PROCESSORS: dict[str, tuple[str, Callable[[type], dict]]] = {
+    "AutoImageProcessor": (
+        "transformers.models.auto.image_processing_auto",
+        lambda own: {"image_processor_classes": {"pil": own}},
+    ),
+}
+_LAYERS = "transformers.modeling_layers"  # what our models build on; it imports the Auto classes while it is half done
 _MODELS = __package__ + ".models."
+
+_waiting: dict[str, Callable[[ModuleType], None]] = {}  # name of our module -> what registers it with its Auto class
 
 
 def _complete(module: ModuleType | None) -> bool:
@@ -42,41 +54,61 @@ def _register_classes(row: ModelRow, own: ModuleType) -> None:
             getattr(auto, auto_class).register(model.config_class, model, exist_ok=True)
 
 
-_waiting: list[str] = []  # our modules to import as soon as none of ours is half way through its own import
+def _register_processor(row: ModelRow, auto_class: str, own: ModuleType) -> None:
+    """Our processor's module is loaded: its Auto class learns the processor, if it is there."""
+    processor = getattr(own, row.processors[auto_class].partition(".")[2])
+    processor.register_for_auto_class(auto_class)
+    module, arguments = _AUTO_PROCESSORS[auto_class]
+    auto = sys.modules.get(module)
+    if auto is not None and hasattr(auto, auto_class):
+        config_module, _, config = row.config.partition(".")
+        config = getattr(importlib.import_module(_MODELS + config_module), config)
+        getattr(auto, auto_class).register(config, **arguments(processor), exist_ok=True)
 
 
-def _load(name: str, then) -> None:
-    """Imports our module `name`; one that is being imported already registers itself when it is complete."""
-    module = sys.modules.get(_MODELS + name)
-    if module is None:
-        _waiting.append(name)
-        _load_waiting()
-    elif _complete(module):
-        then(module)
+def _settle(done: str) -> None:
+    """Imports our modules that wait to be registered, now that the module `done` has been imported.
 
-
-def _load_waiting(just_loaded: ModuleType | None = None) -> None:
-    """Imports what waits. A building block that is imported first, and whose imports bring in the Auto classes, has
-    to be complete before a modeling module can import from it in turn."""
-    ours = [module for name, module in sys.modules.items() if name.startswith(_MODELS)]
-    if any(module is not just_loaded and not _complete(module) for module in ours):
-        return
+    Not while another of ours, or what they build on, is half imported: it may be the one that set this off, and those
+    that wait may need it. Its own completion comes here again.
+    """
+    for name, module in list(sys.modules.items()):
+        concerns = name == _LAYERS or name.startswith(_MODELS)
+        if concerns and name != done and not _complete(module):
+            return
     while _waiting:
-        importlib.import_module(_MODELS + _waiting.pop())
+        name, register = _waiting.popitem()
+        if _MODELS + name in sys.modules:
+            register(sys.modules[_MODELS + name])
+        else:
+            importlib.import_module(_MODELS + name)  # its own hook registers it
+
+
+def _hook(name: str, auto: str, register: Callable[[ModuleType], None]) -> None:
+    """Calls `register` with our module `name` when it is loaded, and sees to it that it is when `auto` is."""
+
+    def when_auto_is_there(_: ModuleType) -> None:
+        _waiting[name] = register
+        _settle(auto)
+
+    wrapt.register_post_import_hook(register, _MODELS + name)
+    wrapt.register_post_import_hook(when_auto_is_there, auto)
 
 
 def install() -> None:
     """Sets the hooks; a module that is loaded already is dealt with at once."""
-    for path in Path(__file__).parent.glob("models/*.py"):
-        if path.stem not in ("__init__", "table"):
-            wrapt.register_post_import_hook(_load_waiting, _MODELS + path.stem)
     for row in MODELS:
-        config_module = row.config.partition(".")[0]
-        on_config = lambda module, row=row: _register_config(row, module)  # noqa: E731
-        on_model = lambda module, row=row: _register_classes(row, module)  # noqa: E731
-        wrapt.register_post_import_hook(on_config, _MODELS + config_module)
-        wrapt.register_post_import_hook(on_model, _MODELS + row.modeling_module)
-        wrapt.register_post_import_hook(lambda _, name=config_module, then=on_config: _load(name, then), _AUTO_CONFIG)
-        wrapt.register_post_import_hook(
-            lambda _, name=row.modeling_module, then=on_model: _load(name, then), _AUTO_MODEL
-        )
+        _hook(row.config.partition(".")[0], _AUTO_CONFIG, lambda module, row=row: _register_config(row, module))
+        _hook(row.modeling_module, _AUTO_MODEL, lambda module, row=row: _register_classes(row, module))
+        for auto_class, path in row.processors.items():
+            _hook(
+                path.partition(".")[0],
+                _AUTO_PROCESSORS[auto_class][0],
+                lambda module, row=row, auto_class=auto_class: _register_processor(row, auto_class, module),
+            )
+    own = [_MODELS + module.name for module in pkgutil.iter_modules([str(Path(__file__).with_name("models"))])]
+    for name in (_LAYERS, *own):
+        wrapt.register_post_import_hook(lambda _, name=name: _settle(name), name)
+    wrapt.register_post_import_hook(
+        lambda module: importlib.import_module(f"{__package__}.pipelines").register(module), "transformers.pipelines"
+    )

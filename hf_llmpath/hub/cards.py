@@ -188,7 +188,7 @@ def _hub_dataset(dataset: dict[str, Any]) -> str | None:
     source = dataset.get("source", dataset["name"])
     if dataset["name"] in HUB_IDS:
         return HUB_IDS[dataset["name"]]
-    if source in EMBEDDED or Path(source).expanduser().exists():
+    if dataset.get("embedded") or source in EMBEDDED or Path(source).expanduser().exists():
         return None
     name = source.partition(":")[0]
     try:

@@ -93,25 +93,25 @@ class LSTMThroughTime(Function):
         """
         length, batch, _ = inputs.shape
         hidden = weight_hh.shape[1]
-        gates = affine(inputs, weight_ih, bias)
+        # tanh(a) = 2 sigmoid(2 a) - 1: with the candidate's rows doubled, one call squashes all four gates of a step.
+        doubled = torch.ones_like(bias)
+        doubled[2 * hidden : 3 * hidden] = 2
+        gates = affine(inputs, weight_ih * doubled.unsqueeze(1), bias * doubled)
+        weight = Matrix(weight_hh * doubled.unsqueeze(1), rows=batch)
         states = inputs.new_empty(length, batch, hidden)
         squashed = torch.empty_like(states)  # tanh(c_t)
         cells = inputs.new_empty(length + 1, batch, hidden)
         cells[0] = initial_cell
-        weight = Matrix(weight_hh, rows=batch)
         previous, cell = initial_state, cells[0]
-        i, f, g, o = (part.unbind(0) for part in gates.split(hidden, dim=-1))
-        input_forget = gates[..., : 2 * hidden].unbind(0)
+        i, f, half, o = (part.unbind(0) for part in gates.split(hidden, dim=-1))  # g = 2 half - 1
         buffers = (states.unbind(0), cells[1:].unbind(0), squashed.unbind(0))
-        for all_gates, i_f, i_t, f_t, g_t, o_t, state, new_cell, tanh_cell in zip(
-            gates.unbind(0), input_forget, i, f, g, o, *buffers, strict=True
+        for all_gates, i_t, f_t, half_t, o_t, state, new_cell, tanh_cell in zip(
+            gates.unbind(0), i, f, half, o, *buffers, strict=True
         ):
-            weight.add_product(previous, to=all_gates)
-            i_f.sigmoid_()
-            g_t.tanh_()
-            o_t.sigmoid_()
-            cell = torch.mul(f_t, cell, out=new_cell).addcmul_(i_t, g_t)
+            weight.add_product(previous, to=all_gates).sigmoid_()
+            cell = torch.mul(f_t, cell, out=new_cell).addcmul_(i_t, half_t, value=2).sub_(i_t)
             previous = torch.mul(o_t, torch.tanh(cell, out=tanh_cell), out=state)
+        gates[..., 2 * hidden : 3 * hidden].mul_(2).sub_(1)
         ctx.save_for_backward(inputs, weight_ih, gates, states, cells, squashed, weight_hh, initial_state)
         return states, cell.clone()
 

@@ -20,7 +20,7 @@ from transformers.utils.generic import merge_with_config_defaults
 from transformers.utils.output_capturing import capture_outputs
 
 from .configuration_rnn import LLMPathRNNConfig
-from .recurrence import RecurrentCache, RecurrentLayer
+from .recurrence import RecurrentCache, RecurrentLayer, initialize_recurrent
 
 Gates = tuple[dict[str, Tensor], ...]
 
@@ -61,16 +61,7 @@ class LLMPathRNNPreTrainedModel(PreTrainedModel):
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
         if isinstance(module, RecurrentLayer):
-            hidden = module.hidden_size
-            init.xavier_uniform_(module.weight_ih)
-            for block in module.weight_hh.split(hidden):
-                # Orthogonal recurrent blocks keep the norm of a gradient that passes through them (Saxe et al. 2014).
-                if not getattr(module.weight_hh, "_is_hf_initialized", False):
-                    nn.init.orthogonal_(block)
-            init.zeros_(module.bias_ih)
-            init.zeros_(module.bias_hh)
-            if module.cell == "lstm" and not getattr(module.bias_ih, "_is_hf_initialized", False):
-                module.bias_ih[hidden : 2 * hidden] = self.config.forget_bias
+            initialize_recurrent(module, self.config.forget_bias)
         elif isinstance(module, nn.Embedding):
             init.uniform_(module.weight, -self.config.initializer_range, self.config.initializer_range)
             if module.padding_idx is not None and not getattr(module.weight, "_is_hf_initialized", False):

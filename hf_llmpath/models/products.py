@@ -58,7 +58,7 @@ def affine(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
 
 def weight_gradient(grad: Tensor, x: Tensor) -> Tensor:
     """`grad.T @ x`: the gradient of a weight `(out, in)` from grad `(rows, out)` and x `(rows, in)`."""
-    if not _usable(x):
+    if not _usable(x) or grad.shape[1] * x.shape[1] < _WORTH_PACKING:
         return grad.t() @ x
     # The kernel needs dense factors, the first one row by row: transpose the narrower of the two.
     grad, x = grad.contiguous(), x.contiguous()

@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
+from transformers import initialization as init
 from transformers.cache_utils import Cache, CacheLayerMixin
 from transformers.modeling_layers import GradientCheckpointingLayer
 
@@ -138,6 +139,21 @@ class RecurrentLayer(GradientCheckpointingLayer):
         if output_gates:
             trace = {name: torch.stack([gates[name] for gates in traces], dim=1) for name in traces[0]}
         return torch.stack(outputs, dim=1), state, trace
+
+
+@torch.no_grad()
+def initialize_recurrent(layer: RecurrentLayer, forget_bias: float) -> None:
+    """First weights: Xavier for the input, orthogonal recurrent blocks, biases 0 but for an LSTM's forget gate."""
+    hidden = layer.hidden_size
+    init.xavier_uniform_(layer.weight_ih)
+    for block in layer.weight_hh.split(hidden):
+        # Orthogonal recurrent blocks keep the norm of a gradient that passes through them (Saxe et al. 2014).
+        if not getattr(layer.weight_hh, "_is_hf_initialized", False):
+            nn.init.orthogonal_(block)
+    init.zeros_(layer.bias_ih)
+    init.zeros_(layer.bias_hh)
+    if layer.cell == "lstm" and not getattr(layer.bias_ih, "_is_hf_initialized", False):
+        layer.bias_ih[hidden : 2 * hidden] = forget_bias
 
 
 class RecurrentCacheLayer(CacheLayerMixin):

@@ -3,7 +3,7 @@
 It holds names only, so reading it loads neither torch nor transformers.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True)
@@ -15,17 +15,20 @@ class ModelRow:
         config: `"module.Class"` of the configuration, within this folder.
         classes: Auto class of transformers -> `"module.Class"`.
         summary: what it is, in one line.
+        processors: Auto class of an own processor -> `"module.Class"`, such as `AutoImageProcessor`. Its files
+            travel with the processor: the processor's `save_pretrained` writes them.
     """
 
     model_type: str
     config: str
     classes: dict[str, str]
     summary: str
+    processors: dict[str, str] = field(default_factory=dict)
 
     @property
     def auto_map(self) -> dict[str, str]:
         """What config.json says to load with: every Auto class."""
-        return {"AutoConfig": self.config, **self.classes}
+        return {"AutoConfig": self.config, **self.classes, **self.processors}
 
     @property
     def modeling_module(self) -> str:
@@ -43,5 +46,46 @@ MODELS = (
             "AutoModelForTimeSeriesPrediction": "modeling_rnn.LLMPathRNNForTimeSeriesPrediction",
         },
         summary="RNN, LSTM or GRU language model and series forecaster",
+    ),
+    ModelRow(
+        model_type="llmpath-mlp",
+        config="configuration_mlp.LLMPathMLPConfig",
+        classes={
+            "AutoModel": "modeling_mlp.LLMPathMLPModel",
+            "AutoModelForImageClassification": "modeling_mlp.LLMPathMLPForImageClassification",
+        },
+        summary="multi-layer perceptron for images and vectors",
+        processors={"AutoImageProcessor": "image_processing_mlp.LLMPathMLPImageProcessor"},
+    ),
+    ModelRow(
+        model_type="llmpath-bert",
+        config="configuration_bert.LLMPathBertConfig",
+        classes={
+            "AutoModel": "modeling_bert.LLMPathBertModel",
+            "AutoModelForMaskedLM": "modeling_bert.LLMPathBertForMaskedLM",
+            "AutoModelForSequenceClassification": "modeling_bert.LLMPathBertForSequenceClassification",
+            "AutoModelForTokenClassification": "modeling_bert.LLMPathBertForTokenClassification",
+            "AutoModelForQuestionAnswering": "modeling_bert.LLMPathBertForQuestionAnswering",
+        },
+        summary="bidirectional encoder: masked language model, classifiers and question answering",
+    ),
+    ModelRow(
+        model_type="llmpath-transformer",
+        config="configuration_transformer.LLMPathTransformerConfig",
+        classes={
+            "AutoModel": "modeling_transformer.LLMPathTransformerModel",
+            "AutoModelForSeq2SeqLM": "modeling_transformer.LLMPathTransformerForConditionalGeneration",
+            "AutoModelForSequenceClassification": "modeling_transformer.LLMPathTransformerForSequenceClassification",
+        },
+        summary="encoder-decoder Transformer, and its encoder as a text classifier",
+    ),
+    ModelRow(
+        model_type="llmpath-summarizer",
+        config="configuration_summarizer.LLMPathSummarizerConfig",
+        classes={
+            "AutoModel": "modeling_summarizer.LLMPathSummarizerModel",
+            "AutoModelForSeq2SeqLM": "modeling_summarizer.LLMPathSummarizerForConditionalGeneration",
+        },
+        summary="recurrent encoder-decoder with attention",
     ),
 )

@@ -7,9 +7,14 @@ from ..errors import UserError, nearest
 from .stage import Concept, Stage
 
 _FOLDERS = (
+    "s01_neural_network",
+    "s02_backpropagation",
+    "s03_optimizers",
     "s06_sequences",
     "s07_rnn",
     "s08_lstm_gru",
+    "s09_attention",
+    "s11_pretraining",
 )
 
 

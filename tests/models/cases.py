@@ -17,7 +17,7 @@ class Case:
     """One model class at one small configuration.
 
     Attributes:
-        kind: what it reads: `"tokens"`, `"series"`, `"images"` or `"vectors"`.
+        kind: what it reads: `"tokens"`, `"pairs"` of a source and a target, `"series"`, `"images"` or `"vectors"`.
         still: parts of names of weights that get no gradient in the first step (behind a head that starts at zero).
         left_padding: whether it also reads what is padded on the left.
     """
@@ -43,7 +43,9 @@ class Case:
     def inputs(self, batch: int = 3, length: int = 9) -> dict[str, torch.Tensor]:
         torch.manual_seed(1)
         made = _INPUTS[self.kind](self, batch, length)
-        if self.auto_class != "AutoModel":
+        if self.auto_class == "AutoModelForQuestionAnswering":
+            made |= {"start_positions": torch.arange(batch), "end_positions": torch.arange(batch) + 2}
+        elif self.auto_class != "AutoModel":
             made["labels"] = self._labels(made, batch, length)
         return made
 
@@ -71,6 +73,11 @@ def _tokens(case: Case, batch: int, length: int) -> dict[str, torch.Tensor]:
     return {"input_ids": torch.randint(3, VOCAB, (batch, length))}
 
 
+def _pairs(case: Case, batch: int, length: int) -> dict[str, torch.Tensor]:
+    target = torch.randint(3, VOCAB, (batch, length - 2))
+    return {"input_ids": torch.randint(3, VOCAB, (batch, length)), "decoder_input_ids": target}
+
+
 def _series(case: Case, batch: int, length: int) -> dict[str, torch.Tensor]:
     return {"past_values": torch.randn(batch, length)}
 
@@ -84,7 +91,7 @@ def _vectors(case: Case, batch: int, length: int) -> dict[str, torch.Tensor]:
     return {"pixel_values": torch.randn(batch, case.arguments["input_size"])}
 
 
-_INPUTS = {"tokens": _tokens, "series": _series, "images": _images, "vectors": _vectors}
+_INPUTS = {"tokens": _tokens, "pairs": _pairs, "series": _series, "images": _images, "vectors": _vectors}
 
 TOKENS = {"vocab_size": VOCAB, "hidden_size": 16, "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}
 
@@ -104,7 +111,91 @@ RNN = [
     ),
 ]
 
+IMAGES = {"image_size": 6, "hidden_sizes": [12, 12, 9], "num_labels": 3}
+MLP = [
+    Case("mlp", "llmpath-mlp", "AutoModel", IMAGES, kind="images"),
+    Case(
+        "mlp-vectors",
+        "llmpath-mlp",
+        "AutoModelForImageClassification",
+        {"input_size": 5, "hidden_sizes": [12, 9], "hidden_act": "tanh", "num_labels": 3},
+        kind="vectors",
+    ),
+] + [
+    Case(f"mlp-{name}", "llmpath-mlp", "AutoModelForImageClassification", changes | IMAGES, kind="images")
+    for name, changes in {
+        "sigmoid": {"hidden_act": "sigmoid"},
+        "layer-norm": {"normalization": "layer", "hidden_act": "gelu"},
+        "residual": {"normalization": "batch", "residual": True, "dropout": 0.2, "input_dropout": 0.1},
+    }.items()
+]
+
+_BERT = {
+    "vocab_size": VOCAB,
+    "hidden_size": 16,
+    "num_hidden_layers": 2,
+    "pad_token_id": 0,
+    "type_vocab_size": 0,
+    "dropout": 0.0,
+    "attention_dropout": 0.0,
+    "initializer_range": 0.2,
+}
+_MODERN = {"position_embedding_type": "rotary", "norm_position": "pre", "classifier_pooling": "mean"}
+BERT = [
+    Case(f"bert-{name}-{auto}", "llmpath-bert", auto, _BERT | layout, left_padding=layout is _MODERN)
+    for name, layout in (("post", {}), ("modern", _MODERN))
+    for auto in (
+        "AutoModelForMaskedLM",
+        "AutoModelForSequenceClassification",
+        "AutoModelForTokenClassification",
+        "AutoModelForQuestionAnswering",
+    )
+] + [Case("bert-modern-AutoModel", "llmpath-bert", "AutoModel", _BERT | _MODERN)]
+
+_SUMMARIZER = {"embedding_size": 8, "initializer_range": 1.0, "num_hidden_layers": 2} | TOKENS
+SUMMARIZER = [
+    Case("summarizer", "llmpath-summarizer", "AutoModelForSeq2SeqLM", _SUMMARIZER),
+    Case("summarizer-lstm", "llmpath-summarizer", "AutoModelForSeq2SeqLM", {"cell": "lstm"} | _SUMMARIZER),
+    Case(
+        "summarizer-additive",
+        "llmpath-summarizer",
+        "AutoModelForSeq2SeqLM",
+        {"attention": "additive", "copy_mechanism": False, "tie_word_embeddings": False} | _SUMMARIZER,
+    ),
+    Case(
+        "summarizer-none",
+        "llmpath-summarizer",
+        "AutoModelForSeq2SeqLM",
+        {"attention": "none", "copy_mechanism": False} | _SUMMARIZER,
+    ),
+    Case("summarizer-AutoModel", "llmpath-summarizer", "AutoModel", _SUMMARIZER),
+]
+
+_TRANSFORMER = {"num_attention_heads": 2, "max_position_embeddings": 40} | TOKENS
+TRANSFORMER = [
+    Case(
+        f"transformer-{kind}-{'pre' if norm_first else 'post'}-norm",
+        "llmpath-transformer",
+        "AutoModelForSeq2SeqLM",
+        {"position_embedding_type": kind, "norm_first": norm_first} | _TRANSFORMER,
+    )
+    for kind in ("sinusoidal", "learned", "rotary")
+    for norm_first in (True, False)
+] + [
+    Case("transformer-model", "llmpath-transformer", "AutoModel", _TRANSFORMER, kind="pairs"),
+    Case(
+        "transformer-classifier",
+        "llmpath-transformer",
+        "AutoModelForSequenceClassification",
+        {"num_decoder_layers": 0, "num_labels": 3} | _TRANSFORMER,
+    ),
+]
+
 CASES = [
     *RNN,
+    *MLP,
+    *BERT,
+    *SUMMARIZER,
+    *TRANSFORMER,
 ]
 GENERATING = [case for case in CASES if case.generates]

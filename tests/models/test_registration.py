@@ -16,6 +16,10 @@ for auto, name in ((AutoModel, "LLMPathRNNModel"), (AutoModelForCausalLM, "LLMPa
                    (AutoModelForTimeSeriesPrediction, "LLMPathRNNForTimeSeriesPrediction")):
     assert type(auto.from_config(config)).__name__ == name
 assert config.auto_map["AutoModelForCausalLM"] == "modeling_rnn.LLMPathRNNForCausalLM"
+mlp = AutoConfig.for_model("llmpath-mlp", input_size=2)
+assert type(AutoModel.from_config(mlp)).__name__ == "LLMPathMLPModel"
+from transformers.models.auto.image_processing_auto import IMAGE_PROCESSOR_MAPPING
+assert IMAGE_PROCESSOR_MAPPING[type(mlp)]["pil"].__name__ == "LLMPathMLPImageProcessor"
 assert AutoModelForCausalLM._model_mapping[type(config)].__module__ == "hf_llmpath.models.modeling_rnn"
 """
 ORDERS = {
@@ -26,6 +30,11 @@ ORDERS = {
     "config class first": "from hf_llmpath import LLMPathRNNConfig\nfrom transformers import AutoConfig",
     "model class first": "from hf_llmpath import LLMPathRNNForCausalLM\nfrom transformers import AutoConfig",
     "modeling module first": "import hf_llmpath.models.modeling_rnn\nfrom transformers import AutoConfig",
+    "block that models share first": "import hf_llmpath.models.recurrence\nfrom transformers import AutoConfig",
+    "processor class first": "from hf_llmpath import LLMPathMLPImageProcessor\nfrom transformers import AutoConfig",
+    "auto processor first": "from transformers import AutoImageProcessor, AutoConfig\nimport hf_llmpath",
+    "pipelines first": "import hf_llmpath\nfrom transformers import pipeline, AutoConfig",
+    "layers of transformers first": "import hf_llmpath, transformers.modeling_layers\nfrom transformers import AutoConfig",
     "config module, then auto models": (
         "import hf_llmpath.models.configuration_rnn\nfrom transformers import AutoModel, AutoConfig"
     ),

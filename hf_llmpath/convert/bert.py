@@ -1,0 +1,141 @@
+"""BERT's weights in our encoder, and ours in BERT's: the same numbers under other names, in both directions.
+
+    model = from_bert(transformers.BertForMaskedLM.from_pretrained(folder))
+
+Every class of ours has a class of transformers beside it; its logits are equal to float tolerance, before and after.
+"""
+
+import re
+from typing import Any
+
+import transformers
+from transformers import BertConfig, PreTrainedModel
+
+from ..errors import UserError
+from ..models import modeling_bert as ours
+from ..models.configuration_bert import LLMPathBertConfig
+
+# Ours -> theirs; \1 is the number of the layer.
+_MODEL = {
+    r"embeddings\.tokens": "embeddings.word_embeddings",
+    r"embeddings\.positions": "embeddings.position_embeddings",
+    r"embeddings\.token_types": "embeddings.token_type_embeddings",
+    r"embeddings\.norm": "embeddings.LayerNorm",
+    r"layers\.(\d+)\.attention\.q_proj": r"encoder.layer.\1.attention.self.query",
+    r"layers\.(\d+)\.attention\.k_proj": r"encoder.layer.\1.attention.self.key",
+    r"layers\.(\d+)\.attention\.v_proj": r"encoder.layer.\1.attention.self.value",
+    r"layers\.(\d+)\.attention\.o_proj": r"encoder.layer.\1.attention.output.dense",
+    r"layers\.(\d+)\.attention_norm": r"encoder.layer.\1.attention.output.LayerNorm",
+    r"layers\.(\d+)\.up_proj": r"encoder.layer.\1.intermediate.dense",
+    r"layers\.(\d+)\.down_proj": r"encoder.layer.\1.output.dense",
+    r"layers\.(\d+)\.feed_forward_norm": r"encoder.layer.\1.output.LayerNorm",
+    r"pooler\.dense": "pooler.dense",
+}
+_HEADS = {
+    r"head\.dense": "cls.predictions.transform.dense",
+    r"head\.norm": "cls.predictions.transform.LayerNorm",
+    r"decoder": "cls.predictions.decoder",
+    r"classifier": "classifier",
+    r"qa_outputs": "qa_outputs",
+}
+_CLASSES = {
+    "LLMPathBertModel": "BertModel",
+    "LLMPathBertForMaskedLM": "BertForMaskedLM",
+    "LLMPathBertForSequenceClassification": "BertForSequenceClassification",
+    "LLMPathBertForTokenClassification": "BertForTokenClassification",
+    "LLMPathBertForQuestionAnswering": "BertForQuestionAnswering",
+}
+_SAME = (
+    "vocab_size",
+    "hidden_size",
+    "num_hidden_layers",
+    "num_attention_heads",
+    "intermediate_size",
+    "hidden_act",
+    "hidden_dropout_prob",
+    "attention_probs_dropout_prob",
+    "max_position_embeddings",
+    "type_vocab_size",
+    "initializer_range",
+    "layer_norm_eps",
+    "pad_token_id",
+    "tie_word_embeddings",
+    "problem_type",
+)
+
+
+def bert_name(name: str) -> str:
+    """The name in transformers' BERT of our weight `name`, both with or both without the prefix of the base model.
+
+    Raises:
+        KeyError: no such weight there.
+    """
+    prefix, rest = ("bert.", name.removeprefix("model.")) if name.startswith("model.") else ("", name)
+    stem, _, kind = rest.rpartition(".")
+    for pattern, replacement in (_MODEL | _HEADS).items():
+        if re.fullmatch(pattern, stem):
+            return f"{prefix}{re.sub(pattern, replacement, stem)}.{kind}"
+    raise KeyError(f"BERT has no weight like {name}")
+
+
+def config_from_bert(config: BertConfig, **changes: Any) -> LLMPathBertConfig:
+    """Our configuration of the same model; `changes` are further arguments of it.
+
+    Raises:
+        UserError: a BERT that is a decoder.
+    """
+    if config.is_decoder or config.add_cross_attention:
+        raise UserError("this BERT is a decoder (is_decoder, add_cross_attention); only encoders can be converted")
+    kept = {name: getattr(config, name) for name in _SAME}
+    labels = {"id2label": config.id2label, "label2id": config.label2id}
+    return LLMPathBertConfig(**kept | labels | {"classifier_dropout": config.classifier_dropout} | changes)
+
+
+def config_to_bert(config: LLMPathBertConfig) -> BertConfig:
+    """BERT's configuration of the same model.
+
+    Raises:
+        UserError: something that BERT does not have.
+    """
+    wanted = {"position_embedding_type": "learned", "norm_position": "post", "classifier_pooling": "cls"}
+    for name, value in wanted.items():
+        if (found := getattr(config, name)) != value:
+            raise UserError(f"BERT has only {name}='{value}'; this model has '{found}'")
+    if not config.type_vocab_size:
+        raise UserError("BERT needs type_vocab_size of at least 1; this model has 0")
+    kept = {name: getattr(config, name) for name in _SAME}
+    labels = {"id2label": config.id2label, "label2id": config.label2id}
+    return BertConfig(**kept | labels | {"classifier_dropout": config.classifier_dropout})
+
+
+def from_bert(model: PreTrainedModel, **changes: Any) -> PreTrainedModel:
+    """Our model with the weights of a transformers BERT: the class that belongs to its class.
+
+    Args:
+        model: `BertModel` or one of its heads in the table above.
+        changes: further arguments of our configuration, such as another dropout.
+
+    Raises:
+        UserError: a class that has no counterpart here.
+    """
+    theirs = {theirs: name for name, theirs in _CLASSES.items()}
+    if (name := theirs.get(type(model).__name__)) is None:
+        raise UserError(f"{type(model).__name__} has no counterpart here; there are: {', '.join(theirs)}")
+    config = config_from_bert(model.config, **changes)
+    # A BertModel may come without its pooler.
+    options = {"add_pooling_layer": model.pooler is not None} if name == "LLMPathBertModel" else {}
+    own, weights = getattr(ours, name)(config, **options).to(model.dtype), model.state_dict()
+    own.load_state_dict({name: weights[bert_name(name)] for name in own.state_dict()})
+    return own.train(model.training)
+
+
+def to_bert(model: PreTrainedModel) -> PreTrainedModel:
+    """The transformers BERT with the weights of our model: what `from_bert` undoes."""
+    config = config_to_bert(model.config)
+    options = {"add_pooling_layer": model.pooler is not None} if isinstance(model, ours.LLMPathBertModel) else {}
+    bert = getattr(transformers, _CLASSES[type(model).__name__])(config, **options).to(model.dtype)
+    renamed = {bert_name(name): value for name, value in model.state_dict().items()}
+    if "cls.predictions.decoder.bias" in renamed:  # BERT has this bias under two names
+        renamed["cls.predictions.bias"] = renamed["cls.predictions.decoder.bias"]
+    bert.load_state_dict(renamed)
+    return bert.train(model.training)

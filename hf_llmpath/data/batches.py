@@ -1,0 +1,116 @@
+"""Token rows of any length as training batches, each a function of the seed and the step alone.
+
+A training that was stopped and resumed therefore reads, and masks, exactly what an uninterrupted one would have.
+"""
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from .collators import Masking, length_grouped_batches
+
+
+class TokenRows:
+    """Token ids of many texts in one flat array.
+
+    Args:
+        rows: ids of each text.
+
+    Attributes:
+        lengths: `(rows,)`.
+    """
+
+    def __init__(self, rows: Iterable[Sequence[int]]):
+        arrays = [np.asarray(row, dtype=np.int32) for row in rows]
+        self.tokens = np.concatenate([*arrays, np.zeros(0, dtype=np.int32)])
+        self.lengths = np.array([len(row) for row in arrays], dtype=np.int64)
+        self._starts = np.cumsum(self.lengths) - self.lengths
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    def padded(self, indices: np.ndarray, pad: int) -> tuple[Tensor, Tensor]:
+        """Ids and attention mask of some rows, `(rows, longest)` each, by one gather."""
+        lengths = self.lengths[indices]
+        columns = np.arange(lengths.max(initial=1))
+        there = columns < lengths[:, None]
+        places = np.where(there, self._starts[indices][:, None] + columns, 0)
+        ids = np.where(there, self.tokens[places], pad).astype(np.int64)
+        return torch.from_numpy(ids), torch.from_numpy(there.astype(np.int64))
+
+
+class TrainingBatches(Dataset):
+    """The batches of a training, in order: a map-style data set of `steps * batch_size` places to be read in sequence.
+
+    An epoch's rows are shuffled and grouped by length; the rows that do not fill a batch wait for the next epoch.
+
+    Args:
+        rows: what to read.
+        batch_size: rows per step (all of them, if there are fewer).
+        steps: optimiser steps.
+        pad: id of the padding token.
+        seed: of the order and of the masks.
+        labels: class of each row; or
+        masking: masks for masked language modelling, with
+        special: ids that are never masked.
+        pool: batches that are sorted by length together; 1 for none.
+    """
+
+    sequential = True
+
+    def __init__(
+        self,
+        rows: TokenRows,
+        batch_size: int,
+        steps: int,
+        pad: int,
+        seed: int,
+        labels: np.ndarray | None = None,
+        masking: Masking | None = None,
+        special: Sequence[int] = (),
+        pool: int = 32,
+    ):
+        self.rows, self.pad, self.seed, self.masking = rows, pad, seed, masking
+        self.batch_size = min(batch_size, len(rows))
+        self.steps = steps
+        self.labels = None if labels is None else torch.from_numpy(np.asarray(labels, dtype=np.int64))
+        self.special = torch.tensor(list(special), dtype=torch.long)
+        self.plan = self._plan(pool)
+
+    def _plan(self, pool: int) -> np.ndarray:
+        """Rows of every step `(steps, batch_size)`."""
+        rng = np.random.default_rng(self.seed)
+        plan: list[np.ndarray] = []
+        while len(plan) < self.steps:
+            epoch = length_grouped_batches(self.rows.lengths, self.batch_size, rng, pool)
+            plan += [batch for batch in epoch if len(batch) == self.batch_size]
+        return np.stack(plan[: self.steps])
+
+    @property
+    def tokens_per_step(self) -> int:
+        """Tokens of a step, padding left out; the mean over the training."""
+        return int(self.rows.lengths[self.plan].sum() / self.steps)
+
+    @property
+    def epochs(self) -> float:
+        """How often a row is read, on average."""
+        return self.plan.size / len(self.rows)
+
+    def __len__(self) -> int:
+        return self.steps * self.batch_size
+
+    def __getitems__(self, indices: list[int]) -> dict[str, Tensor]:
+        step, mine = indices[0] // self.batch_size, [index % self.batch_size for index in indices]
+        rows = self.plan[step]
+        ids, there = self.rows.padded(rows, self.pad)
+        batch = {"input_ids": ids, "attention_mask": there}
+        if self.labels is not None:
+            batch["labels"] = self.labels[rows]
+        if self.masking is not None:
+            # Masks are drawn for the whole batch, so that they do not depend on how processes share it.
+            generator = torch.Generator().manual_seed((self.seed << 32) + step)
+            batch["input_ids"], batch["labels"] = self.masking(ids, ~torch.isin(ids, self.special), generator)
+        return batch if len(mine) == len(rows) else {name: value[mine] for name, value in batch.items()}

@@ -1,0 +1,157 @@
+"""Points in the plane with two classes: XOR, moons, circles and spirals, by name, number, noise and seed."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..errors import UserError, nearest
+
+SHAPES = ("xor", "moons", "circles", "spirals")
+XOR_INPUTS = np.array([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]])
+XOR_LABELS = np.array([0, 1, 1, 0])
+TURNS = 1.5  # of each spiral
+TEST_SEED = 1_000_003  # added to the seed for points to measure on
+
+
+@dataclass(frozen=True)
+class Points:
+    """Points of a shape, in random order.
+
+    Attributes:
+        name: one of `SHAPES`.
+        x: (count, 2), float64.
+        labels: (count,), 0 or 1.
+    """
+
+    name: str
+    x: np.ndarray
+    labels: np.ndarray
+
+    @property
+    def targets(self) -> np.ndarray:
+        """The labels as a column of floats, as `BinaryCrossEntropy` takes them."""
+        return self.labels[:, None].astype(np.float64)
+
+    @property
+    def fingerprint(self) -> str:
+        """First 16 hex digits of the SHA-256 of the values."""
+        return hashlib.sha256(self.x.tobytes() + self.labels.astype(np.int64).tobytes()).hexdigest()[:16]
+
+
+def make_points(name: str, count: int = 400, noise: float = 0.1, seed: int = 0) -> Points:
+    """Draws `count` points of a shape, half of each class.
+
+    Args:
+        name: `"xor"` (around the corners of the unit square; 4 points without noise are the truth table), `"moons"` and
+            `"circles"` (scikit-learn's), `"spirals"` (two arms of `TURNS` turns, outer radius 1).
+        noise: standard deviation of the normal noise on both coordinates.
+
+    Raises:
+        UserError: an unknown name, fewer than 4 points, a negative or infinite noise.
+    """
+    if name not in SHAPES:
+        raise UserError(f"unknown shape '{name}'{nearest(name, SHAPES) or '; there are: ' + ', '.join(SHAPES)}")
+    if count < 4:
+        raise UserError(f"{count} points; at least 4 are needed")
+    if not (np.isfinite(noise) and noise >= 0):
+        raise UserError(f"noise is {noise}; it must be a finite number, 0 or more")
+    rng = np.random.default_rng(seed)
+    if name == "xor":
+        corner = np.arange(count) % 4
+        x, labels = XOR_INPUTS[corner] + rng.normal(0, noise, (count, 2)), XOR_LABELS[corner]
+    elif name == "spirals":
+        x, labels = _spirals(count, noise, rng)
+    else:
+        x, labels = _from_scikit_learn(name, count, noise, seed)
+    order = rng.permutation(count)
+    return Points(name, np.ascontiguousarray(x[order]), labels[order])
+
+
+def _from_scikit_learn(name: str, count: int, noise: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    from sklearn.datasets import make_circles, make_moons
+
+    if name == "moons":
+        return make_moons(count, noise=noise, random_state=seed)
+    return make_circles(count, noise=noise, factor=0.5, random_state=seed)
+
+
+def _spirals(count: int, noise: float, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Two arms: the second is the first one turned by half a circle."""
+    labels = np.arange(count) % 2
+    radius = np.sqrt(rng.uniform(0.02, 1, count))  # evenly along the arm
+    angle = 2 * np.pi * TURNS * radius + np.pi * labels
+    x = radius[:, None] * np.stack([np.cos(angle), np.sin(angle)], axis=1)
+    return x + rng.normal(0, noise, (count, 2)), labels
+
+
+@dataclass(frozen=True)
+class PointSets:
+    """Points to learn from, points to measure on, and where they came from."""
+
+    train: Points
+    test: Points
+    provenance: dict[str, Any]
+
+
+def load_points(
+    dataset: str, count: int, noise: float, seed: int, columns: Mapping[str, str | None] | None = None
+) -> PointSets:
+    """`--dataset` as points in the plane.
+
+    Args:
+        dataset: a name of `SHAPES`, or a table (local file or folder, or Hub id) with two columns of numbers and a column of
+            two classes. `"xor"` is the truth table: its four points are all there are, so they are both sets.
+        count, noise, seed: of a shape's training points; as many others are drawn to measure on.
+        columns: names of the table's columns `x1`, `x2` and `label`, where they are not the usual ones.
+
+    Raises:
+        UserError: nothing of that name, a missing column, values that are no finite numbers, other than two classes.
+    """
+    if dataset == "xor":
+        train = test = Points("xor", XOR_INPUTS.copy(), XOR_LABELS.copy())
+        return PointSets(train, test, _provenance(train, test, {}))
+    if dataset in SHAPES:
+        train, test = make_points(dataset, count, noise, seed), make_points(dataset, count, noise, seed + TEST_SEED)
+        return PointSets(train, test, _provenance(train, test, {"noise": noise}))
+    if "/" not in dataset and "." not in dataset and (hint := nearest(dataset, SHAPES)):
+        raise UserError(f"unknown data set '{dataset}'{hint}")
+    from .tables import LABEL_COLUMNS, load_table
+
+    usual = {"x1": ("x1", "x"), "x2": ("x2", "y"), "label": LABEL_COLUMNS}
+    table = load_table(dataset, usual, columns, embedded=SHAPES)
+    if len(table.classes) != 2:
+        raise UserError(f"{dataset} has {len(table.classes)} classes ({', '.join(table.classes[:6])}); it takes two")
+    held_out = "validation" if "validation" in table.splits else "test"
+    train, test = (
+        Points(dataset, _numbers(table.splits[split], f"{dataset} ({split})"), np.array(table.labels(split)))
+        for split in ("train", held_out)
+    )
+    return PointSets(train, test, table.provenance)
+
+
+def _numbers(rows: Any, where: str) -> np.ndarray:
+    columns = []
+    for name in ("x1", "x2"):
+        try:
+            columns.append(np.array(rows[name], dtype=np.float64))
+        except (TypeError, ValueError):
+            raise UserError(f"column {name} of {where} does not hold numbers only") from None
+        bad = np.flatnonzero(~np.isfinite(columns[-1]))
+        if len(bad):
+            raise UserError(f"column {name} of {where} is {columns[-1][bad[0]]} in row {bad[0] + 1}; it must be finite")
+    return np.stack(columns, axis=1)
+
+
+def _provenance(train: Points, test: Points, more: dict[str, Any]) -> dict[str, Any]:
+    """For metrics.json: name, fingerprint, sizes."""
+    sizes = {"train_points": len(train.x), "test_points": len(test.x)}
+    return {
+        "name": train.name,
+        "source": train.name,
+        "embedded": True,
+        "fingerprint": train.fingerprint,
+        "sizes": sizes,
+    } | more

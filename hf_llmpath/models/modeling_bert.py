@@ -1,0 +1,367 @@
+"""A bidirectional encoder (BERT) as transformers models: masked language modelling, and heads for fine-tuning.
+
+    fill = pipeline("fill-mask", "runs/11-pretraining/model")
+    fill("The tea was not [MASK] at all.")
+
+In the default configuration it is BERT's layout, weight for weight (`convert/bert.py` maps one onto the other). Its parts
+are in files of their own: attention.py and positions.py.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+from transformers.activations import ACT2FN
+from transformers.masking_utils import create_bidirectional_mask
+from transformers.modeling_layers import GradientCheckpointingLayer
+from transformers.modeling_outputs import (
+    BaseModelOutputWithPooling,
+    MaskedLMOutput,
+    QuestionAnsweringModelOutput,
+    SequenceClassifierOutput,
+    TokenClassifierOutput,
+)
+from transformers.utils import can_return_tuple
+from transformers.utils.generic import merge_with_config_defaults
+from transformers.utils.output_capturing import capture_outputs
+
+from .attention import MultiHeadAttention
+from .configuration_bert import LLMPathBertConfig
+from .positions import LearnedPositions, RotaryPositions
+
+IGNORED = -100  # label that the loss leaves out
+
+
+def _norm(config: LLMPathBertConfig) -> nn.LayerNorm:
+    return nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
+
+
+class LLMPathBertEmbeddings(nn.Module):
+    """What a token is, where it stands and which segment it belongs to, summed (Devlin et al. 2018, figure 2)."""
+
+    def __init__(self, config: LLMPathBertConfig):
+        super().__init__()
+        size = config.hidden_size
+        self.tokens = nn.Embedding(config.vocab_size, size, config.pad_token_id)
+        is_learned = config.position_embedding_type == "learned"
+        self.positions = LearnedPositions(config.max_position_embeddings, size) if is_learned else None
+        self.token_types = nn.Embedding(config.type_vocab_size, size) if config.type_vocab_size else None
+        self.norm = _norm(config)
+        self.dropout = nn.Dropout(config.dropout)
+
+    def forward(
+        self, input_ids: Tensor | None, token_type_ids: Tensor | None, position_ids: Tensor, embeds: Tensor | None
+    ) -> Tensor:
+        embeddings = self.tokens(input_ids) if embeds is None else embeds
+        if self.token_types is not None:
+            # One segment is the usual case: its vector is added without a look-up per token.
+            types = self.token_types.weight[0] if token_type_ids is None else self.token_types(token_type_ids)
+            embeddings = embeddings + types
+        if self.positions is not None:
+            embeddings = embeddings + self.positions(position_ids)
+        return self.dropout(self.norm(embeddings))
+
+
+class LLMPathBertLayer(GradientCheckpointingLayer):
+    """Attention to all tokens, before and after, then a feed-forward net for each; each added to what came in.
+
+    Post-norm: x ← LN(x + f(x)) (Vaswani et al. 2017, section 3.1). Pre-norm: x ← x + f(LN(x)) (Xiong et al. 2020).
+    """
+
+    def __init__(self, config: LLMPathBertConfig, layer_idx: int):
+        super().__init__()
+        self.is_pre_norm = config.norm_position == "pre"
+        self.attention = MultiHeadAttention(config, layer_idx)
+        self.attention_norm = _norm(config)
+        self.up_proj = nn.Linear(config.hidden_size, config.intermediate_size)
+        self.down_proj = nn.Linear(config.intermediate_size, config.hidden_size)
+        self.activation = ACT2FN[config.hidden_act]
+        self.feed_forward_norm = _norm(config)
+        self.dropout = nn.Dropout(config.dropout)
+
+    def feed_forward(self, x: Tensor) -> Tensor:
+        return self.dropout(self.down_proj(self.activation(self.up_proj(x))))
+
+    def attend(self, x: Tensor, attention_mask: Tensor | None, **kwargs: Any) -> Tensor:
+        return self.dropout(self.attention(x, attention_mask, **kwargs)[0])
+
+    def forward(self, hidden_states: Tensor, attention_mask: Tensor | None = None, **kwargs: Any) -> Tensor:
+        x = hidden_states  # (batch, length, hidden)
+        if self.is_pre_norm:
+            x = x + self.attend(self.attention_norm(x), attention_mask, **kwargs)
+            return x + self.feed_forward(self.feed_forward_norm(x))
+        x = self.attention_norm(x + self.attend(x, attention_mask, **kwargs))
+        return self.feed_forward_norm(x + self.feed_forward(x))
+
+
+class LLMPathBertPooler(nn.Module):
+    """One vector for a sequence: tanh(W h_first + b), as BERT does, or the mean of its states."""
+
+    def __init__(self, config: LLMPathBertConfig):
+        super().__init__()
+        is_mean = config.classifier_pooling == "mean"
+        self.dense = None if is_mean else nn.Linear(config.hidden_size, config.hidden_size)
+
+    def forward(self, states: Tensor, attention_mask: Tensor | None) -> Tensor:
+        """States `(batch, length, hidden)` and a mask `(batch, length)`, 0 for padding -> `(batch, hidden)`."""
+        if self.dense is not None:
+            return torch.tanh(self.dense(states[:, 0]))
+        if attention_mask is None:
+            return states.mean(1)
+        weights = attention_mask.to(states.dtype).unsqueeze(-1)
+        return (states * weights).sum(1) / weights.sum(1).clamp(min=1)
+
+
+class LLMPathBertHead(nn.Module):
+    """What stands between a state and the logits: dense layer, activation and layer norm, as in BERT."""
+
+    def __init__(self, config: LLMPathBertConfig):
+        super().__init__()
+        self.dense = nn.Linear(config.hidden_size, config.hidden_size)
+        self.activation = ACT2FN[config.hidden_act]
+        self.norm = _norm(config)
+
+    def forward(self, states: Tensor) -> Tensor:
+        return self.norm(self.activation(self.dense(states)))
+
+
+class LLMPathBertPreTrainedModel(PreTrainedModel):
+    config: LLMPathBertConfig
+    base_model_prefix = "model"
+    supports_gradient_checkpointing = True
+    _no_split_modules = ["LLMPathBertEmbeddings", "LLMPathBertLayer"]
+    _supports_sdpa = True
+    _supports_flash_attn = True
+    _supports_attention_backend = True
+    _can_record_outputs = {"hidden_states": LLMPathBertLayer, "attentions": MultiHeadAttention}
+
+
+class LLMPathBertModel(LLMPathBertPreTrainedModel):
+    """Embeddings and a stack of layers.
+
+    Args:
+        config: the configuration.
+        add_pooling_layer: also sum up the sequence in `pooler_output`.
+    """
+
+    def __init__(self, config: LLMPathBertConfig, add_pooling_layer: bool = True):
+        super().__init__(config)
+        self.embeddings = LLMPathBertEmbeddings(config)
+        self.layers = nn.ModuleList([LLMPathBertLayer(config, index) for index in range(config.num_hidden_layers)])
+        self.norm = _norm(config) if config.norm_position == "pre" else None
+        is_rotary = config.position_embedding_type == "rotary"
+        head_dim = config.hidden_size // config.num_attention_heads
+        self.rotary = RotaryPositions(head_dim, config.rope_theta) if is_rotary else None
+        self.pooler = LLMPathBertPooler(config) if add_pooling_layer else None
+        self.gradient_checkpointing = False
+        self.post_init()
+
+    def get_input_embeddings(self) -> nn.Embedding:
+        return self.embeddings.tokens
+
+    def set_input_embeddings(self, value: nn.Embedding) -> None:
+        self.embeddings.tokens = value
+
+    @merge_with_config_defaults
+    @capture_outputs
+    def forward(
+        self,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        token_type_ids: Tensor | None = None,
+        position_ids: Tensor | None = None,
+        inputs_embeds: Tensor | None = None,
+        **kwargs: Any,
+    ) -> BaseModelOutputWithPooling:
+        """
+        Args:
+            input_ids: `(batch, length)`, or `inputs_embeds` `(batch, length, hidden_size)`.
+            attention_mask: `(batch, length)`, 0 for padding.
+            token_type_ids: `(batch, length)`, the segment of each token; all 0 if not given.
+            position_ids: `(batch, length)`; 0, 1, 2, ... if not given.
+
+        Raises:
+            ValueError: not exactly one of input_ids and inputs_embeds, or a sequence longer than the model.
+        """
+        if (input_ids is None) == (inputs_embeds is None):
+            raise ValueError("give exactly one of input_ids and inputs_embeds")
+        given = input_ids if input_ids is not None else inputs_embeds
+        length = given.shape[1]
+        if length > self.config.max_position_embeddings:
+            raise ValueError(
+                f"the sequence has {length} tokens; this model takes max_position_embeddings "
+                f"({self.config.max_position_embeddings}) at most"
+            )
+        if position_ids is None:
+            position_ids = torch.arange(length, device=given.device).unsqueeze(0)
+        hidden_states = self.embeddings(input_ids, token_type_ids, position_ids, inputs_embeds)
+        mask = create_bidirectional_mask(config=self.config, inputs_embeds=hidden_states, attention_mask=attention_mask)
+        if self.rotary is not None:
+            kwargs["rotation"] = self.rotary(position_ids, hidden_states.dtype)
+        for layer in self.layers:
+            hidden_states = layer(hidden_states, mask, **kwargs)
+        if self.norm is not None:
+            hidden_states = self.norm(hidden_states)
+        pooled = self.pooler(hidden_states, attention_mask) if self.pooler is not None else None
+        return BaseModelOutputWithPooling(last_hidden_state=hidden_states, pooler_output=pooled)
+
+
+class LLMPathBertForMaskedLM(LLMPathBertPreTrainedModel):
+    """The encoder with a head that guesses masked tokens."""
+
+    _tied_weights_keys = {"decoder.weight": "model.embeddings.tokens.weight"}
+
+    def __init__(self, config: LLMPathBertConfig):
+        super().__init__(config)
+        self.model = LLMPathBertModel(config, add_pooling_layer=False)
+        self.head = LLMPathBertHead(config)
+        self.decoder = nn.Linear(config.hidden_size, config.vocab_size)
+        self.post_init()
+
+    def get_output_embeddings(self) -> nn.Linear:
+        return self.decoder
+
+    def set_output_embeddings(self, new_embeddings: nn.Linear) -> None:
+        self.decoder = new_embeddings
+
+    @can_return_tuple
+    def forward(
+        self,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        token_type_ids: Tensor | None = None,
+        position_ids: Tensor | None = None,
+        inputs_embeds: Tensor | None = None,
+        labels: Tensor | None = None,
+        num_items_in_batch: Tensor | int | None = None,
+        **kwargs: Any,
+    ) -> MaskedLMOutput:
+        """`labels` `(batch, length)`: the tokens to guess, -100 elsewhere. The loss is their mean cross-entropy (their sum
+        over `num_items_in_batch`, if that is given). `logits` `(batch, length, vocab_size)`; while training on labels with
+        `config.sparse_prediction`, those of the masked tokens alone, `(masked, vocab_size)`."""
+        outputs = self.model(input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds, **kwargs)
+        states = outputs.last_hidden_state
+        if labels is not None and self.training and self.config.sparse_prediction:
+            chosen = labels != IGNORED
+            states, labels = states[chosen], labels[chosen]
+        logits = self.decoder(self.head(states))
+        loss = None
+        if labels is not None:
+            loss = self.loss_function(
+                logits=logits, labels=labels, vocab_size=self.config.vocab_size, num_items_in_batch=num_items_in_batch
+            )
+        return MaskedLMOutput(
+            loss=loss, logits=logits, hidden_states=outputs.hidden_states, attentions=outputs.attentions
+        )
+
+
+class LLMPathBertForSequenceClassification(LLMPathBertPreTrainedModel):
+    """The encoder with a classifier of the pooled sequence."""
+
+    def __init__(self, config: LLMPathBertConfig):
+        super().__init__(config)
+        self.model = LLMPathBertModel(config)
+        self.dropout = nn.Dropout(config.classifier_dropout)
+        self.classifier = nn.Linear(config.hidden_size, config.num_labels)
+        self.post_init()
+
+    @can_return_tuple
+    def forward(
+        self,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        token_type_ids: Tensor | None = None,
+        position_ids: Tensor | None = None,
+        inputs_embeds: Tensor | None = None,
+        labels: Tensor | None = None,
+        num_items_in_batch: Tensor | int | None = None,
+        **kwargs: Any,
+    ) -> SequenceClassifierOutput:
+        """`labels` `(batch,)`: classes, or numbers where `config.num_labels` is 1; `logits` `(batch, num_labels)`."""
+        outputs = self.model(input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds, **kwargs)
+        logits = self.classifier(self.dropout(outputs.pooler_output))
+        loss = None
+        if labels is not None:
+            loss = self.loss_function(
+                labels=labels, pooled_logits=logits, config=self.config, num_items_in_batch=num_items_in_batch
+            )
+        return SequenceClassifierOutput(
+            loss=loss, logits=logits, hidden_states=outputs.hidden_states, attentions=outputs.attentions
+        )
+
+
+class LLMPathBertForTokenClassification(LLMPathBertPreTrainedModel):
+    """The encoder with a classifier of every token."""
+
+    def __init__(self, config: LLMPathBertConfig):
+        super().__init__(config)
+        self.model = LLMPathBertModel(config, add_pooling_layer=False)
+        self.dropout = nn.Dropout(config.classifier_dropout)
+        self.classifier = nn.Linear(config.hidden_size, config.num_labels)
+        self.post_init()
+
+    @can_return_tuple
+    def forward(
+        self,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        token_type_ids: Tensor | None = None,
+        position_ids: Tensor | None = None,
+        inputs_embeds: Tensor | None = None,
+        labels: Tensor | None = None,
+        num_items_in_batch: Tensor | int | None = None,
+        **kwargs: Any,
+    ) -> TokenClassifierOutput:
+        """`labels` `(batch, length)`: classes, -100 where there is none; `logits` `(batch, length, num_labels)`."""
+        outputs = self.model(input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds, **kwargs)
+        logits = self.classifier(self.dropout(outputs.last_hidden_state))
+        loss = None
+        if labels is not None:
+            loss = self.loss_function(
+                logits=logits, labels=labels, config=self.config, num_items_in_batch=num_items_in_batch
+            )
+        return TokenClassifierOutput(
+            loss=loss, logits=logits, hidden_states=outputs.hidden_states, attentions=outputs.attentions
+        )
+
+
+class LLMPathBertForQuestionAnswering(LLMPathBertPreTrainedModel):
+    """The encoder with two scores for every token: that an answer begins there, and that it ends there."""
+
+    def __init__(self, config: LLMPathBertConfig):
+        super().__init__(config)
+        self.model = LLMPathBertModel(config, add_pooling_layer=False)
+        self.qa_outputs = nn.Linear(config.hidden_size, 2)
+        self.post_init()
+
+    @can_return_tuple
+    def forward(
+        self,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        token_type_ids: Tensor | None = None,
+        position_ids: Tensor | None = None,
+        inputs_embeds: Tensor | None = None,
+        start_positions: Tensor | None = None,
+        end_positions: Tensor | None = None,
+        num_items_in_batch: Tensor | int | None = None,
+        **kwargs: Any,
+    ) -> QuestionAnsweringModelOutput:
+        """`start_positions`, `end_positions` `(batch,)`: first and last token of the answer; one beyond the end of the
+        sequence is left out of the loss. `start_logits`, `end_logits` `(batch, length)`."""
+        outputs = self.model(input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds, **kwargs)
+        scores = self.qa_outputs(outputs.last_hidden_state)
+        start_logits, end_logits = scores[..., 0].contiguous(), scores[..., 1].contiguous()
+        loss = None
+        if start_positions is not None and end_positions is not None:
+            loss = self.loss_function(
+                start_logits, end_logits, start_positions, end_positions, num_items_in_batch=num_items_in_batch
+            )
+        return QuestionAnsweringModelOutput(
+            loss=loss,
+            start_logits=start_logits,
+            end_logits=end_logits,
+            hidden_states=outputs.hidden_states,
+            attentions=outputs.attentions,
+        )

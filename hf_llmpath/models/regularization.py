@@ -1,0 +1,200 @@
+"""Layers against overfitting and for easier training, from scratch: dropout, batch and layer normalization, max-norm.
+
+The layers have the parameters, buffers and defaults of their namesakes in `torch.nn`, so weights copy over in both
+directions, and equal them in values, gradients and running statistics. The backward pass of the normalizations is
+written by hand (`Normalization`): it is half of the lesson, and faster than autograd through every step of the formula.
+"""
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor, nn
+from torch.autograd import Function
+from torch.autograd.function import once_differentiable
+
+
+class Dropout(nn.Module):
+    """Switches values off at random while training: y = x m / (1 - p), where m is 0 with probability p, else 1.
+
+    The division keeps the expected value, so that eval mode has nothing left to do. The gradient passes the same mask.
+    On a CPU the mask is bit for bit the one that `torch.nn.Dropout` draws from the same state of the random generator.
+
+    Srivastava et al., "Dropout: A Simple Way to Prevent Neural Networks from Overfitting", 2014.
+
+    Args:
+        p: probability that a value is switched off.
+    """
+
+    def __init__(self, p: float = 0.5):
+        super().__init__()
+        if not 0 <= p <= 1:
+            raise ValueError(f"p ({p}) must be a probability, from 0 to 1")
+        self.p = p
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x of any shape; returns the same shape."""
+        if not self.training or self.p == 0:
+            return x
+        keep = 1 - self.p
+        if keep == 0:
+            return x * 0
+        return x * torch.empty_like(x, requires_grad=False).bernoulli_(keep).div_(keep)
+
+    def extra_repr(self) -> str:
+        return f"p={self.p}"
+
+
+class Normalization(Function):
+    r"""`y = w n + b` with `n = (x - m) / sqrt(v + eps)`; m is the mean, v the (biased) variance over one dimension of x.
+
+    Backward: m and v depend on every x that they are taken over. Of the gradient g at n, that takes away the part that
+    moves all of them alike and the part that scales them, since neither changes n. With E the mean over the same
+    dimension: \(\partial L / \partial x = (g - E[g] - n\,E[g n]) / \sqrt{v + eps}\). Ioffe & Szegedy 2015, section 3.
+    """
+
+    @staticmethod
+    def forward(ctx, x, weight, bias, dim, eps):
+        """x `(rows, units)`, weight and bias `(units,)`; dim 0 for statistics per unit, 1 for statistics per row.
+
+        Returns y `(rows, units)`, and m and v without dimension `dim`; these two carry no gradient.
+        """
+        mean = x.mean(dim, keepdim=True)
+        n = x - mean
+        variance = n.square().mean(dim, keepdim=True)
+        scale = (variance + eps).rsqrt_()
+        n.mul_(scale)
+        mean, variance = mean.squeeze(dim), variance.squeeze(dim)
+        ctx.save_for_backward(n, scale, weight)
+        ctx.dim = dim
+        ctx.mark_non_differentiable(mean, variance)
+        return torch.addcmul(bias, n, weight), mean, variance
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, grad, _mean, _variance):
+        n, scale, weight = ctx.saved_tensors
+        count = n.shape[ctx.dim]
+        product = grad * n
+        grad_weight, grad_bias = product.sum(0), grad.sum(0)
+        if ctx.dim == 0:  # E[g n] = w grad_weight / count and E[g] = w grad_bias / count: w leaves the bracket
+            grad_x = torch.addcmul(grad, n, grad_weight, value=-1 / count)
+            grad_x.sub_(grad_bias / count).mul_(weight * scale)
+        else:
+            mean_gn, mean_g = product @ (weight / count), grad @ (weight / count)
+            grad_x = torch.mul(grad, weight, out=product).addcmul_(n, mean_gn[:, None], value=-1)
+            grad_x.sub_(mean_g[:, None]).mul_(scale)
+        return grad_x, grad_weight, grad_bias, None, None
+
+
+class BatchNorm(nn.Module):
+    r"""Batch normalization, as `torch.nn.BatchNorm1d`: each unit has mean 0 and variance 1 over the batch.
+
+    While training, mean and variance are those of the batch, and the running ones follow:
+    `running = (1 - momentum) running + momentum batch`, with the unbiased variance. In eval mode the running ones are
+    used, so that the answer to one example does not depend on the others. Weight and bias learn what scale is best.
+
+    Ioffe & Szegedy, "Batch Normalization", 2015, algorithms 1 and 2.
+
+    Args:
+        num_features: units.
+        eps: added to the variance.
+        momentum: weight of the new batch in the running statistics; None for the plain mean of all batches so far.
+    """
+
+    running_mean: Tensor
+    running_var: Tensor
+    num_batches_tracked: Tensor
+
+    def __init__(self, num_features: int, eps: float = 1e-5, momentum: float | None = 0.1):
+        super().__init__()
+        self.num_features, self.eps, self.momentum = num_features, eps, momentum
+        self.weight = nn.Parameter(torch.ones(num_features))
+        self.bias = nn.Parameter(torch.zeros(num_features))
+        self.register_buffer("running_mean", torch.zeros(num_features))
+        self.register_buffer("running_var", torch.ones(num_features))
+        self.register_buffer("num_batches_tracked", torch.tensor(0, dtype=torch.long))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x `(batch, units)` or `(batch, units, length)`; returns the same shape.
+
+        Raises:
+            ValueError: another shape, or a training batch with one value per unit, which has no variance.
+        """
+        if x.dim() not in (2, 3) or x.shape[1] != self.num_features:
+            raise ValueError(
+                f"expected (batch, {self.num_features}) or (batch, {self.num_features}, length), got {tuple(x.shape)}"
+            )
+        rows = x if x.dim() == 2 else x.transpose(1, 2).reshape(-1, self.num_features)
+        y = self._normalize(rows.to(self.weight.dtype)).to(x.dtype)
+        return y if x.dim() == 2 else y.view(x.shape[0], -1, self.num_features).transpose(1, 2)
+
+    def _normalize(self, x: Tensor) -> Tensor:
+        if not self.training:
+            scale = self.weight * (self.running_var + self.eps).rsqrt()
+            return torch.addcmul(self.bias - self.running_mean * scale, x, scale)
+        count = len(x)
+        if count == 1:
+            raise ValueError("batch normalization needs more than one value per unit in a training batch")
+        y, mean, variance = Normalization.apply(x, self.weight, self.bias, 0, self.eps)
+        with torch.no_grad():
+            self.num_batches_tracked += 1
+            momentum = 1 / self.num_batches_tracked.item() if self.momentum is None else self.momentum
+            self.running_mean.lerp_(mean, momentum)
+            self.running_var.lerp_(variance * (count / (count - 1)), momentum)
+        return y
+
+    def extra_repr(self) -> str:
+        return f"{self.num_features}, eps={self.eps}, momentum={self.momentum}"
+
+
+class LayerNorm(nn.Module):
+    """Layer normalization, as `torch.nn.LayerNorm`: each example has mean 0 and variance 1 over its own units.
+
+    It needs no other example and no running statistics: training and eval mode are the same.
+
+    Ba, Kiros & Hinton, "Layer Normalization", 2016, equation 3.
+
+    Args:
+        normalized_shape: size of the last dimension, or sizes of the last dimensions.
+        eps: added to the variance.
+    """
+
+    def __init__(self, normalized_shape: int | tuple[int, ...], eps: float = 1e-5):
+        super().__init__()
+        self.normalized_shape = (normalized_shape,) if isinstance(normalized_shape, int) else tuple(normalized_shape)
+        self.eps = eps
+        self.weight = nn.Parameter(torch.ones(self.normalized_shape))
+        self.bias = nn.Parameter(torch.zeros(self.normalized_shape))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x `(..., *normalized_shape)`; returns the same shape.
+
+        Raises:
+            ValueError: x ends in another shape.
+        """
+        dims = len(self.normalized_shape)
+        if tuple(x.shape[-dims:]) != self.normalized_shape:
+            raise ValueError(f"expected a tensor that ends in {self.normalized_shape}, got {tuple(x.shape)}")
+        rows = x.reshape(-1, self.weight.numel()).to(self.weight.dtype)
+        y, _, _ = Normalization.apply(rows, self.weight.flatten(), self.bias.flatten(), 1, self.eps)
+        return y.view(x.shape).to(x.dtype)
+
+    def extra_repr(self) -> str:
+        return f"{self.normalized_shape}, eps={self.eps}"
+
+
+@torch.no_grad()
+def max_norm_(weights: Iterable[Tensor], limit: float) -> None:
+    """Max-norm constraint, after an optimiser step: the weights that enter a unit keep a length of at most `limit`.
+
+    `w <- w min(1, c / |w|)`. Unlike weight decay it leaves short vectors alone, so that a high learning rate can explore
+    without the weights blowing up. Srebro & Shraibman 2005; with dropout: Srivastava et al. 2014, section 5.1.
+
+    Args:
+        weights: each `(units, inputs)`, changed in place.
+        limit: the constant c.
+    """
+    for weight in weights:
+        lengths = torch.linalg.vector_norm(weight, dim=1, keepdim=True)
+        if bool((lengths > limit).any()):
+            weight.mul_((limit / lengths).clamp_(max=1))

@@ -1,0 +1,33 @@
+"""Neural networks in NumPy alone: read `layers.py` first, then `losses.py`, `network.py`, `optimizers.py`, `gradcheck.py`."""
+
+from .activations import GELU, ReLU, Sigmoid, Softmax, Tanh
+from .layers import BatchNorm, Dense, Dropout, Layer
+from .losses import BinaryCrossEntropy, CategoricalCrossEntropy, Loss, MeanSquaredError
+from .network import ACTIVATIONS, Network, feed_forward, fit
+from .optimizers import SGD, Adam, AdamW, Momentum, Optimizer, RMSprop
+
+__all__ = [
+    "ACTIVATIONS",
+    "GELU",
+    "SGD",
+    "Adam",
+    "AdamW",
+    "BatchNorm",
+    "BinaryCrossEntropy",
+    "CategoricalCrossEntropy",
+    "Dense",
+    "Dropout",
+    "Layer",
+    "Loss",
+    "MeanSquaredError",
+    "Momentum",
+    "Network",
+    "Optimizer",
+    "RMSprop",
+    "ReLU",
+    "Sigmoid",
+    "Softmax",
+    "Tanh",
+    "feed_forward",
+    "fit",
+]

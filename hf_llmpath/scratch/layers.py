@@ -1,0 +1,151 @@
+"""Layers: each knows how to compute its output (forward) and how to pass a gradient back (backward).
+
+`forward(x)` keeps what `backward` will need. `backward(grad)` gets dL/dy, the gradient of the loss L with respect to the
+layer's output y; it writes dL/dw for every parameter w into `grads` and returns dL/dx for the layer before. That is the
+chain rule, one factor per layer. A batch is a matrix with one example per row, so no layer loops over examples.
+"""
+
+import math
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+INITIALISATIONS = ("xavier", "he", "normal")
+NORMAL_STD = 0.05  # of init="normal"
+
+
+class Layer:
+    """Base of all layers.
+
+    Attributes:
+        params: what is learned, by name.
+        grads: gradient of the loss for each of `params`, in arrays that stay the same from step to step.
+        buffers: what is kept and saved but not learned.
+    """
+
+    def __init__(self, **params: np.ndarray):
+        self.params = params
+        self.grads = {name: np.zeros_like(value) for name, value in params.items()}
+        self.buffers: dict[str, np.ndarray] = {}
+
+    def forward(self, x: np.ndarray, training: bool = False) -> np.ndarray:
+        """The layer's output y for a batch x; `training` switches dropout and batch normalisation."""
+        raise NotImplementedError
+
+    def backward(self, grad: np.ndarray) -> np.ndarray:
+        """From dL/dy of the last forward pass: fills `grads` and returns dL/dx."""
+        raise NotImplementedError
+
+
+class Dense(Layer):
+    """A layer of neurons: y = x Wᵀ + b. Each row of W and entry of b is one neuron, a weighted sum of its inputs.
+
+    Args:
+        inputs, outputs: numbers of features.
+        rng: draws the weights; the bias begins at zero.
+        init: `"xavier"`, `"he"` or `"normal"` (see `initial_weight`).
+        dtype: `float32` or `float64`.
+    """
+
+    def __init__(
+        self, inputs: int, outputs: int, rng: np.random.Generator, init: str = "xavier", dtype: DTypeLike = np.float32
+    ):
+        weight = initial_weight(inputs, outputs, rng, init).astype(dtype)  # (outputs, inputs)
+        super().__init__(weight=weight, bias=np.zeros(outputs, dtype))
+
+    def forward(self, x: np.ndarray, training: bool = False) -> np.ndarray:
+        self._x = x  # (batch, inputs)
+        y = x @ self.params["weight"].T
+        y += self.params["bias"]
+        return y  # (batch, outputs)
+
+    def backward(self, grad: np.ndarray) -> np.ndarray:
+        np.matmul(grad.T, self._x, out=self.grads["weight"])  # dL/dW = (dL/dy)ᵀ x, summed over the batch
+        np.sum(grad, axis=0, out=self.grads["bias"])  # dL/db = Σ dL/dy
+        return grad @ self.params["weight"]  # dL/dx = dL/dy W
+
+
+def initial_weight(inputs: int, outputs: int, rng: np.random.Generator, init: str) -> np.ndarray:
+    """A weight matrix (outputs, inputs) to begin with.
+
+    `"xavier"` draws uniformly from ±√(6 / (inputs + outputs)) (Glorot & Bengio 2010, eq. 16): signals keep their size
+    through tanh and sigmoid layers. `"he"` draws from a normal distribution with deviation √(2 / inputs) (He et al. 2015,
+    eq. 10): the same for ReLU, which drops half of the signal. `"normal"` has the fixed deviation 0.05.
+
+    Raises:
+        ValueError: another `init`, or a size below 1.
+    """
+    if inputs < 1 or outputs < 1:
+        raise ValueError(f"a dense layer of {inputs} inputs and {outputs} outputs; both must be at least 1")
+    if init == "xavier":
+        limit = math.sqrt(6 / (inputs + outputs))
+        return rng.uniform(-limit, limit, (outputs, inputs))
+    if init == "he":
+        return rng.normal(0, math.sqrt(2 / inputs), (outputs, inputs))
+    if init == "normal":
+        return rng.normal(0, NORMAL_STD, (outputs, inputs))
+    raise ValueError(f"init is '{init}'; it must be one of {', '.join(INITIALISATIONS)}")
+
+
+class Dropout(Layer):
+    """Sets a random share `p` of the features to zero while training, and scales the rest by 1 / (1 − p), so that the
+    expected value stays the same and nothing has to be done when the network is used (Srivastava et al. 2014, "inverted").
+
+    Attributes:
+        mask: what the last forward pass multiplied by; `None` if it dropped nothing.
+    """
+
+    def __init__(self, p: float, rng: np.random.Generator):
+        if not 0 <= p < 1:
+            raise ValueError(f"dropout p is {p}; it must be from 0 to below 1")
+        super().__init__()
+        self.p, self.rng = p, rng
+        self.mask: np.ndarray | None = None
+
+    def forward(self, x: np.ndarray, training: bool = False) -> np.ndarray:
+        if not training or self.p == 0:
+            self.mask = None
+            return x
+        kept = self.rng.random(x.shape, dtype=np.float32) >= self.p
+        self.mask = kept * x.dtype.type(1 / (1 - self.p))
+        return x * self.mask
+
+    def backward(self, grad: np.ndarray) -> np.ndarray:
+        return grad if self.mask is None else grad * self.mask
+
+
+class BatchNorm(Layer):
+    """y = γ (x − mean) / √(var + eps) + β per feature (Ioffe & Szegedy 2015, algorithm 1); γ is `weight`, β is `bias`.
+
+    While training, mean and var are those of the batch. Otherwise they are the running statistics, moving averages over
+    the batches seen in training: running ← (1 − momentum) running + momentum · batch, the variance with n − 1 in its
+    denominator, as `torch.nn.BatchNorm1d` does.
+    """
+
+    def __init__(self, features: int, eps: float = 1e-5, momentum: float = 0.1, dtype: DTypeLike = np.float32):
+        super().__init__(weight=np.ones(features, dtype), bias=np.zeros(features, dtype))
+        self.buffers = {"running_mean": np.zeros(features, dtype), "running_var": np.ones(features, dtype)}
+        self.eps, self.momentum = eps, momentum
+
+    def forward(self, x: np.ndarray, training: bool = False) -> np.ndarray:
+        self._of_batch = training
+        if training:
+            if len(x) < 2:
+                raise ValueError("batch normalisation needs at least 2 examples in a batch to train on")
+            mean, var = x.mean(axis=0), x.var(axis=0)
+            for running, batch in (("running_mean", mean), ("running_var", var * (len(x) / (len(x) - 1)))):
+                self.buffers[running] *= 1 - self.momentum
+                self.buffers[running] += self.momentum * batch
+        else:
+            mean, var = self.buffers["running_mean"], self.buffers["running_var"]
+        self._scale = 1 / np.sqrt(var + self.eps)
+        self._normal = (x - mean) * self._scale  # x̂, (batch, features)
+        return self._normal * self.params["weight"] + self.params["bias"]
+
+    def backward(self, grad: np.ndarray) -> np.ndarray:
+        np.sum(grad * self._normal, axis=0, out=self.grads["weight"])
+        np.sum(grad, axis=0, out=self.grads["bias"])
+        grad = grad * self.params["weight"]  # dL/dx̂
+        if self._of_batch:  # the batch's own mean and variance depend on x as well
+            grad = grad - grad.mean(axis=0) - self._normal * (grad * self._normal).mean(axis=0)
+        return grad * self._scale

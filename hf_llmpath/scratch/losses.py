@@ -1,0 +1,82 @@
+"""Loss functions: one number that says how wrong the predictions of a batch are, and its gradient.
+
+`forward(prediction, target)` gives the mean over the batch, `backward()` its gradient with respect to the prediction:
+the first gradient of the backward pass. The two cross-entropies take the scores before sigmoid or softmax ("logits").
+Together the two steps have a gradient of great simplicity, probability − truth, and no logarithm of zero can occur.
+"""
+
+import numpy as np
+
+from .activations import sigmoid
+
+
+class Loss:
+    """Base of all losses."""
+
+    def forward(self, prediction: np.ndarray, target: np.ndarray) -> float:
+        """The loss of a batch, a mean.
+
+        Raises:
+            ValueError: a target that does not fit the prediction.
+        """
+        raise NotImplementedError
+
+    def backward(self) -> np.ndarray:
+        """dL/dprediction of the last forward pass, in the prediction's shape."""
+        raise NotImplementedError
+
+
+def _same_shape(prediction: np.ndarray, target: np.ndarray) -> np.ndarray:
+    if prediction.shape != target.shape:
+        raise ValueError(f"predictions have shape {prediction.shape}, targets {target.shape}; they must be the same")
+    return target.astype(prediction.dtype, copy=False)
+
+
+class MeanSquaredError(Loss):
+    """mean (prediction − target)², over all numbers of the batch, as `torch.nn.MSELoss`."""
+
+    def forward(self, prediction: np.ndarray, target: np.ndarray) -> float:
+        self._difference = prediction - _same_shape(prediction, target)
+        return float(np.mean(self._difference**2))
+
+    def backward(self) -> np.ndarray:
+        return self._difference * (2 / self._difference.size)
+
+
+class BinaryCrossEntropy(Loss):
+    """−log p(target), for p = sigmoid(prediction) and targets from 0 to 1, as `torch.nn.BCEWithLogitsLoss`.
+
+    With z the prediction and t the target, −t log σ(z) − (1 − t) log(1 − σ(z)) = max(z, 0) − z t + log(1 + e^−|z|):
+    the right-hand side never takes the exponential of a large number.
+    """
+
+    def forward(self, prediction: np.ndarray, target: np.ndarray) -> float:
+        self._z, self._target = prediction, _same_shape(prediction, target)
+        z, t = self._z, self._target
+        return float(np.mean(np.maximum(z, 0) - z * t + np.log1p(np.exp(-np.abs(z)))))
+
+    def backward(self) -> np.ndarray:
+        return (sigmoid(self._z) - self._target) / self._z.size
+
+
+class CategoricalCrossEntropy(Loss):
+    """−log p(label), for p = softmax(prediction) and integer labels, as `torch.nn.CrossEntropyLoss`."""
+
+    def forward(self, prediction: np.ndarray, target: np.ndarray) -> float:
+        count, classes = prediction.shape
+        if target.shape != (count,) or not np.issubdtype(target.dtype, np.integer):
+            raise ValueError(f"labels must be {count} integers, one per row; they are {target.dtype} {target.shape}")
+        if target.min() < 0 or target.max() >= classes:
+            raise ValueError(f"labels run from {target.min()} to {target.max()}; they must be from 0 to {classes - 1}")
+        self._rows, self._target = np.arange(count), target
+        shifted = prediction - prediction.max(axis=1, keepdims=True)  # changes no probability, keeps exp finite
+        e = np.exp(shifted)
+        total = e.sum(axis=1, keepdims=True)
+        self._probabilities = e / total
+        return float(np.mean(np.log(total[:, 0]) - shifted[self._rows, target]))
+
+    def backward(self) -> np.ndarray:
+        grad = self._probabilities.copy()
+        grad[self._rows, self._target] -= 1  # p − one-hot
+        grad /= len(grad)
+        return grad

@@ -1,0 +1,140 @@
+"""A feed-forward network: layers in a row.
+
+rng = np.random.default_rng(0)
+network = Network([Dense(2, 8, rng), Tanh(), Dense(8, 1, rng)])
+optimizer, loss = Adam(network, 0.02), BinaryCrossEntropy()
+for step, value in enumerate(fit(network, x, y, loss, optimizer, epochs=500, batch_size=32, rng=rng)):
+    print(step, value)
+"""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+from .activations import GELU, ReLU, Sigmoid, Tanh
+from .layers import Dense, Layer
+from .losses import Loss
+from .optimizers import Optimizer
+
+ACTIVATIONS: dict[str, type[Layer]] = {"sigmoid": Sigmoid, "tanh": Tanh, "relu": ReLU, "gelu": GELU}
+
+
+class Network:
+    """Layers in a row; parameters are named by the place of their layer: `"0.weight"`, as in `torch.nn.Sequential`."""
+
+    def __init__(self, layers: Sequence[Layer]):
+        self.layers = list(layers)
+
+    @property
+    def dtype(self) -> np.dtype:
+        """Of the parameters; inputs are converted to it."""
+        return next((value.dtype for _, value, _ in self.parameters()), np.dtype(np.float32))
+
+    def forward(self, x: np.ndarray, training: bool = False) -> np.ndarray:
+        """Forward propagation: each layer's output is the next one's input. x: (batch, features)."""
+        return self.outputs(x, training)[-1]
+
+    def outputs(self, x: np.ndarray, training: bool = False) -> list[np.ndarray]:
+        """The outputs of all layers, in order."""
+        x = np.asarray(x, dtype=self.dtype)
+        found = []
+        for layer in self.layers:
+            x = layer.forward(x, training)
+            found.append(x)
+        return found
+
+    def backward(self, grad: np.ndarray) -> np.ndarray:
+        """Back-propagation: the gradient of the loss goes through the layers from last to first.
+
+        Fills the layers' `grads` and returns the gradient with respect to the input of the last forward pass.
+        """
+        for layer in reversed(self.layers):
+            grad = layer.backward(grad)
+        return grad
+
+    def gradient(self, x: np.ndarray, target: np.ndarray, loss: Loss, training: bool = True) -> float:
+        """One forward and one backward pass; returns the loss, leaves the gradients in the layers."""
+        value = loss.forward(self.forward(x, training), target)
+        self.backward(loss.backward())
+        return value
+
+    def predict(self, x: np.ndarray, batch_size: int = 1024) -> np.ndarray:
+        """Outputs for many rows, batch by batch, with dropout off and the running statistics of batch normalisation."""
+        if len(x) <= batch_size:
+            return self.forward(x)
+        return np.concatenate([self.forward(x[start : start + batch_size]) for start in range(0, len(x), batch_size)])
+
+    def parameters(self) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
+        """`(name, value, gradient)` of everything that is learned."""
+        for place, layer in enumerate(self.layers):
+            for name, value in layer.params.items():
+                yield f"{place}.{name}", value, layer.grads[name]
+
+    def state_dict(self) -> dict[str, np.ndarray]:
+        """Parameters and buffers by name: the arrays themselves, not copies."""
+        return {
+            f"{place}.{name}": value
+            for place, layer in enumerate(self.layers)
+            for name, value in (layer.params | layer.buffers).items()
+        }
+
+    def load_state_dict(self, state: dict[str, np.ndarray]) -> None:
+        """Copies values into the network.
+
+        Raises:
+            ValueError: names or shapes that are not this network's.
+        """
+        mine = self.state_dict()
+        if mine.keys() != state.keys():
+            raise ValueError(f"the weights are named {sorted(state)}; the network's are {sorted(mine)}")
+        for name, value in mine.items():
+            if value.shape != np.shape(state[name]):
+                raise ValueError(f"{name} has shape {np.shape(state[name])}; the network's has {value.shape}")
+        for name, value in mine.items():
+            value[...] = state[name]
+
+
+def feed_forward(
+    sizes: Sequence[int], activation: str, rng: np.random.Generator, dtype: DTypeLike = np.float32
+) -> Network:
+    """Dense layers with an activation after each but the last: `sizes` (2, 8, 1) reads 2 numbers, has 8 units, gives 1.
+
+    ReLU and GELU layers begin with He's weights, the others with Xavier's.
+
+    Raises:
+        ValueError: fewer than two sizes, or an unknown activation.
+    """
+    if len(sizes) < 2:
+        raise ValueError(f"sizes are {tuple(sizes)}; at least an input and an output size are needed")
+    if activation not in ACTIVATIONS:
+        raise ValueError(f"activation is '{activation}'; it must be one of {', '.join(ACTIVATIONS)}")
+    init = "he" if activation in ("relu", "gelu") else "xavier"
+    layers: list[Layer] = []
+    for inputs, outputs in zip(sizes, sizes[1:], strict=False):
+        layers += [Dense(inputs, outputs, rng, init, dtype), ACTIVATIONS[activation]()]
+    return Network(layers[:-1])
+
+
+def fit(
+    network: Network,
+    x: np.ndarray,
+    target: np.ndarray,
+    loss: Loss,
+    optimizer: Optimizer,
+    epochs: int,
+    batch_size: int,
+    rng: np.random.Generator,
+) -> Iterator[float]:
+    """Mini-batch gradient descent: yields the loss of every step, for as long as it is asked for the next one.
+
+    Every epoch goes through the examples once, in a new order.
+    """
+    x = np.asarray(x, dtype=network.dtype)
+    for _ in range(epochs):
+        order = rng.permutation(len(x))
+        for start in range(0, len(x), batch_size):
+            rows = order[start : start + batch_size]
+            value = network.gradient(x[rows], target[rows], loss)
+            optimizer.step()
+            yield value

@@ -1,0 +1,79 @@
+"""Stage 1: a network of a few neurons learns what a single one cannot, XOR, and the shape of moons, circles and spirals."""
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from ...settings import Settings, setting
+from ..stage import Concept, Stage
+
+LAYERS = "tests/scratch/test_scratch_layers.py"
+
+
+@dataclass(frozen=True)
+class NeuralNetworkSettings(Settings):
+    dataset: str = setting("xor", "xor, moons, circles, spirals, or a table with the columns x1, x2 and label")
+    x1_column: str | None = setting(None, "column of a table that holds the first coordinate")
+    x2_column: str | None = setting(None, "column of a table that holds the second coordinate")
+    label_column: str | None = setting(None, "column of a table that holds the class")
+    hidden_size: int = setting(64, "units of the hidden layer", minimum=1)
+    activation: Literal["sigmoid", "tanh", "relu", "gelu"] = setting("relu", "activation of the hidden layer")
+    learning_rate: float = setting(0.3, "length of a step of gradient descent", minimum=0)
+    epochs: int = setting(500, "times that every point is seen", minimum=1)
+    batch_size: int = setting(32, "points per step", minimum=1)
+    points: int = setting(500, "points to learn from, and as many to measure on", minimum=8)
+    noise: float = setting(0.03, "standard deviation of the noise on the points", minimum=0, maximum=10)
+    xor_hidden_size: int = setting(8, "units of the hidden layer for XOR", minimum=1)
+    xor_epochs: int = setting(500, "steps on the four points of XOR", minimum=1)
+    xor_seeds: int = setting(20, "networks that try XOR, each from other first weights", minimum=1)
+    seeds: int = setting(1, "seeds of the table of activations; 1 leaves the table out", minimum=1)
+
+    @classmethod
+    def full(cls) -> "NeuralNetworkSettings":
+        return replace(cls(), seeds=3)
+
+
+STAGE = Stage(
+    number=1,
+    slug="neural-network",
+    title="Introduction to neural networks",
+    phase="Foundations of neural networks",
+    summary="One neuron cannot learn XOR, a hidden layer of a few can: watch where each of them draws its line.",
+    model_type="llmpath-mlp",
+    auto_class="AutoModelForImageClassification",
+    main="accuracy",
+    concepts=(
+        Concept("neuron", "hf_llmpath.scratch.layers.Dense", f"{LAYERS}::test_layers_equal_torch"),
+        Concept(
+            "layer",
+            "hf_llmpath.scratch.layers.Layer",
+            "tests/scratch/test_scratch_network.py::test_a_single_layer_gets_at_most_three_points_of_xor",
+        ),
+        Concept("sigmoid", "hf_llmpath.scratch.activations.Sigmoid", f"{LAYERS}::test_layers_equal_torch"),
+        Concept("tanh", "hf_llmpath.scratch.activations.Tanh", f"{LAYERS}::test_layers_equal_torch"),
+        Concept("ReLU", "hf_llmpath.scratch.activations.ReLU", f"{LAYERS}::test_layers_equal_torch"),
+        Concept("GELU", "hf_llmpath.scratch.activations.GELU", f"{LAYERS}::test_layers_equal_torch"),
+        Concept("softmax", "hf_llmpath.scratch.activations.Softmax", f"{LAYERS}::test_layers_equal_torch"),
+        Concept(
+            "forward propagation",
+            "hf_llmpath.scratch.network.Network",
+            "tests/scratch/test_scratch_network.py::test_a_deep_network_equals_torch",
+        ),
+        Concept(
+            "mean squared error",
+            "hf_llmpath.scratch.losses.MeanSquaredError",
+            f"{LAYERS}::test_losses_equal_torch",
+        ),
+        Concept(
+            "binary cross-entropy",
+            "hf_llmpath.scratch.losses.BinaryCrossEntropy",
+            f"{LAYERS}::test_losses_equal_torch",
+        ),
+        Concept(
+            "categorical cross-entropy",
+            "hf_llmpath.scratch.losses.CategoricalCrossEntropy",
+            f"{LAYERS}::test_losses_equal_torch",
+        ),
+    ),
+    settings=NeuralNetworkSettings,
+    package=__name__,
+)

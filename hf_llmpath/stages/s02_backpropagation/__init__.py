@@ -1,0 +1,72 @@
+"""Stage 2: gradients by hand, by the chain rule, and checked; then gradient descent unrolls two spirals."""
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from ...settings import Settings, setting
+from ..stage import Concept, Stage
+
+
+@dataclass(frozen=True)
+class BackpropagationSettings(Settings):
+    dataset: str = setting("spirals", "xor, moons, circles, spirals, or a table with the columns x1, x2 and label")
+    x1_column: str | None = setting(None, "column of a table that holds the first coordinate")
+    x2_column: str | None = setting(None, "column of a table that holds the second coordinate")
+    label_column: str | None = setting(None, "column of a table that holds the class")
+    hidden_sizes: tuple[int, ...] = setting((32, 32), "units of each hidden layer", minimum=1)
+    activation: Literal["sigmoid", "tanh", "relu", "gelu"] = setting("relu", "activation of the hidden layers")
+    learning_rate: float = setting(0.1, "length of a step of gradient descent", minimum=0)
+    epochs: int = setting(500, "times that every point is seen", minimum=1)
+    batch_size: int = setting(32, "points per step", minimum=1)
+    points: int = setting(500, "points to learn from, and as many to measure on", minimum=8)
+    noise: float = setting(0.02, "standard deviation of the noise on the points", minimum=0, maximum=10)
+    rates: tuple[float, ...] = setting(
+        (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0), "learning rates that are compared", minimum=0
+    )
+    sweep_epochs: int = setting(60, "epochs of each learning rate that is compared", minimum=1)
+    seeds: int = setting(1, "seeds of the classifier and of the learning rates", minimum=1)
+
+    @classmethod
+    def full(cls) -> "BackpropagationSettings":
+        return replace(cls(), seeds=5, sweep_epochs=200, epochs=1000)
+
+
+STAGE = Stage(
+    number=2,
+    slug="backpropagation",
+    title="Backpropagation and gradient descent",
+    phase="Foundations of neural networks",
+    summary="Every gradient worked out by hand and checked; then small steps downhill unroll two spirals.",
+    model_type="llmpath-mlp",
+    auto_class="AutoModelForImageClassification",
+    main="accuracy",
+    concepts=(
+        Concept(
+            "chain rule",
+            "hf_llmpath.scratch.graph.Value",
+            "tests/scratch/test_graph.py::test_the_graph_gives_the_gradients_of_the_layers",
+        ),
+        Concept(
+            "backpropagation",
+            "hf_llmpath.scratch.network.Network",
+            "tests/scratch/test_scratch_network.py::test_a_deep_network_equals_torch",
+        ),
+        Concept(
+            "gradients",
+            "hf_llmpath.scratch.gradcheck.check_gradients",
+            "tests/scratch/test_scratch_layers.py::test_gradients_equal_central_differences",
+        ),
+        Concept(
+            "gradient descent",
+            "hf_llmpath.scratch.optimizers.SGD",
+            "tests/scratch/test_scratch_optimizers.py::test_steps_equal_torch",
+        ),
+        Concept(
+            "learning rate",
+            "hf_llmpath.training.numpy_loop.fit_numpy",
+            "tests/training/test_numpy_loop.py::test_a_training_that_diverges_stops_and_keeps_its_last_finite_weights",
+        ),
+    ),
+    settings=BackpropagationSettings,
+    package=__name__,
+)
