@@ -2,11 +2,14 @@
 
 On a CPU PyTorch sends float32 products to MKL, which keeps to AVX2 on processors of other makers; oneDNN, which PyTorch
 also brings, generates AVX-512 code for all of them and is up to twice as fast there. On any other device or type the
-functions below are plain products. None of them builds a graph: they are for forward and backward passes by hand.
+functions below are plain products. `linear` is `F.linear` in values and gradients (up to rounding); the others build no
+graph: they are for forward and backward passes by hand.
 """
 
 import torch
 from torch import Tensor
+from torch.autograd import Function
+from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 # Smaller weights than this (entries) are multiplied faster without oneDNN, whose calls cost some 20 microseconds more.
@@ -48,14 +51,6 @@ class Matrix:
         return to.add_(self.times(x)) if self.packed else to.addmm_(x, self.weight)
 
 
-def affine(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """`x @ weight.T + bias`; x `(..., in)`, weight `(out, in)`, bias `(out,)`."""
-    if not _usable(x):
-        return F.linear(x, weight, bias)
-    flat = x.reshape(-1, x.shape[-1])
-    return torch.ops.mkldnn._linear_pointwise(flat, weight, bias, "none", [], "").view(*x.shape[:-1], len(weight))
-
-
 def weight_gradient(grad: Tensor, x: Tensor) -> Tensor:
     """`grad.T @ x`: the gradient of a weight `(out, in)` from grad `(rows, out)` and x `(rows, in)`."""
     if not _usable(x) or grad.shape[1] * x.shape[1] < _WORTH_PACKING:
@@ -65,3 +60,34 @@ def weight_gradient(grad: Tensor, x: Tensor) -> Tensor:
     if x.shape[1] <= grad.shape[1]:
         return torch.ops.mkldnn._linear_pointwise(x.t().contiguous(), grad.t(), None, "none", [], "").t()
     return torch.ops.mkldnn._linear_pointwise(grad.t().contiguous(), x.t(), None, "none", [], "")
+
+
+def affine(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """`x @ weight.T + bias` without a graph; x `(..., in)`, weight `(out, in)`, bias `(out,)`."""
+    if not _usable(x):
+        return F.linear(x, weight, bias)
+    flat = x.reshape(-1, x.shape[-1])
+    return torch.ops.mkldnn._linear_pointwise(flat, weight, bias, "none", [], "").view(*x.shape[:-1], len(weight))
+
+
+class _Linear(Function):
+    @staticmethod
+    def forward(ctx, x, weight, bias):
+        ctx.save_for_backward(x, weight)
+        ctx.has_bias = bias is not None
+        return affine(x, weight, bias)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, grad):
+        x, weight = ctx.saved_tensors
+        grad_x = Matrix(weight.t(), len(grad)).times(grad.contiguous()) if ctx.needs_input_grad[0] else None
+        grad_weight = weight_gradient(grad, x) if ctx.needs_input_grad[1] else None
+        return grad_x, grad_weight, grad.sum(0) if ctx.has_bias else None
+
+
+def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """`F.linear`: x `(..., in)`, weight `(out, in)`, bias `(out,)`; returns `(..., out)`."""
+    if not _usable(x) or torch.is_autocast_enabled(x.device.type):
+        return F.linear(x, weight, bias)
+    return _Linear.apply(x.reshape(-1, x.shape[-1]), weight, bias).view(*x.shape[:-1], weight.shape[0])

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from hf_llmpath.models.bptt import GRUThroughTime, LSTMThroughTime, RNNThroughTime
-from hf_llmpath.models.products import Matrix, affine, weight_gradient
+from hf_llmpath.models.products import Matrix, affine, linear, weight_gradient
 from hf_llmpath.models.recurrence import STEPS, RecurrentCacheLayer, RecurrentLayer
 
 TORCH = {"rnn": nn.RNN, "gru": nn.GRU, "lstm": nn.LSTM}
@@ -135,6 +135,21 @@ def test_autocast_keeps_the_recurrence_in_full_precision(cell):
     with torch.autocast("cpu", dtype=torch.bfloat16):
         outputs, _, _ = layer(x, state)
     torch.testing.assert_close(outputs, expected)
+
+
+@pytest.mark.parametrize("rows,inputs,outputs", [(7, 5, 3), (64, 48, 96), (33, 96, 20)])
+def test_linear_equals_torch(rows, inputs, outputs):
+    torch.manual_seed(5)
+    x = torch.randn(rows, 2, inputs, requires_grad=True)
+    weight, bias = torch.randn(outputs, inputs, requires_grad=True), torch.randn(outputs, requires_grad=True)
+    ours, theirs = linear(x, weight, bias), nn.functional.linear(x, weight, bias)
+    torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-5)
+    for a, b in zip(
+        torch.autograd.grad(ours.square().sum(), (x, weight, bias)),
+        torch.autograd.grad(theirs.square().sum(), (x, weight, bias)),
+        strict=True,
+    ):
+        torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-3)
 
 
 @pytest.mark.parametrize("rows,inputs,outputs", [(7, 5, 3), (64, 48, 96), (33, 400, 1400)])
