@@ -96,7 +96,7 @@ def marked_tokens(
     tokens: Sequence[str], marks: Sequence[str], meanings: Mapping[str, str], caption: str, detail: str = ""
 ) -> str:
     """Tokens in boxes, coloured by their mark: one of `meanings`, or an empty string for a plain one."""
-    colours = {mark: series_colour(index + 1) for index, mark in enumerate(meanings)}
+    colours = {mark: _series(index + 1) for index, mark in enumerate(meanings)}
     boxes = "".join(
         f'<span class="on" style="--c:{colours[mark]}" title="{escape(meanings[mark])}">{escape(visible(token))}</span>'
         if mark
