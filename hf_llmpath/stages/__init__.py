@@ -14,6 +14,7 @@ _FOLDERS = (
     "s07_rnn",
     "s08_lstm_gru",
     "s09_attention",
+    "s10_transformer",
     "s11_pretraining",
 )
 
