@@ -31,8 +31,8 @@ def train(settings: OptimizersSettings, run: Run) -> None:
     metrics = parity(settings, run, images)
     table = {name: surface_race(settings, run, SURFACES[name]) for name in RACES}
     table["images"] = {name: image_race(settings, run, images, name) for name in OPTIMIZERS}
-    for problem, rows in table.items():
-        for name, row in rows.items():
+    for problem, found in table.items():
+        for name, row in found.items():
             steps = row["steps"][row["best"]]
             metrics[f"{problem}/{name}/steps"] = statistics.fmean(steps)
             if len(steps) > 1:
