@@ -139,4 +139,3 @@ def to_bert(model: PreTrainedModel) -> PreTrainedModel:
         renamed["cls.predictions.bias"] = renamed["cls.predictions.decoder.bias"]
     bert.load_state_dict(renamed)
     return bert.train(model.training)
-

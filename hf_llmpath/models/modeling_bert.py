@@ -196,9 +196,7 @@ class LLMPathBertModel(LLMPathBertPreTrainedModel):
         if position_ids is None:
             position_ids = torch.arange(length, device=given.device).unsqueeze(0)
         hidden_states = self.embeddings(input_ids, token_type_ids, position_ids, inputs_embeds)
-        mask = create_bidirectional_mask(
-            config=self.config, inputs_embeds=hidden_states, attention_mask=attention_mask
-        )
+        mask = create_bidirectional_mask(config=self.config, inputs_embeds=hidden_states, attention_mask=attention_mask)
         if self.rotary is not None:
             kwargs["rotation"] = self.rotary(position_ids, hidden_states.dtype)
         for layer in self.layers:

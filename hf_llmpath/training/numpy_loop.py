@@ -164,7 +164,9 @@ class _Loop:
         arrays |= {f"optimizer.{name}": value for name, value in self.optimizer.state_dict().items()}
         states = json.dumps([generator.bit_generator.state for generator in self.generators])
         with (target / STATE_FILE).open("wb") as file:
-            np.savez(file, **arrays, losses=np.array(self.losses), steps=np.array(self.steps), generators=np.array(states))
+            np.savez(
+                file, **arrays, losses=np.array(self.losses), steps=np.array(self.steps), generators=np.array(states)
+            )
         (target / COMPLETE).touch()
         for older in _checkpoints(folder):
             if older != target:

@@ -75,7 +75,9 @@ def test_values_and_gradients_equal_those_of_bert(kind, attention):
     gradients = dict(bert.named_parameters())
     for name, parameter in own.named_parameters():
         expected = gradients[bert_name(name)] if bert_name(name) in gradients else bert.cls.predictions.bias
-        torch.testing.assert_close(parameter.grad, expected.grad, rtol=1e-4, atol=1e-5, msg=lambda m, n=name: f"{n}: {m}")
+        torch.testing.assert_close(
+            parameter.grad, expected.grad, rtol=1e-4, atol=1e-5, msg=lambda m, n=name: f"{n}: {m}"
+        )
 
 
 def test_attentions_and_hidden_states_equal_those_of_bert():

@@ -21,6 +21,7 @@ TINY: dict[str, dict[str, Any]] = {  # settings with which a stage takes seconds
     "sequences": _SMALL | {"hidden_size": 12, "max_steps": 40, "sample_by": "line"},
     "rnn": _SMALL | {"hidden_size": 12, "max_steps": 40},
     "lstm-gru": _SMALL | {"parameters": 2000, "max_steps": 30, "adding_length": 8, "adding_steps": 30},
+    "regularization": {"per_class": 6, "table_epochs": 3, "hidden_sizes": "16,16"},
 }
 
 
