@@ -92,6 +92,23 @@ def plain_text(text: str, caption: str, detail: str = "", prompt: str = "", writ
     return figure(body, caption, detail)
 
 
+def marked_tokens(
+    tokens: Sequence[str], marks: Sequence[str], meanings: Mapping[str, str], caption: str, detail: str = ""
+) -> str:
+    """Tokens in boxes, coloured by their mark: one of `meanings`, or an empty string for a plain one."""
+    colours = {mark: _series(index + 1) for index, mark in enumerate(meanings)}
+    boxes = "".join(
+        f'<span class="on" style="--c:{colours[mark]}" title="{escape(meanings[mark])}">{escape(visible(token))}</span>'
+        if mark
+        else f"<span>{escape(visible(token))}</span>"
+        for token, mark in zip(tokens, marks, strict=True)
+    )
+    key = "".join(f'<span style="--c:{colours[mark]}">{escape(meaning)}</span>' for mark, meaning in meanings.items())
+    spoken = "; ".join(f"{t}: {meanings[mark]}" for t, mark in zip(tokens, marks, strict=True) if mark)
+    body = f'<div class="lp-boxes">{boxes}</div><div class="lp-key" aria-hidden="true">{key}</div>'
+    return figure(body, caption, detail, spoken or "No token is marked.")
+
+
 def strips(rows: Mapping[str, Sequence[float]], tokens: Sequence[str], caption: str, detail: str = "") -> str:
     """One row of cells per name, one cell per token, from empty (0) to full (1); negative values are blue."""
     head = "".join(f"<td>{escape(visible(token))}</td>" for token in tokens)
@@ -107,15 +124,28 @@ def strips(rows: Mapping[str, Sequence[float]], tokens: Sequence[str], caption: 
     return figure(scroll + legend, caption, detail, " ".join(spoken))
 
 
-def _pixels(values: np.ndarray) -> str:
-    """A PNG with one pixel per cell: the sign is the colour, the size (0 to 1) the opacity."""
+_SHADES = 31  # of each colour: few make a small file, more the eye does not tell apart
+
+
+def _palette() -> tuple[bytes, bytes]:
+    """Colours and opacities of values from -1 to 1: the sign is the colour, the size the opacity."""
+    values = np.linspace(-1, 1, 2 * _SHADES + 1)[:, None]
+    return np.where(values >= 0, _MORE, _LESS).astype(np.uint8).tobytes(), (np.abs(values) * 255).astype(
+        np.uint8
+    ).tobytes()
+
+
+_COLOURS, _OPACITIES = _palette()
+
+
+def signed_png(values: np.ndarray) -> str:
+    """A PNG with one pixel per value from -1 (blue) over 0 (nothing) to 1 (amber), as a data URI; rows from the top."""
     from PIL import Image
 
-    colours = np.where(values[..., None] >= 0, _MORE, _LESS)
-    alpha = np.clip(np.abs(values), 0, 1)[..., None] * 255
-    image = Image.fromarray(np.concatenate([colours, alpha], axis=-1).astype(np.uint8), "RGBA")
+    image = Image.fromarray(np.rint(np.clip(values, -1, 1) * _SHADES + _SHADES).astype(np.uint8))
+    image.putpalette(_COLOURS)
     buffer = io.BytesIO()
-    image.save(buffer, "PNG")
+    image.save(buffer, "PNG", transparency=_OPACITIES, compress_level=3)
     return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 
@@ -165,7 +195,7 @@ def heat_map(
         f'<div class="lp-scroll" tabindex="0" role="region" aria-label="{escape(caption)}">'
         f'<div class="lp-heat" style="--rows:{rows};--columns:{len(columns)}">'
         f'<div class="lp-heat-y" aria-hidden="true">{names}</div>'
-        f'<div class="lp-heat-plot"><img src="{_pixels(values)}" alt="{escape(alternative)}">{frame}</div>'
+        f'<div class="lp-heat-plot"><img src="{signed_png(values)}" alt="{escape(alternative)}">{frame}</div>'
         f'<div class="lp-heat-x" aria-hidden="true">{labels}</div></div></div>'
         f"{_SIGNED}"
     )
@@ -186,7 +216,7 @@ def one_hot(tokens: Sequence[str], hot: int, caption: str, detail: str = "", hid
 
 
 def _series(index: int) -> str:
-    return f"var(--lp-series-{index % 4 + 1})"
+    return f"var(--lp-series-{index % 6 + 1})"
 
 
 def _number(value: float) -> str:

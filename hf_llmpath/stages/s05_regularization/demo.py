@@ -43,7 +43,7 @@ def build(folder: RunFolder, model_id: str | None = None) -> gr.Blocks:
         return pictures.line_chart(lines, f"{SHOWN[name]}: share of wrong answers", "training step", "first seed")
 
     with stage_page(STAGE, folder, model_id) as page:
-        with page.always():
+        with page.always:
             html(
                 section(
                     "Overfit, then mend it",
