@@ -32,6 +32,29 @@ def curves(
     return figure
 
 
+def spread_curves(
+    lines: Mapping[str, tuple[Sequence[float], Sequence[float]]],
+    x: Sequence[float],
+    x_names: Sequence[str],
+    title: str,
+    xlabel: str,
+    ylabel: str,
+) -> Figure:
+    """Named lines of means with their standard deviations as bands, `(means, deviations)` at `x`, on a logarithmic axis
+    whose ticks are `x_names`."""
+    figure, axis = subplots(height=4.0)
+    for colour, (name, (means, deviations)) in zip(COLOURS, lines.items(), strict=False):
+        low, high = ([m + sign * d for m, d in zip(means, deviations, strict=True)] for sign in (-1, 1))
+        axis.fill_between(x, low, high, color=colour, alpha=0.16, linewidth=0)
+        axis.plot(x, means, color=colour, marker="o", markersize=4.5, label=name)
+    axis.set_xscale("log")
+    axis.set_xticks(x, x_names)
+    axis.minorticks_off()
+    axis.set(title=title, xlabel=xlabel, ylabel=ylabel)
+    axis.legend(loc="best")
+    return figure
+
+
 def forecast(
     values: Sequence[float],
     cut: int,

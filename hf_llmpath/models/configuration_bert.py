@@ -71,9 +71,9 @@ class LLMPathBertConfig(LLMPathConfig):
     def __post_init__(self, **kwargs):
         if self.intermediate_size is None:
             self.intermediate_size = 4 * self.hidden_size
-        if self.classifier_dropout is None:
-            self.classifier_dropout = self.dropout
         super().__post_init__(**kwargs)
+        if self.classifier_dropout is None:  # now, for `dropout` may come under its other name
+            self.classifier_dropout = self.dropout
 
     def validate_architecture(self):
         require_positive(

@@ -22,11 +22,11 @@ from transformers.modeling_outputs import (
     SequenceClassifierOutput,
 )
 from transformers.utils import can_return_tuple
+from transformers.utils.deprecation import deprecate_kwarg
 from transformers.utils.generic import merge_with_config_defaults
 from transformers.utils.output_capturing import OutputRecorder, capture_outputs
 
 from .attention import MultiHeadAttention
-from .caching import CACHE_NAME
 from .configuration_transformer import LLMPathTransformerConfig
 from .positions import LearnedPositions, RotaryPositions, sinusoidal_positions
 from .transformer_layers import LLMPathTransformerDecoderLayer, LLMPathTransformerEncoderLayer
@@ -40,7 +40,7 @@ class LLMPathTransformerPreTrainedModel(PreTrainedModel):
     _supports_flash_attn = True
     _supports_attention_backend = True
     _no_split_modules = ["LLMPathTransformerEncoderLayer", "LLMPathTransformerDecoderLayer"]
-    _skip_keys_device_placement = ["cache", "past_key_values"]
+    _skip_keys_device_placement = ["cache"]
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
@@ -146,6 +146,7 @@ class LLMPathTransformerDecoder(_Stack):
         )
         self.post_init()
 
+    @deprecate_kwarg("past_key_values", "6.0.0", new_name="cache")
     @merge_with_config_defaults
     @capture_outputs
     def forward(
@@ -180,9 +181,7 @@ class LLMPathTransformerDecoder(_Stack):
             hidden_states = layer(
                 hidden_states, mask, encoder_hidden_states, encoder_mask, rotation, cache=cache, **kwargs
             )
-        return BaseModelOutputWithPastAndCrossAttentions(
-            last_hidden_state=self.norm(hidden_states), **{CACHE_NAME: cache}
-        )
+        return BaseModelOutputWithPastAndCrossAttentions(last_hidden_state=self.norm(hidden_states), cache=cache)
 
 
 class LLMPathTransformerModel(LLMPathTransformerPreTrainedModel):
@@ -207,6 +206,7 @@ class LLMPathTransformerModel(LLMPathTransformerPreTrainedModel):
         if hasattr(self, "decoder") and self.config.tie_word_embeddings:
             self.decoder.embed_tokens = value
 
+    @deprecate_kwarg("past_key_values", "6.0.0", new_name="cache")
     @can_return_tuple
     def forward(
         self,
@@ -224,21 +224,23 @@ class LLMPathTransformerModel(LLMPathTransformerPreTrainedModel):
         """
         Args:
             input_ids, attention_mask: of the source, `(batch, source_length)`.
-            decoder_input_ids, decoder_attention_mask: of the target so far, `(batch, length)`.
+            decoder_input_ids, decoder_attention_mask: of the target so far, `(batch, length)`; without them the decoder reads
+                the source as well.
             encoder_outputs: what the encoder made of the source, if it has been read already.
-            cache: keys and values of the steps before; also accepted as `past_key_values`.
+            cache: keys and values of the steps before.
         """
-        cache = kwargs.pop("past_key_values", None) if cache is None else cache
         if encoder_outputs is None:
-            encoder_outputs = self.encoder(input_ids, attention_mask, inputs_embeds, **kwargs)
-        elif not isinstance(encoder_outputs, BaseModelOutput):
-            encoder_outputs = BaseModelOutput(*encoder_outputs)
+            read = self.encoder(input_ids, attention_mask, inputs_embeds, **kwargs)
+        elif isinstance(encoder_outputs, BaseModelOutput):
+            read = encoder_outputs
+        else:
+            read = BaseModelOutput(*encoder_outputs)
         if decoder_input_ids is None and decoder_inputs_embeds is None:
-            raise ValueError("this model writes as well as reads: give decoder_input_ids, or labels")
+            decoder_input_ids, decoder_inputs_embeds, decoder_attention_mask = input_ids, inputs_embeds, attention_mask
         outputs = self.decoder(
             decoder_input_ids,
             decoder_attention_mask,
-            encoder_outputs.last_hidden_state,
+            read.last_hidden_state,
             attention_mask,
             decoder_inputs_embeds,
             cache=cache,
@@ -250,10 +252,10 @@ class LLMPathTransformerModel(LLMPathTransformerPreTrainedModel):
             decoder_hidden_states=outputs.hidden_states,
             decoder_attentions=outputs.attentions,
             cross_attentions=outputs.cross_attentions,
-            encoder_last_hidden_state=encoder_outputs.last_hidden_state,
-            encoder_hidden_states=encoder_outputs.hidden_states,
-            encoder_attentions=encoder_outputs.attentions,
-            **{CACHE_NAME: outputs.get(CACHE_NAME)},
+            encoder_last_hidden_state=read.last_hidden_state,
+            encoder_hidden_states=read.hidden_states,
+            encoder_attentions=read.attentions,
+            cache=outputs.cache,
         )
 
 
@@ -278,6 +280,7 @@ class LLMPathTransformerForConditionalGeneration(LLMPathTransformerPreTrainedMod
         shifted = torch.cat([start, labels[:, :-1]], dim=1)
         return shifted.masked_fill(shifted == -100, self.config.pad_token_id)
 
+    @deprecate_kwarg("past_key_values", "6.0.0", new_name="cache")
     @can_return_tuple
     def forward(
         self,
@@ -314,7 +317,7 @@ class LLMPathTransformerForConditionalGeneration(LLMPathTransformerPreTrainedMod
             encoder_last_hidden_state=outputs.encoder_last_hidden_state,
             encoder_hidden_states=outputs.encoder_hidden_states,
             encoder_attentions=outputs.encoder_attentions,
-            **{CACHE_NAME: outputs.get(CACHE_NAME)},
+            cache=outputs.cache,
         )
 
 

@@ -1,5 +1,7 @@
 """Simple models that a trained one has to beat."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 
@@ -42,3 +44,16 @@ def _keys(tokens: np.ndarray, vocab_size: int, k: int) -> np.ndarray:
 def _look_up(keys: np.ndarray, values: np.ndarray, asked: np.ndarray) -> np.ndarray:
     place = np.minimum(np.searchsorted(keys, asked), len(keys) - 1)
     return np.where(keys[place] == asked, values[place], 0)
+
+
+def linear_text_accuracy(
+    train: Sequence[str], labels: Sequence[int], held_out: Sequence[str], held_out_labels: Sequence[int]
+) -> float:
+    """Accuracy of logistic regression on TF-IDF weights of words and pairs of words."""
+    from sklearn.feature_extraction.text import TfidfVectorizer
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+
+    words = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True)
+    model = make_pipeline(words, LogisticRegression(C=10, max_iter=300)).fit(list(train), list(labels))
+    return float(model.score(list(held_out), list(held_out_labels)))

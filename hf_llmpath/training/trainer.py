@@ -113,10 +113,12 @@ class StageTrainer(Trainer):
         return self.accelerator.prepare(loader)
 
     def _get_num_items_in_batch(self, batch_samples: list[dict[str, Tensor]], device: torch.device) -> Tensor | None:
-        """Targets of a step, in all its batches and processes; the Trainer itself counts only batches with `labels`."""
+        """Targets of a step, in all its batches and processes; the Trainer itself counts only batches with `labels`, and
+        only those of its own process."""
         if not batch_samples:
             return None
-        targets = sum((batch["shift_labels"] != IGNORED).sum() for batch in batch_samples)
+        name = "shift_labels" if "shift_labels" in batch_samples[0] else "labels"
+        targets = sum((batch[name] != IGNORED).sum() for batch in batch_samples)
         return self.accelerator.gather(targets.to(device)).sum()
 
     def compute_loss(
@@ -199,7 +201,8 @@ def fit(
 
     Args:
         model: a transformers model that returns a loss.
-        dataset: `StreamWindows`, `Documents` or another data set that builds whole batches.
+        dataset: `StreamWindows`, `Documents`, `TrainingBatches` or another data set that builds whole batches, with
+            `labels` or `shift_labels`.
         recipe: how.
         run, part: where checkpoints, history and progress go.
         seed: of the order of the batches and of dropout.

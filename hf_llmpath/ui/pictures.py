@@ -92,6 +92,23 @@ def plain_text(text: str, caption: str, detail: str = "", prompt: str = "", writ
     return figure(body, caption, detail)
 
 
+def marked_tokens(
+    tokens: Sequence[str], marks: Sequence[str], meanings: Mapping[str, str], caption: str, detail: str = ""
+) -> str:
+    """Tokens in boxes, coloured by their mark: one of `meanings`, or an empty string for a plain one."""
+    colours = {mark: _series(index + 1) for index, mark in enumerate(meanings)}
+    boxes = "".join(
+        f'<span class="on" style="--c:{colours[mark]}" title="{escape(meanings[mark])}">{escape(visible(token))}</span>'
+        if mark
+        else f"<span>{escape(visible(token))}</span>"
+        for token, mark in zip(tokens, marks, strict=True)
+    )
+    key = "".join(f'<span style="--c:{colours[mark]}">{escape(meaning)}</span>' for mark, meaning in meanings.items())
+    spoken = "; ".join(f"{t}: {meanings[mark]}" for t, mark in zip(tokens, marks, strict=True) if mark)
+    body = f'<div class="lp-boxes">{boxes}</div><div class="lp-key" aria-hidden="true">{key}</div>'
+    return figure(body, caption, detail, spoken or "No token is marked.")
+
+
 def strips(rows: Mapping[str, Sequence[float]], tokens: Sequence[str], caption: str, detail: str = "") -> str:
     """One row of cells per name, one cell per token, from empty (0) to full (1); negative values are blue."""
     head = "".join(f"<td>{escape(visible(token))}</td>" for token in tokens)
@@ -130,6 +147,27 @@ def signed_png(values: np.ndarray) -> str:
     buffer = io.BytesIO()
     image.save(buffer, "PNG", transparency=_OPACITIES, compress_level=3)
     return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
+
+
+def images(pixels: np.ndarray, columns: int, caption: str, detail: str = "", alternative: str = "") -> str:
+    """Small grey images `(count, height, width)`, uint8, side by side; ink is dark on light paper, and light on dark."""
+    from PIL import Image
+
+    count, height, width = pixels.shape
+    rows = math.ceil(count / columns)
+    sheet = np.zeros((rows * (height + 1) - 1, columns * (width + 1) - 1), dtype=np.uint8)
+    for place, image in enumerate(pixels):
+        top, left = (height + 1) * (place // columns), (width + 1) * (place % columns)
+        sheet[top : top + height, left : left + width] = image
+    buffer = io.BytesIO()
+    # Black with the ink as opacity: style.css turns it to white in the dark.
+    Image.fromarray(np.stack([np.zeros_like(sheet), sheet], axis=-1), "LA").save(buffer, "PNG")
+    data = base64.b64encode(buffer.getvalue()).decode()
+    image = (
+        f'<img class="lp-images" style="width:{26 * columns}px" src="data:image/png;base64,{data}" '
+        f'alt="{escape(alternative or caption)}">'
+    )
+    return figure(image, caption, detail)
 
 
 def heat_map(
@@ -177,7 +215,7 @@ def one_hot(tokens: Sequence[str], hot: int, caption: str, detail: str = "", hid
     return figure(f'<div class="lp-onehot" aria-hidden="true">{cells}</div>', caption, detail, alternative)
 
 
-def series_colour(index: int) -> str:
+def _series(index: int) -> str:
     return f"var(--lp-series-{index % 6 + 1})"
 
 
@@ -225,14 +263,14 @@ def line_chart(
     across = lambda x: 100 * (x - left) / ((right - left) or 1)  # noqa: E731
     down = lambda y: 100 * (high - y) / (high - low)  # noqa: E731
     routes = [" L".join(f"{across(x):.2f} {down(y):.2f}" for x, y in points) for points in lines.values()]
-    paths = "".join(f'<path d="M{route}" stroke="{series_colour(index)}"/>' for index, route in enumerate(routes))
+    paths = "".join(f'<path d="M{route}" stroke="{_series(index)}"/>' for index, route in enumerate(routes))
     y_ticks, x_ticks = _ticks(low, high, log_y), [x for x in _ticks(left, right, False) if left <= x <= right]
     grid = "".join(f'<line x1="0" x2="100" y1="{down(y):.2f}" y2="{down(y):.2f}"/>' for y in y_ticks)
     y_labels = "".join(
         f'<span style="top:{down(y):.1f}%">{_number(10**y if log_y else y)}</span>' for y in y_ticks if low <= y <= high
     )
     x_labels = "".join(f'<span style="left:{across(x):.1f}%">{_number(x)}</span>' for x in x_ticks)
-    key = "".join(f'<span style="--c:{series_colour(index)}">{escape(name)}</span>' for index, name in enumerate(lines))
+    key = "".join(f'<span style="--c:{_series(index)}">{escape(name)}</span>' for index, name in enumerate(lines))
     real = (lambda y: 10**y) if log_y else (lambda y: y)
     alternative = " ".join(
         f"{name}: from {_number(real(points[0][1]))} at {x_label} {_number(points[0][0])} "

@@ -37,7 +37,8 @@ def answer(model):
             return model(past_values=values).prediction_outputs.tolist()
         if model.main_input_name == "pixel_values":
             return model(torch.linspace(-1, 1, 2 * model.config.num_features).view(2, -1))[0].tolist()
-        return model(input_ids=ids).last_hidden_state.tolist()
+        output = model(input_ids=ids)
+        return output[next(name for name in ("logits", "start_logits", "last_hidden_state") if name in output)].tolist()
 
 
 def load(auto_class, repo_id, **options):

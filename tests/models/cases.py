@@ -137,7 +137,7 @@ _BERT = {
 }
 _MODERN = {"position_embedding_type": "rotary", "norm_position": "pre", "classifier_pooling": "mean"}
 BERT = [
-    Case(f"bert-{name}-{auto}", "llmpath-bert", auto, _BERT | layout)
+    Case(f"bert-{name}-{auto}", "llmpath-bert", auto, _BERT | layout, left_padding=layout is _MODERN)
     for name, layout in (("post", {}), ("modern", _MODERN))
     for auto in (
         "AutoModelForMaskedLM",
@@ -166,10 +166,31 @@ SUMMARIZER = [
     Case("summarizer-AutoModel", "llmpath-summarizer", "AutoModel", _SUMMARIZER),
 ]
 
+_TRANSFORMER = {"num_attention_heads": 2, "max_position_embeddings": 40} | TOKENS
+TRANSFORMER = [
+    Case(
+        f"transformer-{kind}-{'pre' if norm_first else 'post'}-norm",
+        "llmpath-transformer",
+        "AutoModelForSeq2SeqLM",
+        {"position_embedding_type": kind, "norm_first": norm_first} | _TRANSFORMER,
+    )
+    for kind in ("sinusoidal", "learned", "rotary")
+    for norm_first in (True, False)
+] + [
+    Case("transformer-model", "llmpath-transformer", "AutoModel", _TRANSFORMER),
+    Case(
+        "transformer-classifier",
+        "llmpath-transformer",
+        "AutoModelForSequenceClassification",
+        {"num_decoder_layers": 0, "num_labels": 3} | _TRANSFORMER,
+    ),
+]
+
 CASES = [
     *RNN,
     *MLP,
     *BERT,
     *SUMMARIZER,
+    *TRANSFORMER,
 ]
 GENERATING = [case for case in CASES if case.generates]

@@ -22,7 +22,9 @@ def pytest_generate_tests(metafunc):
 
 
 def tensor_of(output):
-    return next(output[key] for key in ("logits", "prediction_outputs", "last_hidden_state") if key in output)
+    return next(
+        output[key] for key in ("logits", "start_logits", "prediction_outputs", "last_hidden_state") if key in output
+    )
 
 
 def test_every_class_of_the_table_has_a_case():

@@ -1,6 +1,4 @@
-"""The Transformer equals `torch.nn.Transformer` with the same weights, and writes the same with and without a cache."""
-
-import itertools
+"""The Transformer equals `torch.nn.Transformer` with the same weights and is trained by teacher forcing."""
 
 import pytest
 import torch
@@ -26,7 +24,6 @@ SMALL = {
     "num_decoder_layers": 3,
     "max_position_embeddings": 40,
 }
-KINDS = list(itertools.product(("sinusoidal", "learned", "rotary"), (True, False)))
 
 
 def config(**changes):
@@ -69,6 +66,7 @@ def copy_weights(ours: LLMPathTransformerModel, reference: nn.Transformer) -> No
             layer.mlp.down_proj.load_state_dict(theirs.linear2.state_dict())
 
 
+@pytest.mark.filterwarnings("ignore:enable_nested_tensor")
 @pytest.mark.parametrize("norm_first", [True, False], ids=["pre-norm", "post-norm"])
 @pytest.mark.parametrize("activation", ["relu", "gelu"])
 @pytest.mark.parametrize("implementation", ["eager", "sdpa"])
@@ -120,19 +118,6 @@ def test_transformer_equals_torch(norm_first, activation, implementation):
     torch.testing.assert_close(tied, embedding, rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize("kind, norm_first", KINDS)
-@pytest.mark.parametrize("beams", [1, 4])
-def test_generation_is_the_same_with_and_without_cache(kind, norm_first, beams):
-    model = generator(position_embedding_type=kind, norm_first=norm_first).eval()
-    source = ids(3, 6)
-    mask = torch.ones_like(source)
-    mask[1, 4:], mask[2, :2] = 0, 0
-    options = {"attention_mask": mask, "max_new_tokens": 9, "num_beams": beams, "do_sample": False}
-    cached = model.generate(source, **options)
-    assert torch.equal(cached, model.generate(source, use_cache=False, **options))
-    assert len({tuple(row) for row in cached.tolist()}) == 3  # they depend on the source
-
-
 def test_greedy_generation_equals_a_loop_by_hand():
     model = generator().eval()
     source, target = ids(1, 6), torch.tensor([[model.config.decoder_start_token_id]])
@@ -141,18 +126,6 @@ def test_greedy_generation_equals_a_loop_by_hand():
         target = torch.cat([target, logits[:, -1:].argmax(-1)], dim=1)
     generated = model.generate(source, max_new_tokens=7, do_sample=False, eos_token_id=None)
     assert torch.equal(generated, target)
-
-
-@pytest.mark.parametrize("kind, norm_first", KINDS)
-def test_padding_on_either_side_of_the_source_changes_nothing(kind, norm_first):
-    model = generator(position_embedding_type=kind, norm_first=norm_first).eval()
-    source, target = ids(2, 6), ids(2, 4, seed=2)
-    plain = model(source, decoder_input_ids=target).logits
-    for left, right in ((3, 0), (0, 2), (2, 3)):
-        padded = nn.functional.pad(source, (left, right), value=0)
-        mask = nn.functional.pad(torch.ones_like(source), (left, right), value=0)
-        logits = model(padded, attention_mask=mask, decoder_input_ids=target).logits
-        torch.testing.assert_close(logits, plain, rtol=0, atol=1e-5)
 
 
 def test_the_loss_is_cross_entropy_with_teacher_forcing():
@@ -253,5 +226,3 @@ def test_config_refuses_what_cannot_work(changes, message):
 def test_a_generator_needs_a_decoder():
     with pytest.raises(ValueError, match="num_decoder_layers"):
         LLMPathTransformerForConditionalGeneration(config(num_decoder_layers=0))
-    with pytest.raises(ValueError, match="give decoder_input_ids, or labels"):
-        generator()(ids(1, 4))

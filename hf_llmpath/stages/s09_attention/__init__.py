@@ -1,0 +1,97 @@
+"""Stage 9: a network learns to look back while it writes, and we see where it looks."""
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from ...settings import Settings, setting
+from ..stage import Concept, Stage
+
+
+@dataclass(frozen=True)
+class AttentionSettings(Settings):
+    dataset: str = setting("world/summaries", "embedded name, Hub id, or local file or folder")
+    document_column: str | None = setting(None, "column that holds the documents (texts, or lists of sentences)")
+    summary_column: str | None = setting(None, "column that holds the summaries (texts, or lists of right ones)")
+    tokens: Literal["words", "pieces"] = setting("words", "whole words, or pieces of words for a large vocabulary")
+    vocab_size: int = setting(8000, "tokens at most", minimum=50)
+    max_source: int = setting(256, "tokens of a document that are read", minimum=4)
+    max_target: int = setting(64, "tokens of a summary that are learned", minimum=4)
+    cell: Literal["gru", "lstm", "rnn"] = setting("gru", "recurrent cell of encoder and decoder")
+    hidden_size: int = setting(128, "units of the decoder, and of both directions of the encoder together", minimum=2)
+    embedding_size: int = setting(64, "width of the token embeddings", minimum=1)
+    num_hidden_layers: int = setting(1, "recurrent layers of the encoder, and of the decoder", minimum=1)
+    dropout: float = setting(0.0, "dropout on embeddings and hidden states", minimum=0, maximum=0.9)
+    hidden_words: float = setting(
+        0.02, "share of the vocabulary hidden from each training pair", minimum=0, maximum=0.9
+    )
+    batch_size: int = setting(32, "pairs per step", minimum=1)
+    max_steps: int = setting(400, "optimiser steps of each model", minimum=1)
+    learning_rate: float = setting(3e-3, "peak of the cosine schedule", minimum=0)
+    num_beams: int = setting(1, "width of the beam when summaries are written; 1 is greedy", minimum=1, maximum=32)
+    additive: bool = setting(False, "also train the model with additive attention")
+    ablation: bool = setting(False, "also train the model with attention but without the copy mechanism")
+    seeds: int = setting(1, "seeds that each model is trained with; numbers are their means", minimum=1)
+
+    @classmethod
+    def full(cls) -> "AttentionSettings":
+        return replace(cls(), max_steps=600, seeds=3, additive=True, ablation=True, num_beams=4)
+
+
+STAGE = Stage(
+    number=9,
+    slug="attention",
+    title="Attention",
+    phase="Attention and transformers",
+    summary="A network reads a report, writes its one-sentence summary, and shows where it looked for every word.",
+    model_type="llmpath-summarizer",
+    auto_class="AutoModelForSeq2SeqLM",
+    main="rougeL",
+    concepts=(
+        Concept(
+            "query",
+            "hf_llmpath.models.summarizer_layers.LookBack.forward",
+            "tests/models/test_summarizer.py::test_the_decoder_asks_with_its_state_and_the_source_answers",
+        ),
+        Concept(
+            "key and value",
+            "hf_llmpath.models.summarizer_layers.LookBack.keys_and_values",
+            "tests/models/test_summarizer.py::test_the_decoder_asks_with_its_state_and_the_source_answers",
+        ),
+        Concept(
+            "scaled dot-product attention",
+            "hf_llmpath.models.attention.scaled_dot_product_attention",
+            "tests/models/test_attention.py::test_scaled_dot_product_attention_equals_torch",
+        ),
+        Concept(
+            "additive attention",
+            "hf_llmpath.models.attention.AdditiveAttention",
+            "tests/models/test_attention.py::test_additive_attention_is_its_formula",
+        ),
+        Concept(
+            "alignment",
+            "hf_llmpath.training.alignment.align",
+            "tests/training/test_alignment.py::test_the_alignment_is_that_of_the_writing_itself",
+        ),
+        Concept(
+            "attention entropy",
+            "hf_llmpath.training.alignment.attention_entropy",
+            "tests/training/test_alignment.py::test_entropy_is_that_of_scipy",
+        ),
+        Concept(
+            "copy mechanism",
+            "hf_llmpath.models.modeling_summarizer.LLMPathSummarizerForConditionalGeneration._with_copies",
+            "tests/models/test_summarizer.py::test_copying_mixes_vocabulary_and_source",
+        ),
+        Concept(
+            "beam search",
+            "hf_llmpath.training.summaries.summarize",
+            "tests/models/test_common.py::test_generation_is_the_same_with_and_without_cache",
+        ),
+    ),
+    settings=AttentionSettings,
+    package=__name__,
+    prompt=(
+        "Ada the teacher had been dreaming of a red kite. It cost ten coins, and Ada had a button. At the mill, where the "
+        "wheel turned, Ada told Ben the shepherd about it. Ben worked at it for two days."
+    ),
+)

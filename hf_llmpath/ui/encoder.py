@@ -1,0 +1,79 @@
+"""What the pages ask of an encoder: what belongs into a blank, and which class a text is of."""
+
+from functools import lru_cache
+from pathlib import Path
+
+import torch
+import transformers
+from transformers.utils import logging
+
+import hf_llmpath  # noqa: F401  (makes the Auto classes know our models)
+
+from ..data.subwords import require_fitting
+from ..errors import UserError
+from ..hub.weights import check_model_folder
+from ..training.masked_language_model import fill_masks
+
+
+class Encoder:
+    """A model and its tokenizer, in evaluation mode.
+
+    Raises:
+        UserError: the tokenizer in the folder is that of another model.
+    """
+
+    def __init__(self, auto_class: str, folder: Path):
+        self.model = getattr(transformers, auto_class).from_pretrained(folder).eval()
+        self.tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
+        require_fitting(self.tokenizer, self.model.config, f"the model in {folder.name}/")
+
+    @property
+    def mask(self) -> str:
+        return self.tokenizer.mask_token
+
+    def fill(self, text: str, top_k: int) -> list[list[tuple[str, float]]]:
+        """For every mask in the text, the likeliest tokens with their probabilities (see `fill_masks`)."""
+        return fill_masks(self.model, self.tokenizer, text, top_k)
+
+    @torch.no_grad()
+    def classify(self, text: str) -> list[tuple[str, float]]:
+        """Every class with its probability, in the order of the classes.
+
+        Raises:
+            UserError: no text.
+        """
+        if not text.strip():
+            raise UserError("the text is empty; type a sentence")
+        limit = self.model.config.max_position_embeddings
+        inputs = self.tokenizer(text, return_tensors="pt", truncation=True, max_length=limit)
+        inputs.pop("token_type_ids")
+        chances = self.model(**inputs).logits[0].softmax(-1).tolist()
+        return [(self.model.config.id2label[place], chance) for place, chance in enumerate(chances)]
+
+    def note(self, text: str) -> str:
+        """What to know about how the text is read: that it was cut, or that words are unknown."""
+        limit = self.model.config.max_position_embeddings
+        ids = self.tokenizer(text)["input_ids"]
+        notes = []
+        if len(ids) > limit:
+            notes.append(f"The text has {len(ids)} tokens; the model read the first {limit}.")
+        if unknown := ids[:limit].count(self.tokenizer.unk_token_id):
+            notes.append(f"{unknown} of its words are unknown to the model.")
+        return " ".join(notes)
+
+
+@lru_cache(maxsize=16)
+def _load(auto_class: str, folder: Path, _changed: float) -> Encoder:
+    logging.disable_progress_bar()
+    return Encoder(auto_class, folder)
+
+
+def load_encoder(auto_class: str, folder: Path) -> Encoder:
+    """The model saved in `folder`; kept in memory until the files change.
+
+    Raises:
+        UserError: its weight file is missing, truncated or a pickle, or its tokenizer is that of another model.
+    """
+    check_model_folder(folder)
+    changed = max((folder / name).stat().st_mtime for name in ("model.safetensors", "tokenizer.json"))
+    return _load(auto_class, folder, changed)

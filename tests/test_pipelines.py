@@ -1,0 +1,113 @@
+"""Our pipelines in transformers' registry."""
+
+import logging
+import subprocess
+import sys
+
+import pytest
+import torch
+import transformers
+from transformers import T5Config, T5ForConditionalGeneration
+
+from hf_llmpath.data.words import train_word_tokenizer
+from hf_llmpath.models.configuration_summarizer import LLMPathSummarizerConfig
+from hf_llmpath.models.modeling_summarizer import LLMPathSummarizerForConditionalGeneration
+from hf_llmpath.pipelines import SummarizationPipeline
+
+TEXTS = ["Ada wanted a red kite, so Ben made one.", "The sea was calm. Ben slept."]
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+    return train_word_tokenizer(TEXTS, longest=12)
+
+
+@pytest.fixture(scope="module")
+def model(tokenizer):
+    torch.manual_seed(0)
+    config = LLMPathSummarizerConfig(
+        vocab_size=len(tokenizer), hidden_size=16, embedding_size=8, initializer_range=1.0, decoder_start_token_id=2
+    )
+    return LLMPathSummarizerForConditionalGeneration(config).eval()
+
+
+@pytest.fixture
+def summarize(model, tokenizer):
+    return transformers.pipeline("summarization", model=model, tokenizer=tokenizer)
+
+
+def test_a_saved_model_summarises_by_name(model, tokenizer, tmp_path):
+    model.save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    pipe = transformers.pipeline("summarization", str(tmp_path))
+    assert isinstance(pipe, SummarizationPipeline)
+    found = pipe(TEXTS[0], max_new_tokens=5, num_beams=2)
+    ids = model.generate(**tokenizer(TEXTS[0], return_tensors="pt"), max_new_tokens=5, num_beams=2)
+    assert found == [{"summary_text": tokenizer.decode(ids[0], skip_special_tokens=True)}]
+
+
+def test_a_list_gives_a_dict_for_each_text(summarize):
+    found = summarize(TEXTS, max_new_tokens=5)
+    assert [list(one) for one in found] == [["summary_text"], ["summary_text"]]
+    assert found == [summarize(text, max_new_tokens=5)[0] for text in TEXTS]
+    assert summarize(TEXTS, max_new_tokens=5, batch_size=2) == found
+    assert summarize([]) == []
+
+
+def test_arguments_of_generate_reach_it(summarize):
+    long = summarize(TEXTS[0], min_length=9, max_length=9, return_tensors=True)[0]["summary_token_ids"]
+    assert len(long) == 9
+    several = summarize(TEXTS, num_beams=3, num_return_sequences=3, max_new_tokens=4)
+    assert [len(one) for one in several] == [3, 3] and set(several[0][0]) == {"summary_text"}
+    torch.manual_seed(0)
+    one = summarize(TEXTS[0], do_sample=True, num_beams=1, max_new_tokens=8)
+    torch.manual_seed(0)
+    assert summarize(TEXTS[0], do_sample=True, num_beams=1, max_new_tokens=8) == one
+
+
+def test_what_is_left_out_of_a_long_document_is_said(summarize, caplog, monkeypatch):
+    monkeypatch.setattr(logging.getLogger("transformers"), "propagate", True)
+    monkeypatch.setattr(logging.getLogger("hf_llmpath.pipelines"), "propagate", True)
+    with caplog.at_level("WARNING"):
+        summarize(" ".join(TEXTS), max_new_tokens=5)
+    assert "the document has 20 tokens, the model reads 12: the rest was left out" in caplog.text
+    caplog.clear()
+    whole = summarize(" ".join(TEXTS), max_new_tokens=5, truncation=False)
+    assert "left out" not in caplog.text and isinstance(whole[0]["summary_text"], str)
+
+
+@pytest.mark.parametrize("text, message", [("", "is empty"), (" \n", "is empty"), (5, "must be a text, not int")])
+def test_bad_input_is_refused(summarize, text, message):
+    with pytest.raises(ValueError, match=message):
+        summarize(text)
+
+
+def test_models_of_others_summarise_too(tokenizer):
+    torch.manual_seed(0)
+    sizes = {"d_model": 8, "d_kv": 4, "d_ff": 16, "num_layers": 1, "num_heads": 2, "vocab_size": len(tokenizer)}
+    t5 = T5ForConditionalGeneration(T5Config(**sizes, decoder_start_token_id=0, eos_token_id=2, pad_token_id=0))
+    pipe = transformers.pipeline("summarization", model=t5, tokenizer=tokenizer)
+    assert isinstance(pipe(TEXTS[0], max_new_tokens=5)[0]["summary_text"], str)
+
+
+def test_the_task_is_there_whichever_package_is_imported_first():
+    check = "from transformers.pipelines import PIPELINE_REGISTRY as r; print(r.check_task('summarization')[1]['impl'])"
+    for order in (
+        ("hf_llmpath", "transformers"),
+        ("transformers.pipelines", "hf_llmpath"),
+        ("hf_llmpath.pipelines", "transformers"),
+    ):
+        run = subprocess.run(
+            [sys.executable, "-c", f"import {order[0]}; import {order[1]}; {check}"],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert "hf_llmpath.pipelines.SummarizationPipeline" in run.stdout
+
+
+def test_importing_the_package_loads_neither_torch_nor_transformers():
+    code = "import sys, hf_llmpath; print([name for name in ('torch', 'transformers') if name in sys.modules])"
+    assert (
+        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
+    )
