@@ -15,7 +15,6 @@ from transformers.cache_utils import Cache, CacheLayerMixin
 from transformers.modeling_layers import GradientCheckpointingLayer
 
 from .bptt import GRUThroughTime, LSTMThroughTime, RNNThroughTime
-from .products import linear
 
 State = tuple[Tensor, ...]  # (h,) for RNN and GRU, (h, c) for LSTM; each (batch, hidden)
 GATES = {"rnn": 1, "gru": 3, "lstm": 4}
@@ -107,16 +106,13 @@ class RecurrentLayer(GradientCheckpointingLayer):
         if attention_mask is not None or output_gates or length == 1 or torch.compiler.is_compiling():
             return self._step_by_step(hidden_states, state, attention_mask, output_gates)
         with torch.autocast(hidden_states.device.type, enabled=False):
-            states, state = self._all_at_once(hidden_states.to(self.weight_hh.dtype).transpose(0, 1), state)
+            states, state = self._all_at_once(
+                hidden_states.to(self.weight_hh.dtype).transpose(0, 1).contiguous(), state
+            )
         return states.transpose(0, 1), state, None
 
-    def input_product(self, inputs: Tensor) -> Tensor:
-        """W_ih x + b_ih (and b_hh, where it is not inside a product) for all steps: `(..., gates * hidden_size)`."""
-        bias = self.bias_ih if self.cell == "gru" else self.bias_ih + self.bias_hh
-        return linear(inputs, self.weight_ih, bias)
-
     def _all_at_once(self, inputs: Tensor, state: State) -> tuple[Tensor, State]:
-        return over_time(self.cell, self.input_product(inputs), self.weight_hh, self.bias_hh, state)
+        return over_time(self.cell, inputs, self.weight_ih, self.bias_ih, self.weight_hh, self.bias_hh, state)
 
     def _step_by_step(self, inputs: Tensor, state: State, mask: Tensor | None, output_gates: bool):
         step = STEPS[self.cell]
@@ -136,23 +132,31 @@ class RecurrentLayer(GradientCheckpointingLayer):
         return torch.stack(outputs, dim=1), state, trace
 
 
-def over_time(cell: str, a: Tensor, weight_hh: Tensor, bias_hh: Tensor, state: State) -> tuple[Tensor, State]:
+def over_time(
+    cell: str,
+    inputs: Tensor,
+    weight_ih: Tensor,
+    bias_ih: Tensor,
+    weight_hh: Tensor,
+    bias_hh: Tensor,
+    state: State,
+) -> tuple[Tensor, State]:
     """All steps of a recurrence, with the backward pass written by hand.
 
     Args:
-        a: the input products `(length, batch, gates * hidden)` (`RecurrentLayer.input_product`).
-        bias_hh: of a GRU; the other cells have it in `a`.
+        inputs: `(length, batch, input_size)`; weights and biases as in `RecurrentLayer`.
 
     Returns:
         the hidden states `(length, batch, hidden)`, and the last state.
     """
     if cell == "gru":
-        states = GRUThroughTime.apply(a, weight_hh, bias_hh, state[0])
+        states = GRUThroughTime.apply(inputs, weight_ih, bias_ih, weight_hh, bias_hh, state[0])
         return states, (states[-1],)
+    bias = bias_ih + bias_hh
     if cell == "rnn":
-        states = RNNThroughTime.apply(a, weight_hh, state[0])
+        states = RNNThroughTime.apply(inputs, weight_ih, bias, weight_hh, state[0])
         return states, (states[-1],)
-    states, last_cell = LSTMThroughTime.apply(a, weight_hh, *state)
+    states, last_cell = LSTMThroughTime.apply(inputs, weight_ih, bias, weight_hh, *state)
     return states, (states[-1], last_cell)
 
 

@@ -45,18 +45,26 @@ class BidirectionalLayer(GradientCheckpointingLayer):
         cell, half, gates = layers[0].cell, layers[0].hidden_size, GATES[layers[0].cell]
         with torch.autocast(inputs[0].device.type, enabled=False):
             dtype = layers[0].weight_hh.dtype
-            products = [
-                layer.input_product(x.to(dtype).transpose(0, 1)) for layer, x in zip(layers, inputs, strict=True)
-            ]
-            a = torch.cat([product.unflatten(-1, (gates, half)) for product in products], dim=-1).flatten(-2)
-            first, second = (layer.weight_hh.view(gates, half, half) for layer in layers)
-            zeros = torch.zeros_like(first)
-            upper, lower = torch.cat([first, zeros], dim=-1), torch.cat([zeros, second], dim=-1)
-            weight = torch.cat([upper, lower], dim=1).flatten(0, 1)  # (gates * hidden_size, hidden_size)
-            bias = torch.cat([layer.bias_hh.view(gates, half) for layer in layers], dim=1).flatten()
-            start = tuple(torch.cat([part, part], dim=-1) for part in layers[0].initial_state(a.shape[1], a))
-            states, _ = over_time(cell, a, weight, bias, start)
+            both = torch.cat(inputs, dim=-1).to(dtype).transpose(0, 1).contiguous()  # (length, batch, 2 * input_size)
+            weights = (
+                _blocks(*(getattr(layer, name) for layer in layers), gates) for name in ("weight_ih", "weight_hh")
+            )
+            biases = (
+                torch.cat([getattr(layer, name).view(gates, half) for layer in layers], dim=1).flatten()
+                for name in ("bias_ih", "bias_hh")
+            )
+            (weight_ih, weight_hh), (bias_ih, bias_hh) = weights, biases
+            start = tuple(torch.cat([part, part], dim=-1) for part in layers[0].initial_state(both.shape[1], both))
+            states, _ = over_time(cell, both, weight_ih, bias_ih, weight_hh, bias_hh, start)
         return states.transpose(0, 1)
+
+
+def _blocks(first: Tensor, second: Tensor, gates: int) -> Tensor:
+    """Two matrices `(gates * half, width)` as the blocks of one, `(gates * 2 * half, 2 * width)`, gate by gate."""
+    first, second = (weight.view(gates, -1, weight.shape[-1]) for weight in (first, second))
+    zeros = torch.zeros_like(first)
+    upper, lower = torch.cat([first, zeros], dim=-1), torch.cat([zeros, second], dim=-1)
+    return torch.cat([upper, lower], dim=1).flatten(0, 1)
 
 
 def _reversed(rows: Tensor, places: Tensor | None) -> Tensor:

@@ -14,6 +14,7 @@ from ..convert.scratch import from_mlp, to_mlp
 from ..data.points import Points
 from ..runs import Run
 from ..scratch import SGD, BinaryCrossEntropy, Dense, Network, feed_forward
+from ..scratch.activations import sigmoid
 from .numpy_loop import Examples, fit_numpy
 
 RESOLUTION = 72  # cells of a surface in each direction
@@ -121,7 +122,7 @@ def surface(network: Network, points: Points, units: bool = False) -> dict[str, 
     shape = (RESOLUTION, RESOLUTION)
     found: dict[str, Any] = {
         "extent": [round(float(value), 4) for value in (low[0], high[0], low[1], high[1])],
-        "probability": _rounded(1 / (1 + np.exp(-np.clip(outputs[-1][:, 0], -60, 60))).reshape(shape)),
+        "probability": _rounded(sigmoid(outputs[-1][:, 0]).reshape(shape), 4),
         "x": _rounded(points.x),
         "labels": points.labels.tolist(),
     }

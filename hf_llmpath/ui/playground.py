@@ -7,7 +7,6 @@ The network is trained by the NumPy engine in the process that serves the page, 
 to be trained before.
 """
 
-from dataclasses import dataclass, replace
 from typing import Any
 
 import gradio as gr
@@ -23,16 +22,7 @@ SPEEDS = (1, 5, 20, 100)  # steps from picture to picture
 RATES = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0)
 
 
-@dataclass(frozen=True)
-class Playground:
-    """What a page may add to: its controls and its picture."""
-
-    live: gr.State
-    rate: gr.Slider
-    picture: gr.HTML
-
-
-def playground(page: Page, design: Design, rate: float, speed: int = 5) -> Playground:
+def playground(page: Page, design: Design, rate: float, speed: int = 5) -> None:
     """Puts a playground on the page.
 
     Args:
@@ -68,19 +58,12 @@ def playground(page: Page, design: Design, rate: float, speed: int = 5) -> Playg
             pace = gr.Dropdown(SPEEDS, value=speed, label="Steps from picture to picture")
     designing = [shape, noise, seed, layers, units, activation, optimizer]
     page.remember(points=shape, layers=layers, units=units, activation=activation, noise=noise, seed=seed)
+    page.remember(optimizer=optimizer, rate=power)
 
-    def designed(shape: str, noise: float, seed: int | None, layers: int, units: int, *kinds: str) -> Design:
-        activation, optimizer = kinds
-        return replace(
-            design,
-            shape=shape,
-            noise=noise,
-            seed=seed or 0,
-            layers=int(layers),
-            units=int(units),
-            activation=activation,
-            optimizer=optimizer,
-        )
+    def designed(
+        shape: str, noise: float, seed: int | None, layers: int, units: int, activation: str, optimizer: str
+    ) -> Design:
+        return Design(shape, noise, seed or 0, int(layers), int(units), activation, optimizer, design.squared)
 
     def opened(place: int, pace: int, *values: Any) -> tuple[LiveNetwork, str]:
         found = LiveNetwork(designed(*values), RATES[int(place)], int(pace))
@@ -107,7 +90,6 @@ def playground(page: Page, design: Design, rate: float, speed: int = 5) -> Playg
     gr.on([part.change for part in designing], changed, [live, *designing], picture, trigger_mode="always_last", **NOW)
     gr.on([power.change, pace.change], paced, [live, power, pace], [power, picture], trigger_mode="always_last", **NOW)
     transport.connect(live, picture, network_picture)
-    return Playground(live, power, picture)
 
 
 def _rate_label(rate: float) -> str:

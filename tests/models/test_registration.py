@@ -2,8 +2,11 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+
+import hf_llmpath.models.table
 
 CHECK = """
 config = AutoConfig.for_model("llmpath-rnn", vocab_size=5, hidden_size=4)
@@ -38,6 +41,9 @@ ORDERS = {
 }
 
 
+BUILDING_BLOCKS = sorted(path.stem for path in Path(hf_llmpath.models.table.__file__).parent.glob("[!_]*.py"))
+
+
 def run(code):
     return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
 
@@ -45,6 +51,12 @@ def run(code):
 @pytest.mark.parametrize("order", ORDERS)
 def test_auto_classes_know_the_models(order):
     result = run(ORDERS[order] + CHECK)
+    assert result.returncode == 0, result.stderr
+
+
+@pytest.mark.parametrize("module", BUILDING_BLOCKS)
+def test_any_module_of_the_models_can_be_imported_first(module):
+    result = run(f"import hf_llmpath.models.{module}\nfrom transformers import AutoConfig" + CHECK)
     assert result.returncode == 0, result.stderr
 
 

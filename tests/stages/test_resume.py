@@ -28,6 +28,7 @@ CASES = [
     pytest.param("sequences", {"max_steps": 400, "sample_by": "line"}, "gru-0", id="sequences-documents"),
     pytest.param("rnn", {"max_steps": 400}, "rnn", id="rnn"),
     pytest.param("lstm-gru", {"max_steps": 300}, "gru-0", id="lstm-gru"),
+    pytest.param("transformer", {"max_steps": 20, "reader_steps": 300}, "reader-0", id="transformer"),
     pytest.param("pretraining", {"max_steps": 20, "fine_tuning_steps": 300}, "pretrained-300-0", id="pretraining"),
 ]
 

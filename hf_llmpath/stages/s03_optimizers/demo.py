@@ -62,8 +62,8 @@ def _race(page: Any) -> None:
                 elem_id="factor",
                 elem_classes="lp-named",
             )
-            momentum = gr.Slider(0, 0.99, value=0.9, step=0.01, label="Momentum (β₁)")
-            beta2 = gr.Slider(0.5, 0.999, value=0.999, step=0.001, label="β₂ (α of RMSprop)")
+            momentum = gr.Slider(0, 0.99, value=0.9, step=0.01, label="Momentum, β₁")
+            beta2 = gr.Slider(0.5, 0.999, value=0.999, step=0.001, label="β₂ of Adam")
             pace = gr.Dropdown(PACES, value=2, label="Steps from picture to picture")
             with gr.Accordion("Learning rate of each", open=False):
                 rates = [

@@ -8,7 +8,7 @@ import numpy as np
 from ...runs import RunFolder
 from ...training.alignment import Alignment
 from ...ui import pictures
-from ...ui.attention import pointed
+from ...ui.alignment import pointed
 from ...ui.page import html, stage_page
 from ...ui.panels import section
 from ...ui.summarizer import Summarizer, load_summarizer

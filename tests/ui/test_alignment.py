@@ -8,7 +8,7 @@ from playwright.sync_api import expect
 
 from hf_llmpath.runs import RunFolder
 from hf_llmpath.stages.s09_attention.demo import EXAMPLES
-from hf_llmpath.ui.attention import pointed
+from hf_llmpath.ui.alignment import pointed
 from hf_llmpath.ui.summarizer import load_summarizer
 
 
