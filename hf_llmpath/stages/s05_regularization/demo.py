@@ -19,7 +19,9 @@ FRAME = 0.06  # seconds between two pictures of a training
 def build(folder: RunFolder, model_id: str | None = None) -> gr.Blocks:
     """The page; what the run measured is read from `folder` when it is there."""
 
-    def train(names: list[str], per_class: int, seed: int, tried: list[Course]) -> Iterator[tuple[str, str, list[Course]]]:
+    def train(
+        names: list[str], per_class: int, seed: int, tried: list[Course]
+    ) -> Iterator[tuple[str, str, list[Course]]]:
         per_class, seed = int(per_class), int(seed or 0)
         course = None
         for course in learn(names, per_class, seed, FRAME):
@@ -35,14 +37,20 @@ def build(folder: RunFolder, model_id: str | None = None) -> gr.Blocks:
 
     def show_course(name: str) -> str:
         curves = folder.figure_data("curves")[name]
-        lines = {"training images": (curves["step"], curves["train_error"]), "test images": (curves["step"], curves["error"])}
+        lines = {
+            "training images": (curves["step"], curves["train_error"]),
+            "test images": (curves["step"], curves["error"]),
+        }
         return pictures.line_chart(lines, f"{SHOWN[name]}: share of wrong answers", "training step", "first seed")
 
     with stage_page(STAGE, folder, model_id) as page:
         with page.always:
             html(section("Overfit, then mend it", "A network of 85,000 weights learns a handful of digits by heart."))
             names = gr.CheckboxGroup(
-                list(SWITCHES), value=[], label="Switched on", info="Train with none first, then with some",
+                list(SWITCHES),
+                value=[],
+                label="Switched on",
+                info="Train with none first, then with some",
                 elem_id="switches",
             )
             with gr.Row():
@@ -50,22 +58,37 @@ def build(folder: RunFolder, model_id: str | None = None) -> gr.Blocks:
                     2, 60, value=10, step=1, label="Training images of each digit", min_width=200, elem_id="per-class"
                 )
                 seed = gr.Number(
-                    0, label="Seed", info="Of the sample and the weights", precision=0, minimum=0, maximum=2**31 - 1,
+                    0,
+                    label="Seed",
+                    info="Of the sample and the weights",
+                    precision=0,
+                    minimum=0,
+                    maximum=2**31 - 1,
                     min_width=120,
                 )
             sample = html(elem_id="sample")
             tried = gr.State([])
             page.writer(
-                train, [names, per_class, seed, tried],
-                lambda: [html(EMPTY, elem_id="course"), html(elem_id="gaps"), tried], label="Train",
+                train,
+                [names, per_class, seed, tried],
+                lambda: [html(EMPTY, elem_id="course"), html(elem_id="gaps"), tried],
+                label="Train",
             )
             page.remember(images=per_class, seed=seed)
             for trigger in (page.blocks.load, per_class.change, seed.change, names.change):
                 trigger(
-                    sample_picture, [names, per_class, seed], sample, show_progress="hidden", api_visibility="private",
+                    sample_picture,
+                    [names, per_class, seed],
+                    sample,
+                    show_progress="hidden",
+                    api_visibility="private",
                     trigger_mode="always_last",
                 )
-        html(section("The table of the run", "Each row learned the same few images; the gap is test minus training error."))
+        html(
+            section(
+                "The table of the run", "Each row learned the same few images; the gap is test minus training error."
+            )
+        )
         table = html(elem_id="table")
         chosen = gr.Radio(list(SHOWN), value="plain", label="Training and test error of", elem_id="variant")
         course = html(elem_id="run-course")
@@ -134,5 +157,7 @@ def histograms_picture(folder: RunFolder) -> str:
     shown = []
     for layer in found["layers"]:
         lines = {part: (found["centres"], layer[part]) for part in ("before", "after")}
-        shown.append(pictures.line_chart(lines, f"Layer {layer['layer']}", "value", "share of all units and test images"))
+        shown.append(
+            pictures.line_chart(lines, f"Layer {layer['layer']}", "value", "share of all units and test images")
+        )
     return f'<div class="lp lp-gallery">{"".join(shown)}</div>'
