@@ -85,6 +85,8 @@ class LoopRecipe:
         saves: checkpoints on the way, for --resume.
         augment: changes the images of a training batch: `(pixel_values, generator) -> pixel_values`.
         after_step: called with the model after each step, for constraints on the weights such as max-norm.
+        label_smoothing: share of the target that goes to all classes alike (Szegedy et al. 2016, section 7); 0 leaves the
+            loss to the model.
     """
 
     epochs: int
@@ -102,6 +104,7 @@ class LoopRecipe:
     saves: int = 3
     augment: Callable[[Tensor, torch.Generator], Tensor] | None = None
     after_step: Callable[[nn.Module], None] | None = None
+    label_smoothing: float = 0.0
 
 
 @dataclass
@@ -266,7 +269,7 @@ class Training:
             if recipe.augment is not None:
                 batch["pixel_values"] = recipe.augment(batch["pixel_values"], self.generator)
             with accelerator.accumulate(model):
-                loss = model(**batch).loss
+                loss = self._loss(batch)
                 accelerator.backward(loss)
                 self.losses.append(loss.detach())
                 if accelerator.sync_gradients:
@@ -286,6 +289,13 @@ class Training:
                 self._measure_speed(step)
                 yield step
             clock = time.perf_counter()
+
+    def _loss(self, batch: dict[str, Tensor]) -> Tensor:
+        smoothing = self.recipe.label_smoothing
+        if not smoothing:
+            return self.model(**batch).loss
+        logits = self.model(pixel_values=batch["pixel_values"]).logits
+        return nn.functional.cross_entropy(logits, batch["labels"], label_smoothing=smoothing)
 
     def _clip(self) -> Tensor:
         """Length of the gradient, which is scaled down to the limit. Every process has the gradient of all of them."""

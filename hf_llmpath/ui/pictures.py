@@ -163,7 +163,10 @@ def images(pixels: np.ndarray, columns: int, caption: str, detail: str = "", alt
     # Black with the ink as opacity: style.css turns it to white in the dark.
     Image.fromarray(np.stack([np.zeros_like(sheet), sheet], axis=-1), "LA").save(buffer, "PNG")
     data = base64.b64encode(buffer.getvalue()).decode()
-    image = f'<img class="lp-images" src="data:image/png;base64,{data}" alt="{escape(alternative or caption)}">'
+    image = (
+        f'<img class="lp-images" style="width:{26 * columns}px" src="data:image/png;base64,{data}" '
+        f'alt="{escape(alternative or caption)}">'
+    )
     return figure(image, caption, detail)
 
 
