@@ -125,7 +125,9 @@ def test_masking_and_label_efficiency_are_those_of_the_run(visit, address, folde
         (TEXT, 3, ("The cake was [MASK], but the tea was dreadful.", "lovely")),
         (TEXT, 8, ("The cake was lovely, but the tea was [MASK].", "dreadful")),
         ("a [MASK] b", 0, ("a [MASK] b", "")),
-        ("one", None, ("one", "")),
+        ("one", None, ("[MASK]", "one")),
+        ("one two", 9, ("one [MASK]", "two")),
+        ("", 0, ("", "")),
         ("...", 0, ("[MASK]", "...")),
     ],
 )

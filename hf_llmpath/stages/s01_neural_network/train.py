@@ -20,6 +20,7 @@ from . import NeuralNetworkSettings
 
 XOR_RATE = 1.0
 FEW_UNITS = (1, 2, 3, 4)  # hidden units that are tried on XOR besides the chosen number
+SHOWN_UNITS = {"xor": 12, "spirals": 24}  # hidden units that the pictures show
 ACTIVATIONS = ("sigmoid", "tanh", "relu", "gelu")
 
 
@@ -43,7 +44,8 @@ def train(settings: NeuralNetworkSettings, run: Run) -> None:
         )
         folder = save_classifier(network, run, None if name == main_name else name)
         equal.append(differences(network, folder, points.test.x))
-        surfaces[name] = surface(network, points.test, units=True) | {"accuracy": result["accuracy"]}
+        units = SHOWN_UNITS.get(name, 0)
+        surfaces[name] = surface(network, points.test, units) | {"accuracy": result["accuracy"]}
         linear = linear_accuracy(points.train, points.test)
         kept = ("accuracy", "loss", "train_accuracy", "parameters")
         if name == main_name:
