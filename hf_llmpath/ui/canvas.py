@@ -26,7 +26,7 @@ SIDE = 280  # pixels of the canvas
 
 _TEMPLATE = f"""
 <div class="lp lp-draw">
-  <canvas width="{SIDE}" height="{SIDE}" tabindex="0" role="img"
+  <canvas width="{SIDE}" height="{SIDE}" tabindex="0" role="application"
     aria-label="Drawing area: draw with the pointer, or move with the arrow keys and press space for the pen"></canvas>
   <div class="lp-draw-tools"><button type="button" data-clear>Clear</button><span class="lp-note" role="status"></span></div>
 </div>

@@ -247,14 +247,18 @@ def test_waiting_for_data_is_measured(tmp_path):
 
 
 PROGRAM = """
-import sys, torch
+import os, sys
 from pathlib import Path
 from safetensors.torch import save_file
-sys.path.insert(0, sys.argv[2])
-from tests.training.test_accelerate_loop import RECIPE, fit, model_of, replace, weights_of
-folder = Path(sys.argv[1])
-model, result, part = fit(folder, replace(RECIPE, evaluations=3), resume=(folder / "04-deep-networks").exists())
-if int(__import__("os").environ.get("RANK", 0)) == 0:
+from hf_llmpath.runs import NoProgress, Part
+from tests.support.fit_in_processes import InFolder
+from tests.training.test_accelerate_loop import RECIPE, images, model_of, replace, scores, weights_of
+from hf_llmpath.training.accelerate_loop import train_with_accelerate
+
+folder, model = Path(sys.argv[1]), model_of()
+run, part = InFolder(NoProgress()), Part(folder, "part")
+train_with_accelerate(model, *images(), replace(RECIPE, evaluations=3), run, part, 3, scores)
+if os.environ["RANK"] == "0":
     save_file({name: value.contiguous() for name, value in weights_of(model).items()}, folder / "weights.safetensors")
 """
 
@@ -266,8 +270,7 @@ def test_two_processes_train_what_one_trains(tmp_path):
     script = tmp_path / "program.py"
     script.write_text(PROGRAM)
     two = tmp_path / "two"
-    # The processes share a run folder that is there already.
-    Run.start(two / "04-deep-networks", IDENTITY)
+    two.mkdir()
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", str(script)]
     done = subprocess.run([*command, str(two), str(ROOT)], env=environment, capture_output=True, text=True, timeout=240)
@@ -277,7 +280,7 @@ def test_two_processes_train_what_one_trains(tmp_path):
         torch.testing.assert_close(weights[name], value, rtol=0, atol=2e-5)
     rows = [
         [json.loads(line) for line in (folder / "history.jsonl").read_text().splitlines()]
-        for folder in (part.folder, two / "04-deep-networks/checkpoints/parts/part")
+        for folder in (part.folder, two)
     ]
     assert len(rows[0]) == len(rows[1])
     for first, second in zip(*rows, strict=True):
