@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from matplotlib.colors import SymLogNorm
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from .style import COLOURS, INK, MUTED, subplots
 
@@ -19,6 +20,7 @@ def norms_by_layer(lines: Mapping[str, Sequence[float]], title: str) -> Figure:
     axis.axhline(1, color=MUTED, linewidth=0.8)
     axis.set(title=title, xlabel="hidden layer (1 reads the image)", ylabel="gradient norm / that of the last layer")
     axis.set_yscale("log")
+    axis.xaxis.set_major_locator(MaxNLocator(integer=True))
     axis.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
     return figure
 
@@ -68,11 +70,12 @@ def confusion(counts: Sequence[Sequence[int]], classes: Sequence[str], title: st
     matrix = np.asarray(counts)
     side = min(10.0, 2.2 + 0.42 * len(classes))
     figure, axis = subplots(width=side + 0.8, height=side)
-    axis.imshow(matrix, cmap="Blues", norm=SymLogNorm(1, vmin=0, vmax=max(2, matrix.max())))
+    shade = SymLogNorm(1, vmin=0, vmax=max(2, matrix.max()))
+    axis.imshow(matrix, cmap="Blues", norm=shade)
     if len(classes) <= 20:
         for row, column in np.ndindex(*matrix.shape):
             if matrix[row, column]:
-                light = matrix[row, column] > 0.3 * matrix.max()
+                light = shade(matrix[row, column]) > 0.55
                 axis.text(
                     column,
                     row,
