@@ -26,6 +26,7 @@ CASES = [
     pytest.param("neural-network", {"epochs": 20_000}, "circles", id="neural-network"),
     pytest.param("backpropagation", {"epochs": 20_000}, "spirals-0", id="backpropagation"),
     pytest.param("deep-networks", {"epochs": 60, "dropout": 0.3}, "reader-0", id="deep-networks"),
+    pytest.param("regularization", {"table_epochs": 500}, "all_augmentation-0", id="regularization"),
     pytest.param("sequences", {"max_steps": 400, "sample_by": "line"}, "gru-0", id="sequences-documents"),
     pytest.param("rnn", {"max_steps": 400}, "rnn", id="rnn"),
     pytest.param("lstm-gru", {"max_steps": 300}, "gru-0", id="lstm-gru"),
