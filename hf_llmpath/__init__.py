@@ -18,9 +18,10 @@ except PackageNotFoundError:
 _PUBLIC = {
     path.partition(".")[2]: f".models.{path.partition('.')[0]}"
     for row in MODELS
-    for path in (row.config, *row.classes.values())
+    for path in (row.config, *row.classes.values(), *row.processors.values())
 } | {
     "train_character_tokenizer": ".data.characters",
+    "train_subwords": ".data.subwords",
     "load_texts": ".data.sources",
     "run_stage": ".stages.runner",
     "get_stage": ".stages",

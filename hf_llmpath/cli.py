@@ -96,7 +96,7 @@ def run(
     as_json: AsJson = False,
 ) -> None:
     """Train stages: measure them, draw their pictures and write their cards."""
-    from .report import print_path, print_run, stopped_request, summary
+    from .report import print_path, print_run, summary
 
     chosen = _stages(stages)
     named = {"dataset": dataset, "seed": seed, "text_column": text_column, "label_column": label_column}
@@ -112,8 +112,9 @@ def run(
         for stage in chosen:
             folder = RunFolder(output_dir / stage.folder_name)
             go_on = resume and (not several or folder.state == "stopped")
-            as_before = stopped_request(folder) if go_on and preset is None and not overrides else None
-            wanted = as_before or (preset or PRESETS[0], overrides)
+            wanted = preset or PRESETS[0], overrides
+            if go_on and folder.stopped and preset is None and not overrides:
+                wanted = folder.stopped["preset"], folder.stopped["settings"]
             terminal.heading(f"Stage {stage.number} · {stage.title} · {wanted[0]}", terminal.err)
             if resume and several and _holds(folder, stage, *wanted):
                 terminal.err.print("  complete already", style="dim")

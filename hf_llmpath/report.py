@@ -1,7 +1,6 @@
 """What the command line says about runs: the path, a run's numbers, its files, and what to do next."""
 
 import dataclasses
-import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -113,14 +112,6 @@ def print_path(stages: Sequence[Stage], root: Path) -> None:
 
 
 # One run
-
-
-def stopped_request(folder: RunFolder) -> tuple[str, dict[str, Any]] | None:
-    """Preset and settings of the run that was stopped in `folder`, if one was."""
-    if folder.state != "stopped":
-        return None
-    stopped = json.loads((folder.path / "checkpoints" / "run.json").read_text(encoding="utf-8"))
-    return stopped["preset"], stopped["settings"]
 
 
 def metric_rows(report: dict[str, Any], everything: bool = True) -> list[tuple[str, ...]]:

@@ -14,9 +14,7 @@ opens the folder next finishes the move.
 
 import json
 import os
-import platform
 import shutil
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from .errors import UserError
+from .machine import hardware, peak_memory_mb, versions
 
 RESULTS = ("model", "models", "figures", "history.jsonl", "README.md", "metrics.json")
 _MARKER = "COMPLETE"
@@ -112,6 +111,12 @@ class RunFolder:
         if (self.path / "checkpoints" / "run.json").exists():
             return "stopped"
         return "complete" if self.is_complete else "none"
+
+    @property
+    def stopped(self) -> dict[str, Any] | None:
+        """What the run that was stopped here is (`slug`, `preset`, `settings`, ...), or None."""
+        path = self.path / "checkpoints" / "run.json"
+        return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
 
     @property
     def is_complete(self) -> bool:
@@ -247,26 +252,25 @@ class Run:
             raise UserError(
                 f"{folder} is a run folder of stage '{current.report.get('slug')}', not of '{identity['slug']}'"
             )
-        stopped = folder / "checkpoints" / "run.json"
         set_aside = False
         if resume:
-            identity = cls._check_resume(stopped, folder, identity)
+            identity = cls._check_resume(current, identity)
         else:
             set_aside = _set_aside(folder / "checkpoints", progress or NoProgress())
         run = cls(folder, identity, progress or NoProgress())
         run._has_set_aside = set_aside
         shutil.rmtree(run.new, ignore_errors=True)
         run.new.mkdir(parents=True)
-        write_json(stopped, identity)
+        write_json(run.checkpoints / "run.json", identity)
         return run
 
     @staticmethod
-    def _check_resume(stopped: Path, folder: Path, identity: dict[str, Any]) -> dict[str, Any]:
-        if not stopped.exists():
-            raise UserError(f"nothing to resume in {folder}; run without --resume")
-        before = json.loads(stopped.read_text(encoding="utf-8"))
+    def _check_resume(folder: RunFolder, identity: dict[str, Any]) -> dict[str, Any]:
+        before = folder.stopped
+        if before is None:
+            raise UserError(f"nothing to resume in {folder.path}; run without --resume")
         if before["slug"] != identity["slug"]:
-            raise UserError(f"{folder} is a run folder of stage '{before['slug']}', not of '{identity['slug']}'")
+            raise UserError(f"{folder.path} is a run folder of stage '{before['slug']}', not of '{identity['slug']}'")
         for name, value in identity["settings"].items():
             then = before["settings"].get(name)
             if json.loads(json.dumps(value)) != then:
@@ -375,43 +379,3 @@ def check_writable(folder: Path) -> None:
         raise UserError(f"{folder} cannot be a folder: a file is in the way; choose another --output-dir") from None
     except OSError as error:
         raise UserError(f"cannot write to {folder}: {error.strerror}; choose another --output-dir") from None
-
-
-def peak_memory_mb() -> float:
-    """Largest resident size of this process so far."""
-    import resource
-
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return round(peak / (2**20 if sys.platform == "darwin" else 2**10), 1)
-
-
-def versions() -> dict[str, str]:
-    """Versions of what produced the numbers."""
-    from importlib.metadata import PackageNotFoundError, version
-
-    found = {"python": platform.python_version()}
-    for package in ("hf-llmpath", "torch", "transformers", "tokenizers", "datasets", "accelerate", "numpy"):
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return found
-
-
-def hardware() -> str:
-    """What the run ran on, in words."""
-    import torch
-
-    cpu = next(
-        (line.partition(":")[2].strip() for line in _lines("/proc/cpuinfo") if line.startswith("model name")),
-        platform.processor() or platform.machine(),
-    )
-    text = f"{cpu}, {os.cpu_count()} cores, {torch.get_num_threads()} threads"
-    return f"{torch.cuda.get_device_name()}; {text}" if torch.cuda.is_available() else text
-
-
-def _lines(path: str) -> list[str]:
-    try:
-        return Path(path).read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return []

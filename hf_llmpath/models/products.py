@@ -1,8 +1,9 @@
 """The matrix product of a dense layer, by the fastest kernel that this machine has for it.
 
 On a CPU PyTorch sends float32 products to MKL, which keeps to AVX2 on processors of other makers; oneDNN, which PyTorch
-also brings, generates AVX-512 code for all of them and is up to twice as fast there. `linear` is `F.linear` in values
-and gradients (up to rounding) through that road; on any other device or type it is `F.linear` itself.
+also brings, generates AVX-512 code for all of them and is up to twice as fast there. On any other device or type the
+functions below are plain products. `linear` is `F.linear` in values and gradients (up to rounding); the others build no
+graph: they are for forward and backward passes by hand.
 """
 
 import torch
@@ -11,6 +12,8 @@ from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
+# Smaller weights than this (entries) are multiplied faster without oneDNN, whose calls cost some 20 microseconds more.
+_WORTH_PACKING = 2**19
 _ONEDNN = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
 
 
@@ -28,25 +31,29 @@ class Matrix:
     """A weight `(out, in)` made ready for many products with `rows` rows each; holds no gradient."""
 
     def __init__(self, weight: Tensor, rows: int):
-        weight = weight.detach().contiguous()
-        self.packed = _usable(weight)
+        weight = weight.detach()
+        self.packed = _usable(weight) and weight.numel() >= _WORTH_PACKING
         if self.packed:
-            weight = torch.ops.mkldnn._reorder_linear_weight(weight, rows)
-        self.weight = weight
+            self.weight = torch.ops.mkldnn._reorder_linear_weight(weight.contiguous(), rows)
+        else:
+            self.weight = weight.t().contiguous()  # (in, out): the layout in which a product is fastest
 
     def times(self, x: Tensor, plus: Tensor | None = None) -> Tensor:
         """`x @ weight.T + plus`; x `(rows, in)`, plus and the result `(rows, out)`."""
         if not self.packed:
-            product = x @ self.weight.t()
-            return product if plus is None else product.add_(plus)
+            return torch.mm(x, self.weight) if plus is None else torch.addmm(plus, x, self.weight)
         if plus is None:
             return torch.ops.mkldnn._linear_pointwise(x, self.weight, None, "none", [], "")
-        return torch.ops.mkldnn._linear_pointwise.binary(x, plus, self.weight, None, "add")
+        return torch.ops.mkldnn._linear_pointwise.binary(x, plus.contiguous(), self.weight, None, "add")
+
+    def add_product(self, x: Tensor, to: Tensor) -> Tensor:
+        """`to += x @ weight.T` in place; x `(rows, in)`, to `(rows, out)`."""
+        return to.add_(self.times(x)) if self.packed else to.addmm_(x, self.weight)
 
 
 def weight_gradient(grad: Tensor, x: Tensor) -> Tensor:
     """`grad.T @ x`: the gradient of a weight `(out, in)` from grad `(rows, out)` and x `(rows, in)`."""
-    if not _usable(x):
+    if not _usable(x) or grad.shape[1] * x.shape[1] < _WORTH_PACKING:
         return grad.t() @ x
     # The kernel needs dense factors, the first one row by row: transpose the narrower of the two.
     grad, x = grad.contiguous(), x.contiguous()
@@ -55,12 +62,20 @@ def weight_gradient(grad: Tensor, x: Tensor) -> Tensor:
     return torch.ops.mkldnn._linear_pointwise(grad.t().contiguous(), x.t(), None, "none", [], "")
 
 
+def affine(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """`x @ weight.T + bias` without a graph; x `(..., in)`, weight `(out, in)`, bias `(out,)`."""
+    if not _usable(x):
+        return F.linear(x, weight, bias)
+    flat = x.reshape(-1, x.shape[-1])
+    return torch.ops.mkldnn._linear_pointwise(flat, weight, bias, "none", [], "").view(*x.shape[:-1], len(weight))
+
+
 class _Linear(Function):
     @staticmethod
     def forward(ctx, x, weight, bias):
         ctx.save_for_backward(x, weight)
         ctx.has_bias = bias is not None
-        return torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
+        return affine(x, weight, bias)
 
     @staticmethod
     @once_differentiable
@@ -75,5 +90,4 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """`F.linear`: x `(..., in)`, weight `(out, in)`, bias `(out,)`; returns `(..., out)`."""
     if not _usable(x) or torch.is_autocast_enabled(x.device.type):
         return F.linear(x, weight, bias)
-    flat = x.reshape(-1, x.shape[-1])
-    return _Linear.apply(flat, weight, bias).view(*x.shape[:-1], weight.shape[0])
+    return _Linear.apply(x.reshape(-1, x.shape[-1]), weight, bias).view(*x.shape[:-1], weight.shape[0])

@@ -15,7 +15,6 @@ from transformers.cache_utils import Cache, CacheLayerMixin
 from transformers.modeling_layers import GradientCheckpointingLayer
 
 from .bptt import GRUThroughTime, LSTMThroughTime, RNNThroughTime
-from .products import linear
 
 State = tuple[Tensor, ...]  # (h,) for RNN and GRU, (h, c) for LSTM; each (batch, hidden)
 GATES = {"rnn": 1, "gru": 3, "lstm": 4}
@@ -107,21 +106,13 @@ class RecurrentLayer(GradientCheckpointingLayer):
         if attention_mask is not None or output_gates or length == 1 or torch.compiler.is_compiling():
             return self._step_by_step(hidden_states, state, attention_mask, output_gates)
         with torch.autocast(hidden_states.device.type, enabled=False):
-            states, state = self._all_at_once(hidden_states.to(self.weight_hh.dtype).transpose(0, 1), state)
+            states, state = self._all_at_once(
+                hidden_states.to(self.weight_hh.dtype).transpose(0, 1).contiguous(), state
+            )
         return states.transpose(0, 1), state, None
 
     def _all_at_once(self, inputs: Tensor, state: State) -> tuple[Tensor, State]:
-        h = state[0]
-        if self.cell == "gru":
-            a = linear(inputs, self.weight_ih, self.bias_ih)
-            states = GRUThroughTime.apply(a, self.weight_hh, self.bias_hh, h)
-            return states, (states[-1],)
-        a = linear(inputs, self.weight_ih, self.bias_ih + self.bias_hh)  # (length, batch, gates * hidden)
-        if self.cell == "rnn":
-            states = RNNThroughTime.apply(a, self.weight_hh, h)
-            return states, (states[-1],)
-        states, last_cell = LSTMThroughTime.apply(a, self.weight_hh, h, state[1])
-        return states, (states[-1], last_cell)
+        return over_time(self.cell, inputs, self.weight_ih, self.bias_ih, self.weight_hh, self.bias_hh, state)
 
     def _step_by_step(self, inputs: Tensor, state: State, mask: Tensor | None, output_gates: bool):
         step = STEPS[self.cell]
@@ -139,6 +130,34 @@ class RecurrentLayer(GradientCheckpointingLayer):
         if output_gates:
             trace = {name: torch.stack([gates[name] for gates in traces], dim=1) for name in traces[0]}
         return torch.stack(outputs, dim=1), state, trace
+
+
+def over_time(
+    cell: str,
+    inputs: Tensor,
+    weight_ih: Tensor,
+    bias_ih: Tensor,
+    weight_hh: Tensor,
+    bias_hh: Tensor,
+    state: State,
+) -> tuple[Tensor, State]:
+    """All steps of a recurrence, with the backward pass written by hand.
+
+    Args:
+        inputs: `(length, batch, input_size)`; weights and biases as in `RecurrentLayer`.
+
+    Returns:
+        the hidden states `(length, batch, hidden)`, and the last state.
+    """
+    if cell == "gru":
+        states = GRUThroughTime.apply(inputs, weight_ih, bias_ih, weight_hh, bias_hh, state[0])
+        return states, (states[-1],)
+    bias = bias_ih + bias_hh
+    if cell == "rnn":
+        states = RNNThroughTime.apply(inputs, weight_ih, bias, weight_hh, state[0])
+        return states, (states[-1],)
+    states, last_cell = LSTMThroughTime.apply(inputs, weight_ih, bias, weight_hh, *state)
+    return states, (states[-1], last_cell)
 
 
 @torch.no_grad()

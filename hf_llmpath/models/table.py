@@ -48,6 +48,16 @@ MODELS = (
         summary="RNN, LSTM or GRU language model and series forecaster",
     ),
     ModelRow(
+        model_type="llmpath-mlp",
+        config="configuration_mlp.LLMPathMLPConfig",
+        classes={
+            "AutoModel": "modeling_mlp.LLMPathMLPModel",
+            "AutoModelForImageClassification": "modeling_mlp.LLMPathMLPForImageClassification",
+        },
+        summary="multi-layer perceptron for images and vectors",
+        processors={"AutoImageProcessor": "image_processing_mlp.LLMPathMLPImageProcessor"},
+    ),
+    ModelRow(
         model_type="llmpath-bert",
         config="configuration_bert.LLMPathBertConfig",
         classes={

@@ -90,6 +90,9 @@ def initial_weight(inputs: int, outputs: int, rng: np.random.Generator, init: st
 class Dropout(Layer):
     """Sets a random share `p` of the features to zero while training, and scales the rest by 1 / (1 − p), so that the
     expected value stays the same and nothing has to be done when the network is used (Srivastava et al. 2014, "inverted").
+
+    Attributes:
+        mask: what the last forward pass multiplied by; `None` if it dropped nothing.
     """
 
     def __init__(self, p: float, rng: np.random.Generator):
@@ -97,18 +100,18 @@ class Dropout(Layer):
             raise ValueError(f"dropout p is {p}; it must be from 0 to below 1")
         super().__init__()
         self.p, self.rng = p, rng
-        self._mask: np.ndarray | None = None
+        self.mask: np.ndarray | None = None
 
     def forward(self, x: np.ndarray, training: bool = False) -> np.ndarray:
         if not training or self.p == 0:
-            self._mask = None
+            self.mask = None
             return x
         kept = self.rng.random(x.shape, dtype=np.float32) >= self.p
-        self._mask = kept * x.dtype.type(1 / (1 - self.p))
-        return x * self._mask
+        self.mask = kept * x.dtype.type(1 / (1 - self.p))
+        return x * self.mask
 
     def backward(self, grad: np.ndarray) -> np.ndarray:
-        return grad if self._mask is None else grad * self._mask
+        return grad if self.mask is None else grad * self.mask
 
 
 class BatchNorm(Layer):

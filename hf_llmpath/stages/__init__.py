@@ -9,6 +9,8 @@ from .stage import Concept, Stage
 _FOLDERS = (
     "s01_neural_network",
     "s02_backpropagation",
+    "s03_optimizers",
+    "s05_regularization",
     "s06_sequences",
     "s07_rnn",
     "s08_lstm_gru",

@@ -54,11 +54,15 @@ class Fit:
             UserError: the loss was not finite.
         """
         if self.diverged_at is not None:
-            raise UserError(
-                f"the loss is not finite at step {self.diverged_at}; try a lower learning rate, for example "
-                f"--set learning_rate={learning_rate / 3:.1g}"
-            )
+            raise UserError(self.advice(learning_rate))
         return self
+
+    def advice(self, learning_rate: float) -> str:
+        """What to do about a training that diverged."""
+        return (
+            f"the loss is not finite at step {self.diverged_at}; try a lower learning rate, for example "
+            f"--set learning_rate={learning_rate / 3:.1g}"
+        )
 
 
 def fit_numpy(

@@ -12,7 +12,7 @@ from html import escape
 import gradio as gr
 import numpy as np
 
-from .pictures import figure, pixels, visible
+from .pictures import figure, signed_png, visible
 
 # Events are caught at the component's root, which stays when its content is replaced. The chosen head stays chosen.
 _SCRIPT = """
@@ -102,7 +102,7 @@ def head_browser(
     for layer in range(layers):
         for head in range(heads):
             values, index = weights[layer, head], layer * heads + head
-            name, picture = f"Layer {layer + 1}, head {head + 1}", pixels(values)
+            name, picture = f"Layer {layer + 1}, head {head + 1}", signed_png(values)
             first = first or picture
             spoken = f"{name}: the strongest look of a token takes {values.max(axis=1).mean():.0%} on average"
             buttons += (
@@ -126,7 +126,7 @@ def attention_picture(
     """One map `(rows, columns)`, large; `verb` joins the two tokens of a cell in what is read out."""
     strongest = weights.argmax(axis=1) if weights.size else []
     pairs = [f"{visible(row)} {verb} {visible(columns[place])}" for row, place in zip(rows, strongest, strict=True)]
-    large = _large(pixels(weights), rows, columns, "", alternative="Strongest: " + "; ".join(pairs))
+    large = _large(signed_png(weights), rows, columns, "", alternative="Strongest: " + "; ".join(pairs))
     return _figure(large, weights[None], rows, columns, caption, detail, verb)
 
 
@@ -137,7 +137,7 @@ def mask_pictures(
     body = ""
     for name, (mask, rows, columns) in masks.items():
         alternative = f"{name}: {int(mask.sum())} of {mask.size} pairs may look."
-        plot = _plot(pixels(np.asarray(mask, dtype=float)), rows, columns, alternative)
+        plot = _plot(signed_png(np.asarray(mask, dtype=float)), rows, columns, alternative)
         body += f'<div class="lp-mask"><p>{escape(name)}</p><div class="lp-scroll" tabindex="0" role="region" ' \
                 f'aria-label="{escape(name)}">{plot}</div></div>'  # fmt: skip
     return figure(f'<div class="lp-masks">{body}</div>', caption, detail)

@@ -7,9 +7,9 @@
         page.on_ready(show, [prompt], [picture])
     return page.blocks
 
-From top to bottom: header, training offer (while there is no run), what the stage puts there, numbers, figures, lesson,
-code, load snippet. The run folder is read whenever the page is opened and when a training ends, so one process serves a
-run that appears later.
+From top to bottom: header, what is always there (`with page.always:`, for what needs no run), training offer (while there
+is no run), what the stage puts there, numbers, figures, lesson, code, load snippet. The run folder is read whenever the
+page is opened and when a training ends, so one process serves a run that appears later.
 """
 
 import json
@@ -41,7 +41,10 @@ class Page:
     Attributes:
         stage, folder: what the page is about.
         blocks: the page.
+        always: the part that is shown whether or not there is a run; `with page.always:` fills it.
     """
+
+    always: gr.Column
 
     def __init__(self, stage: Stage, folder: RunFolder, model_id: str | None):
         self.stage, self.folder, self.model_id = stage, folder, model_id
@@ -102,7 +105,7 @@ class Page:
         quiet = {"show_progress": "hidden", "queue": False, "api_visibility": "private"}
         begun = write.click(lambda: toggle(True), None, [write, stop], **quiet)
         streaming = {"show_progress": "hidden", "concurrency_limit": 4, "api_name": function.__name__}
-        writing = begun.then(_telling_stream(function), list(inputs), filled, **streaming)
+        writing = begun.then(telling_stream(function), list(inputs), filled, **streaming)
         writing.then(lambda: toggle(False), None, [write, stop], **quiet)
         stop.click(lambda: toggle(False), None, [write, stop], cancels=[writing], **quiet)
 
@@ -123,7 +126,7 @@ class Page:
         return (
             '<div class="lp lp-section"><h2 style="margin-top:0">No trained model here yet</h2>'
             "<p>Train the quick preset on this machine: a minute or two on two CPU cores, no download. "
-            f"The page comes alive when it is done.</p>{trouble}</div>"
+            f"Its numbers and pictures appear when it is done.</p>{trouble}</div>"
         )
 
     def _watch(self, resume: bool) -> Iterator[list[Any]]:
@@ -199,7 +202,7 @@ class Page:
     def _if_trained(self, function: Callable, outputs: Sequence[Any]) -> Callable:
         def call(*values: Any) -> Any:
             if RunFolder(self.folder.path).is_complete:
-                return _telling(function)(*values)
+                return telling(function)(*values)
             return gr.skip() if len(outputs) == 1 else [gr.skip()] * len(outputs)
 
         return call
@@ -239,7 +242,7 @@ class Page:
         return numbers
 
 
-def _telling(function: Callable) -> Callable:
+def telling(function: Callable) -> Callable:
     """The function, with the one line of a `UserError` shown on the page."""
 
     @wraps(function)
@@ -252,7 +255,9 @@ def _telling(function: Callable) -> Callable:
     return call
 
 
-def _telling_stream(function: Callable) -> Callable:
+def telling_stream(function: Callable) -> Callable:
+    """The same for a generator."""
+
     @wraps(function)
     def call(*values: Any) -> Iterator[Any]:
         try:
@@ -292,7 +297,10 @@ def stage_page(stage: Stage, folder: RunFolder, model_id: str | None = None) -> 
     page = Page(stage, folder, model_id)
     with page.blocks:
         head = html(panels.header(stage, folder, model_id))
+        page.always = gr.Column()
         offer = page._training_offer()
         with gr.Column(visible=page._complete_at_first) as demo:
             yield page
+        if not page.always.children:
+            page.always.unrender()
         page._close(offer, demo, head)

@@ -124,16 +124,50 @@ def strips(rows: Mapping[str, Sequence[float]], tokens: Sequence[str], caption: 
     return figure(scroll + legend, caption, detail, " ".join(spoken))
 
 
-def pixels(values: np.ndarray) -> str:
-    """A PNG with one pixel per cell: the sign is the colour, the size (0 to 1) the opacity."""
+_SHADES = 31  # of each colour: few make a small file, more the eye does not tell apart
+
+
+def _palette() -> tuple[bytes, bytes]:
+    """Colours and opacities of values from -1 to 1: the sign is the colour, the size the opacity."""
+    values = np.linspace(-1, 1, 2 * _SHADES + 1)[:, None]
+    return np.where(values >= 0, _MORE, _LESS).astype(np.uint8).tobytes(), (np.abs(values) * 255).astype(
+        np.uint8
+    ).tobytes()
+
+
+_COLOURS, _OPACITIES = _palette()
+
+
+def signed_png(values: np.ndarray) -> str:
+    """A PNG with one pixel per value from -1 (blue) over 0 (nothing) to 1 (amber), as a data URI; rows from the top."""
     from PIL import Image
 
-    colours = np.where(values[..., None] >= 0, _MORE, _LESS)
-    alpha = np.clip(np.abs(values), 0, 1)[..., None] * 255
-    image = Image.fromarray(np.concatenate([colours, alpha], axis=-1).astype(np.uint8), "RGBA")
+    image = Image.fromarray(np.rint(np.clip(values, -1, 1) * _SHADES + _SHADES).astype(np.uint8))
+    image.putpalette(_COLOURS)
     buffer = io.BytesIO()
-    image.save(buffer, "PNG")
+    image.save(buffer, "PNG", transparency=_OPACITIES, compress_level=3)
     return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
+
+
+def images(pixels: np.ndarray, columns: int, caption: str, detail: str = "", alternative: str = "") -> str:
+    """Small grey images `(count, height, width)`, uint8, side by side; ink is dark on light paper, and light on dark."""
+    from PIL import Image
+
+    count, height, width = pixels.shape
+    rows = math.ceil(count / columns)
+    sheet = np.zeros((rows * (height + 1) - 1, columns * (width + 1) - 1), dtype=np.uint8)
+    for place, image in enumerate(pixels):
+        top, left = (height + 1) * (place // columns), (width + 1) * (place % columns)
+        sheet[top : top + height, left : left + width] = image
+    buffer = io.BytesIO()
+    # Black with the ink as opacity: style.css turns it to white in the dark.
+    Image.fromarray(np.stack([np.zeros_like(sheet), sheet], axis=-1), "LA").save(buffer, "PNG")
+    data = base64.b64encode(buffer.getvalue()).decode()
+    image = (
+        f'<img class="lp-images" style="width:{26 * columns}px" src="data:image/png;base64,{data}" '
+        f'alt="{escape(alternative or caption)}">'
+    )
+    return figure(image, caption, detail)
 
 
 def heat_map(
@@ -161,7 +195,7 @@ def heat_map(
         f'<div class="lp-scroll" tabindex="0" role="region" aria-label="{escape(caption)}">'
         f'<div class="lp-heat" style="--rows:{rows};--columns:{len(columns)}">'
         f'<div class="lp-heat-y" aria-hidden="true">{names}</div>'
-        f'<div class="lp-heat-plot"><img src="{pixels(values)}" alt="{escape(alternative)}">{frame}</div>'
+        f'<div class="lp-heat-plot"><img src="{signed_png(values)}" alt="{escape(alternative)}">{frame}</div>'
         f'<div class="lp-heat-x" aria-hidden="true">{labels}</div></div></div>'
         f"{_SIGNED}"
     )
@@ -182,7 +216,7 @@ def one_hot(tokens: Sequence[str], hot: int, caption: str, detail: str = "", hid
 
 
 def _series(index: int) -> str:
-    return f"var(--lp-series-{index % 4 + 1})"
+    return f"var(--lp-series-{index % 6 + 1})"
 
 
 def _number(value: float) -> str:

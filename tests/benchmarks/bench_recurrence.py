@@ -13,8 +13,8 @@ from torch import nn
 from hf_llmpath import LLMPathRNNConfig, LLMPathRNNForCausalLM
 
 TORCH = {"rnn": nn.RNN, "gru": nn.GRU, "lstm": nn.LSTM}
-# (batch, length, hidden): the sizes of the stages' language models, and two around them.
-SHAPES = ((32, 64, 512), (32, 64, 256), (64, 64, 256), (32, 128, 512))
+# (batch, length, hidden): the sizes of the stages' language models, and some around them.
+SHAPES = ((32, 64, 128), (32, 64, 256), (64, 64, 256), (32, 64, 512), (32, 128, 512))
 VOCAB, EMBEDDING = 68, 128
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from hf_llmpath.data.points import SHAPES, XOR_INPUTS, XOR_LABELS, make_points
+from hf_llmpath.data.points import SHAPES, XOR_INPUTS, XOR_LABELS, load_points, make_points
 from hf_llmpath.errors import UserError
 
 
@@ -47,3 +47,61 @@ def test_bad_requests_are_one_line(arguments, message):
     with pytest.raises(UserError) as error:
         make_points(*arguments)
     assert str(error.value) == message
+
+
+@pytest.mark.parametrize("name", ["moons", "circles", "spirals"])
+def test_points_to_measure_on_are_others(name):
+    sets = load_points(name, 60, 0.1, 3)
+    train, test = ({tuple(row) for row in points.x} for points in (sets.train, sets.test))
+    assert len(train) == len(test) == 60 and not train & test
+    assert sets.provenance["sizes"] == {"train_points": 60, "test_points": 60}
+    assert sets.provenance["fingerprint"] == sets.train.fingerprint
+
+
+def test_xor_is_its_truth_table():
+    sets = load_points("xor", 500, 0.3, 0)
+    np.testing.assert_array_equal(sets.train.x, XOR_INPUTS)
+    np.testing.assert_array_equal(sets.test.labels, XOR_LABELS)
+
+
+def table(path, rows, header="x1,x2,label"):
+    path.write_text("\n".join([header, *rows]) + "\n")
+    return str(path)
+
+
+def test_a_table_of_points(tmp_path):
+    rows = [f"{i},{i * 0.5},{'in' if i % 3 else 'out'}" for i in range(30)]
+    sets = load_points(
+        table(tmp_path / "p.csv", rows, "east,north,where"), 0, 0, 0, {"x1": "east", "x2": "north", "label": "where"}
+    )
+    assert len(sets.train.x) + len(sets.test.x) == 30
+    for points in (sets.train, sets.test):
+        np.testing.assert_array_equal(points.x[:, 1], 0.5 * points.x[:, 0])
+        np.testing.assert_array_equal(points.labels, points.x[:, 0].astype(int) % 3 == 0)  # "in" before "out"
+
+
+@pytest.mark.parametrize(
+    "rows, message",
+    [
+        (["0,1,0", "1,nan,1", "2,2,0"], "column x2 .* is nan in row .*; it must be finite"),
+        (["0,1,0", "1,inf,1", "2,2,0"], "column x2 .* is inf in row .*; it must be finite"),
+        (["0,a,0", "1,b,1", "2,c,0"], "column x2 .* does not hold numbers only"),
+        (["0,1,0", "1,2,0", "2,3,0"], "has the single class 0"),
+        ([f"{i},{i},{i % 3}" for i in range(30)], r"has 3 classes \(0, 1, 2\); it takes two"),
+    ],
+)
+def test_bad_tables_are_one_line(tmp_path, rows, message):
+    with pytest.raises(UserError, match=message):
+        load_points(table(tmp_path / "bad.csv", rows), 0, 0, 0)
+
+
+def test_a_misspelt_shape_names_the_nearest():
+    with pytest.raises(UserError, match="unknown data set 'spiral'; did you mean 'spirals'"):
+        load_points("spiral", 10, 0.1, 0)
+
+
+def test_a_missing_file_and_a_missing_column(tmp_path):
+    with pytest.raises(UserError, match="no file or folder './nowhere.csv'"):
+        load_points("./nowhere.csv", 10, 0.1, 0)
+    with pytest.raises(UserError, match="has no x2 column .*; name one of: x1, height, label with --set x2_column="):
+        load_points(table(tmp_path / "p.csv", ["1,2,0", "2,3,1"], "x1,height,label"), 0, 0, 0)

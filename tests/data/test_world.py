@@ -417,7 +417,7 @@ def test_the_judge_knows_the_world() -> None:
 
 def test_templates_are_parsed_and_polished() -> None:
     chosen = choose(parse("a [b|b [c|c]] {A.he}"), random.Random(0))
-    assert [str(getattr(node, "name", node)) for node in chosen][-1] == "A.he"
+    assert [str(getattr(node, "name", node)) for node in chosen.nodes][-1] == "A.he"
     for wrong in ("a [b|c", "a b]", "{A"):
         with pytest.raises(ValueError, match="brackets"):
             parse(wrong)

@@ -106,6 +106,25 @@ RNN = [
     ),
 ]
 
+IMAGES = {"image_size": 6, "hidden_sizes": [12, 12, 9], "num_labels": 3}
+MLP = [
+    Case("mlp", "llmpath-mlp", "AutoModel", IMAGES, kind="images"),
+    Case(
+        "mlp-vectors",
+        "llmpath-mlp",
+        "AutoModelForImageClassification",
+        {"input_size": 5, "hidden_sizes": [12, 9], "hidden_act": "tanh", "num_labels": 3},
+        kind="vectors",
+    ),
+] + [
+    Case(f"mlp-{name}", "llmpath-mlp", "AutoModelForImageClassification", changes | IMAGES, kind="images")
+    for name, changes in {
+        "sigmoid": {"hidden_act": "sigmoid"},
+        "layer-norm": {"normalization": "layer", "hidden_act": "gelu"},
+        "residual": {"normalization": "batch", "residual": True, "dropout": 0.2, "input_dropout": 0.1},
+    }.items()
+]
+
 _BERT = {
     "vocab_size": VOCAB,
     "hidden_size": 16,
@@ -169,6 +188,7 @@ TRANSFORMER = [
 
 CASES = [
     *RNN,
+    *MLP,
     *BERT,
     *SUMMARIZER,
     *TRANSFORMER,

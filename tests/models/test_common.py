@@ -42,7 +42,7 @@ def test_save_and_load_are_exact(case, tmp_path):
     assert torch.equal(tensor_of(model(**case.inputs())), tensor_of(again(**case.inputs())))
     row = next(row for row in MODELS if row.model_type == case.model_type)
     assert json.loads((tmp_path / "config.json").read_text())["auto_map"] == row.auto_map
-    for module in {path.partition(".")[0] for path in row.auto_map.values()}:
+    for module in {path.partition(".")[0] for path in (row.config, *row.classes.values())}:
         assert f"{module}.py" in files
 
 

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from hf_llmpath.models.bptt import GRUThroughTime, LSTMThroughTime, RNNThroughTime
-from hf_llmpath.models.products import Matrix, linear, weight_gradient
+from hf_llmpath.models.products import Matrix, affine, linear, weight_gradient
 from hf_llmpath.models.recurrence import STEPS, RecurrentCacheLayer, RecurrentLayer
 
 TORCH = {"rnn": nn.RNN, "gru": nn.GRU, "lstm": nn.LSTM}
@@ -84,14 +84,15 @@ def test_hand_written_gradients_equal_autograd(cell):
     torch.manual_seed(3)
     hidden, length, batch = 3, 4, 2
     gates = {"rnn": 1, "gru": 3, "lstm": 4}[cell]
-    a = torch.randn(length, batch, gates * hidden, dtype=torch.float64, requires_grad=True)
+    x = torch.randn(length, batch, 2, dtype=torch.float64, requires_grad=True)
+    weight_ih = torch.randn(gates * hidden, 2, dtype=torch.float64, requires_grad=True)
     weight = torch.randn(gates * hidden, hidden, dtype=torch.float64, requires_grad=True)
-    bias = torch.randn(gates * hidden, dtype=torch.float64, requires_grad=True)
+    bias_ih, bias = (torch.randn(gates * hidden, dtype=torch.float64, requires_grad=True) for _ in range(2))
     h, c = (torch.randn(batch, hidden, dtype=torch.float64, requires_grad=True) for _ in range(2))
     cases = {
-        "rnn": (RNNThroughTime.apply, (a, weight, h)),
-        "lstm": (LSTMThroughTime.apply, (a, weight, h, c)),
-        "gru": (GRUThroughTime.apply, (a, weight, bias, h)),
+        "rnn": (RNNThroughTime.apply, (x, weight_ih, bias_ih, weight, h)),
+        "lstm": (LSTMThroughTime.apply, (x, weight_ih, bias_ih, weight, h, c)),
+        "gru": (GRUThroughTime.apply, (x, weight_ih, bias_ih, weight, bias, h)),
     }
     function, inputs = cases[cell]
     assert torch.autograd.gradcheck(function, inputs)
@@ -99,7 +100,7 @@ def test_hand_written_gradients_equal_autograd(cell):
     state, states = ((h, c) if cell == "lstm" else (h,)), []
     for t in range(length):
         step_bias = bias if cell == "gru" else torch.zeros_like(bias)
-        state, _ = STEPS[cell](a[t], state, weight, step_bias)
+        state, _ = STEPS[cell](nn.functional.linear(x[t], weight_ih, bias_ih), state, weight, step_bias)
         states.append(state[0])
     plain, fast = torch.stack(states), function(*inputs)
     fast = fast[0] if cell == "lstm" else fast
@@ -149,6 +150,20 @@ def test_linear_equals_torch(rows, inputs, outputs):
         strict=True,
     ):
         torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-3)
+
+
+@pytest.mark.parametrize("rows,inputs,outputs", [(7, 5, 3), (64, 48, 96), (33, 400, 1400)])
+def test_products_equal_torch(rows, inputs, outputs):
+    """Small weights and large ones take different kernels."""
+    torch.manual_seed(5)
+    x, weight, bias = torch.randn(rows, 2, inputs), torch.randn(outputs, inputs), torch.randn(outputs)
+    torch.testing.assert_close(affine(x, weight, bias), nn.functional.linear(x, weight, bias), rtol=1e-4, atol=1e-4)
+    matrix, plus = Matrix(weight, rows), torch.randn(rows, outputs)
+    expected = x[:, 0] @ weight.t()
+    torch.testing.assert_close(matrix.times(x[:, 0].contiguous()), expected, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(matrix.times(x[:, 0].contiguous(), plus), expected + plus, rtol=1e-4, atol=1e-4)
+    total = matrix.add_product(x[:, 0].contiguous(), to=plus.clone())
+    torch.testing.assert_close(total, expected + plus, rtol=1e-4, atol=1e-4)
 
 
 def test_matrix_products_of_strided_tensors():

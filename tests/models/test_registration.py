@@ -2,8 +2,11 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+
+import hf_llmpath.models.table
 
 CHECK = """
 config = AutoConfig.for_model("llmpath-rnn", vocab_size=5, hidden_size=4)
@@ -13,6 +16,10 @@ for auto, name in ((AutoModel, "LLMPathRNNModel"), (AutoModelForCausalLM, "LLMPa
                    (AutoModelForTimeSeriesPrediction, "LLMPathRNNForTimeSeriesPrediction")):
     assert type(auto.from_config(config)).__name__ == name
 assert config.auto_map["AutoModelForCausalLM"] == "modeling_rnn.LLMPathRNNForCausalLM"
+mlp = AutoConfig.for_model("llmpath-mlp", input_size=2)
+assert type(AutoModel.from_config(mlp)).__name__ == "LLMPathMLPModel"
+from transformers.models.auto.image_processing_auto import IMAGE_PROCESSOR_MAPPING
+assert IMAGE_PROCESSOR_MAPPING[type(mlp)]["pil"].__name__ == "LLMPathMLPImageProcessor"
 assert AutoModelForCausalLM._model_mapping[type(config)].__module__ == "hf_llmpath.models.modeling_rnn"
 """
 ORDERS = {
@@ -23,10 +30,18 @@ ORDERS = {
     "config class first": "from hf_llmpath import LLMPathRNNConfig\nfrom transformers import AutoConfig",
     "model class first": "from hf_llmpath import LLMPathRNNForCausalLM\nfrom transformers import AutoConfig",
     "modeling module first": "import hf_llmpath.models.modeling_rnn\nfrom transformers import AutoConfig",
+    "block that models share first": "import hf_llmpath.models.recurrence\nfrom transformers import AutoConfig",
+    "processor class first": "from hf_llmpath import LLMPathMLPImageProcessor\nfrom transformers import AutoConfig",
+    "auto processor first": "from transformers import AutoImageProcessor, AutoConfig\nimport hf_llmpath",
+    "pipelines first": "import hf_llmpath\nfrom transformers import pipeline, AutoConfig",
+    "layers of transformers first": "import hf_llmpath, transformers.modeling_layers\nfrom transformers import AutoConfig",
     "config module, then auto models": (
         "import hf_llmpath.models.configuration_rnn\nfrom transformers import AutoModel, AutoConfig"
     ),
 }
+
+
+BUILDING_BLOCKS = sorted(path.stem for path in Path(hf_llmpath.models.table.__file__).parent.glob("[!_]*.py"))
 
 
 def run(code):
@@ -36,6 +51,12 @@ def run(code):
 @pytest.mark.parametrize("order", ORDERS)
 def test_auto_classes_know_the_models(order):
     result = run(ORDERS[order] + CHECK)
+    assert result.returncode == 0, result.stderr
+
+
+@pytest.mark.parametrize("module", BUILDING_BLOCKS)
+def test_any_module_of_the_models_can_be_imported_first(module):
+    result = run(f"import hf_llmpath.models.{module}\nfrom transformers import AutoConfig" + CHECK)
     assert result.returncode == 0, result.stderr
 
 

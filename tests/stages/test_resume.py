@@ -23,6 +23,8 @@ run_stage(slug, overrides=overrides, output_dir=root, resume=resume)
 """
 # The part in whose training the process is killed, after others are done where a stage has several.
 CASES = [
+    pytest.param("neural-network", {"epochs": 20_000}, "circles", id="neural-network"),
+    pytest.param("backpropagation", {"epochs": 20_000}, "spirals-0", id="backpropagation"),
     pytest.param("sequences", {"max_steps": 400, "sample_by": "line"}, "gru-0", id="sequences-documents"),
     pytest.param("rnn", {"max_steps": 400}, "rnn", id="rnn"),
     pytest.param("lstm-gru", {"max_steps": 300}, "gru-0", id="lstm-gru"),

@@ -53,8 +53,7 @@ def bargain(scene: Scene, world: World) -> None:
         [
             '"[May|Could] I have [your|that] {X}[| one day| for a day], [please|dear {B}]?" {a} asked[ at '
             "last| softly|].",
-            '"What do you want for [your {X}|that {X} of yours], [please|dear {B}]?" {a} asked [at last|one '
-            "{weather} {time}].",
+            '"What do you want for [your {X}|that {X} of yours], [please|dear {B}]?" {a} asked [at last|softly].',
             '"I would give [anything|my hat|all my coins] for [your|that] {X}," {a} told {B}.',
         ]
     )
@@ -144,9 +143,9 @@ def present(scene: Scene, world: World) -> None:
     world.give("A", "animal", "F")
     scene.say(
         [
-            "On the [road|way], {Q.at}, a hungry {animal} [smelled|saw] the {F.n} and ate it all.",
-            "{Q.at}, where {Q.detail}, a {animal} [smelled|saw] the {F.n} and ate it all.",
-            "But a {animal} was waiting {Q.at}, and in a moment the {F.n} was gone.",
+            "On the [road|way], {Q.at}, a hungry {animal} [smelled|saw] the {F.n} and left nothing.",
+            "{Q.at}, where {Q.detail}, a {animal} [smelled|saw] the {F.n} and left nothing.",
+            "But a {animal} was waiting {Q.at}, and soon nothing was left of the {F.n}.",
         ]
     )
     scene.maybe(
@@ -221,7 +220,7 @@ def night_walk(scene: Scene, world: World) -> None:
     )
     scene.say(
         [
-            "{P.at}, where {P.detail}, it was so dark that {a} [stopped|sat down|could not go on].",
+            "{P.at}, where {P.detail}, it was soon so dark that {a} [stopped|sat down|could not go on].",
             "Halfway there, {P.at}, {a} [stopped|stood still], because the road [divided|was gone].",
         ]
     )
@@ -235,7 +234,7 @@ def night_walk(scene: Scene, world: World) -> None:
     scene.say(
         [
             '"[Well|Oh|Dear {B}], {a_trouble}," said {A}, and [then both of them smiled|they looked at each other].',
-            '"{a_trouble}[| at all]," [said|answered] {A}. "[Come with me|Let us go together|Come along]!"',
+            '"{a_trouble}[|, my friend|, dear {B}]," [said|answered] {A}. "[Come with me|Let us go together|Come along]!"',
             '"[Well|Oh|Then listen|Dear {B}], {a_trouble}," [said|answered] {A}. "[Come with me|Let us go]!"',
         ]
     )
@@ -267,7 +266,7 @@ def night_walk(scene: Scene, world: World) -> None:
         [
             '"I would never have come [this far|here] without you," [whispered|said] {A}[ to {B}|].',
             '"It was [a long walk|cold and dark], but [I am glad|I am happy][| that we came]," [whispered|said] {B}.',
-            "{A} and {B} [walked|went] home [together|at last|in the dark], and the {X} led them the way.",
+            "{A} and {B} [walked|went] home [together|at last|in the dark], and the {X} showed them the way.",
         ]
     )
 

@@ -58,6 +58,10 @@ class Scene:
             self._group_of[role] = self._group_of[role.lower()] = roles[0]
         draw(self)
 
+    def is_open(self, role: str) -> bool:
+        """Whether `role` may still be cast anew because nothing that was said names it."""
+        return self._group_of.get(role) in self._open
+
     def drop(self, role: str) -> None:
         """Leave `role` out of this text."""
         self._open.pop(self._group_of.pop(role, role), None)

@@ -86,12 +86,8 @@ def _write(rng: random.Random, split: str, subject: str, label: int) -> str:
         else:
             scene.say(neutral)
     if rng.random() < 0.2:
-        scene.say(
-            [
-                "{C} the {C.trade} came [too|with us|along].",
-                "It was a {weather} {time}[| in the village| for us].",
-            ]
-        )
+        weather = ["It was a {weather} {time}[| in the village]."] if scene.is_open("weather") else []
+        scene.say(["{C} the {C.trade} came [too|with us|along].", *weather])
     return scene.text()
 
 

@@ -49,12 +49,12 @@ STAGE = Stage(
     concepts=(
         Concept(
             "query",
-            "hf_llmpath.models.modeling_summarizer.LookBack.forward",
+            "hf_llmpath.models.summarizer_layers.LookBack.forward",
             "tests/models/test_summarizer.py::test_the_decoder_asks_with_its_state_and_the_source_answers",
         ),
         Concept(
             "key and value",
-            "hf_llmpath.models.modeling_summarizer.LookBack.keys_and_values",
+            "hf_llmpath.models.summarizer_layers.LookBack.keys_and_values",
             "tests/models/test_summarizer.py::test_the_decoder_asks_with_its_state_and_the_source_answers",
         ),
         Concept(
@@ -90,4 +90,8 @@ STAGE = Stage(
     ),
     settings=AttentionSettings,
     package=__name__,
+    prompt=(
+        "Ada the teacher had been dreaming of a red kite. It cost ten coins, and Ada had a button. At the mill, where the "
+        "wheel turned, Ada told Ben the shepherd about it. Ben worked at it for two days."
+    ),
 )

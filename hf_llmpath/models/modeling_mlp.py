@@ -1,0 +1,203 @@
+"""A multi-layer perceptron of any depth, for images and for vectors, as a transformers model.
+
+    model = AutoModelForImageClassification.from_pretrained("runs/04-deep-networks/model")
+    pipeline("image-classification", model="runs/04-deep-networks/model")("digit.png")
+
+Every hidden layer is the same four steps, weights, normalization, activation, dropout, with an optional shortcut around
+them.
+"""
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from transformers import PreTrainedModel
+from transformers import initialization as init
+from transformers.modeling_layers import GradientCheckpointingLayer
+from transformers.modeling_outputs import BaseModelOutput, ImageClassifierOutput
+from transformers.utils import can_return_tuple
+from transformers.utils.generic import merge_with_config_defaults
+from transformers.utils.output_capturing import capture_outputs
+
+from .configuration_mlp import LLMPathMLPConfig
+from .products import linear
+from .regularization import BatchNorm, Dropout, LayerNorm
+
+ACTIVATIONS = {
+    "sigmoid": torch.sigmoid,
+    "tanh": torch.tanh,
+    "relu": torch.relu,
+    "gelu": F.gelu,  # x Φ(x), with the exact normal distribution function
+    "linear": lambda x: x,
+}
+
+
+class Dense(nn.Linear):
+    """`nn.Linear` in weights, values and gradients, by the faster kernel.
+
+    Attributes:
+        init_scale: the standard deviation of the first weights is multiplied by this.
+    """
+
+    def __init__(self, inputs: int, outputs: int, init_scale: float = 1.0):
+        super().__init__(inputs, outputs)
+        self.init_scale = init_scale
+
+    def forward(self, x: Tensor) -> Tensor:
+        return linear(x, self.weight, self.bias)
+
+
+class MLPLayer(GradientCheckpointingLayer):
+    """`y = dropout(f(norm(W x + b)))`, plus `x` where the layer is residual; x `(batch, in)`, y `(batch, out)`."""
+
+    def __init__(self, config: LLMPathMLPConfig, inputs: int, outputs: int, residual: bool):
+        super().__init__()
+        self.linear = Dense(inputs, outputs, 1 / math.sqrt(sum(config.residual_layers)) if residual else 1.0)
+        self.norm: nn.Module = {
+            "batch": lambda: BatchNorm(outputs, eps=config.norm_eps),
+            "layer": lambda: LayerNorm(outputs, eps=config.norm_eps),
+            "none": nn.Identity,
+        }[config.normalization]()
+        self.activation = ACTIVATIONS[config.hidden_act]
+        self.dropout = Dropout(config.dropout)
+        self.residual = residual
+        # Run again in the backward pass, a batch norm would count its batch twice in the running statistics.
+        self.may_run_twice = config.normalization != "batch"
+
+    @property
+    def gradient_checkpointing(self) -> bool:
+        return self.may_run_twice and self.__dict__.get("_checkpointing", False)
+
+    @gradient_checkpointing.setter
+    def gradient_checkpointing(self, value: bool) -> None:
+        self.__dict__["_checkpointing"] = value
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.dropout(self.activation(self.norm(self.linear(x))))
+        return x + y if self.residual else y
+
+
+class LLMPathMLPPreTrainedModel(PreTrainedModel):
+    config: LLMPathMLPConfig
+    base_model_prefix = "model"
+    main_input_name = "pixel_values"
+    input_modalities = ("image",)
+    supports_gradient_checkpointing = True
+    _no_split_modules = ["MLPLayer"]
+    _can_record_outputs = {"hidden_states": MLPLayer}
+
+    @torch.no_grad()
+    def _init_weights(self, module: nn.Module) -> None:
+        if isinstance(module, Dense):
+            fan_out, fan_in = module.weight.shape
+            std = {
+                "he": math.sqrt(2 / fan_in),
+                "xavier": math.sqrt(2 / (fan_in + fan_out)),
+                "normal": self.config.initializer_range,
+            }[self.config.initialization]
+            init.normal_(module.weight, 0.0, std * module.init_scale)
+            init.zeros_(module.bias)
+        elif isinstance(module, BatchNorm | LayerNorm):
+            init.ones_(module.weight)
+            init.zeros_(module.bias)
+            if isinstance(module, BatchNorm):
+                init.zeros_(module.running_mean)
+                init.ones_(module.running_var)
+                init.zeros_(module.num_batches_tracked)
+        else:
+            super()._init_weights(module)
+
+
+class LLMPathMLPModel(LLMPathMLPPreTrainedModel):
+    """The hidden layers."""
+
+    def __init__(self, config: LLMPathMLPConfig):
+        super().__init__(config)
+        outputs = config.hidden_sizes or []
+        inputs = [config.num_features, *outputs][: len(outputs)]
+        sizes = zip(inputs, outputs, config.residual_layers, strict=True)
+        self.input_dropout = Dropout(config.input_dropout)
+        self.layers = nn.ModuleList([MLPLayer(config, *size) for size in sizes])
+        self.gradient_checkpointing = False
+        self.post_init()
+
+    @merge_with_config_defaults
+    @capture_outputs
+    def forward(self, pixel_values: Tensor, **kwargs) -> BaseModelOutput:
+        """
+        Args:
+            pixel_values: `(batch, channels, height, width)`, or any other shape with as many numbers per example as the
+                first layer reads, such as `(batch, features)` for points.
+
+        Returns:
+            `last_hidden_state` `(batch, hidden_sizes[-1])`; `hidden_states`: the input, then what each layer gives.
+
+        Raises:
+            ValueError: another number of features.
+        """
+        x = pixel_values.flatten(1)
+        if x.shape[1] != self.config.num_features:
+            expected = f"{self.config.num_features} features"
+            if self.config.image_size is not None:
+                expected = f"{self.config.num_channels} x {self.config.image_size} x {self.config.image_size} values"
+            raise ValueError(f"an example has shape {tuple(pixel_values.shape[1:])}; this model reads {expected}")
+        x = self.input_dropout(x)
+        for layer in self.layers:
+            x = layer(x)
+        return BaseModelOutput(last_hidden_state=x)
+
+
+class LLMPathMLPForImageClassification(LLMPathMLPPreTrainedModel):
+    """The hidden layers and a linear output layer: for classes, for one yes-or-no logit, or for numbers."""
+
+    def __init__(self, config: LLMPathMLPConfig):
+        super().__init__(config)
+        self.model = LLMPathMLPModel(config)
+        self.classifier = Dense((config.hidden_sizes or [config.num_features])[-1], config.num_labels)
+        self.post_init()
+
+    @can_return_tuple
+    def forward(self, pixel_values: Tensor, labels: Tensor | None = None, **kwargs) -> ImageClassifierOutput:
+        """
+        Args:
+            pixel_values: `(batch, channels, height, width)` or `(batch, features)`.
+            labels: class numbers `(batch,)`, -100 is left out; 0 or 1 `(batch,)` where there is one logit; numbers
+                `(batch, num_labels)` for `problem_type` `"regression"` or `"multi_label_classification"`.
+
+        Returns:
+            `logits` `(batch, num_labels)` and, with labels, the `loss` of `classification_loss`.
+        """
+        num_items_in_batch = kwargs.pop("num_items_in_batch", None)
+        outputs = self.model(pixel_values, **kwargs)
+        logits = self.classifier(outputs.last_hidden_state)
+        loss = None
+        if labels is not None:
+            loss = classification_loss(logits, labels, self.config.problem_type, num_items_in_batch)
+        return ImageClassifierOutput(loss=loss, logits=logits, hidden_states=outputs.hidden_states)
+
+
+def classification_loss(
+    logits: Tensor, labels: Tensor, problem_type: str | None = None, num_items: int | Tensor | None = None
+) -> Tensor:
+    """The mean loss over the batch.
+
+    Args:
+        logits: `(batch, num_labels)`.
+        labels: class numbers `(batch,)`, or numbers of the logits' shape; `(batch,)` will do for one logit.
+        problem_type: `"single_label_classification"`: cross-entropy of the softmax, or of the sigmoid (binary
+            cross-entropy) where there is one logit. `"multi_label_classification"`: binary cross-entropy of each logit.
+            `"regression"`: squared error. If not given: the first for labels that are integers; for others the third
+            where there is one logit and the second where there are several.
+        num_items: divide the sum by this instead of by the number of labels: for a batch that is given in pieces.
+    """
+    if problem_type is None:
+        of_numbers = "regression" if logits.shape[-1] == 1 else "multi_label_classification"
+        problem_type = of_numbers if labels.is_floating_point() else "single_label_classification"
+    reduction = "mean" if num_items is None else "sum"
+    if problem_type == "single_label_classification" and logits.shape[-1] > 1:
+        loss = F.cross_entropy(logits, labels, reduction=reduction)
+    else:
+        loss_of = F.mse_loss if problem_type == "regression" else F.binary_cross_entropy_with_logits
+        loss = loss_of(logits, labels.to(logits.dtype).view_as(logits), reduction=reduction)
+    return loss if num_items is None else loss / num_items

@@ -1,0 +1,24 @@
+"""The page of stage 1: a playground in which a network learns points in the plane."""
+
+import gradio as gr
+
+from ...runs import RunFolder
+from ...ui.live_network import Design
+from ...ui.page import html, stage_page
+from ...ui.panels import section
+from ...ui.playground import playground
+from . import STAGE
+
+
+def build(folder: RunFolder, model_id: str | None = None) -> gr.Blocks:
+    """The page; the playground needs no run."""
+    with stage_page(STAGE, folder, model_id) as page, page.always:
+        html(
+            section(
+                "Playground",
+                "Press Play and watch a network learn where one class ends and the other begins. One unit draws one line: "
+                "how many does XOR need? How many the spirals?",
+            )
+        )
+        playground(page, Design(shape="xor", layers=1, units=4, activation="tanh"), rate=0.1, speed=1)
+    return page.blocks

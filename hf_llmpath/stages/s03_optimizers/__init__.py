@@ -1,0 +1,71 @@
+"""Stage 3: five rules that turn a gradient into a step, from scratch, raced against each other on equal terms."""
+
+from dataclasses import dataclass, replace
+
+from ...settings import Settings, setting
+from ..stage import Concept, Stage
+
+
+@dataclass(frozen=True)
+class OptimizersSettings(Settings):
+    dataset: str = setting("digits", "images to train the network on: embedded name, Hub id, or local folder")
+    seeds: int = setting(5, "starts of every optimiser, from which mean and deviation come", minimum=1, maximum=100)
+    rates_per_decade: int = setting(2, "learning rates tried on the images, per power of ten", minimum=1, maximum=20)
+    surface_rates_per_decade: int = setting(
+        6, "learning rates tried on the surfaces, per power of ten", minimum=1, maximum=50
+    )
+    hidden_size: int = setting(64, "hidden units of the network", minimum=1)
+    batch_size: int = setting(32, "images per step", minimum=1)
+    target_loss: float = setting(0.02, "training loss at which the network counts as trained", minimum=0)
+    max_steps: int = setting(600, "steps on the images before an attempt is given up", minimum=50)
+    surface_steps: int = setting(10_000, "steps on a surface before an attempt is given up", minimum=1)
+
+    @classmethod
+    def full(cls) -> "OptimizersSettings":
+        return replace(cls(), rates_per_decade=6, max_steps=3000, surface_rates_per_decade=12)
+
+
+STAGE = Stage(
+    number=3,
+    slug="optimizers",
+    title="Optimization techniques",
+    phase="Foundations of neural networks",
+    summary="Five ways to walk downhill race on equal terms: each at its own best learning rate.",
+    model_type="llmpath-mlp",
+    auto_class="AutoModelForImageClassification",
+    main="ravine/momentum/steps",
+    concepts=(
+        Concept(
+            "stochastic gradient descent",
+            "hf_llmpath.scratch.optimizers.SGD",
+            "tests/scratch/test_optimizer_parity.py::test_numpy_equals_torch_for_200_steps",
+        ),
+        Concept(
+            "momentum",
+            "hf_llmpath.scratch.optimizers.Momentum",
+            "tests/training/test_descent.py::test_momentum_needs_the_root_of_the_steps",
+        ),
+        Concept(
+            "RMSprop",
+            "hf_llmpath.scratch.optimizers.RMSprop",
+            "tests/training/test_descent.py::test_rates_per_weight_need_straight_axes",
+        ),
+        Concept(
+            "Adam",
+            "hf_llmpath.scratch.optimizers.Adam",
+            "tests/scratch/test_optimizer_parity.py::test_the_first_step_of_adam_is_the_learning_rate",
+        ),
+        Concept(
+            "decoupled weight decay (AdamW)",
+            "hf_llmpath.training.optimizers.AdamW",
+            "tests/training/test_optimizers.py::test_decoupled_decay_differs_from_decay_in_the_gradient",
+        ),
+        Concept(
+            "learning rate",
+            "hf_llmpath.training.descent.steps_to_target",
+            "tests/training/test_descent.py::test_gradient_descent_diverges_above_two_over_the_curvature",
+        ),
+    ),
+    settings=OptimizersSettings,
+    package=__name__,
+)

@@ -1,0 +1,120 @@
+"""The page of stage 3: a race of optimisers on a surface, and what the run measured."""
+
+from typing import Any
+
+import gradio as gr
+
+from ...data.surfaces import SURFACES
+from ...runs import RunFolder
+from ...training.descent import OPTIMIZERS, TITLES
+from ...ui import pictures
+from ...ui.live_race import GOOD_RATES, LiveRace
+from ...ui.page import html, stage_page
+from ...ui.panels import section
+from ...ui.play import NOW, Transport
+from ...ui.race_picture import race_picture
+from . import STAGE
+
+FACTORS = (0.1, 0.2, 0.3, 0.5, 0.7, 1.0, 1.3, 2.0, 3.0, 5.0, 10.0)
+PACES = (1, 2, 5, 20)
+FIRST = "ravine"
+
+
+def build(folder: RunFolder, model_id: str | None = None) -> gr.Blocks:
+    """The page; the race needs no run."""
+    with stage_page(STAGE, folder, model_id) as page:
+        with page.always:
+            html(
+                section(
+                    "The race",
+                    "All start at the square and walk downhill. Plain gradient descent must take steps small enough for the "
+                    "steep direction; the others have found ways around that.",
+                )
+            )
+            _race(page)
+        html(
+            section(
+                "The table", "Steps to the target loss on every problem, each optimiser at its own best learning rate."
+            )
+        )
+        table = html(elem_id="steps")
+        page.set_up(lambda: steps_table(folder), [table])
+    return page.blocks
+
+
+def _race(page: Any) -> None:
+    first = LiveRace(FIRST, GOOD_RATES[FIRST])
+    first.pace = PACES[1]
+    live = gr.State(first)
+    with gr.Row(elem_classes="lp-playground"):
+        with gr.Column(scale=3, min_width=300):
+            transport = Transport(STAGE.slug)
+            picture = html(race_picture(first), elem_id="race")
+        with gr.Column(scale=1, min_width=250, elem_classes="lp-panel"):
+            choices = [(surface.title, name) for name, surface in SURFACES.items()]
+            surface = gr.Radio(choices, value=FIRST, label="Surface")
+            names = [(title, name) for name, title in TITLES.items()]
+            who = gr.CheckboxGroup(names, value=list(OPTIMIZERS), label="Who runs")
+            factor = gr.Slider(
+                0,
+                len(FACTORS) - 1,
+                value=FACTORS.index(1.0),
+                step=1,
+                label=_factor_label(1.0),
+                elem_id="factor",
+                elem_classes="lp-named",
+            )
+            momentum = gr.Slider(0, 0.99, value=0.9, step=0.01, label="Momentum, β₁")
+            beta2 = gr.Slider(0.5, 0.999, value=0.999, step=0.001, label="β₂ of Adam")
+            pace = gr.Dropdown(PACES, value=first.pace, label="Steps from picture to picture")
+            with gr.Accordion("Learning rate of each", open=False):
+                rates = [
+                    gr.Number(GOOD_RATES[FIRST][name], label=title, minimum=0, maximum=100, min_width=90)
+                    for name, title in TITLES.items()
+                ]
+    page.remember(surface=surface, factor=factor, momentum=momentum, beta2=beta2)
+    chosen = [surface, who, factor, momentum, beta2, *rates]
+
+    def changed(race: LiveRace, pace: int, *values: Any) -> tuple[gr.Slider, str]:
+        """Other numbers are another race; if one was on, it starts again."""
+        race.pace, wanted = int(pace), _numbers(*values)
+        if wanted != race.numbers:
+            race.reset(*wanted)
+        label = gr.Slider(label=_factor_label(FACTORS[int(values[2])]))
+        return label, gr.skip() if race.player else race_picture(race)
+
+    surface.input(lambda name: [GOOD_RATES[name][one] for one in TITLES], surface, rates, **NOW)
+    triggers = [part.change for part in (*chosen, pace)]
+    gr.on(triggers, changed, [live, pace, *chosen], [factor, picture], trigger_mode="always_last", **NOW)
+    transport.connect(live, picture, race_picture)
+
+
+def _numbers(
+    surface: str, who: list[str], factor: int, momentum: float, beta2: float, *rates: float | None
+) -> tuple[str, dict[str, float], float, float]:
+    """The arguments of a race."""
+    of_each = dict(zip(TITLES, rates, strict=True))
+    return surface, {n: (of_each[n] or 0.0) * FACTORS[int(factor)] for n in TITLES if n in who}, momentum, beta2
+
+
+def _factor_label(factor: float) -> str:
+    return f"All learning rates × {factor:g}"
+
+
+def steps_table(folder: RunFolder) -> str:
+    """Steps at the best rate, mean and deviation, and that rate: a row per optimiser, a column per problem."""
+    metrics, table = folder.metrics, folder.figure_data("table")
+    rows = []
+    for name, title in TITLES.items():
+        cells = []
+        for problem, found in table.items():
+            mean = metrics[f"{problem}/{name}/steps"]
+            spread = (
+                f" ± {metrics[f'{problem}/{name}/steps_sd']:.0f}" if f"{problem}/{name}/steps_sd" in metrics else ""
+            )
+            there = found[name]["reached"][found[name]["best"]]
+            missed = "" if all(there) else f" ({sum(there)} of {len(there)} arrived)"
+            cells.append(f"{mean:,.0f}{spread}{missed} at {metrics[f'{problem}/{name}/learning_rate']:g}")
+        rows.append([title, *cells])
+    headers = ["", *(SURFACES[problem].title if problem in SURFACES else "Images" for problem in table)]
+    return pictures.table(headers, rows, "Steps to the target loss, at the best learning rate")

@@ -1,0 +1,88 @@
+"""The playground: points in the plane, a small network, and its training with play, pause, step and reset.
+
+    with page.always:
+        playground(page, Design(shape="xor"), rate=0.3)
+
+The network is trained by the NumPy engine in the process that serves the page, for each open page by itself; nothing has
+to be trained before.
+"""
+
+from typing import Any
+
+import gradio as gr
+
+from ..data.points import SHAPES
+from ..scratch.network import ACTIVATIONS
+from .live_network import OPTIMIZERS, Design, LiveNetwork
+from .network_picture import network_picture
+from .page import Page, html
+from .play import NOW, Transport
+
+SPEEDS = (1, 5, 20, 100)  # steps from picture to picture
+RATES = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0)
+
+
+def playground(page: Page, design: Design, rate: float, speed: int = 5) -> None:
+    """Puts a playground on the page.
+
+    Args:
+        design: what it opens with; `squared` stays as it is.
+        rate: learning rate at first, one of `RATES`.
+        speed: steps from picture to picture at first, one of `SPEEDS`.
+    """
+    slug = page.stage.slug
+    first = LiveNetwork(design, rate, speed)
+    live = gr.State(first)
+    with gr.Row(elem_classes="lp-playground"):
+        with gr.Column(scale=3, min_width=300):
+            transport = Transport(slug)
+            picture = html(network_picture(first), elem_id="playground")
+        with gr.Column(scale=1, min_width=250, elem_classes="lp-panel"):
+            shape = gr.Radio(SHAPES, value=design.shape, label="Points")
+            layers = gr.Slider(0, 4, value=design.layers, step=1, label="Hidden layers")
+            units = gr.Slider(1, 8, value=design.units, step=1, label="Units in each")
+            activation = gr.Dropdown(list(ACTIVATIONS), value=design.activation, label="Activation")
+            optimizer = gr.Dropdown(list(OPTIMIZERS), value=design.optimizer, label="Optimiser")
+            power = gr.Slider(
+                0,
+                len(RATES) - 1,
+                value=RATES.index(rate),
+                step=1,
+                label=_rate_label(rate),
+                elem_id=f"{slug}-rate",
+                elem_classes="lp-named",
+            )
+            noise = gr.Slider(0, 0.5, value=design.noise, step=0.05, label="Noise on the points")
+            seed = gr.Number(
+                design.seed, label="Seed", precision=0, minimum=0, maximum=2**31 - 1, elem_id=f"{slug}-seed"
+            )
+            pace = gr.Dropdown(SPEEDS, value=speed, label="Steps from picture to picture")
+    designing = [shape, noise, seed, layers, units, activation, optimizer]
+    page.remember(points=shape, layers=layers, units=units, activation=activation, noise=noise, seed=seed)
+    page.remember(optimizer=optimizer, rate=power)
+
+    def designed(
+        shape: str, noise: float, seed: int | None, layers: int, units: int, activation: str, optimizer: str
+    ) -> Design:
+        return Design(shape, noise, seed or 0, int(layers), int(units), activation, optimizer, design.squared)
+
+    def changed(found: LiveNetwork, *values: Any) -> str:
+        """Another design starts another network; if one was playing, the new one plays on."""
+        wanted = designed(*values)
+        if wanted != found.design:
+            found.rebuild(wanted)
+        return gr.skip() if found.player else network_picture(found)
+
+    def paced(found: LiveNetwork, place: int, pace: int) -> tuple[gr.Slider, str]:
+        """What is playing takes the new rate at once."""
+        found.pace = int(pace)
+        found.set_rate(RATES[int(place)])
+        return gr.Slider(label=_rate_label(found.rate)), gr.skip() if found.player else network_picture(found)
+
+    gr.on([part.change for part in designing], changed, [live, *designing], picture, trigger_mode="always_last", **NOW)
+    gr.on([power.change, pace.change], paced, [live, power, pace], [power, picture], trigger_mode="always_last", **NOW)
+    transport.connect(live, picture, network_picture)
+
+
+def _rate_label(rate: float) -> str:
+    return f"Learning rate: {rate:g}"

@@ -1,0 +1,115 @@
+"""The NumPy training loop: resumed bit for bit, with a history, and stopped honestly when it diverges."""
+
+import json
+
+import numpy as np
+import pytest
+
+from hf_llmpath.data.points import make_points
+from hf_llmpath.errors import UserError
+from hf_llmpath.runs import NoProgress
+from hf_llmpath.scratch import (
+    SGD,
+    Adam,
+    BatchNorm,
+    BinaryCrossEntropy,
+    Dense,
+    Dropout,
+    MeanSquaredError,
+    Network,
+    ReLU,
+    feed_forward,
+)
+from hf_llmpath.training.numpy_loop import Examples, fit_numpy
+from tests.support.small import KillAt, Killed
+
+POINTS = make_points("moons", 40, 0.1, 0)
+EXAMPLES = Examples(POINTS.x, POINTS.targets)
+STEPS_PER_EPOCH = 5
+
+
+def with_everything():
+    """A network whose training has all kinds of state: running statistics and a generator of its own."""
+    rng = np.random.default_rng(0)
+    layers = [Dense(2, 8, rng), BatchNorm(8), ReLU(), Dropout(0.2, np.random.default_rng(5)), Dense(8, 1, rng)]
+    return Network(layers)
+
+
+def train(run, name, network, progress=None, epochs=20, **options):
+    run.progress = progress or NoProgress()
+    part = run.part(name)
+    return fit_numpy(
+        network, EXAMPLES, BinaryCrossEntropy(), Adam(network, 0.01), run, part, epochs, 8, seed=3, **options
+    )
+
+
+@pytest.mark.parametrize("killed_at", [2, 4 * STEPS_PER_EPOCH + 1, 17 * STEPS_PER_EPOCH])
+def test_a_killed_training_ends_with_the_same_weights(a_started_run, killed_at):
+    whole, killed, resumed = with_everything(), with_everything(), with_everything()
+    expected = train(a_started_run, "whole", whole)
+    with pytest.raises(Killed):
+        train(a_started_run, "killed", killed, KillAt(killed_at))
+    found = train(a_started_run, "killed", resumed)
+    assert (found.steps, found.losses) == (expected.steps, expected.losses)
+    for name, value in whole.state_dict().items():
+        np.testing.assert_array_equal(resumed.state_dict()[name], value)
+    histories = [(a_started_run.part(name).folder / "history.jsonl").read_text() for name in ("whole", "killed")]
+    assert histories[0] == histories[1]
+
+
+def test_history_has_the_loss_of_each_epoch_and_what_is_measured(a_started_run):
+    network = with_everything()
+    fit = train(a_started_run, "part", network, evaluate=lambda net: {"test_loss": 1.5})
+    rows = [json.loads(line) for line in (a_started_run.part("part").folder / "history.jsonl").read_text().splitlines()]
+    assert [row["epoch"] for row in rows] == list(range(1, 21))
+    assert [row["loss"] for row in rows] == fit.losses
+    assert all(row["test_loss"] == 1.5 and row["step"] == STEPS_PER_EPOCH * row["epoch"] for row in rows)
+    assert fit.losses[-1] < 0.8 * fit.losses[0]
+
+
+def test_only_the_last_checkpoint_is_kept(a_started_run):
+    train(a_started_run, "part", with_everything())
+    assert [path.name for path in a_started_run.part("part").folder.glob("checkpoint-*")] == ["checkpoint-16"]
+
+
+def test_a_training_that_diverges_stops_and_keeps_its_last_finite_weights(a_started_run):
+    network = feed_forward((2, 16, 1), "relu", np.random.default_rng(0), np.float64)
+    loss, optimizer = MeanSquaredError(), SGD(network, 100.0)
+    fit = fit_numpy(network, EXAMPLES, loss, optimizer, a_started_run, a_started_run.part("part"), 50, 8, seed=0)
+    assert fit.diverged_at is not None and 1 < fit.diverged_at < 50 * STEPS_PER_EPOCH
+    assert fit.steps == fit.diverged_at - 1
+    assert all(np.isfinite(value).all() for value in network.state_dict().values())
+    # A fresh training of just one step less ends with these weights: they are the last whose loss was finite.
+    twin = feed_forward((2, 16, 1), "relu", np.random.default_rng(0), np.float64)
+    taken = SGD(twin, 100.0)
+    rng, steps = np.random.default_rng(0), 0
+    while steps < fit.steps - 1:
+        order = rng.permutation(len(EXAMPLES))
+        for start in range(0, len(order), 8):
+            if steps < fit.steps - 1:
+                rows = order[start : start + 8]
+                twin.gradient(POINTS.x[rows], POINTS.targets[rows], MeanSquaredError())
+                taken.step()
+                steps += 1
+    for name, value in twin.state_dict().items():
+        np.testing.assert_array_equal(network.state_dict()[name], value)
+    with pytest.raises(UserError) as error:
+        fit.require_finite(100.0)
+    message = f"the loss is not finite at step {fit.diverged_at}; try a lower learning rate, for example "
+    assert str(error.value) == message + "--set learning_rate=3e+01"
+
+
+def test_ctrl_c_can_be_resumed(a_started_run):
+    class Interrupt(NoProgress):
+        def update(self, step, **values):
+            if step == 50:
+                raise KeyboardInterrupt
+
+    whole, network = with_everything(), with_everything()
+    train(a_started_run, "whole", whole)
+    with pytest.raises(KeyboardInterrupt):
+        train(a_started_run, "part", network, Interrupt())
+    resumed = with_everything()
+    train(a_started_run, "part", resumed)
+    for name, value in whole.state_dict().items():
+        np.testing.assert_array_equal(resumed.state_dict()[name], value)
