@@ -17,6 +17,7 @@ from ...runs import Goal, Run
 from ...training.attention_probes import attention_maps, attention_rollout
 from ...training.baselines import linear_text_accuracy
 from ...training.fine_tuning import fine_tune
+from ...training.threads import one_thread
 from ...training.trainer import Recipe
 from ...training.transduction import train_transducer
 from . import TransformerSettings
@@ -27,6 +28,7 @@ LONGEST_SHOWN = 40  # tokens of the text whose attention is drawn
 SHOWN_SOURCES = {"reverse": "reverse: stream", "sort": "sort: transformer", "date": "date: 3rd of march 1998"}
 
 
+@one_thread()
 def train(settings: TransformerSettings, run: Run) -> None:
     """Fills `run` with both models, their numbers, and the attention that the pictures are drawn from."""
     if len(set(settings.tasks)) != len(settings.tasks) or not settings.tasks:
