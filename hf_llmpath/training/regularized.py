@@ -60,7 +60,9 @@ class Regularizers:
         groups = [{"params": matrices, "weight_decay": self.weight_decay}, {"params": others, "weight_decay": 0.0}]
         return torch.optim.AdamW(groups, lr=learning_rate, fused=True)
 
-    def augmentation(self, images: LabelledImages, seed: int, distortions: Distortions | None = None) -> Augmentation | None:
+    def augmentation(
+        self, images: LabelledImages, seed: int, distortions: Distortions | None = None
+    ) -> Augmentation | None:
         """What every batch of `images` goes through, if anything; pixels from outside are background."""
         if not self.augment:
             return None
@@ -94,7 +96,9 @@ def small_sample(images: LabelledImages, per_class: int, seed: int) -> tuple[Lab
     if fewest < 2 * per_class:
         raise ValueError(f"per_class ({per_class}) must be at most half of the images of the smallest class ({fewest})")
     picked = [random.permutation(of_class)[: 2 * per_class] for of_class in rows]
-    train, validation = (np.concatenate([rows[part] for rows in picked]) for part in (np.s_[:per_class], np.s_[per_class:]))
+    train, validation = (
+        np.concatenate([rows[part] for rows in picked]) for part in (np.s_[:per_class], np.s_[per_class:])
+    )
     return images.part(train), images.part(validation)
 
 
