@@ -183,7 +183,7 @@ def fill_masks(
     if not text.strip():
         raise UserError(f"the text is empty; type a sentence with {mask} in it")
     inputs = tokenizer(text, return_tensors="pt", truncation=True, max_length=limit)
-    inputs.pop("token_type_ids")  # one segment
+    inputs.pop("token_type_ids", None)  # one segment
     places = (inputs["input_ids"][0] == tokenizer.mask_token_id).nonzero().flatten()
     if not len(places):
         if mask in text:
