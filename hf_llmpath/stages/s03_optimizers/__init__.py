@@ -18,11 +18,11 @@ class OptimizersSettings(Settings):
     batch_size: int = setting(32, "images per step", minimum=1)
     target_loss: float = setting(0.02, "training loss at which the network counts as trained", minimum=0)
     max_steps: int = setting(600, "steps on the images before an attempt is given up", minimum=50)
-    surface_steps: int = setting(10_000, "steps on a surface before an attempt is given up", minimum=1)
+    surface_steps: int = setting(6000, "steps on a surface before an attempt is given up", minimum=1)
 
     @classmethod
     def full(cls) -> "OptimizersSettings":
-        return replace(cls(), rates_per_decade=6, max_steps=3000, surface_rates_per_decade=12)
+        return replace(cls(), rates_per_decade=6, max_steps=3000, surface_rates_per_decade=12, surface_steps=10_000)
 
 
 STAGE = Stage(
