@@ -1,4 +1,4 @@
-"""Stage 3: five rules that turn a gradient into a step, from scratch, raced against each other on equal terms."""
+"""Stage 3: six rules that turn a gradient into a step, from scratch, raced against each other on equal terms."""
 
 from dataclasses import dataclass, replace
 
@@ -30,7 +30,7 @@ STAGE = Stage(
     slug="optimizers",
     title="Optimization techniques",
     phase="Foundations of neural networks",
-    summary="Five ways to walk downhill race on equal terms: each at its own best learning rate.",
+    summary="Six ways to walk downhill race on equal terms: each at its own best learning rate.",
     model_type="llmpath-mlp",
     auto_class="AutoModelForImageClassification",
     main="ravine/momentum/steps",
