@@ -111,6 +111,8 @@ def test_a_text_is_classified_by_both_classifiers(visit, address, folder):
 def test_masking_and_label_efficiency_are_those_of_the_run(visit, address, folder):
     page = visit(address)
     draws = folder.figure_data("masking")["draws"]
+    for place in ("#masking", "#label-efficiency", "#perplexity"):
+        page.locator(f"{place} figure").first.wait_for()
     boxes = page.locator("#masking figure").first.locator(".lp-boxes span")
     assert boxes.all_inner_texts() == draws[0]["seen"]
     marked = page.locator("#masking figure").first.locator(".lp-boxes .on").count()

@@ -55,10 +55,10 @@ def train(settings: NeuralNetworkSettings, run: Run) -> None:
             metrics[f"{name}/accuracy"], baselines[f"{name}/accuracy"] = result["accuracy"], linear
 
     metrics |= {
-        "xor/solved_seeds": count_solved(xor, settings.xor_hidden_size),
+        "xor/solved": count_solved(xor, settings.xor_hidden_size),
         "xor/single_layer_points": max(xor["right"]["0"]),
         "xor/seconds": xor["seconds"][str(settings.xor_hidden_size)],
-        **{f"xor/solved_with_{units}_units": count_solved(xor, units) for units in tried_units(settings) if units},
+        **{f"xor/solved_by_units_{units}": count_solved(xor, units) for units in tried_units(settings) if units},
         **{f"largest_difference_{kind}": max(found[kind] for found in equal) for kind in ("float32", "float64")},
     }
     if settings.seeds > 1:
@@ -68,7 +68,7 @@ def train(settings: NeuralNetworkSettings, run: Run) -> None:
     run.save_figure_data("xor", xor | {"single_layer": single_layer_surface(settings)})
     goals = [
         Goal("accuracy", baselines["accuracy"], higher_is_better=True),
-        Goal("xor/solved_seeds", settings.xor_seeds, higher_is_better=True),
+        Goal("xor/solved", settings.xor_seeds, higher_is_better=True),
         Goal("xor/single_layer_points", 3, higher_is_better=False),
         Goal("xor/seconds", 2.0, higher_is_better=False),
         Goal("largest_difference_float32", 1e-6, higher_is_better=False),
