@@ -22,6 +22,7 @@ _PUBLIC = {
 } | {
     "train_character_tokenizer": ".data.characters",
     "train_subwords": ".data.subwords",
+    "load_images": ".data.images",
     "load_texts": ".data.sources",
     "run_stage": ".stages.runner",
     "get_stage": ".stages",

@@ -125,7 +125,9 @@ def run(
             if several:
                 terminal.err.print(summary(stage, folder), soft_wrap=True)
     except KeyboardInterrupt:
-        options = _options(preset or PRESETS[0], overrides) if several else []
+        # What a single stopped run was given is kept with it; what never began has to be asked for again.
+        kept = not several and folder.state == "stopped"
+        options = [] if kept else _options(preset or PRESETS[0], overrides)
         _say_how_to_resume(folder, command_line("run", *stages, *options, output_dir=output_dir))
         raise typer.Exit(130) from None
     finally:
@@ -348,7 +350,7 @@ def _check_output_dir(output_dir: Path) -> None:
 
 def _holds(folder: RunFolder, stage: Stage, preset: str, overrides: dict[str, Any]) -> bool:
     """Whether the complete run in `folder` is the one that is asked for, with none stopped after it."""
-    if folder.state != "complete":
+    if folder.state != "complete" or folder.slug_of_report is None:
         return False
     wanted = json.loads(json.dumps(stage.settings.preset(preset).updated(**overrides).as_dict()))
     return folder.report["preset"] == preset and folder.report["settings"] == wanted

@@ -16,7 +16,7 @@ from .terminal import command_line, facts, heading, out, print_lines, table
 from .wording import duration, number, words
 
 STATES = {"complete": "trained", "stopped": "stopped", "none": "not yet"}
-_SLUG, _WIDTH = 15, 80
+_SLUG, _WIDTH = 16, 80
 
 
 # The path

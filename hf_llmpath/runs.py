@@ -134,6 +134,14 @@ class RunFolder:
             raise UserError(f"{path} is not readable as JSON ({error}); run the stage again") from None
 
     @property
+    def slug_of_report(self) -> str | None:
+        """The stage that the complete run here is of; None if there is none, or its metrics.json is damaged."""
+        try:
+            return self.report.get("slug")
+        except UserError:
+            return None
+
+    @property
     def slug(self) -> str:
         return self.path.name.partition("-")[2] or self.path.name
 
@@ -248,10 +256,9 @@ class Run:
         """
         check_writable(folder)
         current = RunFolder(folder)
-        if current.is_complete and current.report.get("slug") != identity["slug"]:
-            raise UserError(
-                f"{folder} is a run folder of stage '{current.report.get('slug')}', not of '{identity['slug']}'"
-            )
+        slug = current.slug_of_report
+        if slug not in (None, identity["slug"]):
+            raise UserError(f"{folder} is a run folder of stage '{slug}', not of '{identity['slug']}'")
         set_aside = False
         if resume:
             identity = cls._check_resume(current, identity)

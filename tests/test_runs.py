@@ -264,6 +264,12 @@ def test_a_report_that_is_not_json(folder):
         _ = RunFolder(folder).report
 
 
+def test_a_damaged_report_does_not_stand_in_the_way_of_the_next_run(folder):
+    complete(folder)
+    (folder / "metrics.json").write_text("{")
+    assert value_of(complete(folder, 2.0)) == 2.0
+
+
 def test_the_report_has_what_the_contract_names(folder):
     report = complete(folder).report
     assert {name: report[name] for name in ("stage", "slug", "preset", "seed", "command")} == {

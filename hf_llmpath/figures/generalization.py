@@ -10,7 +10,7 @@ from .style import COLOURS, INK, MUTED, subplots
 
 
 def side_by_side(
-    courses: Mapping[str, Mapping[str, Sequence[float]]], title: str, wrong_labels: float = 0.0, columns: int = 3
+    courses: Mapping[str, Mapping[str, Sequence[float]]], title: str, wrong_labels: float = 0.0, columns: int = 4
 ) -> Figure:
     """A panel per training with its error on the training and on the test images, all on the same axes.
 
@@ -19,7 +19,7 @@ def side_by_side(
         wrong_labels: share of labels that are wrong, which nobody can foresee: a level to compare with.
     """
     rows = -(-len(courses) // columns)
-    figure, axes = subplots(rows, columns, width=8.4, height=0.6 + 1.9 * rows, sharex=True, sharey=True, squeeze=False)
+    figure, axes = subplots(rows, columns, width=9.6, height=0.6 + 1.8 * rows, sharex=True, sharey=True, squeeze=False)
     for axis, (name, course) in zip(axes.flat, courses.items(), strict=False):
         train, test = (100 * np.array(course[part]) for part in ("train_error", "test_error"))
         axis.fill_between(course["step"], train, test, where=test >= train, color=GAP, linewidth=0)
@@ -29,16 +29,8 @@ def side_by_side(
         axis.plot(course["step"], test, color=COLOURS[1], label="test images")
         if course.get("kept") is not None:
             axis.axvline(course["kept"], color=MUTED, linestyle="--", linewidth=1)
-            axis.annotate(
-                "kept",
-                (course["kept"], 1),
-                xycoords=("data", "axes fraction"),
-                fontsize=8,
-                color=MUTED,
-                va="top",
-                xytext=(3, 0),
-                textcoords="offset points",
-            )
+            place = {"xycoords": ("data", "axes fraction"), "textcoords": "offset points", "xytext": (-3, 0)}
+            axis.annotate("kept", (course["kept"], 0.98), ha="right", va="top", fontsize=8, color=MUTED, **place)
         axis.set_title(name, fontsize=9)
     for axis in axes.flat[len(courses) :]:
         axis.axis("off")
@@ -99,7 +91,7 @@ def gap_bars(rows: Mapping[str, Mapping[str, Any]], title: str) -> Figure:
     axis.margins(x=0.14)
     axis.set_xlim(left=-0.3)
     axis.set(title=title, xlabel="wrong answers, %")
-    axis.legend(loc="upper left", bbox_to_anchor=(0, -0.16), ncols=3)
+    axis.legend(loc="upper left", bbox_to_anchor=(0, -0.12), ncols=3)
     return figure
 
 

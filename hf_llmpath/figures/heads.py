@@ -19,8 +19,8 @@ def head_grid(
     layers, heads = values.shape[:2]
     width, shape = 9.6, len(rows) / len(columns)
     side = (width - 0.9) / heads
-    # At least 5 points for a token's name, or none at all.
-    named = side * 72 / max(len(columns), 1) >= 5
+    room = side * 72 / max(len(columns), 1)  # points for the name of a token
+    named, size = room >= 4, min(6.5, 0.95 * room)
     figure, axes = subplots(layers, heads, width=width, height=0.8 + layers * (side * shape + 0.25), squeeze=False)
     for layer in range(layers):
         for head in range(heads):
@@ -28,7 +28,7 @@ def head_grid(
             axis.imshow(values[layer, head], cmap=_PALETTE, vmin=0, vmax=1, aspect="auto", interpolation="nearest")
             axis.grid(visible=False)
             axis.tick_params(length=0, pad=1, labelcolor=INK)
-            _name(axis, rows if head == 0 and named else [], columns if layer == layers - 1 and named else [], 6)
+            _name(axis, rows if head == 0 and named else [], columns if layer == layers - 1 and named else [], size)
             axis.set_title(f"layer {layer + 1}, head {head + 1}", fontsize=8, weight="normal")
             for spine in axis.spines.values():
                 spine.set_visible(True)

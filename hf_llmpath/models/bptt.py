@@ -190,16 +190,15 @@ class GRUThroughTime(Function):
         length, batch, hidden = states.shape
         r, z, n = gates.split(hidden, dim=-1)
         before = _states_before(states, initial_state)
-        # Columns: reset, update, recurrent part of the candidate, input part of the candidate.
-        delta = states.new_empty(length, batch, 4, hidden)
-        tanh_backward(1 - z, n, grad_input=delta[:, :, 3])
-        torch.mul(delta[:, :, 3], r, out=delta[:, :, 2])
-        sigmoid_backward(delta[:, :, 3] * candidate, r, grad_input=delta[:, :, 0])
-        sigmoid_backward(before.view_as(n) - n, z, grad_input=delta[:, :, 1])
-        parts = [delta[:, :, part].unbind(0) for part in range(4)]
-        grads, keep = grad_states.unbind(0), z.unbind(0)
-        grad_recurrent = delta.flatten(2)[..., : 3 * hidden]
-        recurrent_steps = grad_recurrent.unbind(0)
+        # Gradients at the recurrent products (reset, update, candidate), and at the candidate's own pre-activation.
+        delta, to_candidate = torch.empty_like(gates), torch.empty_like(states)
+        to_reset, to_update, to_recurrent = delta.split(hidden, dim=-1)
+        tanh_backward(1 - z, n, grad_input=to_candidate)
+        torch.mul(to_candidate, r, out=to_recurrent)
+        sigmoid_backward(to_candidate * candidate, r, grad_input=to_reset)
+        sigmoid_backward(before.view_as(n) - n, z, grad_input=to_update)
+        parts = [part.unbind(0) for part in (to_reset, to_update, to_recurrent, to_candidate)]
+        steps, grads, keep = delta.unbind(0), grad_states.unbind(0), z.unbind(0)
         weight = Matrix(weight_hh.t(), rows=batch)
         grad_state = grad_states[-1]
         for t in range(length - 1, -1, -1):
@@ -208,8 +207,8 @@ class GRUThroughTime(Function):
             kept = grad_state * keep[t]
             if t:
                 kept += grads[t - 1]
-            grad_state = weight.times(recurrent_steps[t].contiguous(), plus=kept)
-        flat = grad_recurrent.reshape(-1, 3 * hidden)
-        grad_products = torch.cat([delta[:, :, :2].flatten(2), delta[:, :, 3]], dim=-1)
-        to_inputs = _back_to_inputs(ctx, grad_products, inputs, weight_ih)
-        return *to_inputs, weight_gradient(flat, before), flat.sum(0), grad_state
+            grad_state = weight.times(steps[t], plus=kept)
+        flat = delta.flatten(0, 1)
+        grad_weight, grad_bias = weight_gradient(flat, before), flat.sum(0)
+        to_recurrent.copy_(to_candidate)  # delta is that of the input products from here on
+        return *_back_to_inputs(ctx, delta, inputs, weight_ih), grad_weight, grad_bias, grad_state

@@ -202,6 +202,7 @@ class LLMPathTransformerModel(LLMPathTransformerPreTrainedModel):
         return self.encoder.embed_tokens
 
     def set_input_embeddings(self, value: nn.Module) -> None:
+        assert isinstance(value, nn.Embedding)
         self.encoder.embed_tokens = value
         if hasattr(self, "decoder") and self.config.tie_word_embeddings:
             self.decoder.embed_tokens = value
@@ -234,7 +235,7 @@ class LLMPathTransformerModel(LLMPathTransformerPreTrainedModel):
         elif isinstance(encoder_outputs, BaseModelOutput):
             read = encoder_outputs
         else:
-            read = BaseModelOutput(*encoder_outputs)
+            read = BaseModelOutput(*encoder_outputs)  # type: ignore[arg-type]
         if decoder_input_ids is None and decoder_inputs_embeds is None:
             decoder_input_ids, decoder_inputs_embeds, decoder_attention_mask = input_ids, inputs_embeds, attention_mask
         outputs = self.decoder(
@@ -326,11 +327,11 @@ class LLMPathTransformerForSequenceClassification(LLMPathTransformerPreTrainedMo
 
     def __init__(self, config: LLMPathTransformerConfig):
         super().__init__(config)
-        self.num_labels = config.num_labels
+        self.num_labels: int = config.num_labels  # type: ignore[assignment]
         self.model = LLMPathTransformerModel(config, has_decoder=False)
         dropout = config.dropout if config.classifier_dropout is None else config.classifier_dropout
         self.dropout = nn.Dropout(dropout)
-        self.classifier = nn.Linear(config.hidden_size, config.num_labels)
+        self.classifier = nn.Linear(config.hidden_size, self.num_labels)
         self.post_init()
 
     @can_return_tuple

@@ -10,6 +10,7 @@ _FOLDERS = (
     "s01_neural_network",
     "s02_backpropagation",
     "s03_optimizers",
+    "s04_deep_networks",
     "s05_regularization",
     "s06_sequences",
     "s07_rnn",

@@ -2,8 +2,8 @@
 
     torchrun --nproc_per_node 2 script.py      # the same weights as python script.py, up to rounding
 
-The loop itself is `Training._epoch`: accumulate, forward, backward, clip, step. The rest is what a training needs besides: batches
-gathered by index, evaluation over all processes, checkpoints from which it goes on bit for bit, history and progress.
+The loop itself is `Training._epoch`: accumulate, forward, backward, clip, step. The rest is what a training needs besides:
+batches gathered by index, evaluation over all processes, checkpoints from which it goes on bit for bit, history, progress.
 """
 
 import json
@@ -25,9 +25,9 @@ from torch.optim import AdamW, Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 from torch.utils.data import BatchSampler, DataLoader, Dataset
 
+from ..data.streams import as_is
 from ..errors import UserError
 from ..runs import Part, Run, write_json, write_text
-from ..data.streams import as_is
 from .callbacks import CatchInterrupt
 
 STATE_FILE, COMPLETE = "loop.json", "complete"  # of a checkpoint; the second says that it was written to the end

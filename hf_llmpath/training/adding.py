@@ -1,5 +1,7 @@
 """The adding problem: a probe of how long a recurrent cell can remember."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -12,6 +14,18 @@ from ..models.modeling_rnn import LLMPathRNNModel
 from ..runs import Run
 
 TEST_EXAMPLES = 500
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Computes on one thread: the products of a small layer are over before a second thread has begun, and where the
+    machine has other work, each of the thousand calls of a step waits for both."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 class AddingModel(nn.Module):
@@ -72,7 +86,7 @@ def train_adding(
         model.train()
         return error
 
-    with run.progress.task(name, steps) as progress:
+    with run.progress.task(name, steps) as progress, one_thread():
         for step in range(1, steps + 1):
             inputs, targets = adding_problem(batch_size, length, generator)
             loss = (model(inputs) - targets).square().mean()

@@ -62,12 +62,21 @@ def text_features(text: str) -> dict[str, np.ndarray]:
         return index - np.maximum.accumulate(np.where(mask, index, 0))
 
     is_letter = np.char.isalpha(characters)
-    newline = characters == "\n"
+    before = np.append(False, is_letter[:-1])
+    first_letter = is_letter & ~before
+    in_word = np.where(is_letter, since(~is_letter), 0)  # 1 for the first letter, 2 for the second, ...
+    # Whether the word that a letter belongs to began with a capital, carried on from its first letter.
+    begins = np.maximum.accumulate(np.where(first_letter, index, 0))
+    capitalised = is_letter & np.char.isupper(characters)[begins]
+    newline, ends = characters == "\n", np.isin(characters, list(".!?"))
     features = {
         "inside quotation": (np.cumsum(characters == '"') % 2).astype(float),
         "position in line": since(newline).astype(float),
-        "position in sentence": since(np.isin(characters, list(".!?"))).astype(float),
-        "position in word": np.where(is_letter, since(~is_letter), 0).astype(float),
+        "position in sentence": since(ends).astype(float),
+        "position in word": in_word.astype(float),
+        "first letter of a word": first_letter.astype(float),
+        "inside a capitalised word": capitalised.astype(float),
+        "between sentences": (~is_letter & (since(ends) <= 2) & (np.cumsum(ends) > 0)).astype(float),
         "last letter of a word": (is_letter & ~np.append(is_letter[1:], True)).astype(float),
         "word boundary": (~is_letter).astype(float),
         "vowel": np.isin(np.char.lower(characters), list("aeiou")).astype(float),

@@ -29,6 +29,7 @@ class Regularizers:
         weight_decay: of AdamW, on weight matrices alone: each step takes off learning rate x this x weight.
         max_norm: longest weight vector that may enter a hidden unit; none for no limit.
         augment: distort every batch.
+        label_smoothing: share of the target that goes to all classes alike.
     """
 
     dropout: float = 0.0
@@ -37,6 +38,7 @@ class Regularizers:
     weight_decay: float = 0.0
     max_norm: float | None = None
     augment: bool = False
+    label_smoothing: float = 0.0
 
     def model(self, images: Images, hidden_sizes: Iterable[int], seed: int) -> LLMPathMLPForImageClassification:
         """An untrained perceptron for these images."""

@@ -8,9 +8,11 @@ import math
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
+import accelerate.optimizer
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
@@ -21,6 +23,9 @@ from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 from ..data.streams import IGNORED, as_is
 from ..runs import Part, Run
 from .callbacks import History, ReportProgress, StopOnInterrupt
+
+# Accelerate searches the disk for this optional package twice in every step; it does not come while a model trains.
+accelerate.optimizer.is_lomo_available = cache(accelerate.optimizer.is_lomo_available)
 
 COMPLETE = "complete"  # a file in a checkpoint folder that was written to the end
 STATE_FILE = "stream_state.safetensors"

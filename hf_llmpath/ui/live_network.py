@@ -84,6 +84,10 @@ class LiveNetwork:
         self.player: object | None = None
         self.rebuild(design)
 
+    def __deepcopy__(self, memo: dict) -> "LiveNetwork":
+        """Each page that is opened gets one of its own."""
+        return LiveNetwork(self.design, self.rate, self.pace)
+
     def rebuild(self, design: Design) -> None:
         """Starts again, by another design or by the same."""
         with self.lock:

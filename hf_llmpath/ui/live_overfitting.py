@@ -7,6 +7,7 @@ from functools import cache
 from typing import Any
 
 import torch
+from torch.nn.functional import cross_entropy
 
 from ..data.images import Images, load_images
 from ..training.accelerate_loop import adamw
@@ -23,6 +24,7 @@ SWITCHES: dict[str, dict[str, Any]] = {
     "batch normalization": {"normalization": "batch"},
     "weight decay": {"weight_decay": 5.0},
     "max-norm": {"max_norm": 0.7},
+    "label smoothing": {"label_smoothing": 0.1},
     "augmentation": {"augment": True},
     EARLY_STOPPING: {},
 }
@@ -103,7 +105,8 @@ def learn(names: Sequence[str], per_class: int, wrong: float, seed: int, pause: 
                     if augment is not None:
                         batch["pixel_values"] = augment(batch["pixel_values"], generator)
                     optimizer.zero_grad()
-                    model(**batch).loss.backward()
+                    logits = model(batch["pixel_values"]).logits
+                    cross_entropy(logits, batch["labels"], label_smoothing=chosen.label_smoothing).backward()
                     optimizer.step()
                     if constrain is not None:
                         constrain(model)

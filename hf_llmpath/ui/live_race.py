@@ -64,9 +64,21 @@ class LiveRace:
         self.pace = 1
         self.reset(surface, rates, momentum, beta2)
 
+    def __deepcopy__(self, memo: dict) -> "LiveRace":
+        """Each page that is opened gets one of its own."""
+        found = LiveRace(*self.numbers)
+        found.pace = self.pace
+        return found
+
+    @property
+    def numbers(self) -> tuple[str, dict[str, float], float, float]:
+        """What this race is of: the arguments of `reset`."""
+        rates = {runner.name: runner.rate for runner in self.runners}
+        return self.surface.name, rates, self.momentum, self.beta2
+
     def again(self) -> None:
         """Back to the start, with the same numbers."""
-        self.reset(self.surface.name, {r.name: r.rate for r in self.runners}, self.momentum, self.beta2)
+        self.reset(*self.numbers)
 
     def reset(self, surface: str, rates: dict[str, float], momentum: float, beta2: float) -> None:
         """Back to the start, with other numbers.

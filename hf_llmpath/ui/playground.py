@@ -16,7 +16,7 @@ from ..scratch.network import ACTIVATIONS
 from .live_network import OPTIMIZERS, Design, LiveNetwork
 from .network_picture import network_picture
 from .page import Page, html
-from .play import NOW, QUIET, Transport
+from .play import NOW, Transport
 
 SPEEDS = (1, 5, 20, 100)  # steps from picture to picture
 RATES = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0)
@@ -31,11 +31,12 @@ def playground(page: Page, design: Design, rate: float, speed: int = 5) -> None:
         speed: steps from picture to picture at first, one of `SPEEDS`.
     """
     slug = page.stage.slug
-    live = gr.State(None)
+    first = LiveNetwork(design, rate, speed)
+    live = gr.State(first)
     with gr.Row(elem_classes="lp-playground"):
         with gr.Column(scale=3, min_width=300):
             transport = Transport(slug)
-            picture = html(network_picture(LiveNetwork(design)), elem_id="playground")
+            picture = html(network_picture(first), elem_id="playground")
         with gr.Column(scale=1, min_width=250, elem_classes="lp-panel"):
             shape = gr.Radio(SHAPES, value=design.shape, label="Points")
             layers = gr.Slider(0, 4, value=design.layers, step=1, label="Hidden layers")
@@ -65,28 +66,19 @@ def playground(page: Page, design: Design, rate: float, speed: int = 5) -> None:
     ) -> Design:
         return Design(shape, noise, seed or 0, int(layers), int(units), activation, optimizer, design.squared)
 
-    def opened(place: int, pace: int, *values: Any) -> tuple[LiveNetwork, str]:
-        found = LiveNetwork(designed(*values), RATES[int(place)], int(pace))
-        return found, network_picture(found)
-
-    def changed(found: LiveNetwork | None, *values: Any) -> str:
-        """Another design starts another network; if it was playing, it plays on."""
+    def changed(found: LiveNetwork, *values: Any) -> str:
+        """Another design starts another network; if one was playing, the new one plays on."""
         wanted = designed(*values)
-        if found is None or found.design == wanted:
-            return gr.skip()
-        found.rebuild(wanted)
+        if wanted != found.design:
+            found.rebuild(wanted)
         return gr.skip() if found.player else network_picture(found)
 
-    def paced(found: LiveNetwork | None, place: int, pace: int) -> tuple[gr.Slider, str]:
+    def paced(found: LiveNetwork, place: int, pace: int) -> tuple[gr.Slider, str]:
         """What is playing takes the new rate at once."""
-        label = gr.Slider(label=_rate_label(RATES[int(place)]))
-        if found is None:
-            return label, gr.skip()
         found.pace = int(pace)
         found.set_rate(RATES[int(place)])
-        return label, gr.skip() if found.player else network_picture(found)
+        return gr.Slider(label=_rate_label(found.rate)), gr.skip() if found.player else network_picture(found)
 
-    page.blocks.load(opened, [power, pace, *designing], [live, picture], **QUIET)
     gr.on([part.change for part in designing], changed, [live, *designing], picture, trigger_mode="always_last", **NOW)
     gr.on([power.change, pace.change], paced, [live, power, pace], [power, picture], trigger_mode="always_last", **NOW)
     transport.connect(live, picture, network_picture)

@@ -24,6 +24,15 @@ TINY: dict[str, dict[str, Any]] = {  # settings with which a stage takes seconds
     "sequences": _SMALL | {"hidden_size": 12, "max_steps": 40, "sample_by": "line"},
     "rnn": _SMALL | {"hidden_size": 12, "max_steps": 40},
     "lstm-gru": _SMALL | {"parameters": 2000, "max_steps": 30, "adding_length": 8, "adding_steps": 30},
+    "deep-networks": {
+        "hidden_sizes": (16,),
+        "epochs": 3,
+        "numpy_hidden_sizes": (8,),
+        "numpy_epochs": 3,
+        "depth": 4,
+        "width": 16,
+        "deep_epochs": 2,
+    },
     "regularization": {"per_class": 6, "table_epochs": 3, "hidden_sizes": "16,16"},
     "attention": {"hidden_size": 16, "embedding_size": 8, "max_steps": 30, "batch_size": 4, "max_target": 16},
     "transformer": {

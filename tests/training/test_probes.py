@@ -187,6 +187,10 @@ def test_features_are_what_a_reader_sees():
     assert features["position in line"].tolist() == [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 0, 1, 2]
     assert features["capital letter"].tolist() == [1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 1]
     assert features["vowel"].tolist() == [1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0]
+    assert features["first letter of a word"].tolist() == [1, 0, 0, 1, 0, 1, 0, 0, 1, 0, 0, 1, 0]
+    assert features["last letter of a word"].tolist() == [1, 0, 0, 1, 0, 1, 0, 0, 1, 0, 0, 0, 0]
+    assert features["inside a capitalised word"].tolist() == [1] + [0] * 10 + [1, 1]
+    assert features["between sentences"].tolist() == [0] * 9 + [1, 1, 0, 0]
     assert features["line of capitals"].tolist() == [0] * 11 + [1, 1]
     assert "inside quotation" not in text_features("no quotation here")
 

@@ -36,6 +36,7 @@ def trained(digits, run, chosen, epochs=60, **options):
         weight_decay=chosen.weight_decay,
         augment=chosen.augmentation(sample),
         after_step=chosen.constraint,
+        label_smoothing=chosen.label_smoothing,
         **options,
     )
     name = f"{chosen}-{options}".replace("/", "")[:150]
@@ -107,6 +108,28 @@ def test_augmentation_reaches_the_training_and_repeats(digits, a_started_run):
     corner = distort(sample[:]["pixel_values"], torch.Generator().manual_seed(0))[..., 0, 0]
     background = -sample.mean / sample.std
     assert (corner - background).abs().median() < 1e-5
+
+
+def test_label_smoothing_is_that_of_torch(digits, a_started_run):
+    """One step on one batch of all images, against the formula."""
+    sample, _ = small_sample(digits.train, 6, 0)
+    recipe = LoopRecipe(
+        epochs=1,
+        batch_size=60,
+        learning_rate=0.1,
+        optimizer=lambda parameters, rate, _: torch.optim.SGD(parameters, rate),
+        schedule=lambda progress: 1.0,
+        label_smoothing=0.3,
+    )
+    ours, twin = (Regularizers().model(digits, (16,), 0) for _ in range(2))
+    part = a_started_run.part("smoothing")
+    train_with_accelerate(ours, sample, digits.held_out, recipe, a_started_run, part, 0, scores)
+    batch = sample[:]
+    logs = twin(batch["pixel_values"]).logits.log_softmax(-1)
+    target = 0.7 * torch.nn.functional.one_hot(batch["labels"], 10) + 0.3 / 10
+    (-(target * logs).sum(1).mean()).backward()
+    for parameter, other in zip(ours.parameters(), twin.parameters(), strict=True):
+        torch.testing.assert_close(parameter.detach(), (other - 0.1 * other.grad).detach(), rtol=0, atol=1e-6)
 
 
 def test_early_stopping_keeps_the_best_weights(digits, a_started_run):

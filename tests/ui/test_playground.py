@@ -62,7 +62,6 @@ def test_play_learns_pause_holds_step_counts_reset_starts_again(visit, pages):
 
 def test_xor_is_learned_by_four_units_and_not_by_one(visit, pages):
     page = visit(pages["neural-network"] + "?points=xor&layers=1&units=1&activation=tanh")
-    page.locator("#playground").get_by_text("layer 1").wait_for(state="attached")
     page.wait_for_function("document.querySelectorAll('#playground image').length === 3")
     press(page, "Play")
     until(page, "d.step >= 80")

@@ -12,7 +12,7 @@ from ...ui.graph_picture import graph_picture
 from ...ui.live_network import Design, not_finite
 from ...ui.page import html, stage_page
 from ...ui.panels import section
-from ...ui.play import NOW, QUIET, Transport
+from ...ui.play import NOW, Transport
 from ...ui.playground import playground
 from . import STAGE
 from .example import NUMBERS, PLACES, graph
@@ -41,6 +41,10 @@ class LiveGraph:
         self.player: object | None = None
         self.rate = rate
         self.start(given)
+
+    def __deepcopy__(self, memo: dict) -> "LiveGraph":
+        """Each page that is opened gets one of its own."""
+        return LiveGraph({name: self.numbers[name] for name in GIVEN}, self.rate)
 
     def start(self, given: dict[str, float]) -> None:
         """The weights of the lesson and these inputs and target."""
@@ -122,10 +126,11 @@ def build(folder: RunFolder, model_id: str | None = None) -> gr.Blocks:
 
 
 def _graph(page: Any) -> None:
-    live, first = gr.State(None), {name: NUMBERS[name] for name in GIVEN}
+    first = LiveGraph({name: NUMBERS[name] for name in GIVEN}, RATES[2])
+    live = gr.State(first)
     with gr.Row(elem_classes="lp-panel"):
         given = [
-            gr.Slider(-2, 2, value=first[name], step=0.1, label=label, min_width=150)
+            gr.Slider(-2, 2, value=NUMBERS[name], step=0.1, label=label, min_width=150)
             for name, label in (("x1", "Input x1"), ("x2", "Input x2"), ("t", "Target t"))
         ]
         power = gr.Slider(
@@ -134,31 +139,22 @@ def _graph(page: Any) -> None:
     transport = Transport("graph")
     with transport.row:
         whole = gr.Button("Whole step", min_width=110)
-    picture = html(draw(LiveGraph(first, RATES[2])), elem_id="graph", elem_classes="lp-scroll")
+    picture = html(draw(first), elem_id="graph", elem_classes="lp-scroll")
 
-    def opened(place: int, *numbers: float) -> tuple[LiveGraph, str]:
-        found = LiveGraph(dict(zip(GIVEN, numbers, strict=True)), RATES[int(place)])
-        return found, draw(found)
-
-    def changed(found: LiveGraph | None, *numbers: float) -> str:
+    def changed(found: LiveGraph, *numbers: float) -> str:
         wanted = dict(zip(GIVEN, numbers, strict=True))
-        if found is None or wanted == {name: found.numbers[name] for name in GIVEN}:
-            return gr.skip()
-        found.start(wanted)
+        if wanted != {name: found.numbers[name] for name in GIVEN}:
+            found.start(wanted)
         return draw(found)
 
-    def paced(found: LiveGraph | None, place: int) -> tuple[gr.Slider, str]:
-        label = gr.Slider(label=_label(RATES[int(place)]))
-        if found is None:
-            return label, gr.skip()
+    def paced(found: LiveGraph, place: int) -> tuple[gr.Slider, str]:
         found.rate, found.stopped = RATES[int(place)], ""
-        return label, draw(found)
+        return gr.Slider(label=_label(found.rate)), draw(found)
 
     def whole_step(found: LiveGraph) -> str:
         found.descend()
         return draw(found)
 
-    page.blocks.load(opened, [power, *given], [live, picture], **QUIET)
     gr.on([part.change for part in given], changed, [live, *given], picture, trigger_mode="always_last", **NOW)
     power.change(paced, [live, power], [power, picture], trigger_mode="always_last", **NOW)
     whole.click(whole_step, live, picture, trigger_mode="multiple", **NOW)

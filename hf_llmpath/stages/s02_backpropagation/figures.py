@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from matplotlib import colormaps
 from matplotlib.figure import Figure
 
 from ...figures.curves import curves
@@ -109,5 +110,8 @@ def rate_curves(found: list[dict[str, Any]]) -> Figure:
         if row["diverged_at"] is None
     }
     figure = curves(lines, "Cross-entropy by learning rate", "epoch", "training loss, nats (cut at 10)", log=True)
-    figure.axes[0].legend(title="learning rate", ncols=2, fontsize=7)
+    axis = figure.axes[0]
+    for line, share in zip(axis.get_lines(), np.linspace(0.95, 0.05, len(lines)), strict=True):  # dark: a large rate
+        line.set_color(colormaps["viridis"](share))
+    axis.legend(title="learning rate", ncols=2, fontsize=7, loc="lower left")
     return figure

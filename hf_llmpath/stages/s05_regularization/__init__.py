@@ -17,6 +17,7 @@ SHOWN = {
     "all": "all three",
     "layer_norm": "layer norm",
     "max_norm": "max-norm",
+    "label_smoothing": "label smoothing",
     "early_stopping": "early stopping",
     "augmentation": "augmentation",
     "all_augmentation": "all + augmentation",
@@ -40,14 +41,15 @@ class RegularizationSettings(Settings):
     input_dropout: float = setting(0.2, "dropout on pixels in the table", minimum=0, maximum=0.95)
     weight_decay: float = setting(5.0, "weight decay of AdamW in the table", minimum=0)
     max_norm: float = setting(0.7, "longest weight vector into a hidden unit in the table", minimum=0.01)
+    label_smoothing: float = setting(0.1, "share of the target for all classes alike", minimum=0, maximum=0.9)
     patience: int = setting(8, "looks without a lower validation loss before early stopping stops", minimum=1)
     seeds: int = setting(1, "seeds of every number", minimum=1)
     epochs: int = setting(0, "passes of the large network over all training images; 0 leaves it out", minimum=0)
-    large_hidden_sizes: tuple[int, ...] = setting((1024, 1024), "units of its hidden layers", minimum=1)
+    large_hidden_sizes: tuple[int, ...] = setting((800, 800), "units of its hidden layers", minimum=1)
     large_batch_size: int = setting(256, "its images per step", minimum=2)
     large_learning_rate: float = setting(2e-3, "peak of its one-cycle schedule", minimum=0)
     large_weight_decay: float = setting(0.01, "its weight decay", minimum=0)
-    large_dropout: float = setting(0.4, "its dropout on hidden units", minimum=0, maximum=0.95)
+    large_dropout: float = setting(0.3, "its dropout on hidden units", minimum=0, maximum=0.95)
     large_input_dropout: float = setting(0.1, "its dropout on pixels", minimum=0, maximum=0.95)
     augmented_dropout: float = setting(0.2, "its dropout on hidden units beside augmentation", minimum=0, maximum=0.95)
     large_max_norm: float = setting(2.0, "longest weight vector into one of its hidden units", minimum=0.01)
@@ -62,7 +64,7 @@ STAGE = Stage(
     slug="regularization",
     title="Regularization and generalization",
     phase="Introduction to deep learning",
-    summary="Ten images of each digit are learned by heart in seconds; dropout, normalization and decay make them mean more.",
+    summary="A network learns a few digits by heart, wrong labels and all; watch what makes it generalise instead.",
     model_type="llmpath-mlp",
     auto_class="AutoModelForImageClassification",
     main="error",
@@ -101,6 +103,11 @@ STAGE = Stage(
             "max-norm constraint",
             "hf_llmpath.models.regularization.max_norm_",
             f"{LAYERS}::test_max_norm_equals_torch_renorm",
+        ),
+        Concept(
+            "label smoothing",
+            "hf_llmpath.training.accelerate_loop.LoopRecipe",
+            "tests/training/test_regularized.py::test_label_smoothing_is_that_of_torch",
         ),
         Concept(
             "early stopping",

@@ -75,6 +75,7 @@ def regularizers(settings: RegularizationSettings) -> dict[str, Regularizers]:
         "all": Regularizers(**three),
         "layer_norm": Regularizers(normalization="layer"),
         "max_norm": Regularizers(max_norm=settings.max_norm),
+        "label_smoothing": Regularizers(label_smoothing=settings.label_smoothing),
         "early_stopping": Regularizers(),
         "augmentation": Regularizers(augment=True),
         "all_augmentation": Regularizers(**three, augment=True),
@@ -108,6 +109,7 @@ def _table_row(settings: RegularizationSettings, run: Run, images: Images, row: 
         patience=settings.patience if stops else None,
         augment=chosen.augmentation(sample),
         after_step=chosen.constraint,
+        label_smoothing=chosen.label_smoothing,
     )
     fit = train_with_accelerate(model, sample, validation if stops else alike, recipe, run, part, seed, look)
     true, train, test = measure(model, images.held_out), measure(model, sample), measure(model, alike)
@@ -128,14 +130,12 @@ def _train_whole(
     settings: RegularizationSettings, run: Run, images: Images, seeds: range, metrics: dict[str, Any]
 ) -> list[Goal]:
     """The large network on all training images: plain, with dropout and max-norm, and with augmentation as well."""
-    limited = {"dropout": settings.large_dropout, "input_dropout": settings.large_input_dropout}
-    limited["max_norm"] = settings.large_max_norm
+    shared = {"max_norm": settings.large_max_norm, "label_smoothing": settings.label_smoothing}
+    dropout = {"dropout": settings.large_dropout, "input_dropout": settings.large_input_dropout}
     rows = {
         "plain": Regularizers(),
-        "dropout": Regularizers(**limited),
-        "augmentation": Regularizers(
-            dropout=settings.augmented_dropout, max_norm=settings.large_max_norm, augment=True
-        ),
+        "dropout": Regularizers(**shared, **dropout),
+        "augmentation": Regularizers(**shared, dropout=settings.augmented_dropout, augment=True),
     }
     for row, chosen in rows.items():
         results = [
@@ -167,6 +167,7 @@ def _whole_row(
         evaluations=min(4, settings.epochs),
         augment=chosen.augmentation(images.train),
         after_step=chosen.constraint,
+        label_smoothing=chosen.label_smoothing,
     )
     fit = train_with_accelerate(model, images.train, images.held_out, recipe, run, part, seed, _scores)
     train, test = measure(model, images.train), measure(model, images.held_out)

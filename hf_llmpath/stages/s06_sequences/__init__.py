@@ -19,7 +19,7 @@ class SequencesSettings(Settings):
     dropout: float = setting(0.0, "dropout on embeddings and hidden states", minimum=0, maximum=0.9)
     context: int = setting(64, "characters per window", minimum=2)
     batch_size: int = setting(32, "rows per step", minimum=1)
-    max_steps: int = setting(800, "optimiser steps", minimum=1)
+    max_steps: int = setting(650, "optimiser steps", minimum=1)
     learning_rate: float = setting(4e-3, "peak of the cosine schedule", minimum=0)
     weight_decay: float = setting(0.01, "AdamW's weight decay", minimum=0)
     seeds: int = setting(1, "how many seeds to train; the numbers are their mean", minimum=1)

@@ -23,12 +23,14 @@ def draw(folder: RunFolder) -> list[Path]:
         for cell, curve in folder.figure_data("adding").items()
     }
     scores = {
-        f"{cell.upper()}\n{metrics[f'{cell}/parameters']:,} weights": metrics[f"{cell}/bits_per_character"]
+        f"{cell.upper()}\n{metrics[f'{cell}/parameters']:,} weights\n{metrics[f'{cell}/seconds']:.0f} s": metrics[
+            f"{cell}/bits_per_character"
+        ]
         for cell in CELLS
     }
     table = score_bars(
         scores,
-        f"Equal weights, {settings['max_steps']} steps",
+        "Equal weights, equal time",
         "bits per character, validation (lower is better)",
         {"order-5 n-gram": report["baselines"]["bits_per_character"]},
     )

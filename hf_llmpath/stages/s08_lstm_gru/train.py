@@ -16,6 +16,7 @@ from . import LSTMGRUSettings
 
 CELLS = ("rnn", "gru", "lstm")
 ADDING_GOAL = 0.01
+RNN_STAYS_ABOVE = 0.15  # always answering 1 has 1/6
 
 
 def train(settings: LSTMGRUSettings, run: Run) -> None:
@@ -26,13 +27,16 @@ def train(settings: LSTMGRUSettings, run: Run) -> None:
     metrics: dict[str, Any] = {}
     goals = []
 
+    trained = [_adding(settings, run, seed) for seed in seeds]
     for cell in CELLS:
-        results = [_adding(settings, run, cell, seed) for seed in seeds]
+        results = [result[cell] for result in trained]
         _add_mean(metrics, f"adding/{cell}/mean_squared_error", [r["mean_squared_error"] for r in results])
         metrics[f"adding/{cell}/steps"] = statistics.fmean(r["steps"] for r in results)
-        if cell != "rnn":
+        if cell == "rnn":
+            goals.append(Goal(f"adding/{cell}/mean_squared_error", RNN_STAYS_ABOVE, higher_is_better=True))
+        else:
             goals.append(Goal(f"adding/{cell}/mean_squared_error", ADDING_GOAL, higher_is_better=False))
-    run.save_figure_data("adding", {cell: run.part(f"adding-{cell}-{settings.seed}").result["curve"] for cell in CELLS})
+    run.save_figure_data("adding", {cell: trained[0][cell]["curve"] for cell in CELLS})
 
     for cell in CELLS:
         results = [_table_model(settings, run, data, cell, seed) for seed in seeds]
@@ -68,16 +72,22 @@ def train(settings: LSTMGRUSettings, run: Run) -> None:
     run.report(texts.provenance, metrics, baselines, goals, main="adding/lstm/mean_squared_error")
 
 
-def _adding(settings: LSTMGRUSettings, run: Run, cell: str, seed: int) -> dict[str, Any]:
-    return train_adding(
-        cell,
-        settings.adding_length,
-        settings.adding_steps,
-        run,
-        f"adding-{cell}-{seed}",
-        seed,
-        stop_below=ADDING_GOAL / 2,
-    )
+def _adding(settings: LSTMGRUSettings, run: Run, seed: int) -> dict[str, dict[str, Any]]:
+    """Each cell's result on the adding problem. LSTM and GRU stop when they have solved it; the plain RNN, which does
+    not, gets as many steps as the slower of them."""
+    results: dict[str, dict[str, Any]] = {}
+    for cell in ("lstm", "gru", "rnn"):
+        results[cell] = train_adding(
+            cell,
+            settings.adding_length,
+            settings.adding_steps if cell != "rnn" else max(result["steps"] for result in results.values()),
+            run,
+            f"adding-{cell}-{seed}",
+            seed,
+            learning_rate=settings.adding_learning_rate,
+            stop_below=ADDING_GOAL / 2,
+        )
+    return results
 
 
 def _shape(settings: LSTMGRUSettings, cell: str, hidden_size: int) -> CharacterModel:
@@ -91,7 +101,8 @@ def _recipe(settings: LSTMGRUSettings, cell: str, steps: int) -> Recipe:
 
 def _table_model(settings: LSTMGRUSettings, run: Run, data: CharacterData, cell: str, seed: int) -> dict[str, Any]:
     hidden = hidden_size_for(settings.parameters, cell, len(data.tokenizer), settings.embedding_size)
-    recipe = _recipe(settings, cell, settings.max_steps)
+    share = {"rnn": settings.rnn_share, "gru": settings.gru_share, "lstm": 1.0}[cell]
+    recipe = _recipe(settings, cell, max(1, round(share * settings.max_steps)))
     return train_character_model(data, _shape(settings, cell, hidden), recipe, run, f"{cell}-{seed}", seed)
 
 

@@ -25,7 +25,7 @@ class AttentionSettings(Settings):
         0.02, "share of the vocabulary hidden from each training pair", minimum=0, maximum=0.9
     )
     batch_size: int = setting(32, "pairs per step", minimum=1)
-    max_steps: int = setting(400, "optimiser steps of each model", minimum=1)
+    max_steps: int = setting(250, "optimiser steps of each model", minimum=1)
     learning_rate: float = setting(3e-3, "peak of the cosine schedule", minimum=0)
     num_beams: int = setting(1, "width of the beam when summaries are written; 1 is greedy", minimum=1, maximum=32)
     additive: bool = setting(False, "also train the model with additive attention")

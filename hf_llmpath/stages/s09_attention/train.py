@@ -20,7 +20,7 @@ VARIANTS: dict[str, dict[str, Any]] = {  # name of the model -> what its configu
     "without_copying": {"attention": "dot", "copy_mechanism": False},
 }
 SCORES = ("rougeL", "rouge1", "rouge2", "exact_match", "test_loss")
-ALIGNED = 100  # test documents over which entropy and alignment are averaged
+ALIGNED = 50  # test documents over which entropy and alignment are averaged
 SHOWN = 3  # of them, drawn
 
 

@@ -26,6 +26,7 @@ def draw(folder: RunFolder) -> list[Path]:
             steps, values = losses.setdefault(words(entry["part"].rpartition("-")[0].replace("-", " ")), ([], []))
             steps.append(entry["step"])
             values.append(entry["loss"])
+    verdict = "{}: {:.1%}".format(*max(reading["predicted"].items(), key=lambda item: item[1]))
     answer = f"“{rewriting['text']}” → “{rewriting['answer']}”"
     text = np.asarray(reading["weights"]["encoder"])
     return [
@@ -45,7 +46,7 @@ def draw(folder: RunFolder) -> list[Path]:
             target / "one_head.png",
         ),
         save(
-            head_grid(text, reading["source"], reading["source"], "Every head of the encoder on a review"),
+            head_grid(text, reading["source"], reading["source"], f"Every head of the encoder on a text ({verdict})"),
             target / "review_heads.png",
         ),
         save(

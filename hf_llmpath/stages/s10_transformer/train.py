@@ -4,18 +4,20 @@ import statistics
 from typing import Any
 
 import torch
-from transformers import AutoModelForSeq2SeqLM, AutoModelForSequenceClassification
+from transformers import AutoModelForSeq2SeqLM, AutoModelForSequenceClassification, AutoTokenizer
 
-from ...data.algorithmic import toy_pairs
+from ...data.algorithmic import TOY_TASKS, toy_pairs
 from ...data.batches import TokenRows
 from ...data.tables import LABEL_COLUMNS, TEXT_COLUMNS, Table, load_table
 from ...data.words import train_word_tokenizer
+from ...errors import UserError
 from ...models.configuration_transformer import LLMPathTransformerConfig
 from ...models.positions import RotaryPositions, sinusoidal_positions
 from ...runs import Goal, Run
 from ...training.attention_probes import attention_maps, attention_rollout
 from ...training.baselines import linear_text_accuracy
 from ...training.fine_tuning import fine_tune
+from ...training.threads import one_thread
 from ...training.trainer import Recipe
 from ...training.transduction import train_transducer
 from . import TransformerSettings
@@ -26,8 +28,13 @@ LONGEST_SHOWN = 40  # tokens of the text whose attention is drawn
 SHOWN_SOURCES = {"reverse": "reverse: stream", "sort": "sort: transformer", "date": "date: 3rd of march 1998"}
 
 
+@one_thread()
 def train(settings: TransformerSettings, run: Run) -> None:
     """Fills `run` with both models, their numbers, and the attention that the pictures are drawn from."""
+    if len(set(settings.tasks)) != len(settings.tasks) or not settings.tasks:
+        raise UserError(
+            f"setting tasks is '{','.join(settings.tasks)}'; it takes one or more of {', '.join(TOY_TASKS)}"
+        )
     columns = {"text": TEXT_COLUMNS, "label": LABEL_COLUMNS}
     named = {"text": settings.text_column, "label": settings.label_column}
     table = load_table(settings.dataset, columns, named, embedded=("world/reviews",))
@@ -51,7 +58,6 @@ def train(settings: TransformerSettings, run: Run) -> None:
     measured_on = "test" if "test" in table.splits else "validation"
     results = [_reader(settings, run, table, measured_on, seed) for seed in seeds]
     _add_mean(metrics, "accuracy", [result["accuracy"] for result in results])
-    metrics["reader/parameters"] = results[0]["parameters"]
     seconds[READER] = statistics.fmean(result["seconds"] for result in results)
     metrics |= {f"{name}/seconds": value for name, value in seconds.items()}
     if table.name == "world/reviews":
@@ -59,16 +65,16 @@ def train(settings: TransformerSettings, run: Run) -> None:
 
     run.progress.say("fitting the linear baseline")
     held_out = table.splits[measured_on]
-    baseline = linear_text_accuracy(
-        table.train["text"], table.labels("train"), held_out["text"], table.labels(measured_on)
-    )
+    rows = table.train["text"], table.labels("train"), held_out["text"], table.labels(measured_on)
+    baselines = {"accuracy": linear_text_accuracy(*rows)}
+    metrics["bag_of_words/accuracy"] = linear_text_accuracy(*rows, longest=1)
     run.progress.say("looking at attention")
-    _save_models(run, settings)
+    metrics["reader/parameters"] = _save_models(run, settings)
     _save_figure_data(run, settings, list(held_out["text"]))
     run.report(
         dataset=table.provenance | {"measured_on": measured_on},
         metrics=metrics,
-        baselines={"accuracy": baseline},
+        baselines=baselines,
         goals=goals,
         main="accuracy",
     )
@@ -126,21 +132,20 @@ def _reader(settings: TransformerSettings, run: Run, table: Table, measured_on: 
     return fine_tune(config, table.classes, rows["train"], rows[measured_on], tokenizer, recipe, run, part, seed)
 
 
-def _save_models(run: Run, settings: TransformerSettings) -> None:
-    from transformers import AutoTokenizer
-
+def _save_models(run: Run, settings: TransformerSettings) -> int:
+    """Saves both models; returns the number of weights of the reader."""
     for auto_class, part_name, name in (
         (AutoModelForSeq2SeqLM, "encoder-decoder", None),
         (AutoModelForSequenceClassification, READER, READER),
     ):
         folder = run.part(f"{part_name}-{settings.seed}").model_dir
-        run.save_model(auto_class.from_pretrained(folder), AutoTokenizer.from_pretrained(folder), name=name)
+        model = auto_class.from_pretrained(folder)
+        run.save_model(model, AutoTokenizer.from_pretrained(folder), name=name)
+    return model.num_parameters()
 
 
 def _save_figure_data(run: Run, settings: TransformerSettings, texts: list[str]) -> None:
-    """Attention on one answer and on one text, the masks of the first, and positional encodings."""
-    from transformers import AutoTokenizer
-
+    """Attention on one answer and on one text, and positional encodings."""
     part = run.part(f"encoder-decoder-{settings.seed}")
     model, tokenizer = (
         AutoModelForSeq2SeqLM.from_pretrained(part.model_dir),
