@@ -1,8 +1,8 @@
 """Labelled images as one array: decoded once, then every batch is a gather by index.
 
-    images = load_images("digits")            # or "ylecun/mnist", a parquet file, a folder of class folders
-    images.train.pixels                       # (1437, 8, 8) uint8
-    images.train[torch.tensor([3, 1, 4])]     # {"pixel_values": (3, 1, 8, 8), "labels": (3,)}, standardised
+images = load_images("digits")            # or "ylecun/mnist", a parquet file, a folder of class folders
+images.train.pixels                       # (1437, 8, 8) uint8
+images.train[torch.tensor([3, 1, 4])]     # {"pixel_values": (3, 1, 8, 8), "labels": (3,)}, standardised
 """
 
 import hashlib
@@ -186,9 +186,7 @@ def _read(path: Path) -> bytes:
 
 
 def _split_folders(path: Path) -> dict[str, Path]:
-    return {
-        split: path / name for split, names in SPLIT_NAMES.items() for name in names if _class_folders(path / name)
-    }
+    return {split: path / name for split, names in SPLIT_NAMES.items() for name in names if _class_folders(path / name)}
 
 
 def _class_folders(path: Path) -> dict[str, list[Path]]:
@@ -213,9 +211,13 @@ def _from_class_folders(path: Path) -> Images:
     parts, modes = {}, set()
     for split in ("train", held_out_split) if held_out_split else ("train",):
         if strange := sorted(set(folders[split]) - set(classes)):
-            raise UserError(f"{path} has class '{strange[0]}' in '{split}' that is not in 'train': {', '.join(classes)}")
+            raise UserError(
+                f"{path} has class '{strange[0]}' in '{split}' that is not in 'train': {', '.join(classes)}"
+            )
         files = [(file, name) for name, of_class in folders[split].items() for file in of_class]
-        pixels, mode = decode((_read(file) for file, _ in files), f"{path}", lambda row, files=files: str(files[row][0]))
+        pixels, mode = decode(
+            (_read(file) for file, _ in files), f"{path}", lambda row, files=files: str(files[row][0])
+        )
         parts[split] = (pixels, np.array([classes.index(name) for _, name in files], dtype=np.int64))
         modes.add(mode)
     notes = _notes(modes, str(path))
