@@ -21,6 +21,8 @@ _PUBLIC = {
     for path in (row.config, *row.classes.values(), *row.processors.values())
 } | {
     "train_character_tokenizer": ".data.characters",
+    "train_subwords": ".data.subwords",
+    "load_images": ".data.images",
     "load_texts": ".data.sources",
     "run_stage": ".stages.runner",
     "get_stage": ".stages",

@@ -25,6 +25,7 @@ _AUTO_PROCESSORS: dict[str, tuple[str, Callable[[type], dict]]] = {
     ),
 }
 _LAYERS = "transformers.modeling_layers"  # what our models build on; it imports the Auto classes while it is half done
+_PIPELINES = "transformers.pipelines"
 _MODELS = __package__ + ".models."
 
 _waiting: dict[str, Callable[[ModuleType], None]] = {}  # name of our module -> what registers it with its Auto class
@@ -109,6 +110,6 @@ def install() -> None:
     own = [_MODELS + module.name for module in pkgutil.iter_modules([str(Path(__file__).with_name("models"))])]
     for name in (_LAYERS, *own):
         wrapt.register_post_import_hook(lambda _, name=name: _settle(name), name)
-    wrapt.register_post_import_hook(
-        lambda module: importlib.import_module(f"{__package__}.pipelines").register(module), "transformers.pipelines"
-    )
+    # Ours are registered when they are complete, whichever of the two modules was imported first.
+    wrapt.register_post_import_hook(lambda ours: ours.register(sys.modules[_PIPELINES]), f"{__package__}.pipelines")
+    wrapt.register_post_import_hook(lambda _: importlib.import_module(f"{__package__}.pipelines"), _PIPELINES)

@@ -15,7 +15,8 @@ _SHOWN = 160  # characters of a vocabulary in an error
 def stream(
     stage: Stage, folder: RunFolder, prompt: str, name: str | None = None, seed: int | None = None, options: Any = None
 ) -> None:
-    """Prints `prompt` and what the model writes after it.
+    """Prints `prompt` and what the model writes after it; of an encoder-decoder, which reads the whole prompt first, what it
+    writes about it.
 
     Args:
         stage, folder: whose model.
@@ -29,6 +30,8 @@ def stream(
     """
     place = _model_folder(folder, name)
     check_model_folder(place)
+    if _architecture(place).endswith("ForConditionalGeneration"):
+        return _stream_answer(place, prompt, seed, options or {})
     _check_writes(place)
 
     from transformers import AutoModelForCausalLM, AutoTokenizer, TextStreamer, set_seed
@@ -63,10 +66,40 @@ def _model_folder(folder: RunFolder, name: str | None) -> Path:
     return folder.model(name)
 
 
+def _stream_answer(place: Path, prompt: str, seed: int | None, options: dict[str, Any]) -> None:
+    if not prompt.strip():
+        raise UserError("this model writes about a text; give one")
+
+    from transformers import AutoModelForSeq2SeqLM, AutoTokenizer, TextStreamer, set_seed
+    from transformers.utils import logging
+
+    from . import terminal
+
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    tokenizer = AutoTokenizer.from_pretrained(place)
+    whole = len(tokenizer(prompt)["input_ids"])
+    inputs = tokenizer(prompt, truncation=True, return_tensors="pt")
+    if whole > (read := inputs["input_ids"].shape[1]):
+        terminal.err.print(f"the text has {whole} tokens; the model reads the first {read}", style="dim")
+    model = AutoModelForSeq2SeqLM.from_pretrained(place).eval()
+    if seed is not None:
+        set_seed(seed)
+    model.generate(
+        input_ids=inputs["input_ids"],
+        attention_mask=inputs["attention_mask"],
+        streamer=TextStreamer(tokenizer, skip_special_tokens=True),
+        **{"num_beams": 1} | options,
+    )
+
+
+def _architecture(place: Path) -> str:
+    config = json.loads((place / "config.json").read_text(encoding="utf-8"))
+    return (config.get("architectures") or ["unknown"])[0]
+
+
 def _check_writes(place: Path) -> None:
-    architecture = (
-        json.loads((place / "config.json").read_text(encoding="utf-8")).get("architectures") or ["unknown"]
-    )[0]
+    architecture = _architecture(place)
     if not architecture.endswith("ForCausalLM"):
         raise UserError(f"{place} holds a {architecture}, which does not write text; it takes a model ...ForCausalLM")
 

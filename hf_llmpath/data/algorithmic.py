@@ -1,7 +1,24 @@
-"""Tasks whose answer is known by rule: probes of what an architecture can remember."""
+"""Tasks whose answer is known by rule: probes of what an architecture can remember, compare and rearrange."""
+
+import calendar
+import datetime
+import random
+import string
+import zlib
+from collections.abc import Callable, Iterable
 
 import torch
+from tokenizers import AddedToken, processors
 from torch import Tensor
+from transformers import PreTrainedTokenizerFast
+
+from .characters import END, train_character_tokenizer
+
+TOY_SPLITS = ("train", "validation", "test", "longer")
+SHORTEST, LONGEST = 3, 12  # letters to reverse or sort
+LONGER = (13, 18)  # the same in the split "longer"
+_YEARS = (1900, 2099)
+_MONTHS = [name.lower() for name in calendar.month_name]
 
 
 def adding_problem(examples: int, length: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -26,3 +43,94 @@ def adding_problem(examples: int, length: int, generator: torch.Generator) -> tu
     markers = torch.zeros(examples, length)
     markers[rows, first] = markers[rows, second] = 1.0
     return torch.stack([numbers, markers], dim=-1), numbers[rows, first] + numbers[rows, second]
+
+
+def toy_pairs(task: str, split: str, count: int, seed: int = 0) -> list[tuple[str, str]]:
+    """Examples of a toy task: `(source, target)`.
+
+    | task | source | target |
+    |---|---|---|
+    | reverse | `reverse: stream` | `maerts` |
+    | sort | `sort: stream` | `aemrst` |
+    | date | `date: 3 march 1998` | `1998-03-03` |
+
+    Dates come in the formats of `date_formats`. No two splits share an answer: a hash of it decides where it belongs. The
+    split `longer` has longer words than any other; there are no longer dates.
+
+    Args:
+        task: a key of `TOY_TASKS`.
+        split: one of `TOY_SPLITS`.
+        count: number of examples.
+        seed: of the random draws; another one gives other examples of the same split.
+
+    Raises:
+        ValueError: an unknown task or split, or longer dates.
+    """
+    if task not in TOY_TASKS:
+        raise ValueError(f"unknown task '{task}'; there are {', '.join(TOY_TASKS)}")
+    if split not in TOY_SPLITS or (split, task) == ("longer", "date"):
+        raise ValueError(f"task {task} has no split '{split}'")
+    rng = random.Random(f"{seed}/{task}/{split}")
+    found: list[tuple[str, str]] = []
+    while len(found) < count:
+        source, target = TOY_TASKS[task](rng, split == "longer")
+        if split in ("longer", split_of(target)):
+            found.append((f"{task}: {source}", target))
+    return found
+
+
+def split_of(answer: str) -> str:
+    """The split that an answer belongs to: eight tenths for training, one each for validation and test."""
+    return {0: "test", 1: "validation"}.get(zlib.crc32(answer.encode()) % 10, "train")
+
+
+def date_formats(date: datetime.date) -> list[str]:
+    """The ways to write a date that the task `date` knows."""
+    day, month, year = date.day, _MONTHS[date.month], date.year
+    ending = "th" if 10 < day < 14 else {1: "st", 2: "nd", 3: "rd"}.get(day % 10, "th")
+    return [
+        f"{day} {month} {year}",
+        f"{month} {day}, {year}",
+        f"{day}{ending} of {month} {year}",
+        f"{day} {month[:3]} {year}",
+        f"{day}.{date.month}.{year}",
+        f"{year}/{date.month}/{day}",
+    ]
+
+
+def _letters(rng: random.Random, longer: bool) -> str:
+    shortest, longest = LONGER if longer else (SHORTEST, LONGEST)
+    return "".join(rng.choices(string.ascii_lowercase, k=rng.randint(shortest, longest)))
+
+
+def _reverse(rng: random.Random, longer: bool) -> tuple[str, str]:
+    letters = _letters(rng, longer)
+    return letters, letters[::-1]
+
+
+def _sort(rng: random.Random, longer: bool) -> tuple[str, str]:
+    letters = _letters(rng, longer)
+    return letters, "".join(sorted(letters))
+
+
+def _date(rng: random.Random, longer: bool) -> tuple[str, str]:
+    first, last = datetime.date(_YEARS[0], 1, 1).toordinal(), datetime.date(_YEARS[1], 12, 31).toordinal()
+    date = datetime.date.fromordinal(rng.randint(first, last))
+    return rng.choice(date_formats(date)), date.isoformat()
+
+
+TOY_TASKS: dict[str, Callable[[random.Random, bool], tuple[str, str]]] = {
+    "reverse": _reverse,
+    "sort": _sort,
+    "date": _date,
+}
+
+
+def toy_tokenizer(tasks: Iterable[str] = tuple(TOY_TASKS)) -> PreTrainedTokenizerFast:
+    """One token per character, and one for the name of each task; every encoded text ends with the end token."""
+    tokenizer = train_character_tokenizer([string.ascii_lowercase + string.digits + " .,/-"], byte_fallback=False)
+    tokenizer.add_tokens([AddedToken(f"{task}: ", normalized=False) for task in tasks])
+    tokenizer.backend_tokenizer.post_processor = processors.TemplateProcessing(
+        single=f"$A {END}", special_tokens=[(END, tokenizer.eos_token_id)]
+    )
+    return tokenizer

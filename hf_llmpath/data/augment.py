@@ -11,7 +11,6 @@ to Visual Document Analysis", 2003, section 2.
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -42,26 +41,23 @@ class Distortions:
 class Augmentation:
     """Distorts batches of square images, each image in a way of its own.
 
-    It has a random generator of its own, so that switching it on changes nothing else; its state can be saved and
-    loaded (`state_dict`), which lets a stopped training go on with the same distortions.
+    All randomness comes from the generator that it is called with: with the same state it distorts in the same way.
 
     Args:
         image_size: height and width in pixels.
         distortions: how far.
         fill: value of what comes in from outside the image: that of the background.
-        seed: of the generator; give each process its own.
     """
 
-    def __init__(self, image_size: int, distortions: Distortions | None = None, fill: float = 0.0, seed: int = 0):
+    def __init__(self, image_size: int, distortions: Distortions | None = None, fill: float = 0.0):
         self.image_size, self.fill = image_size, fill
         self.distortions = distortions or Distortions()
-        self.generator = torch.Generator().manual_seed(seed)
         centres = (2 * torch.arange(image_size) + 1) / image_size - 1  # of the pixels, where the image is -1 to 1
         y, x = torch.meshgrid(centres, centres, indexing="ij")
         self._points = torch.stack([x, y, torch.ones_like(x)], dim=-1).view(-1, 3)
         self._blur = _blur(image_size, max(self.distortions.smoothness, 1e-6) * image_size)
 
-    def __call__(self, images: Tensor) -> Tensor:
+    def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
         """images `(batch, channels, image_size, image_size)`, floating point; returns the same shape.
 
         Raises:
@@ -70,39 +66,36 @@ class Augmentation:
         size = self.image_size
         if images.dim() != 4 or images.shape[2:] != (size, size):
             raise ValueError(f"expected images (batch, channels, {size}, {size}), got {tuple(images.shape)}")
-        grid = torch.matmul(self._points, self._affine(len(images)))  # (batch, pixels, 2): x and y of where to read
+        grid = torch.matmul(
+            self._points.to(generator.device), self._affine(len(images), generator)
+        )  # (batch, pixels, 2): x and y of where to read
         if self.distortions.elastic:
-            grid += self._elastic(len(images))
+            grid += self._elastic(len(images), generator)
         grid = grid.view(-1, size, size, 2).to(images)
         read = F.grid_sample(images - self.fill, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
         return read.add_(self.fill)
 
-    def _affine(self, batch: int) -> Tensor:
+    def _affine(self, batch: int, generator: torch.Generator) -> Tensor:
         """`(batch, 3, 2)`: maps points of the new image, (x, y, 1), to points of the old one."""
         amount = self.distortions
-        r = 2 * torch.rand(batch, 6, generator=self.generator) - 1
+        r = 2 * torch.rand(batch, 6, generator=generator, device=generator.device) - 1
         angle = r[:, 0] * math.radians(amount.rotation)
         width, height = 1 + amount.scale * r[:, 1], 1 + amount.scale * r[:, 2]
         cos, sin, shear = angle.cos(), angle.sin(), amount.shear * r[:, 3]
-        maps = torch.empty(batch, 3, 2)
+        maps = torch.empty(batch, 3, 2, device=r.device)
         maps[:, 0, 0], maps[:, 0, 1] = cos / width, sin / height
         maps[:, 1, 0], maps[:, 1, 1] = (shear * cos - sin) / width, (shear * sin + cos) / height
         maps[:, 2] = 2 * amount.shift * r[:, 4:]  # the image is 2 wide
         return maps
 
-    def _elastic(self, batch: int) -> Tensor:
+    def _elastic(self, batch: int, generator: torch.Generator) -> Tensor:
         """`(batch, pixels, 2)`: random displacements, smoothed by a Gaussian along both axes."""
         coarse = self._blur.shape[1]
-        noise = 2 * torch.rand(batch, 2, coarse, coarse, generator=self.generator) - 1
-        field = self._blur @ noise @ self._blur.t()  # (batch, 2, size, size), standard deviation 1 in each point
+        shape = (batch, 2, coarse, coarse)
+        noise = 2 * torch.rand(shape, generator=generator, device=generator.device) - 1
+        blur = self._blur.to(noise)
+        field = blur @ noise @ blur.t()  # (batch, 2, size, size), standard deviation 1 in each point
         return field.flatten(2).transpose(1, 2).mul_(2 * self.distortions.elastic)
-
-    def state_dict(self) -> dict[str, Any]:
-        """The state of the generator."""
-        return {"generator": self.generator.get_state()}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.generator.set_state(state["generator"])
 
 
 def _blur(size: int, sigma: float) -> Tensor:

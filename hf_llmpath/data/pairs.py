@@ -108,9 +108,9 @@ class PairBatches(Dataset):
         pad: id of the padding token.
         seed: of the order, and of the words that are hidden.
         unknown: id of the unknown token.
-        hidden: share of the vocabulary that a pair, source and target alike, sees as the unknown token: drawn anew for
-            every pair, whole words of the vocabulary at once (Gal & Ghahramani 2016, section 5). The model learns not to
-            rely on single words, and what to do with one that it does not know.
+        hidden: share of the words of a source that are hidden behind the unknown token, wherever they stand in it and in
+            the target; drawn anew each time (Gal & Ghahramani 2016, section 5). The model learns not to rely on single
+            words, and what to do with one that it does not know.
     """
 
     sequential = True
@@ -172,12 +172,16 @@ class PairBatches(Dataset):
         batch = {"input_ids": source[mine], "attention_mask": there[mine], "labels": target[mine]}
         return {name: torch.from_numpy(values.astype(np.int64)) for name, values in batch.items()}
 
-    def _with_hidden_words(self, source: np.ndarray, target: np.ndarray, rng: np.random.Generator):
-        last = max(source.max(), target.max())
-        drawn = rng.random((len(source), last + 1)) < self.hidden  # (pair, word of the vocabulary)
-        drawn[:, : len(SPECIAL)] = False
+    def _with_hidden_words(
+        self, source: np.ndarray, target: np.ndarray, rng: np.random.Generator
+    ) -> tuple[np.ndarray, np.ndarray]:
+        vocabulary = max(source.max(), target.max()) + 1
         row = np.arange(len(source))[:, None]
-        hidden = drawn[row, target.clip(min=0)] & (target >= 0)
+        drawn = np.zeros((len(source), vocabulary), dtype=bool)
+        drawn[row, source] = True  # a word of the summary alone could not be known to be hidden
+        drawn &= rng.random(drawn.shape) < self.hidden
+        drawn[:, : len(SPECIAL)] = False
+        hidden = drawn[row, target.clip(min=0)]
         return np.where(drawn[row, source], self.unknown, source), np.where(hidden, self.unknown, target)
 
 

@@ -75,10 +75,11 @@ class Table:
         Raises:
             UserError: a label that is none of `classes` (for example the -1 of a split whose labels are not public).
         """
-        values = self.splits[split]["label"]
+        values = self.splits[split]["label"][:]
+        numbered = self._numbered
         numbers = {name: number for number, name in enumerate(self.classes)}
-        known = {number: number for number in numbers.values()} if self._numbered else numbers
-        found = [known.get(value if self._numbered else str(value), -1) for value in values]
+        known = {number: number for number in numbers.values()} if numbered else numbers
+        found = [known.get(value if numbered else str(value), -1) for value in values]
         if -1 in found:
             row = found.index(-1)
             raise UserError(

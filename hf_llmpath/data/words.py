@@ -1,11 +1,11 @@
 """The tokenizer of the summarizer: words and punctuation marks, or pieces of words, as a `PreTrainedTokenizerFast`.
 
-A token begins with `▁` where a space stands before it, and so does the first one of a text: a name is the same token at
-the beginning of a summary and in the middle of a document, so it can be copied. Case and punctuation come back from
-`decode(encode(text))`; white space counts as one space.
+A word is the same token wherever it stands, at the beginning of a summary, in a document or behind a quotation mark, so it
+can be copied. Where something is written together, the mark says so: `￭,` joins what is before it, `(￭` what comes after,
+as OpenNMT's tokenizer does it. Case and punctuation come back from `decode(encode(text))`; white space counts as one space.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import PreTrainedTokenizerFast
@@ -13,8 +13,8 @@ from transformers import PreTrainedTokenizerFast
 from .characters import END, PAD, UNKNOWN
 
 SPECIAL = [PAD, UNKNOWN, END]
-# Every character is in exactly one piece: a word or a mark, each with the space before it.
-_PIECES = Regex(r"▁?\w+|▁?[^\w▁]|▁")
+JOINER = "￭"
+_MARK = rf"[^\w\s{JOINER}]"
 
 
 def train_word_tokenizer(
@@ -32,18 +32,28 @@ def train_word_tokenizer(
     """
     options = {"vocab_size": vocab_size, "special_tokens": SPECIAL, "show_progress": False}
     if pieces:
-        tokenizer, trainer = Tokenizer(models.BPE(unk_token=UNKNOWN)), trainers.BpeTrainer(**options)
+        tokenizer = Tokenizer(models.BPE(unk_token=UNKNOWN, continuing_subword_prefix=JOINER))
+        trainer = trainers.BpeTrainer(continuing_subword_prefix=JOINER, **options)
     else:
         tokenizer = Tokenizer(models.WordLevel({UNKNOWN: 0}, unk_token=UNKNOWN))
         trainer = trainers.WordLevelTrainer(**options)
-    tokenizer.normalizer = normalizers.Sequence([normalizers.Replace(Regex(r"\s+"), " "), normalizers.Strip()])
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+    tokenizer.normalizer = normalizers.Sequence(
         [
-            pre_tokenizers.Metaspace(replacement="▁", prepend_scheme="always", split=False),
-            pre_tokenizers.Split(_PIECES, behavior="isolated"),
+            normalizers.Replace(Regex(r"\s+"), " "),
+            normalizers.Strip(),
+            normalizers.Replace(Regex(rf"(?<=\S)(?={_MARK})"), JOINER),
+            normalizers.Replace(Regex(rf"(?<={_MARK})(?=\w)"), JOINER),
         ]
     )
-    tokenizer.decoder = decoders.Metaspace(replacement="▁", prepend_scheme="always")
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.WhitespaceSplit(),
+            pre_tokenizers.Split(Regex(rf"{JOINER}?{_MARK}(?:{JOINER}(?=\w))?|\w+"), behavior="isolated"),
+        ]
+    )
+    tokenizer.decoder = decoders.Sequence(
+        [decoders.WordPiece(prefix=JOINER, cleanup=False), decoders.Fuse(), decoders.Replace(f"{JOINER} ", "")]
+    )
     tokenizer.train_from_iterator(texts, trainer)
     tokenizer.post_processor = processors.TemplateProcessing(
         single=f"$A {END}", pair=f"$A {END} $B {END}", special_tokens=[(END, SPECIAL.index(END))]
@@ -60,10 +70,33 @@ def train_word_tokenizer(
     )
 
 
+def token_texts(tokens: Sequence[str]) -> list[str]:
+    """What each token of this tokenizer adds to the text, the space before it included."""
+    joined = [True, *(token.endswith(JOINER) for token in tokens)]
+    return [
+        ("" if glued or token.startswith(JOINER) else " ") + token.removeprefix(JOINER).removesuffix(JOINER)
+        for token, glued in zip(tokens, joined, strict=False)
+    ]
+
+
+def read_texts(tokenizer: PreTrainedTokenizerFast, text: str, truncation: bool = False) -> list[str]:
+    """What of `text` each of its tokens stands for, the space before it included: for an unknown one the word itself, for
+    the end token an empty string."""
+    encoding = tokenizer(text, truncation=truncation, return_offsets_mapping=True, verbose=False)
+    found = []
+    for token, (start, end) in zip(encoding.tokens(), encoding["offset_mapping"], strict=True):
+        if token == tokenizer.unk_token:
+            # The offsets of a mark that is joined to a word reach back to the last letter of it.
+            piece = text[start:end] if text[end - 1].isalnum() else text[end - 1]
+        else:
+            piece = "" if token == tokenizer.eos_token else token.removeprefix(JOINER).removesuffix(JOINER)
+        before = end - len(piece)
+        found.append(" " + piece if piece and before and text[before - 1].isspace() else piece)
+    return found
+
+
 def unknown_words(tokenizer: PreTrainedTokenizerFast, text: str) -> list[str]:
     """The words (or characters) of `text` that are read as the unknown token, in order of appearance, once each."""
-    encoding = tokenizer(text, return_offsets_mapping=True, add_special_tokens=False)
-    pairs = zip(encoding["input_ids"], encoding["offset_mapping"], strict=True)
-    return list(
-        dict.fromkeys(text[start:end].strip() for token, (start, end) in pairs if token == tokenizer.unk_token_id)
-    )
+    ids = tokenizer(text, verbose=False)["input_ids"]
+    pairs = zip(ids, read_texts(tokenizer, text), strict=True)
+    return list(dict.fromkeys(piece.strip() for token, piece in pairs if token == tokenizer.unk_token_id))

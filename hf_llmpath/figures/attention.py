@@ -54,21 +54,21 @@ def entropy_per_step(
     axis.bar(places, entropy, color=COLOURS[0], width=0.62, label="entropy of the attention")
     axis.axhline(highest, color=MUTED, linestyle="--", linewidth=1)
     axis.annotate(
-        "looks at all alike", (1, highest), xycoords=("axes fraction", "data"), ha="right", va="bottom", fontsize=8,
-        color=MUTED,
+        "looks at all alike", (0.995, highest), xycoords=("axes fraction", "data"), xytext=(0, -3),
+        textcoords="offset points", ha="right", va="top", fontsize=8, color=MUTED,
     )  # fmt: skip
     axis.set_xticks(places, [_word(token) for token in target], rotation=50, ha="right", rotation_mode="anchor")
     axis.set_xlim(-0.7, len(target) - 0.3)
-    axis.set(title=title, ylabel="bits", ylim=(0, 1.18 * highest))
+    axis.set(title=title, ylabel="bits", ylim=(0, 1.3 * highest))
     axis.grid(visible=False, axis="x")
     if len(copied):
         gate = axis.twinx()
         gate.plot(places, copied, "o", color=COLOURS[1], markersize=4, label="copy gate")
-        gate.set(ylim=(0, 1.18), ylabel="copy gate (1: copies)")
+        gate.set(ylim=(0, 1.3), yticks=[0, 0.5, 1], ylabel="copy gate (1: copies)")
         gate.grid(visible=False)
         gate.spines["right"].set_visible(False)
         handles = [*axis.get_legend_handles_labels()[0], *gate.get_legend_handles_labels()[0]]
-        axis.legend(handles, ["entropy of the attention", "copy gate"], loc="upper right", bbox_to_anchor=(1, 0.9))
+        axis.legend(handles, ["entropy of the attention", "copy gate"], loc="upper left", ncols=2)
     return figure
 
 

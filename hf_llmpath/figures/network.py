@@ -51,10 +51,11 @@ def network_diagram(data: Mapping[str, Any], title: str, most: int = 12) -> Figu
 
     Args:
         data: `weights` of the layers as lists of rows, `units` of the hidden layer and `probability` over `extent`.
-        most: units that are shown, those with the largest outgoing weights.
+        most: units that are shown, of those in `units` the ones with the largest outgoing weights.
     """
     first, second = (np.asarray(weight) for weight in data["weights"][:2])
-    chosen = np.sort(np.argsort(-np.abs(second[0]), kind="stable")[:most])
+    known = np.abs(second[0, : len(data["units"][0])])
+    chosen = np.sort(np.argsort(-known, kind="stable")[:most])
     height = max(3.4, 0.95 * len(chosen) + 0.9)
     figure, axis = subplots(width=8.4, height=height)
     axis.axis("off")

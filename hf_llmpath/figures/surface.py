@@ -48,6 +48,9 @@ def draw_surface(axis: Axes, data: Mapping[str, Any], size: float | None = None)
         across = np.linspace(extent[0], extent[1], values.shape[1])
         up = np.linspace(extent[2], extent[3], values.shape[0])
         axis.contour(across, up, values, levels=[0.5], colors=[INK], linewidths=1.3)
+    if values.max() - values.min() < 0.02:
+        middle = (sum(extent[:2]) / 2, sum(extent[2:]) / 2)
+        axis.text(*middle, f"{values.mean():.2f} everywhere", ha="center", va="center", color=MUTED)
     size = size or (90 if len(points) <= 8 else 11)
     for label, marker in ((0, "o"), (1, "^")):
         chosen = points[labels == label]

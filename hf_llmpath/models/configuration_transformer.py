@@ -58,10 +58,10 @@ class LLMPathTransformerConfig(LLMPathConfig):
     is_encoder_decoder: bool = True
     tie_word_embeddings: bool = True
     use_cache: bool = True
-    pad_token_id: int | None = 0
+    pad_token_id: int = 0
     bos_token_id: int | None = 1
     eos_token_id: int | list[int] | None = 2
-    decoder_start_token_id: int | None = 1
+    decoder_start_token_id: int = 1
 
     def __post_init__(self, **kwargs):
         if self.intermediate_size is None:

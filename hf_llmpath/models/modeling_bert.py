@@ -74,8 +74,9 @@ class LLMPathBertLayer(GradientCheckpointingLayer):
         self.is_pre_norm = config.norm_position == "pre"
         self.attention = MultiHeadAttention(config, layer_idx)
         self.attention_norm = _norm(config)
-        self.up_proj = nn.Linear(config.hidden_size, config.intermediate_size)
-        self.down_proj = nn.Linear(config.intermediate_size, config.hidden_size)
+        width = config.intermediate_size or 4 * config.hidden_size
+        self.up_proj = nn.Linear(config.hidden_size, width)
+        self.down_proj = nn.Linear(width, config.hidden_size)
         self.activation = ACT2FN[config.hidden_act]
         self.feed_forward_norm = _norm(config)
         self.dropout = nn.Dropout(config.dropout)
@@ -184,9 +185,9 @@ class LLMPathBertModel(LLMPathBertPreTrainedModel):
         Raises:
             ValueError: not exactly one of input_ids and inputs_embeds, or a sequence longer than the model.
         """
-        if (input_ids is None) == (inputs_embeds is None):
+        given = input_ids if inputs_embeds is None else inputs_embeds
+        if given is None or (input_ids is not None and inputs_embeds is not None):
             raise ValueError("give exactly one of input_ids and inputs_embeds")
-        given = input_ids if input_ids is not None else inputs_embeds
         length = given.shape[1]
         if length > self.config.max_position_embeddings:
             raise ValueError(
@@ -262,7 +263,7 @@ class LLMPathBertForSequenceClassification(LLMPathBertPreTrainedModel):
     def __init__(self, config: LLMPathBertConfig):
         super().__init__(config)
         self.model = LLMPathBertModel(config)
-        self.dropout = nn.Dropout(config.classifier_dropout)
+        self.dropout = nn.Dropout(config.classifier_dropout or 0.0)
         self.classifier = nn.Linear(config.hidden_size, config.num_labels)
         self.post_init()
 
@@ -297,7 +298,7 @@ class LLMPathBertForTokenClassification(LLMPathBertPreTrainedModel):
     def __init__(self, config: LLMPathBertConfig):
         super().__init__(config)
         self.model = LLMPathBertModel(config, add_pooling_layer=False)
-        self.dropout = nn.Dropout(config.classifier_dropout)
+        self.dropout = nn.Dropout(config.classifier_dropout or 0.0)
         self.classifier = nn.Linear(config.hidden_size, config.num_labels)
         self.post_init()
 

@@ -79,6 +79,8 @@ class MLPLayer(GradientCheckpointingLayer):
 
 
 class LLMPathMLPPreTrainedModel(PreTrainedModel):
+    """How the weights begin (Glorot & Bengio 2010, He et al. 2015; see `initialization` in the configuration)."""
+
     config: LLMPathMLPConfig
     base_model_prefix = "model"
     main_input_name = "pixel_values"

@@ -26,9 +26,9 @@ from transformers.utils.deprecation import deprecate_kwarg
 from transformers.utils.generic import merge_with_config_defaults
 from transformers.utils.output_capturing import OutputRecorder, capture_outputs
 
-from .attention import AdditiveAttention, scaled_dot_product_attention
 from .configuration_summarizer import LLMPathSummarizerConfig
 from .recurrence import RecurrentCache, RecurrentLayer, initialize_recurrent
+from .summarizer_layers import BidirectionalLayer, LookBack, taken
 
 IGNORED = -100  # label that the loss leaves out
 
@@ -40,74 +40,6 @@ class LLMPathSummarizerEncoderOutput(BaseModelOutput):
 
     final_state: Tensor | None = None
     source_ids: Tensor | None = None
-
-
-class BidirectionalLayer(nn.Module):
-    """Two recurrent layers that read a sequence from either end (Schuster & Paliwal 1997)."""
-
-    def __init__(self, cell: str, input_size: int, hidden_size: int):
-        super().__init__()
-        self.forwards = RecurrentLayer(cell, input_size, hidden_size // 2)
-        self.backwards = RecurrentLayer(cell, input_size, hidden_size // 2)
-
-    def forward(self, hidden_states: Tensor, reverse: Tensor | None) -> Tensor:
-        """
-        Args:
-            hidden_states: `(batch, length, input_size)`, padding on the right only.
-            reverse: `(batch, length)`, the places of each row's tokens in reverse order, padding where it was; None: no
-                row has padding.
-
-        Returns:
-            `(batch, length, hidden_size)`.
-        """
-        backwards = self.backwards(_reversed(hidden_states, reverse))[0]
-        return torch.cat([self.forwards(hidden_states)[0], _reversed(backwards, reverse)], dim=-1)
-
-
-def _reversed(rows: Tensor, places: Tensor | None) -> Tensor:
-    return rows.flip(1) if places is None else _taken(rows, places)
-
-
-def _taken(rows: Tensor, places: Tensor) -> Tensor:
-    """`rows[b, places[b, t]]`: (batch, length, width) by (batch, places)."""
-    return rows.gather(1, places.unsqueeze(-1).expand(-1, -1, rows.shape[-1]))
-
-
-class LookBack(nn.Module):
-    """The decoder's look at the source: its states are the queries, those of the encoder give keys and values."""
-
-    def __init__(self, config: LLMPathSummarizerConfig):
-        super().__init__()
-        hidden = config.hidden_size
-        self.additive = AdditiveAttention(hidden, hidden, hidden) if config.attention == "additive" else None
-        if self.additive is None:
-            self.q_proj = nn.Linear(hidden, hidden, bias=False)
-            self.k_proj = nn.Linear(hidden, hidden, bias=False)
-            self.v_proj = nn.Linear(hidden, hidden)
-
-    def keys_and_values(self, source: Tensor) -> tuple[Tensor, Tensor]:
-        """`(batch, source, hidden)` -> two `(batch, 1, source, hidden)`: there is one head."""
-        if self.additive is not None:
-            return self.additive.k_proj(source).unsqueeze(1), source.unsqueeze(1)
-        return self.k_proj(source).unsqueeze(1), self.v_proj(source).unsqueeze(1)
-
-    def forward(self, states: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
-        """
-        Args:
-            states: `(batch, target, hidden)`.
-            keys, values: `(batch, 1, source, hidden)`.
-            mask: `(batch, source)`, 0 where nothing may be looked at.
-
-        Returns:
-            the context `(batch, target, hidden)` and the weights `(batch, 1, target, source)`.
-        """
-        if self.additive is not None:
-            source = values.squeeze(1)
-            context, weights = self.additive(states, source, source, mask, projected_key=keys.squeeze(1))
-            return context, weights.unsqueeze(1)
-        allowed = mask[:, None, None].bool() if mask is not None else None
-        context, weights = scaled_dot_product_attention(self.q_proj(states).unsqueeze(1), keys, values, allowed)
-        return context.squeeze(1), weights
 
 
 class LLMPathSummarizerPreTrainedModel(PreTrainedModel):
@@ -169,16 +101,15 @@ class LLMPathSummarizerEncoder(LLMPathSummarizerPreTrainedModel):
         if inputs_embeds is None:
             inputs_embeds = self.embed_tokens(input_ids)
         hidden_states = self.dropout(inputs_embeds)
-        if attention_mask is None or bool(attention_mask.all()):
-            attention_mask = order = reverse = None
-        else:
+        order = reverse = None
+        if attention_mask is not None and not bool(attention_mask.all()):
             # The tokens of each row to its left end: then no step of the recurrence needs a mask.
             mask = attention_mask.to(torch.uint8)
             order = mask.argsort(dim=1, descending=True, stable=True)
             lengths = mask.sum(1, keepdim=True, dtype=torch.long)
             places = torch.arange(mask.shape[1], device=mask.device).expand_as(order)
             reverse = torch.where(places < lengths, lengths - 1 - places, places)
-            hidden_states = _taken(hidden_states, order)
+            hidden_states = taken(hidden_states, order)
         for index, layer in enumerate(self.layers):
             hidden_states = layer(hidden_states, reverse)
             if index + 1 < len(self.layers):
@@ -187,10 +118,10 @@ class LLMPathSummarizerEncoder(LLMPathSummarizerPreTrainedModel):
         if order is None:
             last = hidden_states[:, -1, :half]
         else:
-            last = _taken(hidden_states[..., :half], (lengths - 1).clamp_min(0)).squeeze(1)
+            last = taken(hidden_states[..., :half], (lengths - 1).clamp_min(0)).squeeze(1)
         final_state = torch.cat([last, hidden_states[:, 0, half:]], dim=-1)
         if order is not None:
-            hidden_states = _taken(hidden_states, order.argsort(dim=1)) * attention_mask.unsqueeze(-1).to(last.dtype)
+            hidden_states = taken(hidden_states, order.argsort(dim=1)) * mask.unsqueeze(-1).to(last.dtype)
         return LLMPathSummarizerEncoderOutput(hidden_states, final_state=final_state, source_ids=input_ids)
 
 
@@ -216,7 +147,7 @@ class LLMPathSummarizerDecoder(LLMPathSummarizerPreTrainedModel):
         self.gradient_checkpointing = False
         self.post_init()
 
-    def first_states(self, final_state: Tensor) -> list[tuple[Tensor, ...]]:
+    def first_states(self, final_state: Tensor | None) -> list[tuple[Tensor, ...]]:
         """What each layer starts from: s_0 = tanh(W h), h the encoder's last state (Bahdanau et al. 2015, A.2.2)."""
         parts = torch.tanh(self.bridge(final_state)).chunk(self.bridge.out_features // self.config.hidden_size, dim=-1)
         each = len(parts) // len(self.layers)
@@ -260,16 +191,16 @@ class LLMPathSummarizerDecoder(LLMPathSummarizerPreTrainedModel):
             attention_mask = attention_mask[:, -length:]
             attention_mask = None if bool(attention_mask.all()) else attention_mask
 
-        states = None
-        if cache is None or cache.get_seq_length() == 0:
+        remembered = _states_of(cache)
+        if remembered is not None and remembered.get_seq_length():
+            states: list = [layer.state for layer in remembered.layers]
+        else:
             states = self.first_states(encoder_outputs.final_state)
         hidden_states = self.dropout(inputs_embeds)
         for index, layer in enumerate(self.layers):
-            kept = cache.self_attention_cache.layers[index] if cache is not None else None
-            state = states[index] if states is not None else kept.state
-            hidden_states, state, _ = layer(hidden_states, state, attention_mask)
-            if kept is not None:
-                kept.update(state, length)
+            hidden_states, state, _ = layer(hidden_states, states[index], attention_mask)
+            if remembered is not None:
+                remembered.layers[index].update(state, length)
             hidden_states = self.dropout(hidden_states)
         context, weights = self._look_back(hidden_states, encoder_outputs, encoder_attention_mask, cache)
         hidden_states = self.dropout(torch.tanh(self.combine(torch.cat([context, hidden_states], dim=-1))))
@@ -290,6 +221,13 @@ class LLMPathSummarizerDecoder(LLMPathSummarizerPreTrainedModel):
         return context, (weights,)
 
 
+def _states_of(cache: EncoderDecoderCache | None) -> RecurrentCache | None:
+    states = cache.self_attention_cache if cache is not None else None
+    if states is not None and not isinstance(states, RecurrentCache):
+        raise TypeError(f"the decoder keeps its states in a RecurrentCache, not in a {type(states).__name__}")
+    return states
+
+
 class LLMPathSummarizerModel(LLMPathSummarizerPreTrainedModel):
     """Encoder and decoder."""
 
@@ -301,11 +239,11 @@ class LLMPathSummarizerModel(LLMPathSummarizerPreTrainedModel):
         self.decoder = LLMPathSummarizerDecoder(config)
         self.post_init()
 
-    def get_input_embeddings(self) -> nn.Embedding:
+    def get_input_embeddings(self) -> nn.Module:
         return self.encoder.embed_tokens
 
-    def set_input_embeddings(self, value: nn.Embedding) -> None:
-        self.encoder.embed_tokens = self.decoder.embed_tokens = value
+    def set_input_embeddings(self, value: nn.Module) -> None:
+        self.encoder.embed_tokens = self.decoder.embed_tokens = value  # type: ignore[assignment]
 
     @deprecate_kwarg("past_key_values", "6.0.0", new_name="cache")
     @can_return_tuple
@@ -374,7 +312,7 @@ class LLMPathSummarizerForConditionalGeneration(LLMPathSummarizerPreTrainedModel
     def prepare_decoder_input_ids_from_labels(self, labels: Tensor) -> Tensor:
         """The target one step late, behind the start token: what teacher forcing shows the decoder."""
         shifted = labels.roll(1, dims=1)
-        shifted[:, 0] = self.config.decoder_start_token_id
+        shifted[:, 0] = self.config.decoder_start_token_id or 0
         return shifted.masked_fill(shifted == IGNORED, self.config.pad_token_id or 0)
 
     @deprecate_kwarg("past_key_values", "6.0.0", new_name="cache")
@@ -411,7 +349,8 @@ class LLMPathSummarizerForConditionalGeneration(LLMPathSummarizerPreTrainedModel
         if self.copy_gate is not None:
             if encoder_outputs.source_ids is None:
                 raise ValueError("copy_mechanism needs the source's input_ids; inputs_embeds cannot be copied")
-            logits = self._with_copies(logits, outputs, encoder_outputs.source_ids)
+            gate = torch.sigmoid(self.copy_gate(outputs.last_hidden_state).float())
+            logits = self._with_copies(logits, gate, outputs.cross_attentions[0], encoder_outputs.source_ids)
         loss = None
         if labels is not None:
             reduction = "mean" if num_items_in_batch is None else "sum"
@@ -430,10 +369,17 @@ class LLMPathSummarizerForConditionalGeneration(LLMPathSummarizerPreTrainedModel
             cache=outputs.cache,
         )
 
-    def _with_copies(self, logits: Tensor, outputs: Seq2SeqModelOutput, source_ids: Tensor) -> Tensor:
-        """log P(w), P(w) = (1 - g) P_vocab(w) + g Σ_{i: x_i = w} α_i (See et al. 2017, eq. 9, with g for 1 - p_gen)."""
-        gate = torch.sigmoid(self.copy_gate(outputs.last_hidden_state).float())
-        weights = outputs.cross_attentions[0].squeeze(1).float()  # (batch, target, source)
+    @staticmethod
+    def _with_copies(logits: Tensor, gate: Tensor, attentions: Tensor, source_ids: Tensor) -> Tensor:
+        """log P(w), P(w) = (1 - g) P_vocab(w) + g Σ_{i: x_i = w} α_i (See et al. 2017, eq. 9, with g for 1 - p_gen).
+
+        Args:
+            logits: `(batch, target, vocab_size)`, of P_vocab.
+            gate: g, `(batch, target, 1)`.
+            attentions: α, `(batch, 1, target, source)`.
+            source_ids: x, `(batch, source)`.
+        """
+        weights = gate * attentions.squeeze(1).float()
         places = source_ids.unsqueeze(1).expand_as(weights)
-        mixture = ((1 - gate) * logits.float().softmax(-1)).scatter_add(2, places, gate * weights)
+        mixture = ((1 - gate) * logits.float().softmax(-1)).scatter_add(2, places, weights)
         return mixture.clamp_min(torch.finfo(mixture.dtype).tiny).log().to(logits.dtype)

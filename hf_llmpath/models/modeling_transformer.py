@@ -202,6 +202,7 @@ class LLMPathTransformerModel(LLMPathTransformerPreTrainedModel):
         return self.encoder.embed_tokens
 
     def set_input_embeddings(self, value: nn.Module) -> None:
+        assert isinstance(value, nn.Embedding)
         self.encoder.embed_tokens = value
         if hasattr(self, "decoder") and self.config.tie_word_embeddings:
             self.decoder.embed_tokens = value
@@ -224,20 +225,23 @@ class LLMPathTransformerModel(LLMPathTransformerPreTrainedModel):
         """
         Args:
             input_ids, attention_mask: of the source, `(batch, source_length)`.
-            decoder_input_ids, decoder_attention_mask: of the target so far, `(batch, length)`.
+            decoder_input_ids, decoder_attention_mask: of the target so far, `(batch, length)`; without them the decoder reads
+                the source as well.
             encoder_outputs: what the encoder made of the source, if it has been read already.
             cache: keys and values of the steps before.
         """
         if encoder_outputs is None:
-            encoder_outputs = self.encoder(input_ids, attention_mask, inputs_embeds, **kwargs)
-        elif not isinstance(encoder_outputs, BaseModelOutput):
-            encoder_outputs = BaseModelOutput(*encoder_outputs)
+            read = self.encoder(input_ids, attention_mask, inputs_embeds, **kwargs)
+        elif isinstance(encoder_outputs, BaseModelOutput):
+            read = encoder_outputs
+        else:
+            read = BaseModelOutput(*encoder_outputs)  # type: ignore[arg-type]
         if decoder_input_ids is None and decoder_inputs_embeds is None:
-            raise ValueError("this model writes as well as reads: give decoder_input_ids, or labels")
+            decoder_input_ids, decoder_inputs_embeds, decoder_attention_mask = input_ids, inputs_embeds, attention_mask
         outputs = self.decoder(
             decoder_input_ids,
             decoder_attention_mask,
-            encoder_outputs.last_hidden_state,
+            read.last_hidden_state,
             attention_mask,
             decoder_inputs_embeds,
             cache=cache,
@@ -249,9 +253,9 @@ class LLMPathTransformerModel(LLMPathTransformerPreTrainedModel):
             decoder_hidden_states=outputs.hidden_states,
             decoder_attentions=outputs.attentions,
             cross_attentions=outputs.cross_attentions,
-            encoder_last_hidden_state=encoder_outputs.last_hidden_state,
-            encoder_hidden_states=encoder_outputs.hidden_states,
-            encoder_attentions=encoder_outputs.attentions,
+            encoder_last_hidden_state=read.last_hidden_state,
+            encoder_hidden_states=read.hidden_states,
+            encoder_attentions=read.attentions,
             cache=outputs.cache,
         )
 
@@ -323,11 +327,11 @@ class LLMPathTransformerForSequenceClassification(LLMPathTransformerPreTrainedMo
 
     def __init__(self, config: LLMPathTransformerConfig):
         super().__init__(config)
-        self.num_labels = config.num_labels
+        self.num_labels: int = config.num_labels  # type: ignore[assignment]
         self.model = LLMPathTransformerModel(config, has_decoder=False)
         dropout = config.dropout if config.classifier_dropout is None else config.classifier_dropout
         self.dropout = nn.Dropout(dropout)
-        self.classifier = nn.Linear(config.hidden_size, config.num_labels)
+        self.classifier = nn.Linear(config.hidden_size, self.num_labels)
         self.post_init()
 
     @can_return_tuple

@@ -112,16 +112,7 @@ class RecurrentLayer(GradientCheckpointingLayer):
         return states.transpose(0, 1), state, None
 
     def _all_at_once(self, inputs: Tensor, state: State) -> tuple[Tensor, State]:
-        to_inputs, h = (inputs, self.weight_ih), state[0]
-        if self.cell == "gru":
-            states = GRUThroughTime.apply(*to_inputs, self.bias_ih, self.weight_hh, self.bias_hh, h)
-            return states, (states[-1],)
-        bias = self.bias_ih + self.bias_hh
-        if self.cell == "rnn":
-            states = RNNThroughTime.apply(*to_inputs, bias, self.weight_hh, h)
-            return states, (states[-1],)
-        states, last_cell = LSTMThroughTime.apply(*to_inputs, bias, self.weight_hh, h, state[1])
-        return states, (states[-1], last_cell)
+        return over_time(self.cell, inputs, self.weight_ih, self.bias_ih, self.weight_hh, self.bias_hh, state)
 
     def _step_by_step(self, inputs: Tensor, state: State, mask: Tensor | None, output_gates: bool):
         step = STEPS[self.cell]
@@ -139,6 +130,34 @@ class RecurrentLayer(GradientCheckpointingLayer):
         if output_gates:
             trace = {name: torch.stack([gates[name] for gates in traces], dim=1) for name in traces[0]}
         return torch.stack(outputs, dim=1), state, trace
+
+
+def over_time(
+    cell: str,
+    inputs: Tensor,
+    weight_ih: Tensor,
+    bias_ih: Tensor,
+    weight_hh: Tensor,
+    bias_hh: Tensor,
+    state: State,
+) -> tuple[Tensor, State]:
+    """All steps of a recurrence, with the backward pass written by hand.
+
+    Args:
+        inputs: `(length, batch, input_size)`; weights and biases as in `RecurrentLayer`.
+
+    Returns:
+        the hidden states `(length, batch, hidden)`, and the last state.
+    """
+    if cell == "gru":
+        states = GRUThroughTime.apply(inputs, weight_ih, bias_ih, weight_hh, bias_hh, state[0])
+        return states, (states[-1],)
+    bias = bias_ih + bias_hh
+    if cell == "rnn":
+        states = RNNThroughTime.apply(inputs, weight_ih, bias, weight_hh, state[0])
+        return states, (states[-1],)
+    states, last_cell = LSTMThroughTime.apply(inputs, weight_ih, bias, weight_hh, *state)
+    return states, (states[-1], last_cell)
 
 
 @torch.no_grad()

@@ -5,6 +5,7 @@ directions, and equal them in values, gradients and running statistics. The back
 written by hand (`Normalization`): it is half of the lesson, and faster than autograd through every step of the formula.
 """
 
+import math
 from collections.abc import Iterable
 
 import torch
@@ -13,11 +14,22 @@ from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
 
+def keep_mask(like: Tensor, keep: float) -> Tensor:
+    """Ones with probability `keep`, else zeros, of the shape, type and device of `like`.
+
+    A fraction of 53 random bits is compared with `keep`: what `bernoulli_` does, but the bits are drawn in bulk, which takes
+    less than half of the time on a CPU.
+    """
+    bits = torch.empty(like.shape, dtype=torch.int64, device=like.device).random_(-(2**63), None)
+    return (bits.bitwise_and_(2**53 - 1) < math.ceil(keep * 2**53)).to(like.dtype)
+
+
 class Dropout(nn.Module):
     """Switches values off at random while training: y = x m / (1 - p), where m is 0 with probability p, else 1.
 
     The division keeps the expected value, so that eval mode has nothing left to do. The gradient passes the same mask.
-    On a CPU the mask is bit for bit the one that `torch.nn.Dropout` draws from the same state of the random generator.
+    Where PyTorch draws from its Mersenne Twister (CPUs, unless MKL's generator is used), the mask is bit for bit that of
+    `torch.nn.Dropout` for the same state of the generator; elsewhere it has the same distribution.
 
     Srivastava et al., "Dropout: A Simple Way to Prevent Neural Networks from Overfitting", 2014.
 
@@ -38,7 +50,7 @@ class Dropout(nn.Module):
         keep = 1 - self.p
         if keep == 0:
             return x * 0
-        return x * torch.empty_like(x, requires_grad=False).bernoulli_(keep).div_(keep)
+        return x * keep_mask(x, keep).div_(keep)
 
     def extra_repr(self) -> str:
         return f"p={self.p}"

@@ -65,7 +65,7 @@ class GELU(Layer):
 
     def forward(self, x: np.ndarray, training: bool = False) -> np.ndarray:
         self._x = x
-        self._below = 0.5 + 0.5 * _erf(x * math.sqrt(0.5)).astype(x.dtype)  # Φ(x)
+        self._below = 0.5 + 0.5 * np.asarray(_erf(x * math.sqrt(0.5)), dtype=x.dtype)  # Φ(x)
         return x * self._below
 
     def backward(self, grad: np.ndarray) -> np.ndarray:

@@ -10,10 +10,13 @@ _FOLDERS = (
     "s01_neural_network",
     "s02_backpropagation",
     "s03_optimizers",
+    "s04_deep_networks",
+    "s05_regularization",
     "s06_sequences",
     "s07_rnn",
     "s08_lstm_gru",
     "s09_attention",
+    "s10_transformer",
     "s11_pretraining",
 )
 

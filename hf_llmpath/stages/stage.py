@@ -41,6 +41,8 @@ class Stage:
         settings: dataclass of the stage's settings.
         package: dotted name of the stage's package: it holds `train.train(settings, run)`,
             `figures.draw(run_folder) -> list of paths`, `demo.build(run_folder) -> gradio.Blocks` and `lesson.md`.
+        prompt: a text that its model can read, for the code that shows how to use it; if none, a beginning that it can go
+            on from.
     """
 
     number: int
@@ -54,6 +56,7 @@ class Stage:
     concepts: tuple[Concept, ...]
     settings: type[Settings]
     package: str
+    prompt: str | None = None
 
     @property
     def folder_name(self) -> str:

@@ -4,13 +4,14 @@ found = align(model, tokenizer, "Ada the teacher longed for a red kite. ...", nu
 found.weights[3]  # over found.source, when it wrote found.summary[3]
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from ..data.words import read_texts, token_texts
 
 
 @dataclass(frozen=True)
@@ -38,13 +39,16 @@ class Alignment:
         return attention_entropy(self.weights)
 
     @property
-    def text(self) -> str:
-        """The summary; an unknown token is replaced by the word that was looked at most (Luong et al. 2015b)."""
-        words = [
+    def words(self) -> list[str]:
+        """The summary's tokens; an unknown one is replaced by the word that was looked at most (Luong et al. 2015b)."""
+        return [
             self.source[int(row.argmax())] if unknown and len(row) else word
             for word, row, unknown in zip(self.summary, self.weights, self.unknown, strict=True)
         ]
-        return "".join(words).strip()
+
+    @property
+    def text(self) -> str:
+        return "".join(self.words).strip()
 
 
 def attention_entropy(weights: np.ndarray) -> np.ndarray:
@@ -63,63 +67,43 @@ def align(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, document: 
         options: for `generate()`: `num_beams`, `do_sample`, `temperature`, ...
     """
     model.eval()
-    full = tokenizer(document, return_offsets_mapping=True, verbose=False)
-    kept = tokenizer(document, truncation=True, return_tensors="pt", return_offsets_mapping=True, verbose=False)
-    offsets = kept.pop("offset_mapping")[0].tolist()
-    written = model.generate(**kept, **options)
-    return read_alignment(
-        model, tokenizer, document, kept, offsets, written, len(full["input_ids"]) - kept["input_ids"].shape[1]
-    )
+    inputs = tokenizer(document, truncation=True, return_tensors="pt", verbose=False)
+    return _read(model, tokenizer, document, model.generate(**inputs, **options)[0, 1:].tolist())
+
+
+def align_with(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, document: str, summary: str) -> Alignment:
+    """Where the model looks when it writes `summary`, whoever wrote it first."""
+    return _read(model, tokenizer, document, tokenizer(summary)["input_ids"])
 
 
 @torch.no_grad()
-def read_alignment(
-    model: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerBase,
-    document: str,
-    inputs: dict[str, torch.Tensor],
-    offsets: Sequence[Sequence[int]],
-    written: torch.Tensor,
-    left_out: int = 0,
-) -> Alignment:
-    """The alignment of what was `written` `(1, start token and summary)` about the document that gave `inputs`."""
-    outputs = model.model(**inputs, decoder_input_ids=written[:, :-1], use_cache=False)
-    tokens = written[0, 1:].tolist()
-    if tokens and tokens[-1] == tokenizer.eos_token_id:
-        tokens.pop()
-    weights = np.zeros((len(tokens), 0))
+def _read(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, document: str, written: list[int]) -> Alignment:
+    """The alignment of the tokens `written`, the end token included."""
+    model.eval()
+    inputs = tokenizer(document, truncation=True, return_tensors="pt", verbose=False)
+    shown = torch.tensor([[model.config.decoder_start_token_id, *written[:-1]]])
+    outputs = model.model(**inputs, decoder_input_ids=shown, use_cache=False)
+    tokens = written[:-1] if written[-1:] == [tokenizer.eos_token_id] else written
+    weights, copied = np.zeros((len(tokens), 0)), np.zeros(0)
     if outputs.cross_attentions is not None:
         weights = outputs.cross_attentions[0][0, 0, : len(tokens)].float().numpy()
-    copied = np.zeros(0)
     if model.copy_gate is not None:
         copied = model.copy_gate(outputs.last_hidden_state)[0, : len(tokens), 0].sigmoid().float().numpy()
     return Alignment(
-        source=_pieces(document, offsets),
-        summary=[_shown(tokenizer, token) for token in tokens],
+        source=read_texts(tokenizer, document, truncation=True),
+        summary=token_texts(tokenizer.convert_ids_to_tokens(tokens)),
         weights=weights,
         copied=copied,
-        left_out=left_out,
+        left_out=len(tokenizer(document, verbose=False)["input_ids"]) - inputs["input_ids"].shape[1],
         unknown=[token == tokenizer.unk_token_id for token in tokens],
     )
-
-
-def _pieces(text: str, offsets: Sequence[Sequence[int]]) -> list[str]:
-    """The text of each token as it stands in the document, with the space before it."""
-    return [
-        text[start:end]
-        if start == 0 or text[start:end][:1].isspace() or not text[start - 1].isspace()
-        else " " + text[start:end]
-        for start, end in offsets
-    ]
-
-
-def _shown(tokenizer: PreTrainedTokenizerBase, token: int) -> str:
-    return tokenizer.convert_ids_to_tokens(token).replace("▁", " ")
 
 
 def looked_at_itself(found: Alignment) -> list[bool]:
     """For each word of the summary that stands in the document too: whether the token that was looked at most when it was
     written is that word. Upper and lower case are one; marks do not count."""
+    if not found.weights.shape[1]:
+        return []
     source = [token.strip().lower() for token in found.source]
     words = ((token.strip().lower(), row) for token, row in zip(found.summary, found.weights, strict=True))
     return [source[int(row.argmax())] == word for word, row in words if word[:1].isalpha() and word in source]

@@ -47,13 +47,17 @@ def _look_up(keys: np.ndarray, values: np.ndarray, asked: np.ndarray) -> np.ndar
 
 
 def linear_text_accuracy(
-    train: Sequence[str], labels: Sequence[int], held_out: Sequence[str], held_out_labels: Sequence[int]
+    train: Sequence[str],
+    labels: Sequence[int],
+    held_out: Sequence[str],
+    held_out_labels: Sequence[int],
+    longest: int = 2,
 ) -> float:
-    """Accuracy of logistic regression on TF-IDF weights of words and pairs of words."""
+    """Accuracy of logistic regression on TF-IDF weights of words, pairs of words, ... up to `longest` words in a row."""
     from sklearn.feature_extraction.text import TfidfVectorizer
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
 
-    words = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True)
+    words = TfidfVectorizer(ngram_range=(1, longest), sublinear_tf=True)
     model = make_pipeline(words, LogisticRegression(C=10, max_iter=300)).fit(list(train), list(labels))
     return float(model.score(list(held_out), list(held_out_labels)))

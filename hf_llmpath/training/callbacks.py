@@ -65,8 +65,8 @@ class History(TrainerCallback):
         self._write(state)
 
 
-class StopOnInterrupt(TrainerCallback):
-    """Turns Ctrl-C into a checkpoint and a stop after the current step; a second Ctrl-C stops at once."""
+class CatchInterrupt:
+    """Within a `with` block Ctrl-C only sets `interrupted`; a second Ctrl-C stops at once."""
 
     def __init__(self) -> None:
         self.interrupted = False
@@ -76,15 +76,33 @@ class StopOnInterrupt(TrainerCallback):
         self.interrupted = True
         signal.signal(signal.SIGINT, self._before)
 
-    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+    def __enter__(self) -> "CatchInterrupt":
         if threading.current_thread() is threading.main_thread():
             self._before = signal.getsignal(signal.SIGINT)
             signal.signal(signal.SIGINT, self._on_signal)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._before is not None:
+            signal.signal(signal.SIGINT, self._before)
+
+
+class StopOnInterrupt(TrainerCallback):
+    """Turns Ctrl-C into a checkpoint and a stop after the current step; a second Ctrl-C stops at once."""
+
+    def __init__(self) -> None:
+        self._catch = CatchInterrupt()
+
+    @property
+    def interrupted(self) -> bool:
+        return self._catch.interrupted
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self._catch.__enter__()
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         if self.interrupted:
             control.should_save = control.should_training_stop = True
 
     def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        if self._before is not None:
-            signal.signal(signal.SIGINT, self._before)
+        self._catch.__exit__()

@@ -57,7 +57,7 @@ class Descent:
     def step(self) -> np.ndarray:
         """One step of all points; returns their losses after it, `(rates, starts)`.
 
-        A point that has left the range of numbers stays where that happened: its loss is not finite.
+        The loss of a point that has left the range of numbers is not finite, from then on.
         """
         with np.errstate(over="ignore", invalid="ignore"):
             self._gradient[...] = self.surface.gradient(self.points)

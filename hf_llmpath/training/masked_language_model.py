@@ -22,6 +22,7 @@ from ..runs import Part, Run
 from .trainer import Recipe, fit
 
 EVALUATED = 256  # validation rows on which the loss is followed while training
+POOL = 128  # batches sorted by length together: most are then of one length, and need no mask
 
 
 @dataclass(frozen=True)
@@ -138,6 +139,7 @@ def pretrain(
         seed,
         masking=texts.masking,
         special=texts.tokenizer.all_special_ids,
+        pool=POOL,
     )
     followed = TokenRows(np.split(texts.validation.tokens, np.cumsum(texts.validation.lengths)[:-1])[:EVALUATED])
     began = time.perf_counter()
@@ -181,7 +183,7 @@ def fill_masks(
     if not text.strip():
         raise UserError(f"the text is empty; type a sentence with {mask} in it")
     inputs = tokenizer(text, return_tensors="pt", truncation=True, max_length=limit)
-    inputs.pop("token_type_ids")  # one segment
+    inputs.pop("token_type_ids", None)  # one segment
     places = (inputs["input_ids"][0] == tokenizer.mask_token_id).nonzero().flatten()
     if not len(places):
         if mask in text:

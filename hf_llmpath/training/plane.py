@@ -14,9 +14,10 @@ from ..convert.scratch import from_mlp, to_mlp
 from ..data.points import Points
 from ..runs import Run
 from ..scratch import SGD, BinaryCrossEntropy, Dense, Network, feed_forward
+from ..scratch.activations import sigmoid
 from .numpy_loop import Examples, fit_numpy
 
-RESOLUTION = 72  # cells of a surface in each direction
+RESOLUTION, UNIT_RESOLUTION = 72, 40  # cells of a surface in each direction, the network's and its units'
 MARGIN = 0.12  # of the points' extent, on each side
 
 
@@ -104,37 +105,44 @@ def train_classifier(
     return network, part.finish(result)
 
 
-def surface(network: Network, points: Points, units: bool = False) -> dict[str, Any]:
+def surface(network: Network, points: Points, units: int = 0) -> dict[str, Any]:
     """What the network says everywhere around the points, for a picture.
+
+    Args:
+        units: the first so many hidden units are shown as well.
 
     Returns:
         `extent` [left, right, bottom, top]; `probability` of class 1 as rows from bottom to top; the points `x` and
-        `labels`; with `units` also, for each hidden layer, the outputs of its units over the same grid, and `weights` and
+        `labels`; with `units` also, for each hidden layer, the outputs of these units over the same square, and `weights` and
         `biases` of all layers.
     """
     low, high = points.x.min(axis=0), points.x.max(axis=0)
     half = (0.5 + MARGIN) * (high - low).max()  # a square around the points
     low, high = (low + high) / 2 - half, (low + high) / 2 + half
-    across, up = (np.linspace(low[axis], high[axis], RESOLUTION) for axis in (0, 1))
-    grid = np.stack(np.meshgrid(across, up), axis=-1).reshape(-1, 2)
-    outputs = network.outputs(grid)
-    shape = (RESOLUTION, RESOLUTION)
+    outputs = network.predict(_grid(low, high, RESOLUTION))
     found: dict[str, Any] = {
         "extent": [round(float(value), 4) for value in (low[0], high[0], low[1], high[1])],
-        "probability": _rounded(1 / (1 + np.exp(-np.clip(outputs[-1][:, 0], -60, 60))).reshape(shape)),
+        "probability": _rounded(sigmoid(outputs[:, 0]).reshape(RESOLUTION, RESOLUTION), 4),
         "x": _rounded(points.x),
         "labels": points.labels.tolist(),
     }
     if units:
         dense = [layer for layer in network.layers if isinstance(layer, Dense)]
+        answers = network.outputs(_grid(low, high, UNIT_RESOLUTION))
         found["units"] = [
-            [_rounded(column.reshape(shape)) for column in output.T]
-            for output, layer in zip(outputs[:-1], network.layers, strict=False)
+            [_rounded(column.reshape(UNIT_RESOLUTION, UNIT_RESOLUTION)) for column in answer.T[:units]]
+            for answer, layer in zip(answers[:-1], network.layers, strict=False)
             if not isinstance(layer, Dense)
         ]
         found["weights"] = [_rounded(layer.params["weight"], 4) for layer in dense]
         found["biases"] = [_rounded(layer.params["bias"], 4) for layer in dense]
     return found
+
+
+def _grid(low: np.ndarray, high: np.ndarray, resolution: int) -> np.ndarray:
+    """Points of a square from bottom to top and, in each row, from left to right: (resolution², 2)."""
+    across, up = (np.linspace(low[axis], high[axis], resolution) for axis in (0, 1))
+    return np.stack(np.meshgrid(across, up), axis=-1).reshape(-1, 2)
 
 
 def _rounded(values: np.ndarray, digits: int = 3) -> list[Any]:

@@ -29,6 +29,7 @@ class Regularizers:
         weight_decay: of AdamW, on weight matrices alone: each step takes off learning rate x this x weight.
         max_norm: longest weight vector that may enter a hidden unit; none for no limit.
         augment: distort every batch.
+        label_smoothing: share of the target that goes to all classes alike.
     """
 
     dropout: float = 0.0
@@ -37,6 +38,7 @@ class Regularizers:
     weight_decay: float = 0.0
     max_norm: float | None = None
     augment: bool = False
+    label_smoothing: float = 0.0
 
     def model(self, images: Images, hidden_sizes: Iterable[int], seed: int) -> LLMPathMLPForImageClassification:
         """An untrained perceptron for these images."""
@@ -53,27 +55,21 @@ class Regularizers:
         )
         return LLMPathMLPForImageClassification(config)
 
-    def optimizer(self, model: nn.Module, learning_rate: float) -> torch.optim.Optimizer:
-        """AdamW; biases and the weights of normalizations do not decay."""
-        matrices = [parameter for parameter in model.parameters() if parameter.dim() == 2]
-        others = [parameter for parameter in model.parameters() if parameter.dim() != 2]
-        groups = [{"params": matrices, "weight_decay": self.weight_decay}, {"params": others, "weight_decay": 0.0}]
-        return torch.optim.AdamW(groups, lr=learning_rate, fused=True)
-
-    def augmentation(
-        self, images: LabelledImages, seed: int, distortions: Distortions | None = None
-    ) -> Augmentation | None:
-        """What every batch of `images` goes through, if anything; pixels from outside are background."""
+    def augmentation(self, images: LabelledImages, distortions: Distortions | None = None) -> Augmentation | None:
+        """What every batch of `images` goes through, if anything; what comes in from outside is background."""
         if not self.augment:
             return None
-        return Augmentation(images.pixels.shape[1], distortions, fill=-images.mean / images.std, seed=seed)
+        return Augmentation(images.pixels.shape[1], distortions, fill=-images.mean / images.std)
 
-    def constraint(self, model: nn.Module) -> Callable[[], None] | None:
-        """What is called after every step, if anything."""
-        if self.max_norm is None:
-            return None
-        hidden = [layer.linear.weight for layer in model.model.layers]
-        return partial(max_norm_, hidden, self.max_norm)
+    @property
+    def constraint(self) -> Callable[[nn.Module], None] | None:
+        """What is called with the model after every step, if anything."""
+        return partial(limit_hidden, limit=self.max_norm) if self.max_norm is not None else None
+
+
+def limit_hidden(model: LLMPathMLPForImageClassification, limit: float) -> None:
+    """The max-norm constraint on every hidden unit."""
+    max_norm_([layer.linear.weight for layer in model.model.layers], limit)
 
 
 def with_switches(names: Iterable[str], switches: dict[str, dict[str, Any]]) -> Regularizers:
@@ -100,6 +96,24 @@ def small_sample(images: LabelledImages, per_class: int, seed: int) -> tuple[Lab
         np.concatenate([rows[part] for rows in picked]) for part in (np.s_[:per_class], np.s_[per_class:])
     )
     return images.part(train), images.part(validation)
+
+
+def with_wrong_labels(images: LabelledImages, share: float, seed: int) -> LabelledImages:
+    """The same images, a `share` of them with the label of another class."""
+    random = np.random.default_rng([seed, 1])
+    labels, classes = images.labels.copy(), np.unique(images.labels)
+    rows = random.permutation(len(labels))[: round(share * len(labels))]
+    others = random.integers(1, len(classes), len(rows))
+    labels[rows] = classes[(np.searchsorted(classes, labels[rows]) + others) % len(classes)]
+    return LabelledImages(images.pixels, labels, images.mean, images.std)
+
+
+def few_images(
+    images: LabelledImages, per_class: int, wrong: float, seed: int
+) -> tuple[LabelledImages, LabelledImages]:
+    """What is learned from, and what early stopping looks at: small samples, a share `wrong` of both labelled wrong."""
+    train, validation = small_sample(images, per_class, seed)
+    return with_wrong_labels(train, wrong, seed), with_wrong_labels(validation, wrong, seed + 1)
 
 
 @torch.no_grad()

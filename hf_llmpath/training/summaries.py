@@ -74,7 +74,7 @@ def train_summarizer(
     Args:
         data: what to learn and to measure on.
         shape: arguments of `LLMPathSummarizerConfig`.
-        hidden_words: share of the vocabulary that each pair does not see (`PairBatches`).
+        hidden_words: share of the words that are hidden from each pair (`PairBatches`).
         num_beams: width of the beam when it writes the summaries that are measured.
 
     Returns:

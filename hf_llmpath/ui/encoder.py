@@ -46,7 +46,7 @@ class Encoder:
             raise UserError("the text is empty; type a sentence")
         limit = self.model.config.max_position_embeddings
         inputs = self.tokenizer(text, return_tensors="pt", truncation=True, max_length=limit)
-        inputs.pop("token_type_ids")
+        inputs.pop("token_type_ids", None)
         chances = self.model(**inputs).logits[0].softmax(-1).tolist()
         return [(self.model.config.id2label[place], chance) for place, chance in enumerate(chances)]
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from ..data.points import Points, make_points
 from ..scratch import SGD, Adam, BinaryCrossEntropy, Loss, MeanSquaredError, Momentum, Network, Optimizer, feed_forward
+from .play import FRAME
 
 POINTS = 200  # to learn from, and as many to test on; XOR without noise has four
 TEST_SEED = 10_000  # is added to the seed for the points to test on
@@ -75,11 +76,17 @@ class LiveNetwork:
         lock: is held while it is trained or drawn.
     """
 
+    frame = FRAME
+
     def __init__(self, design: Design, rate: float = 0.1, pace: int = 1):
         self.lock = threading.RLock()
         self.rate, self.pace = rate, pace
         self.player: object | None = None
         self.rebuild(design)
+
+    def __deepcopy__(self, memo: dict) -> "LiveNetwork":
+        """Each page that is opened gets one of its own."""
+        return LiveNetwork(self.design, self.rate, self.pace)
 
     def rebuild(self, design: Design) -> None:
         """Starts again, by another design or by the same."""
@@ -139,10 +146,7 @@ class LiveNetwork:
                 self.optimizer.step()
                 self.step += 1
             if not self._measure():
-                self.stopped = (
-                    f"The loss was no longer a finite number at step {self.step:,}: a learning rate of {self.rate:g} is too "
-                    f"high here. Try {self.rate / 3:.1g}. The last finite weights are kept."
-                )
+                self.stopped = not_finite(self.step, self.rate)
                 self.network.load_state_dict(self._kept)
                 self._measure()
 
@@ -183,6 +187,15 @@ class LiveNetwork:
     def weights(self) -> list[np.ndarray]:
         """The weight matrix `(outputs, inputs)` of every layer, in order."""
         return [layer.params["weight"].copy() for layer in self.network.layers if "weight" in layer.params]
+
+
+def not_finite(step: int, rate: float) -> str:
+    """What is told where a training ends because its loss overflowed."""
+    lower = float(f"{rate / 3:.1g}")
+    return (
+        f"The loss was no longer a finite number at step {step:,}: a learning rate of {rate:g} is too high here. "
+        f"Try {lower:g}. The last finite weights are kept."
+    )
 
 
 def _grid() -> np.ndarray:

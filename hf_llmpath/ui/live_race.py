@@ -7,6 +7,7 @@ import numpy as np
 
 from ..data.surfaces import Surface, get_surface
 from ..training.descent import HOLD, OPTIMIZERS, TITLES, Descent
+from .play import FRAME
 
 LONGEST = 2000  # steps of a race
 # Where the sliders start, by surface: rates at which each optimiser does well.
@@ -27,7 +28,7 @@ class Runner:
         descent: its point and its rule.
         path: where it has been, `(x, y)`; ends where it left the range of numbers.
         losses: one for each entry of the path.
-        arrived: the step from which its loss stayed at or below the target, or none yet.
+        arrived: the step from which its loss stayed at or below the target for `HOLD` steps, or none yet.
         lost: the step at which its loss was no longer finite, or none.
     """
 
@@ -55,15 +56,29 @@ class LiveRace:
         lock: is held while it moves or is drawn.
     """
 
+    frame = FRAME
+
     def __init__(self, surface: str, rates: dict[str, float], momentum: float = 0.9, beta2: float = 0.999):
         self.lock = threading.RLock()
         self.player: object | None = None
         self.pace = 1
         self.reset(surface, rates, momentum, beta2)
 
+    def __deepcopy__(self, memo: dict) -> "LiveRace":
+        """Each page that is opened gets one of its own."""
+        found = LiveRace(*self.numbers)
+        found.pace = self.pace
+        return found
+
+    @property
+    def numbers(self) -> tuple[str, dict[str, float], float, float]:
+        """What this race is of: the arguments of `reset`."""
+        rates = {runner.name: runner.rate for runner in self.runners}
+        return self.surface.name, rates, self.momentum, self.beta2
+
     def again(self) -> None:
         """Back to the start, with the same numbers."""
-        self.reset(self.surface.name, {r.name: r.rate for r in self.runners}, self.momentum, self.beta2)
+        self.reset(*self.numbers)
 
     def reset(self, surface: str, rates: dict[str, float], momentum: float, beta2: float) -> None:
         """Back to the start, with other numbers.
@@ -72,7 +87,7 @@ class LiveRace:
             surface: name of a surface.
             rates: optimiser -> learning rate; those without one do not run.
             momentum: of Momentum and Nesterov, and β₁ of Adam and AdamW.
-            beta2: β₂ of Adam and AdamW, α of RMSprop.
+            beta2: β₂ of Adam and AdamW.
         """
         with self.lock:
             self.surface: Surface = get_surface(surface)
@@ -98,6 +113,7 @@ class LiveRace:
                         self._move(runner)
 
     def _move(self, runner: Runner) -> None:
+        there = self.is_there(runner)
         loss = float(runner.descent.step()[0, 0])
         if not np.isfinite(loss):
             runner.lost = self.step
@@ -105,14 +121,16 @@ class LiveRace:
         x, y = runner.descent.points[0, 0]
         runner.path.append((float(x), float(y)))
         runner.losses.append(loss)
+        if there:
+            return
         if loss > self.surface.target:
             runner.arrived = None
         elif runner.arrived is None:
             runner.arrived = self.step
 
     def is_there(self, runner: Runner) -> bool:
-        """Whether it has been at the target for long enough: flying past does not count."""
-        return runner.arrived is not None and self.step - runner.arrived >= HOLD
+        """Whether it has stayed at the target for long enough: flying past does not count."""
+        return runner.arrived is not None and len(runner.losses) - 1 - runner.arrived >= HOLD
 
     @property
     def over(self) -> bool:
@@ -130,6 +148,4 @@ class LiveRace:
 def _arguments(name: str, momentum: float, beta2: float) -> dict:
     if name in ("momentum", "nesterov"):
         return {"momentum": momentum}
-    if name == "rmsprop":
-        return {"alpha": beta2}
     return {"betas": (momentum, beta2)} if name in ("adam", "adamw") else {}

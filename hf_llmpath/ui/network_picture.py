@@ -94,9 +94,8 @@ def _network(hidden: list[np.ndarray], weights: list[np.ndarray]) -> str:
     labels = "".join(f'<text x="{COLUMN * c + 4 + TILE / 2}" y="12">{name}</text>' for c, name in enumerate(names))
     labels += f'<text x="{end[0]}" y="12">output</text>'
     return (
-        f'<div class="lp-scroll" tabindex="0" role="region" aria-label="The network">'
         f'<svg class="lp-network" viewBox="0 0 {width:.0f} {height}" style="--w:{width:.0f}px" aria-hidden="true">'
-        f'{"".join(edges)}<g class="tiles">{tiles}</g><circle cx="{end[0]}" cy="{end[1]}" r="9"/>{labels}</svg></div>'
+        f'{"".join(edges)}<g class="tiles">{tiles}</g><circle cx="{end[0]}" cy="{end[1]}" r="9"/>{labels}</svg>'
     )
 
 

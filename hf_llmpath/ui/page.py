@@ -126,7 +126,7 @@ class Page:
         return (
             '<div class="lp lp-section"><h2 style="margin-top:0">No trained model here yet</h2>'
             "<p>Train the quick preset on this machine: a minute or two on two CPU cores, no download. "
-            f"The page comes alive when it is done.</p>{trouble}</div>"
+            f"Its numbers and pictures appear when it is done.</p>{trouble}</div>"
         )
 
     def _watch(self, resume: bool) -> Iterator[list[Any]]:

@@ -172,4 +172,4 @@ def load_snippet(stage: Stage, folder: RunFolder, model_id: str | None = None) -
     """A script that loads the model of the run and uses it; runs as it stands."""
     config = folder.model_dir / "config.json"
     known = json.loads(config.read_text(encoding="utf-8")) if config.exists() else {}
-    return usage.load_snippet(stage.auto_class, model_id or folder.model_dir.as_posix(), known)
+    return usage.load_snippet(stage.auto_class, model_id or folder.model_dir.as_posix(), known, stage.prompt or "Once")

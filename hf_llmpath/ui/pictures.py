@@ -163,7 +163,10 @@ def images(pixels: np.ndarray, columns: int, caption: str, detail: str = "", alt
     # Black with the ink as opacity: style.css turns it to white in the dark.
     Image.fromarray(np.stack([np.zeros_like(sheet), sheet], axis=-1), "LA").save(buffer, "PNG")
     data = base64.b64encode(buffer.getvalue()).decode()
-    image = f'<img class="lp-images" src="data:image/png;base64,{data}" alt="{escape(alternative or caption)}">'
+    image = (
+        f'<img class="lp-images" style="width:{26 * columns}px" src="data:image/png;base64,{data}" '
+        f'alt="{escape(alternative or caption)}">'
+    )
     return figure(image, caption, detail)
 
 
@@ -212,7 +215,7 @@ def one_hot(tokens: Sequence[str], hot: int, caption: str, detail: str = "", hid
     return figure(f'<div class="lp-onehot" aria-hidden="true">{cells}</div>', caption, detail, alternative)
 
 
-def series_colour(index: int) -> str:
+def _series(index: int) -> str:
     return f"var(--lp-series-{index % 6 + 1})"
 
 
@@ -260,14 +263,14 @@ def line_chart(
     across = lambda x: 100 * (x - left) / ((right - left) or 1)  # noqa: E731
     down = lambda y: 100 * (high - y) / (high - low)  # noqa: E731
     routes = [" L".join(f"{across(x):.2f} {down(y):.2f}" for x, y in points) for points in lines.values()]
-    paths = "".join(f'<path d="M{route}" stroke="{series_colour(index)}"/>' for index, route in enumerate(routes))
+    paths = "".join(f'<path d="M{route}" stroke="{_series(index)}"/>' for index, route in enumerate(routes))
     y_ticks, x_ticks = _ticks(low, high, log_y), [x for x in _ticks(left, right, False) if left <= x <= right]
     grid = "".join(f'<line x1="0" x2="100" y1="{down(y):.2f}" y2="{down(y):.2f}"/>' for y in y_ticks)
     y_labels = "".join(
         f'<span style="top:{down(y):.1f}%">{_number(10**y if log_y else y)}</span>' for y in y_ticks if low <= y <= high
     )
     x_labels = "".join(f'<span style="left:{across(x):.1f}%">{_number(x)}</span>' for x in x_ticks)
-    key = "".join(f'<span style="--c:{series_colour(index)}">{escape(name)}</span>' for index, name in enumerate(lines))
+    key = "".join(f'<span style="--c:{_series(index)}">{escape(name)}</span>' for index, name in enumerate(lines))
     real = (lambda y: 10**y) if log_y else (lambda y: y)
     alternative = " ".join(
         f"{name}: from {_number(real(points[0][1]))} at {x_label} {_number(points[0][0])} "

@@ -6,8 +6,8 @@ from typing import Any, Protocol
 
 import gradio as gr
 
-FRAME = 0.05  # seconds from picture to picture
-LONGEST_PLAY = 100_000  # steps, after which it pauses by itself: somebody may have left
+FRAME = 0.05  # seconds from picture to picture, where there is no reason for more
+LONGEST_PLAY = 600  # seconds, after which it pauses by itself: somebody may have left
 QUIET = {"show_progress": "hidden", "api_visibility": "private"}
 NOW = QUIET | {"queue": False}  # answered at once, also while something plays
 
@@ -17,13 +17,14 @@ class Playable(Protocol):
 
     Attributes:
         step: steps taken.
-        pace: steps from picture to picture.
+        pace, frame: steps and seconds from picture to picture.
         player: who moves it on just now, or nobody; who is no longer the player stops.
         over: whether it cannot go on.
     """
 
     step: int
     pace: int
+    frame: float
     player: object | None
 
     @property
@@ -36,10 +37,10 @@ class Playable(Protocol):
 
 
 class Transport:
-    """The three buttons. Put them on the page first, connect them when the picture is there."""
+    """The three buttons in a `row`. Put them on the page first, connect them when the picture is there."""
 
     def __init__(self, slug: str):
-        with gr.Row(elem_classes="lp-buttons"):
+        with gr.Row(elem_classes="lp-buttons") as self.row:
             self.play = gr.Button("Play", variant="primary", min_width=100, elem_id=f"{slug}-play")
             self.step = gr.Button("Step", min_width=70)
             self.reset = gr.Button("Reset", min_width=70)
@@ -74,10 +75,10 @@ def played(live: Playable, draw: Callable[[Any], str]) -> Iterator[tuple[Any, An
         return
     me = live.player = object()
     yield gr.Button("Pause"), gr.skip()
-    last = live.step + LONGEST_PLAY
+    last = time.perf_counter() + LONGEST_PLAY
     try:
-        while live.player is me and not live.over and live.step < last:
-            due = time.perf_counter() + FRAME
+        while live.player is me and not live.over and time.perf_counter() < last:
+            due = time.perf_counter() + live.frame
             live.advance(live.pace)
             yield gr.skip(), draw(live)
             time.sleep(max(0.0, due - time.perf_counter()))

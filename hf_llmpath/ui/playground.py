@@ -7,7 +7,6 @@ The network is trained by the NumPy engine in the process that serves the page, 
 to be trained before.
 """
 
-from dataclasses import dataclass, replace
 from typing import Any
 
 import gradio as gr
@@ -17,22 +16,13 @@ from ..scratch.network import ACTIVATIONS
 from .live_network import OPTIMIZERS, Design, LiveNetwork
 from .network_picture import network_picture
 from .page import Page, html
-from .play import NOW, QUIET, Transport
+from .play import NOW, Transport
 
 SPEEDS = (1, 5, 20, 100)  # steps from picture to picture
 RATES = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0)
 
 
-@dataclass(frozen=True)
-class Playground:
-    """What a page may add to: its controls and its picture."""
-
-    live: gr.State
-    rate: gr.Slider
-    picture: gr.HTML
-
-
-def playground(page: Page, design: Design, rate: float, speed: int = 5) -> Playground:
+def playground(page: Page, design: Design, rate: float, speed: int = 5) -> None:
     """Puts a playground on the page.
 
     Args:
@@ -41,11 +31,12 @@ def playground(page: Page, design: Design, rate: float, speed: int = 5) -> Playg
         speed: steps from picture to picture at first, one of `SPEEDS`.
     """
     slug = page.stage.slug
-    live = gr.State(None)
+    first = LiveNetwork(design, rate, speed)
+    live = gr.State(first)
     with gr.Row(elem_classes="lp-playground"):
         with gr.Column(scale=3, min_width=300):
             transport = Transport(slug)
-            picture = html(network_picture(LiveNetwork(design)), elem_id="playground")
+            picture = html(network_picture(first), elem_id="playground")
         with gr.Column(scale=1, min_width=250, elem_classes="lp-panel"):
             shape = gr.Radio(SHAPES, value=design.shape, label="Points")
             layers = gr.Slider(0, 4, value=design.layers, step=1, label="Hidden layers")
@@ -68,46 +59,29 @@ def playground(page: Page, design: Design, rate: float, speed: int = 5) -> Playg
             pace = gr.Dropdown(SPEEDS, value=speed, label="Steps from picture to picture")
     designing = [shape, noise, seed, layers, units, activation, optimizer]
     page.remember(points=shape, layers=layers, units=units, activation=activation, noise=noise, seed=seed)
+    page.remember(optimizer=optimizer, rate=power)
 
-    def designed(shape: str, noise: float, seed: int | None, layers: int, units: int, *kinds: str) -> Design:
-        activation, optimizer = kinds
-        return replace(
-            design,
-            shape=shape,
-            noise=noise,
-            seed=seed or 0,
-            layers=int(layers),
-            units=int(units),
-            activation=activation,
-            optimizer=optimizer,
-        )
+    def designed(
+        shape: str, noise: float, seed: int | None, layers: int, units: int, activation: str, optimizer: str
+    ) -> Design:
+        return Design(shape, noise, seed or 0, int(layers), int(units), activation, optimizer, design.squared)
 
-    def opened(place: int, pace: int, *values: Any) -> tuple[LiveNetwork, str]:
-        found = LiveNetwork(designed(*values), RATES[int(place)], int(pace))
-        return found, network_picture(found)
-
-    def changed(found: LiveNetwork | None, *values: Any) -> str:
-        """Another design starts another network; if it was playing, it plays on."""
+    def changed(found: LiveNetwork, *values: Any) -> str:
+        """Another design starts another network; if one was playing, the new one plays on."""
         wanted = designed(*values)
-        if found is None or found.design == wanted:
-            return gr.skip()
-        found.rebuild(wanted)
+        if wanted != found.design:
+            found.rebuild(wanted)
         return gr.skip() if found.player else network_picture(found)
 
-    def paced(found: LiveNetwork | None, place: int, pace: int) -> tuple[gr.Slider, str]:
+    def paced(found: LiveNetwork, place: int, pace: int) -> tuple[gr.Slider, str]:
         """What is playing takes the new rate at once."""
-        label = gr.Slider(label=_rate_label(RATES[int(place)]))
-        if found is None:
-            return label, gr.skip()
         found.pace = int(pace)
         found.set_rate(RATES[int(place)])
-        return label, gr.skip() if found.player else network_picture(found)
+        return gr.Slider(label=_rate_label(found.rate)), gr.skip() if found.player else network_picture(found)
 
-    page.blocks.load(opened, [power, pace, *designing], [live, picture], **QUIET)
     gr.on([part.change for part in designing], changed, [live, *designing], picture, trigger_mode="always_last", **NOW)
     gr.on([power.change, pace.change], paced, [live, power, pace], [power, picture], trigger_mode="always_last", **NOW)
     transport.connect(live, picture, network_picture)
-    return Playground(live, power, picture)
 
 
 def _rate_label(rate: float) -> str:

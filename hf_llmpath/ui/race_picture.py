@@ -8,10 +8,10 @@ import numpy as np
 from ..data.surfaces import get_surface
 from . import pictures
 from .live_race import LONGEST, LiveRace, Runner
-from .pictures import Markup, series_colour, signed_png
+from .pictures import Markup, signed_png
 
 _CELLS = 160  # of the map, each way
-_BANDS = 12
+_BANDS = 16
 _PATH_POINTS = 240
 _ORDER = ("sgd", "momentum", "nesterov", "rmsprop", "adam", "adamw")  # fixes the colours
 
@@ -41,12 +41,14 @@ def race_picture(race: LiveRace) -> str:
         f"{surface.formula}; darker is higher, the square is the start, the star the lowest point",
         f"{told} " + " ".join(f"{row[0]}: loss {row[2]}, {row[3]}." for row in standing),
     )
-    headers = ["optimiser", "learning rate", "loss", f"steps to {surface.target:g}"]
+    headers = ["optimiser", "rate", "loss", "arrived at"]
     table = pictures.table(headers, [[row[0], row[1], row[2], Markup(row[3])] for row in standing], "Standings")
     curve = pictures.line_chart(losses, "Loss", "step", "logarithmic", log_y=True)
+    small = f"target: a loss of {surface.target:g}, and staying there"
     return (
         f'<div class="lp lp-live">{status}{chart}<div class="lp-pair">'
-        f'<figure class="lp-figure lp-standings"><figcaption>Standings</figcaption>{_keyed(table, runners)}</figure>'
+        f'<figure class="lp-figure lp-standings"><figcaption>Standings<small>{small}</small></figcaption>'
+        f"{_keyed(table, runners)}</figure>"
         f"{curve}</div></div>"
     )
 
@@ -60,23 +62,24 @@ def _keyed(table: str, runners: list[Runner]) -> str:
 
 
 def _colour(runner: Runner) -> str:
-    return series_colour(_ORDER.index(runner.name))
+    return f"var(--lp-series-{_ORDER.index(runner.name) + 1})"
 
 
 def _standing(race: LiveRace, runner: Runner) -> list[str]:
-    if runner.lost is not None:
+    if race.is_there(runner):
+        state = f"step {runner.arrived:,}"
+    elif runner.lost is not None:
         state = f"lost at step {runner.lost:,}"
-    elif race.is_there(runner):
-        state = f"{runner.arrived:,}"
     else:
         state = "not in time" if race.step >= LONGEST else "on the way"
-    return [runner.title, f"{runner.rate:.3g}", f"{runner.losses[-1]:.2e}", state]
+    return [runner.title, f"{runner.rate:.3g}", f"{runner.losses[-1]:.1e}", state]
 
 
 def _losses(runner: Runner) -> tuple[list[int], list[float]]:
     stride = max(1, len(runner.losses) // _PATH_POINTS)
     steps = [*range(0, len(runner.losses), stride)]
-    return steps, [max(runner.losses[step], 1e-12) for step in steps]
+    highest = 100 * runner.losses[0]  # who is lost must not squeeze the others
+    return steps, [min(max(runner.losses[step], 1e-12), highest) for step in steps]
 
 
 def _thinned(path: list[tuple[float, float]]) -> list[tuple[float, float]]:
@@ -101,7 +104,7 @@ def _map(race: LiveRace, runners: list[Runner], routes: list[list[tuple[float, f
     marks = "".join(f'<span class="star" style="{_at(place(minimum))}">★</span>' for minimum in race.surface.minima)
     marks += f'<span class="start" style="{_at(place(race.surface.start))}"></span>'
     return (
-        f'<div class="lp-map" aria-hidden="true"><img src="{backdrop(race.surface.name)}" alt="" decoding="sync">'
+        f'<div class="lp-map" aria-hidden="true"><i style="mask-image:url({backdrop(race.surface.name)})"></i>'
         f'<svg viewBox="0 0 100 100" preserveAspectRatio="none">{lines}</svg>{marks}</div>'
     )
 
@@ -113,11 +116,11 @@ def _at(place: str) -> str:
 
 @cache
 def backdrop(name: str) -> str:
-    """The surface in bands of equal ratio: higher is darker."""
+    """The surface in bands of equal ratio, as a mask: higher is denser."""
     surface = get_surface(name)
     left, right, bottom, top = surface.box
     across, down = np.linspace(left, right, _CELLS), np.linspace(top, bottom, _CELLS)
     losses = surface.loss(np.stack(np.meshgrid(across, down), axis=-1))
     height = np.log(losses + losses.max() * 1e-4)
     share = (height - height.min()) / (height.max() - height.min())
-    return signed_png(-0.55 * np.floor(share * _BANDS) / _BANDS)
+    return signed_png(np.floor(share * _BANDS) / _BANDS)

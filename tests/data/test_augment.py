@@ -10,21 +10,25 @@ from hf_llmpath.data.augment import Augmentation, Distortions
 NONE = {"rotation": 0, "scale": 0, "shear": 0, "shift": 0, "elastic": 0}
 
 
-def augmentation(size=28, seed=0, fill=0.0, **amounts):
-    return Augmentation(size, Distortions(**NONE | amounts), fill=fill, seed=seed)
+def augmentation(size=28, fill=0.0, **amounts):
+    return Augmentation(size, Distortions(**NONE | amounts), fill=fill)
+
+
+def random(seed=0):
+    return torch.Generator().manual_seed(seed)
 
 
 def test_no_distortion_gives_the_images_back():
     images = torch.rand(5, 2, 28, 28)
-    torch.testing.assert_close(augmentation()(images), images, rtol=0, atol=1e-5)
+    torch.testing.assert_close(augmentation()(images, random()), images, rtol=0, atol=1e-5)
 
 
 def test_a_shift_by_whole_pixels_is_a_shift_by_whole_pixels():
     images = torch.rand(400, 1, 8, 8)
     shifted = augmentation(8, shift=0.25, fill=-1.0)  # up to two pixels
-    maps = shifted._affine(400)
-    shifted._affine = lambda batch: torch.cat([maps[:, :2], (maps[:, 2:] * 4).round() / 4], dim=1)
-    out = shifted(images)
+    maps = shifted._affine(400, random())
+    shifted._affine = lambda batch, generator: torch.cat([maps[:, :2], (maps[:, 2:] * 4).round() / 4], dim=1)
+    out = shifted(images, random())
     moved = (maps[:, 2] * 4).round().int().tolist()
     assert {x for x, _ in moved} == {y for _, y in moved} == {-2, -1, 0, 1, 2}
     for image, new, (x, y) in zip(images[:, 0], out[:, 0], moved, strict=True):
@@ -43,7 +47,7 @@ def test_a_shift_by_whole_pixels_is_a_shift_by_whole_pixels():
     ids=["rotation", "scale", "shear", "shift"],
 )
 def test_each_amount_does_what_its_name_says(amount, limits):
-    maps = augmentation(**amount)._affine(2000)
+    maps = augmentation(**amount)._affine(2000, random())
     matrix, shift = maps[:, :2], maps[:, 2]
     determinant = torch.linalg.det(matrix)
     if "rotation" in amount:
@@ -66,7 +70,7 @@ def test_rotation_turns_clockwise_points_together():
     """A dot to the right of the middle stays at its distance from the middle."""
     image = torch.zeros(1, 1, 29, 29)
     image[..., 14, 22] = 1
-    out = augmentation(29, rotation=40)(image.expand(200, 1, 29, 29))
+    out = augmentation(29, rotation=40)(image.expand(200, 1, 29, 29), random())
     axis = torch.arange(29.0) - 14
     mass = out.sum((1, 2, 3))
     x = (out * axis).sum((1, 2, 3)) / mass
@@ -76,7 +80,9 @@ def test_rotation_turns_clockwise_points_together():
 
 
 def test_elastic_displacement_has_the_stated_size_and_is_smooth():
-    fields = augmentation(elastic=0.05, smoothness=4 / 28)._elastic(4000).view(4000, 28, 28, 2) / 2 * 28  # pixels
+    fields = (
+        augmentation(elastic=0.05, smoothness=4 / 28)._elastic(4000, random()).view(4000, 28, 28, 2) / 2 * 28
+    )  # pixels
     deviation = fields.std(0)
     torch.testing.assert_close(deviation, torch.full_like(deviation, 1.4), rtol=0.08, atol=0)
     torch.testing.assert_close(fields.mean((0, 1, 2)), torch.zeros(2), rtol=0, atol=0.03)
@@ -89,39 +95,32 @@ def test_elastic_displacement_has_the_stated_size_and_is_smooth():
 
 def test_what_comes_in_from_outside_is_the_background():
     images = torch.full((50, 1, 28, 28), -0.42)
-    out = Augmentation(28, Distortions(), fill=-0.42)(images)
+    out = Augmentation(28, Distortions(), fill=-0.42)(images, random())
     torch.testing.assert_close(out, images, rtol=0, atol=1e-6)
 
 
-def test_the_same_seed_repeats_and_a_saved_state_goes_on():
-    images = torch.rand(6, 1, 8, 8)
-    first, second = Augmentation(8, seed=3), Augmentation(8, seed=3)
-    torch.manual_seed(0)
+def test_the_generator_decides_and_nothing_else():
+    images, distort = torch.rand(6, 1, 8, 8), Augmentation(8)
     before = torch.get_rng_state()
-    assert torch.equal(first(images), second(images))
-    assert torch.equal(torch.get_rng_state(), before)  # a generator of its own
-    assert not torch.equal(first(images), Augmentation(8, seed=4)(images))
-    second(images)
-    state = first.state_dict()
-    assert torch.equal(first(images), second(images))
-    again = Augmentation(8, seed=99)
-    again.load_state_dict(state)
-    assert torch.equal(again(images), Augmentation.__call__(_at(state), images))
-    assert not torch.equal(first(images[:1].expand(6, 1, 8, 8))[0], first(images[:1].expand(6, 1, 8, 8))[1])
-
-
-def _at(state):
-    other = Augmentation(8)
-    other.load_state_dict(state)
-    return other
+    generator = random(3)
+    first = distort(images, generator)
+    state = generator.get_state()
+    second = distort(images, generator)
+    assert torch.equal(torch.get_rng_state(), before)
+    assert not torch.equal(first, second)
+    assert torch.equal(first, Augmentation(8)(images, random(3)))
+    generator.set_state(state)
+    assert torch.equal(distort(images, generator), second)
+    alike = distort(images[:1].expand(6, 1, 8, 8), generator)
+    assert not torch.equal(alike[0], alike[1])  # each image in its own way
 
 
 def test_channels_move_together():
     images = torch.rand(4, 1, 8, 8).expand(4, 3, 8, 8)
-    out = Augmentation(8, seed=1)(images)
+    out = Augmentation(8)(images, random(1))
     assert torch.equal(out[:, 0], out[:, 1]) and torch.equal(out[:, 0], out[:, 2])
 
 
 def test_other_shapes_are_refused():
     with pytest.raises(ValueError, match=r"\(batch, channels, 28, 28\), got \(3, 784\)"):
-        Augmentation(28)(torch.rand(3, 784))
+        Augmentation(28)(torch.rand(3, 784), random())

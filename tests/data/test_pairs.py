@@ -113,12 +113,12 @@ def test_processes_that_share_a_batch_get_equal_shapes_and_together_all_of_it():
 
 def test_hidden_words_are_hidden_in_source_and_target_alike():
     sources = [[3, 4, 5, 6, 3, 4, 5, 6, 2]] * 40
-    targets = [[5, 6, 3, 4, 7, 2]] * 40
+    targets = [[5, 6, 3, 4, 7, 2]] * 40  # 7 is in no source
     data = PairBatches(sources, targets, 40, 3, pad=0, seed=0, unknown=1, hidden=0.3)
     batch = data.__getitems__(list(range(40)))
     source, target = batch["input_ids"], batch["labels"]
     assert torch.equal(source[:, :4], source[:, 4:8]) and torch.equal(source[:, [2, 3, 0, 1]], target[:, :4])
-    assert (source[:, -1] == 2).all() and (target[:, -1] == 2).all()
+    assert (source[:, -1] == 2).all() and (target[:, -2:] == torch.tensor([7, 2])).all()
     assert 0.2 < (source[:, :4] == 1).float().mean() < 0.4
     again = data.__getitems__(list(range(40, 80)))["input_ids"]
     assert not torch.equal(again, source)

@@ -3,7 +3,7 @@
 import pytest
 from transformers import AutoTokenizer
 
-from hf_llmpath.data.words import train_word_tokenizer, unknown_words
+from hf_llmpath.data.words import read_texts, token_texts, train_word_tokenizer, unknown_words
 from hf_llmpath.data.world import generate
 
 TEXTS = ['Ada said, "Come along!" Was it Ada\'s?', "The end.\nThe sea (again); 12-fold: yes."]
@@ -15,17 +15,21 @@ def tokenizer():
 
 
 @pytest.mark.parametrize("pieces", [False, True])
-@pytest.mark.parametrize("text", [*TEXTS, "Ada  said", " The end.\t", "The sea,The end", "", "\n"])
+@pytest.mark.parametrize(
+    "text", [*TEXTS, "Ada  said", ' "The end.\t', "(The sea) again: yes", "", "\n", '"Ada", the end!']
+)
 def test_text_comes_back_but_for_white_space(text, pieces):
-    tokenizer = train_word_tokenizer(TEXTS, pieces=pieces)
+    tokenizer = train_word_tokenizer([*TEXTS, text], pieces=pieces)
     ids = tokenizer(text)["input_ids"]
-    assert tokenizer.decode(ids, skip_special_tokens=True) == " ".join(text.split())
+    expected = " ".join(text.split())
+    assert tokenizer.decode(ids, skip_special_tokens=True) == expected
+    assert "".join(token_texts(tokenizer.convert_ids_to_tokens(ids[:-1]))) == expected
 
 
 def test_pieces_spell_new_words():
     tokenizer = train_word_tokenizer(TEXTS, pieces=True)
     assert tokenizer.decode(tokenizer("dais heat")["input_ids"], skip_special_tokens=True) == "dais heat"
-    assert unknown_words(tokenizer, "Ada's Žofie") == ["Ž"]
+    assert unknown_words(tokenizer, "Ada's Žsaid") == ["Ž"]
     assert len(tokenizer("The end")["input_ids"]) == 3
 
 
@@ -38,9 +42,17 @@ def test_every_text_of_the_world_comes_back():
     assert not any(tokenizer.unk_token_id in row for row in ids)
 
 
+@pytest.mark.parametrize("pieces", [False, True])
+def test_what_is_read_is_told_token_by_token(pieces):
+    tokenizer = train_word_tokenizer(TEXTS, pieces=pieces)
+    text = '"The sea," said Zelda-Marie (the Žofie).'
+    assert "".join(read_texts(tokenizer, text)) == text
+    assert len(read_texts(tokenizer, text)) == len(tokenizer(text)["input_ids"])
+
+
 def test_a_name_is_one_token_wherever_it_stands(tokenizer):
     first = tokenizer("Ada said")["input_ids"][0]
-    assert tokenizer("The Ada")["input_ids"][1] == first
+    assert tokenizer("The Ada")["input_ids"][1] == tokenizer('"Ada')["input_ids"][1] == first
 
 
 def test_texts_end_with_the_end_token(tokenizer):
@@ -49,7 +61,7 @@ def test_texts_end_with_the_end_token(tokenizer):
 
 
 def test_unknown_words_are_named(tokenizer):
-    text = 'The whale said, "The sea", and Ada\'s whale swam.'
+    text = "The whale said, and Ada's whale swam."
     assert unknown_words(tokenizer, text) == ["whale", "and", "swam"]
     assert tokenizer("whale")["input_ids"][0] == tokenizer.unk_token_id
 

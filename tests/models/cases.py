@@ -17,7 +17,7 @@ class Case:
     """One model class at one small configuration.
 
     Attributes:
-        kind: what it reads: `"tokens"`, `"pairs"` of a source and a target, `"series"`, `"images"` or `"vectors"`.
+        kind: what it reads: `"tokens"`, `"series"`, `"images"` or `"vectors"`.
         still: parts of names of weights that get no gradient in the first step (behind a head that starts at zero).
         left_padding: whether it also reads what is padded on the left.
     """
@@ -73,11 +73,6 @@ def _tokens(case: Case, batch: int, length: int) -> dict[str, torch.Tensor]:
     return {"input_ids": torch.randint(3, VOCAB, (batch, length))}
 
 
-def _pairs(case: Case, batch: int, length: int) -> dict[str, torch.Tensor]:
-    target = torch.randint(3, VOCAB, (batch, length - 2))
-    return {"input_ids": torch.randint(3, VOCAB, (batch, length)), "decoder_input_ids": target}
-
-
 def _series(case: Case, batch: int, length: int) -> dict[str, torch.Tensor]:
     return {"past_values": torch.randn(batch, length)}
 
@@ -91,7 +86,7 @@ def _vectors(case: Case, batch: int, length: int) -> dict[str, torch.Tensor]:
     return {"pixel_values": torch.randn(batch, case.arguments["input_size"])}
 
 
-_INPUTS = {"tokens": _tokens, "pairs": _pairs, "series": _series, "images": _images, "vectors": _vectors}
+_INPUTS = {"tokens": _tokens, "series": _series, "images": _images, "vectors": _vectors}
 
 TOKENS = {"vocab_size": VOCAB, "hidden_size": 16, "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}
 
@@ -182,7 +177,7 @@ TRANSFORMER = [
     for kind in ("sinusoidal", "learned", "rotary")
     for norm_first in (True, False)
 ] + [
-    Case("transformer-model", "llmpath-transformer", "AutoModel", _TRANSFORMER, kind="pairs"),
+    Case("transformer-model", "llmpath-transformer", "AutoModel", _TRANSFORMER),
     Case(
         "transformer-classifier",
         "llmpath-transformer",

@@ -1,5 +1,6 @@
 """Networks: whole passes equal torch's, XOR is learned, weights and training state can be kept."""
 
+import ast
 import subprocess
 import sys
 from pathlib import Path
@@ -84,6 +85,16 @@ def test_importing_the_engine_loads_neither_torch_nor_transformers():
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
     assert result.stdout.strip() == "[]"
+
+
+def test_the_engine_imports_numpy_and_the_standard_library_only():
+    for path in (ROOT / "hf_llmpath" / "scratch").glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom) and node.level:
+                assert node.level == 1, f"{path.name}: {ast.unparse(node)}"
+            elif isinstance(node, ast.Import | ast.ImportFrom):
+                names = [node.module] if isinstance(node, ast.ImportFrom) else [alias.name for alias in node.names]
+                assert {name.partition(".")[0] for name in names} <= {"numpy", *sys.stdlib_module_names}, path.name
 
 
 def test_the_gradient_check_runs_as_a_program():

@@ -19,11 +19,30 @@ IDENTITY = {"stage": 7, "slug": "rnn", "preset": "quick", "settings": {"seed": 0
 _SMALL = {"embedding_size": 8, "context": 16, "batch_size": 4, "dropout": 0.2}
 TINY: dict[str, dict[str, Any]] = {  # settings with which a stage takes seconds; every stage has its line
     "neural-network": {"hidden_size": 6, "epochs": 12, "points": 24, "xor_epochs": 20, "xor_seeds": 2},
-    "backpropagation": {"hidden_sizes": (6,), "epochs": 12, "points": 24, "sweep_epochs": 3, "rates": (0.1, 1e6)},
+    "backpropagation": {"hidden_sizes": (6,), "epochs": 12, "points": 24, "sweep_epochs": 20, "rates": (0.1, 1e6)},
+    "optimizers": {"seeds": 2, "surface_steps": 60, "max_steps": 60, "rates_per_decade": 1, "hidden_size": 6},
     "sequences": _SMALL | {"hidden_size": 12, "max_steps": 40, "sample_by": "line"},
     "rnn": _SMALL | {"hidden_size": 12, "max_steps": 40},
     "lstm-gru": _SMALL | {"parameters": 2000, "max_steps": 30, "adding_length": 8, "adding_steps": 30},
+    "deep-networks": {
+        "hidden_sizes": (16,),
+        "epochs": 3,
+        "numpy_hidden_sizes": (8,),
+        "numpy_epochs": 3,
+        "depth": 4,
+        "width": 16,
+        "deep_epochs": 2,
+    },
+    "regularization": {"per_class": 6, "table_epochs": 3, "hidden_sizes": "16,16"},
     "attention": {"hidden_size": 16, "embedding_size": 8, "max_steps": 30, "batch_size": 4, "max_target": 16},
+    "transformer": {
+        "hidden_size": 16,
+        "intermediate_size": 16,
+        "max_steps": 30,
+        "examples": 200,
+        "reader_hidden_size": 16,
+        "reader_steps": 20,
+    },
     "pretraining": {"hidden_size": 16, "max_steps": 40, "fine_tuning_steps": 20},
 }
 

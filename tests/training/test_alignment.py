@@ -10,7 +10,7 @@ from scipy.stats import entropy
 from hf_llmpath.data.words import train_word_tokenizer
 from hf_llmpath.models.configuration_summarizer import LLMPathSummarizerConfig
 from hf_llmpath.models.modeling_summarizer import LLMPathSummarizerForConditionalGeneration
-from hf_llmpath.training.alignment import Alignment, align, attention_entropy, looked_at_itself
+from hf_llmpath.training.alignment import Alignment, align, align_with, attention_entropy, looked_at_itself
 
 DOCUMENT = 'Ada said, "Come along!" It was the end of the day, and Ada ran to the sea.'
 
@@ -45,6 +45,8 @@ def test_the_alignment_is_that_of_the_writing_itself(tokenizer, options):
     if not options:
         steps = torch.cat([step[0][0, 0] for step in written.cross_attentions])[: len(found.summary)]
         np.testing.assert_allclose(found.weights, steps.numpy(), atol=1e-6)
+    again = align_with(model, tokenizer, DOCUMENT, found.text)
+    np.testing.assert_allclose(again.weights, found.weights, atol=1e-6)
     assert found.copied.shape == (len(found.summary),) and ((found.copied > 0) & (found.copied < 1)).all()
 
 

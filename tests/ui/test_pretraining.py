@@ -8,15 +8,25 @@ from playwright.sync_api import expect
 
 from hf_llmpath.errors import UserError
 from hf_llmpath.runs import RunFolder
+from hf_llmpath.stages import get_stage
 from hf_llmpath.stages.s11_pretraining.demo import blank
 from hf_llmpath.ui.encoder import load_encoder
+from tests.ui.conftest import serve
 
 TEXT = "The cake was lovely, but the tea was dreadful."
 
 
-@pytest.fixture
-def folder(runs_root) -> RunFolder:
-    return RunFolder(runs_root / "11-pretraining")
+@pytest.fixture(scope="module")
+def folder(tiny_run) -> RunFolder:
+    return tiny_run("pretraining")
+
+
+@pytest.fixture(scope="module")
+def address(folder, browser):
+    """This page alone, served on this machine."""
+    app = get_stage("pretraining").demo(folder)
+    yield serve(app)
+    app.close()
 
 
 def bars(figure) -> dict[str, float]:
@@ -30,7 +40,7 @@ def bars(figure) -> dict[str, float]:
 
 
 def test_a_click_hides_a_word_and_both_models_guess_it(visit, address, folder):
-    page = visit(f"{address}pretraining")
+    page = visit(address)
     page.get_by_role("radio", name="lovely,").check()
     blanked = "The cake was [MASK], but the tea was dreadful."
     figures = page.locator("#filled figure")
@@ -50,7 +60,7 @@ def test_a_click_hides_a_word_and_both_models_guess_it(visit, address, folder):
 
 
 def test_a_mask_in_the_text_is_used_as_it_stands(visit, address, folder):
-    page = visit(f"{address}pretraining")
+    page = visit(address)
     page.get_by_label("Sentence").fill("We found the [MASK] lovely.")
     expect(page.locator("#filled figcaption").first).to_contain_text("We found the [MASK] lovely.")
     expected = load_encoder("AutoModelForMaskedLM", folder.model_dir).fill("We found the [MASK] lovely.", 8)[0]
@@ -58,7 +68,7 @@ def test_a_mask_in_the_text_is_used_as_it_stands(visit, address, folder):
 
 
 def test_the_words_to_hide_are_those_of_the_sentence(visit, address):
-    page = visit(f"{address}pretraining?sentence=Nobody+called+it+good")
+    page = visit(f"{address}?sentence=Nobody+called+it+good")
     expect(page.locator("#word input")).to_have_count(4)
     page.get_by_label("Sentence").fill("I saw a play")
     expect(page.get_by_role("radio", name="saw")).to_be_visible()
@@ -68,13 +78,13 @@ def test_the_words_to_hide_are_those_of_the_sentence(visit, address):
 
 
 def test_an_empty_sentence_is_told_in_a_line(visit, address):
-    page = visit(f"{address}pretraining")
+    page = visit(address)
     page.get_by_label("Sentence").fill("")
     expect(page.get_by_text("the text is empty; type a sentence with [MASK] in it").first).to_be_visible()
 
 
 def test_a_long_sentence_is_read_from_its_beginning_and_the_page_says_so(visit, address):
-    page = visit(f"{address}pretraining")
+    page = visit(address)
     page.get_by_label("Sentence").fill("The [MASK] was good. " + "We had tea. " * 40)
     note = page.locator("#filled figcaption").first
     expect(note).to_contain_text("the model read the first 64.")
@@ -82,7 +92,7 @@ def test_a_long_sentence_is_read_from_its_beginning_and_the_page_says_so(visit, 
 
 
 def test_a_text_is_classified_by_both_classifiers(visit, address, folder):
-    page = visit(f"{address}pretraining")
+    page = visit(address)
     text = "Not once was the soup nasty!"
     page.get_by_label("Text to classify").fill(text)
     for place, arm in enumerate(("pretrained", "random")):
@@ -99,8 +109,10 @@ def test_a_text_is_classified_by_both_classifiers(visit, address, folder):
 
 
 def test_masking_and_label_efficiency_are_those_of_the_run(visit, address, folder):
-    page = visit(f"{address}pretraining")
+    page = visit(address)
     draws = folder.figure_data("masking")["draws"]
+    for place in ("#masking", "#label-efficiency", "#perplexity"):
+        page.locator(f"{place} figure").first.wait_for()
     boxes = page.locator("#masking figure").first.locator(".lp-boxes span")
     assert boxes.all_inner_texts() == draws[0]["seen"]
     marked = page.locator("#masking figure").first.locator(".lp-boxes .on").count()
@@ -115,7 +127,9 @@ def test_masking_and_label_efficiency_are_those_of_the_run(visit, address, folde
         (TEXT, 3, ("The cake was [MASK], but the tea was dreadful.", "lovely")),
         (TEXT, 8, ("The cake was lovely, but the tea was [MASK].", "dreadful")),
         ("a [MASK] b", 0, ("a [MASK] b", "")),
-        ("one", None, ("one", "")),
+        ("one", None, ("[MASK]", "one")),
+        ("one two", 9, ("one [MASK]", "two")),
+        ("", 0, ("", "")),
         ("...", 0, ("[MASK]", "...")),
     ],
 )

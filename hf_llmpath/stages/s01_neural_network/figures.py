@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from matplotlib.figure import Figure
 
 from ...figures.bars import score_bars
 from ...figures.curves import curves
@@ -24,12 +25,11 @@ def draw(folder: RunFolder) -> list[Path]:
     settings = folder.report["settings"]
     single = max(xor["right"]["0"])
     compared = {
-        f"single layer: at most {single} of 4": xor["single_layer"],
+        f"single layer (best of {len(xor['right']['0'])}: {single} of 4)": xor["single_layer"],
         f"{settings['xor_hidden_size']} hidden units: {surfaces['xor']['accuracy'] * 4:.0f} of 4": surfaces["xor"],
     }
     shapes = {f"{name}: {data['accuracy']:.1%}": data for name, data in surfaces.items() if name != "xor"}
     solved = {_units(units): sum(right == 4 for right in found) for units, found in xor["right"].items()}
-    losses = {_units(units): (range(1, len(y) + 1), y) for units, y in xor["curve"].items()}
     return [
         save(neuron(**_a_neuron(surfaces["xor"])), target / "neuron.png"),
         save(activation_curves(), target / "activations.png"),
@@ -54,11 +54,21 @@ def draw(folder: RunFolder) -> list[Path]:
             score_bars(solved, "XOR by hidden units", f"networks that got all four points, of {settings['xor_seeds']}"),
             target / "xor_by_units.png",
         ),
-        save(curves(losses, "Learning XOR, first seed", "step", "binary cross-entropy, nats"), target / "xor_loss.png"),
+        save(xor_losses(xor["curve"]), target / "xor_loss.png"),
     ]
 
 
-def activation_curves():
+def xor_losses(curve: dict[str, list[float]]) -> Figure:
+    """Loss of the first seed at every step, by number of hidden units."""
+    lines = {_units(units): (range(1, len(y) + 1), y) for units, y in curve.items()}
+    figure = curves(lines, "Learning XOR, first seed", "step", "binary cross-entropy, nats")
+    axis = figure.axes[0]
+    axis.set_ylim(0, 1.3 * max(max(y) for y in curve.values()))
+    axis.legend(ncols=3, loc="upper right")
+    return figure
+
+
+def activation_curves() -> Figure:
     """Each activation function and its derivative, by the layers' own forward and backward pass."""
     figure, axes = subplots(1, len(ACTIVATIONS), width=9.6, height=2.9, sharey=True)
     x = np.linspace(-4, 4, 401)

@@ -4,13 +4,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from matplotlib import colormaps
 from matplotlib.figure import Figure
 
 from ...figures.curves import curves
 from ...figures.network import computation_graph
 from ...figures.style import COLOURS, MUTED, save, subplots
-from ...figures.surface import decision_surfaces
+from ...figures.surface import decision_surfaces, headline
 from ...runs import RunFolder
+
+AWAY = "#b91c1c"  # of a loss that ran away
 
 
 def draw(folder: RunFolder) -> list[Path]:
@@ -54,7 +57,7 @@ def gradient_checks(rows: list[dict[str, Any]]) -> Figure:
             found = {row["layer"]: row[kind] for row in rows if row["loss"] == loss}
             # An error of exactly zero stands at the left end of the axis.
             axis.scatter(
-                [max(found[layer], 1e-18) for layer in layers],
+                [max(found[layer], 1e-17) for layer in layers],
                 range(len(layers)),
                 color=colour,
                 marker=marker,
@@ -72,33 +75,29 @@ def gradient_checks(rows: list[dict[str, Any]]) -> Figure:
 
 
 def learning_rates(sweep: dict[str, list[dict[str, Any]]]) -> Figure:
-    """Loss after the last epoch against the learning rate, for each loss; crosses where it was no longer finite."""
+    """Loss after the last epoch against the learning rate, for each loss; what ran away stands at the upper edge."""
     figure, axes = subplots(1, len(sweep), width=9.6, height=3.8)
     for axis, colour, (name, found) in zip(axes, COLOURS, sweep.items(), strict=False):
-        finite = [row for row in found if row["diverged_at"] is None]
-        axis.plot([row["rate"] for row in finite], [row["loss"] for row in finite], marker="o", color=colour)
-        ceiling = 10 * max([row["curve"][0] for row in found if row["curve"] and row["curve"][0] < 1e3] or [1.0])
-        for row in found:
-            if row["diverged_at"] is not None:
-                axis.plot([row["rate"]], [ceiling], marker="x", color="#b91c1c", markersize=8, markeredgewidth=2)
-                axis.annotate(
-                    f"step {row['diverged_at']}",
-                    (row["rate"], ceiling),
-                    xytext=(0, -14),
-                    textcoords="offset points",
-                    ha="center",
-                    fontsize=7.5,
-                    color="#b91c1c",
-                )
-        lowest = min([row["loss"] for row in finite if row["loss"] > 0] or [1e-3])
-        axis.set(xscale="log", yscale="log", title=name, xlabel="learning rate", ylim=(lowest / 3, 3 * ceiling))
-        axis.set_ylabel("training loss after the last epoch")
-    figure.suptitle(
-        "Too small, right, too large (red crosses: the loss was no longer finite)",
-        fontsize=11,
-        x=0.01,
-        ha="left",
-        weight="bold",
+        top = 10 * found[0]["curve"][0] if found[0]["curve"] else 10.0
+        stayed = [row for row in found if row["diverged_at"] is None and row["loss"] <= top]
+        axis.plot([row["rate"] for row in stayed], [row["loss"] for row in stayed], marker="o", color=colour)
+        for place, row in enumerate(row for row in found if row not in stayed):
+            ended = row["diverged_at"] is not None
+            axis.plot([row["rate"]], [top], marker="x" if ended else "^", color=AWAY, markersize=8, markeredgewidth=2)
+            axis.annotate(
+                f"step {row['diverged_at']}" if ended else f"{row['loss']:.0e}",
+                (row["rate"], top),
+                xytext=(0, -16 - 11 * (place % 2)),
+                textcoords="offset points",
+                ha="center",
+                fontsize=7.5,
+                color=AWAY,
+            )
+        lowest = min([row["loss"] for row in stayed if row["loss"] > 0] or [top / 100])
+        axis.set(xscale="log", yscale="log", title=name, xlabel="learning rate", ylim=(lowest / 3, 3 * top))
+    axes[0].set_ylabel("training loss after the last epoch")
+    headline(
+        figure, "Too small, right, too large (red: × no longer finite, at which step; ▲ above the edge, with the loss)"
     )
     return figure
 
@@ -111,5 +110,8 @@ def rate_curves(found: list[dict[str, Any]]) -> Figure:
         if row["diverged_at"] is None
     }
     figure = curves(lines, "Cross-entropy by learning rate", "epoch", "training loss, nats (cut at 10)", log=True)
-    figure.axes[0].legend(title="learning rate", ncols=2, fontsize=7)
+    axis = figure.axes[0]
+    for line, share in zip(axis.get_lines(), np.linspace(0.95, 0.05, len(lines)), strict=True):  # dark: a large rate
+        line.set_color(colormaps["viridis"](share))
+    axis.legend(title="learning rate", ncols=2, fontsize=7, loc="lower left")
     return figure

@@ -48,7 +48,7 @@ def train(settings: BackpropagationSettings, run: Run) -> None:
         "gradients/autograd_error": max(row["autograd"] for row in checks),
         "gradients/hand_example_error": by_hand,
         "learning_rates/diverged": len(stopped),
-        "learning_rates/best": min(finite, key=lambda found: found["loss"])["rate"],
+        **({"learning_rates/best": min(finite, key=lambda found: found["loss"])["rate"]} if finite else {}),
         "largest_difference_float32": equal["float32"],
         "largest_difference_float64": equal["float64"],
     }

@@ -17,7 +17,7 @@ class OptimizersSettings(Settings):
     hidden_size: int = setting(64, "hidden units of the network", minimum=1)
     batch_size: int = setting(32, "images per step", minimum=1)
     target_loss: float = setting(0.02, "training loss at which the network counts as trained", minimum=0)
-    max_steps: int = setting(1000, "steps on the images before an attempt is given up", minimum=50)
+    max_steps: int = setting(600, "steps on the images before an attempt is given up", minimum=50)
     surface_steps: int = setting(10_000, "steps on a surface before an attempt is given up", minimum=1)
 
     @classmethod

@@ -11,7 +11,7 @@ from ...ui import pictures
 from ...ui.live_race import GOOD_RATES, LiveRace
 from ...ui.page import html, stage_page
 from ...ui.panels import section
-from ...ui.play import NOW, QUIET, Transport
+from ...ui.play import NOW, Transport
 from ...ui.race_picture import race_picture
 from . import STAGE
 
@@ -43,11 +43,13 @@ def build(folder: RunFolder, model_id: str | None = None) -> gr.Blocks:
 
 
 def _race(page: Any) -> None:
-    live = gr.State(None)
+    first = LiveRace(FIRST, GOOD_RATES[FIRST])
+    first.pace = PACES[1]
+    live = gr.State(first)
     with gr.Row(elem_classes="lp-playground"):
         with gr.Column(scale=3, min_width=300):
             transport = Transport(STAGE.slug)
-            picture = html(race_picture(LiveRace(FIRST, GOOD_RATES[FIRST])), elem_id="race")
+            picture = html(race_picture(first), elem_id="race")
         with gr.Column(scale=1, min_width=250, elem_classes="lp-panel"):
             choices = [(surface.title, name) for name, surface in SURFACES.items()]
             surface = gr.Radio(choices, value=FIRST, label="Surface")
@@ -62,9 +64,9 @@ def _race(page: Any) -> None:
                 elem_id="factor",
                 elem_classes="lp-named",
             )
-            momentum = gr.Slider(0, 0.99, value=0.9, step=0.01, label="Momentum (β₁)")
-            beta2 = gr.Slider(0.5, 0.999, value=0.999, step=0.001, label="β₂ (α of RMSprop)")
-            pace = gr.Dropdown(PACES, value=2, label="Steps from picture to picture")
+            momentum = gr.Slider(0, 0.99, value=0.9, step=0.01, label="Momentum, β₁")
+            beta2 = gr.Slider(0.5, 0.999, value=0.999, step=0.001, label="β₂ of Adam")
+            pace = gr.Dropdown(PACES, value=first.pace, label="Steps from picture to picture")
             with gr.Accordion("Learning rate of each", open=False):
                 rates = [
                     gr.Number(GOOD_RATES[FIRST][name], label=title, minimum=0, maximum=100, min_width=90)
@@ -73,23 +75,14 @@ def _race(page: Any) -> None:
     page.remember(surface=surface, factor=factor, momentum=momentum, beta2=beta2)
     chosen = [surface, who, factor, momentum, beta2, *rates]
 
-    def opened(pace: int, *values: Any) -> tuple[LiveRace, str]:
-        race = LiveRace(*_numbers(*values))
-        race.pace = int(pace)
-        return race, race_picture(race)
-
-    def changed(race: LiveRace | None, pace: int, *values: Any) -> tuple[gr.Slider, str]:
+    def changed(race: LiveRace, pace: int, *values: Any) -> tuple[gr.Slider, str]:
         """Other numbers are another race; if one was on, it starts again."""
-        label = gr.Slider(label=_factor_label(FACTORS[int(values[2])]))
-        if race is None:
-            return label, gr.skip()
-        race.pace = int(pace)
-        wanted = _numbers(*values)
-        if wanted != (race.surface.name, {r.name: r.rate for r in race.runners}, race.momentum, race.beta2):
+        race.pace, wanted = int(pace), _numbers(*values)
+        if wanted != race.numbers:
             race.reset(*wanted)
+        label = gr.Slider(label=_factor_label(FACTORS[int(values[2])]))
         return label, gr.skip() if race.player else race_picture(race)
 
-    page.blocks.load(opened, [pace, *chosen], [live, picture], **QUIET)
     surface.input(lambda name: [GOOD_RATES[name][one] for one in TITLES], surface, rates, **NOW)
     triggers = [part.change for part in (*chosen, pace)]
     gr.on(triggers, changed, [live, pace, *chosen], [factor, picture], trigger_mode="always_last", **NOW)

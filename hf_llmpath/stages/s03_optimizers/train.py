@@ -20,7 +20,7 @@ from . import OptimizersSettings
 from .parity import largest_difference
 
 RACES = ("ravine", "tilted_ravine", "rosenbrock")  # the surfaces that are measured
-SURFACE_RATES, IMAGE_RATES = (1e-4, 3.2), (1e-3, 1.0)  # lowest and highest
+SURFACE_RATES, IMAGE_RATES = (1e-4, 10.0), (3.2e-3, 3.2)  # lowest and highest
 SHOWN = 150  # steps of a path in the picture
 GOAL = 1e-10  # largest difference from torch.optim
 
@@ -31,9 +31,9 @@ def train(settings: OptimizersSettings, run: Run) -> None:
     metrics = parity(settings, run, images)
     table = {name: surface_race(settings, run, SURFACES[name]) for name in RACES}
     table["images"] = {name: image_race(settings, run, images, name) for name in OPTIMIZERS}
-    for problem, rows in table.items():
-        for name, row in rows.items():
-            steps = [steps for steps in row["steps"][row["best"]]]
+    for problem, found in table.items():
+        for name, row in found.items():
+            steps = row["steps"][row["best"]]
             metrics[f"{problem}/{name}/steps"] = statistics.fmean(steps)
             if len(steps) > 1:
                 metrics |= {
@@ -58,10 +58,10 @@ def train(settings: OptimizersSettings, run: Run) -> None:
         for name in OPTIMIZERS:
             if name != "sgd":
                 baselines[f"{problem}/{name}/steps"] = metrics[f"{problem}/sgd/steps"]
-    run.report(images.provenance, metrics, baselines, goals(metrics, baselines), main="ravine/momentum/steps")
+    run.report(images.provenance, metrics, baselines, goals(metrics), main="ravine/momentum/steps")
 
 
-def goals(metrics: dict[str, Any], baselines: dict[str, float]) -> list[Goal]:
+def goals(metrics: dict[str, Any]) -> list[Goal]:
     """What the stage promises: equality with torch.optim, and fewer steps than plain gradient descent."""
     sgd = {problem: metrics[f"{problem}/sgd/steps"] for problem in (*RACES, "images")}
     return [
@@ -73,7 +73,6 @@ def goals(metrics: dict[str, Any], baselines: dict[str, float]) -> list[Goal]:
         Goal("rosenbrock/adam/steps", sgd["rosenbrock"] / 3, higher_is_better=False),
         Goal("images/nesterov/steps", sgd["images"], higher_is_better=False),
         Goal("images/adam/steps", sgd["images"], higher_is_better=False),
-        Goal("accuracy", baselines["accuracy"], higher_is_better=True),
     ]
 
 

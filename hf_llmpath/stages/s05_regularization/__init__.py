@@ -17,6 +17,7 @@ SHOWN = {
     "all": "all three",
     "layer_norm": "layer norm",
     "max_norm": "max-norm",
+    "label_smoothing": "label smoothing",
     "early_stopping": "early stopping",
     "augmentation": "augmentation",
     "all_augmentation": "all + augmentation",
@@ -28,21 +29,30 @@ class RegularizationSettings(Settings):
     dataset: str = setting("digits", "digits, a parquet file or folder, a folder of class folders, or a Hub id")
     image_column: str | None = setting(None, "column of a table that holds the images")
     label_column: str | None = setting(None, "column of a table that holds the class")
-    per_class: int = setting(10, "training images of each class in the table", minimum=2)
+    per_class: int = setting(30, "training images of each class in the table", minimum=2)
+    wrong_labels: float = setting(
+        0.2, "share of the table's training images with a wrong label", minimum=0, maximum=0.9
+    )
     hidden_sizes: tuple[int, ...] = setting((256, 256), "units of the hidden layers in the table", minimum=1)
-    max_steps: int = setting(600, "optimiser steps of each row of the table", minimum=1)
+    table_epochs: int = setting(80, "passes over the few images, for each row of the table", minimum=1)
     batch_size: int = setting(32, "images per step in the table", minimum=2)
-    learning_rate: float = setting(2e-3, "peak of the schedule in the table", minimum=0)
-    dropout: float = setting(0.5, "dropout on hidden units where it is switched on", minimum=0, maximum=0.95)
-    input_dropout: float = setting(0.2, "dropout on pixels where it is switched on", minimum=0, maximum=0.95)
-    weight_decay: float = setting(1.0, "weight decay of AdamW where it is switched on", minimum=0)
-    max_norm: float = setting(1.0, "longest weight vector into a unit where it is limited", minimum=0.01)
+    learning_rate: float = setting(2e-3, "first rate of the cosine schedule in the table", minimum=0)
+    dropout: float = setting(0.5, "dropout on hidden units in the table", minimum=0, maximum=0.95)
+    input_dropout: float = setting(0.2, "dropout on pixels in the table", minimum=0, maximum=0.95)
+    weight_decay: float = setting(5.0, "weight decay of AdamW in the table", minimum=0)
+    max_norm: float = setting(0.7, "longest weight vector into a hidden unit in the table", minimum=0.01)
+    label_smoothing: float = setting(0.1, "share of the target for all classes alike", minimum=0, maximum=0.9)
     patience: int = setting(8, "looks without a lower validation loss before early stopping stops", minimum=1)
     seeds: int = setting(1, "seeds of every number", minimum=1)
-    epochs: int = setting(0, "passes over the whole training split by the large network; 0 leaves it out", minimum=0)
-    large_hidden_sizes: tuple[int, ...] = setting((1024, 1024), "units of the large network's layers", minimum=1)
-    large_batch_size: int = setting(256, "images per step of the large network", minimum=2)
-    large_learning_rate: float = setting(2e-3, "peak of the large network's schedule", minimum=0)
+    epochs: int = setting(0, "passes of the large network over all training images; 0 leaves it out", minimum=0)
+    large_hidden_sizes: tuple[int, ...] = setting((800, 800), "units of its hidden layers", minimum=1)
+    large_batch_size: int = setting(256, "its images per step", minimum=2)
+    large_learning_rate: float = setting(2e-3, "peak of its one-cycle schedule", minimum=0)
+    large_weight_decay: float = setting(0.01, "its weight decay", minimum=0)
+    large_dropout: float = setting(0.3, "its dropout on hidden units", minimum=0, maximum=0.95)
+    large_input_dropout: float = setting(0.1, "its dropout on pixels", minimum=0, maximum=0.95)
+    augmented_dropout: float = setting(0.2, "its dropout on hidden units beside augmentation", minimum=0, maximum=0.95)
+    large_max_norm: float = setting(2.0, "longest weight vector into one of its hidden units", minimum=0.01)
 
     @classmethod
     def full(cls) -> "RegularizationSettings":
@@ -54,7 +64,7 @@ STAGE = Stage(
     slug="regularization",
     title="Regularization and generalization",
     phase="Introduction to deep learning",
-    summary="Ten images of each digit are learned by heart in seconds; dropout, normalization and decay make them mean more.",
+    summary="A network learns a few digits by heart, wrong labels and all; watch what makes it generalise instead.",
     model_type="llmpath-mlp",
     auto_class="AutoModelForImageClassification",
     main="error",
@@ -67,11 +77,11 @@ STAGE = Stage(
         Concept(
             "dropout",
             "hf_llmpath.models.regularization.Dropout",
-            f"{LAYERS}::test_dropout_draws_the_mask_of_torch",
+            f"{LAYERS}::test_dropout_equals_torch",
         ),
         Concept(
             "weight decay",
-            "hf_llmpath.training.regularized.Regularizers.optimizer",
+            "hf_llmpath.training.accelerate_loop.adamw",
             "tests/training/test_regularized.py::test_weight_decay_shrinks_matrices_alone",
         ),
         Concept(
@@ -95,8 +105,13 @@ STAGE = Stage(
             f"{LAYERS}::test_max_norm_equals_torch_renorm",
         ),
         Concept(
+            "label smoothing",
+            "hf_llmpath.training.accelerate_loop.LoopRecipe",
+            "tests/training/test_regularized.py::test_label_smoothing_is_that_of_torch",
+        ),
+        Concept(
             "early stopping",
-            "hf_llmpath.training.regularized.EarlyStopping",
+            "hf_llmpath.training.accelerate_loop.LoopRecipe",
             "tests/training/test_regularized.py::test_early_stopping_keeps_the_best_weights",
         ),
         Concept(

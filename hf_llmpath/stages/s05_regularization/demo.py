@@ -1,16 +1,18 @@
 """The page of stage 5: switch the regularizers on and off, and watch the gap between training and test error."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import gradio as gr
 import numpy as np
+import torch
 
 from ...runs import RunFolder
-from ...training.regularized import small_sample, with_switches
+from ...training.regularized import few_images, with_switches
 from ...ui import pictures
 from ...ui.live_overfitting import SWITCHES, Course, digits, learn
 from ...ui.page import html, stage_page
-from ...ui.panels import compared, section
+from ...ui.panels import section
 from . import SHOWN, STAGE
 
 FRAME = 0.06  # seconds between two pictures of a training
@@ -20,32 +22,34 @@ def build(folder: RunFolder, model_id: str | None = None) -> gr.Blocks:
     """The page; what the run measured is read from `folder` when it is there."""
 
     def train(
-        names: list[str], per_class: int, seed: int, tried: list[Course]
+        names: list[str], per_class: int, wrong: int, seed: int, tried: list[Course]
     ) -> Iterator[tuple[str, str, list[Course]]]:
         per_class, seed = int(per_class), int(seed or 0)
         course = None
-        for course in learn(names, per_class, seed, FRAME):
+        for course in learn(names, per_class, wrong / 100, seed, FRAME):
             yield course_picture(course), gaps_picture(alike(tried, course) + [course]), tried
         others = [known for known in tried if key(known) != key(course)]
         yield course_picture(course), gaps_picture(alike(others, course) + [course]), [*others, course]
 
-    def from_run() -> tuple[str, str, gr.Radio]:
-        metrics = folder.metrics
-        variants = {name: shown for name, shown in SHOWN.items() if f"{name}/error" in metrics}
-        table = compared(metrics, variants, "The table of the run: few training images")
-        return table, histograms_picture(folder), gr.Radio([(shown, name) for name, shown in variants.items()])
+    def from_run() -> tuple[str, str]:
+        return table_of(folder.metrics), histograms_picture(folder)
 
     def show_course(name: str) -> str:
         curves = folder.figure_data("curves")[name]
         lines = {
             "training images": (curves["step"], curves["train_error"]),
-            "test images": (curves["step"], curves["error"]),
+            "test images": (curves["step"], curves["test_error"]),
         }
         return pictures.line_chart(lines, f"{SHOWN[name]}: share of wrong answers", "training step", "first seed")
 
     with stage_page(STAGE, folder, model_id) as page:
         with page.always:
-            html(section("Overfit, then mend it", "A network of 85,000 weights learns a handful of digits by heart."))
+            html(
+                section(
+                    "Overfit, then mend it",
+                    "A network of 85,000 weights learns a few digits by heart, the wrong labels too.",
+                )
+            )
             names = gr.CheckboxGroup(
                 list(SWITCHES),
                 value=[],
@@ -55,7 +59,10 @@ def build(folder: RunFolder, model_id: str | None = None) -> gr.Blocks:
             )
             with gr.Row():
                 per_class = gr.Slider(
-                    2, 60, value=10, step=1, label="Training images of each digit", min_width=200, elem_id="per-class"
+                    2, 60, value=30, step=1, label="Training images of each digit", min_width=200, elem_id="per-class"
+                )
+                wrong = gr.Slider(
+                    0, 40, value=20, step=5, label="Wrong labels among them, %", min_width=200, elem_id="wrong"
                 )
                 seed = gr.Number(
                     0,
@@ -70,15 +77,15 @@ def build(folder: RunFolder, model_id: str | None = None) -> gr.Blocks:
             tried = gr.State([])
             page.writer(
                 train,
-                [names, per_class, seed, tried],
+                [names, per_class, wrong, seed, tried],
                 lambda: [html(EMPTY, elem_id="course"), html(elem_id="gaps"), tried],
                 label="Train",
             )
-            page.remember(images=per_class, seed=seed)
-            for trigger in (page.blocks.load, per_class.change, seed.change, names.change):
+            page.remember(images=per_class, wrong=wrong, seed=seed)
+            for trigger in (page.blocks.load, *(part.change for part in (names, per_class, wrong, seed))):
                 trigger(
                     sample_picture,
-                    [names, per_class, seed],
+                    [names, per_class, wrong, seed],
                     sample,
                     show_progress="hidden",
                     api_visibility="private",
@@ -90,26 +97,49 @@ def build(folder: RunFolder, model_id: str | None = None) -> gr.Blocks:
             )
         )
         table = html(elem_id="table")
-        chosen = gr.Radio(list(SHOWN), value="plain", label="Training and test error of", elem_id="variant")
+        chosen = gr.Radio(
+            [(shown, name) for name, shown in SHOWN.items()],
+            value="plain",
+            label="Training and test error of",
+            elem_id="variant",
+        )
         course = html(elem_id="run-course")
         html(section("What batch normalization does", "The values that the activations read, before and after it."))
         histograms = html(elem_id="histograms")
-        page.set_up(from_run, [table, histograms, chosen])
+        page.set_up(from_run, [table, histograms])
         page.on_change([chosen], show_course, [chosen], [course])
     return page.blocks
+
+
+def table_of(metrics: dict[str, Any]) -> str:
+    """Errors in percent, a row for each set of regularizers, with deviations where there are several seeds."""
+
+    def cell(name: str, scale: float = 100) -> str:
+        spread = f" ± {scale * metrics[name + '_sd']:.1f}" if name + "_sd" in metrics else ""
+        return f"{scale * metrics[name]:.1f}{spread}"
+
+    rows = [
+        [
+            shown,
+            *(cell(f"{row}/{name}") for name in ("train_error", "test_error", "gap", "error")),
+            cell(f"{row}/seconds", 1),
+        ]
+        for row, shown in SHOWN.items()
+    ]
+    heads = ["switched on", "training error, %", "test error, %", "gap", "error by true labels, %", "seconds"]
+    return pictures.table(heads, rows, "The table of the run")
 
 
 EMPTY = pictures.figure('<p class="lp-empty">Train to see both errors.</p>', "Share of wrong answers")
 
 
 def key(course: Course) -> tuple:
-    return course.names, course.per_class, course.seed
+    return course.names, course.per_class, course.wrong, course.seed
 
 
 def alike(tried: list[Course], course: Course) -> list[Course]:
     """Trainings on the same images, the last one of each set of switches."""
-    same = [other for other in tried if (other.per_class, other.seed) == (course.per_class, course.seed)]
-    return [other for other in same if other.names != course.names]
+    return [other for other in tried if key(other)[1:] == key(course)[1:] and other.names != course.names]
 
 
 def course_picture(course: Course) -> str:
@@ -123,32 +153,40 @@ def course_picture(course: Course) -> str:
 
 def gaps_picture(courses: list[Course]) -> str:
     """A bar from the training error to the test error for each training."""
-    worst = max(course.last[1] for course in courses) or 1.0
+    worst = max(max(course.last[:2]) for course in courses) or 1.0
     rows = []
     for course in courses:
-        train, test = course.last
-        left, width = 100 * train / worst, 100 * (test - train) / worst
+        train, test, true = course.last
+        left, width = 100 * min(train, test) / worst, 100 * abs(test - train) / worst
+        by_truth = f"; {true:.1%} by true labels" if course.wrong else ""
         rows.append(
             f'<div role="listitem" data-name="{course.name}"><span>{course.name}</span>'
-            f'<b aria-hidden="true"><i style="margin-left:{left:.1f}%;width:{max(width, 0):.1f}%"></i></b>'
-            f'<span class="lp-bar-value">{train:.1%} → {test:.1%}, gap {test - train:.1%}</span></div>'
+            f'<b aria-hidden="true"><i style="margin-left:{left:.1f}%;width:{width:.1f}%"></i></b>'
+            f'<span class="lp-bar-value">{train:.1%} → {test:.1%}, gap {100 * (test - train):.1f}{by_truth}</span></div>'
         )
-    body = f'<div class="lp-bars lp-gaps" role="list">{"".join(rows)}</div>'
-    return pictures.figure(body, "The gap", "from the error on the training images to the error on 360 others")
+    detail = "from the error on the training images to the error on 360 others that are labelled alike"
+    return pictures.figure(f'<div class="lp-bars lp-gaps" role="list">{"".join(rows)}</div>', "The gap", detail)
 
 
-def sample_picture(names: list[str], per_class: int, seed: int) -> str:
-    """The training images; with augmentation, as a batch may show them."""
-    per_class, seed = int(per_class), int(seed or 0)
-    sample, _ = small_sample(digits().train, per_class, seed)
-    pixels, detail = sample.pixels, "all of them"
-    augmentation = with_switches(names, SWITCHES).augmentation(sample, seed)
+def sample_picture(names: list[str], per_class: int, wrong: int, seed: int) -> str:
+    """The training images, a row for each label; with augmentation, as a batch may show them."""
+    seed = int(seed or 0)
+    sample, _ = few_images(digits().train, int(per_class), wrong / 100, seed)
+    pixels, detail = (
+        sample.pixels,
+        "a row for each label; some are in the wrong row" if wrong else "a row for each label",
+    )
+    augmentation = with_switches(names, SWITCHES).augmentation(sample)
     if augmentation is not None:
-        values = augmentation(sample[:]["pixel_values"]).squeeze(1).numpy()
+        values = augmentation(sample[:]["pixel_values"], torch.Generator().manual_seed(seed)).squeeze(1).numpy()
         pixels = np.clip(255 * (values * sample.std + sample.mean), 0, 255).astype(np.uint8)
-        detail = "as one batch may show them: never the same again"
-    columns = per_class if per_class <= 24 else 30
-    return pictures.images(pixels, columns, f"{len(sample)} training images", detail)
+        detail += "; as one batch may show them, never the same again"
+    rows = [pixels[sample.labels == label] for label in range(10)]
+    columns = max(map(len, rows))
+    sheet = np.zeros((10, columns, *pixels.shape[1:]), dtype=np.uint8)
+    for label, row in enumerate(rows):
+        sheet[label, : len(row)] = row
+    return pictures.images(sheet.reshape(-1, *pixels.shape[1:]), columns, f"{len(sample)} training images", detail)
 
 
 def histograms_picture(folder: RunFolder) -> str:

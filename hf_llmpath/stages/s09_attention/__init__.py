@@ -25,7 +25,7 @@ class AttentionSettings(Settings):
         0.02, "share of the vocabulary hidden from each training pair", minimum=0, maximum=0.9
     )
     batch_size: int = setting(32, "pairs per step", minimum=1)
-    max_steps: int = setting(400, "optimiser steps of each model", minimum=1)
+    max_steps: int = setting(250, "optimiser steps of each model", minimum=1)
     learning_rate: float = setting(3e-3, "peak of the cosine schedule", minimum=0)
     num_beams: int = setting(1, "width of the beam when summaries are written; 1 is greedy", minimum=1, maximum=32)
     additive: bool = setting(False, "also train the model with additive attention")
@@ -49,12 +49,12 @@ STAGE = Stage(
     concepts=(
         Concept(
             "query",
-            "hf_llmpath.models.modeling_summarizer.LookBack.forward",
+            "hf_llmpath.models.summarizer_layers.LookBack.forward",
             "tests/models/test_summarizer.py::test_the_decoder_asks_with_its_state_and_the_source_answers",
         ),
         Concept(
             "key and value",
-            "hf_llmpath.models.modeling_summarizer.LookBack.keys_and_values",
+            "hf_llmpath.models.summarizer_layers.LookBack.keys_and_values",
             "tests/models/test_summarizer.py::test_the_decoder_asks_with_its_state_and_the_source_answers",
         ),
         Concept(
@@ -90,4 +90,8 @@ STAGE = Stage(
     ),
     settings=AttentionSettings,
     package=__name__,
+    prompt=(
+        "Ada the teacher had been dreaming of a red kite. It cost ten coins, and Ada had a button. At the mill, where the "
+        "wheel turned, Ada told Ben the shepherd about it. Ben worked at it for two days."
+    ),
 )

@@ -42,7 +42,7 @@ def draw(folder: RunFolder) -> list[Path]:
     return [
         save(heat, target / "alignment.png"),
         save(entropy, target / "attention_entropy.png"),
-        save(curves(_losses(folder), "Training loss", "step", "nats per token"), target / "loss.png"),
+        save(curves(losses(folder), "Training loss", "step", "nats per token"), target / "loss.png"),
         save(_scores(folder), target / "rouge.png"),
         save(samples(_texts(folder), "What they wrote about a document of the test split"), target / "summaries.png"),
     ]
@@ -57,7 +57,8 @@ def _stretch(weights: list[list[float]], length: int) -> tuple[int, int]:
     return first, first + MOST
 
 
-def _losses(folder: RunFolder) -> dict[str, tuple[list[int], list[float]]]:
+def losses(folder: RunFolder) -> dict[str, tuple[list[int], list[float]]]:
+    """Steps and training losses of each network, of the first seed."""
     seed = folder.report["seed"]
     lines: dict[str, tuple[list[int], list[float]]] = {}
     for entry in folder.history:

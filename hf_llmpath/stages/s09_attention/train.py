@@ -7,7 +7,7 @@ from transformers import AutoModelForSeq2SeqLM
 
 from ...data.pairs import Pair, load_pairs
 from ...runs import Goal, Run
-from ...training.alignment import Alignment, align, looked_at_itself
+from ...training.alignment import Alignment, align_with, looked_at_itself
 from ...training.summaries import SummaryData, lead_1, random_sentence, score, train_summarizer
 from ...training.trainer import Recipe
 from . import AttentionSettings
@@ -20,7 +20,7 @@ VARIANTS: dict[str, dict[str, Any]] = {  # name of the model -> what its configu
     "without_copying": {"attention": "dot", "copy_mechanism": False},
 }
 SCORES = ("rougeL", "rouge1", "rouge2", "exact_match", "test_loss")
-ALIGNED = 100  # test documents over which entropy and alignment are averaged
+ALIGNED = 50  # test documents over which entropy and alignment are averaged
 SHOWN = 3  # of them, drawn
 
 
@@ -49,13 +49,13 @@ def train(settings: AttentionSettings, run: Run) -> None:
     baselines |= {f"random_sentence/{name}": anything[name] for name in ("rougeL", "rouge1", "rouge2")}
 
     metrics["source_padding"] = run.part(f"{MAIN}-{settings.seed}").result["padding"]
+    written = {name: run.part(f"{name}-{settings.seed}").result["summaries"] for name in names}
     for name in names:
         model = AutoModelForSeq2SeqLM.from_pretrained(run.part(f"{name}-{settings.seed}").model_dir)
         run.save_model(model, data.tokenizer, name=None if name == MAIN else name)
         if name == MAIN:
             run.progress.say("measuring where it looks")
-            metrics |= _look(model, data, pairs.test, run)
-    written = {name: run.part(f"{name}-{settings.seed}").result["summaries"] for name in names}
+            metrics |= _look(model, data, written[MAIN], run)
     run.save_figure_data("summaries", _shown(pairs.test, written))
 
     goals = []
@@ -79,9 +79,10 @@ def _trained(settings: AttentionSettings, data: SummaryData, run: Run, name: str
     return train_summarizer(data, shape, recipe, run, f"{name}-{seed}", seed, settings.hidden_words, settings.num_beams)
 
 
-def _look(model: Any, data: SummaryData, test: list[Pair], run: Run) -> dict[str, float]:
+def _look(model: Any, data: SummaryData, written: list[str], run: Run) -> dict[str, float]:
     """Mean entropy of the attention, and how often a word that stands in the document was looked at when written."""
-    found = [align(model, data.tokenizer, pair.document) for pair in test[:ALIGNED]]
+    pairs = list(zip(data.test, written, strict=True))[:ALIGNED]
+    found = [align_with(model, data.tokenizer, pair.document, summary) for pair, summary in pairs]
     run.save_figure_data("alignments", [_kept(alignment) for alignment in found[:SHOWN]])
     measured = {
         "attention_entropy": [float(value) for alignment in found for value in alignment.entropy],

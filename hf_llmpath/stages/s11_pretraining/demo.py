@@ -99,13 +99,13 @@ def build(folder: RunFolder, model_id: str | None = None) -> gr.Blocks:
 
 
 def blank(text: str, word: int | None, mask: str) -> tuple[str, str]:
-    """The text with a mask in place of its word number `word`, and that word; as it is where it has a mask already.
-
-    Punctuation at the end of a word stays.
-    """
+    """The text with a mask in place of its word number `word` (the last one, if there is none of that number), and that
+    word; as it is where it has a mask already. Punctuation at the end of a word stays."""
     words = text.split()
-    if mask in text or word is None or word >= len(words):
+    if mask in text or not words:
         return text, ""
+    # A choice may be older than the text that it comes with.
+    word = len(words) - 1 if word is None else min(word, len(words) - 1)
     whole = words[word]
     bare = whole.rstrip(".,;:!?\"'”’") or whole
     words[word] = mask + whole[len(bare) :]

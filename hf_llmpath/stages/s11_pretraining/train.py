@@ -99,6 +99,7 @@ def _config(settings: PretrainingSettings, texts: MaskedTexts) -> LLMPathBertCon
             hidden_size=settings.hidden_size,
             num_hidden_layers=settings.num_hidden_layers,
             num_attention_heads=settings.num_attention_heads,
+            intermediate_size=settings.intermediate_size,
             position_embedding_type=settings.position_embedding_type,
             norm_position=settings.norm_position,
             max_position_embeddings=settings.context,
@@ -155,7 +156,7 @@ def _label_efficiency(
 
 
 def _fine_tuning(settings: PretrainingSettings, count: int) -> Recipe:
-    batch_size = min(settings.fine_tuning_batch_size, count)
+    batch_size = min(settings.fine_tuning_batch_size, max(8, count // 20), count)
     steps = max(settings.fine_tuning_steps, settings.fine_tuning_epochs * (count // batch_size))
     return Recipe(steps, batch_size, settings.fine_tuning_learning_rate, weight_decay=0.01, adam_beta2=0.98, saves=1)
 

@@ -1,0 +1,157 @@
+"""The NumPy engine and `LLMPathMLP` read each other's weights.
+
+    save_network(network, "net.safetensors")                 # NumPy alone
+    model = to_mlp(network)                                  # an LLMPathMLPForImageClassification of the same function
+    model.save_pretrained("net")
+    network = from_mlp(AutoModelForImageClassification.from_pretrained("net"), dtype=np.float64)
+
+A hidden layer of the engine is a `Dense`, then `BatchNorm` if any, the activation, `Dropout` if any; the last layer is a
+`Dense`. A `Softmax`, or a `Sigmoid` after a single output, at the very end is left out: the model gives logits.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import DTypeLike
+from safetensors.numpy import load_file, save_file
+
+from ..models.configuration_mlp import LLMPathMLPConfig
+from ..models.modeling_mlp import LLMPathMLPForImageClassification
+from ..scratch.activations import Sigmoid, Softmax
+from ..scratch.layers import BatchNorm, Dense, Dropout, Layer
+from ..scratch.network import ACTIVATIONS, Network
+
+_NAME_OF = {layer: name for name, layer in ACTIVATIONS.items()}
+
+
+def save_network(network: Network, path: Path | str) -> None:
+    """Writes the weights and buffers of a NumPy network, named as in its `state_dict()`."""
+    save_file({name: np.ascontiguousarray(value) for name, value in network.state_dict().items()}, str(path))
+
+
+def load_network(network: Network, path: Path | str) -> None:
+    """Reads them into a network of the same layers.
+
+    Raises:
+        ValueError: names or shapes that are not this network's.
+    """
+    network.load_state_dict(load_file(str(path)))
+
+
+def to_mlp(network: Network, **config: Any) -> LLMPathMLPForImageClassification:
+    """The torch model that computes the same logits, in the network's float type, in eval mode.
+
+    Args:
+        network: layers as described above; all activations and all dropout rates the same.
+        config: further arguments of `LLMPathMLPConfig`, such as `image_size` where the input is an image.
+
+    Raises:
+        ValueError: layers that `LLMPathMLP` does not have, or not in its order.
+    """
+    hidden, output, shared = _parse(network.layers)
+    arguments = {
+        "hidden_sizes": [len(layer["linear"].params["bias"]) for layer in hidden],
+        "num_labels": len(output.params["bias"]),
+        **shared,
+        **config,
+    }
+    if "image_size" not in arguments:
+        arguments["input_size"] = (hidden[0]["linear"] if hidden else output).params["weight"].shape[1]
+    model = LLMPathMLPForImageClassification(LLMPathMLPConfig(**arguments))
+    state = {f"classifier.{name}": value for name, value in output.params.items()}
+    for index, layer in enumerate(hidden):
+        for part in ("linear", "norm"):
+            if part in layer:
+                values = layer[part].params | layer[part].buffers
+                state |= {f"model.layers.{index}.{part}.{name}": value for name, value in values.items()}
+    tensors = {name: torch.from_numpy(np.array(value)) for name, value in state.items()}
+    model.to(next(iter(tensors.values())).dtype)
+    counters = {name: value for name, value in model.state_dict().items() if name.endswith("num_batches_tracked")}
+    model.load_state_dict(tensors | counters)
+    return model.eval()
+
+
+def from_mlp(
+    model: LLMPathMLPForImageClassification,
+    dtype: DTypeLike | None = None,
+    rng: np.random.Generator | None = None,
+) -> Network:
+    """The NumPy network that computes the same logits.
+
+    Args:
+        model: without residual connections, layer normalization and dropout on the input, which the engine lacks.
+        dtype: `float32` or `float64`; the model's if not given.
+        rng: for the engine's dropout.
+
+    Raises:
+        ValueError: a model that the engine has no layers for.
+    """
+    config, rng = model.config, rng or np.random.default_rng(0)
+    lacking = {
+        "residual connections": any(config.residual_layers),
+        "layer normalization": config.normalization == "layer",
+        "dropout on the input": config.input_dropout > 0,
+    }
+    for what, used in lacking.items():
+        if used:
+            raise ValueError(f"the NumPy engine has no {what}")
+    dtype = np.dtype(dtype or str(model.dtype).removeprefix("torch."))
+    layers: list[Layer] = []
+    for layer in model.model.layers:
+        layers.append(_dense(layer.linear, dtype, rng))
+        if config.normalization == "batch":
+            norm = BatchNorm(layer.linear.out_features, eps=config.norm_eps, dtype=dtype)
+            _copy(norm, layer.norm)
+            layers.append(norm)
+        if config.hidden_act != "linear":
+            layers.append(ACTIVATIONS[config.hidden_act]())
+        if config.dropout > 0:
+            layers.append(Dropout(config.dropout, rng))
+    return Network([*layers, _dense(model.classifier, dtype, rng)])
+
+
+def _dense(linear: torch.nn.Linear, dtype: np.dtype, rng: np.random.Generator) -> Dense:
+    dense = Dense(linear.in_features, linear.out_features, rng, dtype=dtype)
+    _copy(dense, linear)
+    return dense
+
+
+def _copy(layer: Layer, module: torch.nn.Module) -> None:
+    state = module.state_dict()
+    for name, value in (layer.params | layer.buffers).items():
+        value[...] = state[name].cpu().numpy()
+
+
+def _parse(layers: list[Layer]) -> tuple[list[dict[str, Any]], Dense, dict[str, Any]]:
+    """The hidden layers by part, the output layer, and what the configuration says of all hidden layers."""
+    layers, single = list(layers), len(layers) > 1 and len(layers[-2].params.get("bias", ())) == 1
+    if layers and isinstance(layers[-1], Sigmoid if single else Softmax):
+        layers.pop()
+    if not layers or not isinstance(layers[-1], Dense):
+        raise ValueError(
+            f"the last layer is a {type(layers[-1]).__name__ if layers else 'nothing'}; it must be a Dense"
+        )
+    output, hidden = layers.pop(), []
+    while layers:
+        part: dict[str, Any] = {"linear": layers.pop(0)}
+        if not isinstance(part["linear"], Dense):
+            raise ValueError(f"a hidden layer begins with a {type(part['linear']).__name__}; it must be a Dense")
+        if layers and isinstance(layers[0], BatchNorm):
+            part["norm"] = layers.pop(0)
+        if layers and type(layers[0]) in _NAME_OF:
+            part["activation"] = _NAME_OF[type(layers.pop(0))]
+        if layers and isinstance(layers[0], Dropout):
+            part["dropout"] = layers.pop(0).p
+        hidden.append(part)
+    of_all = {
+        "hidden_act": {part.get("activation", "linear") for part in hidden},
+        "dropout": {part.get("dropout", 0.0) for part in hidden},
+        "normalization": {"batch" if "norm" in part else "none" for part in hidden},
+        "norm_eps": {part["norm"].eps for part in hidden if "norm" in part},
+    }
+    for name, values in of_all.items():
+        if len(values) > 1:
+            raise ValueError(f"{name} differs from layer to layer ({sorted(values)}); LLMPathMLP has the same in all")
+    return hidden, output, {name: values.pop() for name, values in of_all.items() if values}

@@ -1,0 +1,40 @@
+"""From a drawing to an image like those that the digits were cut from."""
+
+import numpy as np
+from PIL import Image
+
+FROM_THEN_ON = 16  # smaller images (8 x 8) are filled to the border, as scikit-learn's digits are
+
+
+def as_digit(ink: np.ndarray, size: int) -> np.ndarray | None:
+    """A drawing as the data sets show digits: cut out, scaled to fit, shrunk by averaging, in the right place.
+
+    As MNIST does it (LeCun et al. 1998, section III.A): the longer side of the digit is 20 of 28 pixels, and its centre of
+    mass is the centre of the image. Images below 16 x 16 are filled to their border and centred by their outline.
+
+    Args:
+        ink: `(height, width)`, uint8, 255 where there is ink.
+        size: height and width of the result.
+
+    Returns:
+        `(size, size)`, uint8; None for a drawing without ink.
+    """
+    rows, columns = np.flatnonzero(ink.max(axis=1) > 0), np.flatnonzero(ink.max(axis=0) > 0)
+    if not len(rows):
+        return None
+    cut = ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    box = size if size < FROM_THEN_ON else round(size * 20 / 28)
+    scale = box / max(cut.shape)
+    height, width = (max(1, round(side * scale)) for side in cut.shape)
+    small = np.asarray(Image.fromarray(cut).resize((width, height), Image.Resampling.BOX))
+    top, left = (size - height) // 2, (size - width) // 2
+    if size >= FROM_THEN_ON:
+        down, across = (
+            np.average(np.arange(n) + 0.5, weights=small.sum(axis=1 - axis) + 1e-9)
+            for axis, n in enumerate(small.shape)
+        )
+        top = min(max(round(size / 2 - down), 0), size - height)
+        left = min(max(round(size / 2 - across), 0), size - width)
+    image = np.zeros((size, size), dtype=np.uint8)
+    image[top : top + height, left : left + width] = small
+    return image

@@ -1,0 +1,116 @@
+"""Stage 10: the Transformer. An encoder-decoder learns to rewrite, and an encoder learns to read reviews."""
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from ...settings import Settings, setting
+from ..stage import Concept, Stage
+
+
+@dataclass(frozen=True)
+class TransformerSettings(Settings):
+    dataset: str = setting("world/reviews", "labelled texts: embedded name, Hub id, or local file or folder")
+    text_column: str | None = setting(None, "column of a table that holds the text")
+    label_column: str | None = setting(None, "column of a table that holds the class")
+    tasks: tuple[Literal["reverse", "sort", "date"], ...] = setting(("date",), "toy tasks of the encoder-decoder")
+    hidden_size: int = setting(64, "width of the encoder-decoder", minimum=4)
+    intermediate_size: int = setting(128, "inner width of its feed-forward layers", minimum=1)
+    num_encoder_layers: int = setting(2, "layers of its encoder", minimum=1)
+    num_decoder_layers: int = setting(2, "layers of its decoder", minimum=1)
+    num_attention_heads: int = setting(4, "heads of every attention", minimum=1)
+    position_embedding_type: Literal["sinusoidal", "learned", "rotary"] = setting("rotary", "how it knows positions")
+    norm_first: bool = setting(True, "layer norm before each sublayer (pre-norm), or after it (post-norm)")
+    examples: int = setting(10_000, "training examples of each toy task", minimum=10)
+    max_steps: int = setting(450, "optimiser steps of the encoder-decoder", minimum=1)
+    batch_size: int = setting(64, "examples per step", minimum=1)
+    learning_rate: float = setting(4e-3, "peak of the cosine schedule", minimum=0)
+    comparisons: tuple[Literal["sinusoidal", "learned", "rotary", "post-norm"], ...] = setting(
+        (), "variants of the encoder-decoder that are trained beside it"
+    )
+    reader_hidden_size: int = setting(64, "width of the encoder that reads reviews", minimum=4)
+    reader_layers: int = setting(2, "its layers", minimum=1)
+    reader_steps: int = setting(400, "its optimiser steps", minimum=1)
+    reader_batch_size: int = setting(64, "texts per step", minimum=1)
+    reader_learning_rate: float = setting(4e-3, "peak of its cosine schedule", minimum=0)
+    reader_dropout: float = setting(0.0, "its dropout", minimum=0, maximum=0.9)
+    vocab_size: int = setting(10_000, "most words of its vocabulary", minimum=10)
+    context: int = setting(64, "tokens of the longest text that it reads", minimum=8)
+    seeds: int = setting(1, "seeds of both, the mean of which is reported", minimum=1)
+
+    @classmethod
+    def full(cls) -> "TransformerSettings":
+        return replace(
+            cls(),
+            tasks=("reverse", "sort", "date"),
+            examples=20_000,
+            max_steps=2500,
+            batch_size=96,
+            comparisons=("sinusoidal", "learned", "post-norm"),
+            reader_steps=1000,
+        )
+
+
+STAGE = Stage(
+    number=10,
+    slug="transformer",
+    title="Transformers",
+    phase="Attention and transformers",
+    summary="Attention alone reads, rewrites dates letter by letter, and understands that “not bad” is good.",
+    model_type="llmpath-transformer",
+    auto_class="AutoModelForSeq2SeqLM",
+    main="accuracy",
+    concepts=(
+        Concept(
+            "encoder–decoder",
+            "hf_llmpath.models.modeling_transformer.LLMPathTransformerModel",
+            "tests/models/test_transformer.py::test_transformer_equals_torch",
+        ),
+        Concept(
+            "multi-head attention",
+            "hf_llmpath.models.attention.MultiHeadAttention",
+            "tests/models/test_attention.py::test_multi_head_attention_equals_torch",
+        ),
+        Concept(
+            "sinusoidal positions",
+            "hf_llmpath.models.positions.sinusoidal_positions",
+            "tests/models/test_positions.py::test_sinusoidal_positions_are_their_formula",
+        ),
+        Concept(
+            "learned positions",
+            "hf_llmpath.models.positions.LearnedPositions",
+            "tests/models/test_positions.py::test_learned_positions_end_where_the_model_ends",
+        ),
+        Concept(
+            "rotary positions",
+            "hf_llmpath.models.positions.RotaryPositions",
+            "tests/models/test_positions.py::test_rotary_positions_equal_llamas",
+        ),
+        Concept(
+            "residual stream and layer norm, pre and post",
+            "hf_llmpath.models.transformer_layers.Residual",
+            "tests/models/test_transformer.py::test_transformer_equals_torch",
+        ),
+        Concept(
+            "feed-forward layer",
+            "hf_llmpath.models.transformer_layers.FeedForward",
+            "tests/models/test_transformer.py::test_transformer_equals_torch",
+        ),
+        Concept(
+            "causal mask",
+            "hf_llmpath.models.attention.causal_mask",
+            "tests/models/test_attention.py::test_causal_attention_equals_torch",
+        ),
+        Concept(
+            "teacher forcing",
+            "hf_llmpath.models.modeling_transformer.LLMPathTransformerForConditionalGeneration",
+            "tests/models/test_transformer.py::test_the_loss_is_cross_entropy_with_teacher_forcing",
+        ),
+        Concept(
+            "attention rollout",
+            "hf_llmpath.training.attention_probes.attention_rollout",
+            "tests/training/test_attention_probes.py::test_rollout_is_the_product_of_mixed_layers",
+        ),
+    ),
+    settings=TransformerSettings,
+    package=__name__,
+)

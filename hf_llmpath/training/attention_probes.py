@@ -1,0 +1,113 @@
+"""Where a Transformer looks: the weights of every head for one input, and what they add up to over the layers."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from ..errors import UserError
+from ..models.attention import eager_attention
+
+KINDS = {"encoder": "encoder_attentions", "decoder": "decoder_attentions", "cross": "cross_attentions"}
+
+
+@dataclass(frozen=True)
+class AttentionMaps:
+    """The attention of a model while it read a text, and wrote another if it writes.
+
+    Attributes:
+        source, target: tokens as text; the target as the decoder read it, the start token first.
+        weights: kind (`encoder`, `decoder`, `cross`) -> `(layers, heads, queries, keys)`; each row sums to 1.
+        answer: what was written.
+        predicted: class -> probability, for a classifier.
+        cut: tokens of the text that the model did not read, because it is too long for it.
+    """
+
+    source: list[str]
+    target: list[str]
+    weights: dict[str, np.ndarray]
+    answer: str = ""
+    predicted: dict[str, float] | None = None
+    cut: int = 0
+
+    def axes(self, kind: str) -> tuple[list[str], list[str]]:
+        """Tokens that ask (rows) and tokens that are asked (columns)."""
+        rows = self.source if kind == "encoder" else self.target
+        return rows, self.target if kind == "decoder" else self.source
+
+    def as_data(self) -> dict[str, Any]:
+        """For `Run.save_figure_data`: weights rounded to four digits."""
+        return {
+            "source": self.source,
+            "target": self.target,
+            "answer": self.answer,
+            "weights": {kind: np.round(values.astype(float), 4).tolist() for kind, values in self.weights.items()},
+        }
+
+
+def attention_rollout(weights: np.ndarray) -> np.ndarray:
+    """How much of each input token is left in each position after all layers. Abnar & Zuidema 2020, section 3.
+
+    Heads are averaged, and half of what a layer passes on is the residual stream itself: A = 0.5 W + 0.5 I; the product of
+    the layers' A is the rollout.
+
+    Args:
+        weights: self-attention `(layers, heads, length, length)`.
+
+    Returns:
+        `(length, length)`; row i says what position i is made of, and sums to 1.
+    """
+    layers = 0.5 * weights.mean(axis=1) + 0.5 * np.eye(weights.shape[-1])
+    found = layers[0]
+    for layer in layers[1:]:
+        found = layer @ found
+    return found
+
+
+@torch.no_grad()
+def attention_maps(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, text: str) -> AttentionMaps:
+    """Runs the model on `text`, eagerly and then as before, and keeps its attention weights.
+
+    A generator writes its answer by greedy decoding first, which the decoder then reads (as in training) in one pass.
+
+    Raises:
+        UserError: no text.
+    """
+    if not text.strip():
+        raise UserError("the text is empty; type something that the model can read")
+    limit = model.config.max_position_embeddings
+    whole = tokenizer(text)["input_ids"]
+    inputs = tokenizer(text, return_tensors="pt", truncation=True, max_length=limit)
+    inputs = {name: inputs[name] for name in ("input_ids", "attention_mask")}
+    cut = max(0, len(whole) - inputs["input_ids"].shape[1])
+    source = token_labels(tokenizer, inputs["input_ids"][0].tolist())
+    if not model.can_generate():
+        with eager_attention(model):
+            output = model(**inputs, output_attentions=True)
+        chances = output.logits[0].softmax(-1).tolist()
+        predicted = {model.config.id2label[index]: chance for index, chance in enumerate(chances)}
+        return AttentionMaps(source, [], {"encoder": _stacked(output.attentions)}, predicted=predicted, cut=cut)
+    written = model.generate(**inputs, max_new_tokens=32, do_sample=False, num_beams=1)
+    with eager_attention(model):
+        output = model(**inputs, decoder_input_ids=written, output_attentions=True, use_cache=False)
+    weights = {kind: _stacked(output[name]) for kind, name in KINDS.items()}
+    answer = tokenizer.decode(written[0], skip_special_tokens=True)
+    return AttentionMaps(source, token_labels(tokenizer, written[0].tolist()), weights, answer, cut=cut)
+
+
+def _stacked(attentions: Sequence[torch.Tensor]) -> np.ndarray:
+    return torch.stack([layer[0] for layer in attentions]).float().numpy()
+
+
+def token_labels(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int]) -> list[str]:
+    """Each token as text that can be seen: special tokens as signs."""
+    signs = {
+        tokenizer.eos_token_id: "∎",
+        tokenizer.pad_token_id: "∅",
+        tokenizer.unk_token_id: "\N{REPLACEMENT CHARACTER}",
+    }
+    tokens = tokenizer.convert_ids_to_tokens(list(ids))
+    return [signs.get(index, token.replace("▁", "") or token) for index, token in zip(ids, tokens, strict=True)]

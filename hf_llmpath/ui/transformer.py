@@ -1,0 +1,66 @@
+"""What the pages ask of a Transformer: its answer or verdict on a text, and where it looked meanwhile."""
+
+import threading
+from functools import lru_cache
+from pathlib import Path
+
+import transformers
+from transformers.utils import logging
+
+import hf_llmpath  # noqa: F401  (makes the Auto classes know our models)
+
+from ..data.subwords import require_fitting
+from ..hub.weights import check_model_folder
+from ..training.attention_probes import AttentionMaps, attention_maps
+from .pictures import visible
+
+
+class Transformer:
+    """A model and its tokenizer, in evaluation mode.
+
+    Raises:
+        UserError: the tokenizer in the folder is that of another model.
+    """
+
+    def __init__(self, auto_class: str, folder: Path):
+        self.model = getattr(transformers, auto_class).from_pretrained(folder).eval()
+        self.tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
+        require_fitting(self.tokenizer, self.model.config, f"the model in {folder.name}/")
+        self._one_at_a_time = threading.Lock()  # while one looks, the model is switched to eager attention
+
+    def look(self, text: str) -> AttentionMaps:
+        """Answer or verdict, and the attention of every head (see `attention_maps`)."""
+        with self._one_at_a_time:
+            return attention_maps(self.model, self.tokenizer, text)
+
+    def note(self, text: str, maps: AttentionMaps) -> str:
+        """What to know about how the text was read: that it was cut, or what the model does not know."""
+        notes = []
+        if maps.cut:
+            read = len(maps.source)
+            notes.append(f"The text has {read + maps.cut} tokens; the model read the first {read}.")
+        encoding = self.tokenizer(text, return_offsets_mapping=True, truncation=True, max_length=len(maps.source))
+        pairs = zip(encoding["input_ids"], encoding["offset_mapping"], strict=True)
+        strange = dict.fromkeys(
+            text[start:end].strip() or " " for token, (start, end) in pairs if token == self.tokenizer.unk_token_id
+        )
+        if strange:
+            notes.append(f"The model never saw {' '.join(map(visible, list(strange)[:8]))}.")
+        return " ".join(notes)
+
+
+@lru_cache(maxsize=8)
+def _load(auto_class: str, folder: Path, _changed: float) -> Transformer:
+    logging.disable_progress_bar()
+    return Transformer(auto_class, folder)
+
+
+def load_transformer(auto_class: str, folder: Path) -> Transformer:
+    """The model saved in `folder`; kept in memory until the files change.
+
+    Raises:
+        UserError: its weight file is missing, truncated or a pickle, or its tokenizer is that of another model.
+    """
+    check_model_folder(folder)
+    changed = max((folder / name).stat().st_mtime for name in ("model.safetensors", "tokenizer.json"))
+    return _load(auto_class, folder, changed)
