@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 import torch
-from hf_llmpath.convert.scratch import from_mlp, load_network, save_network, to_mlp
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import AutoModelForImageClassification
 
 from hf_llmpath import LLMPathMLPConfig, LLMPathMLPForImageClassification
+from hf_llmpath.convert.scratch import from_mlp, load_network, save_network, to_mlp
 from hf_llmpath.scratch.activations import ReLU, Sigmoid, Softmax, Tanh
 from hf_llmpath.scratch.layers import BatchNorm, Dense, Dropout
 from hf_llmpath.scratch.losses import BinaryCrossEntropy, CategoricalCrossEntropy

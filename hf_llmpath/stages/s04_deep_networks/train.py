@@ -21,6 +21,7 @@ from ...scratch import Adam, CategoricalCrossEntropy, feed_forward
 from ...training.accelerate_loop import LoopRecipe, train_with_accelerate
 from ...training.depth import activation_histograms, deep_network, first_over_last, norms_by_layer
 from ...training.numpy_loop import Examples, fit_numpy
+from ...training.threads import one_thread
 from . import ACTIVATIONS, DEEP, INITIALIZATIONS, DeepNetworksSettings
 
 PROBED = 256  # images in the batch whose gradients are measured
@@ -178,9 +179,9 @@ def _deep(settings: DeepNetworksSettings, run: Run, images: Images) -> dict[str,
     found = {}
     for name, changes in DEEP.items():
         config = _config(images, hidden_sizes=[settings.width] * settings.depth, **changes)
-        found[f"deep/{name}/accuracy"] = _trained(run, images, f"deep-{name}", config, recipe, settings.seed)[
-            "accuracy"
-        ]
+        with one_thread():
+            result = _trained(run, images, f"deep-{name}", config, recipe, settings.seed)
+        found[f"deep/{name}/accuracy"] = result["accuracy"]
     return found
 
 
