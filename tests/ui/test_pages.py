@@ -179,7 +179,7 @@ def test_panels_hold_lesson_code_pictures_and_numbers(visit, address, slug):
     page.get_by_role("button", name=stage.concepts[0].name).first.click()
     name = stage.concepts[0].implementation.rpartition(".")[2]
     page.locator("code", has_text=re.compile(rf"(def|class) {name}")).first.wait_for()
-    page.get_by_text(f"{stage.auto_class}.from_pretrained").first.wait_for()
+    page.get_by_text("import hf_llmpath").first.wait_for()
     page.get_by_alt_text("Picture of the run").first.wait_for()
     page.get_by_text("Why it matters").first.wait_for()
     numbers = page.get_by_role("region", name="Goals of this stage").inner_text()
