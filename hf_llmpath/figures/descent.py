@@ -90,13 +90,20 @@ def rate_curves(
     for axis in axes.flat[len(table) :]:
         axis.axis("off")
     for axis, (problem, rows_of) in zip(axes.flat, table.items(), strict=False):
+        arrived = any(np.all(row["reached"], axis=1).any() for row in rows_of.values())
         for colour, (name, row) in zip(COLOURS, rows_of.items(), strict=False):
             all_there = np.array(row["reached"]).all(axis=1)
             steps = np.where(all_there, np.mean(row["steps"], axis=1), np.nan)
             axis.plot(row["rates"], steps, color=colour, label=names[name], linewidth=1.3, marker="o", markersize=2.4)
             best = row["best"]
             axis.plot(row["rates"][best], steps[best], marker="*", color=colour, markersize=10, linestyle="none")
-        axis.set(xscale="log", yscale="log", xlabel="learning rate", ylabel="steps to the target")
+        axis.set(
+            xscale="log", yscale="log" if arrived else "linear", xlabel="learning rate", ylabel="steps to the target"
+        )
+        if not arrived:
+            axis.annotate(
+                "nobody arrived from all starts", (0.5, 0.5), xycoords="axes fraction", ha="center", color=MUTED
+            )
         axis.set_title(titles[problem], fontsize=9.5)
     handles, labels = axes[0, 0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=6)

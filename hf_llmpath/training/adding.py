@@ -1,7 +1,5 @@
 """The adding problem: a probe of how long a recurrent cell can remember."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -12,20 +10,9 @@ from ..data.algorithmic import adding_problem
 from ..models.configuration_rnn import LLMPathRNNConfig
 from ..models.modeling_rnn import LLMPathRNNModel
 from ..runs import Run
+from .threads import one_thread
 
 TEST_EXAMPLES = 500
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """Computes on one thread: the products of a small layer are over before a second thread has begun, and where the
-    machine has other work, each of the thousand calls of a step waits for both."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
 
 
 class AddingModel(nn.Module):

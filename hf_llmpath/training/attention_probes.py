@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from ..data.words import JOINER
 from ..errors import UserError
 from ..models.attention import eager_attention
 
@@ -110,4 +111,4 @@ def token_labels(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int]) -> list
         tokenizer.unk_token_id: "\N{REPLACEMENT CHARACTER}",
     }
     tokens = tokenizer.convert_ids_to_tokens(list(ids))
-    return [signs.get(index, token.replace("▁", "") or token) for index, token in zip(ids, tokens, strict=True)]
+    return [signs.get(index, token.replace(JOINER, "") or token) for index, token in zip(ids, tokens, strict=True)]

@@ -71,6 +71,7 @@ class CharacterModel:
     num_hidden_layers: int
     dropout: float
     context: int
+    initializer_range: float = 0.1
 
     def config(self, tokenizer: PreTrainedTokenizerFast) -> LLMPathRNNConfig:
         return LLMPathRNNConfig(
@@ -80,6 +81,7 @@ class CharacterModel:
             embedding_size=self.embedding_size,
             num_hidden_layers=self.num_hidden_layers,
             dropout=self.dropout,
+            initializer_range=self.initializer_range,
             pad_token_id=tokenizer.pad_token_id,
             bos_token_id=tokenizer.bos_token_id,
             eos_token_id=tokenizer.eos_token_id,

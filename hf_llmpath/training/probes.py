@@ -9,9 +9,10 @@ from transformers import PreTrainedTokenizerFast, set_seed
 
 
 def gradient_by_lag(model: nn.Module, tokens: np.ndarray, length: int, seed: int, windows: int = 32) -> list[float]:
-    """How much the loss at one character depends on the hidden state k steps earlier, for k = 0, 1, ...
+    """How much the loss at one character depends on the state k steps earlier, for k = 0, 1, ...
 
-    The norm of dL_t / dh_{t-k}, averaged over windows of the text, divided by that at k = 0. Pascanu et al. 2013, "On the
+    The norm of dL_t / ds_{t-k}, averaged over windows of the text, divided by that at k = 0, where the state s is the
+    hidden state, and for an LSTM the cell state with it. Pascanu et al. 2013, "On the
     difficulty of training recurrent neural networks": it shrinks or grows as a product of k Jacobians.
 
     Args:
@@ -28,16 +29,21 @@ def gradient_by_lag(model: nn.Module, tokens: np.ndarray, length: int, seed: int
     hidden = backbone.embed_tokens(batch[:, :-1])
     for layer in backbone.layers[:-1]:
         hidden = layer(hidden)[0]
-    # Step by step with a leaf at every state, so that each dL/dh is at hand.
+    # Step by step, each state passed on as a node of its own, so that every dL/ds is at hand.
     state, states = None, []
     for t in range(length):
         _, state, _ = cell_layer(hidden[:, t : t + 1].detach(), state)
-        state[0].retain_grad()
-        states.append(state[0])
-    loss = nn.functional.cross_entropy(model.lm_head(states[-1]), batch[:, -1], reduction="sum")
+        state = tuple(part.view_as(part) for part in state)
+        for part in state:
+            part.retain_grad()
+        states.append(state)
+    loss = nn.functional.cross_entropy(model.lm_head(states[-1][0]), batch[:, -1], reduction="sum")
     model.zero_grad()
     loss.backward()
-    norms = [states[length - 1 - k].grad.norm(dim=-1).mean().item() for k in range(length)]
+    norms = []
+    for state in reversed(states):
+        grads = [part.grad for part in state if part.grad is not None]  # the last cell state is read by nothing
+        norms.append(torch.cat(grads, dim=-1).norm(dim=-1).mean().item())
     model.zero_grad()
     return [norm / norms[0] for norm in norms]
 

@@ -9,7 +9,7 @@ import numpy as np
 from ..scratch import CategoricalCrossEntropy, Network
 from .descent import OPTIMIZERS
 
-CHECKED_EVERY = 5  # steps between two looks at the loss of all training examples
+CHECKED_EVERY = 10  # steps between two looks at the loss of all training examples
 
 
 @dataclass

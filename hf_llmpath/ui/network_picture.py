@@ -22,9 +22,9 @@ def network_picture(live: LiveNetwork) -> str:
         step, losses, accuracy, stopped = live.step, dict(live.loss), dict(live.accuracy), live.stopped
         curve = _thinned(live)
     same = len(live.train.x) <= FEW  # then the test points are the training points
-    facts = [f"step {step:,}", f"loss {losses['train']:.4f}", f"{accuracy['train']:.1%} right"]
+    facts = [f"step {step:,}", f"loss {_short(losses['train'])}", f"{accuracy['train']:.1%} right"]
     if not same:
-        facts[1] += f", test {losses['test']:.4f}"
+        facts[1] += f", test {_short(losses['test'])}"
         facts[2] += f", test {accuracy['test']:.1%}"
     told = f'<p class="lp-stopped" role="alert">{escape(stopped)}</p>' if stopped else ""
     status = (
@@ -47,6 +47,10 @@ def network_picture(live: LiveNetwork) -> str:
         curve.pop("test")
     chart = pictures.line_chart(curve, "Loss", "step")
     return f'<div class="lp lp-live">{status}{told}<div class="lp-live-grid">{network}{surface}{chart}</div></div>'
+
+
+def _short(loss: float) -> str:
+    return f"{loss:.4f}" if loss < 1000 else f"{loss:.2e}"
 
 
 def _thinned(live: LiveNetwork) -> dict[str, tuple[list[int], list[float]]]:

@@ -10,7 +10,7 @@ from transformers.utils import logging
 import hf_llmpath  # noqa: F401  (makes the Auto classes know our models)
 
 from ..data.subwords import require_fitting
-from ..hub.weights import check_model_folder
+from ..hub.weights import LOADING, check_model_folder
 from ..training.attention_probes import AttentionMaps, attention_maps
 from .pictures import visible
 
@@ -63,4 +63,5 @@ def load_transformer(auto_class: str, folder: Path) -> Transformer:
     """
     check_model_folder(folder)
     changed = max((folder / name).stat().st_mtime for name in ("model.safetensors", "tokenizer.json"))
-    return _load(auto_class, folder, changed)
+    with LOADING:
+        return _load(auto_class, folder, changed)

@@ -10,7 +10,7 @@ from hf_llmpath.scratch.layers import initial_weight
 from tests.scratch.references import LAYERS, LOSSES, pair, target_for
 
 
-def close(ours, theirs, tolerance=1e-10):
+def assert_close(ours, theirs, tolerance=1e-10):
     np.testing.assert_allclose(ours, theirs.detach().numpy(), rtol=tolerance, atol=tolerance)
 
 
@@ -26,12 +26,12 @@ def test_layers_equal_torch(name, training):
         theirs.zero_grad()
         expected = theirs(inputs)
         expected.backward(torch.tensor(upstream))
-        close(ours.forward(x, training), expected)
-        close(ours.backward(upstream), inputs.grad)
+        assert_close(ours.forward(x, training), expected)
+        assert_close(ours.backward(upstream), inputs.grad)
         for parameter in ours.params:
-            close(ours.grads[parameter], getattr(theirs, parameter).grad)
+            assert_close(ours.grads[parameter], getattr(theirs, parameter).grad)
         for buffer, value in ours.buffers.items():
-            close(value, getattr(theirs, buffer))
+            assert_close(value, getattr(theirs, buffer))
 
 
 @pytest.mark.parametrize("loss", LOSSES)
@@ -44,7 +44,7 @@ def test_losses_equal_torch(loss):
     expected = theirs(inputs, torch.tensor(target))
     expected.backward()
     assert ours.forward(prediction, target) == pytest.approx(expected.item(), abs=1e-12)
-    close(ours.backward(), inputs.grad)
+    assert_close(ours.backward(), inputs.grad)
 
 
 @pytest.mark.parametrize("training", [True, False])

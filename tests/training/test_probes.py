@@ -89,16 +89,16 @@ def test_gradient_by_lag_equals_autograd_jacobian(cell, layers):
             below = layer(below)[0]
         top = model.model.layers[-1]
         for lag in range(length):
-            # The state after step t - k, from a run of its own; then the loss as a function of h alone.
+            # The state after step t - k, from a run of its own; then the loss as a function of that state.
             _, state, _ = top(below[:, : length - lag].detach())
             rest = below[:, length - lag :].detach()
 
-            def loss_of(h, top=top, rest=rest, others=state[1:], target=window[-1:]):
-                states = top(rest, (h, *others))[0][:, -1] if rest.shape[1] else h
+            def loss_of(*state, top=top, rest=rest, target=window[-1:]):
+                states = top(rest, state)[0][:, -1] if rest.shape[1] else state[0]
                 return F.cross_entropy(model.lm_head(states), target)
 
-            jacobian = torch.autograd.functional.jacobian(loss_of, state[0].detach())
-            norms[lag] += jacobian.norm() / windows
+            jacobians = torch.autograd.functional.jacobian(loss_of, tuple(part.detach() for part in state))
+            norms[lag] += torch.cat(jacobians, dim=-1).norm() / windows
     torch.testing.assert_close(torch.tensor(found), norms / norms[0], rtol=1e-4, atol=1e-6)
 
 

@@ -45,9 +45,9 @@ def data(pairs):
 def test_it_learns_to_summarise_what_it_has_not_seen(data, pairs, tmp_path):
     run = Run.start(tmp_path / "09-attention", IDENTITY | {"stage": 9, "slug": "attention"})
     result = train_summarizer(data, SHAPE, Recipe(150, 8, 1e-2), run, "m", 0, hidden_words=0.0)
-    assert result["exact_match"] == 1.0 and result["rougeL"] == 1.0
-    assert result["summaries"] == [pair.summaries[0] for pair in pairs.test]
-    assert result["test_loss"] < 0.1
+    assert result["rougeL"] > 0.8  # 0.5 without the name and the thing
+    assert result["rougeL"] == score(result["summaries"], pairs.test)["rougeL"]
+    assert result["test_loss"] < 0.7
     again = train_summarizer(data, SHAPE, Recipe(150, 8, 1e-2), run, "m", 0, hidden_words=0.0)
     assert again == result  # read back, not trained again
 

@@ -23,7 +23,7 @@ class NeuralNetworkSettings(Settings):
     points: int = setting(500, "points to learn from, and as many to measure on", minimum=8)
     noise: float = setting(0.03, "standard deviation of the noise on the points", minimum=0, maximum=10)
     xor_hidden_size: int = setting(8, "units of the hidden layer for XOR", minimum=1)
-    xor_epochs: int = setting(500, "steps on the four points of XOR", minimum=1)
+    xor_epochs: int = setting(300, "steps on the four points of XOR", minimum=1)
     xor_seeds: int = setting(20, "networks that try XOR, each from other first weights", minimum=1)
     seeds: int = setting(1, "seeds of the table of activations; 1 leaves the table out", minimum=1)
 

@@ -1,4 +1,4 @@
-"""Stage 3: five rules that turn a gradient into a step, from scratch, raced against each other on equal terms."""
+"""Stage 3: six rules that turn a gradient into a step, from scratch, raced against each other on equal terms."""
 
 from dataclasses import dataclass, replace
 
@@ -18,11 +18,11 @@ class OptimizersSettings(Settings):
     batch_size: int = setting(32, "images per step", minimum=1)
     target_loss: float = setting(0.02, "training loss at which the network counts as trained", minimum=0)
     max_steps: int = setting(600, "steps on the images before an attempt is given up", minimum=50)
-    surface_steps: int = setting(10_000, "steps on a surface before an attempt is given up", minimum=1)
+    surface_steps: int = setting(6000, "steps on a surface before an attempt is given up", minimum=1)
 
     @classmethod
     def full(cls) -> "OptimizersSettings":
-        return replace(cls(), rates_per_decade=6, max_steps=3000, surface_rates_per_decade=12)
+        return replace(cls(), rates_per_decade=6, max_steps=3000, surface_rates_per_decade=12, surface_steps=10_000)
 
 
 STAGE = Stage(
@@ -30,7 +30,7 @@ STAGE = Stage(
     slug="optimizers",
     title="Optimization techniques",
     phase="Foundations of neural networks",
-    summary="Five ways to walk downhill race on equal terms: each at its own best learning rate.",
+    summary="Six ways to walk downhill race on equal terms: each at its own best learning rate.",
     model_type="llmpath-mlp",
     auto_class="AutoModelForImageClassification",
     main="ravine/momentum/steps",

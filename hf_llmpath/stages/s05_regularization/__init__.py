@@ -45,7 +45,7 @@ class RegularizationSettings(Settings):
     patience: int = setting(8, "looks without a lower validation loss before early stopping stops", minimum=1)
     seeds: int = setting(1, "seeds of every number", minimum=1)
     epochs: int = setting(0, "passes of the large network over all training images; 0 leaves it out", minimum=0)
-    large_hidden_sizes: tuple[int, ...] = setting((800, 800), "units of its hidden layers", minimum=1)
+    large_hidden_sizes: tuple[int, ...] = setting((1024, 1024), "units of its hidden layers", minimum=1)
     large_batch_size: int = setting(256, "its images per step", minimum=2)
     large_learning_rate: float = setting(2e-3, "peak of its one-cycle schedule", minimum=0)
     large_weight_decay: float = setting(0.01, "its weight decay", minimum=0)
@@ -56,7 +56,7 @@ class RegularizationSettings(Settings):
 
     @classmethod
     def full(cls) -> "RegularizationSettings":
-        return replace(cls(), seeds=3, epochs=18)
+        return replace(cls(), seeds=3, epochs=16)
 
 
 STAGE = Stage(

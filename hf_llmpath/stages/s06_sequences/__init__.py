@@ -16,10 +16,11 @@ class SequencesSettings(Settings):
     cell: Literal["rnn", "lstm", "gru"] = setting("gru", "the recurrent cell")
     hidden_size: int = setting(256, "units in the recurrent layer", minimum=1)
     embedding_size: int = setting(32, "width of the character embeddings", minimum=1)
+    initializer_range: float = setting(1.0, "embeddings start between minus this and this", minimum=0)
     dropout: float = setting(0.0, "dropout on embeddings and hidden states", minimum=0, maximum=0.9)
     context: int = setting(64, "characters per window", minimum=2)
     batch_size: int = setting(32, "rows per step", minimum=1)
-    max_steps: int = setting(650, "optimiser steps", minimum=1)
+    max_steps: int = setting(600, "optimiser steps", minimum=1)
     learning_rate: float = setting(4e-3, "peak of the cosine schedule", minimum=0)
     weight_decay: float = setting(0.01, "AdamW's weight decay", minimum=0)
     seeds: int = setting(1, "how many seeds to train; the numbers are their mean", minimum=1)
@@ -33,6 +34,7 @@ class SequencesSettings(Settings):
             sample_by="line",
             hidden_size=144,
             embedding_size=24,
+            initializer_range=0.1,
             dropout=0.2,
             batch_size=128,
             max_steps=6000,

@@ -27,7 +27,13 @@ def train(settings: SequencesSettings, run: Run) -> None:
     documents = settings.sample_by == "line" and len(texts.train) > 1
     data = CharacterData.from_texts(texts, documents, settings.byte_fallback)
     shape = CharacterModel(
-        settings.cell, settings.hidden_size, settings.embedding_size, 1, settings.dropout, settings.context
+        settings.cell,
+        settings.hidden_size,
+        settings.embedding_size,
+        1,
+        settings.dropout,
+        settings.context,
+        settings.initializer_range,
     )
     recipe = Recipe(
         settings.max_steps,

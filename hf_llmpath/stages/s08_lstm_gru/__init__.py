@@ -12,16 +12,17 @@ class LSTMGRUSettings(Settings):
     parameters: int = setting(100_000, "size that the RNN, the GRU and the LSTM of the table all have", minimum=1000)
     embedding_size: int = setting(32, "width of the character embeddings", minimum=1)
     hidden_size: int | None = setting(None, "units of the main LSTM; the table's if none", minimum=1)
+    initializer_range: float = setting(1.0, "embeddings start between minus this and this", minimum=0)
     dropout: float = setting(0.0, "dropout on embeddings and hidden states", minimum=0, maximum=0.9)
     context: int = setting(48, "characters per window", minimum=2)
     batch_size: int = setting(32, "pieces of the text that are read side by side", minimum=1)
-    max_steps: int = setting(900, "optimiser steps of the table's LSTM", minimum=1)
+    max_steps: int = setting(650, "optimiser steps of the table's LSTM", minimum=1)
     rnn_share: float = setting(
         1.6, "steps of the table's RNN for each of the LSTM: as many as take equal time", minimum=0
     )
     gru_share: float = setting(1.0, "the same for the GRU", minimum=0)
     main_steps: int = setting(1500, "optimiser steps of the main LSTM, where it differs from the table's", minimum=1)
-    learning_rate: float = setting(8e-3, "peak of the cosine schedule of LSTM and GRU", minimum=0)
+    learning_rate: float = setting(1e-2, "peak of the cosine schedule of LSTM and GRU", minimum=0)
     rnn_learning_rate: float = setting(3e-3, "the same for the plain RNN, which bears less", minimum=0)
     byte_fallback: bool = setting(False, "spell unknown characters in bytes (256 more tokens)")
     adding_length: int = setting(100, "steps of the adding problem", minimum=4)
@@ -37,6 +38,7 @@ class LSTMGRUSettings(Settings):
             context=64,
             hidden_size=512,
             embedding_size=128,
+            initializer_range=0.1,
             dropout=0.2,
             batch_size=32,
             max_steps=600,

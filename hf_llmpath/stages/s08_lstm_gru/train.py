@@ -91,7 +91,15 @@ def _adding(settings: LSTMGRUSettings, run: Run, seed: int) -> dict[str, dict[st
 
 
 def _shape(settings: LSTMGRUSettings, cell: str, hidden_size: int) -> CharacterModel:
-    return CharacterModel(cell, hidden_size, settings.embedding_size, 1, settings.dropout, settings.context)
+    return CharacterModel(
+        cell,
+        hidden_size,
+        settings.embedding_size,
+        1,
+        settings.dropout,
+        settings.context,
+        settings.initializer_range,
+    )
 
 
 def _recipe(settings: LSTMGRUSettings, cell: str, steps: int) -> Recipe:

@@ -72,14 +72,14 @@ def build(folder: RunFolder, model_id: str | None = None) -> gr.Blocks:
         return verdict, heads, made
 
     def from_run() -> tuple[gr.Radio, str, str]:
-        tasks = list(folder.report["settings"]["tasks"])
+        tasks = _tasks(folder)
         curves, alike = position_pictures(folder)
         return gr.Radio(tasks, value=tasks[-1], visible=len(tasks) > 1), curves, alike
 
     with stage_page(STAGE, folder, model_id) as page:
         html(section("Rewrite", "The encoder reads all at once; the decoder writes one character after the other."))
         text = gr.Textbox(INPUTS["date"][0], label="Source", max_length=LONGEST, elem_id="source", render=False)
-        page.examples(text, [example for examples in INPUTS.values() for example in examples][:5])
+        page.examples(text, [example for name in _tasks(folder) for example in INPUTS[name]])
         text.render()
         task = gr.Radio(["date"], value="date", label="Task", visible=False, elem_id="task")
         answer = html(elem_id="answer")
@@ -104,6 +104,11 @@ def build(folder: RunFolder, model_id: str | None = None) -> gr.Blocks:
         page.on_change([text, task, kind], rewrite, [task, text, kind], [answer, heads, mask])
         page.on_change([review], read, [review], [verdict, review_heads, rollout])
     return page.blocks
+
+
+def _tasks(folder: RunFolder) -> list[str]:
+    """The toy tasks of the run, those of the quick preset where there is none yet."""
+    return list(folder.report["settings"]["tasks"] if folder.is_complete else STAGE.settings.quick().tasks)
 
 
 def mask_picture(maps: AttentionMaps) -> str:

@@ -129,7 +129,8 @@ def _reader(settings: TransformerSettings, run: Run, table: Table, measured_on: 
         eos_token_id=tokenizer.eos_token_id,
     )
     recipe = Recipe(settings.reader_steps, settings.reader_batch_size, settings.reader_learning_rate, weight_decay=0.01)
-    return fine_tune(config, table.classes, rows["train"], rows[measured_on], tokenizer, recipe, run, part, seed)
+    classes = ["negative", "positive"] if table.name == "world/reviews" else table.classes
+    return fine_tune(config, classes, rows["train"], rows[measured_on], tokenizer, recipe, run, part, seed)
 
 
 def _save_models(run: Run, settings: TransformerSettings) -> int:
