@@ -81,7 +81,7 @@ STAGE = Stage(
         ),
         Concept(
             "weight decay",
-            "hf_llmpath.training.accelerate_loop.adamw",
+            "hf_llmpath.training.loop_recipe.adamw",
             "tests/training/test_regularized.py::test_weight_decay_shrinks_matrices_alone",
         ),
         Concept(
