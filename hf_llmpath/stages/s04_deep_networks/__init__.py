@@ -34,6 +34,7 @@ class DeepNetworksSettings(Settings):
     learning_rate: float = setting(2e-3, "peak of the one-cycle schedule", minimum=0)
     weight_decay: float = setting(0.01, "weight decay of AdamW, on weight matrices alone", minimum=0)
     dropout: float = setting(0.2, "dropout on hidden units", minimum=0, maximum=0.95)
+    input_dropout: float = setting(0.2, "dropout on pixels", minimum=0, maximum=0.95)
     accumulation: int = setting(1, "pieces in which a batch goes through the model", minimum=1)
     mixed_precision: Literal["no", "bf16"] = setting("no", "bf16: matrix products in 16 bits")
     seeds: int = setting(1, "seeds of the network", minimum=1)
@@ -43,7 +44,7 @@ class DeepNetworksSettings(Settings):
     numpy_learning_rate: float = setting(1e-3, "its rate (Adam)", minimum=0)
     depth: int = setting(20, "hidden layers of the deep networks", minimum=2)
     width: int = setting(64, "units in each of their layers", minimum=1)
-    deep_epochs: int = setting(20, "passes over the images in their training", minimum=1)
+    deep_epochs: int = setting(15, "passes over the images in their training", minimum=1)
     deep_learning_rate: float = setting(1e-3, "peak rate of their training", minimum=0)
 
     @classmethod
@@ -53,6 +54,7 @@ class DeepNetworksSettings(Settings):
             hidden_sizes=(800, 800),
             epochs=12,
             dropout=0.3,
+            input_dropout=0.1,
             batch_size=256,
             seeds=3,
             numpy_hidden_sizes=(256,),

@@ -120,7 +120,12 @@ def _reader(settings: DeepNetworksSettings, run: Run, images: Images, seed: int)
         mixed_precision=settings.mixed_precision,
         evaluations=min(5, settings.epochs),
     )
-    config = _config(images, hidden_sizes=list(settings.hidden_sizes), dropout=settings.dropout)
+    config = _config(
+        images,
+        hidden_sizes=list(settings.hidden_sizes),
+        dropout=settings.dropout,
+        input_dropout=settings.input_dropout,
+    )
     return _trained(run, images, f"reader-{seed}", config, recipe, seed)
 
 

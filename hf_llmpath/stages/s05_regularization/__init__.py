@@ -81,7 +81,7 @@ STAGE = Stage(
         ),
         Concept(
             "weight decay",
-            "hf_llmpath.training.accelerate_loop.adamw",
+            "hf_llmpath.training.loop_recipe.adamw",
             "tests/training/test_regularized.py::test_weight_decay_shrinks_matrices_alone",
         ),
         Concept(
@@ -106,12 +106,12 @@ STAGE = Stage(
         ),
         Concept(
             "label smoothing",
-            "hf_llmpath.training.accelerate_loop.LoopRecipe",
+            "hf_llmpath.training.loop_recipe.LoopRecipe",
             "tests/training/test_regularized.py::test_label_smoothing_is_that_of_torch",
         ),
         Concept(
             "early stopping",
-            "hf_llmpath.training.accelerate_loop.LoopRecipe",
+            "hf_llmpath.training.loop_recipe.LoopRecipe",
             "tests/training/test_regularized.py::test_early_stopping_keeps_the_best_weights",
         ),
         Concept(
