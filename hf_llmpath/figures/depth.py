@@ -8,17 +8,16 @@ from matplotlib.colors import SymLogNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from .style import COLOURS, INK, MUTED, subplots
+from .style import COLOURS, INK, subplots
 
 
 def norms_by_layer(lines: Mapping[str, Sequence[float]], title: str) -> Figure:
-    """Gradient norm of each layer relative to the last, on a logarithmic axis."""
+    """Gradient norm of each layer, on a logarithmic axis."""
     figure, axis = subplots(width=8.4, height=4.2)
     for index, (name, norms) in enumerate(lines.items()):
         style = ("-", "--")[index >= len(COLOURS)]
-        axis.plot(range(1, len(norms) + 1), np.asarray(norms) / norms[-1], style, marker=".", label=name)
-    axis.axhline(1, color=MUTED, linewidth=0.8)
-    axis.set(title=title, xlabel="hidden layer (1 reads the image)", ylabel="gradient norm / that of the last layer")
+        axis.plot(range(1, len(norms) + 1), norms, style, marker=".", label=name)
+    axis.set(title=title, xlabel="hidden layer (1 reads the image)", ylabel="norm of the gradient at the weights")
     axis.set_yscale("log")
     axis.xaxis.set_major_locator(MaxNLocator(integer=True))
     axis.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))

@@ -29,8 +29,10 @@ def side_by_side(
         axis.plot(course["step"], test, color=COLOURS[1], label="test images")
         if course.get("kept") is not None:
             axis.axvline(course["kept"], color=MUTED, linestyle="--", linewidth=1)
-            place = {"xycoords": ("data", "axes fraction"), "textcoords": "offset points", "xytext": (-3, 0)}
-            axis.annotate("kept", (course["kept"], 0.98), ha="right", va="top", fontsize=8, color=MUTED, **place)
+            late = course["kept"] > max(max(other["step"]) for other in courses.values()) / 2
+            side, shift = ("right", -3) if late else ("left", 3)
+            place = {"xycoords": ("data", "axes fraction"), "textcoords": "offset points", "xytext": (shift, 0)}
+            axis.annotate("kept", (course["kept"], 0.98), ha=side, va="top", fontsize=8, color=MUTED, **place)
         axis.set_title(name, fontsize=9)
     for axis in axes.flat[len(courses) :]:
         axis.axis("off")
@@ -108,8 +110,9 @@ def before_and_after(histograms: Mapping[str, Any], title: str) -> Figure:
         for part, colour in (("before", COLOURS[0]), ("after", COLOURS[1])):
             axis.fill_between(centres, 100 * np.array(layer[part]), color=colour, alpha=0.25, linewidth=0, step="mid")
             axis.step(centres, 100 * np.array(layer[part]), color=colour, where="mid", linewidth=1.3, label=part)
-        axis.set(title=f"layer {layer['layer']}", xlabel="value before the activation", ylim=(0, None))
+        axis.set(title=f"layer {layer['layer']}", xlabel="value before the activation")
     axes[0, 0].set_ylabel("share of values, %")
+    axes[0, 0].set_ylim(bottom=0)
     axes[0, 0].legend(title="normalization", title_fontsize=8)
     figure.suptitle(title, fontsize=11, x=0.01, ha="left", weight="bold", color=INK)
     return figure

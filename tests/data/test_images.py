@@ -170,7 +170,7 @@ def test_missing_columns_and_wrong_ones(folder_of_parquet, tmp_path):
         load_images(path, image_column="imagee")
     (tmp_path / "t").mkdir()
     (tmp_path / "t" / "rows.csv").write_text("image,label\na.png,0\nb.png,1\n")
-    with pytest.raises(UserError, match="column 'image' of .* holds string, not images"):
+    with pytest.raises(UserError, match="column 'image' of .* holds .*string, not images"):
         load_images(str(tmp_path / "t" / "rows.csv"))
 
 

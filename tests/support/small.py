@@ -19,7 +19,7 @@ IDENTITY = {"stage": 7, "slug": "rnn", "preset": "quick", "settings": {"seed": 0
 _SMALL = {"embedding_size": 8, "context": 16, "batch_size": 4, "dropout": 0.2}
 TINY: dict[str, dict[str, Any]] = {  # settings with which a stage takes seconds; every stage has its line
     "neural-network": {"hidden_size": 6, "epochs": 12, "points": 24, "xor_epochs": 20, "xor_seeds": 2},
-    "backpropagation": {"hidden_sizes": (6,), "epochs": 12, "points": 24, "sweep_epochs": 20, "rates": (0.1, 1e6)},
+    "backpropagation": {"hidden_sizes": (6,), "epochs": 12, "points": 24, "sweep_epochs": 20, "rates": (0.1, 1e12)},
     "optimizers": {"seeds": 2, "surface_steps": 60, "max_steps": 60, "rates_per_decade": 1, "hidden_size": 6},
     "sequences": _SMALL | {"hidden_size": 12, "max_steps": 40, "sample_by": "line"},
     "rnn": _SMALL | {"hidden_size": 12, "max_steps": 40},

@@ -16,7 +16,7 @@ from hf_llmpath.training.plane import (
     train_classifier,
 )
 
-PLAN = Plan((16,), "relu", 0.3, 300, 32)
+PLAN = Plan((16,), "relu", 0.3, 200, 32)
 
 
 @pytest.fixture

@@ -65,7 +65,8 @@ def train(settings: NeuralNetworkSettings, run: Run) -> None:
         metrics |= compare_activations(settings, sets, run)
 
     run.save_figure_data("surfaces", surfaces)
-    run.save_figure_data("xor", xor | {"single_layer": single_layer_surface(settings)})
+    shown = {kind: xor[kind] for kind in ("right", "curve")}
+    run.save_figure_data("xor", shown | {"single_layer": single_layer_surface(settings)})
     goals = [
         Goal("accuracy", baselines["accuracy"], higher_is_better=True),
         Goal("xor/solved", settings.xor_seeds, higher_is_better=True),

@@ -50,8 +50,9 @@ class DeepNetworksSettings(Settings):
     def full(cls) -> "DeepNetworksSettings":
         return replace(
             cls(),
-            hidden_sizes=(1024, 1024),
-            epochs=10,
+            hidden_sizes=(800, 800),
+            epochs=12,
+            dropout=0.3,
             batch_size=256,
             seeds=3,
             numpy_hidden_sizes=(256,),

@@ -31,16 +31,12 @@ def build(folder: RunFolder, model_id: str | None = None) -> gr.Blocks:
 
     def gradients(names: list[str]) -> str:
         norms = folder.figure_data("gradient_norms")
-        lines = {
-            shown(name): (list(range(1, len(norms[name]) + 1)), [norm / norms[name][-1] for norm in norms[name]])
-            for name in norms
-            if name in names
-        }
+        lines = {shown(name): (list(range(1, len(norms[name]) + 1)), norms[name]) for name in norms if name in names}
         return pictures.line_chart(
             lines,
             "Gradient norm by layer, before training",
             "hidden layer (1 reads the image)",
-            "relative to the last layer; logarithmic",
+            "at the weights of each layer; logarithmic",
             log_y=True,
         )
 

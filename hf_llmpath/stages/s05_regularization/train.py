@@ -40,8 +40,8 @@ def train(settings: RegularizationSettings, run: Run) -> None:
         run.save_model(_model_of(run, f"{row}-{settings.seed}"), processor, name=row)
     run.save_figure_data("curves", curves)
 
-    baseline, main_part = metrics["plain/error"], f"all-{settings.seed}"
-    metrics |= {"error": metrics["all/error"], "training_seconds": metrics["all/seconds"]}
+    baseline, main_part = metrics["plain/error"], f"all_augmentation-{settings.seed}"
+    metrics |= {"error": metrics["all_augmentation/error"], "training_seconds": metrics["all_augmentation/seconds"]}
     goals = [Goal(f"all/{name}", metrics[f"plain/{name}"], higher_is_better=False) for name in ("error", "gap")]
     if settings.epochs:
         goals += _train_whole(settings, run, images, seeds, metrics)
