@@ -16,10 +16,12 @@ from .pictures import figure, signed_png, visible
 
 # Events are caught at the component's root, which stays when its content is replaced. The chosen head stays chosen.
 _SCRIPT = """
+let chosen = 0, last = null;
 const shown = (figure) => Number(figure.dataset.shown || 0);
 const cellsOf = (figure) => {
-  if (!figure.cells) {
-    const text = atob(figure.dataset.values);
+  if (figure.read !== figure.dataset.values) {  // the element may stay while its content is replaced
+    figure.read = figure.dataset.values;
+    const text = atob(figure.read);
     figure.cells = Uint8Array.from(text, (c) => c.charCodeAt(0));
     figure.rows = JSON.parse(figure.dataset.rows);
     figure.columns = JSON.parse(figure.dataset.columns);
@@ -46,7 +48,7 @@ const choose = (figure, index) => {
   const button = figure.querySelector(`[data-head="${index}"]`);
   if (!button) return;
   figure.dataset.shown = index;
-  element.dataset.head = index;
+  chosen = Number(index);
   figure.querySelectorAll('[data-head]').forEach((b) => b.setAttribute('aria-pressed', b === button));
   figure.querySelector('.lp-attn-plot img').src = button.querySelector('img').src;
   figure.querySelector('.lp-attn-title').textContent = button.dataset.name;
@@ -75,11 +77,12 @@ element.addEventListener('keydown', (event) => {
 });
 new MutationObserver(() => {
   const figure = element.querySelector('.lp-attention');
-  if (figure && figure !== element.last) {
-    element.last = figure;
-    if (element.dataset.head > 0) choose(figure, element.dataset.head);
-  }
-}).observe(element, {childList: true, subtree: true});
+  if (!figure || figure.dataset.values === last) return;
+  last = figure.dataset.values;
+  figure.dataset.shown = 0;
+  figure.at = null;
+  if (chosen > 0) choose(figure, chosen);
+}).observe(element, {childList: true, subtree: true, attributes: true, attributeFilter: ['data-values']});
 """
 
 
