@@ -1,7 +1,6 @@
 """Looks at a model folder before anything reads or sends it: a complete safetensors file and nothing pickled."""
 
 import json
-import threading
 from math import prod
 from pathlib import Path
 
@@ -10,9 +9,6 @@ from ..errors import UserError
 WEIGHTS = "model.safetensors"
 INDEX = WEIGHTS + ".index.json"
 PICKLED = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
-# `from_pretrained` changes state of the whole process while it runs: of two at once, one may end with weights that are not
-# there. Who loads models in several threads (as pages do) holds this meanwhile.
-LOADING = threading.Lock()
 _PICKLE_STARTS = (b"\x80", b"PK\x03\x04")  # a bare pickle; the zip archive that torch.save writes
 
 

@@ -5,7 +5,6 @@ import binascii
 import io
 import math
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
 from html import escape
 from pathlib import Path
 
@@ -14,11 +13,9 @@ import numpy as np
 import torch
 from transformers import AutoImageProcessor, AutoModelForImageClassification
 
-import hf_llmpath  # noqa: F401  (makes the Auto classes know our models)
-
 from ..data.drawing import as_digit
 from ..errors import UserError
-from ..hub.weights import check_model_folder
+from .loading import loaded
 from .pictures import figure, signed_png
 
 LARGEST = 2_000_000  # characters of a drawing; ours have some thousand
@@ -160,13 +157,7 @@ def load_reader(folder: Path) -> Reader:
     Raises:
         UserError: no model there.
     """
-    check_model_folder(folder)
-    return _load(folder, (folder / "model.safetensors").stat().st_mtime_ns)
-
-
-@lru_cache(maxsize=4)
-def _load(folder: Path, _written: int) -> Reader:
-    return Reader(folder)
+    return loaded(Reader, folder)
 
 
 def seen(drawing: str, size: int) -> np.ndarray | None:

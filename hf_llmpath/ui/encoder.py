@@ -1,18 +1,14 @@
 """What the pages ask of an encoder: what belongs into a blank, and which class a text is of."""
 
-from functools import lru_cache
 from pathlib import Path
 
 import torch
 import transformers
-from transformers.utils import logging
-
-import hf_llmpath  # noqa: F401  (makes the Auto classes know our models)
 
 from ..data.subwords import require_fitting
 from ..errors import UserError
-from ..hub.weights import check_model_folder
 from ..training.masked_language_model import fill_masks
+from .loading import loaded
 
 
 class Encoder:
@@ -62,18 +58,10 @@ class Encoder:
         return " ".join(notes)
 
 
-@lru_cache(maxsize=16)
-def _load(auto_class: str, folder: Path, _changed: float) -> Encoder:
-    logging.disable_progress_bar()
-    return Encoder(auto_class, folder)
-
-
 def load_encoder(auto_class: str, folder: Path) -> Encoder:
     """The model saved in `folder`; kept in memory until the files change.
 
     Raises:
         UserError: its weight file is missing, truncated or a pickle, or its tokenizer is that of another model.
     """
-    check_model_folder(folder)
-    changed = max((folder / name).stat().st_mtime for name in ("model.safetensors", "tokenizer.json"))
-    return _load(auto_class, folder, changed)
+    return loaded(Encoder, folder, auto_class)

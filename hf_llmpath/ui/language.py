@@ -2,19 +2,15 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 from transformers import AutoModelForCausalLM, AutoTokenizer
-from transformers.utils import logging
-
-import hf_llmpath  # noqa: F401  (makes the Auto classes know our models)
 
 from ..data.characters import unknown_characters
-from ..hub.weights import check_model_folder
+from .loading import loaded
 from .pictures import visible
 
 LONGEST_PROMPT = 1000
@@ -124,17 +120,10 @@ class CharacterModel:
             yield Writing(self.tokenizer.decode(ids[start:], skip_special_tokens=True), *read)
 
 
-@lru_cache(maxsize=8)
-def _load(folder: Path, _changed: float) -> CharacterModel:
-    logging.disable_progress_bar()  # a model of a megabyte is there at once
-    return CharacterModel(folder)
-
-
 def load_character_model(folder: Path) -> CharacterModel:
     """The model saved in `folder`; kept in memory until the files change.
 
     Raises:
         UserError: its weight file is missing, truncated or a pickle.
     """
-    check_model_folder(folder)
-    return _load(folder, (folder / "model.safetensors").stat().st_mtime)
+    return loaded(CharacterModel, folder)

@@ -1,20 +1,16 @@
 """What the pages ask of a summarizer: a summary, and where it looked for every word of it."""
 
 import threading
-from functools import lru_cache
 from pathlib import Path
 
 import torch
 from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
-from transformers.utils import logging
-
-import hf_llmpath  # noqa: F401  (makes the Auto classes know our models)
 
 from ..data.subwords import require_fitting
 from ..data.words import unknown_words
 from ..errors import UserError
-from ..hub.weights import check_model_folder
 from ..training.alignment import Alignment, align
+from .loading import loaded
 from .pictures import shortened
 
 _DRAWING = threading.Lock()  # generate() draws from the random numbers of the whole process
@@ -59,17 +55,10 @@ class Summarizer:
         return " ".join(notes)
 
 
-@lru_cache(maxsize=4)
-def _load(folder: Path, _changed: float) -> Summarizer:
-    logging.disable_progress_bar()  # a model of a megabyte is there at once
-    return Summarizer(folder)
-
-
 def load_summarizer(folder: Path) -> Summarizer:
     """The model saved in `folder`; kept in memory until the files change.
 
     Raises:
         UserError: its weight file is missing, truncated or a pickle, or the tokenizer is that of another model.
     """
-    check_model_folder(folder)
-    return _load(folder, (folder / "model.safetensors").stat().st_mtime)
+    return loaded(Summarizer, folder)

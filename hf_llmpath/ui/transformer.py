@@ -1,17 +1,13 @@
 """What the pages ask of a Transformer: its answer or verdict on a text, and where it looked meanwhile."""
 
 import threading
-from functools import lru_cache
 from pathlib import Path
 
 import transformers
-from transformers.utils import logging
-
-import hf_llmpath  # noqa: F401  (makes the Auto classes know our models)
 
 from ..data.subwords import require_fitting
-from ..hub.weights import LOADING, check_model_folder
 from ..training.attention_probes import AttentionMaps, attention_maps
+from .loading import loaded
 from .pictures import visible
 
 
@@ -49,19 +45,10 @@ class Transformer:
         return " ".join(notes)
 
 
-@lru_cache(maxsize=8)
-def _load(auto_class: str, folder: Path, _changed: float) -> Transformer:
-    logging.disable_progress_bar()
-    return Transformer(auto_class, folder)
-
-
 def load_transformer(auto_class: str, folder: Path) -> Transformer:
     """The model saved in `folder`; kept in memory until the files change.
 
     Raises:
         UserError: its weight file is missing, truncated or a pickle, or its tokenizer is that of another model.
     """
-    check_model_folder(folder)
-    changed = max((folder / name).stat().st_mtime for name in ("model.safetensors", "tokenizer.json"))
-    with LOADING:
-        return _load(auto_class, folder, changed)
+    return loaded(Transformer, folder, auto_class)
