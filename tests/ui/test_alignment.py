@@ -84,7 +84,7 @@ def test_the_other_networks_write_about_the_same_document(visit, address, folder
 def test_unknown_words_and_long_documents_are_told(visit, address, folder):
     page = visit(f"{address}attention")
     document = "Zelda longed for a bicycle. " + "The sea was calm. " * 80
-    page.get_by_label("Document").fill(document)
+    page.get_by_role("textbox", name="Document").fill(document)
     caption = page.locator("#looked figcaption")
     expect(caption).to_contain_text("the model read the first 256.")
     expect(caption).to_contain_text("It never saw: Zelda,")
@@ -94,7 +94,7 @@ def test_unknown_words_and_long_documents_are_told(visit, address, folder):
 
 def test_an_empty_document_is_told_in_a_line(visit, address):
     page = visit(f"{address}attention")
-    page.get_by_label("Document").fill(" ")
+    page.get_by_role("textbox", name="Document").fill(" ")
     expect(page.get_by_text("the document is empty; type or pick a text").first).to_be_visible()
 
 

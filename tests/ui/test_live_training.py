@@ -8,7 +8,7 @@ import pytest
 
 from hf_llmpath.errors import UserError
 from hf_llmpath.runs import RunFolder
-from hf_llmpath.stages import get_stage, runner
+from hf_llmpath.stages import all_stages, get_stage, runner
 from hf_llmpath.ui import live_training
 from hf_llmpath.ui.app import gallery
 from tests.ui.conftest import serve
@@ -62,7 +62,7 @@ def test_a_page_trains_and_then_shows_the_demo(untrained, visit, monkeypatch):
 
 def test_the_landing_page_says_what_is_not_trained(untrained, visit):
     page = visit(untrained[0])
-    assert page.get_by_text("not trained yet").count() == 3
+    assert page.get_by_text("not trained yet").count() == len(all_stages())
     assert page.locator(".lp-journey").is_visible()
 
 
