@@ -1,5 +1,7 @@
 """From a drawing to an image like those that the digits were cut from."""
 
+import math
+
 import numpy as np
 from PIL import Image
 
@@ -27,14 +29,15 @@ def as_digit(ink: np.ndarray, size: int) -> np.ndarray | None:
     scale = box / max(cut.shape)
     height, width = (max(1, round(side * scale)) for side in cut.shape)
     small = np.asarray(Image.fromarray(cut).resize((width, height), Image.Resampling.BOX))
-    top, left = (size - height) // 2, (size - width) // 2
+    top, left = (size - height + 1) // 2, (size - width + 1) // 2  # as 90 % of scikit-learn's digits are placed
     if size >= FROM_THEN_ON:
         down, across = (
             np.average(np.arange(n) + 0.5, weights=small.sum(axis=1 - axis) + 1e-9)
             for axis, n in enumerate(small.shape)
         )
-        top = min(max(round(size / 2 - down), 0), size - height)
-        left = min(max(round(size / 2 - across), 0), size - width)
+        # MNIST's files have the centre of mass within the pixel right of and below the middle.
+        top = min(max(math.ceil(size / 2 - down), 0), size - height)
+        left = min(max(math.ceil(size / 2 - across), 0), size - width)
     image = np.zeros((size, size), dtype=np.uint8)
     image[top : top + height, left : left + width] = small
     return image

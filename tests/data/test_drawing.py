@@ -21,7 +21,7 @@ def test_as_mnist_does_it():
     assert image.shape == (28, 28) and image.dtype == np.uint8
     assert rows[-1] - rows[0] + 1 == 20  # the longer side
     centre = np.array(ndimage.center_of_mass(image)) + 0.5
-    assert np.abs(centre - 14).max() <= 0.5
+    assert centre.min() >= 14 - 0.1 and centre.max() < 15
     assert columns[-1] - columns[0] + 1 in (13, 14)
 
 
@@ -57,4 +57,4 @@ def test_a_digit_of_mnist_stays_where_it_is(shared_data):
     """Cut out, scaled and centred again, a digit that was prepared like that hardly changes."""
     images = load_images(str(shared_data / "mnist")).held_out.pixels[:50]
     changed = [np.abs(as_digit(image, 28).astype(float) - image).mean() for image in images]
-    assert np.median(changed) < 12
+    assert np.median(changed) < 1

@@ -33,7 +33,7 @@ TINY: dict[str, dict[str, Any]] = {  # settings with which a stage takes seconds
         "width": 16,
         "deep_epochs": 2,
     },
-    "regularization": {"per_class": 6, "table_epochs": 3, "hidden_sizes": "16,16"},
+    "regularization": {"per_class": 6, "table_epochs": 3, "hidden_sizes": (16, 16)},
     "attention": {"hidden_size": 16, "embedding_size": 8, "max_steps": 30, "batch_size": 4, "max_target": 16},
     "transformer": {
         "hidden_size": 16,
