@@ -2,6 +2,7 @@
 
 import statistics
 import time
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,7 @@ from . import ACTIVATIONS, DEEP, INITIALIZATIONS, DeepNetworksSettings
 
 PROBED = 256  # images in the batch whose gradients are measured
 LONGEST = 60  # seconds that one training on MNIST may take
+SMALL = 50_000_000  # products in a forward pass, below which a step is too short to be shared between threads
 LINEAR_RATE = 2e-2  # of the baseline, whose loss is convex: it takes a higher rate than a network
 MOST_WAITING = 0.05  # share of its steps that may be spent waiting for a batch
 GOALS = {"digits": {"accuracy": 0.97}, "mnist": {"accuracy": 0.984, "numpy/accuracy": 0.975}}
@@ -99,7 +101,8 @@ def _trained(
         return part.result
     torch.manual_seed(seed)
     model = LLMPathMLPForImageClassification(config)
-    fit = train_with_accelerate(model, images.train, images.held_out, recipe, run, part, seed, _scores)
+    with one_thread() if recipe.batch_size * model.num_parameters() < SMALL else nullcontext():
+        fit = train_with_accelerate(model, images.train, images.held_out, recipe, run, part, seed, _scores)
     last = fit.evaluations[-1]
     result = {
         "accuracy": last["accuracy"],
@@ -185,9 +188,9 @@ def _deep(settings: DeepNetworksSettings, run: Run, images: Images) -> dict[str,
     found = {}
     for name, changes in DEEP.items():
         config = _config(images, hidden_sizes=[settings.width] * settings.depth, **changes)
-        with one_thread():
-            result = _trained(run, images, f"deep-{name}", config, recipe, settings.seed)
-        found[f"deep/{name}/accuracy"] = result["accuracy"]
+        found[f"deep/{name}/accuracy"] = _trained(run, images, f"deep-{name}", config, recipe, settings.seed)[
+            "accuracy"
+        ]
     return found
 
 
