@@ -116,7 +116,8 @@ class Training:
         """Loss and speed, in words."""
         words = []
         if "loss" in self.values:
-            words.append(f"loss {self.values['loss']:.3f}")
+            loss = self.values["loss"]
+            words.append(f"loss {loss:.3f}" if abs(loss) < 1e4 else f"loss {loss:.2e}")
         if "tokens_per_second" in self.values:
             words.append(f"{self.values['tokens_per_second'] / 1000:,.0f}k tokens/s")
         return words
