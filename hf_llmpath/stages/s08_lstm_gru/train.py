@@ -98,7 +98,7 @@ def _shape(settings: LSTMGRUSettings, cell: str, hidden_size: int) -> CharacterM
         1,
         settings.dropout,
         settings.context,
-        settings.initializer_range,
+        settings.rnn_initializer_range if cell == "rnn" else settings.initializer_range,
     )
 
 
