@@ -36,7 +36,7 @@ def press(page, name: str):
 def until(page, condition: str, within: str = "#playground") -> None:
     """Waits until the JavaScript `condition` on the data `d` of the status line holds."""
     page.wait_for_function(
-        f"() => {{ const d = document.querySelector('{within} .lp-status').dataset; return {condition}; }}"
+        f"() => {{ const d = document.querySelector('{within} .lp-status')?.dataset; return d && ({condition}); }}"
     )
 
 
