@@ -20,6 +20,7 @@ import torch
 from accelerate import Accelerator, DataLoaderConfiguration
 from accelerate.state import AcceleratorState, GradientState
 from accelerate.utils import set_seed
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
 from torch.utils.data import BatchSampler, DataLoader, Dataset
@@ -305,7 +306,9 @@ class Training:
         name = f"checkpoint-{self.result.steps}"
         temporary = self.folder / f".{name}.tmp"
         self.accelerator.save_state(str(temporary))
-        torch.save(self.generator.get_state(), temporary / f"augment_{self.accelerator.process_index}.pt")
+        save_file(
+            {"state": self.generator.get_state()}, temporary / f"augment_{self.accelerator.process_index}.safetensors"
+        )
         self.accelerator.wait_for_everyone()
         if self.accelerator.is_main_process:
             state = {"result": vars(self.result), "history": self.history, "waited": self.waited, "worked": self.worked}
@@ -326,7 +329,8 @@ class Training:
             return
         folder = max(complete, key=lambda path: int(path.name.partition("-")[2]))
         self.accelerator.load_state(str(folder))
-        self.generator.set_state(torch.load(folder / f"augment_{self.accelerator.process_index}.pt", weights_only=True))
+        kept = load_file(folder / f"augment_{self.accelerator.process_index}.safetensors")
+        self.generator.set_state(kept["state"])
         state = json.loads((folder / STATE_FILE).read_text(encoding="utf-8"))
         self.result = LoopResult(**state["result"])
         self.history, self.waited, self.worked = state["history"], state["waited"], state["worked"]
