@@ -19,8 +19,10 @@ BROWSER_ARGUMENTS = (
     "--disable-sync",
     "--no-first-run",
 )
-# What Gradio's client says when a page is left while it still listens to the server.
-LEAVING = re.compile("AbortError|Connection errored out")
+# What Gradio's client says when a page is left while it still listens to the server; the last one when a session's stream
+# closes at the moment at which its next event is queued (gradio/routes.py, queue_data_helper): that event is lost, and the
+# page's timer sends the next one.
+LEAVING = re.compile("AbortError|Connection errored out|Unexpected error 404: Not Found")
 
 
 def _chromium() -> str | None:

@@ -1,6 +1,7 @@
 """Stage 5: a network that learns a handful of images by heart, and what makes it generalise instead."""
 
 from dataclasses import dataclass, replace
+from typing import Literal
 
 from ...settings import Settings, setting
 from ..stage import Concept, Stage
@@ -53,6 +54,7 @@ class RegularizationSettings(Settings):
     large_input_dropout: float = setting(0.1, "its dropout on pixels", minimum=0, maximum=0.95)
     augmented_dropout: float = setting(0.2, "its dropout on hidden units beside augmentation", minimum=0, maximum=0.95)
     large_max_norm: float = setting(2.0, "longest weight vector into one of its hidden units", minimum=0.01)
+    large_precision: Literal["no", "bf16"] = setting("no", "bf16: its matrix products in 16 bits, the rest in 32")
 
     @classmethod
     def full(cls) -> "RegularizationSettings":

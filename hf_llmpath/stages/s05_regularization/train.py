@@ -164,6 +164,7 @@ def _whole_row(
         batch_size=settings.large_batch_size,
         learning_rate=settings.large_learning_rate,
         weight_decay=settings.large_weight_decay,
+        mixed_precision=settings.large_precision,
         evaluations=min(4, settings.epochs),
         augment=chosen.augmentation(images.train),
         after_step=chosen.constraint,

@@ -43,6 +43,7 @@ class LSTMGRUSettings(Settings):
             dropout=0.2,
             batch_size=32,
             max_steps=600,
+            main_steps=1150,
             learning_rate=4e-3,
             rnn_learning_rate=2e-3,
             adding_steps=1500,
