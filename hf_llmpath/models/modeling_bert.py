@@ -161,8 +161,8 @@ class LLMPathBertModel(LLMPathBertPreTrainedModel):
     def get_input_embeddings(self) -> nn.Embedding:
         return self.embeddings.tokens
 
-    def set_input_embeddings(self, value: nn.Embedding) -> None:
-        self.embeddings.tokens = value
+    def set_input_embeddings(self, value: nn.Module) -> None:
+        self.embeddings.tokens = value  # type: ignore[assignment]
 
     @merge_with_config_defaults
     @capture_outputs
@@ -264,7 +264,7 @@ class LLMPathBertForSequenceClassification(LLMPathBertPreTrainedModel):
         super().__init__(config)
         self.model = LLMPathBertModel(config)
         self.dropout = nn.Dropout(config.classifier_dropout or 0.0)
-        self.classifier = nn.Linear(config.hidden_size, config.num_labels)
+        self.classifier = nn.Linear(config.hidden_size, config.num_labels)  # type: ignore[arg-type]
         self.post_init()
 
     @can_return_tuple
@@ -299,7 +299,7 @@ class LLMPathBertForTokenClassification(LLMPathBertPreTrainedModel):
         super().__init__(config)
         self.model = LLMPathBertModel(config, add_pooling_layer=False)
         self.dropout = nn.Dropout(config.classifier_dropout or 0.0)
-        self.classifier = nn.Linear(config.hidden_size, config.num_labels)
+        self.classifier = nn.Linear(config.hidden_size, config.num_labels)  # type: ignore[arg-type]
         self.post_init()
 
     @can_return_tuple

@@ -84,7 +84,7 @@ class LLMPathMLPPreTrainedModel(PreTrainedModel):
     config: LLMPathMLPConfig
     base_model_prefix = "model"
     main_input_name = "pixel_values"
-    input_modalities = ("image",)
+    input_modalities = ["image"]
     supports_gradient_checkpointing = True
     _no_split_modules = ["MLPLayer"]
     _can_record_outputs = {"hidden_states": MLPLayer}
@@ -156,7 +156,7 @@ class LLMPathMLPForImageClassification(LLMPathMLPPreTrainedModel):
     def __init__(self, config: LLMPathMLPConfig):
         super().__init__(config)
         self.model = LLMPathMLPModel(config)
-        self.classifier = Dense((config.hidden_sizes or [config.num_features])[-1], config.num_labels)
+        self.classifier = Dense((config.hidden_sizes or [config.num_features])[-1], config.num_labels)  # type: ignore[arg-type]
         self.post_init()
 
     @can_return_tuple

@@ -47,7 +47,8 @@ class BidirectionalLayer(GradientCheckpointingLayer):
             dtype = layers[0].weight_hh.dtype
             both = torch.cat(inputs, dim=-1).to(dtype).transpose(0, 1).contiguous()  # (length, batch, 2 * input_size)
             weights = (
-                _blocks(*(getattr(layer, name) for layer in layers), gates) for name in ("weight_ih", "weight_hh")
+                _blocks(getattr(layers[0], name), getattr(layers[1], name), gates)
+                for name in ("weight_ih", "weight_hh")
             )
             biases = (
                 torch.cat([getattr(layer, name).view(gates, half) for layer in layers], dim=1).flatten()
