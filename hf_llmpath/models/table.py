@@ -88,4 +88,10 @@ MODELS = (
         },
         summary="recurrent encoder-decoder with attention",
     ),
+    ModelRow(
+        model_type="llmpath-word2vec",
+        config="configuration_word2vec.LLMPathWord2VecConfig",
+        classes={"AutoModel": "modeling_word2vec.LLMPathWord2VecModel"},
+        summary="word vectors: skip-gram, CBOW or GloVe",
+    ),
 )
