@@ -14,7 +14,6 @@ Socher & Manning, "GloVe: Global Vectors for Word Representation", 2014.
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import PreTrainedModel
@@ -85,7 +84,7 @@ class LLMPathWord2VecModel(LLMPathWord2VecPreTrainedModel):
         self.embed_tokens = nn.Embedding(config.vocab_size, config.hidden_size)
         self.context_embeddings = nn.Embedding(config.vocab_size, config.hidden_size)
         glove = config.objective == "glove"
-        self.context_embeddings._starts_at_zero = not glove
+        self.context_embeddings._starts_at_zero = not glove  # type: ignore[assignment]
         self.biases = nn.Embedding(config.vocab_size, 1) if glove else None
         self.context_biases = nn.Embedding(config.vocab_size, 1) if glove else None
         self.gradient_checkpointing = False

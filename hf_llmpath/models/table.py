@@ -94,4 +94,14 @@ MODELS = (
         classes={"AutoModel": "modeling_word2vec.LLMPathWord2VecModel"},
         summary="word vectors: skip-gram, CBOW or GloVe",
     ),
+    ModelRow(
+        model_type="llmpath-gpt",
+        config="configuration_gpt.LLMPathGPTConfig",
+        classes={
+            "AutoModel": "modeling_gpt.LLMPathGPTModel",
+            "AutoModelForCausalLM": "modeling_gpt.LLMPathGPTForCausalLM",
+            "AutoModelForSequenceClassification": "modeling_gpt.LLMPathGPTForSequenceClassification",
+        },
+        summary="decoder-only language model, in GPT-2's layout and in today's",
+    ),
 )

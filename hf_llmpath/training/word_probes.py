@@ -79,7 +79,9 @@ def read_similarities(path: Path) -> list[tuple[str, str, float]]:
             one, other, score = line.split()
             pairs.append((one.lower(), other.lower(), float(score)))
         except ValueError:
-            raise UserError(f"{path}, line {number}: two words and a number are expected, found '{line[:40]}'") from None
+            raise UserError(
+                f"{path}, line {number}: two words and a number are expected, found '{line[:40]}'"
+            ) from None
     return pairs
 
 
@@ -135,9 +137,7 @@ def kind_precision(vectors: WordVectors, kinds: Mapping[str, str], count: int = 
     return float((of[near] == of[:, None]).mean())
 
 
-def count_vectors(
-    words: np.ndarray, contexts: np.ndarray, counts: np.ndarray, size: int, width: int
-) -> np.ndarray:
+def count_vectors(words: np.ndarray, contexts: np.ndarray, counts: np.ndarray, size: int, width: int) -> np.ndarray:
     """`(size, width)`: how often each word met each of `width` others, nothing learned: the baseline of learned vectors."""
     table = np.zeros((size, width), dtype=np.float32)
     table[words, contexts] = counts

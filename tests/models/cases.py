@@ -89,7 +89,11 @@ def _vectors(case: Case, batch: int, length: int) -> dict[str, torch.Tensor]:
 
 def _neighbours(case: Case, batch: int, length: int) -> dict[str, torch.Tensor]:
     one, other = torch.arange(batch * length).view(batch, length) % VOCAB, torch.arange(VOCAB - 1, -1, -1)
-    return {"input_ids": one, "context_ids": other[one], "negative_ids": (one.unsqueeze(-1) + torch.arange(1, 4)) % VOCAB}
+    return {
+        "input_ids": one,
+        "context_ids": other[one],
+        "negative_ids": (one.unsqueeze(-1) + torch.arange(1, 4)) % VOCAB,
+    }
 
 
 def _windows(case: Case, batch: int, length: int) -> dict[str, torch.Tensor]:
@@ -223,6 +227,27 @@ WORD2VEC = [
     for objective, kind in (("skipgram", "neighbours"), ("cbow", "windows"), ("glove", "counts"))
 ]
 
+_GPT = {
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "max_position_embeddings": 40,
+    "initializer_range": 0.3,
+} | TOKENS
+_OPEN = {"zero_init_projections": False}  # so that every weight gets a gradient in the first step
+GPT = [
+    Case("gpt-gpt2", "llmpath-gpt", "AutoModelForCausalLM", {"layout": "gpt2"} | _GPT),
+    Case("gpt-modern", "llmpath-gpt", "AutoModelForCausalLM", _OPEN | _GPT),
+    Case("gpt-zero", "llmpath-gpt", "AutoModelForCausalLM", _GPT, still=("_proj.weight", "q_norm", "k_norm", "layers")),
+    Case(
+        "gpt-swiglu-grouped",
+        "llmpath-gpt",
+        "AutoModelForCausalLM",
+        {"hidden_act": "swiglu", "num_key_value_heads": 2, "tie_word_embeddings": False} | _OPEN | _GPT,
+    ),
+    Case("gpt-model", "llmpath-gpt", "AutoModel", _OPEN | _GPT),
+    Case("gpt-classifier", "llmpath-gpt", "AutoModelForSequenceClassification", _OPEN | _GPT | {"num_labels": 3}),
+]
+
 CASES = [
     *RNN,
     *MLP,
@@ -230,5 +255,6 @@ CASES = [
     *SUMMARIZER,
     *TRANSFORMER,
     *WORD2VEC,
+    *GPT,
 ]
 GENERATING = [case for case in CASES if case.generates]

@@ -28,9 +28,12 @@ class EmbeddingsSettings(Settings):
     glove_epochs: int = setting(10, "passes of GloVe over the pairs of words that meet", minimum=1)
     glove_learning_rate: float = setting(0.1, "step size of Adagrad for GloVe", minimum=0)
     similarity: str | None = setting(
-        None, "folder of word pairs with people's judgements: WordSim-353, MEN, SimLex-999 (lines of word, word, number)"
+        None,
+        "folder of word pairs with people's judgements: WordSim-353, MEN, SimLex-999 (lines of word, word, number)",
     )
-    analogies: str | None = setting(None, "file of analogy questions, four words a line, as word2vec's questions-words.txt")
+    analogies: str | None = setting(
+        None, "file of analogy questions, four words a line, as word2vec's questions-words.txt"
+    )
     context_steps: int = setting(300, "optimiser steps of the encoder that gives words a vector in context", minimum=0)
     context_batch_size: int = setting(64, "texts per step of that encoder", minimum=1)
     seeds: int = setting(1, "seeds that the vectors are trained with; numbers are their means", minimum=1)
