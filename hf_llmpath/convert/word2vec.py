@@ -91,8 +91,10 @@ def _numbers(text: str) -> np.ndarray | None:
 def from_vectors(words: Sequence[str], vectors: np.ndarray) -> tuple[LLMPathWord2VecModel, PreTrainedTokenizerFast]:
     """A model with these vectors and its tokenizer. Padding and the unknown word are added where they are missing, with
     zeros; words are read in lower case, of two that differ in case alone the first one counts."""
-    rows = {word: place for place, word in reversed([*enumerate(map(str.lower, words))])}
-    own = [word for word in rows if word not in (PAD.lower(), UNKNOWN.lower())][::-1]
+    rows: dict[str, int] = {}
+    for place, word in enumerate(words):
+        rows.setdefault(word.lower(), place)
+    own = [word for word in rows if word not in (PAD.lower(), UNKNOWN.lower())]
     config = LLMPathWord2VecConfig(vocab_size=len(own) + 2, hidden_size=vectors.shape[1])
     model = LLMPathWord2VecModel(config).eval()
     with torch.no_grad():

@@ -22,6 +22,8 @@ FILE_BUILDERS = {".csv": "csv", ".tsv": "csv", ".jsonl": "json", ".json": "json"
 KNOWN = {
     "86c4e6aa9db7c042ec79f339dcb96d42b0075e16b8fc2e86bf0ca57e2dc565ed": "tiny_shakespeare",
     "0a30b5557f192f32ab962680889aac5f6fda0f4cecf40a6d0b5694f58ea8cc4d": "names",
+    "140a680492ce61d251e86f0f898f91605d3008ac21105854152ef8a34fda49cc": "imdb",
+    "c7533f6ea28daa7fb66dbea3ac286fe48cfd2c63623f0419086eafe4a56be00d": "wikitext-2",
 }
 
 

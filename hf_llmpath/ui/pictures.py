@@ -47,13 +47,14 @@ def figure(body: str, caption: str, detail: str = "", alternative: str = "") -> 
 def bars(rows: Sequence[tuple[str, float]], caption: str, detail: str = "", form: str = "{:.1%}") -> str:
     """Horizontal bars, the longest as wide as there is room; values of 0 or more."""
     longest = max((value for _, value in rows), default=0.0) or 1.0
+    letters = min(24, max((len(visible(label)) for label, _ in rows), default=1)) + 1  # longer names are broken
     body = "".join(
         f'<div role="listitem"><span class="lp-bar-name">{escape(visible(label))}</span>'
         f'<b aria-hidden="true"><i style="width:{100 * value / longest:.1f}%"></i></b>'
         f'<span class="lp-bar-value" data-value="{value:.6f}">{form.format(value)}</span></div>'
         for label, value in rows
     )
-    return figure(f'<div class="lp-bars" role="list">{body}</div>', caption, detail)
+    return figure(f'<div class="lp-bars" role="list" style="--names:{max(3, letters)}ch">{body}</div>', caption, detail)
 
 
 def _shade(value: float) -> str:

@@ -58,7 +58,7 @@ class RegularizationSettings(Settings):
 
     @classmethod
     def full(cls) -> "RegularizationSettings":
-        return replace(cls(), seeds=3, epochs=40, large_precision="bf16")
+        return replace(cls(), seeds=3, epochs=36, large_precision="bf16")
 
 
 STAGE = Stage(

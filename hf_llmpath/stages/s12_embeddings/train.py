@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from transformers import AutoModel, PreTrainedTokenizerFast, set_seed
+from sklearn.manifold import TSNE
+from transformers import AutoModel, AutoModelForMaskedLM, AutoTokenizer, PreTrainedTokenizerFast, set_seed
 
 from ...data.sources import Texts, load_texts
 from ...data.word_corpus import Vocabulary, WordCorpus
@@ -37,6 +38,9 @@ from . import EmbeddingsSettings
 CONTEXT = 48  # tokens that the contextual encoder reads
 GLOVE_WINDOW = 10
 COUNTED = 5000  # most frequent words for which the baseline counts who stands beside whom
+DRAWN = ("person", "trade", "place", "thing", "food", "animal")  # kinds of words on the map
+MOST_DRAWN = 150  # words on the map of another text
+ASKED = ("kite", "baker", "harbour", "honey", "goat", "red", "rainy", "mara")
 # Name of the metric -> beginning of the file name that Hugging Face's and gensim's collections give the word pairs, and
 # what gensim's skip-gram reached on IMDB reviews with WikiText-2 (100 dimensions, window 5, 5 negatives, 3 epochs).
 JUDGED = {"wordsim353": ("WS-353-ALL", 0.478), "men": ("MEN", 0.474), "simlex999": ("SIMLEX", 0.323)}
@@ -71,6 +75,10 @@ def train(settings: EmbeddingsSettings, run: Run) -> None:
             _add_mean(metrics, prefix + name, [result[name] for result in results])
         model = AutoModel.from_pretrained(run.part(f"{objective}-{settings.seed}").model_dir)
         run.save_model(model, tokenizer, name=None if not prefix else objective)
+        if not prefix:
+            vectors = WordVectors.of(model, tokenizer)
+            run.save_figure_data("map", word_map(vectors, settings.seed))
+            run.save_figure_data("neighbours", neighbour_table(vectors))
 
     goals = []
     if is_world and pairs is not None:
@@ -177,6 +185,40 @@ def trades() -> list[tuple[str, str, str, str]]:
     return [(*one, *other) for one in known for other in known if one is not other]
 
 
+def word_map(vectors: WordVectors, seed: int) -> dict[str, Any]:
+    """Words in the plane, by PCA and by t-SNE (van der Maaten & Hinton 2008): those of the world whose kind is known, or the
+    most frequent ones."""
+    kinds = {word: kind for word, kind in word_kinds().items() if kind in DRAWN and word in vectors.ids}
+    if len(kinds) < 30:
+        kinds = {word: "" for word in vectors.words[50 : 50 + MOST_DRAWN] or vectors.words[:MOST_DRAWN]}
+    words = list(kinds)
+    chosen = vectors.unit[[vectors.ids[word] for word in words]]
+    maps = {"PCA": main_directions(chosen)}
+    if len(words) > 10:
+        perplexity = min(30.0, len(words) / 4)
+        maps["t-SNE"] = TSNE(perplexity=perplexity, init="pca", random_state=seed, metric="cosine").fit_transform(
+            chosen
+        )
+    return {
+        "words": words,
+        "kinds": list(kinds.values()),
+        "maps": {name: points.round(4).tolist() for name, points in maps.items()},
+        "analogy": [[one, other] for one, other, *_ in trades()[:: len(PEOPLE) - 1] if {one, other} <= {*words}],
+    }
+
+
+def main_directions(vectors: np.ndarray) -> np.ndarray:
+    """`(n, 2)`: the vectors in the plane in which they differ most (principal component analysis)."""
+    centred = vectors - vectors.mean(0)
+    return centred @ np.linalg.svd(centred, full_matrices=False)[2][:2].T
+
+
+def neighbour_table(vectors: WordVectors) -> dict[str, list[tuple[str, float]]]:
+    """The nearest words of some words."""
+    asked = [word for word in ASKED if word in vectors.ids] or vectors.words[20:26]
+    return {word: [(near, round(cosine, 4)) for near, cosine in vectors.neighbours(word, 5)] for word in asked}
+
+
 def _contextual(
     settings: EmbeddingsSettings,
     run: Run,
@@ -208,8 +250,6 @@ def _contextual(
         )
         recipe = Recipe(settings.context_steps, settings.context_batch_size, 8e-3, weight_decay=0.01, adam_beta2=0.98)
         pretrain(masked, config, recipe, run, part, settings.seed)
-    from transformers import AutoModelForMaskedLM, AutoTokenizer
-
     model, tokenizer = (kind.from_pretrained(part.model_dir) for kind in (AutoModelForMaskedLM, AutoTokenizer))
     run.save_model(model, tokenizer, name="contextual")
     metrics["contextual/perplexity"] = part.result["perplexity"]
@@ -232,11 +272,9 @@ def sentences(texts: list[str], most: int = 20_000) -> list[str]:
 
 def _plane(vectors: np.ndarray, found: list[Any]) -> dict[str, Any]:
     """The occurrences in the plane of their two main directions."""
-    centred = vectors - vectors.mean(0)
-    directions = np.linalg.svd(centred, full_matrices=False)[2][:2]
     return {
         "word": AMBIGUOUS,
-        "points": (centred @ directions.T).round(4).tolist(),
+        "points": main_directions(vectors).round(4).tolist(),
         "senses": [occurrence.sense for occurrence in found],
         "texts": [occurrence.text for occurrence in found],
     }
