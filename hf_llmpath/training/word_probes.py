@@ -144,6 +144,15 @@ def count_vectors(words: np.ndarray, contexts: np.ndarray, counts: np.ndarray, s
     return table
 
 
+def ppmi_vectors(table: np.ndarray) -> np.ndarray:
+    """Positive pointwise mutual information of a table of counts, max(0, log p(i, j) / (p(i) p(j))): what skip-gram
+    factorises, shifted (Levy & Goldberg 2014). Same shape."""
+    total = table.sum()
+    expected = table.sum(1, keepdims=True) * table.sum(0, keepdims=True) / total
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.nan_to_num(np.log(table / expected), nan=0.0, posinf=0.0, neginf=0.0).clip(min=0)
+
+
 @torch.no_grad()
 def contextual_vectors(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, texts: Sequence[str], places: Sequence[tuple[int, int]]

@@ -17,6 +17,7 @@ from hf_llmpath.training.word_probes import (
     contextual_vectors,
     count_vectors,
     kind_precision,
+    ppmi_vectors,
     read_analogies,
     read_similarities,
     sense_accuracy,
@@ -100,6 +101,14 @@ def test_kinds_are_counted_among_the_nearest():
 def test_counts_become_rows():
     table = count_vectors(np.array([0, 2]), np.array([1, 0]), np.array([3.0, 4.0]), size=3, width=2)
     assert table.tolist() == [[0, 3], [0, 0], [4, 0]]
+
+
+def test_ppmi_is_its_formula():
+    table = np.array([[4.0, 0.0], [1.0, 5.0]])
+    found = ppmi_vectors(table)
+    assert found[0, 0] == pytest.approx(np.log((4 / 10) / (0.4 * 0.5)))
+    assert found[1, 1] == pytest.approx(np.log((5 / 10) / (0.6 * 0.5)))
+    assert found[0, 1] == 0 and found[1, 0] == 0
 
 
 def test_a_contextual_vector_is_the_mean_state_of_the_words_tokens():

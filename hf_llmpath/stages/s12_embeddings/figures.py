@@ -43,6 +43,8 @@ def _objectives(folder: RunFolder) -> Figure:
     measure = next((name for name in MEASURES if name in metrics), "words_per_second")
     scores = {NAMES[first]: metrics[measure]}
     scores |= {NAMES[name]: metrics[f"{name}/{measure}"] for name in NAMES if f"{name}/{measure}" in metrics}
+    if measure == "kind_precision":
+        scores["PPMI of counts"] = metrics["ppmi/kind_precision"]
     baseline = folder.report["baselines"].get(measure)
     levels = {"vectors of plain counts": baseline} if baseline else {}
     return score_bars(

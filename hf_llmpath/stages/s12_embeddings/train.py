@@ -28,6 +28,7 @@ from ...training.word_probes import (
     contextual_vectors,
     count_vectors,
     kind_precision,
+    ppmi_vectors,
     read_analogies,
     read_similarities,
     sense_accuracy,
@@ -82,8 +83,9 @@ def train(settings: EmbeddingsSettings, run: Run) -> None:
 
     goals = []
     if is_world and pairs is not None:
-        counted = WordVectors(vocabulary.words[2:], count_table(pairs, len(vocabulary))[2:])
-        baselines["kind_precision"] = kind_precision(counted, word_kinds())
+        table, words = count_table(pairs, len(vocabulary))[2:], vocabulary.words[2:]
+        baselines["kind_precision"] = kind_precision(WordVectors(words, table), word_kinds())
+        metrics["ppmi/kind_precision"] = kind_precision(WordVectors(words, ppmi_vectors(table)), word_kinds())
         goals.append(Goal("kind_precision", baselines["kind_precision"], higher_is_better=True))
     if judged and _is_measured_corpus(texts, more) and settings.objectives[0] == "skipgram":
         goals += [Goal(name, JUDGED[name][1], higher_is_better=True) for name in judged]
