@@ -103,7 +103,7 @@ def test_the_task_is_there_whichever_package_is_imported_first():
             text=True,
             check=True,
         )
-        assert "hf_llmpath.pipelines.SummarizationPipeline" in run.stdout
+        assert "hf_llmpath.pipelines.summarization.SummarizationPipeline" in run.stdout
 
 
 def test_importing_the_package_loads_neither_torch_nor_transformers():
