@@ -164,7 +164,9 @@ def load_bert(source: str | Path, name: str, **changes: Any) -> tuple[PreTrained
     try:
         config = AutoConfig.from_pretrained(source)
         if config.model_type not in ("bert", LLMPathBertConfig.model_type):
-            raise UserError(f"{source} is of type '{config.model_type}', not 'bert' or '{LLMPathBertConfig.model_type}'")
+            raise UserError(
+                f"{source} is of type '{config.model_type}', not 'bert' or '{LLMPathBertConfig.model_type}'"
+            )
         if config.model_type == "bert":
             theirs = getattr(transformers, _CLASSES[name]).from_pretrained(source, use_safetensors=True)
             model = from_bert(theirs, **changes)

@@ -12,7 +12,24 @@ from transformers import AutoModelForQuestionAnswering, AutoTokenizer, BertConfi
 from hf_llmpath.convert.bert import bert_name, load_bert, to_bert
 from hf_llmpath.errors import UserError
 
-WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "who", "wren", "otto", "went", "to", "the", "mill", "##s", "?", ".", "a"]
+WORDS = [
+    "[PAD]",
+    "[UNK]",
+    "[CLS]",
+    "[SEP]",
+    "[MASK]",
+    "who",
+    "wren",
+    "otto",
+    "went",
+    "to",
+    "the",
+    "mill",
+    "##s",
+    "?",
+    ".",
+    "a",
+]
 SHAPES = [
     {"hidden_size": 24, "num_hidden_layers": 3, "num_attention_heads": 4, "intermediate_size": 40},
     {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 1, "intermediate_size": 128, "hidden_act": "relu"},
@@ -37,7 +54,9 @@ def checkpoint(folder, kind="ForPreTraining", **shape):
 
 
 def batch_of(tokenizer):
-    batch = tokenizer(["Who went to the mills?", "Who?"], ["Wren went to the mill.", "Otto."], padding=True, return_tensors="pt")
+    batch = tokenizer(
+        ["Who went to the mills?", "Who?"], ["Wren went to the mill.", "Otto."], padding=True, return_tensors="pt"
+    )
     return dict(batch) | {"start_positions": torch.tensor([7, 3]), "end_positions": torch.tensor([8, 3])}
 
 

@@ -43,6 +43,19 @@ TINY: dict[str, dict[str, Any]] = {  # settings with which a stage takes seconds
         "reader_hidden_size": 16,
         "reader_steps": 20,
     },
+    "fine-tuning": {
+        "comparisons": ("early-stopping", "clipping", "freezing", "layer-wise", "lora"),
+        "hidden_size": 16,
+        "num_hidden_layers": 2,
+        "intermediate_size": 16,
+        "pretraining_steps": 20,
+        "max_steps": 20,
+        "few": 16,
+        "few_steps": 24,
+        "patience": 1,
+        "clipping_steps": 12,
+        "lora_rank": 1,
+    },
     "pretraining": {"hidden_size": 16, "max_steps": 40, "fine_tuning_steps": 20},
 }
 
