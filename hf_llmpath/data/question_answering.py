@@ -20,7 +20,7 @@ from .batches import TokenRows
 from .tables import Table, load_table
 
 COLUMNS = {"context": ("context", "passage", "document"), "question": ("question", "query"), "answers": ("answers",)}
-LONGEST_STRIDE = 128  # tokens, as in Devlin et al. 2018
+LONGEST_STRIDE, LONGEST_QUESTION = 128, 64  # tokens, as in Devlin et al. 2018
 Answers = dict[str, list]  # `text` and `answer_start`, lists of equal length; empty for a question without an answer
 
 
@@ -102,7 +102,7 @@ def cut_windows(
     contexts: Sequence[str],
     max_length: int,
     stride: int | None = None,
-    max_question_length: int = 64,
+    max_question_length: int | None = None,
     whole_words: bool = False,
 ) -> Windows:
     """Cuts pairs of question and context into windows of at most `max_length` tokens.
@@ -111,9 +111,8 @@ def cut_windows(
         tokenizer: a fast tokenizer, for it must know where its tokens stand.
         questions, contexts: texts, equally many.
         max_length: most tokens of a window, special tokens and question included.
-        stride: tokens that a window shares with the one before it; half of the room that the longest question leaves, and
-            128 at most, if none.
-        max_question_length: most tokens of a question; the rest is cut off.
+        stride: tokens that a window shares with the one before it; a quarter of `max_length`, and 128 at most, if none.
+        max_question_length: most tokens of a question, the rest is cut off; half of `max_length`, and 64 at most, if none.
         whole_words: let `begins` and `ends` of a token be those of its word.
 
     Raises:
@@ -121,11 +120,11 @@ def cut_windows(
     """
     if not tokenizer.is_fast:
         raise UserError(f"{type(tokenizer).__name__} does not say where its tokens stand; use a fast tokenizer")
-    asked, contexts = _shortened(tokenizer, list(questions), max_question_length), list(contexts)
+    stride = min(LONGEST_STRIDE, max_length // 4) if stride is None else stride
+    longest_question = max_question_length or min(LONGEST_QUESTION, max_length // 2)
+    asked, contexts = _shortened(tokenizer, list(questions), longest_question), list(contexts)
     longest = max((len(ids) for ids in tokenizer(asked, add_special_tokens=False)["input_ids"]), default=0)
     taken = longest + tokenizer.num_special_tokens_to_add(pair=True)
-    if stride is None:
-        stride = max(0, min(LONGEST_STRIDE, (max_length - taken) // 2))
     if stride < 0 or taken + stride >= max_length:
         raise UserError(
             f"windows of {max_length} tokens leave no way forward: the longest question takes {taken} with the special "

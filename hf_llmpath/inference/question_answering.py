@@ -145,8 +145,7 @@ def answer_questions(
     top_k: int = 1,
     no_answer: bool = False,
     longest: int = LONGEST_ANSWER,
-    max_question_length: int = 64,
 ) -> list[list[Answer]]:
     """The likeliest answers to every question about its context (see `SpanCollector.answers` and `cut_windows`)."""
-    windows = cut_windows(tokenizer, questions, contexts, max_length, stride, max_question_length, whole_words=True)
+    windows = cut_windows(tokenizer, questions, contexts, max_length, stride, whole_words=True)
     return answer_windows(model, windows, tokenizer.pad_token_id, longest).answers(contexts, top_k, no_answer)

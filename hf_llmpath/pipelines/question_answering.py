@@ -34,12 +34,13 @@ class QuestionAnsweringPipeline(Pipeline):
 
     Args of a call:
         top_k (`int`, *optional*, defaults to 1): answers to return, the likeliest first; fewer, if there are fewer.
-        doc_stride (`int`, *optional*): tokens that two windows of a long context share; half of the room that the
-            question leaves if not given, 128 at most.
+        doc_stride (`int`, *optional*): tokens that two windows of a long context share; a quarter of a window if not
+            given, 128 at most.
         max_answer_len (`int`, *optional*, defaults to 15): most tokens of an answer.
         max_seq_len (`int`, *optional*): most tokens of a window with its question; as many as the model reads if not
             given, 384 at most.
-        max_question_len (`int`, *optional*, defaults to 64): most tokens of a question; the rest is left out.
+        max_question_len (`int`, *optional*): most tokens of a question, the rest is left out; half of a window if not
+            given, 64 at most.
         handle_impossible_answer (`bool`, *optional*, defaults to `False`): whether "no answer" (an empty text) competes.
         align_to_words (`bool`, *optional*, defaults to `True`): answers are made of whole words.
         batch_size (`int`, *optional*, defaults to 64): windows that the model reads at once.
@@ -109,7 +110,7 @@ class QuestionAnsweringPipeline(Pipeline):
         pairs: list[tuple[str, str]],
         doc_stride: int | None = None,
         max_seq_len: int | None = None,
-        max_question_len: int = 64,
+        max_question_len: int | None = None,
         align_to_words: bool = True,
     ) -> dict[str, Any]:
         longest = min(self.tokenizer.model_max_length, getattr(self.model.config, "max_position_embeddings", 2**30))

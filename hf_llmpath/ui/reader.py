@@ -33,9 +33,8 @@ class Reader:
                 raise UserError(f"the {name} is empty; type one")
         limit = self.model.config.max_position_embeddings
         return answer_questions(
-            self.model, self.tokenizer, [question], [context], limit, top_k=top_k, no_answer=True,
-            max_question_length=limit // 2,
-        )[0]  # fmt: skip
+            self.model, self.tokenizer, [question], [context], limit, top_k=top_k, no_answer=True
+        )[0]
 
     def note(self, question: str, context: str) -> str:
         """What to know about how the text is read: in several windows, or with words that are unknown."""

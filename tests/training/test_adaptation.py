@@ -99,7 +99,7 @@ def test_low_rank_updates_are_saved_and_loaded(tmp_path):
 
     adapted = with_lora(model_of().eval(), 2, "qa_outputs")
     with torch.no_grad():
-        for name, value in adapted.named_parameters():
+        for value in adapted.parameters():
             if value.requires_grad:
                 value.add_(0.1)
     adapted.save_pretrained(tmp_path)

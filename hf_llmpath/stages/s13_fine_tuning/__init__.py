@@ -20,17 +20,17 @@ class FineTuningSettings(Settings):
     initializer_range: float = setting(0.12, "standard deviation of the first weights", minimum=0)
     vocab_size: int = setting(1000, "most tokens of the tokenizer", minimum=50)
     max_length: int = setting(128, "most tokens of a window, question included", minimum=16)
-    stride: int | None = setting(None, "tokens that two windows share; half of the room if none", minimum=0)
+    stride: int | None = setting(None, "tokens that two windows share; a quarter of a window if none", minimum=0)
     pretraining_steps: int = setting(100, "optimiser steps of the masked language modelling", minimum=1)
     pretraining_learning_rate: float = setting(3e-3, "peak of the cosine schedule of the pretraining", minimum=0)
-    max_steps: int = setting(1200, "optimiser steps of the fine-tuning", minimum=1)
+    max_steps: int = setting(1000, "optimiser steps of the fine-tuning", minimum=1)
     batch_size: int = setting(32, "windows per step", minimum=1)
     learning_rate: float = setting(3e-3, "peak of the cosine schedule of the fine-tuning", minimum=0)
     max_grad_norm: float = setting(1.0, "gradients longer than this are scaled down to it", minimum=0)
     few: int = setting(300, "questions of the small training set that early stopping is shown on", minimum=8)
-    few_steps: int = setting(240, "most steps on the small training set", minimum=1)
+    few_steps: int = setting(180, "most steps on the small training set", minimum=1)
     patience: int = setting(3, "evaluations without a better one, after which the training stops", minimum=1)
-    clipping_steps: int = setting(150, "steps of the two trainings at a high rate that clipping is shown on", minimum=1)
+    clipping_steps: int = setting(100, "steps of the two trainings at a high rate that clipping is shown on", minimum=1)
     clipping_learning_rate: float = setting(0.03, "the high rate", minimum=0)
     frozen_layers: int = setting(1, "layers that do not learn where freezing is measured", minimum=0)
     layer_decay: float = setting(0.7, "factor of the learning rate from a layer to the one below", minimum=0, maximum=1)
@@ -41,7 +41,7 @@ class FineTuningSettings(Settings):
     @classmethod
     def full(cls) -> "FineTuningSettings":
         return replace(
-            cls(), comparisons=("early-stopping", "clipping", "freezing", "layer-wise", "lora"), max_steps=3000, seeds=3
+            cls(), comparisons=("early-stopping", "clipping", "freezing", "layer-wise", "lora"), max_steps=4000, seeds=3
         )
 
 

@@ -22,7 +22,7 @@ NAMES = {
     "clipped": "high rate, gradients clipped",
     "not_clipped": "high rate, not clipped",
 }
-MEANINGS = {"right": "answered, and right", "wrong": "answered, but wrong", "missed": "right, but not answered"}
+MEANINGS = {"wrong": "answered, but wrong", "right": "answered, and right", "missed": "right, but not answered"}
 
 
 def draw(folder: RunFolder) -> list[Path]:
@@ -44,19 +44,15 @@ def marked_words(row: dict[str, Any], most: int = 90) -> tuple[list[str], list[s
     """The words of a context (the `most` around the answer) and for each a key of `MEANINGS`, or nothing."""
     best = row["answers"][0] if row["answers"] else {"start": 0, "end": 0, "text": ""}
     is_right = best["text"] in row["right"]
-    missed = (
-        []
-        if is_right
-        else [m.span() for m in re.finditer(re.escape(row["right"][0]), row["context"])][:1]
-        if row["right"]
-        else []
-    )
+    missed = None
+    if not is_right and row["right"]:
+        missed = re.search(re.escape(row["right"][0]), row["context"])
     words, marks = [], []
     for found in re.finditer(r"\w+(?:['’-]\w+)*|[^\w\s]", row["context"]):
         start, end = found.span()
         words.append(found.group())
         answered = best["start"] <= start and end <= best["end"] and best["text"]
-        is_missed = any(low <= start and end <= high for low, high in missed)
+        is_missed = missed is not None and missed.start() <= start and end <= missed.end()
         marks.append(("right" if is_right else "wrong") if answered else "missed" if is_missed else "")
     marked = [place for place, mark in enumerate(marks) if mark] or [0]
     first = max(0, min(marked[0] - most // 3, len(words) - most))
@@ -78,7 +74,7 @@ def _scores(folder: RunFolder) -> Figure:
     metrics = folder.metrics
     scores = {
         name: metrics[f"{arm}/exact_match" if arm else "exact_match"]
-        for arm, name in NAMES.items()
+        for arm, name in list(NAMES.items())[:6]
         if not arm or f"{arm}/exact_match" in metrics
     }
     level = {"overlap of words": folder.report["baselines"]["exact_match"]}
