@@ -32,10 +32,7 @@ def load_questions(dataset: str) -> Table:
     Raises:
         UserError: what `load_table` raises; an empty question or context; an answer that is not where its row says.
     """
-    table = load_table(dataset, COLUMNS, embedded=("world/questions",), together="title")
-    for split, rows in table.splits.items():
-        check_questions(rows, f"split '{split}' of {dataset}")
-    return table
+    return load_table(dataset, COLUMNS, embedded=("world/questions",), together="title", check=check_questions)
 
 
 def check_questions(rows: Any, where: str) -> None:

@@ -7,7 +7,7 @@ are found, by their usual names or by the names that the user gave, and get the 
 
 import hashlib
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -107,6 +107,7 @@ def load_table(
     embedded: Sequence[str] = EMBEDDED,
     drop_unlabelled: bool = True,
     together: str | None = None,
+    check: Callable[[Any, str], None] | None = None,
 ) -> Table:
     """Reads `dataset` as a table.
 
@@ -117,6 +118,7 @@ def load_table(
         named: our name of a column -> the name that the user gave (`--text-column`), if any.
         embedded: the embedded names that make sense here, for the error message.
         drop_unlabelled: leave out splits whose labels are all -1, as benchmarks publish their test sets.
+        check: called with the rows of every split, as the data set has them, and how to name them in an error message.
         together: a column whose values are not torn apart where rows must be held out, if the data set has it.
 
     Raises:
@@ -125,6 +127,8 @@ def load_table(
     splits = _open(dataset, embedded)
     chosen = {ours: (named or {}).get(ours) for ours in columns}
     found = {split: _select(rows, columns, chosen, f"'{dataset}' ({split})") for split, rows in splits.items()}
+    for split, rows in found.items() if check else ():
+        check(rows, f"'{dataset}' ({split})")
     if drop_unlabelled and "label" in columns:
         found = {split: rows for split, rows in found.items() if split == "train" or set(rows["label"]) != {-1}}
     if "validation" not in found and "test" not in found:

@@ -32,9 +32,9 @@ class Reader:
             if not text.strip():
                 raise UserError(f"the {name} is empty; type one")
         limit = self.model.config.max_position_embeddings
-        return answer_questions(
-            self.model, self.tokenizer, [question], [context], limit, top_k=top_k, no_answer=True
-        )[0]
+        return answer_questions(self.model, self.tokenizer, [question], [context], limit, top_k=top_k, no_answer=True)[
+            0
+        ]
 
     def note(self, question: str, context: str) -> str:
         """What to know about how the text is read: in several windows, or with words that are unknown."""

@@ -144,11 +144,15 @@ def test_frozen_and_layer_wise_trainings_change_what_they_should(a_started_run):
 
 
 def test_low_rank_updates_learn_and_end_as_plain_weights(a_started_run):
-    result, part = tune(a_started_run, "lora", Recipe(40, 10, 1e-2, saves=1), lambda: with_lora(make(), 1, "qa_outputs"))
+    result, part = tune(
+        a_started_run, "lora", Recipe(40, 10, 1e-2, saves=1), lambda: with_lora(make(), 1, "qa_outputs")
+    )
     assert result["validation_loss"] < 0.8 * span_loss(start_of(), HELD_OUT, 0)
     model = LLMPathBertForQuestionAnswering.from_pretrained(part.model_dir)
     assert model.state_dict().keys() == make().state_dict().keys()
     assert measure(model, HELD_OUT, 0)["exact_match"] == result["exact_match"]
     assert result["trainable_share"] == pytest.approx(result["trainable_parameters"] / model.num_parameters())
-    moved = {name for name, value in model.state_dict().items() if not torch.equal(value, start_of().state_dict()[name])}
+    moved = {
+        name for name, value in model.state_dict().items() if not torch.equal(value, start_of().state_dict()[name])
+    }
     assert {name.rpartition(".")[0].rpartition(".")[2] for name in moved} == {*EVERY_LINEAR, "qa_outputs"}

@@ -91,7 +91,7 @@ def stopping_picture(folder: RunFolder) -> str:
         f"stopped after {steps:,} of {metrics['not_stopped/steps']:,} steps: loss "
         f"{metrics['stopped/validation_loss']:.2f} instead of {metrics['not_stopped/validation_loss']:.2f}"
     )
-    return pictures.line_chart(lines, "Loss with few questions", detail)
+    return pictures.line_chart(lines, "Loss with few questions", "step", detail)
 
 
 def clipping_picture(folder: RunFolder) -> str:
@@ -106,4 +106,4 @@ def clipping_picture(folder: RunFolder) -> str:
         f"before clipping, logarithmic; loss at the end {metrics['clipped/validation_loss']:.2f} clipped, "
         f"{metrics['not_clipped/validation_loss']:.2f} not"
     )
-    return pictures.line_chart(lines, "Length of the gradient", detail, log_y=True)
+    return pictures.line_chart(lines, "Length of the gradient", "step", detail, log_y=True)
