@@ -87,6 +87,9 @@ def run(
             "--set", metavar="KEY=VALUE", help="Another setting of the stage; see llmpath show STAGE --settings."
         ),
     ] = None,
+    model: Annotated[
+        str | None, typer.Option(help="Pretrained model to start from, where a stage fine-tunes one: folder or Hub id.")
+    ] = None,
     text_column: Annotated[str | None, typer.Option(help="Column of a table that holds the text.")] = None,
     label_column: Annotated[str | None, typer.Option(help="Column of a table that holds the label.")] = None,
     resume: Annotated[
@@ -100,6 +103,7 @@ def run(
 
     chosen = _stages(stages)
     named = {"dataset": dataset, "seed": seed, "text_column": text_column, "label_column": label_column}
+    named["model"] = model
     overrides = _overrides({name: value for name, value in named.items() if value is not None}, sets or [])
     _check_output_dir(output_dir)
     several = len(chosen) > 1
@@ -375,7 +379,7 @@ def _options(preset: str, overrides: dict[str, Any]) -> list[str]:
     """The options of `llmpath run` that ask for these settings."""
     options = ["--preset", preset]
     for name, value in overrides.items():
-        if name in ("dataset", "seed", "text_column", "label_column"):
+        if name in ("dataset", "seed", "model", "text_column", "label_column"):
             options += ["--" + name.replace("_", "-"), str(value)]
         else:
             options += ["--set", f"{name}={value}"]

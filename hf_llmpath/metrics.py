@@ -7,6 +7,9 @@
 Importing this module imports `evaluate`, which takes seconds: import it where something is measured.
 """
 
+import re
+import string
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -192,3 +195,65 @@ def rouge(
         for prediction, reference in zip(predictions, references, strict=True)
     ]
     return {name: float(np.mean([score[name].fmeasure for score in scores])) for name in ROUGE_TYPES}
+
+
+class Squad(_Metric):
+    """Exact match and F1 of answers, in percent, as SQuAD measures them: of several right answers the best counts.
+
+    Texts are compared in lower case, without punctuation, articles and superfluous white space. F1 is of the words that
+    both have. A question without an answer is answered by the empty text (and then counts in full).
+
+    `compute(predictions=[{"id", "prediction_text"}], references=[{"id", "answers": {"text", "answer_start"}}])`, matched by
+    `id`.
+    """
+
+    citation = (
+        "Rajpurkar et al. (2016), SQuAD: 100,000+ Questions for Machine Comprehension of Text, arXiv:1606.05250, 6.1"
+    )
+
+    def _features(self) -> datasets.Features:
+        text, place = datasets.Value("string"), datasets.Value("int32")
+        answers = {"text": datasets.List(text), "answer_start": datasets.List(place)}
+        return datasets.Features(
+            {"predictions": {"id": text, "prediction_text": text}, "references": {"id": text, "answers": answers}}
+        )
+
+    def _compute(self, predictions: Sequence[dict], references: Sequence[dict]) -> dict[str, float]:
+        given = {prediction["id"]: prediction["prediction_text"] for prediction in predictions}
+        if missing := [reference["id"] for reference in references if reference["id"] not in given]:
+            raise UserError(f"no prediction for the question '{missing[0]}'; there must be one for every reference")
+        texts = [given[reference["id"]] for reference in references]
+        scores = squad_scores(texts, [reference["answers"]["text"] for reference in references])
+        return {name: 100 * value for name, value in scores.items()}
+
+
+def squad_scores(predictions: Sequence[str], answers: Sequence[Sequence[str]]) -> dict[str, float]:
+    """`exact_match` and `f1` (see `Squad`) as shares of 1, for one prediction and a list of right answers per question.
+
+    Raises:
+        UserError: nothing to score, or lists of different lengths.
+    """
+    if not len(answers) or len(predictions) != len(answers):
+        raise UserError(
+            f"{len(predictions)} predictions for {len(answers)} references; there must be one for each, and some"
+        )
+    exact, overlap = [], []
+    for prediction, right in zip(predictions, answers, strict=True):
+        said = normalized_answer(prediction).split()
+        wanted = [normalized_answer(answer).split() for answer in right or [""]]
+        exact.append(max(said == words for words in wanted))
+        overlap.append(max(_word_f1(said, words) for words in wanted))
+    return {"exact_match": float(np.mean(exact)), "f1": float(np.mean(overlap))}
+
+
+def normalized_answer(text: str) -> str:
+    """The text in lower case, without ASCII punctuation, the articles a, an, the, and superfluous white space."""
+    plain = "".join(character for character in text.lower() if character not in string.punctuation)
+    return " ".join(re.sub(r"\b(a|an|the)\b", " ", plain).split())
+
+
+def _word_f1(said: list[str], wanted: list[str]) -> float:
+    if not said or not wanted:
+        return float(said == wanted)
+    common = (Counter(said) & Counter(wanted)).total()
+    return 2 * common / (len(said) + len(wanted))

@@ -79,6 +79,14 @@ def _with_pipeline(task: str, text: str):
     return make
 
 
+def _question_answering(auto_class, source, option, prompt, config):
+    return ["from transformers import pipeline"], [
+        f'answer = pipeline("question-answering", model="{source}"{option})',
+        'context = "Wren sold a red ball there, and told nobody. On Sunday, Otto went to the mill."',
+        'print(answer(question="What did Wren sell?", context=context, top_k=3))',
+    ]
+
+
 def _fill_mask(auto_class, source, option, prompt, config):
     return ["from transformers import pipeline"], [
         f'fill = pipeline("fill-mask", model="{source}"{option})',
@@ -104,6 +112,7 @@ _USES = {
     "Seq2SeqLM": _seq2seq_lm,
     "ImageClassification": _image_classification,
     "MaskedLM": _fill_mask,
+    "QuestionAnswering": _question_answering,
     "SequenceClassification": _with_pipeline("text-classification", _TEXT),
     "TokenClassification": _with_pipeline("token-classification", _TEXT),
     "TimeSeriesPrediction": _series,

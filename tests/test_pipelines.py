@@ -9,8 +9,11 @@ import torch
 import transformers
 from transformers import T5Config, T5ForConditionalGeneration
 
+from hf_llmpath.data.subwords import train_subwords
 from hf_llmpath.data.words import train_word_tokenizer
+from hf_llmpath.models.configuration_bert import LLMPathBertConfig
 from hf_llmpath.models.configuration_summarizer import LLMPathSummarizerConfig
+from hf_llmpath.models.modeling_bert import LLMPathBertForQuestionAnswering
 from hf_llmpath.models.modeling_summarizer import LLMPathSummarizerForConditionalGeneration
 from hf_llmpath.pipelines import SummarizationPipeline
 
@@ -103,7 +106,7 @@ def test_the_task_is_there_whichever_package_is_imported_first():
             text=True,
             check=True,
         )
-        assert "hf_llmpath.pipelines.SummarizationPipeline" in run.stdout
+        assert "hf_llmpath.pipelines.summarization.SummarizationPipeline" in run.stdout
 
 
 def test_importing_the_package_loads_neither_torch_nor_transformers():
@@ -111,3 +114,90 @@ def test_importing_the_package_loads_neither_torch_nor_transformers():
     assert (
         subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
     )
+
+
+QUESTION, CONTEXT = "Who wanted a kite?", "Ada wanted a red kite, so Ben made one. The sea was calm. Ben slept."
+
+
+@pytest.fixture(scope="module")
+def answer():
+    tokenizer = train_subwords([QUESTION, CONTEXT], vocab_size=100, max_length=48)
+    torch.manual_seed(0)
+    sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "initializer_range": 0.6}
+    config = LLMPathBertConfig(vocab_size=len(tokenizer), max_position_embeddings=48, pad_token_id=0, **sizes)
+    model = LLMPathBertForQuestionAnswering(config).eval()
+    return transformers.pipeline("question-answering", model=model, tokenizer=tokenizer)
+
+
+def test_question_and_context_give_a_passage_with_its_probability(answer):
+    found = answer(question=QUESTION, context=CONTEXT)
+    assert list(found) == ["score", "start", "end", "answer"]
+    assert CONTEXT[found["start"] : found["end"]] == found["answer"] != ""
+    assert 0 < found["score"] <= 1
+    assert answer({"question": QUESTION, "context": CONTEXT}) == found
+
+
+def test_lists_of_questions_answer_as_one_at_a_time(answer):
+    pairs = [{"question": QUESTION, "context": CONTEXT}, {"question": "Who slept?", "context": CONTEXT * 4}]
+    single = [answer(pair) for pair in pairs]
+    for found in (answer(pairs), answer(pairs, batch_size=1), answer(question=[p["question"] for p in pairs],
+                                                                     context=[p["context"] for p in pairs])):  # fmt: skip
+        assert [(one["answer"], one["start"]) for one in found] == [(one["answer"], one["start"]) for one in single]
+        assert [one["score"] for one in found] == pytest.approx([one["score"] for one in single], rel=1e-4)
+    assert answer(question=[QUESTION, QUESTION], context=CONTEXT) == [single[0], single[0]] and answer([]) == []
+
+
+def test_arguments_of_the_question_answering_pipeline(answer):
+    several = answer(question=QUESTION, context=CONTEXT, top_k=4)
+    assert len(several) == 4 and [a["score"] for a in several] == sorted((a["score"] for a in several), reverse=True)
+    short = answer(question=QUESTION, context=CONTEXT, top_k=50, max_answer_len=1)
+    assert {len(one["answer"].split()) for one in short} == {1}
+    possible = answer(question=QUESTION, context=CONTEXT, top_k=400, handle_impossible_answer=True)
+    assert {"", several[0]["answer"]} <= {one["answer"] for one in possible}
+    assert "" not in {one["answer"] for one in answer(question=QUESTION, context=CONTEXT, top_k=400)}
+    long = answer(question=QUESTION, context=CONTEXT * 9, max_seq_len=32, doc_stride=8)
+    assert (CONTEXT * 9)[long["start"] : long["end"]] == long["answer"]
+
+
+def test_the_answer_is_the_likeliest_span_of_the_model(answer):
+    inputs = answer.tokenizer(QUESTION, CONTEXT, return_tensors="pt", return_offsets_mapping=True)
+    places = inputs.pop("offset_mapping")[0].tolist()
+    output = answer.model(**inputs)
+    context = [index for index, which in enumerate(inputs.sequence_ids()) if which == 1]
+    chosen = [0, *context]
+    start, end = (logits[0, chosen].softmax(0)[1:] for logits in (output.start_logits, output.end_logits))
+    spans = (start[:, None] * end[None, :]).triu().tril(14)
+    best = int(spans.argmax())
+    first, last = context[best // len(context)], context[best % len(context)]
+    found = answer(question=QUESTION, context=CONTEXT, align_to_words=False)
+    assert (found["start"], found["end"]) == (places[first][0], places[last][1])
+    assert found["score"] == pytest.approx(float(spans.max()), rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        ({"question": "", "context": CONTEXT}, "the question is empty"),
+        ({"question": QUESTION, "context": "  "}, "the context is empty"),
+        ({"question": QUESTION}, "give both question= and context="),
+        ({"question": [QUESTION], "context": [CONTEXT, CONTEXT]}, "1 questions for 2 contexts"),
+        ({"question": QUESTION, "context": CONTEXT, "top_k": 0}, "top_k .0. must be at least 1"),
+        ({"question": QUESTION, "context": CONTEXT, "max_seq_len": 99}, "max_seq_len .99. is more than the 48 tokens"),
+        ({"question": QUESTION, "context": CONTEXT, "doc_stride": 40}, "leave no way forward"),
+    ],
+)
+def test_questions_that_cannot_be_asked_are_told(answer, options, message):
+    with pytest.raises(ValueError, match=message):
+        answer(**options)
+    with pytest.raises(ValueError, match="'question' and 'context' is needed"):
+        answer([QUESTION])
+
+
+def test_it_reads_with_a_bert_of_transformers(answer):
+    torch.manual_seed(0)
+    sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
+    config = transformers.BertConfig(vocab_size=len(answer.tokenizer), max_position_embeddings=48, **sizes)
+    pipe = transformers.pipeline(
+        "question-answering", model=transformers.BertForQuestionAnswering(config), tokenizer=answer.tokenizer
+    )
+    assert pipe(question=QUESTION, context=CONTEXT)["answer"] in CONTEXT

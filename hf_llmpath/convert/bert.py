@@ -1,17 +1,21 @@
 """BERT's weights in our encoder, and ours in BERT's: the same numbers under other names, in both directions.
 
     model = from_bert(transformers.BertForMaskedLM.from_pretrained(folder))
+    model, tokenizer = load_bert("google-bert/bert-base-uncased", "LLMPathBertForQuestionAnswering")
 
 Every class of ours has a class of transformers beside it; its logits are equal to float tolerance, before and after.
 """
 
 import re
+from pathlib import Path
 from typing import Any
 
 import transformers
-from transformers import BertConfig, PreTrainedModel
+from transformers import AutoConfig, AutoTokenizer, BertConfig, PreTrainedModel, PreTrainedTokenizerBase
 
+from ..data.subwords import require_fitting
 from ..errors import UserError
+from ..hub.weights import check_model_folder
 from ..models import modeling_bert as ours
 from ..models.configuration_bert import LLMPathBertConfig
 
@@ -139,3 +143,37 @@ def to_bert(model: PreTrainedModel) -> PreTrainedModel:
         renamed["cls.predictions.bias"] = renamed["cls.predictions.decoder.bias"]
     bert.load_state_dict(renamed)
     return bert.train(model.training)
+
+
+def load_bert(source: str | Path, name: str, **changes: Any) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """A BERT of transformers, or one of ours, as our class `name`, with its tokenizer.
+
+    Args:
+        source: local folder (config.json, model.safetensors, and tokenizer.json or vocab.txt) or Hub id.
+        name: one of our classes, such as `LLMPathBertForQuestionAnswering`; a head that the source lacks is new.
+        changes: further arguments of our configuration.
+
+    Raises:
+        UserError: nothing there, weights that are missing, truncated or pickled, a model that is no BERT, or a tokenizer
+            that is none or that of another model.
+    """
+    if Path(source).is_dir():
+        check_model_folder(source)
+    elif str(source).startswith((".", "/", "~")) or str(source).count("/") > 1:
+        raise UserError(f"no model folder '{source}'; name a folder that save_pretrained wrote, or a model on the Hub")
+    try:
+        config = AutoConfig.from_pretrained(source)
+        if config.model_type not in ("bert", LLMPathBertConfig.model_type):
+            raise UserError(
+                f"{source} is of type '{config.model_type}', not 'bert' or '{LLMPathBertConfig.model_type}'"
+            )
+        if config.model_type == "bert":
+            theirs = getattr(transformers, _CLASSES[name]).from_pretrained(source, use_safetensors=True)
+            model = from_bert(theirs, **changes)
+        else:
+            model = getattr(ours, name).from_pretrained(source, use_safetensors=True, **changes)
+        tokenizer = AutoTokenizer.from_pretrained(source)
+    except (OSError, ValueError) as error:
+        raise UserError(f"'{source}' cannot be loaded: {str(error).strip().splitlines()[0][:160]}") from None
+    require_fitting(tokenizer, model.config, f"the model in {source}")
+    return model, tokenizer

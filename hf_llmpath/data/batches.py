@@ -3,7 +3,7 @@
 A training that was stopped and resumed therefore reads, and masks, exactly what an uninterrupted one would have.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -42,6 +42,11 @@ class TokenRows:
         return torch.from_numpy(ids), torch.from_numpy(there.astype(np.int64))
 
 
+def second_segment(ids: Tensor, second: np.ndarray) -> Tensor:
+    """`token_type_ids` of a batch `(rows, length)`: 1 from the place on where a row's second segment begins."""
+    return (torch.arange(ids.shape[1]) >= torch.from_numpy(second)[:, None]).long()
+
+
 class TrainingBatches(Dataset):
     """The batches of a training, in order: a map-style data set of `steps * batch_size` places to be read in sequence.
 
@@ -53,10 +58,11 @@ class TrainingBatches(Dataset):
         steps: optimiser steps.
         pad: id of the padding token.
         seed: of the order and of the masks.
-        labels: class of each row; or
+        labels: class of each row, or several targets of each row by the name that the model knows them by; or
         masking: masks for masked language modelling, with
         special: ids that are never masked.
         pool: batches that are sorted by length together; 1 for none.
+        second: where the second segment of each row begins, for `token_type_ids`; none: all are one segment.
     """
 
     sequential = True
@@ -68,15 +74,18 @@ class TrainingBatches(Dataset):
         steps: int,
         pad: int,
         seed: int,
-        labels: np.ndarray | None = None,
+        labels: np.ndarray | Mapping[str, np.ndarray] | None = None,
         masking: Masking | None = None,
         special: Sequence[int] = (),
         pool: int = 32,
+        second: np.ndarray | None = None,
     ):
         self.rows, self.pad, self.seed, self.masking = rows, pad, seed, masking
         self.batch_size = min(batch_size, len(rows))
         self.steps = steps
-        self.labels = None if labels is None else torch.from_numpy(np.asarray(labels, dtype=np.int64))
+        targets = labels if isinstance(labels, Mapping) else {} if labels is None else {"labels": labels}
+        self.targets = {name: torch.from_numpy(np.asarray(value, dtype=np.int64)) for name, value in targets.items()}
+        self.second = second
         self.special = torch.tensor(list(special), dtype=torch.long)
         self.plan = self._plan(pool)
 
@@ -107,8 +116,9 @@ class TrainingBatches(Dataset):
         rows = self.plan[step]
         ids, there = self.rows.padded(rows, self.pad)
         batch = {"input_ids": ids, "attention_mask": there}
-        if self.labels is not None:
-            batch["labels"] = self.labels[rows]
+        if self.second is not None:
+            batch["token_type_ids"] = second_segment(ids, self.second[rows]) * there
+        batch |= {name: value[rows] for name, value in self.targets.items()}
         if self.masking is not None:
             # Masks are drawn for the whole batch, so that they do not depend on how processes share it.
             generator = torch.Generator().manual_seed((self.seed << 32) + step)

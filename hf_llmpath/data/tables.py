@@ -6,7 +6,8 @@ are found, by their usual names or by the names that the user gave, and get the 
 """
 
 import hashlib
-from collections.abc import Mapping, Sequence
+import random
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -105,6 +106,8 @@ def load_table(
     named: Mapping[str, str | None] | None = None,
     embedded: Sequence[str] = EMBEDDED,
     drop_unlabelled: bool = True,
+    together: str | None = None,
+    check: Callable[[Any, str], None] | None = None,
 ) -> Table:
     """Reads `dataset` as a table.
 
@@ -115,6 +118,8 @@ def load_table(
         named: our name of a column -> the name that the user gave (`--text-column`), if any.
         embedded: the embedded names that make sense here, for the error message.
         drop_unlabelled: leave out splits whose labels are all -1, as benchmarks publish their test sets.
+        check: called with the rows of every split, as the data set has them, and how to name them in an error message.
+        together: a column whose values are not torn apart where rows must be held out, if the data set has it.
 
     Raises:
         UserError: nothing of that name, an unreadable file, a missing column, no train split, no rows.
@@ -122,10 +127,13 @@ def load_table(
     splits = _open(dataset, embedded)
     chosen = {ours: (named or {}).get(ours) for ours in columns}
     found = {split: _select(rows, columns, chosen, f"'{dataset}' ({split})") for split, rows in splits.items()}
+    for split, rows in found.items() if check else ():
+        check(rows, f"'{dataset}' ({split})")
     if drop_unlabelled and "label" in columns:
         found = {split: rows for split, rows in found.items() if split == "train" or set(rows["label"]) != {-1}}
     if "validation" not in found and "test" not in found:
-        found = _hold_out(dataset, found["train"])
+        kept = splits["train"][together] if together in splits["train"].column_names else None
+        found = _hold_out(dataset, found["train"], kept)
     return Table(dataset, found, _fingerprint(found, columns))
 
 
@@ -172,9 +180,18 @@ def _select(rows: Any, columns: Mapping[str, Sequence[str]], named: Mapping[str,
     return rows.select_columns(list(chosen)).rename_columns({a: b for a, b in chosen.items() if a != b})
 
 
-def _hold_out(name: str, rows: Any) -> dict[str, Any]:
+def _hold_out(name: str, rows: Any, together: Sequence[str] | None = None) -> dict[str, Any]:
     if len(rows) < 2:
         raise UserError(f"{name} has {len(rows)} row; at least 2 are needed to hold one out")
+    groups = sorted(set(together or ()))
+    if len(groups) > 1:
+        random.Random(0).shuffle(groups)
+        out = set(groups[: max(1, len(groups) // _HELD_OUT_SHARE)])
+        is_out = [group in out for group in together or ()]
+        return {
+            name: rows.select([row for row, held in enumerate(is_out) if held == wanted])
+            for name, wanted in (("train", False), ("validation", True))
+        }
     parts = rows.train_test_split(test_size=max(1, len(rows) // _HELD_OUT_SHARE), seed=0)
     return {"train": parts["train"], "validation": parts["test"]}
 

@@ -19,6 +19,7 @@ _FOLDERS = (
     "s10_transformer",
     "s11_pretraining",
     "s12_embeddings",
+    "s13_fine_tuning",
 )
 
 

@@ -1,8 +1,11 @@
 """Simple models that a trained one has to beat."""
 
+import re
 from collections.abc import Sequence
 
 import numpy as np
+
+_WORD, _SENTENCE_END = re.compile(r"\w+"), re.compile(r"(?<=[.!?])\s")
 
 
 def ngram_loss(train: np.ndarray, validation: np.ndarray, vocab_size: int, order: int = 5) -> float:
@@ -61,3 +64,36 @@ def linear_text_accuracy(
     words = TfidfVectorizer(ngram_range=(1, longest), sublinear_tf=True)
     model = make_pipeline(words, LogisticRegression(C=10, max_iter=300)).fit(list(train), list(labels))
     return float(model.score(list(held_out), list(held_out_labels)))
+
+
+def overlap_answers(
+    questions: Sequence[str], contexts: Sequence[str], right: Sequence[Sequence[str]], longest: int = 5
+) -> dict[str, float]:
+    """`exact_match` and `f1` (see `metrics.Squad`) of answering by word overlap, without learning anything.
+
+    The sentence that has most words of the question; in it, of the runs of at most `longest` words that the question does
+    not have, the one with most words of the question within `longest` words around it.
+    """
+    from ..metrics import squad_scores
+
+    return squad_scores([overlap_answer(*pair, longest) for pair in zip(questions, contexts, strict=True)], right)
+
+
+def overlap_answer(question: str, context: str, longest: int = 5) -> str:
+    """The answer of `overlap_answers` to one question."""
+    asked = set(_WORD.findall(question.lower()))
+    sentences = [list(_WORD.finditer(sentence)) for sentence in _SENTENCE_END.split(context)]
+    words = max(sentences, key=lambda found: len(asked & {word.group().lower() for word in found}))
+    known = [word.group().lower() in asked for word in words]
+    best, answer = -1, ""
+    place = 0
+    while place < len(words):
+        end = place
+        while end < len(words) and not known[end] and end - place < longest:
+            end += 1
+        if end > place:
+            score = sum(known[max(0, place - longest) : end + longest])
+            if score > best:
+                best, answer = score, words[place].string[words[place].start() : words[end - 1].end()]
+        place = max(end, place + 1)
+    return answer

@@ -28,6 +28,11 @@ from .callbacks import History, ReportProgress, StopOnInterrupt
 accelerate.optimizer.is_lomo_available = cache(accelerate.optimizer.is_lomo_available)
 
 COMPLETE = "complete"  # a file in a checkpoint folder that was written to the end
+TARGETS = (
+    "shift_labels",
+    "labels",
+    "start_positions",
+)  # what is counted as the targets of a batch, the first that is there
 STATE_FILE = "stream_state.safetensors"
 
 
@@ -43,6 +48,7 @@ class Recipe:
         max_grad_norm: gradients longer than this are scaled down to it.
         evaluations: how many times to evaluate on the way; the best weights of them are kept (0: evaluate at the end).
         patience: stop after so many evaluations without a better one.
+        keep_best: end with the best weights instead of the last ones, where there are evaluations on the way.
         saves: checkpoints on the way, for --resume.
         carry_state: keep the recurrent state from batch to batch (data must be `StreamWindows`).
     """
@@ -58,6 +64,7 @@ class Recipe:
     gradient_accumulation_steps: int = 1
     evaluations: int = 0
     patience: int | None = None
+    keep_best: bool = True
     saves: int = 4
     carry_state: bool = False
 
@@ -81,7 +88,7 @@ class Recipe:
             save_strategy="steps",
             save_steps=every or max(1, math.ceil(self.steps / (self.saves + 1))),
             save_total_limit=2,
-            load_best_model_at_end=bool(every),
+            load_best_model_at_end=bool(every) and self.keep_best,
             metric_for_best_model="eval_loss" if every else None,
             greater_is_better=False if every else None,
             logging_steps=max(1, self.steps // 100),
@@ -122,7 +129,7 @@ class StageTrainer(Trainer):
         only those of its own process."""
         if not batch_samples:
             return None
-        name = "shift_labels" if "shift_labels" in batch_samples[0] else "labels"
+        name = next(name for name in TARGETS if name in batch_samples[0])
         targets = sum((batch[name] != IGNORED).sum() for batch in batch_samples)
         return self.accelerator.gather(targets.to(device)).sum()
 
@@ -201,6 +208,7 @@ def fit(
     seed: int,
     evaluate_with: Callable[[nn.Module], dict[str, float]] | None = None,
     tokens_per_step: int | None = None,
+    optimizer: torch.optim.Optimizer | None = None,
 ) -> StageTrainer:
     """Trains `model` in place.
 
@@ -213,6 +221,7 @@ def fit(
         seed: of the order of the batches and of dropout.
         evaluate_with: called with the model (in eval mode, no gradient); returns metrics with a `loss`.
         tokens_per_step: for the tokens per second shown while training.
+        optimizer: AdamW over all weights, as the recipe says, if none.
 
     Raises:
         KeyboardInterrupt: Ctrl-C came; a checkpoint is on disk.
@@ -231,6 +240,7 @@ def fit(
             callbacks=[*callbacks, ReportProgress(task, tokens_per_step)],
             evaluate_with=evaluate_with,
             carry_state=recipe.carry_state,
+            optimizers=(optimizer, None),
         )
         checkpoint = last_checkpoint(part.folder)
         if checkpoint is not None:

@@ -13,6 +13,7 @@ SETTLED = {
     "rnn": "#gradient-by-lag figure",
     "lstm-gru": "#memory figure",
     "embeddings": "#contexts figure",
+    "fine-tuning": "#answers figure",
 }
 
 

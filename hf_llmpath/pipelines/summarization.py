@@ -1,18 +1,14 @@
-"""Pipelines that transformers 5 no longer brings, for its registry.
+"""Summaries by an encoder-decoder model.
 
-    import hf_llmpath
-    from transformers import pipeline
-    summarize = pipeline("summarization", "runs/09-attention/model")
-    summarize("Ada the teacher longed for ...", max_new_tokens=60, num_beams=4)  # [{"summary_text": "Ada wanted ..."}]
-
-They work for every model of their Auto class, ours or not. `registration.py` calls `register` when both packages are
-imported.
+import hf_llmpath
+from transformers import pipeline
+summarize = pipeline("summarization", "runs/09-attention/model")
+summarize("Ada the teacher longed for ...", max_new_tokens=60, num_beams=4)  # [{"summary_text": "Ada wanted ..."}]
 """
 
-from types import ModuleType
 from typing import Any
 
-from transformers import AutoModelForSeq2SeqLM, GenerationConfig, Pipeline
+from transformers import GenerationConfig, Pipeline
 from transformers.models.auto.modeling_auto import MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES
 from transformers.utils import logging
 
@@ -106,15 +102,3 @@ class SummarizationPipeline(Pipeline):
             }
             for sequence in sequences
         ]
-
-
-_OURS: dict[str, tuple[type[Pipeline], type]] = {"summarization": (SummarizationPipeline, AutoModelForSeq2SeqLM)}
-
-
-def register(pipelines: ModuleType) -> None:
-    """Makes `transformers.pipeline` (module `transformers.pipelines`) know our tasks."""
-    for task, (pipeline_class, auto_class) in _OURS.items():
-        # transformers keeps a list of the tasks that it dropped and refuses them before it looks into its registry.
-        getattr(pipelines, "REMOVED_TASKS", {}).pop(task, None)
-        if task not in pipelines.PIPELINE_REGISTRY.get_supported_tasks():
-            pipelines.PIPELINE_REGISTRY.register_pipeline(task, pipeline_class, pt_model=auto_class, type="text")

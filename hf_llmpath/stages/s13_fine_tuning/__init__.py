@@ -1,0 +1,106 @@
+"""Stage 13: a pretrained encoder becomes a reader that answers questions, with what keeps its training in hand."""
+
+from dataclasses import dataclass, replace
+
+from ...settings import Settings, setting
+from ..stage import Concept, Stage
+
+
+@dataclass(frozen=True)
+class FineTuningSettings(Settings):
+    dataset: str = setting("world/questions", "SQuAD-like questions: embedded name, Hub id, or local file or folder")
+    model: str | None = setting(None, "BERT to fine-tune: local folder or Hub id; none: a small one is pretrained here")
+    comparisons: tuple[str, ...] = setting(
+        ("early-stopping", "clipping"), "what is measured against not doing it; also freezing, layer-wise, lora"
+    )
+    hidden_size: int = setting(64, "width of the encoder", minimum=4)
+    num_hidden_layers: int = setting(4, "layers of the encoder", minimum=1)
+    num_attention_heads: int = setting(4, "attention heads of a layer", minimum=1)
+    intermediate_size: int = setting(128, "width of the feed-forward part of a layer", minimum=1)
+    initializer_range: float = setting(0.16, "standard deviation of the first weights", minimum=0)
+    vocab_size: int = setting(1000, "most tokens of the tokenizer", minimum=50)
+    max_length: int = setting(128, "most tokens of a window, question included", minimum=16)
+    stride: int | None = setting(None, "tokens that two windows share; a quarter of a window if none", minimum=0)
+    pretraining_steps: int = setting(100, "optimiser steps of the masked language modelling", minimum=1)
+    pretraining_learning_rate: float = setting(1e-3, "peak of the cosine schedule of the pretraining", minimum=0)
+    max_steps: int = setting(800, "optimiser steps of the fine-tuning", minimum=1)
+    batch_size: int = setting(32, "windows per step", minimum=1)
+    learning_rate: float = setting(3e-3, "peak of the cosine schedule of the fine-tuning", minimum=0)
+    max_grad_norm: float = setting(1.0, "gradients longer than this are scaled down to it", minimum=0)
+    few: int = setting(300, "questions of the small training set that early stopping is shown on", minimum=8)
+    few_steps: int = setting(150, "most steps on the small training set", minimum=1)
+    patience: int = setting(3, "evaluations without a better one, after which the training stops", minimum=1)
+    clipping_steps: int = setting(60, "steps of the two trainings at a high rate that clipping is shown on", minimum=1)
+    clipping_learning_rate: float = setting(1.0, "the high rate, of SGD with momentum", minimum=0)
+    frozen_layers: int = setting(1, "layers that do not learn where freezing is measured", minimum=0)
+    layer_decay: float = setting(0.7, "factor of the learning rate from a layer to the one below", minimum=0, maximum=1)
+    lora_rank: int = setting(4, "rank of the low-rank updates", minimum=1)
+    lora_learning_rate: float = setting(6e-3, "peak rate of the low-rank updates", minimum=0)
+    seeds: int = setting(1, "fine-tunings of the main comparison, each with a head and an order of its own", minimum=1)
+
+    @classmethod
+    def full(cls) -> "FineTuningSettings":
+        return replace(
+            cls(), comparisons=("early-stopping", "clipping", "freezing", "layer-wise", "lora"), max_steps=4000, seeds=3
+        )
+
+
+STAGE = Stage(
+    number=13,
+    slug="fine-tuning",
+    title="Fine-tuning",
+    phase="Building and using LLMs",
+    summary="A pretrained encoder learns to answer questions by a passage of the text; what keeps that in hand is measured.",
+    model_type="llmpath-bert",
+    auto_class="AutoModelForQuestionAnswering",
+    main="exact_match",
+    concepts=(
+        Concept(
+            "task head",
+            "hf_llmpath.models.modeling_bert.LLMPathBertForQuestionAnswering",
+            "tests/convert/test_bert_files.py::test_a_checkpoint_of_any_shape_gives_the_same_logits_and_gradients",
+        ),
+        Concept(
+            "windows with a stride",
+            "hf_llmpath.data.question_answering.cut_windows",
+            "tests/data/test_question_answering.py::test_windows_cover_the_context_and_overlap_by_the_stride",
+        ),
+        Concept(
+            "likeliest span",
+            "hf_llmpath.inference.question_answering.best_spans",
+            "tests/inference/test_question_answering.py::test_the_best_spans_are_those_of_trying_every_one",
+        ),
+        Concept(
+            "exact match and F1",
+            "hf_llmpath.metrics.Squad",
+            "tests/test_squad_metric.py::test_hand_worked_cases",
+        ),
+        Concept(
+            "gradient clipping",
+            "hf_llmpath.training.trainer.Recipe",
+            "tests/training/test_question_answering.py::test_clipping_bounds_what_the_optimiser_sees",
+        ),
+        Concept(
+            "early stopping",
+            "hf_llmpath.training.question_answering.fine_tune_reader",
+            "tests/training/test_question_answering.py::test_early_stopping_stops_and_keeps_the_best_weights",
+        ),
+        Concept(
+            "layer freezing",
+            "hf_llmpath.training.adaptation.freeze",
+            "tests/training/test_adaptation.py::test_frozen_weights_stay_and_the_others_move",
+        ),
+        Concept(
+            "discriminative learning rates",
+            "hf_llmpath.training.adaptation.layer_wise",
+            "tests/training/test_adaptation.py::test_the_rate_falls_from_layer_to_layer",
+        ),
+        Concept(
+            "LoRA",
+            "hf_llmpath.training.adaptation.with_lora",
+            "tests/training/test_adaptation.py::test_lora_starts_as_the_model_and_merges_into_one_of_the_same_values",
+        ),
+    ),
+    settings=FineTuningSettings,
+    package=__name__,
+)
