@@ -156,7 +156,8 @@ class MultiHeadAttention(nn.Module):
 
     Args:
         config: has `hidden_size`, `num_attention_heads`, and, where they differ from the defaults, `attention_dropout` (0),
-            `num_key_value_heads` (as many as heads) and `head_dim` (hidden_size / heads).
+            `num_key_value_heads` (as many as heads), `head_dim` (hidden_size / heads) and `qk_norm` (no): RMSNorm on every
+            query and key, so that their products cannot grow without end (Henry et al. 2020).
         layer_idx: where this layer's keys and values stand in a cache.
         is_causal: a position may look at itself and earlier ones only.
         bias: the projections have one.
@@ -179,6 +180,9 @@ class MultiHeadAttention(nn.Module):
         self.num_key_value_groups = heads // key_value_heads
         self.scaling = self.head_dim**-0.5 if scaling is None else scaling
         self.attention_dropout = float(getattr(config, "attention_dropout", 0.0))
+        is_normed = bool(getattr(config, "qk_norm", False))
+        self.q_norm = nn.RMSNorm(self.head_dim, eps=config.layer_norm_eps) if is_normed else None
+        self.k_norm = nn.RMSNorm(self.head_dim, eps=config.layer_norm_eps) if is_normed else None
         self.q_proj = nn.Linear(config.hidden_size, heads * self.head_dim, bias=bias)
         self.k_proj = nn.Linear(config.hidden_size, key_value_heads * self.head_dim, bias=bias)
         self.v_proj = nn.Linear(config.hidden_size, key_value_heads * self.head_dim, bias=bias)
@@ -196,6 +200,8 @@ class MultiHeadAttention(nn.Module):
             layer = cache.cross_attention_cache.layers[self.layer_idx]  # type: ignore[union-attr]
             return layer.keys, layer.values
         key, value = self._heads(self.k_proj(source)), self._heads(self.v_proj(source))
+        if self.k_norm is not None:
+            key = self.k_norm(key)
         if rotation is not None:
             key = rotate(key, *rotation)
         if cache is None:
@@ -230,6 +236,8 @@ class MultiHeadAttention(nn.Module):
         """
         is_cross = key_value_states is not None
         query = self._heads(self.q_proj(hidden_states))
+        if self.q_norm is not None:
+            query = self.q_norm(query)
         if rotation is not None:
             query = rotate(query, *rotation)
         key, value = self._keys_and_values(

@@ -88,4 +88,20 @@ MODELS = (
         },
         summary="recurrent encoder-decoder with attention",
     ),
+    ModelRow(
+        model_type="llmpath-word2vec",
+        config="configuration_word2vec.LLMPathWord2VecConfig",
+        classes={"AutoModel": "modeling_word2vec.LLMPathWord2VecModel"},
+        summary="word vectors: skip-gram, CBOW or GloVe",
+    ),
+    ModelRow(
+        model_type="llmpath-gpt",
+        config="configuration_gpt.LLMPathGPTConfig",
+        classes={
+            "AutoModel": "modeling_gpt.LLMPathGPTModel",
+            "AutoModelForCausalLM": "modeling_gpt.LLMPathGPTForCausalLM",
+            "AutoModelForSequenceClassification": "modeling_gpt.LLMPathGPTForSequenceClassification",
+        },
+        summary="decoder-only language model, in GPT-2's layout and in today's",
+    ),
 )

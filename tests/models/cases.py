@@ -17,7 +17,8 @@ class Case:
     """One model class at one small configuration.
 
     Attributes:
-        kind: what it reads: `"tokens"`, `"series"`, `"images"` or `"vectors"`.
+        kind: what it reads: `"tokens"`, `"series"`, `"images"`, `"vectors"`, or word pairs: `"neighbours"`, `"windows"`
+            or `"counts"`.
         still: parts of names of weights that get no gradient in the first step (behind a head that starts at zero).
         left_padding: whether it also reads what is padded on the left.
     """
@@ -86,7 +87,35 @@ def _vectors(case: Case, batch: int, length: int) -> dict[str, torch.Tensor]:
     return {"pixel_values": torch.randn(batch, case.arguments["input_size"])}
 
 
-_INPUTS = {"tokens": _tokens, "series": _series, "images": _images, "vectors": _vectors}
+def _neighbours(case: Case, batch: int, length: int) -> dict[str, torch.Tensor]:
+    one, other = torch.arange(batch * length).view(batch, length) % VOCAB, torch.arange(VOCAB - 1, -1, -1)
+    return {
+        "input_ids": one,
+        "context_ids": other[one],
+        "negative_ids": (one.unsqueeze(-1) + torch.arange(1, 4)) % VOCAB,
+    }
+
+
+def _windows(case: Case, batch: int, length: int) -> dict[str, torch.Tensor]:
+    made = _neighbours(case, batch, length)
+    return made | {"context_ids": made["context_ids"][:, 0], "negative_ids": made["negative_ids"][:, 0]}
+
+
+def _counts(case: Case, batch: int, length: int) -> dict[str, torch.Tensor]:
+    made = _neighbours(case, batch, length)
+    made.pop("negative_ids")
+    return made | {"counts": 1.0 + torch.arange(batch * length).view(batch, length)}
+
+
+_INPUTS = {
+    "tokens": _tokens,
+    "series": _series,
+    "images": _images,
+    "vectors": _vectors,
+    "neighbours": _neighbours,
+    "windows": _windows,
+    "counts": _counts,
+}
 
 TOKENS = {"vocab_size": VOCAB, "hidden_size": 16, "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}
 
@@ -186,11 +215,46 @@ TRANSFORMER = [
     ),
 ]
 
+WORD2VEC = [
+    Case(
+        f"word2vec-{objective}",
+        "llmpath-word2vec",
+        "AutoModel",
+        {"vocab_size": VOCAB, "hidden_size": 8, "objective": objective},
+        kind=kind,
+        still=() if objective == "glove" else ("embed_tokens",),
+    )
+    for objective, kind in (("skipgram", "neighbours"), ("cbow", "windows"), ("glove", "counts"))
+]
+
+_GPT = {
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "max_position_embeddings": 40,
+    "initializer_range": 0.3,
+} | TOKENS
+_OPEN = {"zero_init_projections": False}  # so that every weight gets a gradient in the first step
+GPT = [
+    Case("gpt-gpt2", "llmpath-gpt", "AutoModelForCausalLM", {"layout": "gpt2"} | _GPT),
+    Case("gpt-modern", "llmpath-gpt", "AutoModelForCausalLM", _OPEN | _GPT),
+    Case("gpt-zero", "llmpath-gpt", "AutoModelForCausalLM", _GPT, still=("_proj.weight", "q_norm", "k_norm", "layers")),
+    Case(
+        "gpt-swiglu-grouped",
+        "llmpath-gpt",
+        "AutoModelForCausalLM",
+        {"hidden_act": "swiglu", "num_key_value_heads": 2, "tie_word_embeddings": False} | _OPEN | _GPT,
+    ),
+    Case("gpt-model", "llmpath-gpt", "AutoModel", _OPEN | _GPT),
+    Case("gpt-classifier", "llmpath-gpt", "AutoModelForSequenceClassification", _OPEN | _GPT | {"num_labels": 3}),
+]
+
 CASES = [
     *RNN,
     *MLP,
     *BERT,
     *SUMMARIZER,
     *TRANSFORMER,
+    *WORD2VEC,
+    *GPT,
 ]
 GENERATING = [case for case in CASES if case.generates]

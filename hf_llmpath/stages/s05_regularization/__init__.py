@@ -46,19 +46,19 @@ class RegularizationSettings(Settings):
     patience: int = setting(8, "looks without a lower validation loss before early stopping stops", minimum=1)
     seeds: int = setting(1, "seeds of every number", minimum=1)
     epochs: int = setting(0, "passes of the large network over all training images; 0 leaves it out", minimum=0)
-    large_hidden_sizes: tuple[int, ...] = setting((1024, 1024), "units of its hidden layers", minimum=1)
+    large_hidden_sizes: tuple[int, ...] = setting((800, 800), "units of its hidden layers", minimum=1)
     large_batch_size: int = setting(256, "its images per step", minimum=2)
-    large_learning_rate: float = setting(2e-3, "peak of its one-cycle schedule", minimum=0)
+    large_learning_rate: float = setting(1e-3, "peak of its one-cycle schedule", minimum=0)
     large_weight_decay: float = setting(0.01, "its weight decay", minimum=0)
-    large_dropout: float = setting(0.3, "its dropout on hidden units", minimum=0, maximum=0.95)
-    large_input_dropout: float = setting(0.1, "its dropout on pixels", minimum=0, maximum=0.95)
+    large_dropout: float = setting(0.4, "its dropout on hidden units", minimum=0, maximum=0.95)
+    large_input_dropout: float = setting(0.2, "its dropout on pixels", minimum=0, maximum=0.95)
     augmented_dropout: float = setting(0.2, "its dropout on hidden units beside augmentation", minimum=0, maximum=0.95)
-    large_max_norm: float = setting(2.0, "longest weight vector into one of its hidden units", minimum=0.01)
+    large_max_norm: float = setting(1.5, "longest weight vector into one of its hidden units", minimum=0.01)
     large_precision: Literal["no", "bf16"] = setting("no", "bf16: its matrix products in 16 bits, the rest in 32")
 
     @classmethod
     def full(cls) -> "RegularizationSettings":
-        return replace(cls(), seeds=3, epochs=16)
+        return replace(cls(), seeds=3, epochs=40, large_precision="bf16")
 
 
 STAGE = Stage(

@@ -130,12 +130,12 @@ def _train_whole(
     settings: RegularizationSettings, run: Run, images: Images, seeds: range, metrics: dict[str, Any]
 ) -> list[Goal]:
     """The large network on all training images: plain, with dropout and max-norm, and with augmentation as well."""
-    shared = {"max_norm": settings.large_max_norm, "label_smoothing": settings.label_smoothing}
+    limit = settings.large_max_norm
     dropout = {"dropout": settings.large_dropout, "input_dropout": settings.large_input_dropout}
     rows = {
         "plain": Regularizers(),
-        "dropout": Regularizers(**shared, **dropout),
-        "augmentation": Regularizers(**shared, dropout=settings.augmented_dropout, augment=True),
+        "dropout": Regularizers(max_norm=limit, **dropout),
+        "augmentation": Regularizers(max_norm=limit, dropout=settings.augmented_dropout, augment=True),
     }
     for row, chosen in rows.items():
         results = [

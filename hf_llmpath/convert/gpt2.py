@@ -1,0 +1,143 @@
+"""GPT-2's weights in our decoder, and ours in GPT-2's: the same numbers under other names, in both directions.
+
+    model = from_gpt2(transformers.GPT2LMHeadModel.from_pretrained(folder))
+
+GPT-2 keeps the projections of queries, keys and values in one matrix, and every matrix transposed.
+"""
+
+import re
+from typing import Any
+
+import torch
+import transformers
+from torch import Tensor
+from transformers import GPT2Config, PreTrainedModel
+
+from ..errors import UserError
+from ..models import modeling_gpt as ours
+from ..models.configuration_gpt import LLMPathGPTConfig
+
+# Ours -> theirs; \1 is the number of the layer. The joint projection is taken apart beside this table.
+_NAMES = {
+    r"embed_tokens": "wte",
+    r"embed_positions": "wpe",
+    r"layers\.(\d+)\.attention_norm": r"h.\1.ln_1",
+    r"layers\.(\d+)\.attention\.o_proj": r"h.\1.attn.c_proj",
+    r"layers\.(\d+)\.mlp_norm": r"h.\1.ln_2",
+    r"layers\.(\d+)\.mlp\.up_proj": r"h.\1.mlp.c_fc",
+    r"layers\.(\d+)\.mlp\.down_proj": r"h.\1.mlp.c_proj",
+    r"norm": "ln_f",
+}
+_JOINT = re.compile(r"layers\.(\d+)\.attention\.([qkv])_proj\.(weight|bias)")
+_CLASSES = {
+    "GPT2Model": "LLMPathGPTModel",
+    "GPT2LMHeadModel": "LLMPathGPTForCausalLM",
+    "GPT2ForSequenceClassification": "LLMPathGPTForSequenceClassification",
+}
+# Ours -> theirs, for what both configurations have.
+_SIZES = {
+    "vocab_size": "vocab_size",
+    "hidden_size": "n_embd",
+    "num_hidden_layers": "n_layer",
+    "num_attention_heads": "n_head",
+    "max_position_embeddings": "n_positions",
+    "hidden_act": "activation_function",
+    "dropout": "resid_pdrop",
+    "attention_dropout": "attn_pdrop",
+    "layer_norm_eps": "layer_norm_epsilon",
+    "initializer_range": "initializer_range",
+    "tie_word_embeddings": "tie_word_embeddings",
+    "pad_token_id": "pad_token_id",
+    "bos_token_id": "bos_token_id",
+    "eos_token_id": "eos_token_id",
+}
+
+
+def from_gpt2(model: PreTrainedModel) -> PreTrainedModel:
+    """Our model with the weights of a `GPT2Model`, `GPT2LMHeadModel` or `GPT2ForSequenceClassification`.
+
+    Raises:
+        UserError: a model or an option that ours does not have.
+    """
+    name = type(model).__name__
+    if name not in _CLASSES:
+        raise UserError(f"{name} is none of: {', '.join(_CLASSES)}")
+    theirs: Any = model.config
+    for option in ("scale_attn_by_inverse_layer_idx", "reorder_and_upcast_attn", "add_cross_attention"):
+        if getattr(theirs, option, False):
+            raise UserError(f"this GPT-2 has {option}, which our model does not have")
+    if not theirs.scale_attn_weights:
+        raise UserError("this GPT-2 has scale_attn_weights switched off, which our model does not have")
+    arguments = {own: getattr(theirs, their) for own, their in _SIZES.items()}
+    labels = {"id2label": theirs.id2label, "label2id": theirs.label2id} if "Classification" in name else {}
+    config = LLMPathGPTConfig(
+        layout="gpt2", intermediate_size=theirs.n_inner or 4 * theirs.n_embd, **arguments, **labels
+    )
+    made = getattr(ours, _CLASSES[name])(config)
+    state = model.state_dict()
+    prefix = "transformer." if hasattr(model, "transformer") else ""
+    found = {}
+    for own in made.state_dict():
+        found[own] = _theirs_at(state, own, prefix, theirs.n_embd)
+    made.load_state_dict(found)
+    return made.to(next(model.parameters()).dtype).train(model.training)
+
+
+def to_gpt2(model: PreTrainedModel) -> PreTrainedModel:
+    """transformers' GPT-2 with the weights of ours.
+
+    Raises:
+        UserError: a layout that GPT-2 does not have.
+    """
+    own: Any = model.config
+    wanted = {"position_embedding_type": "learned", "normalization": "layer", "qk_norm": False, "bias": True}
+    for name, value in wanted.items():
+        if getattr(own, name) != value:
+            raise UserError(f"GPT-2 has no {name}={getattr(own, name)!r}; only models of layout='gpt2' fit into it")
+    if own.num_key_value_heads != own.num_attention_heads or own.hidden_act == "swiglu":
+        raise UserError("GPT-2 has neither grouped heads nor SwiGLU; only models of layout='gpt2' fit into it")
+    arguments = {their: getattr(own, name) for name, their in _SIZES.items()}
+    theirs = next(name for name, our in _CLASSES.items() if our == type(model).__name__)
+    labels = {"id2label": own.id2label, "label2id": own.label2id} if "Classification" in theirs else {}
+    config = GPT2Config(n_inner=own.intermediate_size, embd_pdrop=own.dropout, **arguments, **labels)
+    made = getattr(transformers, theirs)(config)
+    state = model.state_dict()
+    prefix = "transformer." if hasattr(made, "transformer") else ""
+    found = {}
+    for name in state:
+        if _JOINT.search(name):
+            continue
+        their, is_matrix = _their_name(name, prefix)
+        found[their] = state[name].t() if is_matrix else state[name]
+    base = "model." if hasattr(model, "lm_head") or hasattr(model, "score") else ""
+    for layer in range(own.num_hidden_layers):
+        for kind in ("weight", "bias"):
+            parts = [state[f"{base}layers.{layer}.attention.{part}_proj.{kind}"] for part in "qkv"]
+            joint = torch.cat(parts)
+            found[f"{prefix}h.{layer}.attn.c_attn.{kind}"] = joint.t() if kind == "weight" else joint
+    made.load_state_dict(found)
+    return made.to(next(model.parameters()).dtype).train(model.training)
+
+
+def _their_name(own: str, prefix: str) -> tuple[str, bool]:
+    """Name of one of our weights in GPT-2, and whether it is a matrix that is transposed there."""
+    bare = own.removeprefix("model.")
+    module, _, kind = bare.rpartition(".")
+    if module in ("lm_head", "score"):
+        return bare, False
+    for pattern, name in _NAMES.items():
+        if re.fullmatch(pattern, module):
+            return f"{prefix}{re.sub(pattern, name, module)}.{kind}", kind == "weight" and "_proj" in module
+    raise UserError(f"GPT-2 has no weight for our '{own}'")
+
+
+def _theirs_at(state: dict[str, Tensor], own: str, prefix: str, width: int) -> Tensor:
+    """The value of one of our weights, from GPT-2's."""
+    joint = _JOINT.search(own)
+    if joint is None:
+        name, is_matrix = _their_name(own, prefix)
+        return state[name].t() if is_matrix else state[name]
+    layer, part, kind = joint.groups()
+    whole = state[f"{prefix}h.{layer}.attn.c_attn.{kind}"]
+    start = "qkv".index(part) * width
+    return whole[..., start : start + width].t() if kind == "weight" else whole[start : start + width]

@@ -1,0 +1,33 @@
+"""Configuration of the word vectors."""
+
+from typing import ClassVar, Literal
+
+from huggingface_hub.dataclasses import strict
+
+from .configuration_common import LLMPathConfig, require_positive
+
+
+@strict
+class LLMPathWord2VecConfig(LLMPathConfig):
+    """Configuration of `LLMPathWord2VecModel`.
+
+    Args:
+        vocab_size (`int`, *optional*, defaults to 2000): number of words.
+        hidden_size (`int`, *optional*, defaults to 100): width of a word vector.
+        objective (`str`, *optional*, defaults to `"skipgram"`): what the vectors learn: `"skipgram"`, guess the neighbours
+            from the word, `"cbow"`, guess the word from the mean of its neighbours (Mikolov et al. 2013), or `"glove"`,
+            the logarithm of how often two words meet (Pennington et al. 2014).
+        pad_token_id, unk_token_id (`int`, *optional*): special tokens.
+    """
+
+    model_type = "llmpath-word2vec"
+    attribute_map: ClassVar[dict[str, str]] = {"vector_size": "hidden_size"}
+
+    vocab_size: int = 2000
+    hidden_size: int = 100
+    objective: Literal["skipgram", "cbow", "glove"] = "skipgram"
+    pad_token_id: int | None = 0
+    unk_token_id: int | None = 1
+
+    def validate_sizes(self):
+        require_positive(self, "vocab_size", "hidden_size")

@@ -1,0 +1,157 @@
+"""Word vectors: one row of a table per word, learned from which words stand near each other.
+
+There are two tables. A word's own vector is a row of `embed_tokens`; as a neighbour of others it has another one, a row of
+`context_embeddings`. The score of a pair is their scalar product, and the three objectives differ in what it should be:
+
+* skip-gram with negative sampling: log-odds that the second word is a true neighbour and not a random word;
+* CBOW: the same, with the mean vector of all neighbours in place of a single one;
+* GloVe: plus one bias per word, the logarithm of how often the two meet.
+
+Sources: Mikolov et al., "Distributed Representations of Words and Phrases and their Compositionality", 2013; Pennington,
+Socher & Manning, "GloVe: Global Vectors for Word Representation", 2014.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+from transformers import PreTrainedModel
+from transformers import initialization as init
+from transformers.utils import ModelOutput
+
+from .configuration_word2vec import LLMPathWord2VecConfig
+
+
+@dataclass
+class Word2VecOutput(ModelOutput):
+    """
+    Args:
+        loss (`Tensor`): of the objective, where `context_ids` are given.
+        last_hidden_state (`Tensor` of shape `(batch, length, hidden_size)`): the vector of every word.
+        pooler_output (`Tensor` of shape `(batch, hidden_size)`): the mean vector of the words that are not padding.
+    """
+
+    loss: Tensor | None = None
+    last_hidden_state: Tensor | None = None
+    pooler_output: Tensor | None = None
+
+
+def negative_sampling_loss(vectors: Tensor, context: Tensor, negatives: Tensor) -> Tensor:
+    r"""\(-\log \sigma(v \cdot c) - \sum_k \log \sigma(-v \cdot n_k)\) (Mikolov et al. 2013, equation 4), one per row.
+
+    Args:
+        vectors: `(rows, size)`: of the words, or the mean vectors of their neighbours.
+        context: `(rows, size)`: of the true partners.
+        negatives: `(rows, k, size)`: of the random words.
+    """
+    wrong = (negatives @ vectors.unsqueeze(-1)).squeeze(-1)
+    return F.softplus(-(vectors * context).sum(-1)) + F.softplus(wrong).sum(-1)
+
+
+def glove_weight(counts: Tensor, most: float = 100.0, power: float = 0.75) -> Tensor:
+    """`min(1, (count / most) ** power)`: rare pairs say little (Pennington et al. 2014, equation 9). Any shape."""
+    return (counts / most).clamp(max=1).pow(power)
+
+
+def glove_loss(scores: Tensor, counts: Tensor) -> Tensor:
+    """Weighted squared distance of `scores` (products plus biases) to the logarithm of `counts`, one per pair. Any shape."""
+    return glove_weight(counts) * (scores - counts.log()).square()
+
+
+class LLMPathWord2VecPreTrainedModel(PreTrainedModel):
+    config: LLMPathWord2VecConfig
+    base_model_prefix = "model"
+    main_input_name = "input_ids"
+    supports_gradient_checkpointing = True  # there is nothing to recompute
+
+    def _init_weights(self, module: nn.Module) -> None:
+        """As word2vec begins: small vectors for words, none for contexts (both small for GloVe)."""
+        if not isinstance(module, nn.Embedding):
+            return
+        if module.embedding_dim == 1 or getattr(module, "_starts_at_zero", False):
+            init.zeros_(module.weight)
+        else:
+            limit = 0.5 / self.config.hidden_size
+            init.uniform_(module.weight, -limit, limit)
+
+
+class LLMPathWord2VecModel(LLMPathWord2VecPreTrainedModel):
+    """Word vectors, static: a word has the same one wherever it stands."""
+
+    def __init__(self, config: LLMPathWord2VecConfig):
+        super().__init__(config)
+        self.embed_tokens = nn.Embedding(config.vocab_size, config.hidden_size)
+        self.context_embeddings = nn.Embedding(config.vocab_size, config.hidden_size)
+        glove = config.objective == "glove"
+        self.context_embeddings._starts_at_zero = not glove  # type: ignore[assignment]
+        self.biases = nn.Embedding(config.vocab_size, 1) if glove else None
+        self.context_biases = nn.Embedding(config.vocab_size, 1) if glove else None
+        self.gradient_checkpointing = False
+        self.post_init()
+
+    def get_input_embeddings(self) -> nn.Embedding:
+        return self.embed_tokens
+
+    def set_input_embeddings(self, value: nn.Module) -> None:
+        self.embed_tokens = value  # type: ignore[assignment]
+
+    def forward(
+        self,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        inputs_embeds: Tensor | None = None,
+        context_ids: Tensor | None = None,
+        negative_ids: Tensor | None = None,
+        counts: Tensor | None = None,
+        return_dict: bool | None = None,
+        **kwargs: Any,
+    ) -> Word2VecOutput | tuple:
+        """Vectors of words, and the loss of pairs of words.
+
+        Args:
+            input_ids: `(batch, length)`. For CBOW with `context_ids`: the neighbours, `attention_mask` telling which are
+                there.
+            attention_mask: `(batch, length)`: 1 for words, 0 for padding.
+            inputs_embeds: `(batch, length, hidden_size)` in place of `input_ids`.
+            context_ids: the true partners: `(batch, length)`, or `(batch,)` for CBOW.
+            negative_ids: random words for each of them: one more axis. Skip-gram and CBOW need them.
+            counts: how often each pair meets, `(batch, length)`. GloVe needs them.
+
+        Returns:
+            the loss is the mean over the pairs.
+        """
+        vectors = self.embed_tokens(input_ids) if inputs_embeds is None else inputs_embeds
+        there = vectors.new_ones(vectors.shape[:2]) if attention_mask is None else attention_mask.to(vectors.dtype)
+        pooled = (vectors * there.unsqueeze(-1)).sum(1) / there.sum(1, keepdim=True).clamp(min=1)
+        loss = None
+        if context_ids is not None:
+            loss = self._loss(input_ids, vectors, pooled, context_ids, negative_ids, counts, there)
+        output = Word2VecOutput(loss=loss, last_hidden_state=vectors, pooler_output=pooled)
+        wants_dict = self.config.return_dict if return_dict is None else return_dict
+        return output if wants_dict else output.to_tuple()
+
+    def _loss(
+        self,
+        input_ids: Tensor | None,
+        vectors: Tensor,
+        pooled: Tensor,
+        context_ids: Tensor,
+        negative_ids: Tensor | None,
+        counts: Tensor | None,
+        there: Tensor,
+    ) -> Tensor:
+        context = self.context_embeddings(context_ids)
+        if self.biases is not None and self.context_biases is not None:
+            if counts is None or input_ids is None:
+                raise ValueError("GloVe learns from counts: give input_ids, context_ids and counts")
+            bias = (self.biases(input_ids) + self.context_biases(context_ids)).squeeze(-1)
+            found = glove_loss((vectors * context).sum(-1) + bias, counts.to(vectors.dtype))
+            return (found * there).sum() / there.sum()
+        if negative_ids is None:
+            raise ValueError(f"{self.config.objective} learns from negative samples: give negative_ids")
+        negatives = self.context_embeddings(negative_ids)
+        if self.config.objective == "cbow":
+            return negative_sampling_loss(pooled, context, negatives).mean()
+        found = negative_sampling_loss(vectors.flatten(0, 1), context.flatten(0, 1), negatives.flatten(0, 1))
+        return (found * there.flatten()).sum() / there.sum()

@@ -1,0 +1,248 @@
+"""Learns word vectors in several ways, measures what they know, and sets a contextual encoder beside them."""
+
+import statistics
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from transformers import AutoModel, PreTrainedTokenizerFast, set_seed
+
+from ...data.sources import Texts, load_texts
+from ...data.word_corpus import Vocabulary, WordCorpus
+from ...data.world.kinds import AMBIGUOUS, occurrences, word_kinds
+from ...data.world.vocabulary import PEOPLE
+from ...errors import UserError
+from ...models.configuration_bert import LLMPathBertConfig
+from ...models.configuration_word2vec import LLMPathWord2VecConfig
+from ...models.modeling_word2vec import LLMPathWord2VecModel
+from ...runs import Goal, Run
+from ...training.glove import Cooccurrences, GloVeRecipe, count_cooccurrences, train_glove
+from ...training.masked_language_model import MaskedTexts, pretrain
+from ...training.trainer import Recipe
+from ...training.word2vec import Word2VecRecipe, Word2VecTraining
+from ...training.word_probes import (
+    WordVectors,
+    analogy_accuracy,
+    contextual_vectors,
+    count_vectors,
+    kind_precision,
+    read_analogies,
+    read_similarities,
+    sense_accuracy,
+    similarity_correlation,
+)
+from . import EmbeddingsSettings
+
+CONTEXT = 48  # tokens that the contextual encoder reads
+GLOVE_WINDOW = 10
+COUNTED = 5000  # most frequent words for which the baseline counts who stands beside whom
+# Name of the metric -> beginning of the file name that Hugging Face's and gensim's collections give the word pairs, and
+# what gensim's skip-gram reached on IMDB reviews with WikiText-2 (100 dimensions, window 5, 5 negatives, 3 epochs).
+JUDGED = {"wordsim353": ("WS-353-ALL", 0.478), "men": ("MEN", 0.474), "simlex999": ("SIMLEX", 0.323)}
+
+
+def train(settings: EmbeddingsSettings, run: Run) -> None:
+    """Fills `run` with the models, their numbers, and what the pictures are drawn from."""
+    if not settings.objectives:
+        raise UserError("objectives is empty; give for example --set objectives=skipgram,glove")
+    texts = load_texts(settings.dataset, "line", settings.text_column)
+    more = load_texts(settings.corpus, "line") if settings.corpus else None
+    judged = _judgements(settings.similarity)
+    questions = read_analogies(Path(settings.analogies)) if settings.analogies else []
+    is_world = settings.dataset in ("world", "world/stories")
+
+    run.progress.say("counting words")
+    vocabulary = Vocabulary.of(_all(texts, more), settings.min_count)
+    path = run.part("corpus").folder / "words.bin"
+    corpus = WordCorpus.write(_all(texts, more), vocabulary, path, settings.window)
+    tokenizer = vocabulary.tokenizer()
+    metrics: dict[str, Any] = {"words": len(corpus), "vocabulary": len(vocabulary) - 2}
+    baselines: dict[str, float] = {}
+    pairs = _pairs(run, corpus) if "glove" in settings.objectives or is_world else None
+
+    for objective in settings.objectives:
+        results = [
+            _vectors(settings, run, corpus, pairs, tokenizer, judged, questions, is_world, objective, seed)
+            for seed in range(settings.seed, settings.seed + settings.seeds)
+        ]
+        prefix = "" if objective == settings.objectives[0] else f"{objective}/"
+        for name in results[0]:
+            _add_mean(metrics, prefix + name, [result[name] for result in results])
+        model = AutoModel.from_pretrained(run.part(f"{objective}-{settings.seed}").model_dir)
+        run.save_model(model, tokenizer, name=None if not prefix else objective)
+
+    goals = []
+    if is_world and pairs is not None:
+        counted = WordVectors(vocabulary.words[2:], count_table(pairs, len(vocabulary))[2:])
+        baselines["kind_precision"] = kind_precision(counted, word_kinds())
+        goals.append(Goal("kind_precision", baselines["kind_precision"], higher_is_better=True))
+    if judged and _is_measured_corpus(texts, more) and settings.objectives[0] == "skipgram":
+        goals += [Goal(name, JUDGED[name][1], higher_is_better=True) for name in judged]
+    baselines |= {name: 0.0 for name in judged}  # vectors that know nothing agree with nobody
+    if settings.context_steps:
+        goals += _contextual(settings, run, texts, metrics, baselines, is_world)
+    main = "kind_precision" if is_world else next(iter(judged), "words_per_second")
+    dataset = texts.provenance | ({"corpus": more.provenance} if more else {})
+    run.report(dataset, metrics, baselines, goals, main=main)
+
+
+def _all(texts: Texts, more: Texts | None) -> Any:
+    """Every text of both splits: nothing is predicted from these vectors that could have been read before."""
+    return chain(texts.train, texts.validation, *((more.train, more.validation) if more else ()))
+
+
+def _is_measured_corpus(texts: Texts, more: Texts | None) -> bool:
+    return {source.known for source in (texts, more) if source} == {"imdb", "wikitext-2"}
+
+
+def _judgements(folder: str | None) -> dict[str, list[tuple[str, str, float]]]:
+    """The word pairs of each known collection in the folder."""
+    if folder is None:
+        return {}
+    path = Path(folder).expanduser()
+    if not path.is_dir():
+        raise UserError(f"no folder '{folder}' with word pairs")
+    files = sorted(path.iterdir())
+    found = {
+        name: read_similarities(file)
+        for name, (begins, _) in JUDGED.items()
+        for file in [next((file for file in files if begins in file.name.upper()), None)]
+        if file is not None
+    }
+    if not found:
+        raise UserError(f"{folder} has no file named like {', '.join(begins for begins, _ in JUDGED.values())}")
+    return found
+
+
+def _pairs(run: Run, corpus: WordCorpus) -> Cooccurrences:
+    run.progress.say("counting who meets whom")
+    return count_cooccurrences(corpus, GLOVE_WINDOW)
+
+
+def count_table(pairs: Cooccurrences, size: int) -> np.ndarray:
+    """The baseline's vectors: how often a word met each of the most frequent ones."""
+    near = pairs.contexts < COUNTED
+    return count_vectors(pairs.words[near], pairs.contexts[near], pairs.counts[near], size, min(size, COUNTED))
+
+
+def _vectors(
+    settings: EmbeddingsSettings,
+    run: Run,
+    corpus: WordCorpus,
+    pairs: Cooccurrences | None,
+    tokenizer: PreTrainedTokenizerFast,
+    judged: dict[str, list[tuple[str, str, float]]],
+    questions: list[tuple[str, str, str, str]],
+    is_world: bool,
+    objective: str,
+    seed: int,
+) -> dict[str, float]:
+    """One training, and what its vectors know."""
+    part = run.part(f"{objective}-{seed}")
+    if part.done:
+        return part.result
+    set_seed(seed)
+    config = LLMPathWord2VecConfig(
+        vocab_size=len(corpus.vocabulary), hidden_size=settings.hidden_size, objective=objective
+    )
+    model = LLMPathWord2VecModel(config)
+    if objective == "glove":
+        assert pairs is not None
+        recipe = GloVeRecipe(settings.glove_epochs, GLOVE_WINDOW, settings.glove_learning_rate)
+        with run.progress.task(part.name, recipe.epochs * len(pairs)) as progress:
+            fit = train_glove(model, pairs, recipe, seed, progress)
+    else:
+        options = ("epochs", "window", "negatives", "learning_rate", "subsample", "precision")
+        training = Word2VecTraining(
+            model, corpus, Word2VecRecipe(**{name: getattr(settings, name) for name in options}), seed
+        )
+        with run.progress.task(part.name, settings.epochs * len(corpus)) as progress:
+            fit = training.run(progress)
+    vectors = WordVectors(corpus.vocabulary.words[2:], model.embed_tokens.weight.detach()[2:].numpy())
+    result = {"training_seconds": fit.pop("seconds"), "parameters": model.num_parameters(), **fit}
+    if is_world:
+        result["kind_precision"] = kind_precision(vectors, word_kinds())
+        questions = trades()
+    for name, rows in judged.items():
+        result[name], result[f"{name}_pairs"] = similarity_correlation(vectors, rows)
+    if questions:
+        result["analogy_accuracy"], result["analogy_questions"] = analogy_accuracy(vectors, questions)
+    return part.finish(result, model, tokenizer)
+
+
+def trades() -> list[tuple[str, str, str, str]]:
+    """Questions about the world: one villager is to the trade as another is to the trade of that one."""
+    known = [(person.name.lower(), person.trade) for person in PEOPLE]
+    return [(*one, *other) for one in known for other in known if one is not other]
+
+
+def _contextual(
+    settings: EmbeddingsSettings,
+    run: Run,
+    texts: Texts,
+    metrics: dict[str, Any],
+    baselines: dict[str, float],
+    is_world: bool,
+) -> list[Goal]:
+    """Trains a small encoder on the same text, whose vectors depend on the context; can they tell the senses of a word?"""
+    part = run.part("contextual")
+    if not part.done:
+        run.progress.say("training the tokenizer of the encoder")
+        masked = MaskedTexts.from_texts(
+            sentences(texts.train), sentences(texts.validation)[:500], vocab_size=1000, context=CONTEXT, mask_rate=0.2
+        )
+        config = LLMPathBertConfig(
+            vocab_size=len(masked.tokenizer),
+            hidden_size=64,
+            intermediate_size=128,
+            position_embedding_type="rotary",
+            norm_position="pre",
+            max_position_embeddings=CONTEXT,
+            type_vocab_size=0,
+            dropout=0.0,
+            attention_dropout=0.0,
+            initializer_range=0.08,
+            pad_token_id=masked.tokenizer.pad_token_id,
+            mask_token_id=masked.tokenizer.mask_token_id,
+        )
+        recipe = Recipe(settings.context_steps, settings.context_batch_size, 8e-3, weight_decay=0.01, adam_beta2=0.98)
+        pretrain(masked, config, recipe, run, part, settings.seed)
+    from transformers import AutoModelForMaskedLM, AutoTokenizer
+
+    model, tokenizer = (kind.from_pretrained(part.model_dir) for kind in (AutoModelForMaskedLM, AutoTokenizer))
+    run.save_model(model, tokenizer, name="contextual")
+    metrics["contextual/perplexity"] = part.result["perplexity"]
+    if not is_world:
+        return []
+    found = occurrences(texts.validation)
+    vectors = contextual_vectors(model.model, tokenizer, [o.text for o in found], [(o.start, o.end) for o in found])
+    senses = [occurrence.sense for occurrence in found]
+    metrics["sense_accuracy"] = sense_accuracy(vectors, senses)
+    baselines["sense_accuracy"] = max(map(senses.count, set(senses))) / len(senses)  # one vector for all senses
+    run.save_figure_data("senses", _plane(vectors, found))
+    return [Goal("sense_accuracy", 0.95, higher_is_better=True)]
+
+
+def sentences(texts: list[str], most: int = 20_000) -> list[str]:
+    """The lines of texts, cut to what an encoder of `CONTEXT` tokens may read, at most `most` of them."""
+    lines = (line.strip() for text in texts for line in text.splitlines())
+    return [line for line, _ in zip((line for line in lines if line), range(most), strict=False)]
+
+
+def _plane(vectors: np.ndarray, found: list[Any]) -> dict[str, Any]:
+    """The occurrences in the plane of their two main directions."""
+    centred = vectors - vectors.mean(0)
+    directions = np.linalg.svd(centred, full_matrices=False)[2][:2]
+    return {
+        "word": AMBIGUOUS,
+        "points": (centred @ directions.T).round(4).tolist(),
+        "senses": [occurrence.sense for occurrence in found],
+        "texts": [occurrence.text for occurrence in found],
+    }
+
+
+def _add_mean(metrics: dict[str, Any], name: str, values: list[float]) -> None:
+    metrics[name] = statistics.fmean(values)
+    if len(values) > 1:
+        metrics |= {f"{name}_sd": statistics.stdev(values), f"{name}_seeds": values}
