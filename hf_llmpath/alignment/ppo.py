@@ -87,11 +87,10 @@ class PPO(PolicyTraining):
 
     def look(self, rollout: Rollout) -> tuple[Tensor, Tensor]:
         """Log-probability of each token from the second on, and the value before it: both `(batch, time - 1)`."""
-        output = self.policy(
-            input_ids=rollout.ids, attention_mask=rollout.attention_mask, use_cache=False, output_hidden_states=True
-        )
-        values = self.value_head(output.hidden_states[-1][:, :-1])
-        return token_log_probs(output.logits, rollout.ids), values
+        read = self.policy.base_model(input_ids=rollout.ids, attention_mask=rollout.attention_mask, use_cache=False)
+        states = read.last_hidden_state  # (batch, time, hidden)
+        logits = self.policy.get_output_embeddings()(states)
+        return token_log_probs(logits, rollout.ids), self.value_head(states[:, :-1])
 
     def learn(self, experience: Experience) -> dict[str, float]:
         choices, mask = self.clipping, experience.mask

@@ -148,10 +148,10 @@ def _pair(row: Mapping[str, Any], line: str) -> Pair:
     if chosen == rejected:
         raise UserError(f"{line}: 'chosen' and 'rejected' are equal; nothing can be learned from such a pair")
     for side, messages in (("chosen", chosen), ("rejected", rejected)):
-        if len(messages) != 1 or messages[0]["role"] != "assistant":
+        if messages[0]["role"] != "assistant" or messages[-1]["role"] != "assistant":
             roles = ", ".join(message["role"] for message in messages)
             raise UserError(
-                f"{line}: '{side}' goes on after the prompt with {roles}; it must be one reply of the assistant"
+                f"{line}: '{side}' goes on after the prompt with {roles}; it must begin and end with a reply of the assistant"
             )
     if prompt[-1]["role"] == "assistant":
         raise UserError(f"{line}: the prompt ends with the assistant's words; it must end with the user's")
@@ -174,5 +174,10 @@ def _dialogue(text: str) -> list[Message]:
     if not _TURN.match(text):
         return []
     _, *pieces = _TURN.split(text)
-    turns = zip(pieces[::2], pieces[1::2], strict=True)
-    return [{"role": _SPOKEN_BY[who], "content": words.strip()} for who, words in turns]
+    turns: list[Message] = []
+    for who, words in zip(pieces[::2], pieces[1::2], strict=True):
+        if turns and turns[-1]["role"] == _SPOKEN_BY[who]:  # somebody quotes the name within a turn
+            turns[-1]["content"] += f"\n\n{words.strip()}"
+        else:
+            turns.append({"role": _SPOKEN_BY[who], "content": words.strip()})
+    return turns
