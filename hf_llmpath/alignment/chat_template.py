@@ -31,7 +31,7 @@ TEMPLATE = (
 
 
 def chat_tokenizer(
-    texts: Iterable[str], kind: Literal["words", "pieces"] = "words", vocab_size: int = 4000, longest: int = 128
+    texts: Iterable[str], kind: Literal["words", "pieces"] = "words", vocab_size: int = 4000, longest: int = 256
 ) -> PreTrainedTokenizerFast:
     """A tokenizer trained on `texts`, with a token for each role and the chat template.
 
