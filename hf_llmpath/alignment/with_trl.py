@@ -90,7 +90,11 @@ def fine_tune_on_chats(
     """
     require_chat_template(tokenizer)
     arguments = SFTConfig(
-        **plan.arguments(part.folder, seed), max_length=plan.context, assistant_only_loss=True, loss_type="nll"
+        **plan.arguments(part.folder, seed),
+        max_length=plan.context,
+        assistant_only_loss=True,
+        loss_type="nll",
+        train_sampling_strategy="group_by_length",
     )
     rows = _dataset([{"messages": messages} for messages in conversations])
     _train(
