@@ -6,7 +6,7 @@ import torch
 from hf_llmpath.alignment.policy_loop import PolicyRecipe, PolicyTraining
 from hf_llmpath.alignment.ppo import PPO, Clipping
 from hf_llmpath.alignment.reinforce import Reinforce, policy_gradient_loss
-from hf_llmpath.alignment.rollouts import Rollout
+from hf_llmpath.alignment.rollouts import Rollout, draw
 from hf_llmpath.errors import UserError
 from hf_llmpath.runs import Part
 from tests.alignment.policies import END, PAD, tiny_policy
@@ -73,6 +73,21 @@ def test_a_token_task_comes_to_the_best_sequence(method):
     _, history = train(method, count_threes, recipe, 7)
     assert history[0]["reward"] < 1.5
     assert sum(entry["reward"] for entry in history[-10:]) / 10 > 5.5
+
+
+def test_without_a_penalty_a_wrong_reward_is_followed_to_its_end():
+    """What is wanted: replies of threes and fives in turn. The reward sees the threes only."""
+    wanted = lambda replies: sum(min(r.count(3), r.count(5)) for r in replies) / len(replies)  # noqa: E731
+    found = {}
+    for beta in (0.0, 4.0):
+        recipe = PolicyRecipe(
+            steps=100, prompts=32, group=2, learning_rate=1e-2, beta=beta, max_new_tokens=6, unfinished_penalty=0.0
+        )
+        policy, history = train(Reinforce, count_threes, recipe, 7)
+        torch.manual_seed(1)
+        found[beta] = history[-1]["reward"], wanted(draw(policy, [[2]] * 300, PAD, END, 6).replies())
+    assert found[0.0][0] > found[4.0][0] + 2  # far more reward
+    assert found[0.0][1] < 0.5 * found[4.0][1]  # and less of what it stood for
 
 
 def test_the_gradient_of_reinforce_is_that_of_the_expected_reward():
