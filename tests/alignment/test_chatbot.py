@@ -16,7 +16,7 @@ PROMPT = "Who is the baker?"
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     tokenizer = chat_tokenizer([PROMPT, "Mara is the baker.", "Go away, you fool!"])
-    torch.manual_seed(0)
+    torch.manual_seed(2)
     config = LLMPathGPTConfig(
         vocab_size=len(tokenizer),
         hidden_size=16,

@@ -15,6 +15,8 @@ class RLHFSettings(Settings):
     chats: Literal["world", "chosen"] | None = setting(
         None, "what is fine-tuned on first: chats of the world, or chosen replies; none: world for data of the world"
     )
+    conversations: int = setting(4000, "most conversations to fine-tune on", minimum=2)
+    pairs: int = setting(3000, "most pairs to learn from", minimum=2)
     tokenizer: Literal["words", "pieces"] = setting("words", "tokens are whole words, or pieces of words")
     vocab_size: int = setting(4000, "most tokens of the tokenizer", minimum=50)
     hidden_size: int = setting(128, "width of the language model", minimum=8)

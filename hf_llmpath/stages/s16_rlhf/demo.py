@@ -8,6 +8,7 @@ from typing import Any
 import gradio as gr
 
 from ...alignment.chatbot import Chatbot, save_preference
+from ...chatting import THUMBS
 from ...errors import UserError
 from ...runs import RunFolder
 from ...ui import pictures
@@ -24,7 +25,6 @@ EXAMPLES = (
     "It is foggy at the lighthouse. What should I bring?",
 )
 LONGEST = 300  # characters
-THUMBS = "thumbs.jsonl"  # beside the run
 
 
 def build(folder: RunFolder, model_id: str | None = None) -> gr.Blocks:

@@ -49,6 +49,8 @@ def histories(folder: RunFolder, key: str) -> dict[str, tuple[list[float], list[
     for entry in folder.history:
         method = entry["part"].rpartition("-")[0] if entry["part"] != "no-kl" else "no-kl"
         name = NAMES.get(method)
+        if key == "kl" and method in ("rloo", "grpo"):
+            continue  # theirs is a mean over tokens
         if name is None or key not in entry or entry["part"] not in _first_parts(folder):
             continue
         steps, values = lines.setdefault(name, ([], []))

@@ -3,7 +3,7 @@
 import math
 import statistics
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -97,12 +97,13 @@ def _check(settings: RLHFSettings) -> None:
 
 def _study(settings: RLHFSettings, run: Run) -> Study:
     preferences = load_preferences("world/preferences" if settings.dataset == "world" else settings.dataset)
+    preferences = replace(preferences, train=preferences.train[: settings.pairs])
     of_the_world = (settings.chats or ("world" if preferences.name.startswith("world/") else "chosen")) == "world"
     if of_the_world:
-        conversations = [row["messages"] for row in generate("chats", "train")]
+        conversations = [row["messages"] for row in generate("chats", "train", settings.conversations)]
         exam_prompts = [row["prompt"] for row in generate("chats", "test", settings.examined)]
     else:
-        conversations = [pair["prompt"] + pair["chosen"] for pair in preferences.train]
+        conversations = [pair["prompt"] + pair["chosen"] for pair in preferences.train[: settings.conversations]]
         exam_prompts = [pair["prompt"] for pair in preferences.test[: settings.examined]]
     prompts = [pair["prompt"] for pair in preferences.train]
     run.progress.say("training the tokenizer")
