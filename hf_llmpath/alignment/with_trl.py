@@ -55,6 +55,7 @@ class Plan:
             "per_device_train_batch_size": self.batch_size,
             "learning_rate": self.learning_rate,
             "weight_decay": self.weight_decay,
+            "adam_beta2": 0.98,
             "lr_scheduler_type": "cosine",
             "warmup_steps": max(1, self.steps // 20),
             "max_grad_norm": 1.0,

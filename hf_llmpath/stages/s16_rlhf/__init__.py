@@ -23,7 +23,7 @@ class RLHFSettings(Settings):
     num_hidden_layers: int = setting(2, "layers of the language model", minimum=1)
     num_attention_heads: int = setting(4, "attention heads of a layer", minimum=1)
     context: int = setting(192, "tokens of the longest conversation", minimum=16)
-    sft_steps: int = setting(1200, "steps of the supervised fine-tuning", minimum=1)
+    sft_steps: int = setting(1800, "steps of the supervised fine-tuning", minimum=1)
     sft_batch_size: int = setting(16, "conversations per step of it", minimum=1)
     sft_learning_rate: float = setting(3e-3, "peak of its cosine schedule", minimum=0)
     reward_steps: int = setting(200, "steps of the reward model", minimum=1)

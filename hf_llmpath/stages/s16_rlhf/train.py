@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
+from huggingface_hub.errors import StrictDataclassError
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, PreTrainedTokenizerFast, set_seed
 
 from ...alignment.chat_template import chat_tokenizer, conversation_ids, prompt_ids, require_context
@@ -128,7 +129,7 @@ def _config(study: Study) -> LLMPathGPTConfig:
             bos_token_id=tokenizer.eos_token_id,
             eos_token_id=tokenizer.eos_token_id,
         )
-    except ValueError as error:
+    except (ValueError, StrictDataclassError) as error:
         reason = str(error.__cause__ or error).strip().splitlines()[-1].strip()
         raise UserError(reason) from None
 
