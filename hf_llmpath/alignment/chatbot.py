@@ -1,8 +1,8 @@
 """Talking to a trained chatbot, and writing down which of two replies was better.
 
-    bot = Chatbot("runs/16-rlhf/model")
-    for text in bot.stream("Who is the baker?", temperature=0.7, seed=0): ...
-    save_preference("thumbs.jsonl", "Who is the baker?", better, worse)   # llmpath run rlhf --dataset thumbs.jsonl
+bot = Chatbot("runs/16-rlhf/model")
+for text in bot.stream("Who is the baker?", temperature=0.7, seed=0): ...
+save_preference("thumbs.jsonl", "Who is the baker?", better, worse)   # llmpath run rlhf --dataset thumbs.jsonl
 """
 
 import json

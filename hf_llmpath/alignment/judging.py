@@ -1,8 +1,8 @@
 """How good a policy's replies are: by the judge of the world, which is never trained on, or by the reward model.
 
-    examination = Examination(prompts, ids, tokenizer, 64, seed, judge)
-    found = examination.of(model)
-    win_rate(found.scores, before.scores)
+examination = Examination(prompts, ids, tokenizer, 64, seed, judge)
+found = examination.of(model)
+win_rate(found.scores, before.scores)
 """
 
 from collections.abc import Callable, Sequence

@@ -148,7 +148,10 @@ class PolicyTraining:
             self._load(part.folder)
         save_every = max(1, math.ceil(recipe.steps / (recipe.saves + 1)))
         measure_every = max(1, math.ceil(recipe.steps / max(1, recipe.evaluations)))
-        with CatchInterrupt() as ctrl_c, (progress or NoProgress()).task(part.name if part else "", recipe.steps) as task:
+        with (
+            CatchInterrupt() as ctrl_c,
+            (progress or NoProgress()).task(part.name if part else "", recipe.steps) as task,
+        ):
             while self.step < recipe.steps:
                 began = time.perf_counter()
                 if self.step == 0 and measure:

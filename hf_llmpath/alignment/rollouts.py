@@ -98,7 +98,12 @@ def _from_left_padded(whole: Tensor, lengths: Tensor, longest: int, pad: int, en
 
 
 def token_log_probs(logits: Tensor, ids: Tensor) -> Tensor:
-    """log P(token | those before it) for every token but the first `(batch, time - 1)`, from `logits` `(batch, time, vocabulary)`."""
+    """log P(token | those before it) for every token but the first `(batch, time - 1)`.
+
+    Args:
+        logits: `(batch, time, vocabulary)`.
+        ids: `(batch, time)`.
+    """
     logits = logits[:, :-1]
     chosen = logits.gather(-1, ids[:, 1:, None]).squeeze(-1)
     return chosen - logits.logsumexp(dim=-1)

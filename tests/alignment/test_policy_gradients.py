@@ -10,7 +10,7 @@ from hf_llmpath.alignment.rollouts import Rollout, draw
 from hf_llmpath.errors import UserError
 from hf_llmpath.runs import Part
 from tests.alignment.policies import END, PAD, tiny_policy
-from tests.support.small import Killed, KillAt, same, weights_of
+from tests.support.small import KillAt, Killed, same, weights_of
 
 ARMS = torch.tensor([0.0, 0.2, 1.0, -0.5, 0.6, 0.1])  # reward of each token
 METHODS = [pytest.param(Reinforce, id="reinforce"), pytest.param(PPO, id="ppo")]

@@ -17,7 +17,7 @@ from hf_llmpath.models.configuration_gpt import LLMPathGPTConfig
 from hf_llmpath.models.modeling_gpt import LLMPathGPTForCausalLM, LLMPathGPTForSequenceClassification
 from tests.support.small import same, weights_of
 
-WORDS = "baker miller tailor sailor hunter pilot smith weaver".split()
+WORDS = ["baker", "miller", "tailor", "sailor", "hunter", "pilot", "smith", "weaver"]
 
 
 def conversation(word: str, reply: str) -> list[dict[str, str]]:
@@ -29,7 +29,9 @@ PAIRS = [
     {"prompt": chat[:1], "chosen": chat[1:], "rejected": conversation("x", f"Go away {place}!")[1:]}
     for place, chat in enumerate(CHATS)
 ]
-TOKENIZER = chat_tokenizer([m["content"] for chat in CHATS for m in chat] + [p["rejected"][0]["content"] for p in PAIRS])
+TOKENIZER = chat_tokenizer(
+    [m["content"] for chat in CHATS for m in chat] + [p["rejected"][0]["content"] for p in PAIRS]
+)
 PLAN = Plan(steps=3, batch_size=8, learning_rate=0.0, context=48, weight_decay=0.0)
 
 
@@ -112,9 +114,7 @@ def test_a_reward_model_learns_the_pairs(a_started_run):
 def test_dpo_makes_the_chosen_reply_likelier(a_started_run):
     model, reference, part = policy(), policy(), a_started_run.part("dpo")
     before = reply_log_probs(model, "chosen") - reply_log_probs(model, "rejected")
-    with_trl.optimise_directly(
-        model, reference, TOKENIZER, PAIRS, Plan(30, 8, 3e-3, 48), 0.3, a_started_run, part, 0
-    )
+    with_trl.optimise_directly(model, reference, TOKENIZER, PAIRS, Plan(30, 8, 3e-3, 48), 0.3, a_started_run, part, 0)
     assert (reply_log_probs(model, "chosen") - reply_log_probs(model, "rejected") > before).all()
 
 
@@ -150,7 +150,7 @@ def test_replies_that_make_no_groups_are_refused():
 
 
 def test_a_stopped_trl_training_goes_on_to_the_same_weights(a_started_run):
-    from tests.support.small import Killed, KillAt
+    from tests.support.small import KillAt, Killed
 
     plan = Plan(12, 4, 1e-2, 48)
     whole = policy()

@@ -44,9 +44,7 @@ def replies(page, seed: int) -> list[str]:
 def test_both_chatbots_answer_as_they_do_elsewhere(visit, address, folder):
     page = visit(address)
     page.get_by_label("You say").fill(PROMPT)
-    expected = [
-        list(Chatbot(place).stream(PROMPT, 0.7, 3))[-1] for place in (folder.model("sft"), folder.model_dir)
-    ]
+    expected = [list(Chatbot(place).stream(PROMPT, 0.7, 3))[-1] for place in (folder.model("sft"), folder.model_dir)]
     page.get_by_label("Seed").fill("3")
     page.get_by_label("Seed").press("Tab")
     page.get_by_role("button", name="Reply", exact=True).click()

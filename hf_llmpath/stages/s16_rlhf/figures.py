@@ -94,7 +94,8 @@ def _replies(folder: RunFolder) -> Figure:
     shown = folder.figure_data("replies")[:4]
     texts = {
         NAMES[name]: "\n".join(
-            f"> {row['prompt']}\n{row['replies'][name]['text']} [{row['replies'][name]['score']:.2f}]\n" for row in shown
+            f"> {row['prompt']}\n{row['replies'][name]['text']} [{row['replies'][name]['score']:.2f}]\n"
+            for row in shown
         )
         for name in ("sft", first)
     }

@@ -212,9 +212,7 @@ def _align(study: Study, method: str, part: Part, reward: RewardModel, exam: Exa
         pairs: list[Pair] = study.preferences.train
         optimise_directly(policy, reference, tokenizer, pairs, plan, settings.dpo_beta, run, part, seed)
     elif method in ("rloo", "grpo"):
-        optimise_in_groups(
-            method, policy, tokenizer, study.prompts, reward, recipe, settings.context, run, part, seed
-        )
+        optimise_in_groups(method, policy, tokenizer, study.prompts, reward, recipe, settings.context, run, part, seed)
     else:
         training = (PPO if method == "ppo" else Reinforce)(
             policy,
