@@ -12,6 +12,7 @@ SETTLED = {
     "sequences": "#forecasts figure",
     "rnn": "#gradient-by-lag figure",
     "lstm-gru": "#memory figure",
+    "rlhf": "#transcript figure",
 }
 
 

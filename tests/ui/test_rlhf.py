@@ -79,11 +79,14 @@ def test_a_thumb_is_saved_as_a_pair(visit, address, folder):
 
 def test_the_pictures_are_those_of_the_run(visit, address, folder):
     page = visit(address)
-    figure = page.locator("#scores figure").first
-    figure.wait_for()
-    expect(figure).to_contain_text(f"{folder.metrics['judge_score']:.2f}")
-    page.locator("#transcript table").wait_for()
-    first = folder.figure_data("replies")[0]
-    expect(page.locator("#transcript table")).to_contain_text(first["prompt"])
+    table = page.locator("#scores table").first
+    expect(table).to_contain_text(f"{folder.metrics['judge_score']:.3f}")
+    expect(table).to_contain_text(f"{folder.report['baselines']['judge_score']:.3f}")
+    rows = folder.figure_data("replies")
+    figures = page.locator("#transcript figure")
+    expect(figures).to_have_count(5)
+    for place in range(5):
+        expect(figures.nth(place)).to_contain_text(rows[place]["prompt"])
+        expect(figures.nth(place)).to_contain_text(f"PPO [{rows[place]['replies']['ppo']['score']:.2f}]")
     for place in ("#reward figure", "#kl figure"):
         page.locator(place).first.wait_for()

@@ -25,6 +25,7 @@ EXAMPLES = (
     "It is foggy at the lighthouse. What should I bring?",
 )
 LONGEST = 300  # characters
+SHOWN = 5  # prompts in the transcript
 
 
 def build(folder: RunFolder, model_id: str | None = None) -> gr.Blocks:
@@ -102,12 +103,13 @@ def scores_picture(folder: RunFolder) -> str:
     """Mean score of every method, and what the reward model sees."""
     found, score = scores_of(folder)
     what = "Judge's score" if score == "judge_score" else "Reward"
-    chart = pictures.bars(list(found.items()), f"{what}, mean over held-out prompts", form="{:.2f}")
+    rows = [[name, f"{value:.3f}"] for name, value in found.items()]
+    shown = pictures.table(["held-out prompts", f"{what}, mean"], rows, f"{what} of every method")
     if faults := faults_of(folder.metrics):
-        chart += pictures.bars(
-            list(faults.items()), "Reward model: pairs ranked rightly", "by fault of the rejected reply"
-        )
-    return f'<div class="lp lp-gallery">{chart}</div>'
+        rows = [[name, f"{value:.1%}"] for name, value in faults.items()]
+        head = ["fault of the rejected reply", "pairs the reward model ranks rightly"]
+        shown += pictures.table(head, rows, "Accuracy of the reward model by fault")
+    return f'<div class="lp lp-stack">{shown}</div>'
 
 
 def curve(folder: RunFolder, key: str) -> str:
@@ -125,10 +127,8 @@ def curve(folder: RunFolder, key: str) -> str:
 
 def transcript(folder: RunFolder) -> str:
     """The same prompts with the replies of every method."""
-    rows = folder.figure_data("replies")
-    names = list(rows[0]["replies"])
-    cells = [
-        [row["prompt"], *(f"{r['text']} [{r['score']:.2f}]" for r in (row["replies"][name] for name in names))]
-        for row in rows
-    ]
-    return pictures.table(["prompt", *(NAMES[name] for name in names)], cells, "Replies to the same prompts")
+    shown = ""
+    for row in folder.figure_data("replies")[:SHOWN]:
+        lines = [f"{NAMES[name]} [{reply['score']:.2f}]: {reply['text']}" for name, reply in row["replies"].items()]
+        shown += pictures.plain_text("\n".join(lines), row["prompt"], "in brackets the score")
+    return f'<div class="lp lp-stack">{shown}</div>'
