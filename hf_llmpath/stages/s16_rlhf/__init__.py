@@ -12,8 +12,8 @@ METHODS = ("reinforce", "ppo", "dpo", "rloo", "grpo")
 @dataclass(frozen=True)
 class RLHFSettings(Settings):
     dataset: str = setting("world/preferences", "preferences: embedded name, Hub id, or local file or folder")
-    chats: Literal["world", "chosen"] | None = setting(
-        None, "what is fine-tuned on first: chats of the world, or chosen replies; none: world for data of the world"
+    chats: Literal["auto", "world", "chosen"] = setting(
+        "auto", "what is fine-tuned on first: chats of the world, or chosen replies; auto: by the data set"
     )
     conversations: int = setting(4000, "most conversations to fine-tune on", minimum=2)
     pairs: int = setting(3000, "most pairs to learn from", minimum=2)

@@ -107,7 +107,7 @@ def scores_picture(folder: RunFolder) -> str:
     shown = pictures.table(["held-out prompts", f"{what}, mean"], rows, f"{what} of every method")
     if faults := faults_of(folder.metrics):
         rows = [[name, f"{value:.1%}"] for name, value in faults.items()]
-        head = ["fault of the rejected reply", "pairs the reward model ranks rightly"]
+        head = ["reward model: pairs by fault", "ranked rightly"]
         shown += pictures.table(head, rows, "Accuracy of the reward model by fault")
     return f'<div class="lp lp-stack">{shown}</div>'
 

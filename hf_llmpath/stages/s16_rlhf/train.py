@@ -99,7 +99,8 @@ def _check(settings: RLHFSettings) -> None:
 def _study(settings: RLHFSettings, run: Run) -> Study:
     preferences = load_preferences("world/preferences" if settings.dataset == "world" else settings.dataset)
     preferences = replace(preferences, train=preferences.train[: settings.pairs])
-    of_the_world = (settings.chats or ("world" if preferences.name.startswith("world/") else "chosen")) == "world"
+    world_data = preferences.name.startswith("world/")
+    of_the_world = settings.chats == "world" or (settings.chats == "auto" and world_data)
     if of_the_world:
         conversations = [row["messages"] for row in generate("chats", "train", settings.conversations)]
         exam_prompts = [row["prompt"] for row in generate("chats", "test", settings.examined)]
