@@ -11,6 +11,7 @@ from hf_llmpath.alignment.chat_template import conversation_ids
 from hf_llmpath.alignment.judging import win_rate
 from hf_llmpath.alignment.rewards import RewardModel, pairwise_accuracy
 from hf_llmpath.chatting import chat
+from hf_llmpath.cli import main
 from hf_llmpath.data.preferences import load_preferences
 from hf_llmpath.data.world import judge
 from hf_llmpath.errors import UserError
@@ -95,3 +96,17 @@ def test_the_command_answers_with_both(folder, capsys, monkeypatch, tmp_path):
     assert saved
     for row in saved:
         assert f"2 aligned: {row['chosen'][0]['content']}".strip() in [line.strip() for line in out]
+
+
+def test_the_command_line_names_the_line_of_a_bad_pair(capsys, tmp_path):
+    path = tmp_path / "thumbs.jsonl"
+    pair = {"prompt": "Who?", "chosen": "Mara.", "rejected": "Go away!"}
+    rows = [pair, pair, pair | {"rejected": "Mara."}]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert main(["run", "rlhf", "--dataset", str(path), "-o", str(tmp_path / "runs")]) == 2
+    assert f"line 3 of {path}: 'chosen' and 'rejected' are equal" in " ".join(capsys.readouterr().err.split())
+
+
+def test_chat_without_a_run_says_how_to_train_one(capsys, tmp_path):
+    assert main(["chat", "Hello", "-o", str(tmp_path)]) == 2
+    assert "llmpath run rlhf" in capsys.readouterr().err
