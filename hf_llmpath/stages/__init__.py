@@ -18,7 +18,6 @@ _FOLDERS = (
     "s09_attention",
     "s10_transformer",
     "s11_pretraining",
-    "s16_rlhf",
 )
 
 

@@ -44,17 +44,6 @@ TINY: dict[str, dict[str, Any]] = {  # settings with which a stage takes seconds
         "reader_steps": 20,
     },
     "pretraining": {"hidden_size": 16, "max_steps": 40, "fine_tuning_steps": 20},
-    "rlhf": {
-        "conversations": 80,
-        "pairs": 80,
-        "hidden_size": 16,
-        "sft_steps": 12,
-        "reward_steps": 6,
-        "steps": 3,
-        "prompts": 4,
-        "dpo_steps": 4,
-        "examined": 8,
-    },
 }
 
 

@@ -12,7 +12,6 @@ SETTLED = {
     "sequences": "#forecasts figure",
     "rnn": "#gradient-by-lag figure",
     "lstm-gru": "#memory figure",
-    "rlhf": "#transcript figure",
 }
 
 
