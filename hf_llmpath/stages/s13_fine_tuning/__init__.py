@@ -41,7 +41,7 @@ class FineTuningSettings(Settings):
     @classmethod
     def full(cls) -> "FineTuningSettings":
         return replace(
-            cls(), comparisons=("early-stopping", "clipping", "freezing", "layer-wise", "lora"), max_steps=4000, seeds=3
+            cls(), comparisons=("early-stopping", "clipping", "freezing", "layer-wise", "lora"), max_steps=5000, seeds=3
         )
 
 
