@@ -46,6 +46,7 @@ class RegularizationSettings(Settings):
     patience: int = setting(8, "looks without a lower validation loss before early stopping stops", minimum=1)
     seeds: int = setting(1, "seeds of every number", minimum=1)
     epochs: int = setting(0, "passes of the large network over all training images; 0 leaves it out", minimum=0)
+    dropout_epochs: int = setting(0, "its passes with dropout and no augmentation; 0 for as many", minimum=0)
     large_hidden_sizes: tuple[int, ...] = setting((800, 800), "units of its hidden layers", minimum=1)
     large_batch_size: int = setting(256, "its images per step", minimum=2)
     large_learning_rate: float = setting(1e-3, "peak of its one-cycle schedule", minimum=0)
@@ -58,7 +59,7 @@ class RegularizationSettings(Settings):
 
     @classmethod
     def full(cls) -> "RegularizationSettings":
-        return replace(cls(), seeds=3, epochs=36, large_precision="bf16")
+        return replace(cls(), seeds=3, epochs=36, dropout_epochs=54, large_precision="bf16")
 
 
 STAGE = Stage(

@@ -160,7 +160,7 @@ def _whole_row(
         return part.result
     model = chosen.model(images, settings.large_hidden_sizes, seed)
     recipe = LoopRecipe(
-        epochs=settings.epochs,
+        epochs=(settings.dropout_epochs if row == "dropout" else 0) or settings.epochs,
         batch_size=settings.large_batch_size,
         learning_rate=settings.large_learning_rate,
         weight_decay=settings.large_weight_decay,

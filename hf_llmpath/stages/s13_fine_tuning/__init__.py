@@ -30,7 +30,7 @@ class FineTuningSettings(Settings):
     few: int = setting(300, "questions of the small training set that early stopping is shown on", minimum=8)
     few_steps: int = setting(150, "most steps on the small training set", minimum=1)
     patience: int = setting(3, "evaluations without a better one, after which the training stops", minimum=1)
-    clipping_steps: int = setting(60, "steps of the two trainings at a high rate that clipping is shown on", minimum=1)
+    clipping_steps: int = setting(100, "steps of the two trainings at a high rate that clipping is shown on", minimum=1)
     clipping_learning_rate: float = setting(1.0, "the high rate, of SGD with momentum", minimum=0)
     frozen_layers: int = setting(1, "layers that do not learn where freezing is measured", minimum=0)
     layer_decay: float = setting(0.7, "factor of the learning rate from a layer to the one below", minimum=0, maximum=1)
