@@ -220,9 +220,10 @@ class Training:
 
     def _loss(self, batch: dict[str, Tensor]) -> Tensor:
         smoothing = self.recipe.label_smoothing
-        if not smoothing:
+        if not smoothing and self.recipe.mixed_precision == "no":
             return self.model(**batch).loss
-        logits = self.model(pixel_values=batch["pixel_values"]).logits
+        # Beyond the model products may be of 16 bits; a loss of that few says little near zero.
+        logits = self.model(pixel_values=batch["pixel_values"]).logits.float()
         return nn.functional.cross_entropy(logits, batch["labels"], label_smoothing=smoothing)
 
     def _clip(self) -> Tensor:

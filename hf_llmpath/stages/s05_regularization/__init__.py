@@ -59,7 +59,7 @@ class RegularizationSettings(Settings):
 
     @classmethod
     def full(cls) -> "RegularizationSettings":
-        return replace(cls(), seeds=3, epochs=36, dropout_epochs=54, large_precision="bf16")
+        return replace(cls(), seeds=3, epochs=36, dropout_epochs=48, large_precision="bf16")
 
 
 STAGE = Stage(
