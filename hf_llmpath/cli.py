@@ -238,6 +238,66 @@ def generate(
 
 
 @app.command()
+def export(
+    stage: StageName,
+    int8: Annotated[bool, typer.Option("--int8", help="Also with matrices in 8-bit integers.")] = False,
+    model: Annotated[str | None, typer.Option(help="One of the stage's further models (models/NAME).")] = None,
+    output_dir: OutputDir = RUNS,
+    as_json: AsJson = False,
+) -> None:
+    """Write a trained model as an ONNX file, a decoder with its cache; checked against the model before it is kept."""
+    found = get_stage(stage)
+    folder = _complete(found, output_dir)
+    from .inference.delivery import export as make
+
+    _print_made(make(folder, model, int8), as_json)
+
+
+@app.command()
+def quantize(
+    stage: StageName,
+    scheme: Annotated[str, typer.Option("--to", metavar="int8|nf4", help="8 or 4 bits.")] = "int8",
+    model: Annotated[str | None, typer.Option(help="One of the stage's further models (models/NAME).")] = None,
+    output_dir: OutputDir = RUNS,
+    as_json: AsJson = False,
+) -> None:
+    """Save a trained model with its linear layers in 8 or 4 bits (bitsandbytes); checked before and after it is saved."""
+    found = get_stage(stage)
+    folder = _complete(found, output_dir)
+    from .inference.delivery import quantize as make
+
+    _print_made(make(folder, scheme, model), as_json)
+
+
+@app.command()
+def bench(
+    name: Annotated[str, typer.Argument(metavar="[NAME]", help="What to measure; there is: inference.")] = "inference",
+    stage: Annotated[str, typer.Option(help="The stage whose trained model is measured.")] = "inference",
+    tokens: Annotated[int, typer.Option(min=2, help="Tokens written in each measurement.")] = 48,
+    repeats: Annotated[int, typer.Option(min=1, help="Measurements, whose median counts.")] = 9,
+    output_dir: OutputDir = RUNS,
+    as_json: AsJson = False,
+) -> None:
+    """Measure a trained model in every form: speed, size, perplexity, agreement; as a table and a picture."""
+    if name != "inference":
+        raise UserError(f"no benchmark '{name}'; there is: inference")
+    found = get_stage(stage)
+    folder = _complete(found, output_dir)
+    from .inference.delivery import bench as measure
+
+    rows, picture = measure(folder, tokens, repeats)
+    if as_json:
+        terminal.print_json(rows)
+        return
+    names = ("tokens_per_second", "first_token_ms", "megabytes", "perplexity", "agreement")
+    forms = ("{:,.0f}", "{:.2f}", "{:.2f}", "{:.4g}", "{:.1%}")
+    cells = [[form, *(way.format(row[n]) for n, way in zip(names, forms, strict=True))] for form, row in rows.items()]
+    columns = ["form", "tokens/s", "first token, ms", "MB", "perplexity", "as 32 bits"]
+    terminal.out.print(terminal.table(columns, cells, right=[1, 2, 3, 4, 5]))
+    terminal.facts([("Picture", str(picture))])
+
+
+@app.command()
 def push(
     stage: StageName, repo_id: RepoId, output_dir: OutputDir = RUNS, private: Private = False, dry_run: DryRun = False
 ) -> None:
@@ -391,6 +451,16 @@ def _say_how_to_resume(folder: RunFolder, line: str) -> None:
         terminal.err.print(f"stopped; nothing is lost, go on with: {line} --resume", soft_wrap=True, markup=False)
     else:
         terminal.err.print(f"stopped before the training began; start again with: {line}", soft_wrap=True, markup=False)
+
+
+def _print_made(made: list[dict[str, Any]], as_json: bool) -> None:
+    if as_json:
+        terminal.print_json(made)
+        return
+    for entry in made:
+        numbers = {name.replace("_", " "): value for name, value in entry.items() if name != "path"}
+        said = ", ".join(f"{name} {value:.3g}" for name, value in numbers.items())
+        terminal.facts([("Wrote", entry["path"]), ("Checked", said)])
 
 
 def _print_sent(result: Any) -> None:

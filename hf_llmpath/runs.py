@@ -2,6 +2,7 @@
 
     runs/07-rnn/
       model/  models/NAME/  figures/  metrics.json  history.jsonl  README.md     the last complete run
+      onnx/  quantized/SCHEME/  bench/                                           what was made of its model afterwards
       checkpoints/                                                               a run that is under way or was stopped
         run.json            what is being run
         parts/NAME/         one training: its checkpoints, then its result
@@ -22,7 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .errors import UserError
+from .errors import UserError, nearest
 from .machine import hardware, peak_memory_mb, versions
 
 RESULTS = ("model", "models", "figures", "history.jsonl", "README.md", "metrics.json")
@@ -156,6 +157,34 @@ class RunFolder:
     def model(self, name: str) -> Path:
         """Folder of the model `name` of several."""
         return self.path / "models" / name
+
+    def model_folder(self, name: str | None) -> Path:
+        """The folder of the main model, or of the model `name`.
+
+        Raises:
+            UserError: no model of that name; names those there are.
+        """
+        if name is None:
+            return self.model_dir
+        there = sorted(path.name for path in (self.path / "models").glob("*") if path.is_dir())
+        if name not in there:
+            known = f"there are: {', '.join(there)}" if there else "it has only the main one"
+            raise UserError(f"{self.path} has no model '{name}'{nearest(name, there)}; {known}")
+        return self.model(name)
+
+    @property
+    def onnx_dir(self) -> Path:
+        """Where `llmpath export` writes; made from the model of a run, and told apart from a later one by its hash."""
+        return self.path / "onnx"
+
+    def quantized(self, scheme: str) -> Path:
+        """Where `llmpath quantize` writes the model in `scheme`."""
+        return self.path / "quantized" / scheme
+
+    @property
+    def bench_dir(self) -> Path:
+        """Where `llmpath bench` writes what it measured."""
+        return self.path / "bench"
 
     @property
     def figures(self) -> list[Path]:

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from .errors import UserError, nearest
+from .errors import UserError
 from .hub.weights import check_model_folder
 from .runs import RunFolder
 from .stages.stage import Stage
@@ -28,7 +28,7 @@ def stream(
     Raises:
         UserError: no such model, one that cannot be read or does not write text, or characters that it cannot read.
     """
-    place = _model_folder(folder, name)
+    place = folder.model_folder(name)
     check_model_folder(place)
     if _architecture(place).endswith("ForConditionalGeneration"):
         return _stream_answer(place, prompt, seed, options or {})
@@ -54,16 +54,6 @@ def stream(
     inputs = torch.tensor([ids])  # (1, length)
     streamer = TextStreamer(tokenizer, skip_special_tokens=True)
     model.generate(inputs, attention_mask=torch.ones_like(inputs), streamer=streamer, **(options or {}))
-
-
-def _model_folder(folder: RunFolder, name: str | None) -> Path:
-    if name is None:
-        return folder.model_dir
-    there = sorted(path.name for path in (folder.path / "models").glob("*") if path.is_dir())
-    if name not in there:
-        known = f"there are: {', '.join(there)}" if there else "it has only the main one"
-        raise UserError(f"{folder.path} has no model '{name}'{nearest(name, there)}; {known}")
-    return folder.model(name)
 
 
 def _stream_answer(place: Path, prompt: str, seed: int | None, options: dict[str, Any]) -> None:

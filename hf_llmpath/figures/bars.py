@@ -42,7 +42,7 @@ def score_bars(
     )
     for row, name in enumerate(names):
         axis.annotate(
-            f"{scores[name]:.3g}",
+            f"{scores[name]:,.0f}" if abs(scores[name]) >= 100 else f"{scores[name]:.3g}",
             (scores[name] + deviation[row], row),
             xytext=(4, 0),
             textcoords="offset points",

@@ -4,15 +4,15 @@
     found.sequences                          # as model.generate(..., num_beams=4)
 
 A step asks for the next-token log-probabilities of all beams at once, adds each beam's own sum, and keeps the best of all
-`num_beams * vocab_size` continuations. A continuation that ends a text is taken from the beams and competes, with its sum divided by
-length^length_penalty, for a place among the finished (Wu et al. 2016, section 7, with a plain length). The rules about when to
-stop are those of transformers, so that the result is the same. Three things make it quicker: the prompt is read once, not once
-per beam; the texts are kept as pointers from each step to the one before; and the cache is left alone where the beams stay in
-their places.
+`num_beams * vocab_size` continuations. A continuation that ends a text is taken from the beams and competes, with its sum
+divided by length^length_penalty, for a place among the finished (Wu et al. 2016, section 7, with a plain length). The rules
+about when to stop are those of transformers, so that the result is the same. Three things make it quicker: the prompt is read
+once, not once per beam; the texts are kept as pointers from each step to the one before; and the cache is left alone where the
+beams stay in their places.
 """
 
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -23,15 +23,27 @@ from .decoding import Stepper, Stops, _check, _setting, prompt_of
 NEVER = -1.0e9  # a sum of log-probabilities that nothing comes below
 
 
+class Ended(NamedTuple):
+    """A text that ended: its row, the beam of the step before that it goes on from, its last token, the sum of its
+    log-probabilities, and its score: that sum / length^length_penalty."""
+
+    row: int
+    parent: int
+    token: int
+    log_probability: float
+    score: float
+
+
 @dataclass(frozen=True)
 class BeamStep:
     """What one step kept, `(batch, num_beams)` each: `tokens`, the beam of the step before that each goes on from, and the
-    `scores`: sums of log-probabilities. `ended` lists the texts that ended here: row, parent, score divided by the length."""
+    `log_probabilities` of the whole texts; after the last step nothing goes on and they are below `NEVER / 2`. `ended` lists the
+    texts that ended here."""
 
     tokens: Tensor
     parents: Tensor
-    scores: Tensor
-    ended: list[tuple[int, int, float]] = field(default_factory=list)
+    log_probabilities: Tensor
+    ended: list[Ended] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -129,9 +141,12 @@ def beam_search(
             places = torch.stack([place, parents[:, :num_beams], tokens[:, :num_beams]], dim=-1)
             finished.add(final_scores, finals, places)
         if with_steps:
-            steps.append(
-                _step_of(beam_tokens, beam_parents, sums, ends, scores, parents, num_beams, step, length_penalty)
-            )
+            ended = [
+                Ended(row, *(int(of[row, rank]) for of in (parents, tokens)), float(scores[row, rank]),
+                      float(scores[row, rank]) / (step + 1) ** length_penalty)
+                for row, rank in ends[:, :num_beams].nonzero().tolist()
+            ]  # fmt: skip
+            steps.append(BeamStep(beam_tokens, beam_parents, sums, ended))
         history.append((beam_parents, beam_tokens))
 
         improvable = _can_improve(improvable, sums, finished, step + 1, max_new_tokens, early_stopping, length_penalty)
@@ -182,24 +197,6 @@ def _fill(model: Any, stops: Stops) -> int:
     """What the shorter texts end with; `generate` takes the end-of-text token where the padding token has the id 0."""
     pad = _setting(model, "pad_token_id")
     return pad or int(stops.eos[0]) if stops.eos is not None else -1
-
-
-def _step_of(
-    tokens: Tensor,
-    parents: Tensor,
-    sums: Tensor,
-    ends: Tensor,
-    scores: Tensor,
-    candidates: Tensor,
-    num_beams: int,
-    step: int,
-    length_penalty: float,
-) -> BeamStep:
-    ended = [
-        (row, int(candidates[row, rank]), float(scores[row, rank]) / (step + 1) ** length_penalty)
-        for row, rank in ends[:, :num_beams].nonzero().tolist()
-    ]
-    return BeamStep(tokens, parents, sums, ended)
 
 
 def _check_beams(num_beams: int, wanted: int, vocab_size: int) -> None:

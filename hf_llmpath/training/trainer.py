@@ -209,6 +209,7 @@ def fit(
     evaluate_with: Callable[[nn.Module], dict[str, float]] | None = None,
     tokens_per_step: int | None = None,
     optimizer: torch.optim.Optimizer | None = None,
+    make_trainer: Callable[..., StageTrainer] = StageTrainer,
 ) -> StageTrainer:
     """Trains `model` in place.
 
@@ -222,6 +223,7 @@ def fit(
         evaluate_with: called with the model (in eval mode, no gradient); returns metrics with a `loss`.
         tokens_per_step: for the tokens per second shown while training.
         optimizer: AdamW over all weights, as the recipe says, if none.
+        make_trainer: a Trainer with another loss.
 
     Raises:
         KeyboardInterrupt: Ctrl-C came; a checkpoint is on disk.
@@ -232,7 +234,7 @@ def fit(
     if recipe.patience is not None:
         callbacks.append(EarlyStoppingCallback(recipe.patience))
     with run.progress.task(part.name, recipe.steps) as task:
-        trainer = StageTrainer(
+        trainer = make_trainer(
             model=model,
             args=recipe.arguments(part.folder, seed),
             train_dataset=dataset,

@@ -190,13 +190,14 @@ def test_the_steps_of_a_search_tell_its_result():
     )
     assert len(found.steps) == 5 and all(step.tokens.shape == (1, 3) for step in found.steps)
     assert len(found.steps[-1].ended) == 3 and not any(step.ended for step in found.steps[:-1])
-    best = max(found.steps[-1].ended, key=lambda end: end[2])
-    assert best[2] == pytest.approx(float(found.scores[0]), rel=1e-6)
-    beam, text = best[1], []
+    best = max(found.steps[-1].ended, key=lambda end: end.score)
+    assert best.score == pytest.approx(float(found.scores[0]), rel=1e-6)
+    assert best.score == pytest.approx(best.log_probability / 5)
+    beam, text = best.parent, []
     for step in reversed(found.steps[:-1]):
         text.append(int(step.tokens[0, beam]))
         beam = int(step.parents[0, beam])
-    assert text[::-1] == found.sequences[0, 2:-1].tolist()
+    assert [*text[::-1], best.token] == found.sequences[0, 2:].tolist()
 
 
 def test_streamed_tokens_are_those_of_the_whole_text(batch):

@@ -1,0 +1,322 @@
+"""Models as ONNX files: exported, compared with the original at several shapes, and only then given their name.
+
+    export_onnx("runs/14-inference/model", "runs/14-inference/onnx/model.onnx")
+    quantize_onnx("runs/14-inference/onnx/model.onnx", "runs/14-inference/onnx/model_int8.onnx")
+
+A decoder is exported with its cache: it takes the keys and values of what was read before and returns those with the new
+tokens, so that a step of generation reads one token. Batch, length and past are of any size. The file remembers the hash of the
+weights that it was made from.
+"""
+
+import functools
+import hashlib
+import os
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import transformers
+from torch import Tensor, nn
+from torch.export import Dim
+from transformers.cache_utils import DynamicCache
+
+from ..errors import UserError
+from ..hub.weights import check_model_folder, weight_files
+from .quantization import auto_class_of
+
+CLOSE = 1e-4  # largest difference of a logit from the original's
+OPSET = 20
+HASH, KIND, LAYERS, HEADS, HEAD_SIZE = "weights_sha256", "kind", "layers", "heads", "head_size"  # metadata of the file
+HIDDEN = -1e30  # added to a score of attention that must not count; finite, so that a row without any is no NaN
+LEAST_AGREEMENT = 0.8  # of the likeliest tokens in 8 bits with those in 32
+
+
+@dataclass(frozen=True)
+class Exported:
+    """An ONNX file and how it compares with what it was made from.
+
+    Attributes:
+        path, megabytes: the file.
+        max_difference: largest difference of a logit.
+        agreement: share of the positions with the same likeliest token or class.
+    """
+
+    path: Path
+    megabytes: float
+    max_difference: float
+    agreement: float
+
+
+class WithCache(nn.Module):
+    """A decoder as a function of tensors alone: ids, mask, and the keys and values of each layer."""
+
+    def __init__(self, model: Any):
+        super().__init__()
+        self.model = model
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor, *past: Tensor) -> tuple[Tensor, ...]:
+        """
+        Args:
+            input_ids: `(batch, length)`.
+            attention_mask: `(batch, past + length)`, 0 for padding.
+            past: keys, values of layer 0, then of layer 1, ...: `(batch, heads, past, head_size)`.
+
+        Returns:
+            logits `(batch, length, vocab_size)`, then keys and values with the new tokens, in the same order.
+        """
+        cache = DynamicCache(config=self.model.config)
+        for layer in range(len(past) // 2):
+            cache.update(past[2 * layer], past[2 * layer + 1], layer)
+        length, total = input_ids.shape[1], attention_mask.shape[1]
+        positions = (attention_mask.cumsum(-1) - 1).clamp(min=0)[:, -length:]
+        asking = torch.arange(length) + (total - length)
+        seen = (torch.arange(total)[None, :] <= asking[:, None])[None] & (attention_mask[:, None, :] > 0)
+        bias = torch.where(seen, 0.0, HIDDEN)[:, None]
+        output = self.model(
+            input_ids=input_ids, attention_mask=bias, position_ids=positions, cache=cache, use_cache=True
+        )
+        return (output.logits, *(part for layer in output.cache.layers for part in (layer.keys, layer.values)))
+
+
+def with_own_mask(model: Any, input_ids: Tensor, attention_mask: Tensor, *past: Tensor) -> tuple[Tensor, ...]:
+    """What `WithCache` is compared with: the same of the model as it is called everywhere else."""
+    cache = DynamicCache(config=model.config)
+    for layer in range(len(past) // 2):
+        cache.update(past[2 * layer], past[2 * layer + 1], layer)
+    output = model(input_ids=input_ids, attention_mask=attention_mask, cache=cache, use_cache=True)
+    return (output.logits, *(part for layer in output.cache.layers for part in (layer.keys, layer.values)))
+
+
+class _Plain(nn.Module):
+    """A model without a cache: its inputs in order, its output's tensors."""
+
+    def __init__(self, model: Any, names: tuple[str, ...], outputs: tuple[str, ...]):
+        super().__init__()
+        self.model, self.names, self.outputs = model, names, outputs
+
+    def forward(self, *values: Tensor) -> tuple[Tensor, ...]:
+        output = self.model(**dict(zip(self.names, values, strict=True)))
+        return tuple(output[name] for name in self.outputs)
+
+
+@dataclass(frozen=True)
+class _Form:
+    """How a model becomes a graph: module, names of what goes in and out, and inputs at a (batch, length, past)."""
+
+    module: nn.Module
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    dynamic: Any
+    example: Callable[[int, int, int], tuple[Tensor, ...]]
+    metadata: dict[str, Any]
+    reference: Callable[..., tuple[Tensor, ...]]
+    has_past: bool = False
+
+
+def cache_names(layers: int) -> tuple[list[str], list[str]]:
+    """Names of a graph's cache: those that go in and those that come out."""
+    parts = [f"{layer}.{part}" for layer in range(layers) for part in ("key", "value")]
+    return [f"past.{part}" for part in parts], [f"present.{part}" for part in parts]
+
+
+def export_onnx(folder: Path | str, path: Path | str, auto_class: str | None = None) -> Exported:
+    """Writes the model in `folder` to `path` as one ONNX file.
+
+    Raises:
+        UserError: a kind of model that has no ONNX form here, or one whose file does not compute the same (the file is not
+            kept).
+    """
+    folder, path = Path(folder), Path(path)
+    check_model_folder(folder)
+    model = (
+        getattr(transformers, auto_class or auto_class_of(folder)).from_pretrained(folder, dtype=torch.float32).eval()
+    )
+    form = _form_of(model)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.tmp")
+    with _quietly():
+        torch.onnx.export(
+            form.module.eval(),
+            form.example(2, 3, 2),
+            temporary,
+            dynamo=True,
+            opset_version=OPSET,
+            input_names=form.inputs,
+            output_names=form.outputs,
+            dynamic_shapes=form.dynamic,
+            external_data=False,
+            verbose=False,
+        )
+    try:
+        _note(temporary, form.metadata | {HASH: hash_of_weights(folder)})
+        difference, agreement = _compare(form, temporary)
+        if not difference <= CLOSE:
+            raise UserError(
+                f"the ONNX file's output is {difference:.1e} away from the model's; {CLOSE:.0e} is the limit"
+            )
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return Exported(path, path.stat().st_size / 1e6, difference, agreement)
+
+
+def quantize_onnx(source: Path | str, path: Path | str, folder: Path | str, auto_class: str | None = None) -> Exported:
+    """Writes the ONNX file `source`, made from the model in `folder`, with its matrices in 8-bit integers, a scale per column;
+    what they are multiplied with is rounded to 8 bits as it comes (dynamic quantisation).
+
+    Raises:
+        UserError: its likeliest tokens are not those of the original at least `LEAST_AGREEMENT` of the time.
+    """
+    from onnxruntime.quantization import QuantType, quantize_dynamic
+
+    source, path, folder = Path(source), Path(path), Path(folder)
+    temporary = path.with_name(f".{path.name}.tmp")
+    try:
+        with _quietly():
+            quantize_dynamic(source, temporary, weight_type=QuantType.QInt8, per_channel=True)
+        _note(temporary, metadata_of(source))
+        model = getattr(transformers, auto_class or auto_class_of(folder)).from_pretrained(folder).eval()
+        difference, agreement = _compare(_form_of(model), temporary)
+        if agreement < LEAST_AGREEMENT:
+            raise UserError(
+                f"in 8 bits only {agreement:.0%} of the likeliest outputs stay the same; keep {source.name}"
+            )
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return Exported(path, path.stat().st_size / 1e6, difference, agreement)
+
+
+def hash_of_weights(folder: Path) -> str:
+    """SHA-256 of the weight files, in order."""
+    digest = hashlib.sha256()
+    for file in weight_files(Path(folder)):
+        digest.update(file.read_bytes())
+    return digest.hexdigest()
+
+
+def metadata_of(path: Path) -> dict[str, str]:
+    """What the ONNX file says about itself."""
+    import onnx
+
+    return {entry.key: entry.value for entry in onnx.load(str(path), load_external_data=False).metadata_props}
+
+
+def _note(path: Path, metadata: dict[str, Any]) -> None:
+    import onnx
+
+    document = onnx.load(str(path))
+    onnx.helper.set_model_props(document, {name: str(value) for name, value in metadata.items()})
+    onnx.save(document, str(path))
+
+
+def _form_of(model: Any) -> _Form:
+    kind, config = type(model).__name__, model.config
+    free = {0: Dim.DYNAMIC, 1: Dim.DYNAMIC}
+    if kind == "LLMPathGPTForCausalLM":
+        past, present = cache_names(config.num_hidden_layers)
+        head_size = config.hidden_size // config.num_attention_heads
+        shape = (config.num_key_value_heads, head_size)
+
+        def cached(batch: int, length: int, before: int) -> tuple[Tensor, ...]:
+            ids = _ids(config, batch, length)
+            mask = torch.ones(batch, before + length, dtype=torch.long)
+            mask[batch // 2 :, : (before + length) // 3] = 0  # as padding on the left is
+            states = [torch.randn(batch, shape[0], before, shape[1]) for _ in past]
+            return (ids, mask, *states)
+
+        return _Form(
+            WithCache(model),
+            ("input_ids", "attention_mask", *past),
+            ("logits", *present),
+            {"input_ids": free, "attention_mask": free, "past": tuple({0: Dim.DYNAMIC, 2: Dim.DYNAMIC} for _ in past)},
+            cached,
+            {KIND: "decoder", LAYERS: config.num_hidden_layers, HEADS: shape[0], HEAD_SIZE: shape[1]},
+            functools.partial(with_own_mask, model),
+            True,
+        )
+    if kind.startswith("LLMPathBertFor"):
+        names = (
+            ("input_ids", "attention_mask", "token_type_ids")
+            if config.type_vocab_size > 1
+            else ("input_ids", "attention_mask")
+        )
+        outputs = ("start_logits", "end_logits") if kind.endswith("QuestionAnswering") else ("logits",)
+
+        def masked(batch: int, length: int, _: int) -> tuple[Tensor, ...]:
+            mask = torch.ones(batch, length, dtype=torch.long)
+            mask[batch // 2 :, length - length // 3 :] = 0
+            segments = (torch.arange(length) >= length // 2).long().expand(batch, -1).contiguous()
+            return (_ids(config, batch, length), mask, segments)[: len(names)]
+
+        plain = _Plain(model, names, outputs)
+        return _Form(plain, names, outputs, {"values": (free,) * len(names)}, masked, {KIND: "encoder"}, plain)
+    if kind == "LLMPathMLPForImageClassification" and config.image_size:
+        size = config.image_size
+
+        def images(batch: int, *_: int) -> tuple[Tensor, ...]:
+            return (torch.rand(batch, 1, size, size),)
+
+        names, outputs = ("pixel_values",), ("logits",)
+        plain = _Plain(model, names, outputs)
+        return _Form(plain, names, outputs, {"values": ({0: Dim.DYNAMIC},)}, images, {KIND: "images"}, plain)
+    raise UserError(
+        f"{kind} has no ONNX form here; what has: decoders (LLMPathGPTForCausalLM), encoders with a head (LLMPathBertFor...) and "
+        "image classifiers (LLMPathMLPForImageClassification)"
+    )
+
+
+def _ids(config: Any, batch: int, length: int) -> Tensor:
+    return torch.randint(0, config.vocab_size, (batch, length))
+
+
+def _compare(form: _Form, path: Path) -> tuple[float, float]:
+    """Largest difference and agreement over shapes that the export did not see."""
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    pasts = (0, 0, 7, 1) if form.has_past else (0, 0, 0, 0)
+    worst, same, count = 0.0, 0, 0
+    state = torch.random.get_rng_state()
+    torch.manual_seed(0)
+    for (batch, length), past in zip(((1, 1), (3, 9), (1, 4), (4, 2)), pasts, strict=True):
+        values = form.example(batch, length, past)
+        with torch.no_grad():
+            expected = form.reference(*values)
+        found = session.run(None, {name: v.numpy() for name, v in zip(form.inputs, values, strict=True)})
+        counted = np.ones(expected[0].shape[:-1], dtype=bool)
+        if form.inputs[0] == "input_ids" and expected[0].shape[:2] == values[0].shape:
+            counted = values[1][:, -length:].numpy() > 0
+        logits = [
+            (e.numpy()[counted], f[counted])
+            for e, f, name in zip(expected, found, form.outputs, strict=True)
+            if "logits" in name
+        ]
+        for e, f in logits:
+            worst = max(worst, float(np.abs(e - f).max()))
+            same, count = same + int((e.argmax(-1) == f.argmax(-1)).sum()), count + e.argmax(-1).size
+    torch.random.set_rng_state(state)
+    return worst, same / count
+
+
+@contextmanager
+def _quietly() -> Iterator[None]:
+    """The exporter tells about optional packages that are not there and about its steps."""
+    import logging
+
+    loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir", "root", "")]
+    levels = [logger.level for logger in loggers]
+    try:
+        for logger in loggers:
+            logger.setLevel(logging.ERROR)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)

@@ -1,0 +1,166 @@
+"""Weights in 8 and 4 bits by bitsandbytes: loaded, checked against the original, saved, and loaded again as they were.
+
+    model = quantized("runs/14-inference/model", "int8")
+    model.save_pretrained("runs/14-inference/quantized/int8")
+    model = load_quantized("runs/14-inference/quantized/int8")
+
+`"int8"` is LLM.int8 (Dettmers et al. 2022): 8-bit integers with a scale per row, what is far out in 16 bits. `"nf4"` are 4 bits,
+the sixteen quantiles of a normal distribution with a scale per 64 weights (Dettmers et al. 2023). Both replace `nn.Linear`
+layers, except the head; embeddings and norms stay as they are.
+"""
+
+import json
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+import transformers
+from torch import Tensor, nn
+from transformers import BitsAndBytesConfig
+
+from ..errors import UserError, nearest
+from ..hub.weights import check_model_folder
+
+Scheme = Literal["int8", "nf4"]
+SCHEMES: tuple[Scheme, ...] = ("int8", "nf4")
+MOST_ERROR = {"int8": 0.1, "nf4": 0.3}  # relative error of the logits beyond which something is wrong with the weights
+
+logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # it says in each call that it computes in 16 bits
+
+
+@dataclass(frozen=True)
+class Check:
+    """What quantising changed.
+
+    Attributes:
+        relative_error: of the logits: norm of the difference by the norm.
+        agreement: share of the positions whose likeliest token is the same.
+        megabytes, megabytes_before: weights in memory.
+        layers: linear layers that were replaced.
+    """
+
+    relative_error: float
+    agreement: float
+    megabytes: float
+    megabytes_before: float
+    layers: int
+
+
+def quantized(folder: Path | str, scheme: Scheme, auto_class: str | None = None) -> Any:
+    """The model in `folder` with its linear layers in 8 or 4 bits, in evaluation mode.
+
+    Args:
+        folder: of a model in 32 bits.
+        scheme: `"int8"` or `"nf4"`.
+        auto_class: which Auto class loads it; found from its config if none.
+
+    Raises:
+        UserError: an unknown scheme, no layer that can be quantised, or a model that is quantised already.
+    """
+    folder = Path(folder)
+    if scheme not in SCHEMES:
+        raise UserError(f"unknown scheme '{scheme}'{nearest(scheme, SCHEMES)}; there are {' and '.join(SCHEMES)}")
+    check_model_folder(folder)
+    if "quantization_config" in json.loads((folder / "config.json").read_text(encoding="utf-8")):
+        raise UserError(f"{folder} is quantised already; name the folder of the original")
+    loader = getattr(transformers, auto_class or auto_class_of(folder))
+    require_linear_layers(loader.from_pretrained(folder))
+    how = (
+        BitsAndBytesConfig(load_in_8bit=True)
+        if scheme == "int8"
+        else BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=torch.float32)
+    )
+    return without_cpu_packing(loader.from_pretrained(folder, quantization_config=how, dtype=torch.float32).eval())
+
+
+def load_quantized(folder: Path | str, auto_class: str | None = None) -> Any:
+    """A quantised model as it was saved, in evaluation mode.
+
+    Raises:
+        UserError: the model in `folder` is not quantised.
+    """
+    folder = Path(folder)
+    if "quantization_config" not in json.loads((folder / "config.json").read_text(encoding="utf-8")):
+        raise UserError(f"{folder} is not quantised; AutoModel loads it")
+    loader = getattr(transformers, auto_class or auto_class_of(folder))
+    return without_cpu_packing(loader.from_pretrained(folder, dtype=torch.float32).eval())
+
+
+def without_cpu_packing(model: Any) -> Any:
+    """Keeps 4-bit layers from rearranging their weights at the first use.
+
+    On processors with AVX512-BF16, bitsandbytes (0.50) packs them for a kernel of its own; what is saved after that cannot be
+    read back, gradients fail, and sizes that are no multiple of 32 too. All are as they should be without.
+    """
+    for module in model.modules():
+        if hasattr(module, "support_avx512bf16_for_cpu"):
+            module.support_avx512bf16_for_cpu = False
+    return model
+
+
+def compare(original: Any, small: Any, inputs: dict[str, Tensor], most_error: float) -> Check:
+    """Both models on the same inputs.
+
+    Raises:
+        UserError: the logits are not finite, or their relative error is more than `most_error`.
+    """
+    with torch.no_grad():
+        expected, found = original(**inputs).logits.float(), small(**inputs).logits.float()
+    error = float((found - expected).norm() / expected.norm())
+    if not error <= most_error:
+        raise UserError(
+            f"the quantised model's logits are {error:.1%} away from the original's, more than {most_error:.0%}: it is not "
+            "the same model any more; int8 loses less than nf4, and small layers lose more than large ones"
+        )
+    return Check(
+        error,
+        float((found.argmax(-1) == expected.argmax(-1)).float().mean()),
+        small.get_memory_footprint() / 1e6,
+        original.get_memory_footprint() / 1e6,
+        len(quantized_layers(small)),
+    )
+
+
+def quantized_layers(model: nn.Module) -> list[str]:
+    """Names of the layers in 8 or 4 bits."""
+    return [name for name, module in model.named_modules() if type(module).__name__ in ("Linear8bitLt", "Linear4bit")]
+
+
+def require_linear_layers(model: Any) -> None:
+    """
+    Raises:
+        UserError: no linear layer but the head; names the kinds of layers that hold the weights.
+    """
+    head = getattr(model, "get_output_embeddings", lambda: None)()
+    if any(isinstance(module, nn.Linear) and module is not head for module in model.modules()):
+        return
+    holding = sorted({type(m).__name__ for m in model.modules() if any(True for _ in m.parameters(recurse=False))})
+    raise UserError(
+        f"{type(model).__name__} has no layer that bitsandbytes can quantise: it takes nn.Linear, except the head; "
+        f"the weights here are in {', '.join(holding)}"
+    )
+
+
+def auto_class_of(folder: Path) -> str:
+    """The Auto class that loads the model in `folder`, by the name of its architecture.
+
+    Raises:
+        UserError: its config names none.
+    """
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    name = (config.get("architectures") or [""])[0]
+    for ending, auto_class in (
+        ("ForCausalLM", "AutoModelForCausalLM"),
+        ("ForConditionalGeneration", "AutoModelForSeq2SeqLM"),
+        ("ForMaskedLM", "AutoModelForMaskedLM"),
+        ("ForSequenceClassification", "AutoModelForSequenceClassification"),
+        ("ForTokenClassification", "AutoModelForTokenClassification"),
+        ("ForQuestionAnswering", "AutoModelForQuestionAnswering"),
+        ("ForImageClassification", "AutoModelForImageClassification"),
+        ("Model", "AutoModel"),
+    ):
+        if name.endswith(ending):
+            return auto_class
+    raise UserError(f"{folder}/config.json names no architecture that an Auto class loads ('{name}')")

@@ -1,0 +1,45 @@
+"""The forms of a trained decoder that are compared: decoded in several ways, quantised, in ONNX, distilled."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoModelForCausalLM
+
+from .onnx_export import export_onnx, quantize_onnx
+from .onnx_generation import OnnxDecoder
+from .quantization import MOST_ERROR, SCHEMES, compare, quantized
+from .speed import REFERENCE, Form, eager, onnx, with_beams
+
+
+def build_forms(
+    folder: Path, place: Path, num_beams: int, student: Any = None
+) -> tuple[dict[str, Form], dict[str, float]]:
+    """
+    Args:
+        folder: of the model.
+        place: where ONNX files go; those made from the same weights that are there already are used.
+        num_beams: of the beam search.
+        student: a smaller model, if there is one.
+
+    Returns:
+        The forms by name, and what the checks found: `int8/relative_error`, `onnx/max_difference`, ...
+    """
+    model = AutoModelForCausalLM.from_pretrained(folder).eval()
+    forms = {"no cache": eager(model, use_cache=False), REFERENCE: eager(model)}
+    forms[f"beam search, {num_beams} beams"] = with_beams(model, num_beams)
+    checks: dict[str, float] = {}
+    ids = torch.arange(64).remainder(model.config.vocab_size).view(4, 16)
+    for scheme in SCHEMES:
+        small = quantized(folder, scheme)
+        check = compare(model, small, {"input_ids": ids}, MOST_ERROR[scheme])
+        checks[f"{scheme}/relative_error"] = check.relative_error
+        forms[scheme] = eager(small)
+    exported = export_onnx(folder, place / "model.onnx")
+    in_8_bits = quantize_onnx(exported.path, place / "model_int8.onnx", folder)
+    checks["onnx/max_difference"] = exported.max_difference
+    for name, file in (("ONNX", exported), ("ONNX int8", in_8_bits)):
+        forms[name] = onnx(OnnxDecoder(file.path, folder), file.megabytes, model.config.vocab_size)
+    if student is not None:
+        forms["student"] = eager(student.eval())
+    return forms, checks

@@ -1,0 +1,99 @@
+"""Stage 14: a trained language model writes by several ways of decoding, and in several smaller and faster forms."""
+
+from dataclasses import dataclass, replace
+
+from ...settings import Settings, setting
+from ..stage import Concept, Stage
+
+
+@dataclass(frozen=True)
+class InferenceSettings(Settings):
+    text_column: str | None = setting(None, "column that holds the text; found by its usual names if none")
+    vocab_size: int = setting(2000, "most words of the tokenizer", minimum=20)
+    hidden_size: int = setting(128, "width of teacher and student", minimum=4)
+    num_hidden_layers: int = setting(4, "layers of the teacher; the student has half", minimum=2)
+    num_attention_heads: int = setting(4, "attention heads of a layer", minimum=1)
+    context: int = setting(128, "tokens of a training window, and most that the model reads", minimum=8)
+    max_steps: int = setting(300, "optimiser steps of the teacher", minimum=1)
+    batch_size: int = setting(16, "windows per step", minimum=1)
+    learning_rate: float = setting(3e-3, "peak of the cosine schedule of the teacher", minimum=0)
+    student_steps: int = setting(200, "optimiser steps of the student", minimum=1)
+    student_learning_rate: float = setting(3e-3, "peak of the cosine schedule of the student", minimum=0)
+    alpha: float = setting(0.7, "weight of the teacher's probabilities in the student's loss", minimum=0, maximum=1)
+    temperature: float = setting(2.0, "by which both are softened", minimum=0.01)
+    hidden: float = setting(0.0, "weight of the distance between the layers' states", minimum=0)
+    num_beams: int = setting(4, "beginnings that beam search keeps", minimum=1)
+    tokens: int = setting(48, "tokens written in each measurement of speed", minimum=2)
+    repeats: int = setting(5, "measurements of speed, whose median counts", minimum=1)
+    seeds: int = setting(1, "students, each with an order of the batches of its own", minimum=1)
+
+    @classmethod
+    def full(cls) -> "InferenceSettings":
+        return replace(cls(), num_hidden_layers=6, max_steps=1500, student_steps=1000, repeats=15, seeds=3, hidden=0.1)
+
+
+STAGE = Stage(
+    number=14,
+    slug="inference",
+    title="Inference optimization",
+    phase="Building and using LLMs",
+    summary="One model, decoded in several ways and brought into smaller and faster forms: cached, few bits, ONNX, distilled.",
+    model_type="llmpath-gpt",
+    auto_class="AutoModelForCausalLM",
+    main="onnx/speedup",
+    concepts=(
+        Concept(
+            "greedy decoding",
+            "hf_llmpath.inference.decoding.greedy",
+            "tests/inference/test_decoding.py::test_greedy_decoding_is_that_of_generate",
+        ),
+        Concept(
+            "beam search",
+            "hf_llmpath.inference.beam_search.beam_search",
+            "tests/inference/test_decoding.py::test_beam_search_finds_what_generate_finds",
+        ),
+        Concept(
+            "sampling",
+            "hf_llmpath.inference.sampling.Sampling",
+            "tests/inference/test_decoding.py::test_sampling_draws_what_generate_draws",
+        ),
+        Concept(
+            "temperature",
+            "hf_llmpath.inference.sampling.with_temperature",
+            "tests/inference/test_decoding.py::test_the_filters_are_those_of_transformers",
+        ),
+        Concept(
+            "top-k",
+            "hf_llmpath.inference.sampling.keep_top_k",
+            "tests/inference/test_decoding.py::test_the_filters_are_those_of_transformers",
+        ),
+        Concept(
+            "top-p",
+            "hf_llmpath.inference.sampling.keep_top_p",
+            "tests/inference/test_decoding.py::test_the_filters_are_those_of_transformers",
+        ),
+        Concept(
+            "KV cache",
+            "hf_llmpath.inference.decoding.Stepper",
+            "tests/inference/test_decoding.py::test_without_the_cache_the_text_is_the_same",
+        ),
+        Concept(
+            "quantization",
+            "hf_llmpath.inference.quantization.quantized",
+            "tests/inference/test_quantization.py::test_a_quantised_model_is_saved_and_loaded_as_it_is",
+        ),
+        Concept(
+            "distillation",
+            "hf_llmpath.inference.distillation.DistillationTrainer",
+            "tests/inference/test_distillation.py::test_the_loss_is_what_the_formula_says",
+        ),
+        Concept(
+            "ONNX Runtime",
+            "hf_llmpath.inference.onnx_generation.OnnxDecoder",
+            "tests/inference/test_onnx.py::test_the_streamed_text_is_that_of_generate",
+        ),
+    ),
+    settings=InferenceSettings,
+    package=__name__,
+    prompt="Once upon a time",
+)

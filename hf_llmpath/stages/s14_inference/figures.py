@@ -1,0 +1,39 @@
+"""The table as pictures: quality against speed, tokens per second; the beam tree; and the two losses."""
+
+from pathlib import Path
+
+from matplotlib.figure import Figure
+
+from ...figures.bars import score_bars
+from ...figures.curves import curves
+from ...figures.style import save
+from ...figures.trade_off import FORMS, forms_picture
+from ...figures.trees import beam_tree
+from ...runs import RunFolder
+
+
+def draw(folder: RunFolder) -> list[Path]:
+    """Draws every picture of the run."""
+    target, rows = folder.path / "figures", folder.figure_data("table")
+    beams = folder.figure_data("beams")
+    return [
+        save(forms_picture(rows), target / "trade_off.png"),
+        save(_speeds(rows), target / "tokens_per_second.png"),
+        save(beam_tree(beams["steps"], beams["prompt"]), target / "beams.png"),
+        save(_loss(folder), target / "loss.png"),
+    ]
+
+
+def _speeds(rows: dict[str, dict[str, float]]) -> Figure:
+    speeds = {FORMS.get(name, name): row["tokens_per_second"] for name, row in rows.items()}
+    return score_bars(speeds, "The same model, written with", "tokens per second, one text at a time")
+
+
+def _loss(folder: RunFolder) -> Figure:
+    lines = {}
+    for name, part in (("teacher", "teacher"), ("student without the teacher", f"alone-{folder.report['seed']}")):
+        found = [
+            (entry["step"], entry["loss"]) for entry in folder.history if entry["part"] == part and "loss" in entry
+        ]
+        lines[name] = [step for step, _ in found], [loss for _, loss in found]
+    return curves(lines, "Loss on the training text", "step", "nats per word")
