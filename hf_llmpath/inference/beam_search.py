@@ -104,7 +104,7 @@ def beam_search(
         UserError: no beam, more beams than tokens in the vocabulary, or more texts asked for than beams.
     """
     _check(input_ids, max_new_tokens)
-    _check_beams(num_beams, num_return_sequences, model.config.get_text_config().vocab_size)
+    check_beams(num_beams, num_return_sequences, model.config.get_text_config().vocab_size)
     stops = Stops.of(model, eos_token_id)
     stepper = Stepper(model, input_ids, attention_mask)
     batch, offset = len(input_ids), torch.arange(len(input_ids))[:, None] * num_beams
@@ -199,7 +199,11 @@ def _fill(model: Any, stops: Stops) -> int:
     return pad or int(stops.eos[0]) if stops.eos is not None else -1
 
 
-def _check_beams(num_beams: int, wanted: int, vocab_size: int) -> None:
+def check_beams(num_beams: int, wanted: int, vocab_size: int) -> None:
+    """
+    Raises:
+        UserError: no beam, more beams than tokens in the vocabulary, or more texts asked for than beams.
+    """
     if num_beams < 1:
         raise UserError(f"num_beams is {num_beams}; it must be 1 or more")
     if num_beams > vocab_size:

@@ -17,7 +17,7 @@ from ...data.sources import load_texts
 from ...data.streams import StreamWindows
 from ...data.words import train_word_tokenizer
 from ...errors import UserError
-from ...inference.beam_search import beam_search
+from ...inference.beam_search import beam_search, check_beams
 from ...inference.beam_tree import beam_tree
 from ...inference.distillation import Distillation, distill, half_depth
 from ...inference.speed import REFERENCE, Row, measure
@@ -42,6 +42,7 @@ def train(settings: InferenceSettings, run: Run) -> None:
     tokenizer = writing_tokenizer(texts.train, settings.vocab_size, settings.context)
     train_ids, held_out = (_stream(tokenizer, split) for split in (texts.train, texts.validation))
     windows = _windows(train_ids, settings)
+    check_beams(settings.num_beams, 1, len(tokenizer))
 
     teacher, seconds = _teacher(settings, run, tokenizer, windows)
     before = _scores(teacher, held_out, settings.context)
