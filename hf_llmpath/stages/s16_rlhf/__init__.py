@@ -1,0 +1,121 @@
+"""Stage 16: a chatbot learns from preferences which of its replies are wanted, and what goes wrong when it overdoes it."""
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from ...settings import Settings, setting
+from ..stage import Concept, Stage
+
+METHODS = ("reinforce", "ppo", "dpo", "rloo", "grpo")
+
+
+@dataclass(frozen=True)
+class RLHFSettings(Settings):
+    dataset: str = setting("world/preferences", "preferences: embedded name, Hub id, or local file or folder")
+    chats: Literal["auto", "world", "chosen"] = setting(
+        "auto", "what is fine-tuned on first: chats of the world, or chosen replies; auto: by the data set"
+    )
+    conversations: int = setting(4000, "most conversations to fine-tune on", minimum=2)
+    pairs: int = setting(3000, "most pairs to learn from", minimum=2)
+    tokenizer: Literal["words", "pieces"] = setting("words", "tokens are whole words, or pieces of words")
+    vocab_size: int = setting(4000, "most tokens of the tokenizer", minimum=50)
+    hidden_size: int = setting(128, "width of the language model", minimum=8)
+    num_hidden_layers: int = setting(2, "layers of the language model", minimum=1)
+    num_attention_heads: int = setting(4, "attention heads of a layer", minimum=1)
+    context: int = setting(192, "tokens of the longest conversation", minimum=16)
+    sft_steps: int = setting(1800, "steps of the supervised fine-tuning", minimum=1)
+    sft_batch_size: int = setting(16, "conversations per step of it", minimum=1)
+    sft_learning_rate: float = setting(3e-3, "peak of its cosine schedule", minimum=0)
+    reward_steps: int = setting(200, "steps of the reward model", minimum=1)
+    reward_batch_size: int = setting(16, "pairs per step of it", minimum=1)
+    reward_learning_rate: float = setting(1e-3, "peak of its cosine schedule", minimum=0)
+    methods: tuple[str, ...] = setting(("ppo", "dpo"), "how to align: of " + ", ".join(METHODS))
+    steps: int = setting(80, "rounds of a policy gradient", minimum=1)
+    prompts: int = setting(32, "prompts per round", minimum=1)
+    group: int = setting(2, "replies to each prompt", minimum=2)
+    learning_rate: float = setting(5e-4, "of a policy gradient", minimum=0)
+    beta: float = setting(0.05, "weight of the KL penalty", minimum=0)
+    max_new_tokens: int = setting(64, "where a reply is broken off", minimum=1)
+    dpo_steps: int = setting(150, "steps of DPO", minimum=1)
+    dpo_batch_size: int = setting(16, "pairs per step of DPO", minimum=1)
+    dpo_learning_rate: float = setting(3e-4, "peak of DPO's cosine schedule", minimum=0)
+    dpo_beta: float = setting(0.1, "how much DPO is held to the reference", minimum=0)
+    hacking_steps: int = setting(0, "rounds of REINFORCE without a KL penalty; 0 leaves it out", minimum=0)
+    examined: int = setting(300, "held-out prompts to measure on", minimum=1)
+    seeds: int = setting(1, "policies per method, each with draws of its own", minimum=1)
+
+    @classmethod
+    def full(cls) -> "RLHFSettings":
+        return replace(cls(), methods=METHODS, seeds=3, hacking_steps=400)
+
+
+STAGE = Stage(
+    number=16,
+    slug="rlhf",
+    title="Reinforcement learning with human feedback",
+    phase="Scaling and alignment",
+    summary="A chatbot learns from pairs of replies which one is wanted, by reward model, policy gradient and DPO.",
+    model_type="llmpath-gpt",
+    auto_class="AutoModelForCausalLM",
+    main="win_rate",
+    concepts=(
+        Concept(
+            "supervised fine-tuning",
+            "hf_llmpath.alignment.with_trl.fine_tune_on_chats",
+            "tests/alignment/test_with_trl.py::test_fine_tuning_learns_from_the_assistants_tokens_alone",
+        ),
+        Concept(
+            "preference data",
+            "hf_llmpath.data.preferences.load_preferences",
+            "tests/data/test_preferences.py::test_every_form_becomes_the_same_pair",
+        ),
+        Concept(
+            "reward model (Bradley-Terry)",
+            "hf_llmpath.alignment.objectives.bradley_terry_loss",
+            "tests/alignment/test_with_trl.py::test_the_loss_of_the_reward_model_is_ours",
+        ),
+        Concept(
+            "policy gradient (REINFORCE)",
+            "hf_llmpath.alignment.reinforce.Reinforce",
+            "tests/alignment/test_policy_gradients.py::test_the_gradient_of_reinforce_is_that_of_the_expected_reward",
+        ),
+        Concept(
+            "PPO",
+            "hf_llmpath.alignment.ppo.PPO",
+            "tests/alignment/test_policy_gradients.py::test_a_bandit_comes_to_the_optimum_of_reward_and_penalty",
+        ),
+        Concept(
+            "ratio and clipping",
+            "hf_llmpath.alignment.objectives.clipped_surrogate",
+            "tests/alignment/test_objectives.py::test_clipping_stops_the_gradient_where_it_would_lead_too_far",
+        ),
+        Concept(
+            "value head",
+            "hf_llmpath.alignment.ppo.ValueHead",
+            "tests/alignment/test_policy_gradients.py::test_the_value_head_learns_what_is_to_come",
+        ),
+        Concept(
+            "advantage",
+            "hf_llmpath.alignment.objectives.generalized_advantages",
+            "tests/alignment/test_objectives.py::test_advantages_equal_a_loop_over_the_sum_of_the_paper",
+        ),
+        Concept(
+            "KL penalty",
+            "hf_llmpath.alignment.objectives.AdaptiveKL",
+            "tests/alignment/test_policy_gradients.py::test_a_target_divergence_is_kept",
+        ),
+        Concept(
+            "DPO",
+            "hf_llmpath.alignment.objectives.dpo_loss",
+            "tests/alignment/test_with_trl.py::test_the_loss_of_dpo_is_ours",
+        ),
+        Concept(
+            "reward hacking",
+            "hf_llmpath.alignment.policy_loop.PolicyRecipe",
+            "tests/alignment/test_policy_gradients.py::test_without_a_penalty_a_wrong_reward_is_followed_to_its_end",
+        ),
+    ),
+    settings=RLHFSettings,
+    package=__name__,
+    prompt="Who is the baker?",
+)
