@@ -298,6 +298,22 @@ def bench(
 
 
 @app.command()
+def chat(
+    prompt: Annotated[list[str] | None, typer.Argument(help="What to answer; if none, what you type.")] = None,
+    temperature: Annotated[float, typer.Option(min=0, help="0 takes the likeliest word.")] = 0.7,
+    seed: Annotated[int, typer.Option(min=0, max=LARGEST_SEED, help="The same seed gives the same reply.")] = 0,
+    save_to: Annotated[Path | None, typer.Option(help="File for the preferences; thumbs.jsonl in the run.")] = None,
+    output_dir: OutputDir = RUNS,
+) -> None:
+    """Talk to the chatbot before and after its alignment, and say which reply is better."""
+    folder = _complete(get_stage("rlhf"), output_dir)
+    from .chatting import chat as talk
+
+    with suppress(KeyboardInterrupt):
+        talk(folder, prompt or [], temperature, seed, save_to)
+
+
+@app.command()
 def push(
     stage: StageName, repo_id: RepoId, output_dir: OutputDir = RUNS, private: Private = False, dry_run: DryRun = False
 ) -> None:

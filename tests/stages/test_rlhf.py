@@ -11,15 +11,17 @@ from hf_llmpath.alignment.chat_template import conversation_ids
 from hf_llmpath.alignment.judging import win_rate
 from hf_llmpath.alignment.rewards import RewardModel, pairwise_accuracy
 from hf_llmpath.chatting import chat
+from hf_llmpath.cli import main
 from hf_llmpath.data.preferences import load_preferences
 from hf_llmpath.data.world import judge
 from hf_llmpath.errors import UserError
-from tests.support.rlhf import train_rlhf
+from hf_llmpath.stages.runner import run_stage
+from tests.support.small import TINY
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    return train_rlhf(tmp_path_factory.mktemp("rlhf"))
+def folder(tiny_run):
+    return tiny_run("rlhf")
 
 
 def test_the_scores_are_those_of_the_judge_and_of_the_reward_model(folder):
@@ -43,8 +45,8 @@ def test_a_tie_counts_half():
 
 def test_every_method_runs_and_is_told_apart(tmp_path):
     methods = ("reinforce", "rloo", "grpo", "dpo", "ppo")
-    changes = {"methods": methods, "seeds": 2, "hacking_steps": 2, "steps": 2, "max_new_tokens": 8}
-    folder = train_rlhf(tmp_path, **changes)
+    overrides = TINY["rlhf"] | {"methods": methods, "seeds": 2, "hacking_steps": 2, "steps": 2, "max_new_tokens": 8}
+    folder = run_stage("rlhf", overrides=overrides, output_dir=tmp_path)
     assert {path.name for path in (folder.path / "models").iterdir()} == {*methods[1:], "sft", "reward", "no-kl"}
     for prefix in ("", "rloo/", "grpo/", "dpo/", "ppo/"):
         assert len(folder.metrics[f"{prefix}win_rate_seeds"]) == 2
@@ -58,8 +60,8 @@ def test_other_preferences_are_measured_by_their_reward_model(tmp_path):
     dialogue = "\n\nHuman: Say {}\n\nAssistant: {}"
     rows = [{"chosen": dialogue.format(n, f"yes, {n}"), "rejected": dialogue.format(n, "no")} for n in range(40)]
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    changes = {"dataset": str(path), "max_new_tokens": 8, "tokenizer": "pieces"}
-    folder = train_rlhf(tmp_path, **changes)
+    overrides = TINY["rlhf"] | {"dataset": str(path), "max_new_tokens": 8, "tokenizer": "pieces"}
+    folder = run_stage("rlhf", overrides=overrides, output_dir=tmp_path)
     assert folder.report["dataset"]["sizes"] == {"train_pairs": 36, "test_pairs": 4}
     assert math.isfinite(folder.metrics["reward_score"]) and "judge_score" not in folder.metrics
 
@@ -77,7 +79,7 @@ def test_other_preferences_are_measured_by_their_reward_model(tmp_path):
 )
 def test_what_cannot_be_trained_is_told(tmp_path, changes, message):
     with pytest.raises(UserError, match=message):
-        train_rlhf(tmp_path, **changes)
+        run_stage("rlhf", overrides=TINY["rlhf"] | changes, output_dir=tmp_path)
 
 
 def test_the_command_answers_with_both(folder, capsys, monkeypatch, tmp_path):
@@ -96,10 +98,15 @@ def test_the_command_answers_with_both(folder, capsys, monkeypatch, tmp_path):
         assert f"2 aligned: {row['chosen'][0]['content']}".strip() in [line.strip() for line in out]
 
 
-def test_the_line_of_a_bad_pair_is_named(tmp_path):
+def test_the_command_line_names_the_line_of_a_bad_pair(capsys, tmp_path):
     path = tmp_path / "thumbs.jsonl"
     pair = {"prompt": "Who?", "chosen": "Mara.", "rejected": "Go away!"}
     rows = [pair, pair, pair | {"rejected": "Mara."}]
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    with pytest.raises(UserError, match=f"line 3 of {path}: 'chosen' and 'rejected' are equal"):
-        train_rlhf(tmp_path / "runs", dataset=str(path))
+    assert main(["run", "rlhf", "--dataset", str(path), "-o", str(tmp_path / "runs")]) == 2
+    assert f"line 3 of {path}: 'chosen' and 'rejected' are equal" in " ".join(capsys.readouterr().err.split())
+
+
+def test_chat_without_a_run_says_how_to_train_one(capsys, tmp_path):
+    assert main(["chat", "Hello", "-o", str(tmp_path)]) == 2
+    assert "llmpath run rlhf" in capsys.readouterr().err

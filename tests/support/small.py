@@ -59,6 +59,17 @@ TINY: dict[str, dict[str, Any]] = {  # settings with which a stage takes seconds
     "inference": {"hidden_size": 32, "max_steps": 20, "student_steps": 10, "context": 64, "tokens": 8, "repeats": 1},
     "pretraining": {"hidden_size": 16, "max_steps": 40, "fine_tuning_steps": 20},
     "embeddings": {"hidden_size": 8, "epochs": 1, "glove_epochs": 1, "context_steps": 20, "context_batch_size": 8},
+    "rlhf": {
+        "conversations": 80,
+        "pairs": 80,
+        "hidden_size": 16,
+        "sft_steps": 12,
+        "reward_steps": 6,
+        "steps": 3,
+        "prompts": 4,
+        "dpo_steps": 4,
+        "examined": 8,
+    },
 }
 
 

@@ -15,6 +15,7 @@ SETTLED = {
     "embeddings": "#contexts figure",
     "fine-tuning": "#answers figure",
     "inference": "#tree figure",
+    "rlhf": "#transcript figure",
 }
 
 

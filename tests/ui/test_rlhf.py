@@ -1,5 +1,7 @@
 """The page of stage 16 in a real browser: two chatbots answer, and a thumb becomes a pair that the stage can train on."""
 
+import shutil
+
 import pytest
 from playwright.sync_api import expect
 
@@ -7,24 +9,36 @@ from hf_llmpath.alignment.chatbot import Chatbot
 from hf_llmpath.chatting import THUMBS
 from hf_llmpath.data.preferences import load_preferences
 from hf_llmpath.runs import RunFolder
-from hf_llmpath.stages.s16_rlhf import STAGE
-from tests.support.rlhf import train_rlhf
+from hf_llmpath.stages import get_stage
 from tests.ui.conftest import serve
 
 PROMPT = "Who is the baker in the village?"
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory) -> RunFolder:
+def folder(tiny_run, tmp_path_factory) -> RunFolder:
     """A run of its own: its thumbs are written there."""
-    return train_rlhf(tmp_path_factory.mktemp("rlhf"))
+    path = tmp_path_factory.mktemp("rlhf") / "16-rlhf"
+    shutil.copytree(tiny_run("rlhf").path, path)
+    return RunFolder(path)
 
 
 @pytest.fixture(scope="module")
 def address(folder, browser):
-    app = STAGE.demo(folder)
+    app = get_stage("rlhf").demo(folder)
     yield serve(app)
     app.close()
+
+
+def replies(page, seed: int) -> list[str]:
+    page.get_by_label("Seed").fill(str(seed))
+    page.get_by_label("Seed").press("Tab")
+    page.get_by_role("button", name="Reply", exact=True).click()
+    texts = page.locator("#replies .lp-text")
+    expect(texts).to_have_count(2)
+    page.get_by_role("button", name="Stop", exact=True).first.wait_for()
+    expect(page.locator("#replies .lp-caret")).to_have_count(0)
+    return texts.all_inner_texts()
 
 
 def test_both_chatbots_answer_as_they_do_elsewhere(visit, address, folder):
