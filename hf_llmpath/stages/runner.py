@@ -1,9 +1,12 @@
 """Runs a stage: opens its run folder, trains, draws, writes the card, and puts the results in place."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from ..errors import UserError
 from ..runs import NoProgress, Run, RunFolder
 from . import get_stage
 from .stage import Stage
@@ -45,7 +48,8 @@ def run_stage(
     _quiet_libraries()
     run = Run.start(Path(output_dir) / stage.folder_name, identity, resume, progress)
     try:
-        stage.train(settings, run)
+        with _configurations_told():
+            stage.train(settings, run)
     except BaseException:
         run.pause()
         raise
@@ -54,6 +58,17 @@ def run_stage(
     stage.draw(RunFolder(run.new))
     run.write_card(_card(stage, run.new))
     return run.commit()
+
+
+@contextmanager
+def _configurations_told() -> Iterator[None]:
+    """A configuration that refuses what it is given is the user's to mend: sizes come from the settings."""
+    from huggingface_hub.errors import StrictDataclassError
+
+    try:
+        yield
+    except StrictDataclassError as error:
+        raise UserError(str(error.__cause__ or error).strip().splitlines()[-1].strip()) from error
 
 
 def _card(stage: Stage, folder: Path) -> str:

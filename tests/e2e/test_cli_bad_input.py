@@ -69,6 +69,12 @@ def test_wrong_value(refused, setting, said):
     assert said in refused("run", "rnn", "--set", setting)
 
 
+@pytest.mark.parametrize("stage", ["transformer", "inference"])
+def test_sizes_that_do_not_fit_together(refused, tmp_path, stage):
+    said = refused("run", stage, "--set", "hidden_size=30", "-o", tmp_path)
+    assert "hidden_size (30) must be a multiple of num_attention_heads (4)" in said
+
+
 def test_a_setting_given_twice(refused):
     assert "seed is given twice: 1 and 2" in refused("run", "rnn", "--seed", "1", "--set", "seed=2")
 

@@ -56,7 +56,15 @@ TINY: dict[str, dict[str, Any]] = {  # settings with which a stage takes seconds
         "clipping_steps": 12,
         "lora_rank": 1,
     },
-    "inference": {"hidden_size": 32, "max_steps": 20, "student_steps": 10, "context": 64, "tokens": 8, "repeats": 1},
+    "inference": {
+        "hidden_size": 32,
+        "max_steps": 20,
+        "student_steps": 10,
+        "context": 64,
+        "tokens": 8,
+        "repeats": 1,
+        "alone": True,
+    },
     "pretraining": {"hidden_size": 16, "max_steps": 40, "fine_tuning_steps": 20},
     "embeddings": {"hidden_size": 8, "epochs": 1, "glove_epochs": 1, "context_steps": 20, "context_batch_size": 8},
     "rlhf": {

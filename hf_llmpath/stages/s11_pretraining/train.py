@@ -93,29 +93,25 @@ def _counts(settings: PretrainingSettings, table: Table) -> list[int]:
 
 
 def _config(settings: PretrainingSettings, texts: MaskedTexts) -> LLMPathBertConfig:
-    try:
-        return LLMPathBertConfig(
-            vocab_size=len(texts.tokenizer),
-            hidden_size=settings.hidden_size,
-            num_hidden_layers=settings.num_hidden_layers,
-            num_attention_heads=settings.num_attention_heads,
-            intermediate_size=settings.intermediate_size,
-            position_embedding_type=settings.position_embedding_type,
-            norm_position=settings.norm_position,
-            max_position_embeddings=settings.context,
-            type_vocab_size=0,
-            dropout=settings.dropout,
-            attention_dropout=settings.dropout,
-            classifier_pooling="mean",
-            classifier_dropout=CLASSIFIER_DROPOUT,
-            initializer_range=settings.initializer_range,
-            layer_norm_eps=1e-5,
-            pad_token_id=texts.tokenizer.pad_token_id,
-            mask_token_id=texts.tokenizer.mask_token_id,
-        )
-    except ValueError as error:
-        reason = str(error.__cause__ or error).strip().splitlines()[-1].strip()
-        raise UserError(reason) from None
+    return LLMPathBertConfig(
+        vocab_size=len(texts.tokenizer),
+        hidden_size=settings.hidden_size,
+        num_hidden_layers=settings.num_hidden_layers,
+        num_attention_heads=settings.num_attention_heads,
+        intermediate_size=settings.intermediate_size,
+        position_embedding_type=settings.position_embedding_type,
+        norm_position=settings.norm_position,
+        max_position_embeddings=settings.context,
+        type_vocab_size=0,
+        dropout=settings.dropout,
+        attention_dropout=settings.dropout,
+        classifier_pooling="mean",
+        classifier_dropout=CLASSIFIER_DROPOUT,
+        initializer_range=settings.initializer_range,
+        layer_norm_eps=1e-5,
+        pad_token_id=texts.tokenizer.pad_token_id,
+        mask_token_id=texts.tokenizer.mask_token_id,
+    )
 
 
 def _label_efficiency(

@@ -163,28 +163,24 @@ def _pretrain(
 
 
 def _config(settings: FineTuningSettings, tokenizer: PreTrainedTokenizerBase) -> LLMPathBertConfig:
-    try:
-        return LLMPathBertConfig(
-            vocab_size=len(tokenizer),
-            hidden_size=settings.hidden_size,
-            num_hidden_layers=settings.num_hidden_layers,
-            num_attention_heads=settings.num_attention_heads,
-            intermediate_size=settings.intermediate_size,
-            position_embedding_type="rotary",
-            norm_position="pre",
-            max_position_embeddings=settings.max_length,
-            type_vocab_size=2,
-            dropout=0.0,
-            attention_dropout=0.0,
-            classifier_pooling="mean",
-            initializer_range=settings.initializer_range,
-            layer_norm_eps=1e-5,
-            pad_token_id=tokenizer.pad_token_id,
-            mask_token_id=tokenizer.mask_token_id,
-        )
-    except ValueError as error:
-        reason = str(error.__cause__ or error).strip().splitlines()[-1].strip()
-        raise UserError(reason) from None
+    return LLMPathBertConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=settings.hidden_size,
+        num_hidden_layers=settings.num_hidden_layers,
+        num_attention_heads=settings.num_attention_heads,
+        intermediate_size=settings.intermediate_size,
+        position_embedding_type="rotary",
+        norm_position="pre",
+        max_position_embeddings=settings.max_length,
+        type_vocab_size=2,
+        dropout=0.0,
+        attention_dropout=0.0,
+        classifier_pooling="mean",
+        initializer_range=settings.initializer_range,
+        layer_norm_eps=1e-5,
+        pad_token_id=tokenizer.pad_token_id,
+        mask_token_id=tokenizer.mask_token_id,
+    )
 
 
 def _early_stopping(bench: _Bench, table: Table, metrics: dict[str, Any]) -> list[Goal]:

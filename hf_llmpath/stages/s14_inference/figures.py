@@ -31,7 +31,11 @@ def _speeds(rows: dict[str, dict[str, float]]) -> Figure:
 
 def _loss(folder: RunFolder) -> Figure:
     lines = {}
-    for name, part in (("teacher", "teacher"), ("student without the teacher", f"alone-{folder.report['seed']}")):
+    seed, parts = folder.report["seed"], {entry["part"] for entry in folder.history}
+    names = {"teacher": "teacher", "student without the teacher": f"alone-{seed}"}
+    for name, part in names.items():
+        if part not in parts:
+            continue
         found = [
             (entry["step"], entry["loss"]) for entry in folder.history if entry["part"] == part and "loss" in entry
         ]

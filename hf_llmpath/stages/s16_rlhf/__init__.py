@@ -6,7 +6,7 @@ from typing import Literal
 from ...settings import Settings, setting
 from ..stage import Concept, Stage
 
-METHODS = ("reinforce", "ppo", "dpo", "rloo", "grpo")
+METHODS = ("ppo", "reinforce", "dpo", "rloo", "grpo")
 
 
 @dataclass(frozen=True)
@@ -29,8 +29,8 @@ class RLHFSettings(Settings):
     reward_steps: int = setting(200, "steps of the reward model", minimum=1)
     reward_batch_size: int = setting(16, "pairs per step of it", minimum=1)
     reward_learning_rate: float = setting(1e-3, "peak of its cosine schedule", minimum=0)
-    methods: tuple[str, ...] = setting(("ppo", "dpo"), "how to align: of " + ", ".join(METHODS))
-    steps: int = setting(80, "rounds of a policy gradient", minimum=1)
+    methods: tuple[str, ...] = setting(("ppo",), "how to align: of " + ", ".join(METHODS))
+    steps: int = setting(60, "rounds of a policy gradient", minimum=1)
     prompts: int = setting(32, "prompts per round", minimum=1)
     group: int = setting(2, "replies to each prompt", minimum=2)
     learning_rate: float = setting(5e-4, "of a policy gradient", minimum=0)
@@ -46,7 +46,7 @@ class RLHFSettings(Settings):
 
     @classmethod
     def full(cls) -> "RLHFSettings":
-        return replace(cls(), methods=METHODS, seeds=3, hacking_steps=400)
+        return replace(cls(), methods=METHODS, steps=80, seeds=3, hacking_steps=400)
 
 
 STAGE = Stage(
