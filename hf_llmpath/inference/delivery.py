@@ -12,7 +12,7 @@ from ..errors import UserError
 from ..hub.weights import check_model_folder
 from ..runs import RunFolder, write_json
 from . import onnx_export
-from .quantization import MOST_ERROR, auto_class_of, compare, load_quantized, quantized
+from .quantization import MOST_ERROR, auto_class_of, compare, load_quantized, quantized, typical_inputs
 from .speed import measure
 from .variants import build_forms
 
@@ -48,7 +48,7 @@ def quantize(folder: RunFolder, scheme: Any, name: str | None = None) -> list[di
     source = folder.model_folder(name)
     small = quantized(source, scheme)
     original = getattr(transformers, auto_class_of(source)).from_pretrained(source).eval()
-    inputs = example_inputs(original)
+    inputs = typical_inputs(original)
     check = compare(original, small, inputs, MOST_ERROR[scheme])
     target = folder.quantized(scheme if name is None else f"{name}-{scheme}")
     temporary = target.with_name(f".{target.name}.tmp")
@@ -68,23 +68,6 @@ def quantize(folder: RunFolder, scheme: Any, name: str | None = None) -> list[di
         shutil.rmtree(temporary, ignore_errors=True)
     numbers = {n: getattr(check, n) for n in ("relative_error", "agreement", "megabytes", "megabytes_before", "layers")}
     return [{"path": str(target), **numbers}]
-
-
-def example_inputs(model: Any) -> dict[str, Tensor]:
-    """Random inputs that the model reads, the same each time: 8 rows of 24 tokens, or 32 images.
-
-    Raises:
-        UserError: a model that reads neither.
-    """
-    generator = torch.Generator().manual_seed(0)
-    if model.main_input_name == "input_ids":
-        length = min(24, getattr(model.config, "max_position_embeddings", 24))
-        ids = torch.randint(0, model.config.vocab_size, (8, length), generator=generator)
-        return {"input_ids": ids, **({"decoder_input_ids": ids} if model.config.is_encoder_decoder else {})}
-    if model.main_input_name == "pixel_values" and model.config.image_size:
-        size = model.config.image_size
-        return {"pixel_values": torch.rand(32, 1, size, size, generator=generator)}
-    raise UserError(f"{type(model).__name__} reads neither tokens nor images; it cannot be checked after quantising")
 
 
 def bench(folder: RunFolder, tokens: int, repeats: int) -> tuple[dict[str, dict[str, float]], Path]:

@@ -3,12 +3,11 @@
 from pathlib import Path
 from typing import Any
 
-import torch
 from transformers import AutoModelForCausalLM
 
 from .onnx_export import export_onnx, quantize_onnx
 from .onnx_generation import OnnxDecoder
-from .quantization import MOST_ERROR, SCHEMES, compare, quantized
+from .quantization import MOST_ERROR, SCHEMES, compare, quantized, typical_inputs
 from .speed import REFERENCE, Form, eager, onnx, with_beams
 
 
@@ -29,10 +28,10 @@ def build_forms(
     forms = {"no cache": eager(model, use_cache=False), REFERENCE: eager(model)}
     forms[f"beam search, {num_beams} beams"] = with_beams(model, num_beams)
     checks: dict[str, float] = {}
-    ids = torch.arange(64).remainder(model.config.vocab_size).view(4, 16)
+    inputs = typical_inputs(model)
     for scheme in SCHEMES:
         small = quantized(folder, scheme)
-        check = compare(model, small, {"input_ids": ids}, MOST_ERROR[scheme])
+        check = compare(model, small, inputs, MOST_ERROR[scheme])
         checks[f"{scheme}/relative_error"] = check.relative_error
         forms[scheme] = eager(small)
     exported = export_onnx(folder, place / "model.onnx")
