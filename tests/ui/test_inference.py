@@ -64,9 +64,7 @@ def test_the_tree_is_that_of_the_search(visit, address, folder):
     assert shown.count() == sum(map(len, steps))
     best = page.locator("#tree svg g.best").count()
     assert best == sum(node["best"] for nodes in steps for node in nodes) > 0
-    values = page.locator("#tree svg g:not(.root) .value").all_inner_texts() or [
-        text.text_content() for text in page.locator("#tree svg g:not(.root) .value").all()
-    ]
+    values = [text.text_content() for text in page.locator("#tree svg g:not(.root) .value").all()]
     assert values == [f"{node['log_probability']:.2f}" for nodes in steps for node in nodes]
 
 
