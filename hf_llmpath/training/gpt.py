@@ -114,8 +114,8 @@ def train_gpt(data: TokenData, shape: GPTShape, recipe: GPTRecipe, run: Run, nam
     """Trains the model `name` of `run`, or reads it back if this run has trained it already.
 
     Returns:
-        `validation_loss` (nats per token over the whole validation split, blocks side by side), `sliding_loss` (the same with
-        blocks that overlap by half), `bits_per_character`, `perplexity`, `parameters`, `tokens`, `epochs`, `flops` (6 x
+        `validation_loss` (nats per token over the whole validation split, in blocks that overlap by half, so that a token is
+        guessed from half a context or more), `block_loss` (the same with blocks side by side), `bits_per_character`, `perplexity`, `parameters`, `tokens`, `epochs`, `flops` (6 x
         parameters x tokens; Kaplan et al. 2020, section 2.1) and `training_seconds`; the model lies in
         `run.part(name).model_dir`.
     """
@@ -129,11 +129,11 @@ def train_gpt(data: TokenData, shape: GPTShape, recipe: GPTRecipe, run: Run, nam
     with quiet_norms():
         fit(model, blocks, recipe, run, part, seed, None, tokens_per_step, recipe.optimizer(model))
     seconds = time.perf_counter() - began
-    loss = block_loss(model, data.validation, shape.context)
+    loss = block_loss(model, data.validation, shape.context, max(1, shape.context // 2))
     parameters = model.num_parameters()
     result = {
         "validation_loss": loss,
-        "sliding_loss": block_loss(model, data.validation, shape.context, max(1, shape.context // 2)),
+        "block_loss": block_loss(model, data.validation, shape.context),
         "bits_per_character": loss / math.log(2),
         "perplexity": math.exp(loss),
         "parameters": parameters,
