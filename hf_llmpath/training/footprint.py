@@ -95,9 +95,9 @@ def step_footprints(model: nn.Module, batch: dict[str, Tensor], repeats: int = 3
 
 def _set(model: nn.Module, mode: str) -> None:
     if MODES[mode][1]:
-        model.gradient_checkpointing_enable()
+        model.activation_checkpointing_enable()
     else:
-        model.gradient_checkpointing_disable()
+        model.activation_checkpointing_disable()
 
 
 def _step(model: nn.Module, batch: dict[str, Tensor], mode: str) -> float:

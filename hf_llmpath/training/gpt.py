@@ -115,9 +115,9 @@ def train_gpt(data: TokenData, shape: GPTShape, recipe: GPTRecipe, run: Run, nam
 
     Returns:
         `validation_loss` (nats per token over the whole validation split, in blocks that overlap by half, so that a token is
-        guessed from half a context or more), `block_loss` (the same with blocks side by side), `bits_per_character`, `perplexity`, `parameters`, `tokens`, `epochs`, `flops` (6 x
-        parameters x tokens; Kaplan et al. 2020, section 2.1) and `training_seconds`; the model lies in
-        `run.part(name).model_dir`.
+        guessed from half a context or more), `block_loss` (the same with blocks side by side), `bits_per_character`,
+        `perplexity`, `parameters`, `tokens`, `epochs`, `flops` (6 x parameters x tokens; Kaplan et al. 2020, section 2.1)
+        and `training_seconds`; the model lies in `run.part(name).model_dir`.
     """
     part = run.part(name)
     if part.done:
@@ -191,7 +191,7 @@ def fit_with_accelerate(model: nn.Module, blocks: TokenBlocks, recipe: GPTRecipe
         seed, device_specific=True
     )  # dropout differs from process to process, the order of the blocks does not
     if recipe.gradient_checkpointing:
-        model.gradient_checkpointing_enable()
+        model.activation_checkpointing_enable()
     optimizer = recipe.optimizer(model)
     # The schedule counts optimiser steps, so it is not handed to `prepare`, which would count those of all processes.
     scheduler = recipe.scheduler(optimizer)

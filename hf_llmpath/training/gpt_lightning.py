@@ -84,7 +84,7 @@ def fit_with_lightning(model: nn.Module, blocks: TokenBlocks, recipe: GPTRecipe,
     """Trains `model` in place; the loss of every step."""
     lightning.seed_everything(seed, verbose=False)
     if recipe.gradient_checkpointing:
-        model.gradient_checkpointing_enable()
+        model.activation_checkpointing_enable()
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     module = GPTModule(model.train(), recipe)
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():

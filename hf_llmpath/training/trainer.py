@@ -276,6 +276,6 @@ def fit(
     if recipe.bf16:
         trainer.accelerator.unwrap_model(model, keep_fp32_wrapper=False)  # its forward pass is in 32 bits again
     if recipe.gradient_checkpointing:
-        model.gradient_checkpointing_disable()
+        model.activation_checkpointing_disable()
     model.eval()
     return trainer

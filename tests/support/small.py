@@ -57,11 +57,23 @@ TINY: dict[str, dict[str, Any]] = {  # settings with which a stage takes seconds
         "lora_rank": 1,
     },
     "pretraining": {"hidden_size": 16, "max_steps": 40, "fine_tuning_steps": 20},
+    "scaling": {
+        "widths": (8, 12, 16),
+        "checked_width": 24,
+        "scaling_layers": 1,
+        "scaling_steps": 12,
+        "hidden_size": 16,
+        "num_hidden_layers": 1,
+        "head_size": 8,
+        "context": 16,
+        "batch_size": 4,
+        "max_steps": 30,
+    },
     "embeddings": {"hidden_size": 8, "epochs": 1, "glove_epochs": 1, "context_steps": 20, "context_batch_size": 8},
 }
 
 
-ON_TEXT = ("sequences", "rnn", "lstm-gru")  # those whose tiny run reads `text_of_hats`
+ON_TEXT = ("sequences", "rnn", "lstm-gru", "scaling")  # those whose tiny run reads `text_of_hats`
 
 
 def tiny_settings(slug: str, text: Path) -> dict[str, Any]:

@@ -13,8 +13,8 @@ from ...training.agreement import REFERENCE, largest_difference, loss_curves
 from ...training.footprint import step_footprints
 from ...training.gpt import GPTRecipe, GPTShape, TokenData, new_model, train_gpt
 from ...training.language_model import CharacterData
-from ...training.probes import sample_text
 from ...training.scaling_law import PowerLaw
+from ...ui.language import CharacterModel
 from . import ScalingSettings
 
 SHAKESPEARE_GOAL = 1.55  # nats per character; nanoGPT's recipe for a CPU reaches 1.88 in the same time
@@ -54,7 +54,8 @@ def train(settings: ScalingSettings, run: Run) -> None:
     metrics |= _footprints(settings, run, data, shape)
 
     opening = texts.validation[0][:24].rpartition(" ")[0]
-    run.save_figure_data("samples", {"0.7": sample_text(main, data.tokenizer, 400, 0.7, settings.seed, opening)})
+    writer = CharacterModel(run.new / "model")
+    run.save_figure_data("samples", {"0.7": opening + _written(writer, opening, settings.seed)})
     ngram = characters.ngram_loss(5)
     baselines = {"validation_loss": ngram, "bits_per_character": ngram / math.log(2), "perplexity": math.exp(ngram)}
     goals = [
@@ -63,6 +64,13 @@ def train(settings: ScalingSettings, run: Run) -> None:
         *(Goal(f"{name}/loss_difference", SAME, False) for name in same),
     ]
     run.report(texts.provenance, metrics, baselines, goals, main="validation_loss")
+
+
+def _written(model: CharacterModel, opening: str, seed: int) -> str:
+    text = ""
+    for writing in model.write(opening, 0.7, 400, seed):
+        text = writing.text
+    return text
 
 
 def _shape(settings: ScalingSettings, width: int, layers: int, dropout: float = 0.0) -> GPTShape:
@@ -123,10 +131,7 @@ def _trained(run: Run, name: str) -> Any:
 
 
 def _main_model(settings: ScalingSettings, run: Run, data: TokenData) -> tuple[Any, GPTShape, dict[str, Any]]:
-    """The model that is saved as the stage's: the largest of the law, or one of its own."""
-    if settings.hidden_size is None:
-        name = f"width-{settings.checked_width}"
-        return _trained(run, name), _shape(settings, settings.checked_width, settings.scaling_layers), run.part(name).result
+    """The model that is saved as the stage's."""
     shape = _shape(settings, settings.hidden_size, settings.num_hidden_layers, settings.dropout)
     result = train_gpt(data, shape, _recipe(settings, settings.max_steps), run, "main", settings.seed)
     return _trained(run, "main"), shape, result
