@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.distributed.tensor import DTensor, Replicate
 
 from .optimizers import AdamW, Tensors, _check
 
@@ -114,6 +115,7 @@ class Muon(AdamW):
         moves = torch._foreach_add(gradients, buffers, alpha=group["momentum"]) if group["nesterov"] else buffers
         if group["weight_decay"]:
             torch._foreach_mul_(parameters, 1 - group["lr"] * group["weight_decay"])
+        moves = [_gathered(move) for move in moves]
         for places in _alike(parameters):
             # Matrices of one shape, or of its transpose, go through the iteration side by side.
             stacked = torch.stack([_wide(moves[place]) for place in places])
@@ -122,7 +124,21 @@ class Muon(AdamW):
                 rows, columns = parameters[place].shape
                 scale = max(1, rows / columns) ** 0.5
                 move = move.mT if rows > columns else move
-                parameters[place].add_(move, alpha=-group["lr"] * scale)
+                parameters[place].add_(_shared_out(move, parameters[place]), alpha=-group["lr"] * scale)
+
+
+def _gathered(matrix: Tensor) -> Tensor:
+    """A matrix of which each process holds a part (`fully_shard`), whole: singular values belong to all of it."""
+    return matrix.full_tensor() if isinstance(matrix, DTensor) else matrix
+
+
+def _shared_out(matrix: Tensor, like: Tensor) -> Tensor:
+    """This process's part of a matrix that all have, cut as `like` is."""
+    if not isinstance(like, DTensor):
+        return matrix
+    # Every process has computed the same matrix: it only takes its part, nothing is sent.
+    whole = DTensor.from_local(matrix, like.device_mesh, [Replicate()] * like.device_mesh.ndim, run_check=False)
+    return whole.redistribute(like.device_mesh, like.placements)
 
 
 def _wide(matrix: Tensor) -> Tensor:
