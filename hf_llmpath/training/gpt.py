@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from accelerate import Accelerator, DataLoaderConfiguration
 from accelerate.state import AcceleratorState, GradientState
+from accelerate.utils import DistributedType
 from accelerate.utils import set_seed as seed_process
 from torch import nn
 from torch.utils.data import DataLoader, SequentialSampler
@@ -24,6 +25,7 @@ from transformers import PreTrainedTokenizerFast, get_scheduler, set_seed
 
 from ..data.streams import as_is
 from ..data.token_file import TokenBlocks, read_tokens, write_tokens
+from ..errors import UserError
 from ..models.configuration_gpt import LLMPathGPTConfig
 from ..models.modeling_gpt import LLMPathGPTForCausalLM
 from ..runs import Run
@@ -171,13 +173,19 @@ def blocks_loader(blocks: TokenBlocks, batch_size: int) -> DataLoader:
     )
 
 
-def fit_with_accelerate(model: nn.Module, blocks: TokenBlocks, recipe: GPTRecipe, seed: int) -> list[float]:
+def fit_with_accelerate(
+    model: nn.Module, blocks: TokenBlocks, recipe: GPTRecipe, seed: int, save_in: Path | None = None
+) -> list[float]:
     """The training as one would write it with Accelerate alone; `torchrun` runs it in several processes.
 
-    Trains `model` in place. A batch of the recipe is one of all processes together.
+    Trains `model` in place. A batch of the recipe is one of all processes together. `save_in` is where the first process
+    writes the model, gathered from all if they hold parts of it.
 
     Returns:
         The loss of every step, the mean over all processes.
+
+    Raises:
+        UserError: Muon under DeepSpeed.
     """
     AcceleratorState._reset_state()  # a process may train several times, in different precision
     GradientState._reset_state()
@@ -187,6 +195,8 @@ def fit_with_accelerate(model: nn.Module, blocks: TokenBlocks, recipe: GPTRecipe
         gradient_accumulation_steps=recipe.gradient_accumulation_steps,
         dataloader_config=DataLoaderConfiguration(split_batches=True),
     )
+    if accelerator.distributed_type == DistributedType.DEEPSPEED and type(recipe) is GPTRecipe:
+        raise UserError("DeepSpeed's ZeRO cuts matrices into flat pieces and Muon needs them whole: --optimizer adamw")
     seed_process(
         seed, device_specific=True
     )  # dropout differs from process to process, the order of the blocks does not
@@ -211,6 +221,12 @@ def fit_with_accelerate(model: nn.Module, blocks: TokenBlocks, recipe: GPTRecipe
             scheduler.step()
             losses.append(torch.stack(pieces).mean().item())
             pieces.clear()
+    if save_in is not None:
+        weights = accelerator.get_state_dict(wrapped)
+        if accelerator.is_main_process:
+            plain = accelerator.unwrap_model(wrapped, keep_fp32_wrapper=False)
+            plain.save_pretrained(save_in, state_dict=weights)
+        accelerator.wait_for_everyone()
     accelerator.unwrap_model(wrapped, keep_fp32_wrapper=False)
     accelerator.free_memory()
     model.eval()

@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from accelerate import Accelerator, DistributedType
 from transformers import AutoModelForCausalLM
 
 from hf_llmpath.data.characters import train_character_tokenizer
@@ -165,6 +166,12 @@ def test_a_killed_training_goes_on_to_the_same_weights(data, tmp_path, bf16):
     train_gpt(data, shape, recipe, resumed, "part", 0)
     ends = [AutoModelForCausalLM.from_pretrained(run.part("part").model_dir) for run in (whole, resumed)]
     assert same(*map(weights_of, ends))
+
+
+def test_muon_under_deepspeed_is_told(data, monkeypatch):
+    monkeypatch.setattr(Accelerator, "distributed_type", property(lambda self: DistributedType.DEEPSPEED))
+    with pytest.raises(UserError, match="Muon needs them whole: --optimizer adamw"):
+        by_accelerate(data, RECIPE)
 
 
 def test_without_lightning_the_extra_is_named(monkeypatch):

@@ -88,4 +88,6 @@ def _sizes(folder: RunFolder) -> Figure:
     }
     bars[f"main model\n{metrics['parameters']:,} weights"] = metrics["validation_loss"]
     level = {"order-5 n-gram": report["baselines"]["validation_loss"]}
-    return score_bars(bars, "Larger is better", "loss, nats per character, validation", level)
+    return score_bars(
+        bars, "Loss by size; the main model was trained longer", "loss, nats per character, validation", level
+    )
