@@ -40,7 +40,10 @@ def build(folder: RunFolder, model_id: str | None = None) -> gr.Blocks:
         found = model(size)
         rows = found.next_probabilities(prompt, temperature)
         rest = sum(probability for _, probability in rows[SHOWN:])
-        detail = f"a model of {found.parameters:,} weights, after “{pictures.shortened(prompt)}”; all others together {rest:.1%}"
+        detail = (
+            f"a model of {found.parameters:,} weights, after “{pictures.shortened(prompt)}”, at temperature {temperature:g}; "
+            f"all others together {rest:.1%}"
+        )
         return pictures.bars(
             rows[:SHOWN], "Probability of the next character", f"{detail}. {found.note(prompt)}".strip()
         )
