@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+from matplotlib.ticker import FixedLocator, FuncFormatter, NullFormatter, NullLocator
 
 from .style import COLOURS, MUTED, subplots
 
@@ -31,6 +31,7 @@ def scaling_law(
         axis.plot(x[:-1], losses[:-1], "o", color=COLOURS[0], markersize=6, label="fitted to")
         axis.plot(x[-1:], losses[-1:], "D", color=COLOURS[1], markersize=7, label="left out of the fit")
         axis.set(xscale="log", yscale="log", xlabel=label)
+        axis.xaxis.set_minor_formatter(NullFormatter())
         _plain_ticks(axis, [*losses, law(max(x))])
     axes[0, 0].set_ylabel(ylabel)
     axes[0, 0].legend(loc="lower left")
@@ -41,7 +42,7 @@ def scaling_law(
 def _plain_ticks(axis: Axes, losses: Sequence[float]) -> None:
     """A logarithmic axis over less than a power of ten: plain numbers at even distances instead of powers."""
     marks = np.geomspace(min(losses) * 0.97, max(losses) * 1.03, 5)
-    axis.yaxis.set_major_locator(FixedLocator([float(f"{mark:.2g}") for mark in marks]))
+    axis.yaxis.set_major_locator(FixedLocator([float(f"{mark:.3g}") for mark in marks]))
     axis.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axis.yaxis.set_minor_locator(NullLocator())
 

@@ -32,12 +32,16 @@ def values_of(figure) -> list[float]:
 def test_the_bars_are_those_of_the_chosen_size(visit, address, folder, size, name):
     page = visit(f"{address}?size={size}&prompt=Ben+had+a&temperature=1")
     model = load_character_model(folder.model(name) if name else folder.model_dir)
+    expected = [value for _, value in model.next_probabilities("Ben had a", 1.0)[:12]]
+    page.locator("#agreement figure").wait_for()  # the number of sizes is known by then
+    page.wait_for_function(
+        "expected => { const shown = [...document.querySelectorAll('#next-character [data-value]')];"
+        " return shown.length === expected.length && shown.every((e, i) => Math.abs(e.dataset.value - expected[i]) < 1e-5) }",
+        arg=expected,
+    )
     caption = page.locator("#next-character figcaption")
     expect(caption).to_contain_text(f"a model of {model.parameters:,} weights, after “Ben had a”, at temperature 1;")
-    shown = values_of(page.locator("#next-character figure"))
-    expected = [value for _, value in model.next_probabilities("Ben had a", 1.0)[:12]]
-    assert shown == pytest.approx(expected, abs=1e-6)
-    assert shown == sorted(shown, reverse=True)
+    assert values_of(page.locator("#next-character figure")) == pytest.approx(expected, abs=1e-6)
 
 
 def test_the_slider_has_as_many_sizes_as_the_run(visit, address, folder):
