@@ -57,6 +57,7 @@ def test_the_slider_has_as_many_sizes_as_the_run(visit, address, folder):
 def test_a_story_is_written_by_the_chosen_size(visit, address, folder):
     page = visit(f"{address}?size=2&prompt=Anna+had+a&temperature=0.5&seed=3")
     model = load_character_model(folder.model("width-12"))
+    page.locator("#agreement figure").wait_for()  # the number of sizes is known by then
     expect(page.locator("#next-character figcaption")).to_contain_text(f"{model.parameters:,} weights")
     page.get_by_role("button", name="Write", exact=True).click()
     caption = page.locator("#written figcaption")

@@ -19,7 +19,7 @@ class ScalingSettings(Settings):
     head_size: int = setting(32, "width of an attention head, or the next larger that fits", minimum=2)
     context: int = setting(64, "tokens that a model reads at once", minimum=4)
     batch_size: int = setting(32, "blocks per step", minimum=4)
-    max_steps: int = setting(280, "optimiser steps of the main model", minimum=1)
+    max_steps: int = setting(320, "optimiser steps of the main model", minimum=1)
     learning_rate: float = setting(0.02, "Muon's rate, for the hidden matrices", minimum=0)
     adam_learning_rate: float = setting(1e-2, "AdamW's rate, for embeddings and norms", minimum=0)
     decay: float = setting(0.5, "last share of the steps, in which the rates fall linearly", minimum=0, maximum=1)
