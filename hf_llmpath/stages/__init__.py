@@ -21,6 +21,7 @@ _FOLDERS = (
     "s12_embeddings",
     "s13_fine_tuning",
     "s14_inference",
+    "s15_scaling",
     "s16_rlhf",
 )
 

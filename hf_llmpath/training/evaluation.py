@@ -47,3 +47,41 @@ def document_loss(model: nn.Module, documents: Documents, batch_size: int = 512)
             ).item()
             count += int((labels != IGNORED).sum())
     return total / count
+
+
+def block_loss(
+    model: nn.Module, tokens: np.ndarray, length: int, stride: int | None = None, batch_size: int = 64
+) -> float:
+    """Mean negative log-likelihood in nats of every token of `tokens` but the first, for a model without a state.
+
+    Args:
+        tokens: ids, `(n,)`.
+        length: most tokens that the model sees at once.
+        stride: how far one block begins after the one before. `length` if not given: blocks side by side, so that on
+            average a token is guessed from half a block. With less the blocks overlap and each token is counted once,
+            where it is guessed from at least `length - stride` others (but for the beginning of the text).
+        batch_size: blocks per pass.
+    """
+    stride = stride or length
+    targets = len(tokens) - 1
+    starts = np.arange(0, max(1, targets - (length - stride)), stride)
+    padded = np.concatenate([tokens[:-1], np.zeros(length, dtype=np.int64)]).astype(np.int64)
+    labels = np.concatenate([tokens[1:], np.full(length, IGNORED)]).astype(np.int64)
+    model.eval()
+    total = 0.0
+    with torch.no_grad():
+        for first in range(0, len(starts), batch_size):
+            places = starts[first : first + batch_size, None] + np.arange(length)
+            target = labels[places]
+            if first == 0:
+                target[1:, : length - stride] = IGNORED
+            else:
+                target[:, : length - stride] = IGNORED
+            logits = model(input_ids=torch.from_numpy(padded[places]), use_cache=False).logits
+            total += F.cross_entropy(
+                logits.float().flatten(0, 1),
+                torch.from_numpy(target).flatten(),
+                ignore_index=IGNORED,
+                reduction="sum",
+            ).item()
+    return total / targets

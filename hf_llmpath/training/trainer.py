@@ -45,12 +45,16 @@ class Recipe:
         batch_size: rows per step, over all processes.
         learning_rate, weight_decay, warmup: AdamW; warmup is the share of the steps in which the rate rises linearly.
         schedule: how the rate falls, a name of transformers' schedulers.
+        decay: share of the steps, the last ones, in which the rate falls linearly to 0 after having been constant; in place
+            of `schedule`.
         max_grad_norm: gradients longer than this are scaled down to it.
         evaluations: how many times to evaluate on the way; the best weights of them are kept (0: evaluate at the end).
         patience: stop after so many evaluations without a better one.
         keep_best: end with the best weights instead of the last ones, where there are evaluations on the way.
         saves: checkpoints on the way, for --resume.
         carry_state: keep the recurrent state from batch to batch (data must be `StreamWindows`).
+        bf16: products in 16 bits (autocast); weights and their updates in 32.
+        gradient_checkpointing: keep the inputs of each layer only, and compute the layer again in the backward pass.
     """
 
     steps: int
@@ -67,6 +71,24 @@ class Recipe:
     keep_best: bool = True
     saves: int = 4
     carry_state: bool = False
+    decay: float | None = None
+    bf16: bool = False
+    gradient_checkpointing: bool = False
+
+    @property
+    def schedule_name(self) -> str:
+        return self.schedule if self.decay is None else "warmup_stable_decay"
+
+    @property
+    def schedule_options(self) -> dict[str, Any]:
+        """Arguments of transformers' scheduler of that name."""
+        if self.decay is None:
+            return {}
+        return {"num_decay_steps": max(1, round(self.decay * self.steps)), "decay_type": "linear"}
+
+    @property
+    def warmup_steps(self) -> int:
+        return math.ceil(self.warmup * self.steps)
 
     def arguments(self, folder: Path, seed: int) -> TrainingArguments:
         """The same as transformers' arguments."""
@@ -80,7 +102,10 @@ class Recipe:
             learning_rate=self.learning_rate,
             weight_decay=self.weight_decay,
             warmup_steps=self.warmup,
-            lr_scheduler_type=self.schedule,
+            lr_scheduler_type=self.schedule_name,
+            lr_scheduler_kwargs=self.schedule_options,
+            bf16=self.bf16,
+            activation_checkpointing=self.gradient_checkpointing,
             adam_beta2=self.adam_beta2,
             max_grad_norm=self.max_grad_norm,
             eval_strategy="steps" if every else "no",
@@ -250,5 +275,9 @@ def fit(
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     if stop.interrupted:
         raise KeyboardInterrupt
+    if recipe.bf16:
+        trainer.accelerator.unwrap_model(model, keep_fp32_wrapper=False)  # its forward pass is in 32 bits again
+    if recipe.gradient_checkpointing:
+        model.activation_checkpointing_disable()
     model.eval()
     return trainer

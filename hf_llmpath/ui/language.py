@@ -47,11 +47,13 @@ class CharacterModel:
         self.model = AutoModelForCausalLM.from_pretrained(folder).eval()
         self.tokenizer = AutoTokenizer.from_pretrained(folder)
         self.parameters = sum(parameter.numel() for parameter in self.model.parameters())
+        self.context: int | None = getattr(self.model.config, "max_position_embeddings", None)
 
     def encode(self, text: str) -> Tensor:
-        """Token ids `(1, 1 + length)`: the text at the beginning of a document, as in training."""
-        ids = self.tokenizer.encode(text[:LONGEST_PROMPT], add_special_tokens=False)
-        return torch.tensor([[self.tokenizer.bos_token_id, *ids]])
+        """Token ids `(1, 1 + length)`: the text at the beginning of a document, as in training; of a text longer than the
+        model's context the end."""
+        ids = [self.tokenizer.bos_token_id, *self.tokenizer.encode(text[:LONGEST_PROMPT], add_special_tokens=False)]
+        return torch.tensor([ids[-self.context :] if self.context else ids])
 
     def labels(self, ids: list[int]) -> list[str]:
         """Each token as text: a character, `<0xE2>` for a byte, a sign for a special token."""
@@ -99,17 +101,18 @@ class CharacterModel:
     ) -> Iterator[Writing]:
         """Samples up to `length` tokens, one per step; the state is carried along, so each step costs the same.
 
-        The seed has a generator of its own: the same seed gives the same text whatever else this process is doing.
+        The seed has a generator of its own: the same seed gives the same text whatever else this process is doing. A model
+        whose context is full starts again from the last half of it.
         """
         generator = torch.Generator().manual_seed(int(seed))
         inputs, cache = self.encode(prompt), None
         ids, states = inputs[0].tolist(), []
-        start = len(ids)
+        start, held = len(ids), 0
         for _ in range(min(int(length), LONGEST_TEXT)):
             output = self.model(input_ids=inputs, cache=cache, use_cache=True, output_hidden_states=with_states or None)
             if with_states:
                 states.append(output.hidden_states[-1][0].float().numpy())
-            cache = output.cache
+            cache, held = output.cache, held + inputs.shape[1]
             probabilities = (output.logits[0, -1] / max(temperature, 0.01)).softmax(-1)
             token = int(torch.multinomial(probabilities, 1, generator=generator))
             if token == self.tokenizer.eos_token_id:
@@ -117,6 +120,8 @@ class CharacterModel:
             read = (self.labels(ids[1:]), list(states)) if with_states else ()
             ids.append(token)
             inputs = torch.tensor([[token]])
+            if self.context and held >= self.context:
+                inputs, cache, held = torch.tensor([ids[-max(1, self.context // 2) :]]), None, 0
             yield Writing(self.tokenizer.decode(ids[start:], skip_special_tokens=True), *read)
 
 

@@ -32,6 +32,7 @@ CASES = [
     pytest.param("lstm-gru", {"max_steps": 300}, "gru-0", id="lstm-gru"),
     pytest.param("transformer", {"max_steps": 20, "reader_steps": 300}, "reader-0", id="transformer"),
     pytest.param("pretraining", {"max_steps": 20, "fine_tuning_steps": 300}, "pretrained-300-0", id="pretraining"),
+    pytest.param("scaling", {"max_steps": 300, "dropout": 0.1}, "main", id="scaling"),
     pytest.param("fine-tuning", {"comparisons": ("lora",), "max_steps": 300}, "lora-0", id="fine-tuning"),
     pytest.param("rlhf", {"steps": 60, "methods": ("ppo",)}, "ppo-0", id="rlhf"),
 ]

@@ -66,6 +66,18 @@ TINY: dict[str, dict[str, Any]] = {  # settings with which a stage takes seconds
         "alone": True,
     },
     "pretraining": {"hidden_size": 16, "max_steps": 40, "fine_tuning_steps": 20},
+    "scaling": {
+        "widths": (8, 12, 16),
+        "checked_width": 24,
+        "scaling_layers": 1,
+        "scaling_steps": 12,
+        "hidden_size": 16,
+        "num_hidden_layers": 1,
+        "head_size": 8,
+        "context": 16,
+        "batch_size": 4,
+        "max_steps": 30,
+    },
     "embeddings": {"hidden_size": 8, "epochs": 1, "glove_epochs": 1, "context_steps": 20, "context_batch_size": 8},
     "rlhf": {
         "conversations": 80,
@@ -81,7 +93,7 @@ TINY: dict[str, dict[str, Any]] = {  # settings with which a stage takes seconds
 }
 
 
-ON_TEXT = ("sequences", "rnn", "lstm-gru")  # those whose tiny run reads `text_of_hats`
+ON_TEXT = ("sequences", "rnn", "lstm-gru", "scaling")  # those whose tiny run reads `text_of_hats`
 
 
 def tiny_settings(slug: str, text: Path) -> dict[str, Any]:

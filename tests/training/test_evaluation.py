@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch.nn import functional as F
 
 from hf_llmpath.data.streams import Documents
-from hf_llmpath.training.evaluation import document_loss, stream_loss
+from hf_llmpath.training.evaluation import block_loss, document_loss, stream_loss
 from tests.support.small import VOCAB, documents, model_of, tokens_of
 
 
@@ -30,6 +30,32 @@ def test_every_target_counts_once(count, streams, length):
     model, tokens = Bigram(), tokens_of(count)
     expected = F.cross_entropy(model.table[tokens[:-1]], torch.from_numpy(tokens[1:])).item()
     assert stream_loss(model, tokens, streams, length) == pytest.approx(expected, rel=1e-5)
+
+
+@given(st.integers(2, 200), st.integers(1, 30), st.data(), st.integers(1, 5))
+def test_every_target_of_overlapping_blocks_counts_once(count, length, data, batch_size):
+    stride = data.draw(st.none() | st.integers(1, length))
+    model, tokens = Bigram(), tokens_of(count)
+    expected = F.cross_entropy(model.table[tokens[:-1]], torch.from_numpy(tokens[1:])).item()
+    assert block_loss(model, tokens, length, stride, batch_size) == pytest.approx(expected, rel=1e-5)
+
+
+def test_overlapping_blocks_guess_from_at_least_what_they_overlap():
+    """A model that pays for a guess 1 / (number of tokens it saw): the loss says how many it saw."""
+
+    class Counts(Bigram):
+        def forward(self, input_ids, use_cache=False):
+            seen = torch.arange(1.0, input_ids.shape[1] + 1)
+            right = torch.zeros(*input_ids.shape, VOCAB)
+            right += (torch.exp(1 / seen) - 1)[None, :, None] / (VOCAB - 1)  # softmax: the loss of token 0 is 1 / seen
+            right[..., 0] = 1
+            return SimpleNamespace(logits=right.log())
+
+    tokens = np.zeros(1 + 64, dtype=np.int64)
+    mean = lambda seen: float(np.mean([1 / count for count in seen]))  # noqa: E731
+    assert block_loss(Counts(), tokens, 16) == pytest.approx(mean(range(1, 17)), rel=1e-4)
+    slid = [*range(1, 17), *(list(range(9, 17)) * 6)]
+    assert block_loss(Counts(), tokens, 16, stride=8) == pytest.approx(mean(slid), rel=1e-4)
 
 
 @pytest.mark.parametrize("cell", ["rnn", "lstm", "gru"])

@@ -16,6 +16,7 @@ SETTLED = {
     "fine-tuning": "#answers figure",
     "inference": "#tree figure",
     "rlhf": "#transcript figure",
+    "scaling": "#agreement figure",
 }
 
 

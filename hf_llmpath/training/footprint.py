@@ -1,0 +1,107 @@
+"""What a training step costs: its peak memory and its time, in 32 bits or 16, with activations kept or computed again."""
+
+import statistics
+import time
+import weakref
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_iter
+
+from .gpt import quiet_norms
+
+# name -> (autocast to 16 bits, gradient checkpointing)
+MODES = {
+    "float32": (False, False),
+    "bf16": (True, False),
+    "checkpointing": (False, True),
+    "bf16_checkpointing": (True, True),
+}
+
+
+class PeakMemory(TorchDispatchMode):
+    """Counts the bytes of the tensors that are made inside and still alive, and the most there were at once.
+
+    with PeakMemory() as memory:
+        model(**batch).loss.backward()
+    print(memory.peak)
+
+    Every operator's outputs pass by here; a storage is counted when it is first seen and again when it is freed. What an
+    operator uses for itself while it works is not seen.
+
+    Attributes:
+        now, peak: bytes.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now = self.peak = 0
+        self._known: weakref.WeakSet[Any] = weakref.WeakSet()
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        before = {t.untyped_storage().data_ptr() for t in tree_iter((args, kwargs)) if isinstance(t, Tensor)}
+        outputs = func(*args, **(kwargs or {}))
+        for output in tree_iter(outputs):
+            if isinstance(output, Tensor):
+                storage = output.untyped_storage()
+                if storage.data_ptr() not in before and storage not in self._known:  # neither a view nor in place
+                    self._count(storage)
+        return outputs
+
+    def _count(self, storage: Any) -> None:
+        self._known.add(storage)
+        size = storage.nbytes()
+        self.now += size
+        self.peak = max(self.peak, self.now)
+        weakref.finalize(storage, self._freed, size)
+
+    def _freed(self, size: int) -> None:
+        self.now -= size
+
+
+def step_footprints(model: nn.Module, batch: dict[str, Tensor], repeats: int = 3) -> dict[str, dict[str, float]]:
+    """For each of `MODES` what forward and backward pass of one batch cost.
+
+    Returns:
+        For each `peak_memory_mb` (activations, gradients and what lies between, in 10^6 bytes; weights and optimiser are the
+        same in all and left out), `milliseconds` (the median of `repeats`, the modes taken in turn) and `loss`.
+    """
+    found: dict[str, dict[str, float]] = {}
+    times: dict[str, list[float]] = {mode: [] for mode in MODES}
+    was_training = model.training
+    model.train()
+    with quiet_norms():
+        for mode in MODES:
+            _set(model, mode)
+            _step(model, batch, mode)  # what is set up once is not part of a step
+            model.zero_grad(set_to_none=True)
+            with PeakMemory() as memory:
+                loss = _step(model, batch, mode)
+            found[mode] = {"peak_memory_mb": memory.peak / 1e6, "loss": loss}
+        for _ in range(repeats):
+            for mode in MODES:
+                _set(model, mode)
+                model.zero_grad(set_to_none=True)
+                began = time.perf_counter()
+                _step(model, batch, mode)
+                times[mode].append(time.perf_counter() - began)
+    _set(model, "float32")
+    model.zero_grad(set_to_none=True)
+    model.train(was_training)
+    return {mode: row | {"milliseconds": 1000 * statistics.median(times[mode])} for mode, row in found.items()}
+
+
+def _set(model: nn.Module, mode: str) -> None:
+    if MODES[mode][1]:
+        model.activation_checkpointing_enable()
+    else:
+        model.activation_checkpointing_disable()
+
+
+def _step(model: nn.Module, batch: dict[str, Tensor], mode: str) -> float:
+    with torch.autocast(next(model.parameters()).device.type, torch.bfloat16, enabled=MODES[mode][0]):
+        loss = model(**batch, use_cache=False).loss
+    loss.backward()
+    return float(loss.detach())

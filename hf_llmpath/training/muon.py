@@ -1,0 +1,184 @@
+"""Muon from scratch: momentum whose matrices are made orthogonal before they move the weights.
+
+    trainer = Trainer(model, args, optimizer_cls_and_kwargs=(Muon, {"params": muon_groups(model, lr=0.02)}), ...)
+
+A gradient of a weight matrix is mostly a few directions with large singular values. Muon keeps the directions and sets all
+singular values to about 1, so that the rare ones are learned as fast as the frequent ones. That is for hidden matrices only:
+embeddings, head and vectors, whose rows are looked up one by one or which have no singular values, are left to AdamW, in the
+same optimiser.
+"""
+
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.distributed.tensor import DTensor, Replicate
+
+from .optimizers import AdamW, Tensors, _check
+
+# 3.4445 x - 4.7750 x³ + 2.0315 x⁵ lifts a small x more than threefold and keeps one near 1 within 0.68 and 1.14.
+COEFFICIENTS = (3.4445, -4.7750, 2.0315)
+
+
+def orthogonalised(
+    matrices: Tensor, steps: int = 5, coefficients: tuple[float, float, float] = COEFFICIENTS, eps: float = 1e-7
+) -> Tensor:
+    """U S' Vᵀ for U S Vᵀ, with S' near 1: from 0.68 to 1.14 where a singular value is at least 1/100 of the Frobenius norm.
+
+    Newton-Schulz: X ← aX + b(XXᵀ)X + c(XXᵀ)²X works on every singular value by itself, as s ← as + bs³ + cs⁵; products
+    alone, no decomposition. Jordan et al. 2024, *Muon: An optimizer for hidden layers in neural networks*.
+
+    Args:
+        matrices: `(..., rows, columns)`.
+        steps: of the iteration.
+        coefficients: a, b and c.
+        eps: least norm to divide by.
+    """
+    a, b, c = coefficients
+    is_tall = matrices.shape[-2] > matrices.shape[-1]
+    x = matrices.mT if is_tall else matrices  # the smaller side makes XXᵀ
+    shape = x.shape
+    x = x.reshape(-1, *shape[-2:])
+    x = x / x.flatten(1).norm(dim=1).clamp(min=eps)[:, None, None]  # no singular value is above 1
+    for _ in range(steps):
+        gram = x @ x.mT
+        x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
+    x = x.view(shape)
+    return x.mT if is_tall else x
+
+
+class Muon(AdamW):
+    """Momentum, made orthogonal: B ← μB + g; θ ← (1 − ηλ)θ − η √max(1, rows/columns) NS(g + μB).
+
+    Jordan et al. 2024; equal to `torch.optim.Muon` up to the precision in which the iteration is done. A parameter group with
+    `use_muon=False` is moved by `AdamW` instead, so that one optimiser, with one state, moves a whole model; see
+    `muon_groups`.
+
+    Args:
+        params: parameters or parameter groups; those of Muon are matrices.
+        lr (`float`, *optional*, defaults to 0.02): learning rate η.
+        momentum (`float`, *optional*, defaults to 0.95): μ, from 0 to below 1.
+        weight_decay (`float`, *optional*, defaults to 0): λ.
+        nesterov (`bool`, *optional*, defaults to `True`): NS(g + μB), else NS(B).
+        ns_steps (`int`, *optional*, defaults to 5): steps of the Newton-Schulz iteration.
+        ns_dtype (`torch.dtype`, *optional*): precision of the iteration; that of the parameters if not given.
+        betas, eps: of AdamW.
+        use_muon (`bool`, *optional*, defaults to `True`): Muon for groups that do not say.
+
+    Raises:
+        ValueError: a value out of range, or a parameter for Muon that is no matrix.
+    """
+
+    def __init__(
+        self,
+        params: Iterable[Any],
+        lr: float = 0.02,
+        momentum: float = 0.95,
+        weight_decay: float = 0.0,
+        nesterov: bool = True,
+        ns_steps: int = 5,
+        ns_dtype: torch.dtype | None = None,
+        betas: tuple[float, float] = (0.9, 0.95),
+        eps: float = 1e-8,
+        use_muon: bool = True,
+    ):
+        _check(momentum=(momentum, 1))
+        if ns_steps < 1:
+            raise ValueError(f"ns_steps is {ns_steps}; it must be 1 or more")
+        self._own = {
+            "momentum": momentum,
+            "nesterov": nesterov,
+            "ns_steps": ns_steps,
+            "ns_dtype": ns_dtype,
+            "use_muon": use_muon,
+        }
+        super().__init__(params, lr, betas, eps, weight_decay)
+
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        super().add_param_group(param_group)
+        group = self.param_groups[-1]
+        for name, value in self._own.items():
+            group.setdefault(name, value)
+        for parameter in group["params"]:
+            if group["use_muon"] and parameter.dim() != 2:
+                shape = tuple(parameter.shape)
+                raise ValueError(f"Muon is for matrices; one of its parameters is {shape}: give it use_muon=False")
+
+    def update(self, parameters: Tensors, gradients: Tensors, group: dict[str, Any]) -> None:
+        if not group["use_muon"]:
+            super().update(parameters, gradients, group)
+            return
+        buffers = self.memory("momentum_buffer", parameters)
+        torch._foreach_mul_(buffers, group["momentum"])
+        torch._foreach_add_(buffers, gradients)
+        moves = torch._foreach_add(gradients, buffers, alpha=group["momentum"]) if group["nesterov"] else buffers
+        if group["weight_decay"]:
+            torch._foreach_mul_(parameters, 1 - group["lr"] * group["weight_decay"])
+        moves = [_gathered(move) for move in moves]
+        for places in _alike(parameters):
+            # Matrices of one shape, or of its transpose, go through the iteration side by side.
+            stacked = torch.stack([_wide(moves[place]) for place in places])
+            found = orthogonalised(stacked.to(group["ns_dtype"] or stacked.dtype), group["ns_steps"])
+            for place, move in zip(places, found.to(stacked.dtype), strict=True):
+                rows, columns = parameters[place].shape
+                scale = max(1, rows / columns) ** 0.5
+                move = move.mT if rows > columns else move
+                parameters[place].add_(_shared_out(move, parameters[place]), alpha=-group["lr"] * scale)
+
+
+def _gathered(matrix: Tensor) -> Tensor:
+    """A matrix of which each process holds a part (`fully_shard`), whole: singular values belong to all of it."""
+    return matrix.full_tensor() if isinstance(matrix, DTensor) else matrix
+
+
+def _shared_out(matrix: Tensor, like: Tensor) -> Tensor:
+    """This process's part of a matrix that all have, cut as `like` is."""
+    if not isinstance(like, DTensor):
+        return matrix
+    # Every process has computed the same matrix: it only takes its part, nothing is sent.
+    whole = DTensor.from_local(matrix, like.device_mesh, [Replicate()] * like.device_mesh.ndim, run_check=False)
+    return whole.redistribute(like.device_mesh, like.placements)
+
+
+def _wide(matrix: Tensor) -> Tensor:
+    return matrix.mT if matrix.shape[0] > matrix.shape[1] else matrix
+
+
+def _alike(matrices: Tensors) -> list[list[int]]:
+    """Places of the matrices that are of one shape once the tall ones are turned."""
+    places: dict[Any, list[int]] = {}
+    for place, matrix in enumerate(matrices):
+        places.setdefault((tuple(sorted(matrix.shape)), matrix.dtype, matrix.device), []).append(place)
+    return list(places.values())
+
+
+def muon_groups(
+    model: nn.Module, lr: float = 0.02, adam_lr: float = 3e-3, weight_decay: float = 0.0
+) -> list[dict[str, Any]]:
+    """The trainable parameters of a model as groups for `Muon`: matrices of its hidden layers, and the rest for AdamW.
+
+    The rest is what an embedding or the output layer holds, and all that is no matrix; it does not decay.
+
+    Args:
+        model: a transformers model.
+        lr: of Muon.
+        adam_lr: of AdamW.
+        weight_decay: of the matrices, decoupled.
+    """
+    head = model.get_output_embeddings() if hasattr(model, "get_output_embeddings") else None
+    outer = {
+        id(parameter)
+        for module in model.modules()
+        if isinstance(module, nn.Embedding) or module is head
+        for parameter in module.parameters(recurse=False)
+    }
+    trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    matrices = [p for p in trainable if p.dim() == 2 and id(p) not in outer]
+    hidden = {id(p) for p in matrices}
+    rest = [p for p in trainable if id(p) not in hidden]
+    groups: list[dict[str, Any]] = [
+        {"params": matrices, "lr": lr, "weight_decay": weight_decay, "use_muon": True},
+        {"params": rest, "lr": adam_lr, "weight_decay": 0.0, "use_muon": False},
+    ]
+    return [group for group in groups if group["params"]]

@@ -1,0 +1,109 @@
+"""The files for larger machines: read by the libraries that they are for, and run where a CPU can."""
+
+import json
+import os
+import subprocess
+import sys
+from importlib.resources import files
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from accelerate.commands.config.config_args import load_config_from_file
+from accelerate.utils import FullyShardedDataParallelPlugin
+from accelerate.utils.deepspeed import HfDeepSpeedConfig
+from safetensors.torch import load_file
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from hf_llmpath import LLMPathGPTConfig, LLMPathGPTForCausalLM
+from tests.support.small import text_of_hats
+
+ROOT = Path(__file__).parents[2]
+CONFIGS = Path(str(files("hf_llmpath") / "training" / "configs"))
+TINY = ["--hidden-size", "16", "--num-hidden-layers", "1", "--num-attention-heads", "1", "--context", "16"]
+TINY += ["--batch-size", "4", "--max-steps", "12"]
+
+
+def test_accelerate_reads_the_fsdp2_file_and_it_fits_the_model():
+    config = load_config_from_file(str(CONFIGS / "accelerate_fsdp2.yaml"))
+    assert config.distributed_type.value == "FSDP" and config.mixed_precision == "bf16" and config.num_processes == 8
+    options = {name.removeprefix("fsdp_"): value for name, value in config.fsdp_config.items()}
+    assert options.pop("version") == 2
+    plugin = FullyShardedDataParallelPlugin(
+        fsdp_version=2,
+        reshard_after_forward=options["reshard_after_forward"],
+        auto_wrap_policy=options["auto_wrap_policy"].lower(),
+        transformer_cls_names_to_wrap=options["transformer_layer_cls_to_wrap"].split(","),
+        state_dict_type=options["state_dict_type"],
+        cpu_offload=options["offload_params"],
+        cpu_ram_efficient_loading=options["cpu_ram_efficient_loading"],
+        activation_checkpointing=options["activation_checkpointing"],
+    )
+    model = LLMPathGPTForCausalLM(LLMPathGPTConfig(vocab_size=11, hidden_size=16, num_attention_heads=2))
+    plugin.set_auto_wrap_policy(model)  # raises if the model has no layer of that name
+    assert options["transformer_layer_cls_to_wrap"] in model._no_split_modules
+
+
+def test_deepspeed_files_fit_together():
+    config = load_config_from_file(str(CONFIGS / "accelerate_deepspeed.yaml"))
+    assert config.distributed_type.value == "DEEPSPEED"
+    path = CONFIGS / config.deepspeed_config["deepspeed_config_file"]
+    zero = HfDeepSpeedConfig(str(path))
+    assert zero.is_zero3() and not zero.is_offload()
+    assert zero.get_value("zero_optimization.stage3_gather_16bit_weights_on_model_save") is True
+    # What the loop decides is left to it.
+    for name in ("gradient_clipping", "gradient_accumulation_steps", "train_batch_size", "bf16.enabled"):
+        assert zero.get_value(name) == "auto", name
+    assert "optimizer" not in json.loads(path.read_text())
+
+
+def test_the_yaml_files_say_how_they_are_used():
+    for path in CONFIGS.glob("*.yaml"):
+        text = path.read_text()
+        assert f"--config_file {path.name} -m hf_llmpath.training.gpt_script" in text
+        assert yaml.safe_load(text)["use_cpu"] is False
+
+
+@pytest.fixture
+def text(tmp_path) -> Path:
+    path = tmp_path / "hats.txt"
+    path.write_text(text_of_hats())
+    return path
+
+
+def environment() -> dict[str, str]:
+    paths = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
+    own = {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "PYTHONPATH": paths, "PYTHON": sys.executable}
+    return os.environ | own
+
+
+@pytest.mark.slow
+def test_the_script_for_many_machines_trains_on_one_with_two_processes(text, tmp_path):
+    """And its model is the one that a single process trains."""
+    alone, many = tmp_path / "alone", tmp_path / "many"
+    command = [sys.executable, "-m", "hf_llmpath.training.gpt_script", str(text), str(alone), *TINY]
+    done = subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=240)
+    assert done.returncode == 0, done.stderr[-2000:]
+    one_machine = environment() | {"NODES": "1", "NODE_RANK": "0", "MAIN": "localhost", "PROCESSES": "2", "PORT": "0"}
+    command = ["bash", str(CONFIGS / "multi_node.sh"), str(text), str(many), *TINY]
+    done = subprocess.run(command, env=one_machine, capture_output=True, text=True, timeout=240)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert {path.name for path in (many / "tokens").iterdir()} == {"0", "1"}
+    losses = [json.loads((folder / "losses.json").read_text()) for folder in (alone, many)]
+    assert losses[1] == pytest.approx(losses[0], abs=1e-4) and losses[0][-1] < losses[0][0] - 0.3
+    weights = [load_file(folder / "model.safetensors") for folder in (alone, many)]
+    for name, value in weights[0].items():
+        torch.testing.assert_close(weights[1][name], value, rtol=0, atol=1e-4)
+    assert AutoModelForCausalLM.from_pretrained(many).config.hidden_size == 16
+    assert AutoTokenizer.from_pretrained(many).decode(AutoTokenizer.from_pretrained(many).encode("hat")) == "hat"
+
+
+def test_what_is_missing_for_many_machines_is_told(text, tmp_path):
+    done = subprocess.run(
+        ["bash", str(CONFIGS / "multi_node.sh"), str(text), str(tmp_path)],
+        env={name: value for name, value in environment().items() if name not in ("NODES", "NODE_RANK", "MAIN")},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode != 0 and "how many machines" in done.stderr
