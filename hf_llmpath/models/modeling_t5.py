@@ -14,6 +14,7 @@ An encoder-decoder like that of 2017 (modeling_transformer.py), with these diffe
 It equals transformers' `T5ForConditionalGeneration`, whose weights `convert/t5.py` brings over.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -68,7 +69,7 @@ class LLMPathT5PreTrainedModel(PreTrainedModel):
 class _Stack(LLMPathT5PreTrainedModel):
     """What encoder and decoder have in common: the bias of their distances, layers, and a norm at the end."""
 
-    def __init__(self, config: LLMPathT5Config, layers: list[nn.Module], bidirectional: bool):
+    def __init__(self, config: LLMPathT5Config, layers: Sequence[nn.Module], bidirectional: bool):
         super().__init__(config)
         self.position_bias = RelativePositionBias(
             config.num_attention_heads,
@@ -256,7 +257,7 @@ class LLMPathT5ForConditionalGeneration(LLMPathT5PreTrainedModel, GenerationMixi
     def prepare_decoder_input_ids_from_labels(self, labels: Tensor) -> Tensor:
         """Teacher forcing: the decoder reads the right answer up to each position, `(batch, length)`: the start token, then
         the labels one step later."""
-        start = labels.new_full((labels.shape[0], 1), self.config.decoder_start_token_id)
+        start = labels.new_full((labels.shape[0], 1), int(self.config.decoder_start_token_id or 0))
         shifted = torch.cat([start, labels[:, :-1]], dim=1)
         return shifted.masked_fill(shifted == -100, self.config.pad_token_id)
 
