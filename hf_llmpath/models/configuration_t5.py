@@ -29,6 +29,9 @@ class LLMPathT5Config(LLMPathConfig):
         attention_dropout (`float`, *optional*): on the attention weights; `dropout` if not given.
         layer_norm_eps (`float`, *optional*, defaults to 1e-6): added to the mean square in RMSNorm.
         initializer_factor (`float`, *optional*, defaults to 1.0): all first weights are multiplied by it.
+        embedding_initializer_range (`float`, *optional*, defaults to 1.0): standard deviation of the first embeddings. T5's are
+            large and its optimiser (Adafactor) takes steps in proportion; with Adam, whose steps are the same for all weights,
+            small ones (0.1) learn sooner.
         tie_word_embeddings (`bool`, *optional*, defaults to `True`): the output layer shares the embeddings' weights; T5 1.1 has
             an output layer of its own.
         scale_decoder_outputs (`bool`, *optional*): the last states are divided by the root of `hidden_size` before the output
@@ -59,6 +62,7 @@ class LLMPathT5Config(LLMPathConfig):
     attention_dropout: float | int | None = None
     layer_norm_eps: float | int = 1e-6
     initializer_factor: float | int = 1.0
+    embedding_initializer_range: float | int = 1.0
     is_encoder_decoder: bool = True
     tie_word_embeddings: bool = True
     scale_decoder_outputs: bool | None = None

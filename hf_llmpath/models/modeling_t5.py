@@ -59,7 +59,8 @@ class LLMPathT5PreTrainedModel(PreTrainedModel):
             init.normal_(module.weight, std=factor * std)
         elif isinstance(module, nn.Embedding):  # of tokens, or of the buckets of distance
             is_bias = getattr(module, "_adds_to_scores", False)
-            init.normal_(module.weight, std=factor * (width**-0.5 if is_bias else 1.0))
+            std = width**-0.5 if is_bias else self.config.embedding_initializer_range
+            init.normal_(module.weight, std=factor * std)
         elif isinstance(module, nn.RMSNorm):
             init.constant_(module.weight, factor)
         else:

@@ -20,6 +20,7 @@ _FOLDERS = (
     "s11_pretraining",
     "s12_embeddings",
     "s13_fine_tuning",
+    "s17_architectures",
 )
 
 

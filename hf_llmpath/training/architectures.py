@@ -202,7 +202,9 @@ def _teach_to_write(
     if part.done:
         return part.result
     set_seed(seed)
-    model = transformers.AutoModelForSeq2SeqLM.from_pretrained(start)
+    classes = dict(enumerate(data.classes))  # it has no head for them; the page asks for their names
+    known = {"id2label": classes, "label2id": {name: number for number, name in classes.items()}}
+    model = transformers.AutoModelForSeq2SeqLM.from_pretrained(start, **known)
     tokenizer = texts.tokenizer_of("t5")
     names = class_targets(tokenizer, data.classes)
     rows, labels = data.train

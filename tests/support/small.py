@@ -58,6 +58,7 @@ TINY: dict[str, dict[str, Any]] = {  # settings with which a stage takes seconds
     },
     "pretraining": {"hidden_size": 16, "max_steps": 40, "fine_tuning_steps": 20},
     "embeddings": {"hidden_size": 8, "epochs": 1, "glove_epochs": 1, "context_steps": 20, "context_batch_size": 8},
+    "architectures": {"hidden_size": 16, "max_steps": 20, "fine_tuning_steps": 20, "batch_size": 16},
 }
 
 
