@@ -52,11 +52,9 @@ def test_all_three_give_their_verdict(visit, address, folder):
     page = visit(address)
     text = "Not once was the singer dull!"
     page.get_by_label("Sentence").fill(text)
-    t5 = load_architecture("t5", "AutoModelForSeq2SeqLM", folder.model_dir)
-    readers = [
-        load_encoder("AutoModelForSequenceClassification", folder.model(f"classifier-{kind}"))
-        for kind in ("gpt", "bert")
-    ]
+    t5 = load_architecture("t5", "AutoModelForSeq2SeqLM", folder.model("classifier-t5"))
+    places = (folder.model("classifier-gpt"), folder.model_dir)
+    readers = [load_encoder("AutoModelForSequenceClassification", place) for place in places]
     for place, found in enumerate([*(reader.classify(text) for reader in readers), t5.verdict(text)]):
         assert [name for name, _ in found] == ["negative", "positive"] and sum(p for _, p in found) == pytest.approx(1)
         page.wait_for_function(

@@ -29,7 +29,8 @@ class ArchitecturesSettings(Settings):
     batch_size: int = setting(32, "texts per step", minimum=1)
     learning_rate: float = setting(4e-3, "peak of the cosine schedule of a pretraining", minimum=0)
     fine_tuning_steps: int = setting(450, "optimiser steps of each fine-tuning", minimum=1)
-    fine_tuning_learning_rate: float = setting(4e-3, "peak of the cosine schedule of a fine-tuning", minimum=0)
+    fine_tuning_learning_rate: float = setting(2e-3, "peak of the cosine schedule of a fine-tuning", minimum=0)
+    t5_rate: float = setting(0.5, "T5's learning rates, as a share of the others'", minimum=0)
     seeds: int = setting(1, "times that everything is trained, from other weights and in another order", minimum=1)
     equal_time: bool = setting(
         False, "also pretrain the faster models for as many steps as the slowest has taken seconds for"
@@ -46,10 +47,9 @@ STAGE = Stage(
     title="Exploring specialized architectures",
     phase="Advanced topics",
     summary="A decoder, an encoder and an encoder-decoder of equal size read the same texts; each is best at something else.",
-    model_type="llmpath-t5",
-    auto_class="AutoModelForSeq2SeqLM",
-    main="t5/accuracy",
-    prompt="The tea was lovely, but the room was dreadful.",
+    model_type="llmpath-bert",
+    auto_class="AutoModelForSequenceClassification",
+    main="bert/accuracy",
     concepts=(
         Concept(
             "decoder-only (GPT)",

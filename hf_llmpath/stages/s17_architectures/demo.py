@@ -52,11 +52,9 @@ def build(folder: RunFolder, model_id: str | None = None) -> gr.Blocks:
         return mask_pictures(named, "Who may look at whom", note)
 
     def verdicts(text: str) -> str:
-        t5 = load_architecture("t5", STAGE.auto_class, folder.model_dir)
-        reading = {
-            kind: load_encoder("AutoModelForSequenceClassification", folder.model(f"classifier-{kind}"))
-            for kind in ("gpt", "bert")
-        }
+        t5 = load_architecture("t5", KINDS["t5"], folder.model("classifier-t5"))
+        places = {"gpt": folder.model("classifier-gpt"), "bert": folder.model_dir}
+        reading = {kind: load_encoder(STAGE.auto_class, place) for kind, place in places.items()}
         note = reading["bert"].note(text)
         charts = "".join(
             pictures.bars(reader.classify(text), f"{NAMES[kind]}: a head on its states", note)
