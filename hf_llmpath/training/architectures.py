@@ -123,21 +123,25 @@ def held_out_loss(model: nn.Module, batches: TrainingBatches) -> float:
 
 
 def training_memory_mb(model: PreTrainedModel, batch: dict[str, Tensor]) -> float:
-    """What a training step holds at its peak, in MiB: weights, AdamW's two moments, and the most that forward and backward
-    pass have allocated at once on top (activations, gradients, intermediate results), as torch's own record of allocations
-    has it. Python, the libraries and the data are left out, so that the number is that of the model."""
-    from torch.profiler import ProfilerActivity, profile
+    """What a training step must hold at once, in MiB: weights, their gradients, AdamW's two moments, and the activations of
+    this batch that the forward pass keeps for the backward pass (each counted once, as torch hands them over to be kept).
+    Python, the libraries and passing intermediate results are left out, so that the number is that of the model."""
+    own = {parameter.untyped_storage().data_ptr() for parameter in model.parameters()}
+    kept: dict[int, Tensor] = {}
+
+    def keep(value: Tensor) -> Tensor:
+        place = value.untyped_storage().data_ptr()
+        if place not in own:
+            kept[place] = value  # held, so that no other takes its place
+        return value
 
     was_training = model.training
-    model.train().zero_grad(set_to_none=True)
-    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as record:
-        model(**batch).loss.backward()
-    model.zero_grad(set_to_none=True)
+    model.train()
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda value: value):
+        model(**batch)
     model.train(was_training)
-    events = [event for event in record.profiler.kineto_results.events() if event.name() == "[memory]"]
-    sizes = [event.nbytes() for event in sorted(events, key=lambda event: event.start_ns())]
-    peak = max(np.cumsum(sizes).max(initial=0), 0)
-    return float(peak + model.num_parameters() * WORD * (1 + MOMENTS)) / 2**20
+    activations = sum(value.untyped_storage().nbytes() for value in kept.values())
+    return (activations + model.num_parameters() * WORD * (2 + MOMENTS)) / 2**20
 
 
 def pretrain(

@@ -25,10 +25,10 @@ class ArchitecturesSettings(Settings):
     mask_rate: float = setting(0.2, "share of the tokens that BERT must guess", minimum=0.01, maximum=0.9)
     noise_density: float = setting(0.15, "share of the tokens that T5 must restore", minimum=0.01, maximum=0.9)
     mean_span: float = setting(3.0, "mean length of T5's spans", minimum=1)
-    max_steps: int = setting(300, "optimiser steps of each pretraining", minimum=1)
+    max_steps: int = setting(250, "optimiser steps of each pretraining", minimum=1)
     batch_size: int = setting(32, "texts per step", minimum=1)
     learning_rate: float = setting(4e-3, "peak of the cosine schedule of a pretraining", minimum=0)
-    fine_tuning_steps: int = setting(450, "optimiser steps of each fine-tuning", minimum=1)
+    fine_tuning_steps: int = setting(340, "optimiser steps of each fine-tuning", minimum=1)
     fine_tuning_learning_rate: float = setting(2e-3, "peak of the cosine schedule of a fine-tuning", minimum=0)
     t5_rate: float = setting(0.5, "T5's learning rates, as a share of the others'", minimum=0)
     seeds: int = setting(1, "times that everything is trained, from other weights and in another order", minimum=1)
@@ -38,7 +38,7 @@ class ArchitecturesSettings(Settings):
 
     @classmethod
     def full(cls) -> "ArchitecturesSettings":
-        return replace(cls(), seeds=3, equal_time=True)
+        return replace(cls(), seeds=3, equal_time=True, max_steps=1200, fine_tuning_steps=800)
 
 
 STAGE = Stage(

@@ -27,7 +27,7 @@ def draw(folder: RunFolder) -> list[Path]:
     measured = "one seed" if seeds == 1 else f"mean ± standard deviation of {seeds} seeds"
     note = (
         f"{data['examples']:,} held-out texts; {measured}. Perplexities are of different questions and cannot be compared.\n"
-        "Memory: weights, AdamW's moments and the most that forward and backward pass hold at once, by torch's record."
+        "Memory: weights, gradients, AdamW's moments, and what a step of the pretraining keeps for its backward pass."
     )
     masks = {MASKS[kind]: panel for kind, panel in joint_masks(folder.figure_data("masks")).items()}
     return [
