@@ -32,13 +32,23 @@ def add_sentinels(tokenizer: PreTrainedTokenizerBase, count: int) -> tuple[int, 
 
 
 def text_to_text(tokenizer: PreTrainedTokenizerBase) -> PreTrainedTokenizerBase:
-    """A copy of a tokenizer of `train_subwords` that writes what T5 reads: the text and an end token, no segments."""
+    """A copy of a tokenizer of `train_subwords` that writes what T5 reads: the text and an end token."""
+    return _reframed(tokenizer, f"$A {tokenizer.sep_token}")
+
+
+def going_on(tokenizer: PreTrainedTokenizerBase) -> PreTrainedTokenizerBase:
+    """A copy of a tokenizer of `train_subwords` that leaves the end open, for a decoder that goes on from there."""
+    return _reframed(tokenizer, f"{tokenizer.cls_token} $A")
+
+
+def _reframed(tokenizer: PreTrainedTokenizerBase, single: str) -> PreTrainedTokenizerBase:
     made = copy.deepcopy(tokenizer)
-    end = made.sep_token
+    special = [(made.cls_token, made.cls_token_id), (made.sep_token, made.sep_token_id)]
     made.backend_tokenizer.post_processor = processors.TemplateProcessing(
-        single=f"$A {end}", pair=f"$A {end} $B {end}", special_tokens=[(end, made.sep_token_id)]
+        single=single, pair=f"{single} $B {made.sep_token}", special_tokens=special
     )
-    made.eos_token, made.model_input_names = end, ["input_ids", "attention_mask"]
+    made.bos_token, made.eos_token = made.cls_token, made.sep_token
+    made.model_input_names = ["input_ids", "attention_mask"]
     return made
 
 
@@ -97,7 +107,7 @@ class SpanCorruption:
         noise, count = self.spans(lengths)
         kept, lost = (_cut(items, count, generator) for items in (lengths - noise, noise))
         ends = torch.stack([kept, lost], dim=2).flatten(1).cumsum(1)  # kept, lost, kept, lost, ...
-        places = torch.arange(int(lengths.max())).expand(len(lengths), -1).contiguous()
+        places = torch.arange(max(int(lengths.max()), 1)).expand(len(lengths), -1).contiguous()
         mask = torch.searchsorted(ends, places, right=True) % 2 == 1
         if self.roll:
             shift = (torch.rand(len(lengths), 1, generator=generator) * lengths[:, None]).long()
@@ -150,14 +160,14 @@ class SpanCorruption:
 
 def _cut(items: Tensor, parts: Tensor, generator: torch.Generator) -> Tensor:
     """Lengths `(rows, most parts)` of `items` cut into `parts` pieces of at least one, every way equally likely."""
-    longest = int(items.max())
+    longest = max(int(items.max()), 1)
     places = torch.arange(longest)
     draws = torch.rand(len(items), longest, generator=generator)
     draws = draws.masked_fill(places >= items[:, None] - 1, 2.0)  # no cut behind the last item
     rank = draws.argsort(1).argsort(1)
     cuts = (rank < parts[:, None] - 1).long()
     piece = torch.nn.functional.pad(cuts.cumsum(1), (1, 0))[:, :longest]
-    lengths = torch.zeros(len(items), int(parts.max()), dtype=torch.long)
+    lengths = torch.zeros(len(items), max(int(parts.max()), 1), dtype=torch.long)
     return lengths.scatter_add_(1, piece, (places < items[:, None]).long())
 
 

@@ -17,7 +17,7 @@ from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerB
 from ..data.batches import TokenRows, TrainingBatches
 from ..data.collators import Masking
 from ..data.pairs import PairBatches
-from ..data.span_corruption import CausalBatches, SpanBatches, SpanCorruption, sentinels_of, text_to_text
+from ..data.span_corruption import CausalBatches, SpanBatches, SpanCorruption, going_on, sentinels_of, text_to_text
 from ..data.streams import IGNORED, as_is
 from ..errors import UserError
 from ..runs import Part, Run
@@ -81,7 +81,8 @@ class Texts:
 
     def tokenizer_of(self, kind: str) -> PreTrainedTokenizerBase:
         """The same vocabulary, framing a text as this kind reads it."""
-        return text_to_text(self.tokenizer) if kind == "t5" else self.tokenizer
+        reframe = {"gpt": going_on, "t5": text_to_text}.get(kind)
+        return self.tokenizer if reframe is None else reframe(self.tokenizer)
 
 
 def of_size(make: Callable[[int], PreTrainedConfig], kind: str, parameters: int) -> PreTrainedConfig:

@@ -13,6 +13,7 @@ from hf_llmpath.data.span_corruption import (
     SpanCorruption,
     SpanCorruptionCollator,
     add_sentinels,
+    going_on,
     restore,
     sentinels_of,
     text_to_text,
@@ -95,6 +96,19 @@ def test_input_and_target_restore_the_text(roll, density, mean_span):
     assert seen > 10
 
 
+@pytest.mark.parametrize("lengths", [[1, 1], [0, 0], [0, 1, 9]])
+def test_texts_too_short_for_a_span_stay_whole(lengths):
+    ids = torch.arange(10, 10 + 10 * len(lengths)).view(len(lengths), 10)
+    batch = corruption()(ids, torch.tensor(lengths), generator())
+    for row, length in enumerate(lengths):
+        source = batch["input_ids"][row][batch["attention_mask"][row].bool()].tolist()
+        target = [token for token in batch["labels"][row].tolist() if token != IGNORED]
+        if length < 2:
+            assert source == [*ids[row, :length].tolist(), EOS] and target == [SENTINELS[0], EOS]
+        else:
+            assert restore(source[:-1], target[:-1], SENTINELS) == ids[row, :length].tolist()
+
+
 def test_the_batch_of_a_seed_is_the_same_and_that_of_another_is_not():
     ids, lengths = texts([40] * 4)
     one, same, other = (corruption()(ids, lengths, generator(seed))["labels"] for seed in (1, 1, 2))
@@ -149,6 +163,8 @@ def test_the_tokenizer_of_texts_to_texts_is_found_again(tokenizer, tmp_path):
         ids = reader("the cat <extra_id_1> sat")["input_ids"]
         assert ids == [*tokenizer("the cat <extra_id_1> sat")["input_ids"][1:-1], tokenizer.sep_token_id]
         assert sentinels_of(reader)[1] in ids and reader.eos_token_id == tokenizer.sep_token_id
+    ids = going_on(tokenizer)("the cat")["input_ids"]
+    assert ids == tokenizer("the cat")["input_ids"][:-1]
     assert tokenizer("the")["input_ids"][0] == tokenizer.cls_token_id  # the other one is as it was
 
 

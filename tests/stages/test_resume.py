@@ -32,6 +32,7 @@ CASES = [
     pytest.param("lstm-gru", {"max_steps": 300}, "gru-0", id="lstm-gru"),
     pytest.param("transformer", {"max_steps": 20, "reader_steps": 300}, "reader-0", id="transformer"),
     pytest.param("pretraining", {"max_steps": 20, "fine_tuning_steps": 300}, "pretrained-300-0", id="pretraining"),
+    pytest.param("architectures", {"fine_tuning_steps": 200}, "t5-0-classifier", id="architectures"),
     pytest.param("fine-tuning", {"comparisons": ("lora",), "max_steps": 300}, "lora-0", id="fine-tuning"),
 ]
 

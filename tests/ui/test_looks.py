@@ -14,6 +14,7 @@ SETTLED = {
     "lstm-gru": "#memory figure",
     "embeddings": "#contexts figure",
     "fine-tuning": "#answers figure",
+    "architectures": "#heads figure",
 }
 
 

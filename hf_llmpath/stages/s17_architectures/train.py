@@ -5,6 +5,7 @@ from functools import partial
 from typing import Any
 
 import transformers
+from huggingface_hub.errors import StrictDataclassClassValidationError
 from transformers import PreTrainedConfig
 
 from ...data.batches import TokenRows
@@ -71,6 +72,7 @@ def _texts(settings: ArchitecturesSettings, table: Table, classes: list[str]) ->
     # T5 writes the names of the classes: each is one token, if it is one word.
     tokenizer.add_tokens([name.lower() for name in classes if name.isalpha()])
     add_sentinels(tokenizer, settings.sentinels)
+    tokenizer.model_input_names = ["input_ids", "attention_mask"]  # one segment
     train, held_out = (
         TokenRows(encode(tokenizer, rows["text"], settings.context)) for rows in (table.train, table.held_out)
     )
@@ -127,8 +129,8 @@ def _configs(settings: ArchitecturesSettings, texts: Texts) -> dict[str, PreTrai
         )
         parameters = transformers.AutoModelForCausalLM.from_config(gpt).num_parameters()
         return {"gpt": gpt, "bert": of_size(bert, "bert", parameters), "t5": of_size(t5, "t5", parameters)}
-    except ValueError as error:
-        raise UserError(str(error).strip().splitlines()[-1].strip()) from None
+    except StrictDataclassClassValidationError as error:
+        raise UserError(str(error.__cause__)) from None
 
 
 def _part(run: Run, kind: str, seed: int, steps: int | None = None) -> tuple[Part, Part]:
@@ -172,10 +174,10 @@ def _save_models(settings: ArchitecturesSettings, run: Run, texts: Texts, table:
     models = {}
     for kind, auto_class in KINDS.items():
         first, second = _part(run, kind, seed)
-        tokenizer = texts.tokenizer_of(kind)
         models[kind] = getattr(transformers, auto_class).from_pretrained(first.model_dir).eval()
-        run.save_model(models[kind], tokenizer, name=kind)
+        run.save_model(models[kind], texts.tokenizer_of(kind), name=kind)
         taught = getattr(transformers, CLASSIFIER.get(kind, auto_class)).from_pretrained(second.model_dir)
+        tokenizer = texts.tokenizer_of("t5") if kind == "t5" else texts.tokenizer
         run.save_model(taught, tokenizer, name=None if kind == MAIN else f"classifier-{kind}")
     sentence = pictures.sentence_of(settings.dataset, held_out)
     masks = {}
