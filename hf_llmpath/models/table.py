@@ -104,4 +104,13 @@ MODELS = (
         },
         summary="decoder-only language model, in GPT-2's layout and in today's",
     ),
+    ModelRow(
+        model_type="llmpath-t5",
+        config="configuration_t5.LLMPathT5Config",
+        classes={
+            "AutoModel": "modeling_t5.LLMPathT5Model",
+            "AutoModelForSeq2SeqLM": "modeling_t5.LLMPathT5ForConditionalGeneration",
+        },
+        summary="text-to-text encoder-decoder with relative positions, in the layout of T5 and of T5 1.1",
+    ),
 )

@@ -23,6 +23,7 @@ _FOLDERS = (
     "s14_inference",
     "s15_scaling",
     "s16_rlhf",
+    "s17_architectures",
 )
 
 

@@ -248,6 +248,19 @@ GPT = [
     Case("gpt-classifier", "llmpath-gpt", "AutoModelForSequenceClassification", _OPEN | _GPT | {"num_labels": 3}),
 ]
 
+_T5 = {"num_attention_heads": 2} | TOKENS
+T5 = [
+    Case("t5-1.0", "llmpath-t5", "AutoModelForSeq2SeqLM", _T5),
+    Case(
+        "t5-1.1",
+        "llmpath-t5",
+        "AutoModelForSeq2SeqLM",
+        {"hidden_act": "gelu_new", "is_gated": True, "tie_word_embeddings": False, "head_dim": 6} | _T5,
+    ),
+    # Without a cache, as when it has labels: keys that come out of one are summed in another order, in the last bit.
+    Case("t5-model", "llmpath-t5", "AutoModel", {"use_cache": False} | _T5),
+]
+
 CASES = [
     *RNN,
     *MLP,
@@ -256,5 +269,6 @@ CASES = [
     *TRANSFORMER,
     *WORD2VEC,
     *GPT,
+    *T5,
 ]
 GENERATING = [case for case in CASES if case.generates]

@@ -33,6 +33,7 @@ CASES = [
     pytest.param("transformer", {"max_steps": 20, "reader_steps": 300}, "reader-0", id="transformer"),
     pytest.param("pretraining", {"max_steps": 20, "fine_tuning_steps": 300}, "pretrained-300-0", id="pretraining"),
     pytest.param("scaling", {"max_steps": 300, "dropout": 0.1}, "main", id="scaling"),
+    pytest.param("architectures", {"fine_tuning_steps": 200}, "t5-0-classifier", id="architectures"),
     pytest.param("fine-tuning", {"comparisons": ("lora",), "max_steps": 300}, "lora-0", id="fine-tuning"),
     pytest.param("rlhf", {"steps": 60, "methods": ("ppo",)}, "ppo-0", id="rlhf"),
 ]

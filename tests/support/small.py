@@ -90,6 +90,7 @@ TINY: dict[str, dict[str, Any]] = {  # settings with which a stage takes seconds
         "dpo_steps": 4,
         "examined": 8,
     },
+    "architectures": {"hidden_size": 16, "max_steps": 20, "fine_tuning_steps": 20, "batch_size": 16},
 }
 
 

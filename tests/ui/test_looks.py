@@ -17,6 +17,7 @@ SETTLED = {
     "inference": "#tree figure",
     "rlhf": "#transcript figure",
     "scaling": "#agreement figure",
+    "architectures": "#heads figure",
 }
 
 
