@@ -192,6 +192,16 @@ def quantize_onnx(source: Path | str, path: Path | str, folder: Path | str, auto
     return Exported(path, path.stat().st_size / 1e6, difference, agreement)
 
 
+def exported_before(folder: Path, path: Path, auto_class: str | None = None) -> Exported | None:
+    """What is at `path`, compared anew, if it was made from the weights in `folder`; else None."""
+    if not path.is_file() or metadata_of(path).get(HASH) != hash_of_weights(folder):
+        return None
+    model = (
+        getattr(transformers, auto_class or auto_class_of(folder)).from_pretrained(folder, dtype=torch.float32).eval()
+    )
+    return Exported(path, path.stat().st_size / 1e6, *_compare(_form_of(model), path))
+
+
 def hash_of_weights(folder: Path) -> str:
     """SHA-256 of the weight files, in order."""
     digest = hashlib.sha256()

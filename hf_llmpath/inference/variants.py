@@ -5,7 +5,7 @@ from typing import Any
 
 from transformers import AutoModelForCausalLM
 
-from .onnx_export import export_onnx, quantize_onnx
+from .onnx_export import export_onnx, exported_before, quantize_onnx
 from .onnx_generation import OnnxDecoder
 from .quantization import MOST_ERROR, SCHEMES, compare, quantized, typical_inputs
 from .speed import REFERENCE, Form, eager, onnx, with_beams
@@ -34,8 +34,9 @@ def build_forms(
         check = compare(model, small, inputs, MOST_ERROR[scheme])
         checks[f"{scheme}/relative_error"] = check.relative_error
         forms[scheme] = eager(small)
-    exported = export_onnx(folder, place / "model.onnx")
-    in_8_bits = quantize_onnx(exported.path, place / "model_int8.onnx", folder)
+    plain, small_file = place / "model.onnx", place / "model_int8.onnx"
+    exported = exported_before(folder, plain) or export_onnx(folder, plain)
+    in_8_bits = exported_before(folder, small_file) or quantize_onnx(plain, small_file, folder)
     checks["onnx/max_difference"] = exported.max_difference
     for name, file in (("ONNX", exported), ("ONNX int8", in_8_bits)):
         forms[name] = onnx(OnnxDecoder(file.path, folder), file.megabytes, model.config.vocab_size)

@@ -9,7 +9,7 @@ from transformers import AutoModelForCausalLM, set_seed
 from hf_llmpath.errors import UserError
 from hf_llmpath.inference import onnx_export
 from hf_llmpath.inference.decoding import greedy, sample
-from hf_llmpath.inference.onnx_export import export_onnx, metadata_of, quantize_onnx
+from hf_llmpath.inference.onnx_export import export_onnx, exported_before, metadata_of, quantize_onnx
 from hf_llmpath.inference.onnx_generation import OnnxDecoder
 from hf_llmpath.inference.sampling import Sampling
 from hf_llmpath.models.configuration_bert import LLMPathBertConfig
@@ -119,6 +119,13 @@ def test_encoders_and_image_classifiers_are_exported(make, tmp_path):
     assert exported.max_difference < 1e-4 and exported.agreement == 1
     with pytest.raises(UserError, match="is no decoder exported by llmpath"):
         OnnxDecoder(exported.path)
+
+
+def test_a_file_made_from_these_weights_is_used_again(exported, folder, tmp_path):
+    found = exported_before(folder, exported.path)
+    assert found == exported
+    assert exported_before(_save(tmp_path, num_key_value_heads=2), exported.path) is None
+    assert exported_before(folder, tmp_path / "model.onnx") is None
 
 
 def test_a_file_made_from_other_weights_is_refused(exported, folder, tmp_path):

@@ -57,7 +57,7 @@ TINY: dict[str, dict[str, Any]] = {  # settings with which a stage takes seconds
         "lora_rank": 1,
     },
     "inference": {
-        "hidden_size": 32,
+        "hidden_size": 64,
         "max_steps": 20,
         "student_steps": 10,
         "context": 64,
