@@ -39,22 +39,20 @@ class InFolder:
     progress: NoProgress
 
 
-class ForShiftedLabels(nn.Module):
-    """GPT-2 as it is, for blocks whose targets are cut already; `fit` hands over `shift_labels`."""
+class GPT2ForBlocks(GPT2LMHeadModel):
+    """GPT-2 as it is, for blocks whose targets are cut already."""
 
-    def __init__(self, model: GPT2LMHeadModel):
-        super().__init__()
-        self.model, self.config = model, model.config
-
-    def forward(self, input_ids: Tensor, shift_labels: Tensor, num_items_in_batch: Tensor | None = None) -> Any:
-        return self.model(input_ids=input_ids, labels=input_ids, shift_labels=shift_labels, use_cache=False)
+    def forward(self, shift_labels: Tensor | None = None, **inputs: Any) -> Any:
+        if shift_labels is None:
+            return super().forward(**inputs)
+        return super().forward(labels=inputs["input_ids"], shift_labels=shift_labels, use_cache=False, **inputs)
 
 
 def models_of(shape: tuple[int, ...]) -> dict[str, nn.Module]:
     """GPT-2, ours in its layout, and ours in today's; none with dropout."""
     _, context, hidden, layers, heads, vocab_size = shape
     set_seed(0)
-    gpt2 = GPT2LMHeadModel(
+    gpt2 = GPT2ForBlocks(
         GPT2Config(
             vocab_size=vocab_size,
             n_embd=hidden,
@@ -135,20 +133,14 @@ def main() -> None:
         print(f"\nbatch, context, hidden, layers, heads, vocabulary: {shape}")
         models = models_of(shape)
         if "training" in wanted:
-            runs = {name: partial(training_seconds, _trainable(model), shape, False) for name, model in models.items()}
+            runs = {name: partial(training_seconds, model, shape, False) for name, model in models.items()}
             runs["ours, modern, bf16"] = partial(training_seconds, models["ours, modern"], shape, True)
-            runs["GPT2LMHeadModel, bf16"] = partial(
-                training_seconds, _trainable(models["GPT2LMHeadModel"]), shape, True
-            )
+            runs["GPT2LMHeadModel, bf16"] = partial(training_seconds, models["GPT2LMHeadModel"], shape, True)
             _print("training", compare(runs, shape[0] * shape[1] * STEPS))
         if "generation" in wanted:
             for batch in (1, 16):
                 runs = {name: partial(generation_seconds, model, batch) for name, model in models.items()}
                 _print(f"generation, batch {batch}", compare(runs, batch * NEW_TOKENS))
-
-
-def _trainable(model: nn.Module) -> nn.Module:
-    return ForShiftedLabels(model) if isinstance(model, GPT2LMHeadModel) else model
 
 
 def _print(title: str, rows: list[tuple[str, float, float]]) -> None:

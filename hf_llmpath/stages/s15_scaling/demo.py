@@ -112,9 +112,9 @@ def law_pictures(folder: RunFolder) -> str:
 
 def footprint_pictures(folder: RunFolder) -> str:
     """Memory and time of a step, for each way to take it."""
-    rows = folder.figure_data("footprint")
+    rows, metrics = folder.figure_data("footprint"), folder.metrics
     memory = [(name, rows[key]["peak_memory_mb"]) for key, name in COSTS.items()]
-    times = [(name, rows[key]["milliseconds"]) for key, name in COSTS.items()]
+    times = [(name, metrics[f"{key}/milliseconds"]) for key, name in COSTS.items()]
     charts = pictures.bars(memory, "Peak memory of a step", "megabytes, weights left out", "{:.0f}")
     return (
         f'<div class="lp lp-gallery">{charts}{pictures.bars(times, "Time of a step", "milliseconds", "{:.0f}")}</div>'

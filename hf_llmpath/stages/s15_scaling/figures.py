@@ -32,7 +32,11 @@ def draw(folder: RunFolder) -> list[Path]:
     """Draws every picture of the run."""
     target = folder.path / "figures"
     agreement = {LOOPS[name]: values for name, values in folder.figure_data("agreement").items()}
-    costs = {COSTS[name]: row for name, row in folder.figure_data("footprint").items()}
+    metrics = folder.metrics
+    costs = {
+        COSTS[name]: row | {"milliseconds": metrics[f"{name}/milliseconds"]}
+        for name, row in folder.figure_data("footprint").items()
+    }
     return [
         save(_law(folder.figure_data("scaling")), target / "scaling_law.png"),
         save(footprint_bars(costs, "What a training step of the main model costs"), target / "footprint.png"),

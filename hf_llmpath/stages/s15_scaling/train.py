@@ -40,7 +40,9 @@ def train(settings: ScalingSettings, run: Run) -> None:
             f"width_{point['width']}/{key}": point[key] for key in ("validation_loss", "parameters", "training_seconds")
         }
     metrics |= _law(points)
-    run.save_figure_data("scaling", points)
+    # What a picture is drawn from is the same after a stop and a resume; times, which are not, are metrics.
+    untimed = [{name: value for name, value in point.items() if name != "training_seconds"} for point in points]
+    run.save_figure_data("scaling", untimed)
 
     main, shape, result = _main_model(settings, run, data)
     run.save_model(main, data.tokenizer)
@@ -146,7 +148,8 @@ def _footprints(settings: ScalingSettings, run: Run, data: TokenData, shape: GPT
         blocks = TokenBlocks(data.train, shape.context, settings.batch_size, 1, settings.seed)
         batch = blocks.__getitems__(list(range(settings.batch_size)))
         part.finish(step_footprints(new_model(shape.config(data.tokenizer), settings.seed), batch))
-    run.save_figure_data("footprint", part.result)
+    memory = {mode: {"peak_memory_mb": row["peak_memory_mb"]} for mode, row in part.result.items()}
+    run.save_figure_data("footprint", memory)
     return {
         f"{mode}/{name}": row[name] for mode, row in part.result.items() for name in ("peak_memory_mb", "milliseconds")
     }
