@@ -73,7 +73,9 @@ def mask_panels(
     masks: Mapping[str, tuple[Sequence[Sequence[bool]], Sequence[str], Sequence[str]]], title: str
 ) -> Figure:
     """Masks side by side, `name -> (mask, rows, columns)`: filled where a row may look at a column."""
-    figure, axes = subplots(1, len(masks), width=9.6, height=3.4, squeeze=False)
+    longest = max(len(column) for _, _, columns in masks.values() for column in columns)
+    height = 3.4 if longest == 1 else 3.6 + 0.07 * longest  # room for names that stand upright
+    figure, axes = subplots(1, len(masks), width=9.6, height=height, squeeze=False)
     for axis, colour, (name, (mask, rows, columns)) in zip(axes[0], COLOURS, masks.items(), strict=False):
         values = np.asarray(mask, dtype=float)
         shades = np.ones((*values.shape, 3)) * 0.955

@@ -18,7 +18,7 @@ from ..data.batches import TokenRows, TrainingBatches
 from ..data.collators import Masking
 from ..data.pairs import PairBatches
 from ..data.span_corruption import CausalBatches, SpanBatches, SpanCorruption, going_on, sentinels_of, text_to_text
-from ..data.streams import IGNORED, as_is
+from ..data.streams import IGNORED
 from ..errors import UserError
 from ..runs import Part, Run
 from .fine_tuning import fine_tune
@@ -152,14 +152,15 @@ def pretrain(
 
     Returns:
         `validation_loss` (nats per target), `perplexity`, `parameters`, `tokens` (of text that was read), `memory_mb` (see
-        `training_memory_mb`) and `seconds`.
+        `training_memory_mb`; of the batch with the longest text) and `seconds`.
     """
     if part.done:
         return part.result
     set_seed(seed)
     model = getattr(transformers, KINDS[kind]).from_config(config)
     batches = texts.batches(kind, texts.train, recipe.batch_size, recipe.steps, seed)
-    memory = training_memory_mb(model, as_is(batches.__getitems__(list(range(batches.batch_size)))))
+    widest = int(texts.train.lengths[batches.plan].max(axis=1).argmax()) * batches.batch_size
+    memory = training_memory_mb(model, batches.__getitems__(list(range(widest, widest + batches.batch_size))))
     began = time.perf_counter()
     fit(model, batches, recipe, run, part, seed, tokens_per_step=batches.tokens_per_step)
     seconds = time.perf_counter() - began

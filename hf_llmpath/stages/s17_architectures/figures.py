@@ -27,7 +27,7 @@ def draw(folder: RunFolder) -> list[Path]:
     measured = "one seed" if seeds == 1 else f"mean ± standard deviation of {seeds} seeds"
     note = (
         f"{data['examples']:,} held-out texts; {measured}. Perplexities are of different questions and cannot be compared.\n"
-        "Memory: weights, gradients, AdamW's moments, and what a step of the pretraining keeps for its backward pass."
+        "Memory: weights, gradients, AdamW's moments, and what the pretraining's widest batch keeps for its backward pass."
     )
     masks = {MASKS[kind]: panel for kind, panel in joint_masks(folder.figure_data("masks")).items()}
     return [
@@ -64,11 +64,11 @@ def comparison(data: dict[str, Any]) -> tuple[list[str], list[list[str]], list[i
         row = [
             NAMES[kind],
             f"{values['parameters'][0]:,.0f}",
-            f"{values['tokens'][0]:,.0f}",
+            f"{statistics.fmean(values['tokens']):,.0f}",
             shown(values["perplexity"], "{:.2f}"),
             shown(values["pretraining_seconds"], "{:.1f}"),
             shown(values["fine_tuning_seconds"], "{:.1f}"),
-            f"{values['memory_mb'][0]:.1f}",
+            f"{statistics.fmean(values['memory_mb']):.1f}",
             _percent(values["accuracy"]),
         ]
         rows.append(row + ([_percent(values["equal_time/accuracy"])] if timed else []))
