@@ -10,7 +10,7 @@ from transformers import AutoModelForCausalLM, AutoModelForMaskedLM, AutoModelFo
 from hf_llmpath.errors import UserError
 from hf_llmpath.runs import RunFolder
 from hf_llmpath.stages.runner import run_stage
-from hf_llmpath.stages.s17_architectures.figures import comparison, joint_masks, shown
+from hf_llmpath.stages.s17_architectures.figures import comparison, joint_masks, measured, shown
 from hf_llmpath.stages.s17_architectures.pictures import GAP, Examples, half_of
 from tests.support.small import TINY
 
@@ -87,7 +87,7 @@ def test_equal_time_gives_the_faster_ones_more_steps(tmp_path):
         steps = round(20 * seconds[slowest] / spent)
         ratio = metrics[f"{kind}/equal_time/tokens"] / metrics[f"{kind}/tokens"]
         assert ratio == pytest.approx(steps / 20, rel=0.05)
-    assert "accuracy,\nequal time" in comparison(folder.figure_data("comparison"))[0]
+    assert "accuracy,\nequal time" in comparison(measured(folder))[0]
 
 
 @pytest.mark.parametrize(

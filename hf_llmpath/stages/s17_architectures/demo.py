@@ -14,7 +14,7 @@ from ...ui.encoder import load_encoder
 from ...ui.page import html, stage_page
 from ...ui.panels import section
 from . import STAGE
-from .figures import LINEAR, MASKS, NAMES, comparison, joint_masks
+from .figures import LINEAR, MASKS, NAMES, comparison, joint_masks, measured
 from .pictures import GAP, half_of
 
 SENTENCES = (
@@ -89,7 +89,7 @@ def build(folder: RunFolder, model_id: str | None = None) -> gr.Blocks:
         return pictures.plain_text(whole, "T5 puts the spans in", told)
 
     def from_run() -> str:
-        headers, rows, _ = comparison(folder.figure_data("comparison"))
+        headers, rows, _ = comparison(measured(folder))
         shown = [name.replace("\n", " ") for name in headers]
         return pictures.table(shown, rows, f"GPT, BERT, T5 and {LINEAR}")
 

@@ -19,14 +19,23 @@ OBJECTIVES = {"gpt": "every next token", "bert": "masked tokens", "t5": "masked 
 MASKS = {"gpt": "GPT: a triangle", "bert": "BERT: all to all", "t5": "T5: both"}
 
 
+def measured(folder: RunFolder) -> dict[str, Any]:
+    """What the run saved for the comparison, with the seconds of its metrics."""
+    data, metrics = folder.figure_data("comparison"), folder.metrics
+    for kind, values in data["kinds"].items():
+        for name in ("pretraining_seconds", "fine_tuning_seconds"):
+            values[name] = metrics.get(f"{kind}/{name}_seeds", [metrics[f"{kind}/{name}"]])
+    return data
+
+
 def draw(folder: RunFolder) -> list[Path]:
     """Draws every picture of the run."""
-    target, data = folder.path / "figures", folder.figure_data("comparison")
+    target, data = folder.path / "figures", measured(folder)
     headers, rows, best = comparison(data)
     seeds = data["seeds"]
-    measured = "one seed" if seeds == 1 else f"mean ± standard deviation of {seeds} seeds"
+    several = "one seed" if seeds == 1 else f"mean ± standard deviation of {seeds} seeds"
     note = (
-        f"{data['examples']:,} held-out texts; {measured}. Perplexities are of different questions and cannot be compared.\n"
+        f"{data['examples']:,} held-out texts; {several}. Perplexities are of different questions and cannot be compared.\n"
         "Memory: weights, gradients, AdamW's moments, and what the pretraining's widest batch keeps for its backward pass."
     )
     masks = {MASKS[kind]: panel for kind, panel in joint_masks(folder.figure_data("masks")).items()}
