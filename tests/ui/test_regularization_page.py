@@ -35,7 +35,7 @@ def train(page) -> None:
 def test_switches_change_the_gap_and_the_page_tells_what_was_measured(untrained, visit):
     page = visit(f"{untrained}regularization?images=8&seed=3")
     page.locator("#sample img").wait_for()
-    assert page.get_by_text("80 training images").count() == 1
+    page.get_by_text("80 training images").wait_for()  # the page has read its address
     train(page)
     page.locator("#gaps [role=listitem]").wait_for()
     page.get_by_label("dropout").check()
