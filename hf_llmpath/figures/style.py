@@ -61,4 +61,5 @@ def save(figure: Figure, path: Path) -> Path:
 def visible(character: str) -> str:
     """A character as it can be read on an axis."""
     names = {" ": "␣", "\n": "⏎", "\t": "⇥", "<|endoftext|>": "end", "<|pad|>": "pad", "<|unk|>": "unk"}
-    return names.get(character, character).replace("$", r"\$")
+    # The sign by which the word tokenizer marks what is written together; fonts lack it.
+    return names.get(character, character).replace("￭", "").replace("$", r"\$")

@@ -23,7 +23,7 @@ def beam_tree(steps: Sequence[Sequence[dict[str, Any]]], prompt: str) -> Figure:
             axis.plot(
                 [start[0], depth - 0.34], [start[1], place], color=colour, linewidth=width, zorder=1 + node["best"]
             )
-            word = visible(node["token"]).replace("￭", "")
+            word = visible(node["token"])
             axis.text(
                 depth,
                 place,

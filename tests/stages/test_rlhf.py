@@ -45,11 +45,11 @@ def test_a_tie_counts_half():
 
 def test_every_method_runs_and_is_told_apart(tmp_path):
     methods = ("reinforce", "rloo", "grpo", "dpo", "ppo")
-    overrides = TINY["rlhf"] | {"methods": methods, "seeds": 2, "hacking_steps": 2, "steps": 2, "max_new_tokens": 8}
+    overrides = TINY["rlhf"] | {"methods": methods, "seeds": 3, "hacking_steps": 2, "steps": 2, "max_new_tokens": 8}
     folder = run_stage("rlhf", overrides=overrides, output_dir=tmp_path)
     assert {path.name for path in (folder.path / "models").iterdir()} == {*methods[1:], "sft", "reward", "no-kl"}
     for prefix in ("", "rloo/", "grpo/", "dpo/", "ppo/"):
-        assert len(folder.metrics[f"{prefix}win_rate_seeds"]) == 2
+        assert len(folder.metrics[f"{prefix}win_rate_seeds"]) == 3
     goals = {goal["name"]: goal["goal"] for goal in folder.report["goals"]}
     assert goals["ppo_reward_behind_rloo"] >= 0 and goals["win_rate"] == 0.75 and goals["reward_accuracy"] == 0.9
     assert set(folder.figure_data("replies")[0]["replies"]) == {*methods, "sft", "no-kl"}
