@@ -104,6 +104,10 @@ def measure(
     first: dict[str, list[float]] = {name: [] for name in forms}
     for turn in range(repeats + 1):
         for name, form in forms.items():
+            for _ in form.write(
+                prompt, 2
+            ):  # the threads of the form before, which wait by spinning, come to rest meanwhile
+                pass
             begin = time.perf_counter()
             written = form.write(prompt, tokens)
             next(written)
