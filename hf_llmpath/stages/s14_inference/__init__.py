@@ -25,7 +25,7 @@ class InferenceSettings(Settings):
     alone: bool = setting(False, "also train the student as long without its teacher")
     num_beams: int = setting(4, "beginnings that beam search keeps", minimum=1)
     tokens: int = setting(48, "tokens written in each measurement of speed", minimum=2)
-    repeats: int = setting(5, "measurements of speed, whose median counts", minimum=1)
+    repeats: int = setting(9, "measurements of speed, whose median counts", minimum=1)
     seeds: int = setting(1, "students, each with an order of the batches of its own", minimum=1)
 
     @classmethod
