@@ -16,6 +16,7 @@ opens the folder next finishes the move.
 import json
 import os
 import shutil
+import statistics
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -48,6 +49,14 @@ class Goal:
             "higher_is_better": self.higher_is_better,
             "met": bool(met),
         }
+
+
+def add_mean(metrics: dict[str, Any], name: str, values: list[float]) -> None:
+    """Adds the mean of several seeds as `name` and, of two or more, their standard deviation as `NAME_sd` and the list itself as
+    `NAME_seeds`."""
+    metrics[name] = statistics.fmean(values)
+    if len(values) > 1:
+        metrics |= {f"{name}_sd": statistics.stdev(values), f"{name}_seeds": values}
 
 
 def write_text(path: Path, text: str) -> None:

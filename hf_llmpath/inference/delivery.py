@@ -22,7 +22,7 @@ HELD_OUT, PROMPT = 64, 8  # windows of held-out text, tokens of the prompt
 def export(folder: RunFolder, name: str | None = None, int8: bool = False) -> list[dict[str, Any]]:
     """Writes `onnx/model.onnx` (and `model_int8.onnx`), of a further model `onnx/NAME.onnx`; returns for each file `path`,
     `megabytes`, `max_difference` and `agreement` with the model."""
-    source, stem = folder.model_folder(name), name or "model"
+    source, stem = _checked(folder.model_folder(name)), name or "model"
     target = folder.onnx_dir / f"{stem}.onnx"
     made = [onnx_export.export_onnx(source, target)]
     if int8:
@@ -45,7 +45,7 @@ def quantize(folder: RunFolder, scheme: Any, name: str | None = None) -> list[di
     Raises:
         UserError: it is too far from the original, or does not come back as it was saved; nothing is kept then.
     """
-    source = folder.model_folder(name)
+    source = _checked(folder.model_folder(name))
     small = quantized(source, scheme)
     original = getattr(transformers, auto_class_of(source)).from_pretrained(source).eval()
     inputs = typical_inputs(original)
@@ -82,9 +82,12 @@ def bench(folder: RunFolder, tokens: int, repeats: int) -> tuple[dict[str, dict[
     from ..figures.style import save
     from ..figures.trade_off import forms_picture
 
+    _checked(folder.model_dir)
     if (kind := auto_class_of(folder.model_dir)) != "AutoModelForCausalLM":
         raise UserError(f"{folder.model_dir} is loaded by {kind}; what is measured is a decoder (AutoModelForCausalLM)")
     student = folder.model("student")
+    if student.is_dir():
+        _checked(student)
     forms, _ = build_forms(
         folder.model_dir,
         folder.onnx_dir,
@@ -95,6 +98,13 @@ def bench(folder: RunFolder, tokens: int, repeats: int) -> tuple[dict[str, dict[
     rows = {name: row.as_dict() for name, row in measure(forms, prompt, held_out, tokens, repeats).items()}
     write_json(folder.bench_dir / "inference.json", rows)
     return rows, save(forms_picture(rows), folder.bench_dir / "inference.png")
+
+
+def _checked(path: Path) -> Path:
+    """The model folder `path`, of which no pickle and no broken file will be read; the library's bars stay out of our output."""
+    check_model_folder(path)
+    transformers.utils.logging.disable_progress_bar()
+    return path
 
 
 def _held_out(folder: RunFolder) -> tuple[Tensor, Tensor]:

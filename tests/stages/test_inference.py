@@ -2,6 +2,7 @@
 
 import json
 import math
+import shutil
 
 import pytest
 import torch
@@ -112,6 +113,20 @@ def test_commands_refuse_in_one_line(folder, capsys, arguments, message):
     assert main([*arguments, "-o", str(folder.path.parent)]) == 2
     error = capsys.readouterr().err
     assert message in error and "Traceback" not in error
+
+
+@pytest.mark.parametrize("command", [["export", "inference"], ["quantize", "inference"], ["bench"]])
+def test_a_truncated_weight_file_is_told_and_nothing_is_left_behind(folder, tmp_path, capsys, command):
+    damaged = tmp_path / folder.path.name
+    shutil.copytree(folder.path, damaged, ignore=shutil.ignore_patterns("onnx", "quantized", "bench"))
+    weights = damaged / "model" / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:1000])
+    before = sorted(path.name for path in damaged.iterdir())
+    capsys.readouterr()
+    assert main([*command, "-o", str(tmp_path)]) == 2
+    error = capsys.readouterr().err
+    assert "is truncated or damaged" in error and len(error.splitlines()) == 1
+    assert sorted(path.name for path in damaged.iterdir()) == before
 
 
 def test_bench_of_a_model_that_does_not_write_is_refused(tiny_run, capsys):

@@ -1,6 +1,5 @@
 """Trains the reader of digits in torch and in NumPy, then measures what depth does to gradients."""
 
-import statistics
 import time
 from contextlib import nullcontext
 from typing import Any
@@ -17,7 +16,7 @@ from ...metrics import confusion_matrix
 from ...models.configuration_mlp import LLMPathMLPConfig
 from ...models.image_processing_mlp import LLMPathMLPImageProcessor
 from ...models.modeling_mlp import LLMPathMLPForImageClassification
-from ...runs import Goal, Run
+from ...runs import Goal, Run, add_mean
 from ...scratch import Adam, CategoricalCrossEntropy, feed_forward
 from ...training.accelerate_loop import LoopRecipe, train_with_accelerate
 from ...training.depth import activation_histograms, deep_network, first_over_last, norms_by_layer
@@ -42,10 +41,7 @@ def train(settings: DeepNetworksSettings, run: Run) -> None:
     results = [_reader(settings, run, images, seed) for seed in range(settings.seed, settings.seed + settings.seeds)]
     metrics: dict[str, Any] = {}
     for name in ("accuracy", "loss", "training_seconds", "data_share", "images_per_second"):
-        values = [result[name] for result in results]
-        metrics[name] = statistics.mean(values)
-        if len(values) > 1:
-            metrics |= {f"{name}_sd": statistics.stdev(values), f"{name}_seeds": values}
+        add_mean(metrics, name, [result[name] for result in results])
     metrics |= {"error": 1 - metrics["accuracy"], "slowest_seconds": max(r["training_seconds"] for r in results)}
     model = AutoModelForImageClassification.from_pretrained(run.part(f"reader-{settings.seed}").model_dir)
     run.save_model(model, processor)

@@ -1,6 +1,5 @@
 """Trains the rows of the table on few images, some of them labelled wrong; then, if asked to, a large network on all images."""
 
-import statistics
 from typing import Any
 
 import numpy as np
@@ -12,7 +11,7 @@ from transformers import AutoModelForImageClassification
 from ...data.augment import Augmentation
 from ...data.images import Images, LabelledImages, load_images
 from ...models.image_processing_mlp import LLMPathMLPImageProcessor
-from ...runs import Goal, Run
+from ...runs import Goal, Run, add_mean
 from ...training.accelerate_loop import LoopRecipe, cosine, train_with_accelerate
 from ...training.regularized import Regularizers, few_images, measure, pre_activations, with_wrong_labels
 from . import SHOWN, RegularizationSettings
@@ -35,7 +34,7 @@ def train(settings: RegularizationSettings, run: Run) -> None:
     for row in SHOWN:
         results = [_table_row(settings, run, images, row, seed) for seed in seeds]
         for name in ("error", "train_error", "test_error", "gap", "loss", "seconds"):
-            _add_mean(metrics, f"{row}/{name}", [result[name] for result in results])
+            add_mean(metrics, f"{row}/{name}", [result[name] for result in results])
         curves[row] = results[0]["curve"]
         run.save_model(_model_of(run, f"{row}-{settings.seed}"), processor, name=row)
     run.save_figure_data("curves", curves)
@@ -142,7 +141,7 @@ def _train_whole(
             _whole_row(settings, run, images, row, chosen, seed) for seed in (seeds[:1] if row == "plain" else seeds)
         ]
         for name in ("error", "train_error", "gap", "seconds", "data_share"):
-            _add_mean(metrics, f"whole/{row}/{name}", [result[name] for result in results])
+            add_mean(metrics, f"whole/{row}/{name}", [result[name] for result in results])
     metrics |= {"error": metrics["whole/augmentation/error"], "training_seconds": metrics["whole/augmentation/seconds"]}
     if images.known != "mnist":
         return []
@@ -214,10 +213,3 @@ def _distorted(images: Images, seed: int, count: int = 10, times: int = 3) -> di
         pixels = 255 * (values * images.train.std + images.train.mean)
         rows[f"distorted {time}"] = np.clip(pixels.round(), 0, 255).astype(np.uint8)
     return {name: pixels.tolist() for name, pixels in rows.items()}
-
-
-def _add_mean(metrics: dict[str, Any], name: str, values: list[float]) -> None:
-    metrics[name] = statistics.fmean(values)
-    if len(values) > 1:
-        metrics[f"{name}_sd"] = statistics.stdev(values)
-        metrics[f"{name}_seeds"] = values

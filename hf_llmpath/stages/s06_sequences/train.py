@@ -1,7 +1,6 @@
 """Trains the character model (over several seeds if asked) and the series forecasts, each beside its baseline."""
 
 import math
-import statistics
 from dataclasses import replace
 
 from transformers import AutoModelForCausalLM, AutoModelForTimeSeriesPrediction
@@ -9,7 +8,7 @@ from transformers import AutoModelForCausalLM, AutoModelForTimeSeriesPrediction
 from ...data.series import Series, read_series, tea_sales
 from ...data.sources import load_texts
 from ...errors import UserError
-from ...runs import Goal, Run
+from ...runs import Goal, Run, add_mean
 from ...training.forecast import train_forecast
 from ...training.language_model import CharacterData, CharacterModel, train_character_model
 from ...training.probes import next_characters, one_hot, sample_text
@@ -49,10 +48,7 @@ def train(settings: SequencesSettings, run: Run) -> None:
 
     metrics = {"parameters": results[0]["parameters"], "training_seconds": sum(r["seconds"] for r in results)}
     for name in ("validation_loss", "bits_per_character", "perplexity"):
-        values = [result[name] for result in results]
-        metrics[name] = statistics.fmean(values)
-        if len(values) > 1:
-            metrics |= {f"{name}_sd": statistics.stdev(values), f"{name}_seeds": values}
+        add_mean(metrics, name, [result[name] for result in results])
     ngram = data.ngram_loss(5)
     baselines = {"validation_loss": ngram, "bits_per_character": ngram / math.log(2), "perplexity": math.exp(ngram)}
     goals = [Goal("bits_per_character", baselines["bits_per_character"], higher_is_better=False)]

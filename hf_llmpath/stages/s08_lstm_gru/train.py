@@ -7,7 +7,7 @@ from typing import Any
 from transformers import AutoModelForCausalLM
 
 from ...data.sources import load_texts
-from ...runs import Goal, Run
+from ...runs import Goal, Run, add_mean
 from ...training.adding import train_adding
 from ...training.language_model import CharacterData, CharacterModel, hidden_size_for, train_character_model
 from ...training.probes import gates_of, gradient_by_lag, sample_text
@@ -30,7 +30,7 @@ def train(settings: LSTMGRUSettings, run: Run) -> None:
     trained = [_adding(settings, run, seed) for seed in seeds]
     for cell in CELLS:
         results = [result[cell] for result in trained]
-        _add_mean(metrics, f"adding/{cell}/mean_squared_error", [r["mean_squared_error"] for r in results])
+        add_mean(metrics, f"adding/{cell}/mean_squared_error", [r["mean_squared_error"] for r in results])
         metrics[f"adding/{cell}/steps"] = statistics.fmean(r["steps"] for r in results)
         if cell == "rnn":
             goals.append(Goal(f"adding/{cell}/mean_squared_error", RNN_STAYS_ABOVE, higher_is_better=True))
@@ -41,7 +41,7 @@ def train(settings: LSTMGRUSettings, run: Run) -> None:
     for cell in CELLS:
         results = [_table_model(settings, run, data, cell, seed) for seed in seeds]
         for name in ("validation_loss", "bits_per_character"):
-            _add_mean(metrics, f"{cell}/{name}", [r[name] for r in results])
+            add_mean(metrics, f"{cell}/{name}", [r[name] for r in results])
         metrics[f"{cell}/parameters"] = results[0]["parameters"]
         metrics[f"{cell}/seconds"] = statistics.fmean(r["seconds"] for r in results)
         model = AutoModelForCausalLM.from_pretrained(run.part(f"{cell}-{settings.seed}").model_dir)
@@ -123,9 +123,3 @@ def _main_model(settings: LSTMGRUSettings, run: Run, data: CharacterData) -> tup
     shape = _shape(settings, "lstm", settings.hidden_size)
     result = train_character_model(data, shape, recipe, run, "main", settings.seed)
     return AutoModelForCausalLM.from_pretrained(run.part("main").model_dir), result
-
-
-def _add_mean(metrics: dict[str, Any], name: str, values: list[float]) -> None:
-    metrics[name] = statistics.fmean(values)
-    if len(values) > 1:
-        metrics |= {f"{name}_sd": statistics.stdev(values), f"{name}_seeds": values}

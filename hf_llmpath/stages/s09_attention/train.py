@@ -6,7 +6,7 @@ from typing import Any
 from transformers import AutoModelForSeq2SeqLM
 
 from ...data.pairs import Pair, load_pairs
-from ...runs import Goal, Run
+from ...runs import Goal, Run, add_mean
 from ...training.alignment import Alignment, align_with, looked_at_itself
 from ...training.summaries import SummaryData, lead_1, random_sentence, score, train_summarizer
 from ...training.trainer import Recipe
@@ -38,7 +38,7 @@ def train(settings: AttentionSettings, run: Run) -> None:
         results = [_trained(settings, data, run, name, seed) for seed in _seeds(settings)]
         prefix = "" if name == MAIN else f"{name}/"
         for score_name in SCORES:
-            _add_mean(metrics, prefix + score_name, [result[score_name] for result in results])
+            add_mean(metrics, prefix + score_name, [result[score_name] for result in results])
         metrics[f"{prefix}parameters"] = results[0]["parameters"]
         metrics[f"{prefix}training_seconds"] = statistics.fmean(result["seconds"] for result in results)
     metrics["gain_over_without_attention"] = metrics["rougeL"] - metrics["without_attention/rougeL"]
@@ -107,9 +107,3 @@ def _shown(test: list[Pair], written: dict[str, list[str]]) -> list[dict[str, An
         {"document": pair.document, "right": pair.summaries[0]} | {name: texts[row] for name, texts in written.items()}
         for row, pair in enumerate(test[:SHOWN])
     ]
-
-
-def _add_mean(metrics: dict[str, Any], name: str, values: list[float]) -> None:
-    metrics[name] = statistics.fmean(values)
-    if len(values) > 1:
-        metrics |= {f"{name}_sd": statistics.stdev(values), f"{name}_seeds": values}

@@ -13,7 +13,7 @@ from ...data.words import train_word_tokenizer
 from ...errors import UserError
 from ...models.configuration_transformer import LLMPathTransformerConfig
 from ...models.positions import RotaryPositions, sinusoidal_positions
-from ...runs import Goal, Run
+from ...runs import Goal, Run, add_mean
 from ...training.attention_probes import attention_maps, attention_rollout
 from ...training.baselines import linear_text_accuracy
 from ...training.fine_tuning import fine_tune
@@ -44,7 +44,7 @@ def train(settings: TransformerSettings, run: Run) -> None:
 
     results = [_transducer(settings, run, "encoder-decoder", {}, seed) for seed in seeds]
     for name in [name for name in results[0] if "/" in name]:
-        _add_mean(metrics, name, [result[name] for result in results])
+        add_mean(metrics, name, [result[name] for result in results])
         if name.endswith("/exact_match"):
             goals.append(Goal(name, GOALS["exact_match"], higher_is_better=True))
     metrics["parameters"] = results[0]["parameters"]
@@ -57,7 +57,7 @@ def train(settings: TransformerSettings, run: Run) -> None:
 
     measured_on = "test" if "test" in table.splits else "validation"
     results = [_reader(settings, run, table, measured_on, seed) for seed in seeds]
-    _add_mean(metrics, "accuracy", [result["accuracy"] for result in results])
+    add_mean(metrics, "accuracy", [result["accuracy"] for result in results])
     seconds[READER] = statistics.fmean(result["seconds"] for result in results)
     metrics |= {f"{name}/seconds": value for name, value in seconds.items()}
     if table.name == "world/reviews":
@@ -181,9 +181,3 @@ def position_data(width: int, head_dim: int, positions: int = 100) -> dict[str, 
         "table": table[:60].numpy().round(4).tolist(),
         "alike": {"sinusoidal": alike.numpy().round(4).tolist(), "rotary": cosines.mean(-1).numpy().round(4).tolist()},
     }
-
-
-def _add_mean(metrics: dict[str, Any], name: str, values: list[float]) -> None:
-    metrics[name] = statistics.fmean(values)
-    if len(values) > 1:
-        metrics |= {f"{name}_sd": statistics.stdev(values), f"{name}_seeds": values}

@@ -13,7 +13,7 @@ from ...data.tables import LABEL_COLUMNS, TEXT_COLUMNS, Table, load_table
 from ...errors import UserError
 from ...models.configuration_bert import LLMPathBertConfig
 from ...models.modeling_bert import LLMPathBertForMaskedLM
-from ...runs import Goal, Run
+from ...runs import Goal, Run, add_mean
 from ...training.baselines import linear_text_accuracy
 from ...training.fine_tuning import balanced_rows, fine_tune
 from ...training.masked_language_model import MaskedTexts, encode, fill_masks, pretrain
@@ -188,8 +188,8 @@ def _report(
         is_all = count == len(table.train)
         name = f"accuracy_{'all' if is_all else count}"
         own, other, linear = (scores[arm][place] for arm in ("pretrained", "random", "linear"))
-        _add_mean(metrics, name, own)
-        _add_mean(metrics, f"random_initialisation/{name}", other)
+        add_mean(metrics, name, own)
+        add_mean(metrics, f"random_initialisation/{name}", other)
         baselines[name] = statistics.fmean(other)
         baselines[f"linear/{name}"] = statistics.fmean(linear)
         if count == 300:
@@ -203,9 +203,3 @@ def _report(
     if corpus is not None:
         dataset["corpus"] = corpus.provenance
     run.report(dataset, metrics, baselines, goals, main)
-
-
-def _add_mean(metrics: dict[str, Any], name: str, values: list[float]) -> None:
-    metrics[name] = statistics.fmean(values)
-    if len(values) > 1:
-        metrics |= {f"{name}_sd": statistics.stdev(values), f"{name}_seeds": values}

@@ -1,6 +1,5 @@
 """Learns word vectors in several ways, measures what they know, and sets a contextual encoder beside them."""
 
-import statistics
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ from ...errors import UserError
 from ...models.configuration_bert import LLMPathBertConfig
 from ...models.configuration_word2vec import LLMPathWord2VecConfig
 from ...models.modeling_word2vec import LLMPathWord2VecModel
-from ...runs import Goal, Run
+from ...runs import Goal, Run, add_mean
 from ...training.glove import Cooccurrences, GloVeRecipe, count_cooccurrences, train_glove
 from ...training.masked_language_model import MaskedTexts, pretrain
 from ...training.trainer import Recipe
@@ -73,7 +72,7 @@ def train(settings: EmbeddingsSettings, run: Run) -> None:
         ]
         prefix = "" if objective == settings.objectives[0] else f"{objective}/"
         for name in results[0]:
-            _add_mean(metrics, prefix + name, [result[name] for result in results])
+            add_mean(metrics, prefix + name, [result[name] for result in results])
         model = AutoModel.from_pretrained(run.part(f"{objective}-{settings.seed}").model_dir)
         run.save_model(model, tokenizer, name=None if not prefix else objective)
         if not prefix:
@@ -280,9 +279,3 @@ def _plane(vectors: np.ndarray, found: list[Any]) -> dict[str, Any]:
         "senses": [occurrence.sense for occurrence in found],
         "texts": [occurrence.text for occurrence in found],
     }
-
-
-def _add_mean(metrics: dict[str, Any], name: str, values: list[float]) -> None:
-    metrics[name] = statistics.fmean(values)
-    if len(values) > 1:
-        metrics |= {f"{name}_sd": statistics.stdev(values), f"{name}_seeds": values}

@@ -18,7 +18,7 @@ from ...data.tables import Table
 from ...errors import UserError, nearest
 from ...models.configuration_bert import LLMPathBertConfig
 from ...models.modeling_bert import LLMPathBertForQuestionAnswering
-from ...runs import Goal, Part, Run
+from ...runs import Goal, Part, Run, add_mean
 from ...training.adaptation import freeze, layer_wise, with_lora
 from ...training.baselines import overlap_answers
 from ...training.masked_language_model import MaskedTexts, pretrain
@@ -86,7 +86,7 @@ def train(settings: FineTuningSettings, run: Run) -> None:
     seeds = range(settings.seed, settings.seed + settings.seeds)
     results = [bench.tune(f"full-{seed}", seed=seed) for seed in seeds]
     for name in ("exact_match", "f1", "validation_loss"):
-        _add_mean(metrics, name, [result[name] for result in results])
+        add_mean(metrics, name, [result[name] for result in results])
     reader = AutoModelForQuestionAnswering.from_pretrained(run.part(f"full-{settings.seed}").model_dir)
     metrics |= {
         "parameters": reader.num_parameters(),
@@ -230,7 +230,7 @@ def _lora(bench: _Bench, metrics: dict[str, Any], seeds: range) -> list[Goal]:
         )
         for seed in seeds
     ]
-    _add_mean(metrics, "lora/exact_match", [result["exact_match"] for result in results])
+    add_mean(metrics, "lora/exact_match", [result["exact_match"] for result in results])
     metrics |= {
         f"lora/{name}": results[0][name] for name in ("f1", "trainable_parameters", "trainable_share", "seconds")
     }
@@ -250,12 +250,6 @@ def _layer_wise(model: nn.Module, settings: FineTuningSettings) -> torch.optim.O
 def _add_result(metrics: dict[str, Any], name: str, result: dict[str, Any], *more: str) -> None:
     for what in ("exact_match", "f1", "trainable_share", "seconds", *more):
         metrics[f"{name}/{what}"] = result[what]
-
-
-def _add_mean(metrics: dict[str, Any], name: str, values: list[float]) -> None:
-    metrics[name] = statistics.fmean(values)
-    if len(values) > 1:
-        metrics |= {f"{name}_sd": statistics.stdev(values), f"{name}_seeds": values}
 
 
 def _shown(model: nn.Module, reading: Reading, tokenizer: PreTrainedTokenizerBase) -> list[dict[str, Any]]:

@@ -1,7 +1,6 @@
 """Trains a language model, distils it to half its depth, brings it into smaller and faster forms, and measures them all."""
 
 import math
-import statistics
 import tempfile
 import time
 from pathlib import Path
@@ -24,7 +23,7 @@ from ...inference.speed import REFERENCE, Row, measure
 from ...inference.variants import build_forms
 from ...models.configuration_gpt import LLMPathGPTConfig
 from ...models.modeling_gpt import LLMPathGPTForCausalLM
-from ...runs import Goal, Run
+from ...runs import Goal, Run, add_mean
 from ...training.baselines import ngram_loss
 from ...training.trainer import Recipe, fit
 from . import InferenceSettings
@@ -177,10 +176,7 @@ def _students(
             found.setdefault(arm, []).append(part.result)
     for arm, results in found.items():
         for name in ("accuracy", "validation_loss"):
-            values = [result[name] for result in results]
-            metrics[f"{arm}/{name}"] = statistics.fmean(values)
-            if len(values) > 1:
-                metrics |= {f"{arm}/{name}_sd": statistics.stdev(values), f"{arm}/{name}_seeds": values}
+            add_mean(metrics, f"{arm}/{name}", [result[name] for result in results])
         metrics[f"{arm}/accuracy_ratio"] = metrics[f"{arm}/accuracy"] / metrics["accuracy"]
     return f"student-{settings.seed}"
 

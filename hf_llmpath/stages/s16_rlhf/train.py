@@ -28,7 +28,7 @@ from ...data.world import generate
 from ...errors import UserError, nearest
 from ...models.configuration_gpt import LLMPathGPTConfig
 from ...models.modeling_gpt import LLMPathGPTForCausalLM
-from ...runs import Goal, Part, Run
+from ...runs import Goal, Part, Run, add_mean
 from . import METHODS, RLHFSettings
 
 REWARD_ACCURACY = 0.9
@@ -255,9 +255,9 @@ def _report(
     for method, replies in found.items():
         prefix = "" if method == first else f"{method}/"
         wins = [win_rate(one.scores, before.scores) for one in replies]
-        _add_mean(metrics, f"{prefix}win_rate", wins)
-        _add_mean(metrics, f"{prefix}{score}", [one.score for one in replies])
-        _add_mean(metrics, f"{prefix}reward", [float(reward(one.rollout).mean()) for one in replies])
+        add_mean(metrics, f"{prefix}win_rate", wins)
+        add_mean(metrics, f"{prefix}{score}", [one.score for one in replies])
+        add_mean(metrics, f"{prefix}reward", [float(reward(one.rollout).mean()) for one in replies])
         metrics[f"{prefix}method_seconds"] = statistics.fmean(seconds[method])
         if study.of_the_world:
             # The win rate that the path promises is the full preset's, the mean of several seeds.
@@ -306,9 +306,3 @@ def _transcript(
         }
         for place in range(min(SHOWN, len(exam.prompts)))
     ]
-
-
-def _add_mean(metrics: dict[str, Any], name: str, values: list[float]) -> None:
-    metrics[name] = statistics.fmean(values)
-    if len(values) > 1:
-        metrics |= {f"{name}_sd": statistics.stdev(values), f"{name}_seeds": values}
