@@ -76,7 +76,7 @@ class Plan:
             "eval_strategy": "no",
             "use_cpu": not torch.cuda.is_available(),
             "bf16": False,
-            "gradient_checkpointing": False,
+            "activation_checkpointing": False,
             "dataloader_pin_memory": False,
             "report_to": "none",
             "disable_tqdm": True,
