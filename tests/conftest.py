@@ -1,4 +1,4 @@
-"""What all tests share: no network, the real data beside the checkout, and each stage trained once."""
+"""What all tests share: no network, the real data beside the checkout, each stage trained once, work for two processes."""
 
 import os
 
@@ -6,12 +6,16 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+if "PYTEST_XDIST_WORKER" in os.environ:  # the processes share the cores; torch reads this as it is imported
+    _share = (os.cpu_count() or 1) // int(os.environ["PYTEST_XDIST_WORKER_COUNT"])
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, _share)))
 
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from hf_llmpath.runs import Run, RunFolder
 from hf_llmpath.stages.runner import run_stage
@@ -19,6 +23,41 @@ from tests.support.hub_fixture import hub_here, local_hub
 from tests.support.small import IDENTITY, text_of_hats, tiny_settings
 
 __all__ = ["hub_here", "local_hub"]
+# What takes longest is begun first, so that no process is left alone with it in the end.
+FIRST = ("tests/stages/test_quick.py", "tests/stages/test_resume.py", "tests/ui/", "tests/stages/", "tests/training/")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Which tests stay together in one process: those of a file, as they share its fixtures; those of one stage's quick
+    preset; each kill on its own."""
+
+    def place(item: pytest.Item) -> int:
+        return next((rank for rank, start in enumerate(FIRST) if item.nodeid.startswith(start)), len(FIRST))
+
+    items.sort(key=place)
+    for item in items:
+        group = item.nodeid.partition("::")[0]
+        if "killed" in item.nodeid:
+            group = item.nodeid
+        elif group.endswith("test_quick.py"):
+            group += "-" + item.nodeid.rpartition("[")[2]
+        item.add_marker(pytest.mark.xdist_group(group))
+
+
+@pytest.fixture(scope="session")
+def session_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that all processes of this session share."""
+    root = tmp_path_factory.getbasetemp()
+    return root.parent if "PYTEST_XDIST_WORKER" in os.environ else root
+
+
+def run_once(root: Path, slug: str, **options) -> RunFolder:
+    """The stage's run in `root`, made by the first process that asks."""
+    root.mkdir(exist_ok=True)
+    with FileLock(root / f"{slug}.lock"):
+        made = [folder for folder in map(RunFolder, root.glob(f"*-{slug}")) if folder.state == "complete"]
+        return made[0] if made else run_stage(slug, output_dir=root, **options)
 
 
 @pytest.fixture(scope="session")
@@ -31,25 +70,26 @@ def shared_data() -> Path:
 
 
 @pytest.fixture(scope="session")
-def quick_runs(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], RunFolder]:
+def quick_runs(session_folder: Path) -> Callable[[str], RunFolder]:
     """`quick_runs(slug)`: the stage's quick preset, trained once in a session. Read it, do not change it."""
-    root = tmp_path_factory.mktemp("quick_runs")
-    return cache(lambda slug: run_stage(slug, output_dir=root))
+    return cache(lambda slug: run_once(session_folder / "quick_runs", slug))
 
 
 @pytest.fixture(scope="session")
-def tiny_text(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def tiny_text(session_folder: Path) -> Path:
     """A text file of some thousand characters that a small model learns quickly."""
-    path = tmp_path_factory.mktemp("data") / "hats.txt"
-    path.write_text(text_of_hats(), encoding="utf-8")
+    path = session_folder / "hats.txt"
+    with FileLock(path.with_suffix(".lock")):
+        if not path.exists():
+            path.write_text(text_of_hats(), encoding="utf-8")
     return path
 
 
 @pytest.fixture(scope="session")
-def tiny_run(tiny_text: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], RunFolder]:
+def tiny_run(tiny_text: Path, session_folder: Path) -> Callable[[str], RunFolder]:
     """`tiny_run(slug)`: the stage with tiny settings, trained once. Read it, do not change it."""
-    root = tmp_path_factory.mktemp("tiny_runs")
-    return cache(lambda slug: run_stage(slug, overrides=tiny_settings(slug, tiny_text), output_dir=root))
+    root = session_folder / "tiny_runs"
+    return cache(lambda slug: run_once(root, slug, overrides=tiny_settings(slug, tiny_text)))
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ def readme_command(name):
 def test_readme_has_the_two_commands():
     (path,), (tests,) = readme_command("path"), readme_command("tests")
     assert path.endswith("llmpath run all") and "-m venv" in path
-    assert tests.endswith("pytest") and "-m venv" in tests
+    assert tests.endswith("pytest -n 2") and "-m venv" in tests
 
 
 def test_ci_runs_the_test_command_of_the_readme():

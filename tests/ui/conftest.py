@@ -25,6 +25,18 @@ BROWSER_ARGUMENTS = (
 LEAVING = re.compile("AbortError|Connection errored out|Unexpected error 404: Not Found")
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A page that waited in vain is opened once more: Gradio now and then loses a click.
+
+    That happens where the stream of the session's last event closes in the moment in which the next event is queued: the
+    server has the answer and the page no stream to read it from, until somebody clicks again.
+    """
+    for item in items:
+        if "/ui/" in item.nodeid:
+            item.add_marker(pytest.mark.flaky(reruns=1, only_rerun=["TimeoutError", "Locator expected"]))
+
+
 def _chromium() -> str | None:
     return next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 
