@@ -20,6 +20,7 @@ from transformers import PreTrainedConfig, PreTrainedModel
 from transformers.cache_utils import Cache, EncoderDecoderCache
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
+from .normalization import RMSNorm
 from .positions import rotate
 
 NOTHING = float("-inf")
@@ -181,8 +182,8 @@ class MultiHeadAttention(nn.Module):
         self.scaling = self.head_dim**-0.5 if scaling is None else scaling
         self.attention_dropout = float(getattr(config, "attention_dropout", 0.0))
         is_normed = bool(getattr(config, "qk_norm", False))
-        self.q_norm = nn.RMSNorm(self.head_dim, eps=config.layer_norm_eps) if is_normed else None
-        self.k_norm = nn.RMSNorm(self.head_dim, eps=config.layer_norm_eps) if is_normed else None
+        self.q_norm = RMSNorm(self.head_dim, eps=config.layer_norm_eps) if is_normed else None
+        self.k_norm = RMSNorm(self.head_dim, eps=config.layer_norm_eps) if is_normed else None
         self.q_proj = nn.Linear(config.hidden_size, heads * self.head_dim, bias=bias)
         self.k_proj = nn.Linear(config.hidden_size, key_value_heads * self.head_dim, bias=bias)
         self.v_proj = nn.Linear(config.hidden_size, key_value_heads * self.head_dim, bias=bias)

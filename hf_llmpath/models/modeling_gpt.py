@@ -30,14 +30,16 @@ from transformers.utils.deprecation import deprecate_kwarg
 from transformers.utils.generic import merge_with_config_defaults
 from transformers.utils.output_capturing import capture_outputs
 
+from .activations import relu_squared
 from .attention import MultiHeadAttention
 from .configuration_gpt import LLMPathGPTConfig
+from .normalization import RMSNorm
 from .positions import LearnedPositions, RotaryPositions
 
 
 def _norm(config: LLMPathGPTConfig) -> nn.Module:
     if config.normalization == "rms":
-        return nn.RMSNorm(config.hidden_size, eps=config.layer_norm_eps)
+        return RMSNorm(config.hidden_size, eps=config.layer_norm_eps)
     return nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
 
 
@@ -51,7 +53,8 @@ class LLMPathGPTMLP(nn.Module):
         self.up_proj = nn.Linear(outer, inner, bias=bias)
         self.gate_proj = nn.Linear(outer, inner, bias=bias) if is_gated else None
         self.down_proj = nn.Linear(inner, outer, bias=bias)
-        self.activation = ACT2FN["silu" if is_gated else config.hidden_act]
+        name = "silu" if is_gated else config.hidden_act
+        self.activation = relu_squared if name == "relu2" else ACT2FN[name]
 
     def forward(self, hidden_states: Tensor) -> Tensor:
         """`(batch, length, hidden_size)` -> the same."""
@@ -113,7 +116,7 @@ class LLMPathGPTPreTrainedModel(PreTrainedModel):
                 init.zeros_(module.bias)
         elif isinstance(module, nn.Embedding):
             init.normal_(module.weight, std=config.initializer_range)
-        elif isinstance(module, nn.RMSNorm):
+        elif isinstance(module, RMSNorm):
             init.ones_(module.weight)
         else:
             super()._init_weights(module)

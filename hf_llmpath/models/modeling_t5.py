@@ -36,6 +36,7 @@ from transformers.utils.output_capturing import OutputRecorder, capture_outputs
 
 from .attention import MultiHeadAttention
 from .configuration_t5 import LLMPathT5Config
+from .normalization import RMSNorm
 from .positions import RelativePositionBias
 from .t5_layers import LLMPathT5DecoderLayer, LLMPathT5EncoderLayer
 
@@ -61,7 +62,7 @@ class LLMPathT5PreTrainedModel(PreTrainedModel):
             is_bias = getattr(module, "_adds_to_scores", False)
             std = width**-0.5 if is_bias else self.config.embedding_initializer_range
             init.normal_(module.weight, std=factor * std)
-        elif isinstance(module, nn.RMSNorm):
+        elif isinstance(module, RMSNorm):
             init.constant_(module.weight, factor)
         else:
             super()._init_weights(module)
@@ -80,7 +81,7 @@ class _Stack(LLMPathT5PreTrainedModel):
         )
         self.position_bias.bias._adds_to_scores = True  # type: ignore[assignment]
         self.layers = nn.ModuleList(layers)
-        self.norm = nn.RMSNorm(config.hidden_size, eps=config.layer_norm_eps)
+        self.norm = RMSNorm(config.hidden_size, eps=config.layer_norm_eps)
         self.dropout = nn.Dropout(config.dropout)
         self.gradient_checkpointing = False
 

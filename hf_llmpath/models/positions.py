@@ -5,6 +5,7 @@ positions are added to the embeddings; rotary positions turn queries and keys; a
 """
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -70,8 +71,31 @@ class RotaryPositions(nn.Module):
 
 def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     """Turns queries or keys x `(batch, heads, length, head_dim)`: (a, b) -> (a cos - b sin, b cos + a sin) in every pair."""
-    first, second = x.chunk(2, dim=-1)
-    return x * cos + torch.cat([-second, first], dim=-1) * sin
+    if torch.compiler.is_compiling() or torch.onnx.is_in_onnx_export():
+        first, second = x.chunk(2, dim=-1)
+        return x * cos + torch.cat([-second, first], dim=-1) * sin
+    return _Turned.apply(x, cos, sin)
+
+
+class _Turned(torch.autograd.Function):
+    """The gradient of a turn is the turn back: nothing but the angle is kept for it."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+        ctx.save_for_backward(cos, sin)
+        return _turn(x, cos, sin, 1)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:  # type: ignore[override]
+        return _turn(grad, *ctx.saved_tensors, -1), None, None
+
+
+def _turn(x: Tensor, cos: Tensor, sin: Tensor, direction: int) -> Tensor:
+    half = x.shape[-1] // 2
+    turned, sin = x * cos, sin[..., :half]
+    turned[..., :half].addcmul_(x[..., half:], sin, value=-direction)
+    turned[..., half:].addcmul_(x[..., :half], sin, value=direction)
+    return turned
 
 
 def relative_position_bucket(

@@ -9,6 +9,7 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 
 from .attention import MultiHeadAttention
 from .configuration_t5 import LLMPathT5Config
+from .normalization import RMSNorm
 
 
 class LLMPathT5FeedForward(nn.Module):
@@ -42,9 +43,9 @@ class LLMPathT5EncoderLayer(GradientCheckpointingLayer):
 
     def __init__(self, config: LLMPathT5Config, layer_idx: int):
         super().__init__()
-        self.self_attn_norm = nn.RMSNorm(config.hidden_size, eps=config.layer_norm_eps)
+        self.self_attn_norm = RMSNorm(config.hidden_size, eps=config.layer_norm_eps)
         self.self_attn = _attention(config, layer_idx)
-        self.mlp_norm = nn.RMSNorm(config.hidden_size, eps=config.layer_norm_eps)
+        self.mlp_norm = RMSNorm(config.hidden_size, eps=config.layer_norm_eps)
         self.mlp = LLMPathT5FeedForward(config)
         self.dropout = nn.Dropout(config.dropout)
 
@@ -64,11 +65,11 @@ class LLMPathT5DecoderLayer(GradientCheckpointingLayer):
 
     def __init__(self, config: LLMPathT5Config, layer_idx: int):
         super().__init__()
-        self.self_attn_norm = nn.RMSNorm(config.hidden_size, eps=config.layer_norm_eps)
+        self.self_attn_norm = RMSNorm(config.hidden_size, eps=config.layer_norm_eps)
         self.self_attn = _attention(config, layer_idx, is_causal=True)
-        self.cross_attn_norm = nn.RMSNorm(config.hidden_size, eps=config.layer_norm_eps)
+        self.cross_attn_norm = RMSNorm(config.hidden_size, eps=config.layer_norm_eps)
         self.cross_attn = _attention(config, layer_idx)
-        self.mlp_norm = nn.RMSNorm(config.hidden_size, eps=config.layer_norm_eps)
+        self.mlp_norm = RMSNorm(config.hidden_size, eps=config.layer_norm_eps)
         self.mlp = LLMPathT5FeedForward(config)
         self.dropout = nn.Dropout(config.dropout)
 

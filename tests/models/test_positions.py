@@ -54,6 +54,16 @@ def test_rotary_positions_equal_llamas(base):
         torch.testing.assert_close(one, other, rtol=0, atol=1e-6)
 
 
+def test_the_gradient_of_a_rotation_is_that_of_its_formula():
+    torch.manual_seed(0)
+    x = torch.randn(2, 3, 5, 8, dtype=torch.float64, requires_grad=True)
+    cos, sin = RotaryPositions(8)(torch.arange(5).unsqueeze(0), torch.float64)
+    first, second = x.chunk(2, dim=-1)
+    expected = x * cos + torch.cat([-second, first], dim=-1) * sin
+    torch.testing.assert_close(rotate(x, cos, sin), expected, rtol=0, atol=1e-12)
+    assert torch.autograd.gradcheck(lambda x: rotate(x, cos, sin), x)
+
+
 def test_rotary_scores_depend_on_the_distance_alone():
     torch.manual_seed(0)
     query, key = torch.randn(2, 1, 1, 1, 16).double()

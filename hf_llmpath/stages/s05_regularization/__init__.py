@@ -54,12 +54,12 @@ class RegularizationSettings(Settings):
     large_dropout: float = setting(0.4, "its dropout on hidden units", minimum=0, maximum=0.95)
     large_input_dropout: float = setting(0.2, "its dropout on pixels", minimum=0, maximum=0.95)
     augmented_dropout: float = setting(0.2, "its dropout on hidden units beside augmentation", minimum=0, maximum=0.95)
-    large_max_norm: float = setting(1.5, "longest weight vector into one of its hidden units", minimum=0.01)
+    large_max_norm: float = setting(1.0, "longest weight vector into one of its hidden units", minimum=0.01)
     large_precision: Literal["no", "bf16"] = setting("no", "bf16: its matrix products in 16 bits, the rest in 32")
 
     @classmethod
     def full(cls) -> "RegularizationSettings":
-        return replace(cls(), seeds=3, epochs=36, dropout_epochs=48, large_precision="bf16")
+        return replace(cls(), seeds=3, epochs=36, dropout_epochs=40, large_precision="bf16")
 
 
 STAGE = Stage(
