@@ -1,6 +1,6 @@
 """Replies drawn from a policy in batches, with the KV cache, and how likely a model finds their tokens.
 
-`generate` wants prompts padded on the left, so that all replies begin at the same place. Everything afterwards has rows that
+Drawing wants prompts padded on the left, so that all replies begin at the same place. Everything afterwards has rows that
 begin with the prompt and are padded on the right: then positions are what they were in training, for any model.
 """
 
@@ -10,6 +10,10 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+from ..inference.bare_steps import BareStepper
+from ..inference.decoding import sample
+from ..inference.sampling import Sampling
 
 
 @dataclass(frozen=True)
@@ -47,7 +51,12 @@ Reward = Callable[[Rollout], Tensor]  # score of each reply `(batch,)`
 
 @torch.no_grad()
 def draw(
-    policy: nn.Module, prompts: Sequence[Sequence[int]], pad: int, end: int, max_new_tokens: int, **sampling: Any
+    policy: Any,
+    prompts: Sequence[Sequence[int]],
+    pad: int,
+    end: int,
+    max_new_tokens: int,
+    sampling: Sampling = Sampling(),  # noqa: B008 - frozen
 ) -> Rollout:
     """One reply to every prompt, sampled from the policy itself unless `sampling` says otherwise.
 
@@ -56,7 +65,7 @@ def draw(
         prompts: token ids of each prompt.
         pad, end: ids of the padding token and of the token that ends a reply.
         max_new_tokens: where a reply is broken off.
-        sampling: options of `generate` (`temperature`, `do_sample`, ...).
+        sampling: how a token is chosen.
     """
     longest = max(map(len, prompts))
     device = next(policy.parameters()).device
@@ -67,16 +76,14 @@ def draw(
     attention_mask = (torch.arange(longest, device=device) >= (longest - lengths)[:, None]).long()
     was_training = policy.training
     policy.eval()
-    options = {"do_sample": True, "top_k": 0, "top_p": 1.0, "temperature": 1.0} | sampling
-    whole = policy.generate(
-        ids,
-        attention_mask=attention_mask,
-        max_new_tokens=max_new_tokens,
-        pad_token_id=pad,
-        eos_token_id=end,
-        use_cache=True,
-        **options,
-    )
+    limits = {"max_new_tokens": max_new_tokens, "eos_token_id": end}
+    if BareStepper.fits(policy):
+        whole = sample(policy, ids, attention_mask, sampling, **limits)
+    else:
+        options = {"do_sample": not sampling.greedy, "pad_token_id": pad, "use_cache": True}
+        if not sampling.greedy:
+            options |= {name: getattr(sampling, name) for name in ("temperature", "top_k", "top_p")}
+        whole = policy.generate(ids, attention_mask=attention_mask, **limits, **options)
     policy.train(was_training)
     return _from_left_padded(whole, lengths, longest, pad, end)
 

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from ..errors import UserError
-from .decoding import Stepper, Stops, _check, _setting, prompt_of
+from .decoding import Stops, _check, _setting, begin, prompt_of
 
 NEVER = -1.0e9  # a sum of log-probabilities that nothing comes below
 
@@ -106,7 +106,7 @@ def beam_search(
     _check(input_ids, max_new_tokens)
     check_beams(num_beams, num_return_sequences, model.config.get_text_config().vocab_size)
     stops = Stops.of(model, eos_token_id)
-    stepper = Stepper(model, input_ids, attention_mask)
+    stepper = begin(model, input_ids, attention_mask)
     batch, offset = len(input_ids), torch.arange(len(input_ids))[:, None] * num_beams
     candidates = max(2, 1 + (0 if stops.eos is None else len(stops.eos))) * num_beams
     sums = torch.zeros(batch, num_beams)

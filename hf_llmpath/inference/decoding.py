@@ -6,7 +6,7 @@ equals `model.generate(...)` token for token, for decoders (Transformer or recur
 the left. Beam search stands in `beam_search.py`.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import UserError
+from .bare_steps import BareStepper
 from .sampling import GREEDY, Sampling
 
 
@@ -87,6 +88,15 @@ class Stepper:
             }
 
 
+def begin(
+    model: Any, input_ids: Tensor, attention_mask: Tensor | None = None, use_cache: bool = True
+) -> Stepper | BareStepper:
+    """The stepper that is fastest for this model."""
+    if use_cache and BareStepper.fits(model):
+        return BareStepper(model, input_ids, attention_mask)
+    return Stepper(model, input_ids, attention_mask, use_cache)
+
+
 @dataclass(frozen=True)
 class Stops:
     """When a text ends.
@@ -121,6 +131,7 @@ def stream(
     eos_token_id: int | list[int] | None = None,
     generator: torch.Generator | None = None,
     use_cache: bool = True,
+    reader: Callable[..., Stepper | BareStepper] = begin,
 ) -> Iterator[Tensor]:
     """Yields one token `(batch,)` per step, until each row has ended or `max_new_tokens` are written.
 
@@ -129,12 +140,13 @@ def stream(
         sampling: how a token is chosen.
         eos_token_id: what ends a text; the model's own if none.
         generator: of the draws; torch's own if none.
+        reader: makes the stepper.
 
     Raises:
         UserError: fewer than one new token, or an empty prompt.
     """
     _check(input_ids, max_new_tokens)
-    stepper = Stepper(model, input_ids, attention_mask, use_cache)
+    stepper = reader(model, input_ids, attention_mask, use_cache)
     stops, choose = Stops.of(model, eos_token_id), sampling.chooser(generator)
     writes = torch.ones(len(input_ids), dtype=torch.bool)
     for step in range(max_new_tokens):

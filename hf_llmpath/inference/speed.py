@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from .beam_search import beam_search
-from .decoding import stream
+from .decoding import Stepper, stream
 
 REFERENCE = "greedy"  # the form that the others are compared with
 
@@ -61,7 +61,8 @@ def eager(model: Any, use_cache: bool = True) -> Form:
     """The model as PyTorch runs it, decoded greedily."""
 
     def write(prompt: Tensor, tokens: int) -> Iterator[Tensor]:
-        return stream(model, prompt, max_new_tokens=tokens, eos_token_id=model.config.vocab_size, use_cache=use_cache)
+        eos = model.config.vocab_size
+        return stream(model, prompt, max_new_tokens=tokens, eos_token_id=eos, use_cache=use_cache, reader=Stepper)
 
     return Form(write, _logits_of(model) if use_cache else None, model.get_memory_footprint() / 1e6)
 

@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from .activations import learns
+
 
 class RMSNorm(nn.Module):
     """y = g ⊙ x / √(mean(x²) + ε) over the last dimension. Zhang & Sennrich 2019, equation 4.
@@ -25,9 +27,9 @@ class RMSNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """`(..., size)` -> the same, of the same dtype; computed in 32 bits where the input has fewer."""
-        if x.device.type != "cpu" or torch.compiler.is_compiling() or torch.onnx.is_in_onnx_export():
-            return nn.functional.rms_norm(x, self.weight.shape, self.weight.to(x.dtype), self.eps)  # fused by others
-        return _ScaledByItsLength.apply(x, self.weight, self.eps)
+        if learns(x, self.weight) and x.device.type == "cpu":
+            return _ScaledByItsLength.apply(x, self.weight, self.eps)
+        return nn.functional.rms_norm(x, self.weight.shape, self.weight.to(x.dtype), self.eps)
 
     def extra_repr(self) -> str:
         return f"{self.weight.shape[0]}, eps={self.eps}"

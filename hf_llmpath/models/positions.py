@@ -10,6 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from .activations import learns
+
 
 def sinusoidal_positions(position_ids: Tensor, size: int, dtype: torch.dtype = torch.float32) -> Tensor:
     """PE(p, 2i) = sin(p / 10000^(2i/size)), PE(p, 2i+1) = cos(p / 10000^(2i/size)). Vaswani et al. 2017, section 3.5.
@@ -71,10 +73,10 @@ class RotaryPositions(nn.Module):
 
 def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     """Turns queries or keys x `(batch, heads, length, head_dim)`: (a, b) -> (a cos - b sin, b cos + a sin) in every pair."""
-    if torch.compiler.is_compiling() or torch.onnx.is_in_onnx_export():
-        first, second = x.chunk(2, dim=-1)
-        return x * cos + torch.cat([-second, first], dim=-1) * sin
-    return _Turned.apply(x, cos, sin)
+    if learns(x):
+        return _Turned.apply(x, cos, sin)
+    first, second = x.chunk(2, dim=-1)
+    return x * cos + torch.cat([-second, first], dim=-1) * sin
 
 
 class _Turned(torch.autograd.Function):

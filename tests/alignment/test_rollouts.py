@@ -3,15 +3,18 @@
 import pytest
 import torch
 
+from hf_llmpath import LLMPathGPTConfig, LLMPathGPTForCausalLM
 from hf_llmpath.alignment.rollouts import draw, reply_log_probs, token_log_probs
+from hf_llmpath.inference.bare_steps import BareStepper
+from hf_llmpath.inference.sampling import GREEDY, Sampling
 from tests.alignment.policies import END, PAD, tiny_policy
 
 PROMPTS = [[2, 3, 4, 5], [6], [3, 3], [7, 2, 5, 4, 6, 3]]
 
 
-def drawn(**sampling):
+def drawn():
     torch.manual_seed(0)
-    return draw(tiny_policy(9), PROMPTS, PAD, END, 8, **sampling)
+    return draw(tiny_policy(9), PROMPTS, PAD, END, 8)
 
 
 def test_rows_begin_with_the_prompt_and_end_with_the_end_token_or_the_limit():
@@ -43,10 +46,28 @@ def test_a_batch_of_prompts_gets_the_replies_that_each_gets_alone():
     with torch.no_grad():
         policy.transformer.wpe.weight.mul_(30)
         policy.transformer.wte.weight.mul_(30)
-    together = draw(policy, PROMPTS, PAD, END, 8, do_sample=False)
+    together = draw(policy, PROMPTS, PAD, END, 8, GREEDY)
     for row, prompt in enumerate(PROMPTS):
-        alone = draw(policy, [prompt], PAD, END, 8, do_sample=False)
+        alone = draw(policy, [prompt], PAD, END, 8, GREEDY)
         assert together.replies()[row] == alone.replies()[0]
+
+
+@pytest.mark.parametrize("layout", ["gpt2", "modern"])
+def test_the_bare_steps_draw_what_generate_draws(layout, monkeypatch):
+    torch.manual_seed(0)
+    sizes = {"vocab_size": 9, "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2}
+    policy = LLMPathGPTForCausalLM(LLMPathGPTConfig(layout=layout, max_position_embeddings=64, **sizes))
+    with torch.no_grad():
+        for parameter in policy.parameters():
+            parameter.normal_(std=0.3)
+    found = []
+    for bare in (True, False):
+        if not bare:
+            monkeypatch.setattr(BareStepper, "fits", lambda model: False)
+        torch.manual_seed(5)
+        found.append(draw(policy, PROMPTS, PAD, END, 8, Sampling(temperature=0.9, top_k=6)))
+    assert policy.training
+    assert found[0].replies() == found[1].replies() and torch.equal(found[0].finished, found[1].finished)
 
 
 def test_log_probabilities_equal_a_loop_over_tokens_without_padding():
