@@ -32,6 +32,7 @@ def trade_off(
 
 FORMS = {
     "greedy": "32 bits, greedy",
+    "bare steps": "32 bits, bare steps",
     "no cache": "32 bits, no cache",
     "int8": "int8 (bitsandbytes)",
     "nf4": "nf4 (bitsandbytes)",

@@ -58,13 +58,22 @@ class Row:
 
 
 def eager(model: Any, use_cache: bool = True) -> Form:
-    """The model as PyTorch runs it, decoded greedily."""
+    """The model as its modules run it, decoded greedily."""
 
     def write(prompt: Tensor, tokens: int) -> Iterator[Tensor]:
         eos = model.config.vocab_size
         return stream(model, prompt, max_new_tokens=tokens, eos_token_id=eos, use_cache=use_cache, reader=Stepper)
 
     return Form(write, _logits_of(model) if use_cache else None, model.get_memory_footprint() / 1e6)
+
+
+def bare(model: Any) -> Form:
+    """The model's step without its modules (`bare_steps.py`), decoded greedily."""
+
+    def write(prompt: Tensor, tokens: int) -> Iterator[Tensor]:
+        return stream(model, prompt, max_new_tokens=tokens, eos_token_id=model.config.vocab_size)
+
+    return Form(write, None, model.get_memory_footprint() / 1e6)
 
 
 def with_beams(model: Any, beams: int) -> Form:

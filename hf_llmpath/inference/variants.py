@@ -5,10 +5,11 @@ from typing import Any
 
 from transformers import AutoModelForCausalLM
 
+from .bare_steps import BareStepper
 from .onnx_export import export_onnx, exported_before, quantize_onnx
 from .onnx_generation import OnnxDecoder
 from .quantization import MOST_ERROR, SCHEMES, compare, quantized, typical_inputs
-from .speed import REFERENCE, Form, eager, onnx, with_beams
+from .speed import REFERENCE, Form, bare, eager, onnx, with_beams
 
 
 def build_forms(
@@ -26,6 +27,8 @@ def build_forms(
     """
     model = AutoModelForCausalLM.from_pretrained(folder).eval()
     forms = {"no cache": eager(model, use_cache=False), REFERENCE: eager(model)}
+    if BareStepper.fits(model):
+        forms["bare steps"] = bare(model)
     forms[f"beam search, {num_beams} beams"] = with_beams(model, num_beams)
     checks: dict[str, float] = {}
     inputs = typical_inputs(model)

@@ -30,7 +30,7 @@ def call(capsys, *arguments):
 
 def test_every_form_is_measured_and_the_student_is_there(folder):
     rows = folder.figure_data("table")
-    forms = ["no cache", "greedy", "beam search, 4 beams", "int8", "nf4", "ONNX", "ONNX int8", "student"]
+    forms = ["no cache", "greedy", "bare steps", "beam search, 4 beams", "int8", "nf4", "ONNX", "ONNX int8", "student"]
     assert list(rows) == forms
     assert folder.metrics["greedy/perplexity"] == rows["greedy"]["perplexity"]
     teacher, student = (
