@@ -67,7 +67,7 @@ def goals(metrics: dict[str, Any]) -> list[Goal]:
     return [
         Goal("difference_numpy", GOAL, higher_is_better=False),
         Goal("difference_torch", GOAL, higher_is_better=False),
-        Goal("ravine/momentum/steps", sgd["ravine"] / 3, higher_is_better=False),
+        Goal("ravine/momentum/steps", sgd["ravine"] / 2.5, higher_is_better=False),
         Goal("ravine/adam/steps", sgd["ravine"] / 2, higher_is_better=False),
         Goal("rosenbrock/momentum/steps", sgd["rosenbrock"] / 3, higher_is_better=False),
         Goal("rosenbrock/adam/steps", sgd["rosenbrock"] / 3, higher_is_better=False),

@@ -59,7 +59,9 @@ class RegularizationSettings(Settings):
 
     @classmethod
     def full(cls) -> "RegularizationSettings":
-        return replace(cls(), seeds=3, epochs=36, dropout_epochs=40, large_precision="bf16")
+        return replace(
+            cls(), dropout=0.7, input_dropout=0.3, seeds=3, epochs=36, dropout_epochs=40, large_precision="bf16"
+        )
 
 
 STAGE = Stage(
