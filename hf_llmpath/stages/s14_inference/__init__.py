@@ -79,6 +79,11 @@ STAGE = Stage(
             "tests/inference/test_decoding.py::test_without_the_cache_the_text_is_the_same",
         ),
         Concept(
+            "the overhead of modules",
+            "hf_llmpath.inference.bare_steps.BareStepper",
+            "tests/inference/test_bare_steps.py::test_they_give_the_logits_of_the_modules_past_the_first_room",
+        ),
+        Concept(
             "quantization",
             "hf_llmpath.inference.quantization.quantized",
             "tests/inference/test_quantization.py::test_a_quantised_model_is_saved_and_loaded_as_it_is",
