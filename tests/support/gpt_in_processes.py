@@ -1,11 +1,17 @@
 """Run by torchrun: trains a small decoder in one process or several on a CPU and keeps losses and weights.
 
-torchrun --nproc_per_node 2 gpt_in_processes.py trainer|accelerate|sharded FOLDER
+torchrun --nproc_per_node 2 gpt_in_processes.py trainer|accelerate|sharded FOLDER [--kill STEP | --hang STEP]
+
+Dropout is on with --dropout. With --kill the last process is killed (SIGKILL) as it reads the batch of that step, with --hang it
+stands still there. A checkpoint in FOLDER is gone on from.
 """
 
+import argparse
 import json
 import os
+import signal
 import sys
+from datetime import timedelta
 from pathlib import Path
 
 import torch
@@ -13,7 +19,9 @@ import torch.distributed as dist
 
 from hf_llmpath import LLMPathGPTConfig
 from hf_llmpath.data.token_file import TokenBlocks
+from hf_llmpath.errors import UserError
 from hf_llmpath.runs import NoProgress, Part
+from hf_llmpath.training import gpt, trainer, workers
 from hf_llmpath.training.gpt import GPTRecipe, fit_with_accelerate, new_model
 from hf_llmpath.training.sharded import fit_sharded
 from hf_llmpath.training.trainer import fit
@@ -21,25 +29,52 @@ from tests.support.fit_in_processes import InFolder
 from tests.support.small import VOCAB, tokens_of, weights_of
 
 SIZES = {"vocab_size": VOCAB, "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2}
-RECIPE = GPTRecipe(steps=10, batch_size=8, learning_rate=0.02, decay=0.5)
+RECIPE = GPTRecipe(steps=10, batch_size=8, learning_rate=0.02, decay=0.5, saves=3)  # after steps 3, 6 and 9
+HANG_PATIENCE = timedelta(seconds=3)
+
+
+class Deadly(TokenBlocks):
+    """Blocks that send a signal to the process that reads those of a step."""
+
+    fatal: tuple[int, int] | None = None  # step, from 1, and signal
+
+    def __getitems__(self, indices: list[int]) -> dict[str, torch.Tensor]:
+        if self.fatal and max(indices) >= (self.fatal[0] - 1) * RECIPE.batch_size:
+            os.kill(os.getpid(), self.fatal[1])
+        return super().__getitems__(indices)
 
 
 def main() -> None:
-    way, folder = sys.argv[1], Path(sys.argv[2])
+    parser = argparse.ArgumentParser()
+    parser.add_argument("way")
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--dropout", type=float, default=0.0)
+    parser.add_argument("--kill", type=int)
+    parser.add_argument("--hang", type=int)
+    wanted = parser.parse_args()
+    way, folder = wanted.way, wanted.folder
     folder.mkdir(parents=True, exist_ok=True)
-    model = new_model(LLMPathGPTConfig(**SIZES), seed=0)
-    blocks = TokenBlocks(tokens_of(2000), 12, RECIPE.batch_size, RECIPE.steps, seed=0)
+    model = new_model(LLMPathGPTConfig(**SIZES, dropout=wanted.dropout), seed=0)
+    blocks = Deadly(tokens_of(2000), 12, RECIPE.batch_size, RECIPE.steps, seed=0)
+    if os.environ["RANK"] == str(int(os.environ["WORLD_SIZE"]) - 1):
+        if wanted.kill:
+            blocks.fatal = (wanted.kill, signal.SIGKILL)
+        if wanted.hang:
+            blocks.fatal = (wanted.hang, signal.SIGSTOP)
+    if wanted.hang:
+        gpt.PATIENCE = trainer.PATIENCE = workers.PATIENCE = HANG_PATIENCE
     local = 0
     if way == "sharded":
-        dist.init_process_group("gloo")
-        losses, weights = fit_sharded(model, blocks, RECIPE)
+        dist.init_process_group("gloo", timeout=workers.PATIENCE)
+        torch.manual_seed(dist.get_rank())
+        losses, weights = fit_sharded(model, blocks, RECIPE, folder)
         local = sum(parameter.to_local().numel() for parameter in model.parameters())
     elif way == "accelerate":
-        losses, weights = fit_with_accelerate(model, blocks, RECIPE, seed=0), weights_of(model)
+        losses, weights = fit_with_accelerate(model, blocks, RECIPE, seed=0, folder=folder), weights_of(model)
     else:
         run, part = InFolder(NoProgress()), Part(folder, "part")
-        trainer = fit(model, blocks, RECIPE, run, part, 0, optimizer=RECIPE.optimizer(model))
-        losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
+        finished = fit(model, blocks, RECIPE, run, part, 0, optimizer=RECIPE.optimizer(model))
+        losses = [entry["loss"] for entry in finished.state.log_history if "loss" in entry]
         weights = weights_of(model)
     world = int(os.environ["WORLD_SIZE"])
     assert (dist.get_world_size() if dist.is_initialized() else 1) == world
@@ -52,4 +87,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except UserError as error:
+        sys.exit(f"error: {error}")
