@@ -1,9 +1,9 @@
 """Run by torchrun: trains a small decoder in one process or several on a CPU and keeps losses and weights.
 
-torchrun --nproc_per_node 2 gpt_in_processes.py trainer|accelerate|sharded FOLDER [--kill STEP | --hang STEP]
+torchrun --nproc_per_node 2 gpt_in_processes.py trainer|accelerate|sharded FOLDER [--dropout P] [--kill STEP | --hang STEP]
 
-Dropout is on with --dropout. With --kill the last process is killed (SIGKILL) as it reads the batch of that step, with --hang it
-stands still there. A checkpoint in FOLDER is gone on from.
+A checkpoint in FOLDER is gone on from. With --kill a whole training is done in FOLDER/whole; in another, in FOLDER/killed, the
+last process is killed (SIGKILL) as it reads the batch of that step. With --hang it stands still there.
 """
 
 import argparse
@@ -34,38 +34,29 @@ HANG_PATIENCE = timedelta(seconds=3)
 
 
 class Deadly(TokenBlocks):
-    """Blocks that send a signal to the process that reads those of a step."""
+    """Blocks that send a signal to the process that reads those of a step; `first` is the first step that was read."""
 
     fatal: tuple[int, int] | None = None  # step, from 1, and signal
+    first: int | None = None
 
     def __getitems__(self, indices: list[int]) -> dict[str, torch.Tensor]:
-        if self.fatal and max(indices) >= (self.fatal[0] - 1) * RECIPE.batch_size:
+        step = max(indices) // RECIPE.batch_size + 1
+        self.first = self.first or step
+        if self.fatal and step >= self.fatal[0]:
             os.kill(os.getpid(), self.fatal[1])
         return super().__getitems__(indices)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser()
-    parser.add_argument("way")
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("--dropout", type=float, default=0.0)
-    parser.add_argument("--kill", type=int)
-    parser.add_argument("--hang", type=int)
-    wanted = parser.parse_args()
-    way, folder = wanted.way, wanted.folder
+def train(way: str, folder: Path, dropout: float, fatal: tuple[int, int] | None) -> None:
+    """Trains and keeps in `folder` what came of it."""
     folder.mkdir(parents=True, exist_ok=True)
-    model = new_model(LLMPathGPTConfig(**SIZES, dropout=wanted.dropout), seed=0)
+    model = new_model(LLMPathGPTConfig(**SIZES, dropout=dropout), seed=0)
     blocks = Deadly(tokens_of(2000), 12, RECIPE.batch_size, RECIPE.steps, seed=0)
-    if os.environ["RANK"] == str(int(os.environ["WORLD_SIZE"]) - 1):
-        if wanted.kill:
-            blocks.fatal = (wanted.kill, signal.SIGKILL)
-        if wanted.hang:
-            blocks.fatal = (wanted.hang, signal.SIGSTOP)
-    if wanted.hang:
-        gpt.PATIENCE = trainer.PATIENCE = workers.PATIENCE = HANG_PATIENCE
+    blocks.fatal = fatal
     local = 0
     if way == "sharded":
-        dist.init_process_group("gloo", timeout=workers.PATIENCE)
+        if not dist.is_initialized():
+            dist.init_process_group("gloo", timeout=workers.PATIENCE)
         torch.manual_seed(dist.get_rank())
         losses, weights = fit_sharded(model, blocks, RECIPE, folder)
         local = sum(parameter.to_local().numel() for parameter in model.parameters())
@@ -78,9 +69,29 @@ def main() -> None:
         weights = weights_of(model)
     world = int(os.environ["WORLD_SIZE"])
     assert (dist.get_world_size() if dist.is_initialized() else 1) == world
-    if not dist.is_initialized() or dist.get_rank() == 0:
+    if os.environ["RANK"] == "0":
         torch.save(weights, folder / "weights.pt")
-        (folder / "told.json").write_text(json.dumps({"losses": losses, "local": local, "world": world}))
+        told = {"losses": losses, "local": local, "world": world, "first": blocks.first}
+        (folder / "told.json").write_text(json.dumps(told))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("way")
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--dropout", type=float, default=0.0)
+    parser.add_argument("--kill", type=int)
+    parser.add_argument("--hang", type=int)
+    wanted = parser.parse_args()
+    is_last = int(os.environ["RANK"]) == int(os.environ["WORLD_SIZE"]) - 1
+    folder, fatal = wanted.folder, None
+    if wanted.kill:
+        train(wanted.way, folder / "whole", wanted.dropout, None)
+        folder, fatal = folder / "killed", (wanted.kill, signal.SIGKILL)
+    if wanted.hang:
+        gpt.PATIENCE = trainer.PATIENCE = workers.PATIENCE = HANG_PATIENCE
+        fatal = (wanted.hang, signal.SIGSTOP)
+    train(wanted.way, folder, wanted.dropout, fatal if is_last else None)
     if dist.is_initialized():
         dist.barrier()
         dist.destroy_process_group()
