@@ -1,9 +1,10 @@
 """Run by torchrun: trains a small decoder in one process or several on a CPU and keeps losses and weights.
 
-torchrun --nproc_per_node 2 gpt_in_processes.py trainer|accelerate|sharded FOLDER [--dropout P] [--kill STEP | --hang STEP]
+torchrun --nproc_per_node 2 gpt_in_processes.py WAY FOLDER [--dropout P] [--kill STEP | --hang STEP]
 
-A checkpoint in FOLDER is gone on from. With --kill a whole training is done in FOLDER/whole; in another, in FOLDER/killed, the
-last process is killed (SIGKILL) as it reads the batch of that step. With --hang it stands still there.
+WAY is trainer, accelerate, sharded or lightning. A checkpoint in FOLDER is gone on from. With --kill a whole training is done in
+FOLDER/whole; in another, in FOLDER/killed, the last process is killed (SIGKILL) as it reads the batch of that step. With --hang
+it stands still there.
 """
 
 import argparse
@@ -62,6 +63,10 @@ def train(way: str, folder: Path, dropout: float, fatal: tuple[int, int] | None)
         local = sum(parameter.to_local().numel() for parameter in model.parameters())
     elif way == "accelerate":
         losses, weights = fit_with_accelerate(model, blocks, RECIPE, seed=0, folder=folder), weights_of(model)
+    elif way == "lightning":
+        from hf_llmpath.training.gpt_lightning import fit_with_lightning
+
+        losses, weights = fit_with_lightning(model, blocks, RECIPE, 0, folder), weights_of(model)
     else:
         run, part = InFolder(NoProgress()), Part(folder, "part")
         finished = fit(model, blocks, RECIPE, run, part, 0, optimizer=RECIPE.optimizer(model))

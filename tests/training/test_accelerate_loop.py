@@ -278,7 +278,8 @@ train("killed", LONG, dropout=0.3)
 LONG = replace(RECIPE, epochs=30, batch_size=16, saves=6, augment=noisy)  # 270 steps: not each is in the history
 
 
-def test_two_processes_train_what_one_trains_and_go_on_bit_for_bit(tmp_path):
+@pytest.mark.slow
+def test_two_processes_train_what_one_trains(tmp_path):
     from safetensors.torch import load_file
 
     one, result, part = fit(tmp_path / "one", replace(RECIPE, evaluations=3))

@@ -1,4 +1,7 @@
-"""Two processes train what one does: batches shared out by Trainer and Accelerate, weights shared out by `fully_shard`."""
+"""Two processes train what one does: batches shared out by Trainer, Accelerate and Lightning, weights by `fully_shard`.
+
+And what becomes of a training in which one of them dies, does not answer, or is not there any more.
+"""
 
 import json
 import os
@@ -8,6 +11,7 @@ import signal
 import subprocess
 import sys
 import time
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -29,6 +33,7 @@ from tests.support.small import same, tokens_of, weights_of
 ROOT = Path(__file__).parents[2]
 SCRIPT = ROOT / "tests" / "support" / "gpt_in_processes.py"
 pytestmark = pytest.mark.slow
+LIGHTNING = pytest.param("lightning", marks=pytest.mark.skipif(not find_spec("lightning"), reason="an extra"))
 
 
 def command_of(way: str, processes: int, folder: Path, *options: str) -> tuple[list[str], dict[str, str]]:
@@ -74,7 +79,7 @@ def compare(told, weights, alone) -> None:
         assert (value - before[name]).abs().max() > 1e-3  # they moved much further
 
 
-@pytest.mark.parametrize("way", ["trainer", "accelerate"])
+@pytest.mark.parametrize("way", ["trainer", "accelerate", LIGHTNING])
 def test_two_processes_are_one(alone, tmp_path, way):
     told, weights = trained(way, 2, tmp_path)
     compare(told, weights, alone)
@@ -98,6 +103,10 @@ def resumed_alone(way: str, folder: Path) -> None:
     blocks = TokenBlocks(tokens_of(2000), 12, RECIPE.batch_size, RECIPE.steps, seed=0)
     if way == "accelerate":
         fit_with_accelerate(model, blocks, RECIPE, seed=0, folder=folder)
+    elif way == "lightning":
+        from hf_llmpath.training.gpt_lightning import fit_with_lightning
+
+        fit_with_lightning(model, blocks, RECIPE, 0, folder)
     elif way == "sharded":
         dist.init_process_group("gloo", init_method=f"file://{folder.parent / 'meeting'}", rank=0, world_size=1)
         try:
@@ -108,7 +117,7 @@ def resumed_alone(way: str, folder: Path) -> None:
         fit(model, blocks, RECIPE, InFolder(NoProgress()), Part(folder, "part"), 0)
 
 
-@pytest.mark.parametrize("way", ["trainer", "accelerate", "sharded"])
+@pytest.mark.parametrize("way", ["trainer", "accelerate", "sharded", LIGHTNING])
 def test_a_killed_process_stops_the_others_and_two_go_on_bit_for_bit(tmp_path, way):
     """With dropout. One process alone is refused, and leaves everything as it was."""
     began = time.monotonic()
