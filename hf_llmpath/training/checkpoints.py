@@ -3,8 +3,10 @@
     write_checkpoint(folder, step, write)      # every process puts its part of the state where `write` is told to
     checkpoint = last_checkpoint(folder)       # the newest that is whole, or None
 
-A training goes on bit for bit, or not at all. In another number of processes it cannot: gradients are summed in another
-order, and every process draws its dropout from random numbers of its own, so that is refused in one line.
+A training goes on as if it had not stopped, or not at all. In another number of processes it cannot: gradients are summed in
+another order, and every process draws its dropout from random numbers of its own; so that is refused in one line. One process
+and two go on bit for bit. Of three and more PyTorch's data-parallel wrapper lays out the gradients anew after its first step,
+and a sum of three numbers depends on their order: the last bit may differ, unless the layout is kept, as by the Trainer.
 """
 
 import json

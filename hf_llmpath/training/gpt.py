@@ -264,5 +264,7 @@ def fit_with_accelerate(
             accelerator.wait_for_everyone()
     accelerator.unwrap_model(wrapped, keep_fp32_wrapper=False)
     accelerator.free_memory()
+    if recipe.gradient_checkpointing:
+        model.activation_checkpointing_disable()
     model.eval()
     return losses

@@ -181,6 +181,8 @@ def fit_with_lightning(
         trainer = lightning_trainer(recipe, default_root_dir=scratch)
         state = None if checkpoint is None else checkpoint / STATE_FILE
         trainer.fit(module, Batches(blocks, recipe.batch_size), ckpt_path=state)
+    if recipe.gradient_checkpointing:
+        model.activation_checkpointing_disable()
     model.eval()
     return module.losses
 

@@ -95,6 +95,9 @@ def stop_together(folder: Path | None) -> Iterator[None]:
         if isinstance(error, _Asked):
             os.kill(os.getpid(), signal.SIGTERM)
         raise
+    except BaseException:
+        _on_sigterm(before)
+        raise
     _on_sigterm(before)
 
 
@@ -103,20 +106,20 @@ def _raise_asked(*_: object) -> None:
 
 
 def _on_sigterm(handler: Any) -> Any:
-    if threading.current_thread() is threading.main_thread():
+    if handler is not None and threading.current_thread() is threading.main_thread():
         return signal.signal(signal.SIGTERM, handler)
     return None
 
 
 def _what_happened(workers: list[Worker], error: BaseException) -> str | None:
     others = [worker for worker in workers if worker.rank != process_index()]
-    until = time.monotonic() + LOOK_FOR
-    while time.monotonic() < until:
-        gone = [worker for worker in others if worker.is_gone]
-        if gone:
-            are = "is" if len(gone) == 1 else "are"
-            return f"{', '.join(map(str, gone))} {are} gone, so worker {process_index()} stops too"
+    # torchrun asks the others to end once it has seen that one has ended; an exchange may fail a moment before that.
+    until = time.monotonic() + (0 if isinstance(error, _Asked) else LOOK_FOR)
+    while not (gone := [worker for worker in others if worker.is_gone]) and time.monotonic() < until:
         time.sleep(0.05)
+    if gone:
+        are = "is" if len(gone) == 1 else "are"
+        return f"{', '.join(map(str, gone))} {are} gone, so worker {process_index()} stops too"
     if not isinstance(error, dist.DistError) and "gloo" not in str(error):
         return None  # no exchange has failed: an error of this process alone, or somebody asked it to end
     text = str(error).splitlines()[0]

@@ -4,7 +4,6 @@ import json
 from pathlib import Path
 
 import pytest
-import torch.distributed as dist
 
 from hf_llmpath.errors import UserError
 from hf_llmpath.training.checkpoints import (
@@ -14,7 +13,6 @@ from hf_llmpath.training.checkpoints import (
     newest_checkpoint,
     write_checkpoint,
 )
-from hf_llmpath.training.workers import share_of, stop_together
 
 
 def write(folder: Path, step: int, text: str = "state") -> None:
@@ -71,17 +69,3 @@ def test_what_this_process_cannot_go_on_from_is_told_and_kept(tmp_path, mark, me
     with pytest.raises(UserError, match=message):
         last_checkpoint(tmp_path)
     assert newest_checkpoint(tmp_path) == tmp_path / "checkpoint-5" and (tmp_path / "checkpoint-5" / "state").exists()
-
-
-def test_batches_are_shared_out_evenly(monkeypatch):
-    assert share_of(7) == 7
-    monkeypatch.setattr(dist, "is_initialized", lambda: True)
-    monkeypatch.setattr(dist, "get_world_size", lambda: 4)
-    assert share_of(8) == 2
-    with pytest.raises(UserError, match=r"batch_size \(6\) must be a multiple of the number of processes \(4\)"):
-        share_of(6)
-
-
-def test_one_process_keeps_its_own_errors():
-    with pytest.raises(RuntimeError, match="shapes"), stop_together(None):
-        raise RuntimeError("shapes do not fit")

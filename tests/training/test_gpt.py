@@ -107,10 +107,13 @@ def test_accumulated_pieces_are_one_batch(data, a_started_run, loop):
     close(after, weights, atol=1e-4)
 
 
-@pytest.mark.parametrize("loop", ["trainer", "accelerate"])
+@pytest.mark.parametrize("loop", ["trainer", "accelerate", "lightning"])
 def test_checkpointed_layers_are_the_same_training(data, a_started_run, loop):
     recipe = replace(RECIPE, gradient_checkpointing=True)
-    losses, after = by_trainer(data, recipe, a_started_run) if loop == "trainer" else by_accelerate(data, recipe)
+    if loop == "trainer":
+        losses, after = by_trainer(data, recipe, a_started_run)
+    else:
+        losses, after = (by_accelerate if loop == "accelerate" else by_lightning)(data, recipe)
     whole, weights = by_hand(data, RECIPE)
     assert losses == pytest.approx(whole, abs=1e-5)
     close(after, weights, atol=1e-5)
@@ -123,6 +126,7 @@ def test_16_bits_train_nearly_the_same_and_leave_weights_of_32(data, a_started_r
     assert losses == pytest.approx(exact, rel=0.03) and losses != pytest.approx(exact, rel=1e-5)
     assert all(value.dtype is torch.float32 for value in after.values())
     assert by_accelerate(data, recipe)[0] == pytest.approx(losses, abs=0.02)
+    assert by_lightning(data, recipe)[0] == pytest.approx(losses, abs=0.02)
 
 
 def test_the_rate_stays_and_then_falls_to_nothing(data):

@@ -2,6 +2,7 @@
 
 import json
 import os
+import socket
 import subprocess
 import sys
 from importlib.resources import files
@@ -17,6 +18,7 @@ from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from hf_llmpath import LLMPathGPTConfig, LLMPathGPTForCausalLM
+from hf_llmpath.training.gpt_script import main
 from tests.support.small import text_of_hats
 
 ROOT = Path(__file__).parents[2]
@@ -97,6 +99,31 @@ def test_the_script_for_many_machines_trains_on_one_with_two_processes(text, tmp
         torch.testing.assert_close(weights[1][name], value, rtol=0, atol=1e-4)
     assert AutoModelForCausalLM.from_pretrained(many).config.hidden_size == 16
     assert AutoTokenizer.from_pretrained(many).decode(AutoTokenizer.from_pretrained(many).encode("hat")) == "hat"
+
+
+@pytest.mark.slow
+def test_the_script_for_many_machines_joins_two_launchers(text, tmp_path):
+    """Two machines, as far as one can play both: two launchers that find each other by address, a process each."""
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        port = str(free.getsockname()[1])
+    together, command = tmp_path / "together", ["bash", str(CONFIGS / "multi_node.sh"), str(text)]
+    machines = []
+    for rank in ("0", "1"):
+        place = {"NODES": "2", "NODE_RANK": rank, "MAIN": "localhost", "PROCESSES": "1", "PORT": port}
+        machines.append(
+            subprocess.Popen(
+                [*command, str(together), *TINY], env=environment() | place, stderr=subprocess.PIPE, text=True
+            )
+        )
+    for machine in machines:
+        _, told = machine.communicate(timeout=240)
+        assert machine.returncode == 0, told[-2000:]
+    assert {path.name for path in (together / "tokens").iterdir()} == {"0", "1"}
+    main([str(text), str(tmp_path / "alone"), *TINY])
+    weights = [load_file(folder / "model.safetensors") for folder in (tmp_path / "alone", together)]
+    for name, value in weights[0].items():
+        torch.testing.assert_close(weights[1][name], value, rtol=0, atol=1e-4)
 
 
 def test_what_is_missing_for_many_machines_is_told(text, tmp_path):
