@@ -1,6 +1,6 @@
 """Run by torchrun: trains a small decoder in one process or several on a CPU and keeps losses and weights.
 
-torchrun --nproc_per_node 2 gpt_in_processes.py WAY FOLDER [--dropout P] [--kill STEP | --hang STEP]
+torchrun --nproc_per_node 2 gpt_in_processes.py WAY FOLDER [--dropout P] [--pieces N] [--kill STEP | --hang STEP]
 
 WAY is trainer, accelerate, sharded or lightning. A checkpoint in FOLDER is gone on from. With --kill a whole training is done in
 FOLDER/whole; in another, in FOLDER/killed, the last process is killed (SIGKILL) as it reads the batch of that step. With --hang
@@ -12,6 +12,7 @@ import json
 import os
 import signal
 import sys
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -48,7 +49,7 @@ class Deadly(TokenBlocks):
         return super().__getitems__(indices)
 
 
-def train(way: str, folder: Path, dropout: float, fatal: tuple[int, int] | None) -> None:
+def train(way: str, folder: Path, recipe: GPTRecipe, dropout: float, fatal: tuple[int, int] | None) -> None:
     """Trains and keeps in `folder` what came of it."""
     folder.mkdir(parents=True, exist_ok=True)
     model = new_model(LLMPathGPTConfig(**SIZES, dropout=dropout), seed=0)
@@ -59,17 +60,17 @@ def train(way: str, folder: Path, dropout: float, fatal: tuple[int, int] | None)
         if not dist.is_initialized():
             dist.init_process_group("gloo", timeout=workers.PATIENCE)
         torch.manual_seed(dist.get_rank())
-        losses, weights = fit_sharded(model, blocks, RECIPE, folder)
+        losses, weights = fit_sharded(model, blocks, recipe, folder)
         local = sum(parameter.to_local().numel() for parameter in model.parameters())
     elif way == "accelerate":
-        losses, weights = fit_with_accelerate(model, blocks, RECIPE, seed=0, folder=folder), weights_of(model)
+        losses, weights = fit_with_accelerate(model, blocks, recipe, seed=0, folder=folder), weights_of(model)
     elif way == "lightning":
         from hf_llmpath.training.gpt_lightning import fit_with_lightning
 
-        losses, weights = fit_with_lightning(model, blocks, RECIPE, 0, folder), weights_of(model)
+        losses, weights = fit_with_lightning(model, blocks, recipe, 0, folder), weights_of(model)
     else:
         run, part = InFolder(NoProgress()), Part(folder, "part")
-        finished = fit(model, blocks, RECIPE, run, part, 0, optimizer=RECIPE.optimizer(model))
+        finished = fit(model, blocks, recipe, run, part, 0, optimizer=recipe.optimizer(model))
         losses = [entry["loss"] for entry in finished.state.log_history if "loss" in entry]
         weights = weights_of(model)
     world = int(os.environ["WORLD_SIZE"])
@@ -85,18 +86,20 @@ def main() -> None:
     parser.add_argument("way")
     parser.add_argument("folder", type=Path)
     parser.add_argument("--dropout", type=float, default=0.0)
+    parser.add_argument("--pieces", type=int, default=1)
     parser.add_argument("--kill", type=int)
     parser.add_argument("--hang", type=int)
     wanted = parser.parse_args()
     is_last = int(os.environ["RANK"]) == int(os.environ["WORLD_SIZE"]) - 1
-    folder, fatal = wanted.folder, None
+    pieces = {"batch_size": RECIPE.batch_size // wanted.pieces, "gradient_accumulation_steps": wanted.pieces}
+    folder, fatal, recipe = wanted.folder, None, replace(RECIPE, **pieces)
     if wanted.kill:
-        train(wanted.way, folder / "whole", wanted.dropout, None)
+        train(wanted.way, folder / "whole", recipe, wanted.dropout, None)
         folder, fatal = folder / "killed", (wanted.kill, signal.SIGKILL)
     if wanted.hang:
         gpt.PATIENCE = trainer.PATIENCE = workers.PATIENCE = HANG_PATIENCE
         fatal = (wanted.hang, signal.SIGSTOP)
-    train(wanted.way, folder, wanted.dropout, fatal if is_last else None)
+    train(wanted.way, folder, recipe, wanted.dropout, fatal if is_last else None)
     if dist.is_initialized():
         dist.barrier()
         dist.destroy_process_group()

@@ -80,8 +80,9 @@ def compare(told, weights, alone) -> None:
 
 
 @pytest.mark.parametrize("way", ["trainer", "accelerate", LIGHTNING])
-def test_two_processes_are_one(alone, tmp_path, way):
-    told, weights = trained(way, 2, tmp_path)
+@pytest.mark.parametrize("pieces", [1, 2], ids=["whole", "accumulated"])
+def test_two_processes_are_one(alone, tmp_path, way, pieces):
+    told, weights = trained(way, 2, tmp_path, "--pieces", str(pieces))
     compare(told, weights, alone)
 
 
