@@ -419,7 +419,7 @@ def check_writable(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         probe = folder / ".writable"
         probe.write_text("")
-        probe.unlink()
+        probe.unlink(missing_ok=True)  # another process may look at the same time
     except (FileExistsError, NotADirectoryError):
         raise UserError(f"{folder} cannot be a folder: a file is in the way; choose another --output-dir") from None
     except OSError as error:

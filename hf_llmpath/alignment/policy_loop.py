@@ -5,8 +5,6 @@ What is learned from them is the method's own: `reinforce.py` and `ppo.py` imple
 
 import json
 import math
-import os
-import shutil
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -20,7 +18,7 @@ from torch import Tensor, nn
 from ..errors import UserError
 from ..runs import NoProgress, Part, write_json, write_text
 from ..training.callbacks import CatchInterrupt
-from ..training.trainer import COMPLETE, last_checkpoint
+from ..training.checkpoints import last_checkpoint, write_checkpoint
 from .objectives import AdaptiveKL, kl_estimate
 from .rollouts import Reward, Rollout, draw, reply_log_probs
 
@@ -244,20 +242,16 @@ class PolicyTraining:
 
     def _save(self, folder: Path) -> None:
         """A checkpoint: weights, the optimiser's moments, the random generator, and how far the loop is."""
-        temporary = folder / f".checkpoint-{self.step}.tmp"
-        shutil.rmtree(temporary, ignore_errors=True)
-        temporary.mkdir(parents=True)
         tensors = {f"weight.{place}": value.detach().contiguous() for place, value in enumerate(self.parameters)}
         for place, moments in self.optimizer.state_dict()["state"].items():
             tensors |= {f"moment.{place}.{name}": value.clone() for name, value in moments.items()}
-        save_file(tensors | {"generator": torch.get_rng_state()}, temporary / "state.safetensors")
         state: dict[str, Any] = {"step": self.step, "history": self.history, "beta": self.controller.beta}
-        write_json(temporary / "loop.json", state | {"seconds": self.seconds})
-        (temporary / COMPLETE).touch()
-        older = list(folder.glob("checkpoint-*"))
-        os.replace(temporary, folder / f"checkpoint-{self.step}")
-        for path in older:
-            shutil.rmtree(path)
+
+        def write(temporary: Path) -> None:
+            save_file(tensors | {"generator": torch.get_rng_state()}, temporary / "state.safetensors")
+            write_json(temporary / "loop.json", state | {"seconds": self.seconds})
+
+        write_checkpoint(folder, self.step, write)
 
     def _load(self, folder: Path) -> None:
         checkpoint = last_checkpoint(folder)

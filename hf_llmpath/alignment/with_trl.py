@@ -32,7 +32,7 @@ from ..data.preferences import Message, Pair
 from ..errors import UserError
 from ..runs import Part, Run
 from ..training.callbacks import History, ReportProgress, StopOnInterrupt
-from ..training.trainer import COMPLETE, last_checkpoint
+from ..training.checkpoints import last_checkpoint, mark_complete, wait_for_all
 from .chat_template import require_chat_template
 from .policy_loop import PolicyRecipe
 from .rewards import RewardModel
@@ -217,7 +217,9 @@ class _MarkComplete(TrainerCallback):
     """A checkpoint that was written to the end says so."""
 
     def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        (Path(args.output_dir) / f"checkpoint-{state.global_step}" / COMPLETE).touch()
+        wait_for_all()
+        if state.is_world_process_zero:
+            mark_complete(Path(args.output_dir) / f"checkpoint-{state.global_step}")
 
 
 def _train(trainer: Trainer, steps: int, run: Run, part: Part) -> None:

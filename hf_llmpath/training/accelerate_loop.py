@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate import Accelerator, DataLoaderConfiguration
+from accelerate import Accelerator, DataLoaderConfiguration, InitProcessGroupKwargs
 from accelerate.state import AcceleratorState, GradientState
 from accelerate.utils import set_seed
 from safetensors.torch import load_file, save_file
@@ -29,9 +29,11 @@ from ..data.streams import as_is
 from ..errors import UserError
 from ..runs import Part, Run, write_json, write_text
 from .callbacks import CatchInterrupt
+from .checkpoints import last_checkpoint, write_checkpoint
 from .loop_recipe import LoopRecipe, adamw, constant, cosine, one_cycle
+from .workers import PATIENCE, stop_together
 
-STATE_FILE, COMPLETE = "loop.json", "complete"  # of a checkpoint; the second says that it was written to the end
+STATE_FILE, OWN_FILE = "loop.json", "process_{}.safetensors"  # of a checkpoint; the second is each process's own
 EVALUATION_BATCH = 1000
 
 
@@ -99,11 +101,16 @@ def train_with_accelerate(
 
     Raises:
         UserError: fewer examples than a batch; a gradient that is not finite: the model keeps its last finite weights, which
-            are also in `last_finite` in the part's folder.
+            are also in `last_finite` in the part's folder; a checkpoint that another number of processes wrote; another
+            process is gone.
         KeyboardInterrupt: Ctrl-C came; a checkpoint is on disk.
     """
     training = Training(model, train, held_out, recipe, run, part, seed, metrics)
-    with run.progress.task(part.name, training.steps) as progress, CatchInterrupt() as ctrl_c:
+    with (
+        run.progress.task(part.name, training.steps) as progress,
+        CatchInterrupt() as ctrl_c,
+        stop_together(part.folder),
+    ):
         training.run_epochs(progress, ctrl_c)
     return training.result
 
@@ -138,6 +145,7 @@ class Training:
             gradient_accumulation_steps=recipe.accumulation,
             # The loader's batches are those of all processes together: each takes its slice.
             dataloader_config=DataLoaderConfiguration(split_batches=True),
+            kwargs_handlers=[InitProcessGroupKwargs(timeout=PATIENCE)],
         )
         set_seed(seed, device_specific=True)  # dropout differs from process to process, the order of the data does not
         self.generator = torch.Generator(self.accelerator.device).manual_seed(seed + self.accelerator.process_index)
@@ -304,38 +312,28 @@ class Training:
 
     def _save(self) -> None:
         """A checkpoint: weights, optimiser, schedule, random generators, and how far the loop is."""
-        name = f"checkpoint-{self.result.steps}"
-        temporary = self.folder / f".{name}.tmp"
-        self.accelerator.save_state(str(temporary))
-        save_file(
-            {"state": self.generator.get_state()}, temporary / f"augment_{self.accelerator.process_index}.safetensors"
-        )
-        self.accelerator.wait_for_everyone()
+        write_checkpoint(self.folder, self.result.steps, self._write)
+
+    def _write(self, folder: Path) -> None:
+        self.accelerator.save_state(str(folder))
+        own = {"generator": self.generator.get_state(), "losses": torch.tensor([loss.item() for loss in self.losses])}
+        save_file(own, folder / OWN_FILE.format(self.accelerator.process_index))
         if self.accelerator.is_main_process:
             state = {"result": vars(self.result), "history": self.history, "waited": self.waited, "worked": self.worked}
-            write_json(temporary / STATE_FILE, state | {"losses": [loss.item() for loss in self.losses]})
-            (temporary / COMPLETE).touch()
-            older = list(self.folder.glob("checkpoint-*"))
-            shutil.rmtree(self.folder / name, ignore_errors=True)
-            os.replace(temporary, self.folder / name)
-            for folder in older:
-                if folder.name != name:
-                    shutil.rmtree(folder)
-        self.accelerator.wait_for_everyone()
+            write_json(folder / STATE_FILE, state)
 
     def _load(self) -> None:
         """Goes on from the part's checkpoint, if there is one."""
-        complete = [path.parent for path in self.folder.glob(f"checkpoint-*/{COMPLETE}")]
-        if not complete:
+        folder = last_checkpoint(self.folder)
+        if folder is None:
             return
-        folder = max(complete, key=lambda path: int(path.name.partition("-")[2]))
         self.accelerator.load_state(str(folder))
-        kept = load_file(folder / f"augment_{self.accelerator.process_index}.safetensors")
-        self.generator.set_state(kept["state"])
+        own = load_file(folder / OWN_FILE.format(self.accelerator.process_index))
+        self.generator.set_state(own["generator"])
+        self.losses = list(own["losses"].to(self.accelerator.device))
         state = json.loads((folder / STATE_FILE).read_text(encoding="utf-8"))
         self.result = LoopResult(**state["result"])
         self.history, self.waited, self.worked = state["history"], state["waited"], state["worked"]
-        self.losses = [torch.tensor(loss, device=self.accelerator.device) for loss in state["losses"]]
 
 
 def _replace_folder(folder: Path, write: Callable[[Path], Any]) -> None:

@@ -4,6 +4,7 @@ The order of the blocks, the optimiser (Muon for hidden matrices, AdamW for the 
 same whoever runs the loop, so the loss curves are the same too; `gpt_lightning.py` has the Lightning module.
 """
 
+import json
 import math
 import time
 import warnings
@@ -15,12 +16,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from accelerate import Accelerator, DataLoaderConfiguration
+from accelerate import Accelerator, DataLoaderConfiguration, InitProcessGroupKwargs
 from accelerate.state import AcceleratorState, GradientState
 from accelerate.utils import DistributedType
 from accelerate.utils import set_seed as seed_process
 from torch import nn
-from torch.utils.data import DataLoader, SequentialSampler
+from torch.utils.data import DataLoader
 from transformers import PreTrainedTokenizerFast, get_scheduler, set_seed
 
 from ..data.streams import as_is
@@ -28,11 +29,15 @@ from ..data.token_file import TokenBlocks, read_tokens, write_tokens
 from ..errors import UserError
 from ..models.configuration_gpt import LLMPathGPTConfig
 from ..models.modeling_gpt import LLMPathGPTForCausalLM
-from ..runs import Run
+from ..runs import Run, write_json
+from .checkpoints import last_checkpoint, step_of, write_checkpoint
 from .evaluation import block_loss
 from .language_model import CharacterData
 from .muon import Muon, muon_groups
 from .trainer import Recipe, fit
+from .workers import PATIENCE, share_of, stop_together
+
+LOSSES_FILE = "losses.json"  # of a checkpoint
 
 
 @dataclass(frozen=True)
@@ -161,12 +166,12 @@ def quiet_norms() -> Iterator[None]:
         yield
 
 
-def blocks_loader(blocks: TokenBlocks, batch_size: int) -> DataLoader:
-    """The blocks in order, whole batches at a time."""
+def blocks_loader(blocks: TokenBlocks, batch_size: int, first: int = 0) -> DataLoader:
+    """The blocks in order from the `first` on, whole batches at a time."""
     return DataLoader(
         blocks,
         batch_size,
-        sampler=SequentialSampler(blocks),
+        sampler=range(first, len(blocks)),
         collate_fn=as_is,
         drop_last=True,
         generator=torch.Generator(),  # without one a loader would move the generator that dropout draws from
@@ -174,18 +179,28 @@ def blocks_loader(blocks: TokenBlocks, batch_size: int) -> DataLoader:
 
 
 def fit_with_accelerate(
-    model: nn.Module, blocks: TokenBlocks, recipe: GPTRecipe, seed: int, save_in: Path | None = None
+    model: nn.Module,
+    blocks: TokenBlocks,
+    recipe: GPTRecipe,
+    seed: int,
+    save_in: Path | None = None,
+    folder: Path | None = None,
 ) -> list[float]:
     """The training as one would write it with Accelerate alone; `torchrun` runs it in several processes.
 
-    Trains `model` in place. A batch of the recipe is one of all processes together. `save_in` is where the first process
-    writes the model, gathered from all if they hold parts of it.
+    Args:
+        model: trained in place.
+        blocks, recipe: what and how; a batch of the recipe is one of all processes together.
+        seed: of dropout.
+        save_in: where the first process writes the model, gathered from all if they hold parts of it.
+        folder: where checkpoints are kept, `recipe.saves` times on the way; the training goes on from the one that is there.
 
     Returns:
         The loss of every step, the mean over all processes.
 
     Raises:
-        UserError: Muon under DeepSpeed.
+        UserError: Muon under DeepSpeed; a batch that the processes cannot share evenly; a checkpoint that another number of
+            processes wrote; another process is gone.
     """
     AcceleratorState._reset_state()  # a process may train several times, in different precision
     GradientState._reset_state()
@@ -194,40 +209,62 @@ def fit_with_accelerate(
         mixed_precision="bf16" if recipe.bf16 else "no",
         gradient_accumulation_steps=recipe.gradient_accumulation_steps,
         dataloader_config=DataLoaderConfiguration(split_batches=True),
+        kwargs_handlers=[InitProcessGroupKwargs(timeout=PATIENCE)],
     )
     if accelerator.distributed_type == DistributedType.DEEPSPEED and type(recipe) is GPTRecipe:
         raise UserError("DeepSpeed's ZeRO cuts matrices into flat pieces and Muon needs them whole: --optimizer adamw")
-    seed_process(
-        seed, device_specific=True
-    )  # dropout differs from process to process, the order of the blocks does not
+    share_of(recipe.batch_size)
+    checkpoint = None if folder is None else last_checkpoint(folder)
+    # Dropout differs from process to process, the order of the blocks does not.
+    seed_process(seed, device_specific=True)
     if recipe.gradient_checkpointing:
         model.activation_checkpointing_enable()
     optimizer = recipe.optimizer(model)
     # The schedule counts optimiser steps, so it is not handed to `prepare`, which would count those of all processes.
     scheduler = recipe.scheduler(optimizer)
-    wrapped, optimizer, loader = accelerator.prepare(model, optimizer, blocks_loader(blocks, recipe.batch_size))
-    losses, pieces = [], []
+    done = 0 if checkpoint is None else step_of(checkpoint)
+    first = done * recipe.batch_size * recipe.gradient_accumulation_steps
+    loader = blocks_loader(blocks, recipe.batch_size, first)
+    wrapped, optimizer, loader = accelerator.prepare(model, optimizer, loader)
+    accelerator.register_for_checkpointing(scheduler)
+    losses: list[float] = []
+    if checkpoint is not None:
+        accelerator.load_state(str(checkpoint))
+        losses = json.loads((checkpoint / LOSSES_FILE).read_text(encoding="utf-8"))
+
+    def write_state(temporary: Path) -> None:
+        accelerator.save_state(str(temporary))
+        if accelerator.is_main_process:
+            write_json(temporary / LOSSES_FILE, losses)
+
+    pieces = []
     wrapped.train()
-    for batch in loader:
-        with accelerator.accumulate(wrapped):
-            loss = wrapped(**batch, use_cache=False).loss
-            accelerator.backward(loss)
-            pieces.append(accelerator.reduce(loss.detach(), reduction="mean"))
-            if accelerator.sync_gradients:
-                accelerator.clip_grad_norm_(wrapped.parameters(), recipe.max_grad_norm)
-            optimizer.step()
-            optimizer.zero_grad()
-        if accelerator.sync_gradients:
+    with stop_together(folder):
+        for batch in loader:
+            with accelerator.accumulate(wrapped):
+                loss = wrapped(**batch, use_cache=False).loss
+                accelerator.backward(loss)
+                pieces.append(accelerator.reduce(loss.detach(), reduction="mean"))
+                if accelerator.sync_gradients:
+                    accelerator.clip_grad_norm_(wrapped.parameters(), recipe.max_grad_norm)
+                optimizer.step()
+                optimizer.zero_grad()
+            if not accelerator.sync_gradients:
+                continue
             scheduler.step()
             losses.append(torch.stack(pieces).mean().item())
             pieces.clear()
-    if save_in is not None:
-        weights = accelerator.get_state_dict(wrapped)
-        if accelerator.is_main_process:
-            plain = accelerator.unwrap_model(wrapped, keep_fp32_wrapper=False)
-            plain.save_pretrained(save_in, state_dict=weights)
-        accelerator.wait_for_everyone()
+            if folder is not None and len(losses) % recipe.save_every == 0 and len(losses) < recipe.steps:
+                write_checkpoint(folder, len(losses), write_state)
+        if save_in is not None:
+            weights = accelerator.get_state_dict(wrapped)
+            if accelerator.is_main_process:
+                plain = accelerator.unwrap_model(wrapped, keep_fp32_wrapper=False)
+                plain.save_pretrained(save_in, state_dict=weights)
+            accelerator.wait_for_everyone()
     accelerator.unwrap_model(wrapped, keep_fp32_wrapper=False)
     accelerator.free_memory()
+    if recipe.gradient_checkpointing:
+        model.activation_checkpointing_disable()
     model.eval()
     return losses

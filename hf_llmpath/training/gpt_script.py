@@ -4,16 +4,20 @@
     torchrun --nproc_per_node 2 -m hf_llmpath.training.gpt_script TEXT FOLDER --max-steps 200
     accelerate launch --config_file accelerate_fsdp2.yaml -m hf_llmpath.training.gpt_script TEXT FOLDER
 
-FOLDER then holds the model with its tokenizer, and losses.json. The launchers' files are in `hf_llmpath/training/configs`.
+FOLDER then holds the model with its tokenizer, and losses.json. A training that was stopped, by the death of a process too, goes
+on from its last checkpoint with --resume: on as many processes as before, in a FOLDER that all machines share. The launchers'
+files are in `hf_llmpath/training/configs`.
 """
 
 import argparse
 import json
 import os
+import shutil
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -21,9 +25,12 @@ from torch import nn
 from ..data.sources import load_texts
 from ..data.token_file import TokenBlocks
 from ..errors import UserError
-from ..runs import check_writable, write_text
+from ..runs import check_writable, write_json, write_text
+from .checkpoints import newest_checkpoint
 from .gpt import GPTRecipe, GPTShape, TokenData, fit_with_accelerate, new_model
 from .language_model import CharacterData
+
+SETTINGS_FILE = "run.json"  # beside the checkpoints: what is being run
 
 
 @dataclass(frozen=True)
@@ -46,6 +53,7 @@ def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
         ("--batch-size", 16),
         ("--max-steps", 900),
         ("--accumulation", 1),
+        ("--saves", 4),
         ("--seed", 0),
     ):
         parser.add_argument(name, type=int, default=value)
@@ -56,13 +64,41 @@ def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--checkpointing", action="store_true", help="compute activations again instead of keeping them"
     )
+    parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint in the folder")
     return parser.parse_args(arguments)
+
+
+def _checkpoints(wanted: argparse.Namespace) -> Path:
+    """The folder of the checkpoints, in which this training may begin or go on.
+
+    Raises:
+        UserError: nothing to resume, or with other settings; or a stopped training that nobody asked to resume.
+    """
+    folder = wanted.folder / "checkpoints"
+    newest = newest_checkpoint(folder)
+    asked = {name: value for name, value in vars(wanted).items() if name not in ("folder", "resume")}
+    if not wanted.resume:
+        if newest is not None:
+            raise UserError(f"{newest} is of a training that was stopped: go on with --resume, or remove {folder}")
+        if _rank() == "0":
+            write_json(folder / SETTINGS_FILE, asked)
+        return folder
+    if newest is None:
+        raise UserError(f"nothing to resume in {wanted.folder}; run without --resume")
+    before: dict[str, Any] = json.loads((folder / SETTINGS_FILE).read_text(encoding="utf-8"))
+    for name, value in asked.items():
+        if before.get(name) != value:
+            raise UserError(
+                f"--resume needs the settings of the stopped run: {name} was {before.get(name)}, is {value}"
+            )
+    return folder
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Runs the training that the command line asks for."""
     wanted = _arguments(arguments)
     check_writable(wanted.folder)
+    checkpoints = _checkpoints(wanted)
     characters = CharacterData.from_texts(load_texts(wanted.text), documents=False)
     shape = GPTShape(wanted.hidden_size, wanted.num_hidden_layers, wanted.num_attention_heads, wanted.context)
     kind = GPTRecipe if wanted.optimizer == "muon" else AdamWRecipe
@@ -72,6 +108,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         wanted.learning_rate,
         warmup=0.0,
         decay=0.5,
+        saves=wanted.saves,
         bf16=wanted.bf16,
         gradient_accumulation_steps=wanted.accumulation,
         gradient_checkpointing=wanted.checkpointing,
@@ -83,10 +120,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     rows = recipe.batch_size * recipe.gradient_accumulation_steps
     model = new_model(shape.config(data.tokenizer), wanted.seed)
     blocks = TokenBlocks(data.train, shape.context, rows, recipe.steps, wanted.seed)
-    losses = fit_with_accelerate(model, blocks, recipe, wanted.seed, save_in=wanted.folder)
+    losses = fit_with_accelerate(model, blocks, recipe, wanted.seed, save_in=wanted.folder, folder=checkpoints)
     if _rank() == "0":
         data.tokenizer.save_pretrained(wanted.folder)
         write_text(wanted.folder / "losses.json", json.dumps(losses))
+        shutil.rmtree(checkpoints)
         print(f"loss {losses[0]:.3f} at first, {losses[-1]:.3f} at last; the model is in {wanted.folder}")
 
 

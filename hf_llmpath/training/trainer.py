@@ -23,11 +23,12 @@ from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 from ..data.streams import IGNORED, as_is
 from ..runs import Part, Run
 from .callbacks import History, ReportProgress, StopOnInterrupt
+from .checkpoints import last_checkpoint, mark_complete
+from .workers import PATIENCE, stop_together
 
 # Accelerate searches the disk for this optional package twice in every step; it does not come while a model trains.
 accelerate.optimizer.is_lomo_available = cache(accelerate.optimizer.is_lomo_available)
 
-COMPLETE = "complete"  # a file in a checkpoint folder that was written to the end
 TARGETS = (
     "shift_labels",
     "labels",
@@ -87,6 +88,11 @@ class Recipe:
         return {"num_decay_steps": max(1, round(self.decay * self.steps)), "decay_type": "linear"}
 
     @property
+    def save_every(self) -> int:
+        """Steps from one checkpoint to the next."""
+        return max(1, math.ceil(self.steps / (self.saves + 1)))
+
+    @property
     def warmup_steps(self) -> int:
         return math.ceil(self.warmup * self.steps)
 
@@ -111,7 +117,7 @@ class Recipe:
             eval_strategy="steps" if every else "no",
             eval_steps=every,
             save_strategy="steps",
-            save_steps=every or max(1, math.ceil(self.steps / (self.saves + 1))),
+            save_steps=every or self.save_every,
             save_total_limit=2,
             load_best_model_at_end=bool(every) and self.keep_best,
             metric_for_best_model="eval_loss" if every else None,
@@ -123,6 +129,7 @@ class Recipe:
             remove_unused_columns=False,
             dataloader_pin_memory=False,
             use_cpu=not torch.cuda.is_available(),
+            ddp_timeout=int(PATIENCE.total_seconds()),
             disable_tqdm=True,
             report_to="none",
             seed=seed,
@@ -200,7 +207,7 @@ class StageTrainer(Trainer):
                 save_file(tensors, folder / STATE_FILE)
         self.accelerator.wait_for_everyone()
         if self.is_world_process_zero():
-            (folder / COMPLETE).touch()
+            mark_complete(folder)
 
     def load_carried_state(self, checkpoint: Path) -> None:
         """Takes up the recurrent state where the checkpoint left it."""
@@ -216,12 +223,6 @@ class StageTrainer(Trainer):
             parts = sorted(name for name in tensors if name.startswith(f"{index}."))
             layer.update(tuple(tensors[name] for name in parts), 1)
         self._carried = cache
-
-
-def last_checkpoint(folder: Path) -> Path | None:
-    """The newest checkpoint in `folder` that was written to the end."""
-    found = [path for path in folder.glob(f"{PREFIX_CHECKPOINT_DIR}-*") if (path / COMPLETE).exists()]
-    return max(found, key=lambda path: int(path.name.rpartition("-")[2]), default=None)
 
 
 def fit(
@@ -251,6 +252,7 @@ def fit(
         make_trainer: a Trainer with another loss.
 
     Raises:
+        UserError: a loss that is not finite; a checkpoint that another number of processes wrote; another process is gone.
         KeyboardInterrupt: Ctrl-C came; a checkpoint is on disk.
     """
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
@@ -272,7 +274,8 @@ def fit(
         checkpoint = last_checkpoint(part.folder)
         if checkpoint is not None:
             trainer.load_carried_state(checkpoint)
-        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+        with stop_together(part.folder):
+            trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     if stop.interrupted:
         raise KeyboardInterrupt
     if recipe.bf16:

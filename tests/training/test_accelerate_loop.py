@@ -21,7 +21,7 @@ from hf_llmpath.errors import UserError
 from hf_llmpath.models.configuration_mlp import LLMPathMLPConfig
 from hf_llmpath.models.modeling_mlp import LLMPathMLPForImageClassification
 from hf_llmpath.models.regularization import max_norm_
-from hf_llmpath.runs import Run
+from hf_llmpath.runs import Part, Run
 from hf_llmpath.training.accelerate_loop import (
     LoopRecipe,
     ShuffledBatches,
@@ -249,20 +249,36 @@ def test_waiting_for_data_is_measured(tmp_path):
 PROGRAM = """
 import os, sys
 from pathlib import Path
+import torch.distributed as dist
 from safetensors.torch import save_file
 from hf_llmpath.runs import NoProgress, Part
 from tests.support.fit_in_processes import InFolder
-from tests.training.test_accelerate_loop import RECIPE, images, model_of, replace, scores, weights_of
+from tests.support.small import KillAt, Killed
+from tests.training.test_accelerate_loop import LONG, RECIPE, images, model_of, noisy, replace, scores, weights_of
 from hf_llmpath.training.accelerate_loop import train_with_accelerate
 
-folder, model = Path(sys.argv[1]), model_of()
-run, part = InFolder(NoProgress()), Part(folder, "part")
-train_with_accelerate(model, *images(), replace(RECIPE, evaluations=3), run, part, 3, scores)
-if os.environ["RANK"] == "0":
-    save_file({name: value.contiguous() for name, value in weights_of(model).items()}, folder / "weights.safetensors")
+folder = Path(sys.argv[1])
+
+def train(name, recipe, progress=None, **options):
+    (folder / name).mkdir(exist_ok=True)
+    run, part, model = InFolder(progress or NoProgress()), Part(folder / name, "part"), model_of(**options)
+    train_with_accelerate(model, *images(), recipe, run, part, 3, scores)
+    if os.environ["RANK"] == "0":
+        weights = {name: value.contiguous() for name, value in weights_of(model).items()}
+        save_file(weights, folder / name / "weights.safetensors")
+
+train("two", replace(RECIPE, evaluations=3))
+train("whole", LONG, dropout=0.3)
+try:
+    train("killed", LONG, KillAt(60), dropout=0.3)
+except Killed:
+    dist.barrier()
+train("killed", LONG, dropout=0.3)
 """
+LONG = replace(RECIPE, epochs=30, batch_size=16, saves=6, augment=noisy)  # 270 steps: not each is in the history
 
 
+@pytest.mark.slow
 def test_two_processes_train_what_one_trains(tmp_path):
     from safetensors.torch import load_file
 
@@ -270,10 +286,9 @@ def test_two_processes_train_what_one_trains(tmp_path):
     script = tmp_path / "program.py"
     script.write_text(PROGRAM)
     two = tmp_path / "two"
-    two.mkdir()
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", str(script)]
-    done = subprocess.run([*command, str(two), str(ROOT)], env=environment, capture_output=True, text=True, timeout=240)
+    done = subprocess.run([*command, str(tmp_path)], env=environment, capture_output=True, text=True, timeout=240)
     assert done.returncode == 0, done.stderr[-3000:]
     weights = load_file(two / "weights.safetensors")
     for name, value in weights_of(one).items():
@@ -287,3 +302,10 @@ def test_two_processes_train_what_one_trains(tmp_path):
         assert first.keys() == second.keys()
         for name in first:
             assert second[name] == pytest.approx(first[name], abs=2e-4), name
+    for file in ("weights.safetensors", "history.jsonl"):
+        assert (tmp_path / "killed" / file).read_bytes() == (tmp_path / "whole" / file).read_bytes(), file
+    saved = {path: path.read_bytes() for path in (tmp_path / "killed").rglob("*") if path.is_file()}
+    run, part = Run.start(tmp_path / "run", IDENTITY), Part(tmp_path / "killed", "part")
+    with pytest.raises(UserError, match="was written by 2 processes and cannot go on in 1"):
+        train_with_accelerate(model_of(dropout=0.3), *images(), LONG, run, part, 3, scores)
+    assert {path: path.read_bytes() for path in (tmp_path / "killed").rglob("*") if path.is_file()} == saved

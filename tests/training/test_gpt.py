@@ -31,10 +31,10 @@ def data(tmp_path) -> TokenData:
     return TokenData.in_folder(tmp_path / "tokens", CharacterData(tokenizer, ids[:1500], ids[1500:], False))
 
 
-def pieces(data: TokenData, recipe: GPTRecipe):
+def pieces(data: TokenData, recipe: GPTRecipe, dropout: float = 0.0):
     """A fresh model and the blocks of the recipe."""
     rows = recipe.batch_size * recipe.gradient_accumulation_steps
-    model = new_model(replace(SHAPE, dropout=0.0).config(data.tokenizer), 0)
+    model = new_model(replace(SHAPE, dropout=dropout).config(data.tokenizer), 0)
     return model, TokenBlocks(data.train, SHAPE.context, rows, recipe.steps, 0)
 
 
@@ -107,10 +107,13 @@ def test_accumulated_pieces_are_one_batch(data, a_started_run, loop):
     close(after, weights, atol=1e-4)
 
 
-@pytest.mark.parametrize("loop", ["trainer", "accelerate"])
+@pytest.mark.parametrize("loop", ["trainer", "accelerate", "lightning"])
 def test_checkpointed_layers_are_the_same_training(data, a_started_run, loop):
     recipe = replace(RECIPE, gradient_checkpointing=True)
-    losses, after = by_trainer(data, recipe, a_started_run) if loop == "trainer" else by_accelerate(data, recipe)
+    if loop == "trainer":
+        losses, after = by_trainer(data, recipe, a_started_run)
+    else:
+        losses, after = (by_accelerate if loop == "accelerate" else by_lightning)(data, recipe)
     whole, weights = by_hand(data, RECIPE)
     assert losses == pytest.approx(whole, abs=1e-5)
     close(after, weights, atol=1e-5)
@@ -123,6 +126,7 @@ def test_16_bits_train_nearly_the_same_and_leave_weights_of_32(data, a_started_r
     assert losses == pytest.approx(exact, rel=0.03) and losses != pytest.approx(exact, rel=1e-5)
     assert all(value.dtype is torch.float32 for value in after.values())
     assert by_accelerate(data, recipe)[0] == pytest.approx(losses, abs=0.02)
+    assert by_lightning(data, recipe)[0] == pytest.approx(losses, abs=0.02)
 
 
 def test_the_rate_stays_and_then_falls_to_nothing(data):
@@ -166,6 +170,42 @@ def test_a_killed_training_goes_on_to_the_same_weights(data, tmp_path, bf16):
     train_gpt(data, shape, recipe, resumed, "part", 0)
     ends = [AutoModelForCausalLM.from_pretrained(run.part("part").model_dir) for run in (whole, resumed)]
     assert same(*map(weights_of, ends))
+
+
+class KilledAt(TokenBlocks):
+    """Blocks during whose `step` the process ends."""
+
+    step = 0
+
+    def __getitems__(self, indices):
+        if max(indices) >= self.step * RECIPE.batch_size:
+            raise Killed
+        return super().__getitems__(indices)
+
+
+@pytest.mark.parametrize("bf16", [False, True], ids=["float32", "bf16"])
+@pytest.mark.parametrize("loop", ["accelerate", "lightning"])
+def test_a_killed_loop_goes_on_to_the_same_losses_and_weights(data, tmp_path, loop, bf16):
+    """In pieces and with dropout; `recipe.saves` are made on the way, and the last one is gone on from."""
+    if loop == "lightning":
+        pytest.importorskip("lightning")
+        from hf_llmpath.training.gpt_lightning import fit_with_lightning as train
+    else:
+        train = fit_with_accelerate
+    recipe = replace(RECIPE, batch_size=4, gradient_accumulation_steps=2, saves=3, bf16=bf16)
+    model, blocks = pieces(data, recipe, dropout=0.2)
+    losses = train(model, blocks, recipe, 0, folder=tmp_path / "whole")
+    assert [path.name for path in (tmp_path / "whole").iterdir()] == ["checkpoint-9"]
+    again, blocks = pieces(data, recipe, dropout=0.2)
+    deadly = KilledAt(data.train, SHAPE.context, 8, recipe.steps, 0)
+    deadly.step = 8
+    with pytest.raises(Killed):
+        train(again, deadly, recipe, 0, folder=tmp_path / "killed")
+    again, blocks = pieces(data, recipe, dropout=0.2)
+    (checkpoint,) = (tmp_path / "killed").iterdir()
+    assert checkpoint.name == "checkpoint-6" and not same(weights_of(again), weights_of(model))
+    assert train(again, blocks, recipe, 0, folder=tmp_path / "killed") == losses and len(losses) == 12
+    assert same(weights_of(again), weights_of(model))
 
 
 def test_muon_under_deepspeed_is_told(data, monkeypatch):

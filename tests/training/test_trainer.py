@@ -15,7 +15,8 @@ from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from hf_llmpath.errors import UserError
 from hf_llmpath.runs import NoProgress, Run
-from hf_llmpath.training.trainer import COMPLETE, Recipe, fit, last_checkpoint
+from hf_llmpath.training.checkpoints import COMPLETE, last_checkpoint
+from hf_llmpath.training.trainer import Recipe, fit
 from tests.support.small import (
     IDENTITY,
     KillAt,
