@@ -51,15 +51,17 @@ class Preferences:
         return {"name": self.name, "source": self.name, "fingerprint": self.fingerprint, "sizes": sizes}
 
 
-def load_preferences(dataset: str) -> Preferences:
+def load_preferences(dataset: str, size: int | None = None) -> Preferences:
     """Reads `dataset`: embedded name, local file or folder with one file per split, or Hub id.
 
-    Without a split of its own to measure on, one pair in ten is held out.
+    Args:
+        dataset: without a split of its own to measure on, one pair in ten is held out.
+        size: most pairs to learn from; of the embedded ones any number can be had, and all of the others are taken if none.
 
     Raises:
         UserError: nothing of that name, or a line that is no pair: it is named with its number.
     """
-    splits = _open(dataset)
+    splits = _open(dataset, size)
     read = {split: read_pairs(rows, where) for split, (rows, where) in splits.items()}
     test = read.get("test") or read.get("validation")
     train = read["train"]
@@ -67,18 +69,20 @@ def load_preferences(dataset: str) -> Preferences:
         if len(train) < 2:
             raise UserError(f"{dataset} has {len(train)} pair; at least 2 are needed to hold one out")
         train, test = _hold_out(train)
+    train = train[:size]
     digest = hashlib.sha256()
     for pair in (*train, *test):
         digest.update(repr(pair).encode() + b"\0")
     return Preferences(dataset, train, test, digest.hexdigest()[:16])
 
 
-def _open(dataset: str) -> dict[str, tuple[Any, str]]:
+def _open(dataset: str, size: int | None) -> dict[str, tuple[Any, str]]:
     """Split -> rows, and what to call them in an error."""
     if dataset in EMBEDDED:
         from .world import generate
 
-        return {split: (generate("preferences", split), f"{dataset} ({split})") for split in ("train", "test")}
+        rows = {"train": generate("preferences", "train", size), "test": generate("preferences", "test")}
+        return {split: (pairs, f"{dataset} ({split})") for split, pairs in rows.items()}
     path = Path(dataset).expanduser()
     if path.is_dir():
         files = files_of_splits(path, _ENDINGS)

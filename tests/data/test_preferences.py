@@ -110,6 +110,15 @@ def test_the_world_has_pairs_of_train_and_test():
     assert set(found.train[0]) == {"prompt", "chosen", "rejected"}
 
 
+def test_a_number_of_pairs_is_what_comes(tmp_path):
+    few, more = load_preferences("world/preferences", 20), load_preferences("world/preferences", 30)
+    assert len(few.train) == 20 and more.train[:20] == few.train and len(more.train) == 30
+    assert more.fingerprint != few.fingerprint and len(few.test) == 300
+    path = tmp_path / "pairs.jsonl"
+    path.write_text("".join(f'{{"prompt": "Hello {i}.", "chosen": "Yes.", "rejected": "No."}}\n' for i in range(20)))
+    assert len(load_preferences(str(path), 5).train) == 5
+
+
 def test_hh_rlhf_is_read_whole(shared_data):
     folder = shared_data / "hh-rlhf-helpful-base"
     if not folder.is_dir():

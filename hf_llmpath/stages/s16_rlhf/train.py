@@ -3,7 +3,7 @@
 import math
 import statistics
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -96,8 +96,8 @@ def _check(settings: RLHFSettings) -> None:
 
 
 def _study(settings: RLHFSettings, run: Run) -> Study:
-    preferences = load_preferences("world/preferences" if settings.dataset == "world" else settings.dataset)
-    preferences = replace(preferences, train=preferences.train[: settings.pairs])
+    dataset = "world/preferences" if settings.dataset == "world" else settings.dataset
+    preferences = load_preferences(dataset, settings.pairs)
     world_data = preferences.name.startswith("world/")
     of_the_world = settings.chats == "world" or (settings.chats == "auto" and world_data)
     if of_the_world:
