@@ -24,15 +24,17 @@ LONGEST_STRIDE, LONGEST_QUESTION = 128, 64  # tokens, as in Devlin et al. 2018
 Answers = dict[str, list]  # `text` and `answer_start`, lists of equal length; empty for a question without an answer
 
 
-def load_questions(dataset: str) -> Table:
-    """Reads `dataset` as a table with the columns `context`, `question` and `answers` (`text`, `answer_start`).
+def load_questions(dataset: str, size: int | None = None) -> Table:
+    """Reads `dataset` as a table with the columns `context`, `question` and `answers` (`text`, `answer_start`), with at most
+    `size` rows to learn from.
 
     A data set that holds nothing out is split by `title`, where it has titles: no article is then in both splits.
 
     Raises:
         UserError: what `load_table` raises; an empty question or context; an answer that is not where its row says.
     """
-    return load_table(dataset, COLUMNS, embedded=("world/questions",), together="title", check=check_questions)
+    embedded = ("world/questions",)
+    return load_table(dataset, COLUMNS, embedded=embedded, together="title", check=check_questions, size=size)
 
 
 def check_questions(rows: Any, where: str) -> None:

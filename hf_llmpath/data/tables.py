@@ -108,6 +108,7 @@ def load_table(
     drop_unlabelled: bool = True,
     together: str | None = None,
     check: Callable[[Any, str], None] | None = None,
+    size: int | None = None,
 ) -> Table:
     """Reads `dataset` as a table.
 
@@ -120,11 +121,12 @@ def load_table(
         drop_unlabelled: leave out splits whose labels are all -1, as benchmarks publish their test sets.
         check: called with the rows of every split, as the data set has them, and how to name them in an error message.
         together: a column whose values are not torn apart where rows must be held out, if the data set has it.
+        size: most rows to learn from; of an embedded name any number can be had.
 
     Raises:
         UserError: nothing of that name, an unreadable file, a missing column, no train split, no rows.
     """
-    splits = _open(dataset, embedded)
+    splits = _open(dataset, embedded, size)
     chosen = {ours: (named or {}).get(ours) for ours in columns}
     found = {split: _select(rows, columns, chosen, f"'{dataset}' ({split})") for split, rows in splits.items()}
     for split, rows in found.items() if check else ():
@@ -134,17 +136,20 @@ def load_table(
     if "validation" not in found and "test" not in found:
         kept = splits["train"][together] if together in splits["train"].column_names else None
         found = _hold_out(dataset, found["train"], kept)
+    if size is not None and size < len(found["train"]):
+        found["train"] = found["train"].select(range(size))
     return Table(dataset, found, _fingerprint(found, columns))
 
 
-def _open(dataset: str, embedded: Sequence[str]) -> dict[str, Any]:
+def _open(dataset: str, embedded: Sequence[str], size: int | None) -> dict[str, Any]:
     import datasets
 
     if dataset in EMBEDDED:
         from .world import SPLITS, generate
 
         view = dataset.partition("/")[2]
-        return {split: datasets.Dataset.from_list(generate(view, split)) for split in SPLITS}
+        sizes = {"train": size}
+        return {split: datasets.Dataset.from_list(generate(view, split, sizes.get(split))) for split in SPLITS}
     path = Path(dataset).expanduser()
     if path.is_dir():
         files = files_of_splits(path, tuple(FILE_BUILDERS))

@@ -9,6 +9,9 @@ from ..stage import Concept, Stage
 @dataclass(frozen=True)
 class FineTuningSettings(Settings):
     dataset: str = setting("world/questions", "SQuAD-like questions: embedded name, Hub id, or local file or folder")
+    questions: int | None = setting(
+        None, "most questions to learn from; of the world's any number (10,000 if none), else all if none", minimum=2
+    )
     model: str | None = setting(None, "BERT to fine-tune: local folder or Hub id; none: a small one is pretrained here")
     comparisons: tuple[str, ...] = setting(
         ("early-stopping", "clipping"), "what is measured against not doing it; also freezing, layer-wise, lora"
@@ -41,7 +44,11 @@ class FineTuningSettings(Settings):
     @classmethod
     def full(cls) -> "FineTuningSettings":
         return replace(
-            cls(), comparisons=("early-stopping", "clipping", "freezing", "layer-wise", "lora"), max_steps=5000, seeds=3
+            cls(),
+            questions=40_000,
+            comparisons=("early-stopping", "clipping", "freezing", "layer-wise", "lora"),
+            max_steps=5000,
+            seeds=3,
         )
 
 
