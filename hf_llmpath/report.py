@@ -162,7 +162,9 @@ def print_run(stage: Stage, folder: RunFolder) -> None:
     rows = [("Took", f"{duration(report['seconds'])}, {report['peak_memory_mb']:,.0f} MB of memory")]
     rows += [("Files", f"{folder.path}/"), ("", _contents(folder))]
     rows += [("Next", command_line("demo", stage.slug, output_dir=root) + "  # see it work")]
-    if stage.auto_class == "AutoModelForCausalLM":
+    if (folder.model_dir / "chat_template.jinja").exists():
+        rows += [("", command_line("chat", output_dir=root) + "  # talk to it")]
+    elif stage.auto_class == "AutoModelForCausalLM":
         rows += [("", command_line("generate", stage.slug, output_dir=root) + "  # let it write")]
     rows += [
         ("", command_line("show", stage.slug, output_dir=root) + "  # all numbers, and the code that loads the model")

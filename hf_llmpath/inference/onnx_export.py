@@ -266,11 +266,12 @@ def _form_of(model: Any) -> _Form:
 
         plain = _Plain(model, names, outputs)
         return _Form(plain, names, outputs, {"values": (free,) * len(names)}, masked, {KIND: "encoder"}, plain)
-    if kind == "LLMPathMLPForImageClassification" and config.image_size:
+    if kind == "LLMPathMLPForImageClassification":
         size = config.image_size
+        shape = (config.num_channels, size, size) if size else (config.input_size,)
 
         def images(batch: int, *_: int) -> tuple[Tensor, ...]:
-            return (torch.rand(batch, 1, size, size),)
+            return (torch.rand(batch, *shape),)
 
         names, outputs = ("pixel_values",), ("logits",)
         plain = _Plain(model, names, outputs)

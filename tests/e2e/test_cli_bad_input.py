@@ -159,6 +159,8 @@ def test_a_stopped_run_survives_input_that_cannot_be_used(refused, a_run, tmp_pa
 def test_output_folder_that_is_a_file(refused, tmp_path, text_file):
     (tmp_path / "runs").write_text("keep me")
     assert "a file is in the way" in refused("run", "rnn", "--dataset", text_file, "--output-dir", tmp_path / "runs")
+    for command in (["list"], ["show", "rnn"], ["generate", "rnn"], ["demo", "rnn"], ["export", "inference"]):
+        assert "a file is in the way" in refused(*command, "--output-dir", tmp_path / "runs")
     assert (tmp_path / "runs").read_text() == "keep me"
 
 

@@ -107,6 +107,18 @@ def test_the_command_line_names_the_line_of_a_bad_pair(capsys, tmp_path):
     assert f"line 3 of {path}: 'chosen' and 'rejected' are equal" in " ".join(capsys.readouterr().err.split())
 
 
+def test_generate_writes_the_reply_of_the_chatbot(folder, capsys):
+    from hf_llmpath.alignment.chatbot import Chatbot
+
+    root = str(folder.path.parent)
+    assert main(["generate", "rlhf", "Who is the baker?", "--greedy", "-o", root]) == 0
+    *_, expected = Chatbot(folder.model_dir).stream("Who is the baker?", temperature=0)
+    written = capsys.readouterr().out.strip()
+    assert expected and (written.startswith(expected) or expected.startswith(written))
+    assert main(["generate", "rlhf", " ", "-o", root]) == 2
+    assert "llmpath chat" in capsys.readouterr().err
+
+
 def test_chat_without_a_run_says_how_to_train_one(capsys, tmp_path):
     assert main(["chat", "Hello", "-o", str(tmp_path)]) == 2
     assert "llmpath run rlhf" in capsys.readouterr().err
