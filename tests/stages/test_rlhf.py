@@ -86,6 +86,11 @@ def test_the_command_answers_with_both(folder, capsys, monkeypatch, tmp_path):
     chat(folder, ["Who is the baker?"], temperature=0.7, seed=1)
     first, second = capsys.readouterr().out.splitlines()
     assert first.startswith("1 SFT: ") and second.startswith("2 aligned: ")
+    with pytest.raises(UserError, match="the prompt is empty"):
+        chat(folder, [" "], temperature=0.7, seed=1)
+    chat(folder, ["Who is the bakerr ☃?"], temperature=0.7, seed=1)
+    printed = capsys.readouterr()
+    assert printed.err == "never seen: bakerr, ☃\n" and len(printed.out.splitlines()) == 2
     # Typed: a prompt, the choice, and an empty line.
     torch.manual_seed(0)
     lines = iter([line for n in range(6) for line in (f"Who is the baker? {n}", "2")] + [""])
