@@ -46,7 +46,7 @@ def stream(
     answers = bool(tokenizer.chat_template)
     if answers:
         if not prompt.strip():
-            raise UserError(f"this model answers what it is told; give it a text, or talk to it with: llmpath chat")
+            raise UserError("this model answers what it is told; give it a text, or talk to it with: llmpath chat")
         from .alignment.chat_template import prompt_ids
 
         ids = prompt_ids(tokenizer, [{"role": "user", "content": prompt.strip()}])
