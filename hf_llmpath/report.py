@@ -177,7 +177,7 @@ def print_run(stage: Stage, folder: RunFolder) -> None:
 
 def print_all(stage: Stage, folder: RunFolder) -> None:
     """All that is known of the last run of a stage."""
-    report = folder.report
+    report = document(stage, folder)
     heading(f"Stage {stage.number} · {stage.title}")
     data = report["dataset"]
     facts(
@@ -200,7 +200,7 @@ def print_all(stage: Stage, folder: RunFolder) -> None:
         out.print(f"  {place}", soft_wrap=True)
     out.print()
     heading("Load the model")
-    out.print(Text(document(stage, folder)["load"]), soft_wrap=True)
+    out.print(Text(report["load"]), soft_wrap=True)
 
 
 def document(stage: Stage, folder: RunFolder) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from .errors import UserError, nearest
-from .hub.weights import check_model_folder
+from .hub.weights import check_model_folder, load_pair
 from .runs import RunFolder
 from .stages.stage import Stage
 
@@ -34,12 +34,12 @@ def stream(
         return _stream_answer(place, prompt, seed, options or {})
     _check_writes(place)
 
-    from transformers import AutoModelForCausalLM, AutoTokenizer, TextStreamer, set_seed
+    from transformers import TextStreamer, set_seed
     from transformers.utils import logging
 
     logging.set_verbosity_error()
     logging.disable_progress_bar()
-    tokenizer = AutoTokenizer.from_pretrained(place)
+    model, tokenizer = load_pair("AutoModelForCausalLM", place)
     ids = tokenizer.encode(prompt, add_special_tokens=False)
     if tokenizer.unk_token_id is not None and tokenizer.unk_token_id in ids:
         raise UserError(_unknown(stage, tokenizer, prompt))
@@ -52,7 +52,6 @@ def stream(
         ids = prompt_ids(tokenizer, [{"role": "user", "content": prompt.strip()}])
     elif tokenizer.bos_token_id is not None:
         ids = [tokenizer.bos_token_id, *ids]
-    model = AutoModelForCausalLM.from_pretrained(place).eval()
     if seed is not None:
         set_seed(seed)
 
@@ -67,19 +66,21 @@ def _stream_answer(place: Path, prompt: str, seed: int | None, options: dict[str
     if not prompt.strip():
         raise UserError("this model writes about a text; give one")
 
-    from transformers import AutoModelForSeq2SeqLM, AutoTokenizer, TextStreamer, set_seed
+    from transformers import TextStreamer, set_seed
     from transformers.utils import logging
 
     from . import terminal
+    from .data.words import unknown_words
 
     logging.set_verbosity_error()
     logging.disable_progress_bar()
-    tokenizer = AutoTokenizer.from_pretrained(place)
+    model, tokenizer = load_pair("AutoModelForSeq2SeqLM", place)
     whole = len(tokenizer(prompt)["input_ids"])
     inputs = tokenizer(prompt, truncation=True, return_tensors="pt")
     if whole > (read := inputs["input_ids"].shape[1]):
         terminal.err.print(f"the text has {whole} tokens; the model reads the first {read}", style="dim")
-    model = AutoModelForSeq2SeqLM.from_pretrained(place).eval()
+    if strange := unknown_words(tokenizer, prompt):
+        terminal.err.print(f"never seen: {', '.join(strange)}", style="dim", soft_wrap=True, markup=False)
     if seed is not None:
         set_seed(seed)
     model.generate(

@@ -7,6 +7,7 @@ import socket
 import pytest
 
 from hf_llmpath.cli import main
+from hf_llmpath.data.characters import train_character_tokenizer
 from hf_llmpath.runs import RunFolder
 
 
@@ -200,6 +201,11 @@ def test_nothing_to_resume(refused, a_run):
 def test_metrics_that_cannot_be_read(refused, a_run):
     (a_run.path / "metrics.json").write_text('{"stage": 7, ')
     assert "metrics.json is not readable as JSON" in refused("show", "rnn", "--output-dir", a_run.path.parent)
+    (a_run.path / "metrics.json").write_text('{"slug": "rnn", "metrics": {}}')
+    for command in (["show", "rnn"], ["generate", "rnn"], ["push", "rnn", "a/b", "--dry-run"]):
+        line = refused(*command, "--output-dir", a_run.path.parent)
+        assert "metrics.json lacks preset, seed, dataset" in line and line.endswith("; run the stage again")
+    assert main(["list", "--output-dir", str(a_run.path.parent)]) == 0  # as damaged
 
 
 # Models
@@ -223,6 +229,27 @@ def test_model_folder_with_pickled_weights(refused, a_run):
     for command in (["generate", "rnn", "Anna"], ["push", "rnn", "a/b", "--dry-run"]):
         line = refused(*command, "--output-dir", a_run.path.parent)
         assert "only pickled weights (pytorch_model.bin)" in line and "save_pretrained" in line
+
+
+def test_model_folder_with_the_tokenizer_of_another_model_or_none(refused, a_run, trained):
+    arguments = ["generate", "rnn", "Anna", "--output-dir", a_run.path.parent]
+    tokenizer = a_run.model_dir / "tokenizer.json"
+    (a_run.model_dir / "tokenizer.json").write_text(train_character_tokenizer(["Anna"]).backend_tokenizer.to_str())
+    assert "it is the tokenizer of another model; use the one that was saved with the model" in refused(*arguments)
+    tokenizer.unlink()
+    (a_run.model_dir / "tokenizer_config.json").unlink()
+    assert f"{a_run.model_dir} has no tokenizer" in refused(*arguments)
+
+
+def test_model_folder_with_a_configuration_that_is_damaged_or_of_another_size(refused, a_run):
+    config = a_run.model_dir / "config.json"
+    text = config.read_text()
+    config.write_text(text.replace('"hidden_size": 16', '"hidden_size": 24'))
+    line = refused("generate", "rnn", "Anna", "--output-dir", a_run.path.parent)
+    assert "the weights are not of the sizes in config.json" in line
+    config.write_text(text[:-9])  # no JSON any more
+    for command in (["generate", "rnn", "Anna"], ["show", "rnn"], ["push", "rnn", "a/b", "--dry-run"]):
+        assert f"{config} is not readable as JSON" in refused(*command, "--output-dir", a_run.path.parent)
 
 
 def test_a_further_model_that_is_not_there(refused, a_run):
