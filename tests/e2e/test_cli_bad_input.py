@@ -1,6 +1,7 @@
 """Bad input to `llmpath`: one line that says what is wrong and what would be right, exit code 2, nothing lost."""
 
 import json
+import re
 import shutil
 import socket
 
@@ -9,6 +10,7 @@ import pytest
 from hf_llmpath.cli import main
 from hf_llmpath.data.characters import train_character_tokenizer
 from hf_llmpath.runs import RunFolder
+from hf_llmpath.stages import all_stages
 
 
 def test_unknown_stage(refused):
@@ -114,6 +116,17 @@ def test_a_column_that_is_not_there(refused, tmp_path):
     path.write_text("story,stars\nAnna had a hat,3\nBen had none,4\n")
     line = refused("run", "rnn", "--dataset", path, "--text-column", "stori", "--output-dir", tmp_path / "runs")
     assert f"{path} has no column 'stori'; it has: story, stars; did you mean 'story'?" in line
+
+
+@pytest.mark.parametrize("stage", [stage.slug for stage in all_stages()])
+def test_a_column_that_must_be_named_can_be_named(refused, tmp_path, stage):
+    """The option that the error suggests is one that the stage has."""
+    (tmp_path / "table.csv").write_text("stary,stors\nAnna had a hat,3\nBen had none,4\n")
+    line = refused("run", stage, "--dataset", tmp_path / "table.csv", "--output-dir", tmp_path / "runs")
+    assert "it has: " in line or "name one of: " in line
+    for name in re.findall(r"--set (\w+)=", line) + [f"{kind}_column" for kind in re.findall(r"--(\w+)-column", line)]:
+        other = refused("run", stage, "--dataset", tmp_path / "table.csv", "--set", f"{name}=stary")
+        assert other != line and "unknown setting" not in other
 
 
 def test_a_folder_without_data(refused, tmp_path):

@@ -9,6 +9,9 @@ from ..stage import Concept, Stage
 @dataclass(frozen=True)
 class FineTuningSettings(Settings):
     dataset: str = setting("world/questions", "SQuAD-like questions: embedded name, Hub id, or local file or folder")
+    context_column: str | None = setting(None, "column that holds the texts that are asked about")
+    question_column: str | None = setting(None, "column that holds the questions")
+    answers_column: str | None = setting(None, "column that holds the answers (text and answer_start)")
     model: str | None = setting(None, "BERT to fine-tune: local folder or Hub id; none: a small one is pretrained here")
     comparisons: tuple[str, ...] = setting(
         ("early-stopping", "clipping"), "what is measured against not doing it; also freezing, layer-wise, lora"
