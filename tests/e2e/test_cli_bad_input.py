@@ -111,6 +111,19 @@ def test_data_that_cannot_be_used(refused, tmp_path, name, content, said):
     assert "broken" not in name or str(path) in line
 
 
+def test_nothing_is_trained_on_data_that_a_later_part_cannot_use(refused, tmp_path):
+    """Stage 8 begins with the adding problem, stage 10 with its toy tasks: neither needs the data set."""
+    short, table = tmp_path / "short.txt", tmp_path / "table.csv"
+    short.write_text("Anna had a hat.")
+    table.write_text("text,label\n" + "nice,1\n" * 30)
+    for stage, path, said in (
+        ("lstm-gru", short, "the training text has 13 characters"),
+        ("transformer", table, "has the single class 1"),
+    ):
+        assert said in refused("run", stage, "--dataset", path, "--output-dir", tmp_path / "runs")
+    assert not list((tmp_path / "runs").glob("*/checkpoints"))
+
+
 def test_a_column_that_is_not_there(refused, tmp_path):
     path = tmp_path / "table.csv"
     path.write_text("story,stars\nAnna had a hat,3\nBen had none,4\n")
