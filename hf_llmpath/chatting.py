@@ -53,7 +53,11 @@ def chat(folder: RunFolder, prompts: list[str], temperature: float, seed: int, s
 
 
 def _answer(bots: dict, prompt: str, temperature: float, seed: int) -> list[str]:
-    """Streams a reply of each; returns them."""
+    """Streams a reply of each; returns them. Says which words the models never saw."""
+    if not prompt.strip():
+        raise UserError("say something first; the prompt is empty")
+    if strange := next(iter(bots.values())).unknown(prompt):
+        terminal.err.print(f"never seen: {', '.join(strange)}", style="dim", soft_wrap=True, markup=False)
     replies = []
     for number, (name, bot) in enumerate(bots.items(), start=1):
         print(f"{number} {name}: ", end="", flush=True)

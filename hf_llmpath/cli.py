@@ -192,6 +192,7 @@ def demo(
 ) -> None:
     """Open the demo, of a stage or of the whole path, on this machine."""
     slug = get_stage(stage).slug if stage is not None else None
+    _check_output_dir(output_dir)
     from .ui.app import launch_stage
 
     with suppress(KeyboardInterrupt):
@@ -421,6 +422,8 @@ def _about(stage: Stage, several: bool) -> Iterator[None]:
 
 
 def _check_output_dir(output_dir: Path) -> None:
+    if output_dir.exists() and not output_dir.is_dir():
+        raise UserError(f"{output_dir} cannot be a folder: a file is in the way; choose another --output-dir")
     if output_dir.is_dir() and RunFolder(output_dir).state != "none":
         raise UserError(
             f"{output_dir} is itself a run folder; --output-dir takes the folder above it: "

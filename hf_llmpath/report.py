@@ -162,7 +162,9 @@ def print_run(stage: Stage, folder: RunFolder) -> None:
     rows = [("Took", f"{duration(report['seconds'])}, {report['peak_memory_mb']:,.0f} MB of memory")]
     rows += [("Files", f"{folder.path}/"), ("", _contents(folder))]
     rows += [("Next", command_line("demo", stage.slug, output_dir=root) + "  # see it work")]
-    if stage.auto_class == "AutoModelForCausalLM":
+    if (folder.model_dir / "chat_template.jinja").exists():
+        rows += [("", command_line("chat", output_dir=root) + "  # talk to it")]
+    elif stage.auto_class == "AutoModelForCausalLM":
         rows += [("", command_line("generate", stage.slug, output_dir=root) + "  # let it write")]
     rows += [
         ("", command_line("show", stage.slug, output_dir=root) + "  # all numbers, and the code that loads the model")
@@ -175,7 +177,7 @@ def print_run(stage: Stage, folder: RunFolder) -> None:
 
 def print_all(stage: Stage, folder: RunFolder) -> None:
     """All that is known of the last run of a stage."""
-    report = folder.report
+    report = document(stage, folder)
     heading(f"Stage {stage.number} · {stage.title}")
     data = report["dataset"]
     facts(
@@ -198,7 +200,7 @@ def print_all(stage: Stage, folder: RunFolder) -> None:
         out.print(f"  {place}", soft_wrap=True)
     out.print()
     heading("Load the model")
-    out.print(Text(document(stage, folder)["load"]), soft_wrap=True)
+    out.print(Text(report["load"]), soft_wrap=True)
 
 
 def document(stage: Stage, folder: RunFolder) -> dict[str, Any]:

@@ -28,6 +28,7 @@ from .errors import UserError, nearest
 from .machine import hardware, peak_memory_mb, versions
 
 RESULTS = ("model", "models", "figures", "history.jsonl", "README.md", "metrics.json")
+REPORTED = ("slug", "preset", "seed", "dataset", "metrics", "baselines", "goals", "main", "settings", "seconds")
 _MARKER = "COMPLETE"
 
 
@@ -137,11 +138,15 @@ class RunFolder:
         """metrics.json: stage, slug, preset, seed, dataset, metrics, baselines, goals, main, seconds, ..."""
         path = self.path / "metrics.json"
         try:
-            return json.loads(path.read_text(encoding="utf-8"))
+            report = json.loads(path.read_text(encoding="utf-8"))
         except FileNotFoundError:
             raise UserError(f"no complete run in {self.path}; train it with: llmpath run {self.slug}") from None
         except json.JSONDecodeError as error:
             raise UserError(f"{path} is not readable as JSON ({error}); run the stage again") from None
+        missing = [name for name in REPORTED if not isinstance(report, dict) or name not in report]
+        if missing:
+            raise UserError(f"{path} lacks {', '.join(missing)}; run the stage again")
+        return report
 
     @property
     def slug_of_report(self) -> str | None:

@@ -91,9 +91,9 @@ def _type_name(hint: Any) -> str:
         return "|".join(map(str, typing.get_args(hint)))
     if isinstance(hint, types.UnionType):
         return "|".join(_type_name(option) for option in typing.get_args(hint))
-    return (
-        "none" if hint is type(None) else getattr(hint, "__name__", str(hint)) if not typing.get_args(hint) else "list"
-    )
+    if typing.get_origin(hint) is tuple:
+        return f"{_type_name(typing.get_args(hint)[0])},..."
+    return "none" if hint is type(None) else hint.__name__
 
 
 def _read(name: str, value: Any, hint: Any) -> Any:

@@ -4,8 +4,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from .errors import UserError
-from .hub.weights import check_model_folder
+from .errors import UserError, nearest
+from .hub.weights import check_model_folder, load_pair
 from .runs import RunFolder
 from .stages.stage import Stage
 
@@ -16,7 +16,7 @@ def stream(
     stage: Stage, folder: RunFolder, prompt: str, name: str | None = None, seed: int | None = None, options: Any = None
 ) -> None:
     """Prints `prompt` and what the model writes after it; of an encoder-decoder, which reads the whole prompt first, what it
-    writes about it.
+    writes about it; of a chatbot its reply.
 
     Args:
         stage, folder: whose model.
@@ -34,25 +34,31 @@ def stream(
         return _stream_answer(place, prompt, seed, options or {})
     _check_writes(place)
 
-    from transformers import AutoModelForCausalLM, AutoTokenizer, TextStreamer, set_seed
+    from transformers import TextStreamer, set_seed
     from transformers.utils import logging
 
     logging.set_verbosity_error()
     logging.disable_progress_bar()
-    tokenizer = AutoTokenizer.from_pretrained(place)
+    model, tokenizer = load_pair("AutoModelForCausalLM", place)
     ids = tokenizer.encode(prompt, add_special_tokens=False)
     if tokenizer.unk_token_id is not None and tokenizer.unk_token_id in ids:
         raise UserError(_unknown(stage, tokenizer, prompt))
-    if tokenizer.bos_token_id is not None:
+    answers = bool(tokenizer.chat_template)
+    if answers:
+        if not prompt.strip():
+            raise UserError("this model answers what it is told; give it a text, or talk to it with: llmpath chat")
+        from .alignment.chat_template import prompt_ids
+
+        ids = prompt_ids(tokenizer, [{"role": "user", "content": prompt.strip()}])
+    elif tokenizer.bos_token_id is not None:
         ids = [tokenizer.bos_token_id, *ids]
-    model = AutoModelForCausalLM.from_pretrained(place).eval()
     if seed is not None:
         set_seed(seed)
 
     import torch
 
     inputs = torch.tensor([ids])  # (1, length)
-    streamer = TextStreamer(tokenizer, skip_special_tokens=True)
+    streamer = TextStreamer(tokenizer, skip_prompt=answers, skip_special_tokens=True)
     model.generate(inputs, attention_mask=torch.ones_like(inputs), streamer=streamer, **(options or {}))
 
 
@@ -60,19 +66,21 @@ def _stream_answer(place: Path, prompt: str, seed: int | None, options: dict[str
     if not prompt.strip():
         raise UserError("this model writes about a text; give one")
 
-    from transformers import AutoModelForSeq2SeqLM, AutoTokenizer, TextStreamer, set_seed
+    from transformers import TextStreamer, set_seed
     from transformers.utils import logging
 
     from . import terminal
+    from .data.words import unknown_words
 
     logging.set_verbosity_error()
     logging.disable_progress_bar()
-    tokenizer = AutoTokenizer.from_pretrained(place)
+    model, tokenizer = load_pair("AutoModelForSeq2SeqLM", place)
     whole = len(tokenizer(prompt)["input_ids"])
     inputs = tokenizer(prompt, truncation=True, return_tensors="pt")
     if whole > (read := inputs["input_ids"].shape[1]):
         terminal.err.print(f"the text has {whole} tokens; the model reads the first {read}", style="dim")
-    model = AutoModelForSeq2SeqLM.from_pretrained(place).eval()
+    if strange := unknown_words(tokenizer, prompt):
+        terminal.err.print(f"never seen: {', '.join(strange)}", style="dim", soft_wrap=True, markup=False)
     if seed is not None:
         set_seed(seed)
     model.generate(
@@ -95,15 +103,23 @@ def _check_writes(place: Path) -> None:
 
 
 def _unknown(stage: Stage, tokenizer: Any, prompt: str) -> str:
-    unknown = [
-        c for c in dict.fromkeys(prompt) if tokenizer.unk_token_id in tokenizer.encode(c, add_special_tokens=False)
-    ]
-    letters = sorted(token for token in tokenizer.get_vocab() if len(token) == 1)
+    from .data.characters import unknown_characters
+    from .data.words import unknown_words
+
+    tokens = tokenizer.get_vocab()
+    letters = sorted(token for token in tokens if len(token) == 1)
+    if 2 * len(letters) < len(tokens):  # whole words
+        unknown = unknown_words(tokenizer, prompt)
+        hint = next(filter(None, (nearest(word, tokens) for word in unknown)), "")
+        return f"the model never saw {_quoted(unknown)}; it knows {len(tokens):,} words and marks{hint}"
     shown = _ranges([letter for letter in letters if letter.isprintable() and letter != " "][:_SHOWN])
-    names = ", ".join(f"'{c}'" if c.isprintable() else repr(c) for c in unknown)
     spell = any(name == "byte_fallback" for name, *_ in stage.settings.describe())
     mend = "; a model trained with --set byte_fallback=true reads any" if spell else ""
-    return f"the model never saw {names}; it knows space and {shown}{mend}"
+    return f"the model never saw {_quoted(unknown_characters(tokenizer, prompt))}; it knows space and {shown}{mend}"
+
+
+def _quoted(names: list[str]) -> str:
+    return ", ".join(f"'{name}'" if name.isprintable() else repr(name) for name in names)
 
 
 def _ranges(letters: list[str]) -> str:

@@ -25,6 +25,7 @@ class Sample(Settings):
     bias: bool = setting(True, "yes or no")
     rates: tuple[float, ...] = setting((), "several numbers")
     files: tuple[str, ...] = setting((), "several texts")
+    tasks: tuple[Literal["sort", "reverse"], ...] = setting((), "several choices")
 
     @classmethod
     def full(cls) -> "Sample":
@@ -42,6 +43,7 @@ VALUES = {
     "rates": st.lists(st.floats(allow_nan=False, allow_infinity=False)).map(tuple),
     "files": st.lists(st.text(st.characters(exclude_characters=",", exclude_categories=["Cs"]), min_size=1))
     .map(lambda texts: tuple(filter(None, (text.strip() for text in texts)))),
+    "tasks": st.lists(st.sampled_from(["sort", "reverse"])).map(tuple),
     "dataset": st.text(),
     "seed": st.integers(0, LARGEST_SEED),
 }  # fmt: skip
@@ -81,6 +83,7 @@ def test_any_input_gives_the_right_type_or_one_line(name, value):
         "bias": bool,
         "rates": tuple,
         "files": tuple,
+        "tasks": tuple,
         "dataset": str,
         "seed": int,
     }
@@ -125,7 +128,8 @@ def test_an_unknown_name_gets_the_nearest_one_or_the_list():
         ("rates", "1,nan", "setting rates is nan; it must be a finite number"),
         ("cell", "gru", "setting cell is 'gru'; it takes rnn|LSTM"),
         ("bias", "2", "setting bias is '2'; it takes bool"),
-        ("rates", "1,two", "setting rates is '1,two'; it takes list"),
+        ("rates", "1,two", "setting rates is '1,two'; it takes float,..."),
+        ("tasks", "sort,reverze", "setting tasks is 'sort,reverze'; it takes sort|reverse,..."),
         ("dataset", None, "setting dataset is 'None'; it takes str"),
     ],
 )

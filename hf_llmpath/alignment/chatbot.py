@@ -10,11 +10,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from ..data.subwords import require_fitting
 from ..data.words import unknown_words
 from ..errors import UserError
+from ..hub.weights import load_pair
 from .chat_template import prompt_ids, require_context
 
 LONGEST_REPLY = 96  # tokens
@@ -24,14 +23,11 @@ class Chatbot:
     """A causal language model with a chat template, in evaluation mode.
 
     Raises:
-        UserError: the tokenizer in the folder is that of another model.
+        UserError: the folder cannot be read, or its tokenizer is that of another model.
     """
 
     def __init__(self, folder: Path | str):
-        folder = Path(folder)
-        self.model = AutoModelForCausalLM.from_pretrained(folder).eval()
-        self.tokenizer = AutoTokenizer.from_pretrained(folder)
-        require_fitting(self.tokenizer, self.model.config, f"the model in {folder.name}/")
+        self.model, self.tokenizer = load_pair("AutoModelForCausalLM", folder)
 
     def unknown(self, prompt: str) -> list[str]:
         """Words of the prompt that the model never saw."""

@@ -44,10 +44,14 @@ def read_vectors(path: Path, limit: int | None = None) -> tuple[list[str], np.nd
         path: the file. The first line of word2vec's says how many words there are and how long a vector is.
         limit: read so many words at most; these files begin with the most frequent ones.
 
+    A word may have spaces in it, as some have in GloVe's largest file, but not the first one.
+
     Raises:
-        UserError: an empty file, a line with another number of values, what is no number, fewer words than the first
+        UserError: no such file, an empty one, a line with another number of values, what is no number, fewer words than the first
             line says; names the line.
     """
+    if not path.is_file():
+        raise UserError(f"no file '{path}' with vectors")
     words: list[str] = []
     rows: list[np.ndarray] = []
     size = promised = None
@@ -63,6 +67,8 @@ def read_vectors(path: Path, limit: int | None = None) -> tuple[list[str], np.nd
                 continue
             word, _, values = line.partition(" ")
             row = _numbers(values)
+            if row is None and size and len(parts := line.rsplit(" ", size)) > size:
+                word, row = parts[0], _numbers(" ".join(parts[1:]))
             if row is None:
                 raise UserError(f"{path}, line {number}: a word and numbers are expected, found '{line[:40]}'")
             size = size or len(row)
@@ -105,7 +111,8 @@ def from_vectors(words: Sequence[str], vectors: np.ndarray) -> tuple[LLMPathWord
 
 
 def to_vectors(model: LLMPathWord2VecModel, tokenizer: PreTrainedTokenizerFast, path: Path) -> None:
-    """Writes the vectors of all words of a model, special tokens left out."""
-    ids = {word: place for word, place in tokenizer.get_vocab().items() if word not in (PAD, UNKNOWN)}
+    """Writes the vectors of all words of a model; special tokens and words with white space in them are left out."""
+    vocabulary = tokenizer.get_vocab().items()
+    ids = {word: place for word, place in vocabulary if word not in (PAD, UNKNOWN) and word.split() == [word]}
     words = sorted(ids, key=lambda word: ids[word])
     write_vectors(words, model.embed_tokens.weight.detach()[[ids[word] for word in words]].numpy(), path)

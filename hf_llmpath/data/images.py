@@ -235,8 +235,12 @@ def _stratified(labels: np.ndarray, name: str = "") -> tuple[np.ndarray, np.ndar
 
     try:
         split = train_test_split(np.arange(len(labels)), test_size=_HELD_OUT_SHARE, stratify=labels, random_state=0)
-    except ValueError as error:
-        raise UserError(f"{name}: a fifth of every class cannot be held out: {error}") from None
+    except ValueError:
+        counts = np.bincount(labels)
+        raise UserError(
+            f"{name} has {len(labels)} images in {len(counts)} classes, {counts.min()} in the smallest; a fifth of every class "
+            f"is held out, so at least 2 of each and {round(len(counts) / _HELD_OUT_SHARE)} in all are needed"
+        ) from None
     return tuple(np.sort(rows) for rows in split)
 
 

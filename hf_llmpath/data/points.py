@@ -121,12 +121,12 @@ def load_points(
     from .tables import LABEL_COLUMNS, load_table
 
     usual = {"x1": ("x1", "x"), "x2": ("x2", "y"), "label": LABEL_COLUMNS}
-    table = load_table(dataset, usual, columns, embedded=SHAPES)
+    table = load_table(dataset, usual, columns, embedded=SHAPES, check=_numbers)
     if len(table.classes) != 2:
         raise UserError(f"{dataset} has {len(table.classes)} classes ({', '.join(table.classes[:6])}); it takes two")
     held_out = "validation" if "validation" in table.splits else "test"
     train, test = (
-        Points(dataset, _numbers(table.splits[split], f"{dataset} ({split})"), np.array(table.labels(split)))
+        Points(dataset, _numbers(table.splits[split], f"'{dataset}' ({split})"), np.array(table.labels(split)))
         for split in ("train", held_out)
     )
     return PointSets(train, test, table.provenance)

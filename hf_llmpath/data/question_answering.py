@@ -8,7 +8,7 @@ A context that does not fit into the model is read through several windows that 
 Where a window does not hold the answer, the first token (`[CLS]`) is the answer that there is (Devlin et al. 2018, 4.3).
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,17 +24,20 @@ LONGEST_STRIDE, LONGEST_QUESTION = 128, 64  # tokens, as in Devlin et al. 2018
 Answers = dict[str, list]  # `text` and `answer_start`, lists of equal length; empty for a question without an answer
 
 
-def load_questions(dataset: str, size: int | None = None) -> Table:
-    """Reads `dataset` as a table with the columns `context`, `question` and `answers` (`text`, `answer_start`), with at most
-    `size` rows to learn from.
+def load_questions(dataset: str, named: Mapping[str, str | None] | None = None, size: int | None = None) -> Table:
+    """Reads `dataset` as a table with the columns `context`, `question` and `answers` (`text`, `answer_start`).
+
+    Args:
+        dataset: embedded name, local file or folder, or Hub id.
+        named: our name of a column -> its name in the data set, where it is not a usual one.
+        size: most rows to learn from; of the embedded ones any number can be had.
 
     A data set that holds nothing out is split by `title`, where it has titles: no article is then in both splits.
 
     Raises:
         UserError: what `load_table` raises; an empty question or context; an answer that is not where its row says.
     """
-    embedded = ("world/questions",)
-    return load_table(dataset, COLUMNS, embedded=embedded, together="title", check=check_questions, size=size)
+    return load_table(dataset, COLUMNS, named, ("world/questions",), together="title", check=check_questions, size=size)
 
 
 def check_questions(rows: Any, where: str) -> None:

@@ -186,6 +186,8 @@ def open_table_file(path: Path) -> Any:
     try:
         return datasets.load_dataset(FILE_BUILDERS[path.suffix], data_files=str(path), split="train", **options)
     except Exception as error:
+        if "corresponds to no data" in str(error):
+            raise UserError(f"{path} has no rows") from None
         reason = str(error.__cause__ or error).strip().splitlines()[0]
         raise UserError(f"{path} cannot be read as {path.suffix}: {reason}") from None
 

@@ -57,18 +57,11 @@ class Table:
     @cached_property
     def classes(self) -> list[str]:
         """Names of the classes of the column `label`, in the order of their numbers: those that the data set gives, or
-        the distinct values of the training split as text.
-
-        Raises:
-            UserError: a single class, or a number that the names do not reach.
-        """
+        the distinct values of the training split as text."""
         feature = self.train.features["label"]
         if hasattr(feature, "names"):
             return list(feature.names)
-        values = sorted(set(self.train["label"]))
-        if len(values) < 2:
-            raise UserError(f"column 'label' of {self.name} has the single class {values[0]!r}; at least 2 are needed")
-        return [str(value) for value in values]
+        return [str(value) for value in sorted(set(self.train["label"]))]
 
     def labels(self, split: str) -> list[int]:
         """The column `label` of a split as numbers from 0.
@@ -124,18 +117,25 @@ def load_table(
         size: most rows to learn from; of an embedded name any number can be had.
 
     Raises:
-        UserError: nothing of that name, an unreadable file, a missing column, no train split, no rows.
+        UserError: nothing of that name, an unreadable file, a missing column, no train split, no rows, a row without text
+            or label, a single class.
     """
     splits = _open(dataset, embedded, size)
     chosen = {ours: (named or {}).get(ours) for ours in columns}
     found = {split: _select(rows, columns, chosen, f"'{dataset}' ({split})") for split, rows in splits.items()}
-    for split, rows in found.items() if check else ():
-        check(rows, f"'{dataset}' ({split})")
+    for split, rows in found.items():
+        _check_filled(rows, f"'{dataset}' ({split})")
+        if check:
+            check(rows, f"'{dataset}' ({split})")
+    if "label" in columns:
+        _check_classes(found["train"], dataset)
     if drop_unlabelled and "label" in columns:
         found = {split: rows for split, rows in found.items() if split == "train" or set(rows["label"]) != {-1}}
     if "validation" not in found and "test" not in found:
         kept = splits["train"][together] if together in splits["train"].column_names else None
         found = _hold_out(dataset, found["train"], kept)
+        if "label" in columns:
+            _check_held_out(found, dataset)
     if size is not None and size < len(found["train"]):
         found["train"] = found["train"].select(range(size))
     return Table(dataset, found, _fingerprint(found, columns))
@@ -183,6 +183,34 @@ def _select(rows: Any, columns: Mapping[str, Sequence[str]], named: Mapping[str,
     if len(rows) == 0:
         raise UserError(f"{where} has no rows")
     return rows.select_columns(list(chosen)).rename_columns({a: b for a, b in chosen.items() if a != b})
+
+
+def _check_filled(rows: Any, where: str) -> None:
+    """Raises `UserError`, with the number of the row, for a row without text or label, and for texts that are none."""
+    for name in {"text", "label"} & set(rows.column_names):
+        values = rows.with_format("arrow")[name][:]
+        if values.null_count:
+            row = values.is_null().to_pylist().index(True)
+            raise UserError(f"row {row + 1} of {where} has no {name}; every row needs one")
+        if name == "text" and str(values.type) not in ("string", "large_string"):
+            raise UserError(f"column 'text' of {where} holds {values.type}, not text")
+
+
+def _check_classes(rows: Any, name: str) -> None:
+    values = set(rows["label"])
+    if len(values) < 2:
+        feature, (value,) = rows.features["label"], values
+        named = feature.names[value] if hasattr(feature, "names") and 0 <= value < len(feature.names) else value
+        raise UserError(f"column 'label' of {name} has the single class {named!r}; at least 2 are needed")
+
+
+def _check_held_out(splits: Mapping[str, Any], name: str) -> None:
+    """Raises `UserError` where holding rows out has left the training rows without one of the classes."""
+    if missing := set(splits["validation"]["label"]) - set(splits["train"]["label"]):
+        raise UserError(
+            f"{name} has too few rows with the label {min(missing)!r}: one row in ten is held out, and none is left to "
+            "learn from; give each class more rows, or a folder with train.* and validation.*"
+        )
 
 
 def _hold_out(name: str, rows: Any, together: Sequence[str] | None = None) -> dict[str, Any]:

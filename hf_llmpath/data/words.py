@@ -52,7 +52,12 @@ def train_word_tokenizer(
         ]
     )
     tokenizer.decoder = decoders.Sequence(
-        [decoders.WordPiece(prefix=JOINER, cleanup=False), decoders.Fuse(), decoders.Replace(f"{JOINER} ", "")]
+        [
+            decoders.WordPiece(prefix=JOINER, cleanup=False),
+            decoders.Fuse(),
+            decoders.Replace(f"{JOINER} ", ""),
+            decoders.Replace(JOINER, ""),  # that joins nothing, as a model may write
+        ]
     )
     tokenizer.train_from_iterator(texts, trainer)
     tokenizer.post_processor = processors.TemplateProcessing(

@@ -3,6 +3,7 @@
 import json
 from math import prod
 from pathlib import Path
+from typing import Any
 
 from ..errors import UserError
 
@@ -23,9 +24,52 @@ def check_model_folder(path: Path | str) -> None:
         raise UserError(f"no model folder {path}; train a stage first, or name a folder that save_pretrained wrote")
     if not path.is_dir():
         raise UserError(f"{path} is a file; name the folder that save_pretrained wrote")
-    _read_json(path / "config.json")
+    read_json(path / "config.json")
     for file in weight_files(path):
         _shapes(file)
+
+
+def load_model(auto_class: str, folder: Path | str, **options: Any) -> Any:
+    """The model in `folder`, in evaluation mode.
+
+    Args:
+        auto_class: name of the Auto class that loads it.
+        options: of its `from_pretrained`.
+
+    Raises:
+        UserError: what `check_model_folder` raises; weights of other sizes than config.json says.
+    """
+    import transformers
+
+    check_model_folder(folder)
+    try:
+        return getattr(transformers, auto_class).from_pretrained(folder, **options).eval()
+    except RuntimeError as error:
+        if "ignore_mismatched_sizes" not in str(error):
+            raise
+        raise UserError(
+            f"{folder}: the weights are not of the sizes in config.json; save or train the model again"
+        ) from None
+
+
+def load_pair(auto_class: str, folder: Path | str) -> tuple[Any, Any]:
+    """The model in `folder`, in evaluation mode, and its tokenizer.
+
+    Raises:
+        UserError: what `load_model` raises; no tokenizer, or that of another model.
+    """
+    import transformers
+
+    from ..data.subwords import require_fitting
+
+    folder = Path(folder)
+    model = load_model(auto_class, folder)
+    try:
+        tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
+    except (OSError, ValueError):
+        raise UserError(f"{folder} has no tokenizer; put the one there that was saved with the model") from None
+    require_fitting(tokenizer, model.config, f"the model in {folder.name}/")
+    return model, tokenizer
 
 
 def parameter_count(path: Path | str) -> int:
@@ -44,7 +88,7 @@ def weight_files(path: Path) -> list[Path]:
         UserError: a file that ought to be there is not, or there are only pickled weights.
     """
     sharded = (path / INDEX).exists()
-    names = sorted(set(_read_json(path / INDEX)["weight_map"].values())) if sharded else [WEIGHTS]
+    names = sorted(set(read_json(path / INDEX)["weight_map"].values())) if sharded else [WEIGHTS]
     for name in names:
         if not (path / name).is_file():
             pickles = sorted(file.name for file in path.iterdir() if file.suffix in PICKLED)
@@ -57,7 +101,12 @@ def weight_files(path: Path) -> list[Path]:
     return [path / name for name in names]
 
 
-def _read_json(path: Path) -> dict:
+def read_json(path: Path) -> dict:
+    """A JSON file of a model folder.
+
+    Raises:
+        UserError: it is not there, or no JSON.
+    """
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:

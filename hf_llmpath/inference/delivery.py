@@ -9,7 +9,7 @@ import transformers
 from torch import Tensor
 
 from ..errors import UserError
-from ..hub.weights import check_model_folder
+from ..hub.weights import check_model_folder, load_model, load_pair
 from ..runs import RunFolder, write_json
 from . import onnx_export
 from .quantization import MOST_ERROR, auto_class_of, compare, load_quantized, quantized, typical_inputs
@@ -46,8 +46,8 @@ def quantize(folder: RunFolder, scheme: Any, name: str | None = None) -> list[di
         UserError: it is too far from the original, or does not come back as it was saved; nothing is kept then.
     """
     source = _checked(folder.model_folder(name))
+    original = load_model(auto_class_of(source), source)
     small = quantized(source, scheme)
-    original = getattr(transformers, auto_class_of(source)).from_pretrained(source).eval()
     inputs = typical_inputs(original)
     check = compare(original, small, inputs, MOST_ERROR[scheme])
     target = folder.quantized(scheme if name is None else f"{name}-{scheme}")
@@ -85,16 +85,14 @@ def bench(folder: RunFolder, tokens: int, repeats: int) -> tuple[dict[str, dict[
     _checked(folder.model_dir)
     if (kind := auto_class_of(folder.model_dir)) != "AutoModelForCausalLM":
         raise UserError(f"{folder.model_dir} is loaded by {kind}; what is measured is a decoder (AutoModelForCausalLM)")
+    prompt, held_out = _held_out(folder)
     student = folder.model("student")
-    if student.is_dir():
-        _checked(student)
     forms, _ = build_forms(
         folder.model_dir,
         folder.onnx_dir,
         num_beams=4,
-        student=transformers.AutoModelForCausalLM.from_pretrained(student) if student.is_dir() else None,
+        student=load_model("AutoModelForCausalLM", student) if student.is_dir() else None,
     )
-    prompt, held_out = _held_out(folder)
     rows = {name: row.as_dict() for name, row in measure(forms, prompt, held_out, tokens, repeats).items()}
     write_json(folder.bench_dir / "inference.json", rows)
     return rows, save(forms_picture(rows), folder.bench_dir / "inference.png")
@@ -112,7 +110,7 @@ def _held_out(folder: RunFolder) -> tuple[Tensor, Tensor]:
     from ..data.sources import load_texts
 
     settings = folder.report["settings"]
-    tokenizer = transformers.AutoTokenizer.from_pretrained(folder.model_dir)
+    _, tokenizer = load_pair("AutoModelForCausalLM", folder.model_dir)
     texts = load_texts(settings["dataset"], text_column=settings.get("text_column")).validation
     ids = [token for text in texts[:2000] for token in tokenizer(text, verbose=False)["input_ids"]]
     length = min(64, len(ids))

@@ -20,13 +20,12 @@ from typing import Any
 
 import numpy as np
 import torch
-import transformers
 from torch import Tensor, nn
 from torch.export import Dim
 from transformers.cache_utils import DynamicCache
 
 from ..errors import UserError
-from ..hub.weights import check_model_folder, weight_files
+from ..hub.weights import check_model_folder, load_model, weight_files
 from .quantization import auto_class_of
 
 CLOSE = 1e-4  # largest difference of a logit from the original's
@@ -132,10 +131,8 @@ def export_onnx(folder: Path | str, path: Path | str, auto_class: str | None = N
             kept).
     """
     folder, path = Path(folder), Path(path)
-    check_model_folder(folder)
-    model = (
-        getattr(transformers, auto_class or auto_class_of(folder)).from_pretrained(folder, dtype=torch.float32).eval()
-    )
+    check_model_folder(folder)  # before anything of it is read
+    model = load_model(auto_class or auto_class_of(folder), folder, dtype=torch.float32)
     form = _form_of(model)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.tmp")
@@ -180,7 +177,7 @@ def quantize_onnx(source: Path | str, path: Path | str, folder: Path | str, auto
         with _quietly():
             quantize_dynamic(source, temporary, weight_type=QuantType.QInt8, per_channel=True)
         _note(temporary, metadata_of(source))
-        model = getattr(transformers, auto_class or auto_class_of(folder)).from_pretrained(folder).eval()
+        model = load_model(auto_class or auto_class_of(folder), folder)
         difference, agreement = _compare(_form_of(model), temporary)
         if agreement < LEAST_AGREEMENT:
             raise UserError(
@@ -196,9 +193,7 @@ def exported_before(folder: Path, path: Path, auto_class: str | None = None) -> 
     """What is at `path`, compared anew, if it was made from the weights in `folder`; else None."""
     if not path.is_file() or metadata_of(path).get(HASH) != hash_of_weights(folder):
         return None
-    model = (
-        getattr(transformers, auto_class or auto_class_of(folder)).from_pretrained(folder, dtype=torch.float32).eval()
-    )
+    model = load_model(auto_class or auto_class_of(folder), folder, dtype=torch.float32)
     return Exported(path, path.stat().st_size / 1e6, *_compare(_form_of(model), path))
 
 
@@ -266,11 +261,12 @@ def _form_of(model: Any) -> _Form:
 
         plain = _Plain(model, names, outputs)
         return _Form(plain, names, outputs, {"values": (free,) * len(names)}, masked, {KIND: "encoder"}, plain)
-    if kind == "LLMPathMLPForImageClassification" and config.image_size:
+    if kind == "LLMPathMLPForImageClassification":
         size = config.image_size
+        shape = (config.num_channels, size, size) if size else (config.input_size,)
 
         def images(batch: int, *_: int) -> tuple[Tensor, ...]:
-            return (torch.rand(batch, 1, size, size),)
+            return (torch.rand(batch, *shape),)
 
         names, outputs = ("pixel_values",), ("logits",)
         plain = _Plain(model, names, outputs)

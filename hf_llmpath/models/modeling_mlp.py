@@ -192,13 +192,20 @@ def classification_loss(
             `"regression"`: squared error. If not given: the first for labels that are integers; for others the third
             where there is one logit and the second where there are several.
         num_items: divide the sum by this instead of by the number of labels: for a batch that is given in pieces.
+
+    Raises:
+        ValueError: a label that is no class (on a GPU, the error of its kernel).
     """
     if problem_type is None:
         of_numbers = "regression" if logits.shape[-1] == 1 else "multi_label_classification"
         problem_type = of_numbers if labels.is_floating_point() else "single_label_classification"
     reduction = "mean" if num_items is None else "sum"
     if problem_type == "single_label_classification" and logits.shape[-1] > 1:
-        loss = F.cross_entropy(logits, labels, reduction=reduction)
+        try:
+            loss = F.cross_entropy(logits, labels, reduction=reduction)
+        except IndexError:
+            wrong = next(label for label in labels.tolist() if label != -100 and not 0 <= label < logits.shape[-1])
+            raise ValueError(f"label {wrong} is no class; labels run from 0 to {logits.shape[-1] - 1}") from None
     else:
         loss_of = F.mse_loss if problem_type == "regression" else F.binary_cross_entropy_with_logits
         loss = loss_of(logits, labels.to(logits.dtype).view_as(logits), reduction=reduction)

@@ -45,6 +45,9 @@ class Dense(Layer):
         rng: draws the weights; the bias begins at zero.
         init: `"xavier"`, `"he"` or `"normal"` (see `initial_weight`).
         dtype: `float32` or `float64`.
+
+    Raises:
+        ValueError: in `forward`, a batch with another number of features.
     """
 
     def __init__(
@@ -54,6 +57,8 @@ class Dense(Layer):
         super().__init__(weight=weight, bias=np.zeros(outputs, dtype))
 
     def forward(self, x: np.ndarray, training: bool = False) -> np.ndarray:
+        if x.ndim != 2 or x.shape[1] != self.params["weight"].shape[1]:
+            raise ValueError(f"the input has shape {x.shape}; it must be (batch, {self.params['weight'].shape[1]})")
         self._x = x  # (batch, inputs)
         y = x @ self.params["weight"].T
         y += self.params["bias"]

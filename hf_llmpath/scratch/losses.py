@@ -52,6 +52,8 @@ class BinaryCrossEntropy(Loss):
 
     def forward(self, prediction: np.ndarray, target: np.ndarray) -> float:
         self._z, self._target = prediction, _same_shape(prediction, target)
+        if target.min() < 0 or target.max() > 1:
+            raise ValueError(f"targets run from {target.min():g} to {target.max():g}; they must be from 0 to 1")
         z, t = self._z, self._target
         return float(np.mean(np.maximum(z, 0) - z * t + np.log1p(np.exp(-np.abs(z)))))
 

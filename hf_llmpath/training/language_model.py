@@ -108,7 +108,7 @@ def train_character_model(
         train, held_out = Documents(data.train, end, pad), Documents(data.validation, end, pad)
         tokens_per_step = int(recipe.batch_size * train.lengths.float().mean())
     else:
-        train = _windows(data.train, recipe.batch_size, shape.context)
+        train = training_windows(data.train, recipe.batch_size, shape.context)
         tokens_per_step = recipe.batch_size * shape.context
 
     def evaluate(model: Any) -> dict[str, float]:
@@ -128,7 +128,12 @@ def train_character_model(
     return part.finish(result, model, data.tokenizer)
 
 
-def _windows(tokens: np.ndarray, streams: int, length: int) -> StreamWindows:
+def training_windows(tokens: np.ndarray, streams: int, length: int) -> StreamWindows:
+    """The windows of `length` tokens that `streams` rows of a batch read one after the other.
+
+    Raises:
+        UserError: a text too short for one batch.
+    """
     try:
         return StreamWindows(tokens, streams, length)
     except ValueError:

@@ -15,6 +15,7 @@ from ..runs import Part, Run, write_text
 from ..scratch import Loss, Network, Optimizer
 
 STATE_FILE, COMPLETE = "state.npz", "complete"  # of a checkpoint; the second says that it was written to the end
+LAST_FINITE = "last_finite.npz"  # weights of a training that diverged, for `Network.load_state_dict`
 
 
 @dataclass(frozen=True)
@@ -41,11 +42,13 @@ class Fit:
         steps: optimiser steps taken.
         losses: the mean loss of each epoch.
         diverged_at: the step whose loss was not finite, if there was one; the network then has its last finite weights.
+        kept: the file that holds these weights.
     """
 
     steps: int
     losses: list[float]
     diverged_at: int | None = None
+    kept: Path | None = None
 
     def require_finite(self, learning_rate: float) -> "Fit":
         """Itself.
@@ -54,7 +57,7 @@ class Fit:
             UserError: the loss was not finite.
         """
         if self.diverged_at is not None:
-            raise UserError(self.advice(learning_rate))
+            raise UserError(f"{self.advice(learning_rate)}; the last finite weights are in {self.kept}")
         return self
 
     def advice(self, learning_rate: float) -> str:
@@ -98,7 +101,8 @@ def fit_numpy(
     history = _History(part.folder / "history.jsonl")
     first = loop.load(part.folder)
     history.cut(first * per_epoch)
-    with run.progress.task(part.name, steps) as progress:
+    # A training that diverges is told by its loss.
+    with np.errstate(over="ignore", invalid="ignore", divide="ignore"), run.progress.task(part.name, steps) as progress:
 
         def report(step: int, value: float) -> None:
             if step % report_every == 0 or step == steps:
@@ -113,7 +117,11 @@ def fit_numpy(
                 history.add({"step": loop.steps, "epoch": epoch, "loss": loop.losses[-1]} | found)
             if epoch % save_every == 0 and epoch < epochs:
                 loop.save(part.folder, epoch)
-    return Fit(loop.steps, loop.losses, loop.diverged_at)
+    if loop.diverged_at is None:
+        return Fit(loop.steps, loop.losses)
+    kept = part.folder / LAST_FINITE
+    np.savez(kept, **network.state_dict())
+    return Fit(loop.steps, loop.losses, loop.diverged_at, kept)
 
 
 class _Loop:
@@ -145,15 +153,13 @@ class _Loop:
         order, total = self.generators[0].permutation(len(self.x)), 0.0
         for start in range(0, len(order), self.batch_size):
             rows = order[start : start + self.batch_size]
-            with np.errstate(over="ignore", invalid="ignore"):  # a training that diverges is told by its loss
-                value = self.network.gradient(self.x[rows], self.targets[rows], self.loss)
+            value = self.network.gradient(self.x[rows], self.targets[rows], self.loss)
             if not math.isfinite(value):
                 self.diverged_at = self.steps + 1
                 self.network.load_state_dict(self._finite)
                 return
             self._keep()
-            with np.errstate(over="ignore", invalid="ignore"):
-                self.optimizer.step()
+            self.optimizer.step()
             self.steps += 1
             total += value * len(rows)
             report(self.steps, value)

@@ -4,11 +4,10 @@ import threading
 from pathlib import Path
 
 import torch
-import transformers
 
 from ..data.batches import TokenRows
-from ..data.subwords import require_fitting
 from ..errors import UserError
+from ..hub.weights import load_pair
 from ..training.architectures import class_scores, class_targets
 from ..training.masked_language_model import encode
 from ..training.strengths import Map, fill_spans, go_on, look
@@ -24,14 +23,12 @@ class Architecture:
         folder: where it was saved.
 
     Raises:
-        UserError: the tokenizer in the folder is that of another model.
+        UserError: the folder cannot be read, or its tokenizer is that of another model.
     """
 
     def __init__(self, kind: str, auto_class: str, folder: Path):
         self.kind = kind
-        self.model = getattr(transformers, auto_class).from_pretrained(folder).eval()
-        self.tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
-        require_fitting(self.tokenizer, self.model.config, f"the model in {folder.name}/")
+        self.model, self.tokenizer = load_pair(auto_class, folder)
         self._one_at_a_time = threading.Lock()  # while one looks, the model is switched to eager attention
 
     def look(self, text: str, target: str | None = None) -> dict[str, Map]:

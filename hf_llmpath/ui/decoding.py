@@ -8,10 +8,10 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from ..data.words import unknown_words
 from ..errors import UserError
+from ..hub.weights import load_model, load_pair
 from ..inference.beam_search import beam_search
 from ..inference.beam_tree import beam_tree
 from ..inference.decoding import sample
@@ -37,8 +37,7 @@ class Decoder:
 
     def __init__(self, folder: Path):
         self.folder = folder
-        self.model = AutoModelForCausalLM.from_pretrained(folder).eval()
-        self.tokenizer = AutoTokenizer.from_pretrained(folder)
+        self.model, self.tokenizer = load_pair("AutoModelForCausalLM", folder)
 
     def encode(self, prompt: str, room: int) -> Tensor:
         """Token ids `(1, length)`.
@@ -108,7 +107,7 @@ def race(folder: Path, onnx_dir: Path, student: Path | None, prompt: str, tokens
 
 
 def _forms(onnx_dir: str, student: str, folder: Path) -> dict[str, Form]:
-    small = AutoModelForCausalLM.from_pretrained(student).eval() if student else None
+    small = load_model("AutoModelForCausalLM", student) if student else None
     return build_forms(folder, Path(onnx_dir), 4, small)[0]
 
 

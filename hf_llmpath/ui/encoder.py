@@ -3,10 +3,9 @@
 from pathlib import Path
 
 import torch
-import transformers
 
-from ..data.subwords import require_fitting
 from ..errors import UserError
+from ..hub.weights import load_pair
 from ..training.masked_language_model import fill_masks
 from .loading import loaded
 
@@ -15,13 +14,11 @@ class Encoder:
     """A model and its tokenizer, in evaluation mode.
 
     Raises:
-        UserError: the tokenizer in the folder is that of another model.
+        UserError: the folder cannot be read, or its tokenizer is that of another model.
     """
 
     def __init__(self, auto_class: str, folder: Path):
-        self.model = getattr(transformers, auto_class).from_pretrained(folder).eval()
-        self.tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
-        require_fitting(self.tokenizer, self.model.config, f"the model in {folder.name}/")
+        self.model, self.tokenizer = load_pair(auto_class, folder)
 
     @property
     def mask(self) -> str:

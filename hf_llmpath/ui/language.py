@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor
-from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from ..data.characters import unknown_characters
+from ..hub.weights import load_pair
 from .loading import loaded
 from .pictures import visible
 
@@ -44,8 +44,7 @@ class CharacterModel:
     """A causal language model whose tokens are characters, in evaluation mode."""
 
     def __init__(self, folder: Path):
-        self.model = AutoModelForCausalLM.from_pretrained(folder).eval()
-        self.tokenizer = AutoTokenizer.from_pretrained(folder)
+        self.model, self.tokenizer = load_pair("AutoModelForCausalLM", folder)
         self.parameters = sum(parameter.numel() for parameter in self.model.parameters())
         self.context: int | None = getattr(self.model.config, "max_position_embeddings", None)
 

@@ -3,12 +3,12 @@
 import base64
 import importlib
 import inspect
-import json
 from html import escape
 from pathlib import Path
 from typing import Any
 
 from .. import usage
+from ..hub.weights import read_json
 from ..runs import RunFolder
 from ..stages.stage import Concept, Stage
 from ..wording import duration, number, words
@@ -169,7 +169,11 @@ def source_of(concept: Concept) -> str:
 
 
 def load_snippet(stage: Stage, folder: RunFolder, model_id: str | None = None) -> str:
-    """A script that loads the model of the run and uses it; runs as it stands."""
+    """A script that loads the model of the run and uses it; runs as it stands.
+
+    Raises:
+        UserError: a config.json that cannot be read.
+    """
     config = folder.model_dir / "config.json"
-    known = json.loads(config.read_text(encoding="utf-8")) if config.exists() else {}
+    known = read_json(config) if config.exists() else {}
     return usage.load_snippet(stage.auto_class, model_id or folder.model_dir.as_posix(), known, stage.prompt or "Once")

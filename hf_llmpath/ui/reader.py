@@ -2,10 +2,8 @@
 
 from pathlib import Path
 
-import transformers
-
-from ..data.subwords import require_fitting
 from ..errors import UserError
+from ..hub.weights import load_pair
 from ..inference.question_answering import Answer, answer_questions
 from .loading import loaded
 
@@ -14,13 +12,11 @@ class Reader:
     """A model and its tokenizer, in evaluation mode.
 
     Raises:
-        UserError: the tokenizer in the folder is that of another model.
+        UserError: the folder cannot be read, or its tokenizer is that of another model.
     """
 
     def __init__(self, folder: Path):
-        self.model = transformers.AutoModelForQuestionAnswering.from_pretrained(folder).eval()
-        self.tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
-        require_fitting(self.tokenizer, self.model.config, f"the model in {folder.name}/")
+        self.model, self.tokenizer = load_pair("AutoModelForQuestionAnswering", folder)
 
     def answers(self, question: str, context: str, top_k: int) -> list[Answer]:
         """The likeliest answers, the empty one ("no answer") among them.

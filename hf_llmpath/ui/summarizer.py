@@ -4,11 +4,10 @@ import threading
 from pathlib import Path
 
 import torch
-from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 
-from ..data.subwords import require_fitting
 from ..data.words import unknown_words
 from ..errors import UserError
+from ..hub.weights import load_pair
 from ..training.alignment import Alignment, align
 from .loading import loaded
 from .pictures import shortened
@@ -20,13 +19,11 @@ class Summarizer:
     """A recurrent encoder-decoder and its tokenizer, in evaluation mode.
 
     Raises:
-        UserError: the tokenizer in the folder is that of another model.
+        UserError: the folder cannot be read, or its tokenizer is that of another model.
     """
 
     def __init__(self, folder: Path):
-        self.model = AutoModelForSeq2SeqLM.from_pretrained(folder).eval()
-        self.tokenizer = AutoTokenizer.from_pretrained(folder)
-        require_fitting(self.tokenizer, self.model.config, f"the model in {folder.name}/")
+        self.model, self.tokenizer = load_pair("AutoModelForSeq2SeqLM", folder)
 
     def write(self, document: str, num_beams: int, temperature: float, seed: int) -> Alignment:
         """A summary of `document`: the best of the beam, or drawn by chance where `temperature` is above 0.

@@ -3,9 +3,7 @@
 import threading
 from pathlib import Path
 
-import transformers
-
-from ..data.subwords import require_fitting
+from ..hub.weights import load_pair
 from ..training.attention_probes import AttentionMaps, attention_maps
 from .loading import loaded
 from .pictures import visible
@@ -15,13 +13,11 @@ class Transformer:
     """A model and its tokenizer, in evaluation mode.
 
     Raises:
-        UserError: the tokenizer in the folder is that of another model.
+        UserError: the folder cannot be read, or its tokenizer is that of another model.
     """
 
     def __init__(self, auto_class: str, folder: Path):
-        self.model = getattr(transformers, auto_class).from_pretrained(folder).eval()
-        self.tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
-        require_fitting(self.tokenizer, self.model.config, f"the model in {folder.name}/")
+        self.model, self.tokenizer = load_pair(auto_class, folder)
         self._one_at_a_time = threading.Lock()  # while one looks, the model is switched to eager attention
 
     def look(self, text: str) -> AttentionMaps:

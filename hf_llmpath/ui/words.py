@@ -5,21 +5,17 @@ from html import escape
 from pathlib import Path
 
 import numpy as np
-import transformers
 
-from ..data.subwords import require_fitting
 from ..errors import UserError
 from ..figures.words import spread_labels
+from ..hub.weights import load_pair
 from ..training.word_probes import WordVectors, contextual_vectors
 from .loading import loaded
 from .pictures import figure
 
 
 def _word_vectors(folder: Path) -> WordVectors:
-    model = transformers.AutoModel.from_pretrained(folder)
-    tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
-    require_fitting(tokenizer, model.config, f"the model in {folder.name}/")
-    return WordVectors.of(model, tokenizer)
+    return WordVectors.of(*load_pair("AutoModel", folder))
 
 
 def load_word_vectors(folder: Path) -> WordVectors:
@@ -31,9 +27,7 @@ class ContextualEncoder:
     """An encoder whose states are vectors of words in their context."""
 
     def __init__(self, folder: Path):
-        self.model = transformers.AutoModelForMaskedLM.from_pretrained(folder).eval()
-        self.tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
-        require_fitting(self.tokenizer, self.model.config, f"the model in {folder.name}/")
+        self.model, self.tokenizer = load_pair("AutoModelForMaskedLM", folder)
 
     def similarity(self, word: str, one: str, other: str) -> float:
         """Cosine of the vectors that a word has in two texts.

@@ -35,6 +35,19 @@ def test_a_glove_file_has_no_first_line_of_sizes(vectors, tmp_path):
         assert words == WORDS[:count] and np.array_equal(found, vectors[:count])
 
 
+def test_words_of_a_glove_file_may_have_spaces(vectors, tmp_path):
+    rows = [" ".join(map(repr, row)) for row in vectors[:4].astype(float).tolist()]
+    words = ["the", ". . .", "at name@domain.com", "7 8"]
+    (tmp_path / "glove.txt").write_text("".join(f"{word} {row}\n" for word, row in zip(words, rows, strict=True)))
+    with pytest.raises(UserError, match="line 4: 8 values for '7', the others have 7"):
+        read_vectors(tmp_path / "glove.txt")
+    found, again = read_vectors(tmp_path / "glove.txt", limit=3)
+    assert found == words[:3] and np.array_equal(again, vectors[:3])
+    model, tokenizer = from_vectors(found, again)
+    to_vectors(model, tokenizer, tmp_path / "again.txt")
+    assert read_vectors(tmp_path / "again.txt")[0] == ["the"]
+
+
 def test_a_file_becomes_a_model_and_a_model_a_file(vectors, tmp_path):
     model, tokenizer = from_vectors([*WORDS, "CAT"], np.concatenate([vectors, vectors[:1]]))
     model.save_pretrained(tmp_path / "model")
@@ -64,6 +77,8 @@ def test_a_broken_file_is_told_by_line(text, said, tmp_path):
     (tmp_path / "vectors.txt").write_text(text)
     with pytest.raises(UserError, match=said):
         read_vectors(tmp_path / "vectors.txt")
+    with pytest.raises(UserError, match="no file '.*gone.txt' with vectors"):
+        read_vectors(tmp_path / "gone.txt")
 
 
 def test_a_word_with_a_space_cannot_be_written(vectors, tmp_path):

@@ -153,6 +153,15 @@ def test_a_single_class(tmp_path):
     assert "has the single class 'b'; at least 2" in refusal(tmp_path, map(png, pictures(3)), [1, 1, 1], ["a", "b"])
 
 
+def test_class_folders_too_small_to_hold_some_out(tmp_path):
+    for name, count in (("a", 1), ("b", 9)):
+        (tmp_path / name).mkdir()
+        for number, row in enumerate(pictures(count)):
+            (tmp_path / name / f"{number}.png").write_bytes(png(row))
+    with pytest.raises(UserError, match="has 10 images in 2 classes, 1 in the smallest; a fifth .* at least 2 of each"):
+        load_images(str(tmp_path))
+
+
 def test_a_label_that_is_no_class(tmp_path):
     parquet(tmp_path / "train.parquet", map(png, pictures(4)), [0, 1, 0, 1])
     parquet(tmp_path / "test.parquet", map(png, pictures(2)), [1, 7])
@@ -169,7 +178,7 @@ def test_missing_columns_and_wrong_ones(folder_of_parquet, tmp_path):
     with pytest.raises(UserError, match="has no column 'imagee'; it has: image, label"):
         load_images(path, image_column="imagee")
     (tmp_path / "t").mkdir()
-    (tmp_path / "t" / "rows.csv").write_text("image,label\na.png,0\nb.png,1\n")
+    (tmp_path / "t" / "rows.csv").write_text("image,label\n" + "a.png,0\nb.png,1\n" * 9)
     with pytest.raises(UserError, match="column 'image' of .* holds .*string, not images"):
         load_images(str(tmp_path / "t" / "rows.csv"))
 

@@ -125,3 +125,8 @@ def test_no_title_is_in_both_splits(tmp_path):
     assert in_train and in_validation and not in_train & in_validation
     assert len(table.train) + len(table.held_out) == len(RECORDS)
     assert load_questions(str(path)).fingerprint == table.fingerprint
+
+
+def test_the_worlds_questions_come_in_any_number():
+    few, more = load_questions("world/questions", size=40), load_questions("world/questions", size=60)
+    assert len(few.train) == 40 and more.train[:40] == few.train[:] and len(more.train) == 60

@@ -3,7 +3,7 @@
 import pytest
 from transformers import AutoTokenizer
 
-from hf_llmpath.data.words import read_texts, token_texts, train_word_tokenizer, unknown_words
+from hf_llmpath.data.words import JOINER, read_texts, token_texts, train_word_tokenizer, unknown_words
 from hf_llmpath.data.world import generate
 
 TEXTS = ['Ada said, "Come along!" Was it Ada\'s?', "The end.\nThe sea (again); 12-fold: yes."]
@@ -77,3 +77,13 @@ def test_auto_tokenizer_reads_it(tokenizer, tmp_path):
     again = AutoTokenizer.from_pretrained(tmp_path)
     assert again(TEXTS)["input_ids"] == tokenizer(TEXTS)["input_ids"]
     assert again.decode(again(TEXTS[0])["input_ids"], skip_special_tokens=True) == TEXTS[0]
+
+
+@pytest.mark.parametrize("pieces", [False, True])
+def test_marks_that_join_nothing_are_not_text(pieces):
+    tokenizer = train_word_tokenizer(TEXTS, pieces=pieces)
+    marks = [token for token in tokenizer.get_vocab() if JOINER in token]
+    assert marks
+    for token in marks:
+        ids = tokenizer.convert_tokens_to_ids([token, token, "The", token])
+        assert JOINER not in tokenizer.decode(ids, skip_special_tokens=True)

@@ -1,13 +1,16 @@
 """Bad input to `llmpath`: one line that says what is wrong and what would be right, exit code 2, nothing lost."""
 
 import json
+import re
 import shutil
 import socket
 
 import pytest
 
 from hf_llmpath.cli import main
+from hf_llmpath.data.characters import train_character_tokenizer
 from hf_llmpath.runs import RunFolder
+from hf_llmpath.stages import all_stages
 
 
 def test_unknown_stage(refused):
@@ -108,11 +111,35 @@ def test_data_that_cannot_be_used(refused, tmp_path, name, content, said):
     assert "broken" not in name or str(path) in line
 
 
+def test_nothing_is_trained_on_data_that_a_later_part_cannot_use(refused, tmp_path):
+    """Stage 8 begins with the adding problem, stage 10 with its toy tasks: neither needs the data set."""
+    short, table = tmp_path / "short.txt", tmp_path / "table.csv"
+    short.write_text("Anna had a hat.")
+    table.write_text("text,label\n" + "nice,1\n" * 30)
+    for stage, path, said in (
+        ("lstm-gru", short, "the training text has 13 characters"),
+        ("transformer", table, "has the single class 1"),
+    ):
+        assert said in refused("run", stage, "--dataset", path, "--output-dir", tmp_path / "runs")
+    assert not list((tmp_path / "runs").glob("*/checkpoints"))
+
+
 def test_a_column_that_is_not_there(refused, tmp_path):
     path = tmp_path / "table.csv"
     path.write_text("story,stars\nAnna had a hat,3\nBen had none,4\n")
     line = refused("run", "rnn", "--dataset", path, "--text-column", "stori", "--output-dir", tmp_path / "runs")
     assert f"{path} has no column 'stori'; it has: story, stars; did you mean 'story'?" in line
+
+
+@pytest.mark.parametrize("stage", [stage.slug for stage in all_stages()])
+def test_a_column_that_must_be_named_can_be_named(refused, tmp_path, stage):
+    """The option that the error suggests is one that the stage has."""
+    (tmp_path / "table.csv").write_text("stary,stors\nAnna had a hat,3\nBen had none,4\n")
+    line = refused("run", stage, "--dataset", tmp_path / "table.csv", "--output-dir", tmp_path / "runs")
+    assert "it has: " in line or "name one of: " in line
+    for name in re.findall(r"--set (\w+)=", line) + [f"{kind}_column" for kind in re.findall(r"--(\w+)-column", line)]:
+        other = refused("run", stage, "--dataset", tmp_path / "table.csv", "--set", f"{name}=stary")
+        assert other != line and "unknown setting" not in other
 
 
 def test_a_folder_without_data(refused, tmp_path):
@@ -159,6 +186,8 @@ def test_a_stopped_run_survives_input_that_cannot_be_used(refused, a_run, tmp_pa
 def test_output_folder_that_is_a_file(refused, tmp_path, text_file):
     (tmp_path / "runs").write_text("keep me")
     assert "a file is in the way" in refused("run", "rnn", "--dataset", text_file, "--output-dir", tmp_path / "runs")
+    for command in (["list"], ["show", "rnn"], ["generate", "rnn"], ["demo", "rnn"], ["export", "inference"]):
+        assert "a file is in the way" in refused(*command, "--output-dir", tmp_path / "runs")
     assert (tmp_path / "runs").read_text() == "keep me"
 
 
@@ -198,6 +227,11 @@ def test_nothing_to_resume(refused, a_run):
 def test_metrics_that_cannot_be_read(refused, a_run):
     (a_run.path / "metrics.json").write_text('{"stage": 7, ')
     assert "metrics.json is not readable as JSON" in refused("show", "rnn", "--output-dir", a_run.path.parent)
+    (a_run.path / "metrics.json").write_text('{"slug": "rnn", "metrics": {}}')
+    for command in (["show", "rnn"], ["generate", "rnn"], ["push", "rnn", "a/b", "--dry-run"]):
+        line = refused(*command, "--output-dir", a_run.path.parent)
+        assert "metrics.json lacks preset, seed, dataset" in line and line.endswith("; run the stage again")
+    assert main(["list", "--output-dir", str(a_run.path.parent)]) == 0  # as damaged
 
 
 # Models
@@ -221,6 +255,27 @@ def test_model_folder_with_pickled_weights(refused, a_run):
     for command in (["generate", "rnn", "Anna"], ["push", "rnn", "a/b", "--dry-run"]):
         line = refused(*command, "--output-dir", a_run.path.parent)
         assert "only pickled weights (pytorch_model.bin)" in line and "save_pretrained" in line
+
+
+def test_model_folder_with_the_tokenizer_of_another_model_or_none(refused, a_run, trained):
+    arguments = ["generate", "rnn", "Anna", "--output-dir", a_run.path.parent]
+    tokenizer = a_run.model_dir / "tokenizer.json"
+    (a_run.model_dir / "tokenizer.json").write_text(train_character_tokenizer(["Anna"]).backend_tokenizer.to_str())
+    assert "it is the tokenizer of another model; use the one that was saved with the model" in refused(*arguments)
+    tokenizer.unlink()
+    (a_run.model_dir / "tokenizer_config.json").unlink()
+    assert f"{a_run.model_dir} has no tokenizer" in refused(*arguments)
+
+
+def test_model_folder_with_a_configuration_that_is_damaged_or_of_another_size(refused, a_run):
+    config = a_run.model_dir / "config.json"
+    text = config.read_text()
+    config.write_text(text.replace('"hidden_size": 16', '"hidden_size": 24'))
+    line = refused("generate", "rnn", "Anna", "--output-dir", a_run.path.parent)
+    assert "the weights are not of the sizes in config.json" in line
+    config.write_text(text[:-9])  # no JSON any more
+    for command in (["generate", "rnn", "Anna"], ["show", "rnn"], ["push", "rnn", "a/b", "--dry-run"]):
+        assert f"{config} is not readable as JSON" in refused(*command, "--output-dir", a_run.path.parent)
 
 
 def test_a_further_model_that_is_not_there(refused, a_run):

@@ -109,8 +109,9 @@ BERT = {"vocab_size": 40, "hidden_size": 16, "num_hidden_layers": 1, "num_attent
         lambda: LLMPathBertForSequenceClassification(LLMPathBertConfig(**BERT)),
         lambda: LLMPathBertForQuestionAnswering(LLMPathBertConfig(**BERT, type_vocab_size=2)),
         lambda: LLMPathMLPForImageClassification(LLMPathMLPConfig(image_size=6, hidden_sizes=[8], num_labels=3)),
+        lambda: LLMPathMLPForImageClassification(LLMPathMLPConfig(input_size=2, hidden_sizes=[8], num_labels=2)),
     ],
-    ids=["classifier", "reader", "images"],
+    ids=["classifier", "reader", "images", "points"],
 )
 def test_encoders_and_image_classifiers_are_exported(make, tmp_path):
     set_seed(0)

@@ -160,6 +160,13 @@ def test_loss_follows_the_labels():
     torch.testing.assert_close(regression(x, labels=several).loss, F.mse_loss(regression(x).logits, several))
 
 
+@pytest.mark.parametrize("wrong", [3, -1])
+def test_a_label_that_is_no_class_is_told(wrong):
+    model = LLMPathMLPForImageClassification(LLMPathMLPConfig(input_size=2, num_labels=3))
+    with pytest.raises(ValueError, match=f"label {wrong} is no class; labels run from 0 to 2"):
+        model(torch.rand(3, 2), labels=torch.tensor([0, -100, wrong]))
+
+
 def test_loss_of_a_batch_in_pieces():
     model, x = small(), torch.randn(6, 5)
     labels = torch.tensor([0, 1, 2, 2, 1, -100])

@@ -124,6 +124,8 @@ def test_initial_weights_have_their_deviation(name, deviation):
         ),
         (lambda rng: scratch.CategoricalCrossEntropy().forward(np.ones((2, 3)), np.array([0, 3])), "from 0 to 2"),
         (lambda rng: scratch.CategoricalCrossEntropy().forward(np.ones((2, 3)), np.ones(2)), "2 integers"),
+        (lambda rng: scratch.BinaryCrossEntropy().forward(np.ones((1, 1)), np.array([[3]])), "from 3 to 3; .* 0 to 1"),
+        (lambda rng: scratch.Dense(2, 3, rng).forward(np.ones((4, 5))), r"shape \(4, 5\); it must be \(batch, 2\)"),
     ],
 )
 def test_what_cannot_work_is_said(make, message):

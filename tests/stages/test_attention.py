@@ -53,5 +53,7 @@ def test_text_from_the_model_is_a_summary(folder, capsys):
     assert capsys.readouterr().out == once and once.strip()
     stream(stage, folder, "The sea was calm. " * 80, "without_attention", options={"max_new_tokens": 5})
     assert "tokens; the model reads the first 256" in capsys.readouterr().err
+    stream(stage, folder, "Anna ☃ had a hat.", options={"max_new_tokens": 5})
+    assert "☃" in (said := capsys.readouterr().err) and said.startswith("never seen: ")
     with pytest.raises(UserError, match="writes about a text; give one"):
         stream(stage, folder, " ")

@@ -48,6 +48,12 @@ def test_the_tokenizer_begins_a_text_and_does_not_end_it(folder):
     assert tokenizer.decode(ids, skip_special_tokens=True) == "Otto smiled."
 
 
+def test_a_prompt_with_words_that_it_never_saw(folder, capsys):
+    assert main(["generate", "inference", "the baker ☃ villagee", "--output-dir", str(folder.path.parent)]) == 2
+    said = capsys.readouterr().err
+    assert "the model never saw '☃', 'villagee'; it knows" in said and "did you mean 'village'?" in said
+
+
 def test_export_writes_what_the_model_writes(folder, tiny_run, capsys):
     made = call(capsys, "export", "inference", "--int8", "--json", "-o", folder.path.parent)
     assert [entry["path"].rpartition("/")[2] for entry in made] == ["model.onnx", "model_int8.onnx"]

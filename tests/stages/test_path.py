@@ -2,6 +2,9 @@
 
 import ast
 import importlib
+import itertools
+import re
+import shlex
 from functools import reduce
 from pathlib import Path
 
@@ -50,6 +53,43 @@ def _asserts(function: ast.FunctionDef, others: dict[str, ast.FunctionDef]) -> b
 @pytest.mark.parametrize("stage, concept", CONCEPTS)
 def test_the_lesson_names_the_code_of_a_concept(stage, concept):
     assert concept.implementation.rpartition(".")[2] in stage.lesson
+
+
+def _commands(text: str) -> list[str]:
+    """The `llmpath run` lines of a text, whole lines and in backticks."""
+    return re.findall(r"(?:^ +|`)(llmpath run [^`\n#]+)", text, re.M)
+
+
+def _refused(command: str) -> str | None:
+    """What is wrong with the stages and settings of a command, if anything."""
+    words, preset, overrides = shlex.split(command)[2:], "quick", {}
+    names = [word for word in itertools.takewhile(lambda word: not word.startswith("-"), words) if word != "all"]
+    for option, value in zip(words, words[1:], strict=False):
+        if option == "--set":
+            overrides[value.partition("=")[0]] = value.partition("=")[2]
+        elif option == "--preset":
+            preset = value
+        elif option.startswith("--") and option not in ("--resume", "--json", "--output-dir"):
+            overrides[option[2:].replace("-", "_")] = value
+    try:
+        for name in names:
+            get_stage(name).settings.preset(preset).updated(**overrides)
+    except UserError as error:
+        return f"{command}: {error}"
+    return None
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_the_commands_of_a_lesson_are_accepted(stage):
+    inline = re.findall(r"`(--(?:set|preset) [^`]+)`", stage.lesson)
+    commands = _commands(stage.lesson) + [f"llmpath run {stage.slug} {options}" for options in inline]
+    assert commands and not list(filter(None, map(_refused, commands)))
+
+
+def test_the_commands_of_the_readme_are_accepted():
+    commands = [command for command in _commands((ROOT / "README.md").read_text()) if "STAGE" not in command]
+    assert len(commands) > 3 and not list(filter(None, map(_refused, commands)))
+    assert "unknown setting 'hiden_size'" in (_refused("llmpath run rnn --set hiden_size=3") or "")
 
 
 @pytest.mark.parametrize("stage", STAGES)

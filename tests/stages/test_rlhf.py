@@ -86,6 +86,11 @@ def test_the_command_answers_with_both(folder, capsys, monkeypatch, tmp_path):
     chat(folder, ["Who is the baker?"], temperature=0.7, seed=1)
     first, second = capsys.readouterr().out.splitlines()
     assert first.startswith("1 SFT: ") and second.startswith("2 aligned: ")
+    with pytest.raises(UserError, match="the prompt is empty"):
+        chat(folder, [" "], temperature=0.7, seed=1)
+    chat(folder, ["Who is the bakerr ☃?"], temperature=0.7, seed=1)
+    printed = capsys.readouterr()
+    assert printed.err == "never seen: bakerr, ☃\n" and len(printed.out.splitlines()) == 2
     # Typed: a prompt, the choice, and an empty line.
     torch.manual_seed(0)
     lines = iter([line for n in range(6) for line in (f"Who is the baker? {n}", "2")] + [""])
@@ -105,6 +110,18 @@ def test_the_command_line_names_the_line_of_a_bad_pair(capsys, tmp_path):
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     assert main(["run", "rlhf", "--dataset", str(path), "-o", str(tmp_path / "runs")]) == 2
     assert f"line 3 of {path}: 'chosen' and 'rejected' are equal" in " ".join(capsys.readouterr().err.split())
+
+
+def test_generate_writes_the_reply_of_the_chatbot(folder, capsys):
+    from hf_llmpath.alignment.chatbot import Chatbot
+
+    root = str(folder.path.parent)
+    assert main(["generate", "rlhf", "Who is the baker?", "--greedy", "-o", root]) == 0
+    *_, expected = Chatbot(folder.model_dir).stream("Who is the baker?", temperature=0)
+    written = capsys.readouterr().out.strip()
+    assert expected and (written.startswith(expected) or expected.startswith(written))
+    assert main(["generate", "rlhf", " ", "-o", root]) == 2
+    assert "llmpath chat" in capsys.readouterr().err
 
 
 def test_chat_without_a_run_says_how_to_train_one(capsys, tmp_path):

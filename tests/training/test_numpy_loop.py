@@ -72,10 +72,13 @@ def test_only_the_last_checkpoint_is_kept(a_started_run):
     assert [path.name for path in a_started_run.part("part").folder.glob("checkpoint-*")] == ["checkpoint-16"]
 
 
+@pytest.mark.filterwarnings("error::RuntimeWarning")
 def test_a_training_that_diverges_stops_and_keeps_its_last_finite_weights(a_started_run):
     network = feed_forward((2, 16, 1), "relu", np.random.default_rng(0), np.float64)
     loss, optimizer = MeanSquaredError(), SGD(network, 100.0)
-    fit = fit_numpy(network, EXAMPLES, loss, optimizer, a_started_run, a_started_run.part("part"), 50, 8, seed=0)
+    squares = lambda net: {"square": float(np.mean(net.predict(POINTS.x) ** 2))}  # noqa: E731
+    part = a_started_run.part("part")
+    fit = fit_numpy(network, EXAMPLES, loss, optimizer, a_started_run, part, 50, 8, seed=0, evaluate=squares)
     assert fit.diverged_at is not None and 1 < fit.diverged_at < 50 * STEPS_PER_EPOCH
     assert fit.steps == fit.diverged_at - 1
     assert all(np.isfinite(value).all() for value in network.state_dict().values())
@@ -96,7 +99,12 @@ def test_a_training_that_diverges_stops_and_keeps_its_last_finite_weights(a_star
     with pytest.raises(UserError) as error:
         fit.require_finite(100.0)
     message = f"the loss is not finite at step {fit.diverged_at}; try a lower learning rate, for example "
-    assert str(error.value) == message + "--set learning_rate=3e+01"
+    kept = a_started_run.part("part").folder / "last_finite.npz"
+    assert str(error.value) == message + f"--set learning_rate=3e+01; the last finite weights are in {kept}"
+    with np.load(kept, allow_pickle=False) as weights:
+        assert weights.keys() == network.state_dict().keys()
+        for name, value in network.state_dict().items():
+            np.testing.assert_array_equal(weights[name], value)
 
 
 def test_ctrl_c_can_be_resumed(a_started_run):

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from ...data.points import SHAPES, XOR_INPUTS, XOR_LABELS, PointSets, load_points
-from ...runs import Goal, Run
+from ...runs import Goal, Run, add_mean
 from ...scratch import SGD, BinaryCrossEntropy, Network, fit
 from ...training.plane import (
     Plan,
@@ -159,10 +159,5 @@ def compare_activations(settings: NeuralNetworkSettings, sets: dict[str, PointSe
                 ]
                 for seed in range(settings.seed, settings.seed + settings.seeds)
             ]
-            name = f"{shape}/{activation}_accuracy"
-            metrics |= {
-                name: float(np.mean(scores)),
-                f"{name}_sd": float(np.std(scores, ddof=1)),
-                f"{name}_seeds": scores,
-            }
+            add_mean(metrics, f"{shape}/{activation}_accuracy", scores)
     return metrics

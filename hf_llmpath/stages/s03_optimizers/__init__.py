@@ -9,6 +9,8 @@ from ..stage import Concept, Stage
 @dataclass(frozen=True)
 class OptimizersSettings(Settings):
     dataset: str = setting("digits", "images to train the network on: embedded name, Hub id, or local folder")
+    image_column: str | None = setting(None, "column of a table that holds the images")
+    label_column: str | None = setting(None, "column of a table that holds the class")
     seeds: int = setting(5, "starts of every optimiser, from which mean and deviation come", minimum=1, maximum=100)
     rates_per_decade: int = setting(2, "learning rates tried on the images, per power of ten", minimum=1, maximum=20)
     surface_rates_per_decade: int = setting(

@@ -12,7 +12,7 @@ from ...convert.scratch import to_mlp
 from ...data.images import Images, LabelledImages, load_images
 from ...data.surfaces import SURFACES, Surface
 from ...models.image_processing_mlp import LLMPathMLPImageProcessor
-from ...runs import Goal, Run, write_text
+from ...runs import Goal, Run, add_mean, write_text
 from ...scratch import Network, feed_forward
 from ...training.descent import OPTIMIZERS, best_rate, path, steps_to_target
 from ...training.racing import attempt
@@ -27,19 +27,13 @@ GOAL = 1e-10  # largest difference from torch.optim
 
 def train(settings: OptimizersSettings, run: Run) -> None:
     """Fills `run` with the model, the table, and what the pictures are drawn from."""
-    images = load_images(settings.dataset)
+    images = load_images(settings.dataset, settings.image_column, settings.label_column)
     metrics = parity(settings, run, images)
     table = {name: surface_race(settings, run, SURFACES[name]) for name in RACES}
     table["images"] = {name: image_race(settings, run, images, name) for name in OPTIMIZERS}
     for problem, found in table.items():
         for name, row in found.items():
-            steps = row["steps"][row["best"]]
-            metrics[f"{problem}/{name}/steps"] = statistics.fmean(steps)
-            if len(steps) > 1:
-                metrics |= {
-                    f"{problem}/{name}/steps_sd": statistics.stdev(steps),
-                    f"{problem}/{name}/steps_seeds": steps,
-                }
+            add_mean(metrics, f"{problem}/{name}/steps", row["steps"][row["best"]])
             metrics[f"{problem}/{name}/learning_rate"] = row["rates"][row["best"]]
     for name, row in table["images"].items():
         metrics[f"images/{name}/seconds"] = row["seconds_to_target"]

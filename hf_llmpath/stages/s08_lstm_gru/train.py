@@ -9,7 +9,13 @@ from transformers import AutoModelForCausalLM
 from ...data.sources import load_texts
 from ...runs import Goal, Run, add_mean
 from ...training.adding import train_adding
-from ...training.language_model import CharacterData, CharacterModel, hidden_size_for, train_character_model
+from ...training.language_model import (
+    CharacterData,
+    CharacterModel,
+    hidden_size_for,
+    train_character_model,
+    training_windows,
+)
 from ...training.probes import gates_of, gradient_by_lag, sample_text
 from ...training.trainer import Recipe
 from . import LSTMGRUSettings
@@ -23,6 +29,9 @@ def train(settings: LSTMGRUSettings, run: Run) -> None:
     """Fills `run` with the main model, the three of the table, and their numbers."""
     texts = load_texts(settings.dataset, text_column=settings.text_column)
     data = CharacterData.from_texts(texts, documents=False, byte_fallback=settings.byte_fallback)
+    training_windows(
+        data.train, settings.batch_size, settings.context
+    )  # refuses a short text before anything is trained
     seeds = range(settings.seed, settings.seed + settings.seeds)
     metrics: dict[str, Any] = {}
     goals = []

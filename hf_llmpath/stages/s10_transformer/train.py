@@ -38,6 +38,8 @@ def train(settings: TransformerSettings, run: Run) -> None:
     columns = {"text": TEXT_COLUMNS, "label": LABEL_COLUMNS}
     named = {"text": settings.text_column, "label": settings.label_column}
     table = load_table(settings.dataset, columns, named, embedded=("world/reviews",))
+    measured_on = "test" if "test" in table.splits else "validation"
+    labels = {split: table.labels(split) for split in ("train", measured_on)}  # refuses a wrong one before it trains
     seeds = range(settings.seed, settings.seed + settings.seeds)
     metrics: dict[str, Any] = {}
     goals = []
@@ -55,7 +57,6 @@ def train(settings: TransformerSettings, run: Run) -> None:
     if settings.comparisons:
         metrics["exact_match"] = statistics.fmean(results[0][f"{task}/exact_match"] for task in settings.tasks)
 
-    measured_on = "test" if "test" in table.splits else "validation"
     results = [_reader(settings, run, table, measured_on, seed) for seed in seeds]
     add_mean(metrics, "accuracy", [result["accuracy"] for result in results])
     seconds[READER] = statistics.fmean(result["seconds"] for result in results)
@@ -65,7 +66,7 @@ def train(settings: TransformerSettings, run: Run) -> None:
 
     run.progress.say("fitting the linear baseline")
     held_out = table.splits[measured_on]
-    rows = table.train["text"], table.labels("train"), held_out["text"], table.labels(measured_on)
+    rows = table.train["text"], labels["train"], held_out["text"], labels[measured_on]
     baselines = {"accuracy": linear_text_accuracy(*rows)}
     metrics["bag_of_words/accuracy"] = linear_text_accuracy(*rows, longest=1)
     run.progress.say("looking at attention")

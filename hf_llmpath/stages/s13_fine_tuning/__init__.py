@@ -12,6 +12,9 @@ class FineTuningSettings(Settings):
     questions: int | None = setting(
         None, "most questions to learn from; of the world's any number (10,000 if none), else all if none", minimum=2
     )
+    context_column: str | None = setting(None, "column that holds the texts that are asked about")
+    question_column: str | None = setting(None, "column that holds the questions")
+    answers_column: str | None = setting(None, "column that holds the answers (text and answer_start)")
     model: str | None = setting(None, "BERT to fine-tune: local folder or Hub id; none: a small one is pretrained here")
     comparisons: tuple[str, ...] = setting(
         ("early-stopping", "clipping"), "what is measured against not doing it; also freezing, layer-wise, lora"

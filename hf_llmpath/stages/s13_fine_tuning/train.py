@@ -75,7 +75,8 @@ def train(settings: FineTuningSettings, run: Run) -> None:
     for name in settings.comparisons:
         if name not in COMPARISONS:
             raise UserError(f"no comparison '{name}'{nearest(name, COMPARISONS)}; there are: {', '.join(COMPARISONS)}")
-    table = load_questions(settings.dataset, settings.questions)
+    columns = {name: getattr(settings, f"{name}_column") for name in ("context", "question", "answers")}
+    table = load_questions(settings.dataset, columns, settings.questions)
     run.progress.say("cutting the contexts into windows")
     tokenizer, make, metrics = _start(settings, run, table)
     train, held_out = (
