@@ -28,6 +28,7 @@ from transformers.utils.output_capturing import capture_outputs
 
 from .attention import MultiHeadAttention
 from .configuration_bert import LLMPathBertConfig
+from .labels import told_by_name
 from .positions import LearnedPositions, RotaryPositions
 
 IGNORED = -100  # label that the loss leaves out
@@ -284,9 +285,10 @@ class LLMPathBertForSequenceClassification(LLMPathBertPreTrainedModel):
         logits = self.classifier(self.dropout(outputs.pooler_output))
         loss = None
         if labels is not None:
-            loss = self.loss_function(
-                labels=labels, pooled_logits=logits, config=self.config, num_items_in_batch=num_items_in_batch
-            )
+            with told_by_name(labels, logits.shape[-1]):
+                loss = self.loss_function(
+                    labels=labels, pooled_logits=logits, config=self.config, num_items_in_batch=num_items_in_batch
+                )
         return SequenceClassifierOutput(
             loss=loss, logits=logits, hidden_states=outputs.hidden_states, attentions=outputs.attentions
         )
@@ -319,9 +321,10 @@ class LLMPathBertForTokenClassification(LLMPathBertPreTrainedModel):
         logits = self.classifier(self.dropout(outputs.last_hidden_state))
         loss = None
         if labels is not None:
-            loss = self.loss_function(
-                logits=logits, labels=labels, config=self.config, num_items_in_batch=num_items_in_batch
-            )
+            with told_by_name(labels, logits.shape[-1]):
+                loss = self.loss_function(
+                    logits=logits, labels=labels, config=self.config, num_items_in_batch=num_items_in_batch
+                )
         return TokenClassifierOutput(
             loss=loss, logits=logits, hidden_states=outputs.hidden_states, attentions=outputs.attentions
         )

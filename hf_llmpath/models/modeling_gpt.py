@@ -33,6 +33,7 @@ from transformers.utils.output_capturing import capture_outputs
 from .activations import relu_squared
 from .attention import MultiHeadAttention
 from .configuration_gpt import LLMPathGPTConfig
+from .labels import told_by_name
 from .normalization import RMSNorm
 from .positions import LearnedPositions, RotaryPositions
 
@@ -277,9 +278,10 @@ class LLMPathGPTForSequenceClassification(LLMPathGPTPreTrainedModel):
         logits = self.score(states[torch.arange(len(states), device=states.device), last])
         loss = None
         if labels is not None:
-            loss = self.loss_function(
-                labels=labels, pooled_logits=logits, config=self.config, num_items_in_batch=num_items_in_batch
-            )
+            with told_by_name(labels, logits.shape[-1]):
+                loss = self.loss_function(
+                    labels=labels, pooled_logits=logits, config=self.config, num_items_in_batch=num_items_in_batch
+                )
         return SequenceClassifierOutput(
             loss=loss, logits=logits, hidden_states=outputs.hidden_states, attentions=outputs.attentions
         )

@@ -21,6 +21,7 @@ from transformers.utils.generic import merge_with_config_defaults
 from transformers.utils.output_capturing import capture_outputs
 
 from .configuration_mlp import LLMPathMLPConfig
+from .labels import told_by_name
 from .products import linear
 from .regularization import BatchNorm, Dropout, LayerNorm
 
@@ -201,11 +202,8 @@ def classification_loss(
         problem_type = of_numbers if labels.is_floating_point() else "single_label_classification"
     reduction = "mean" if num_items is None else "sum"
     if problem_type == "single_label_classification" and logits.shape[-1] > 1:
-        try:
+        with told_by_name(labels, logits.shape[-1]):
             loss = F.cross_entropy(logits, labels, reduction=reduction)
-        except IndexError:
-            wrong = next(label for label in labels.tolist() if label != -100 and not 0 <= label < logits.shape[-1])
-            raise ValueError(f"label {wrong} is no class; labels run from 0 to {logits.shape[-1] - 1}") from None
     else:
         loss_of = F.mse_loss if problem_type == "regression" else F.binary_cross_entropy_with_logits
         loss = loss_of(logits, labels.to(logits.dtype).view_as(logits), reduction=reduction)

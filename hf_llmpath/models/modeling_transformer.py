@@ -28,6 +28,7 @@ from transformers.utils.output_capturing import OutputRecorder, capture_outputs
 
 from .attention import MultiHeadAttention
 from .configuration_transformer import LLMPathTransformerConfig
+from .labels import told_by_name
 from .positions import LearnedPositions, RotaryPositions, sinusoidal_positions
 from .transformer_layers import LLMPathTransformerDecoderLayer, LLMPathTransformerEncoderLayer
 
@@ -352,9 +353,10 @@ class LLMPathTransformerForSequenceClassification(LLMPathTransformerPreTrainedMo
         logits = self.classifier(self.dropout(mean))
         loss = None
         if labels is not None:
-            loss = self.loss_function(
-                labels=labels, pooled_logits=logits, config=self.config, num_items_in_batch=num_items_in_batch
-            )
+            with told_by_name(labels, logits.shape[-1]):
+                loss = self.loss_function(
+                    labels=labels, pooled_logits=logits, config=self.config, num_items_in_batch=num_items_in_batch
+                )
         return SequenceClassifierOutput(
             loss=loss, logits=logits, hidden_states=outputs.hidden_states, attentions=outputs.attentions
         )

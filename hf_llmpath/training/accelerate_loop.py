@@ -248,11 +248,12 @@ class Training:
     def _diverged(self) -> None:
         """The weights are still those before this step; their gradient says that nothing good can follow."""
         self._log(self.result.steps + 1, torch.tensor(math.nan))
+        kept = self.folder / "last_finite"
         if self.accelerator.is_main_process:
-            self.plain_model.save_pretrained(self.folder / "last_finite")
+            self.plain_model.save_pretrained(kept)
         raise UserError(
             f"the loss or its gradient is not finite at step {self.result.steps + 1}; try a lower learning rate, for example "
-            f"--set learning_rate={self.recipe.learning_rate / 3:.1g}"
+            f"--set learning_rate={self.recipe.learning_rate / 3:.1g}; the last finite weights are in {kept}"
         )
 
     def _measure_speed(self, step: int) -> None:
