@@ -15,7 +15,7 @@ from hf_llmpath.data.world import DEFAULT_SIZES, SPLITS, VIEWS, generate, judge,
 from hf_llmpath.data.world.grammar import choose, parse, polish, sentences, with_article, words
 from hf_llmpath.data.world.splits import split_of
 from hf_llmpath.data.world.state import World
-from hf_llmpath.data.world.vocabulary import PEOPLE, PERSON_BY_NAME, THINGS
+from hf_llmpath.data.world.vocabulary import PEOPLE, PERSON_BY_NAME, PLACES, THINGS
 
 TEXT_FIELDS = {
     "stories": ("text",),
@@ -307,6 +307,16 @@ def test_answers_stand_where_they_are_said_to_stand(world: dict) -> None:
                 assert context[start : start + len(answer)] == answer
             kinds[record["kind"]] += 1
     assert set(kinds) == {"who", "where", "what", "when", "why"}
+
+
+def test_the_first_place_of_a_persons_name_is_in_the_sentence_that_is_asked_about(world: dict) -> None:
+    for record in world["questions", "test"]:
+        if record["kind"] == "who":
+            start, context = record["answers"]["answer_start"][0], record["context"]
+            sentence = next(match.group() for match in re.finditer(r"[^.]+\.", context) if match.end() > start)
+            asked = set(words(record["question"])) & {thing.noun for thing in THINGS}
+            asked |= set(words(record["question"])) & {place.noun for place in PLACES}
+            assert asked & set(words(sentence)), record["question"]
 
 
 def test_every_question_has_a_distractor_of_the_same_kind(world: dict) -> None:

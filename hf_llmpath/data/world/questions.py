@@ -96,7 +96,7 @@ def questions(rng: random.Random, split: str) -> list[dict]:
     for kind in rng.sample(tuple(_QUESTIONS), 5):
         scene, answer = rng.choice(roles)
         question = scene.phrase(rng.choice(_QUESTIONS[kind]))
-        texts, starts = _spans(context, answer[kind])
+        texts, starts = _spans(context, answer[kind], _evidence(context, scene, question))
         records.append(
             {
                 "title": " and ".join(other.people["A"].name for other, _ in roles),
@@ -171,7 +171,19 @@ def _cast(scene: Scene, other: Scene | None) -> None:
     scene.leave_open(("relative",), lambda scene: scene.cast("relative", rng.choice(_RELATIVES)))
 
 
-def _spans(context: str, answers: list[str]) -> tuple[list[str], list[int]]:
-    """Every place in `context` where one of `answers` stands, those of the first answer first."""
-    found = [(answer, match.start()) for answer in answers for match in re.finditer(rf"\b{answer}\b", context)]
+def _evidence(context: str, scene: Scene, question: str) -> int:
+    """Where in `context` stands what the question says of a person: the thing, else the place."""
+    slots = scene.slots
+    return context.find(str(slots["X"]) if str(slots["X"]) in question else str(slots["P"]))
+
+
+def _spans(context: str, answers: list[str], evidence: int) -> tuple[list[str], list[int]]:
+    """Every place in `context` where one of `answers` stands, those of the first answer first, the last before the evidence
+    ahead of the others: a name stands in two sentences, and one of them says what is asked."""
+    places = ((answer, [match.start() for match in re.finditer(rf"\b{answer}\b", context)]) for answer in answers)
+    found = [
+        (answer, start)
+        for answer, starts in places
+        for start in sorted(starts, key=lambda at: (at > evidence, abs(at - evidence)))
+    ]
     return [answer for answer, _ in found], [start for _, start in found]

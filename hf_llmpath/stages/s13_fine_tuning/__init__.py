@@ -37,7 +37,7 @@ class FineTuningSettings(Settings):
     few_steps: int = setting(150, "most steps on the small training set", minimum=1)
     patience: int = setting(3, "evaluations without a better one, after which the training stops", minimum=1)
     clipping_steps: int = setting(100, "steps of the two trainings at a high rate that clipping is shown on", minimum=1)
-    clipping_learning_rate: float = setting(1.0, "the high rate, of SGD with momentum", minimum=0)
+    clipping_learning_rate: float = setting(0.7, "the high rate, of SGD with momentum", minimum=0)
     frozen_layers: int = setting(1, "layers that do not learn where freezing is measured", minimum=0)
     layer_decay: float = setting(0.7, "factor of the learning rate from a layer to the one below", minimum=0, maximum=1)
     lora_rank: int = setting(4, "rank of the low-rank updates", minimum=1)
@@ -48,8 +48,9 @@ class FineTuningSettings(Settings):
     def full(cls) -> "FineTuningSettings":
         return replace(
             cls(),
-            questions=40_000,
+            questions=20_000,
             comparisons=("early-stopping", "clipping", "freezing", "layer-wise", "lora"),
+            pretraining_steps=500,
             max_steps=5000,
             seeds=3,
         )

@@ -46,7 +46,19 @@ class RLHFSettings(Settings):
 
     @classmethod
     def full(cls) -> "RLHFSettings":
-        return replace(cls(), methods=METHODS, steps=80, seeds=3, hacking_steps=400)
+        return replace(
+            cls(),
+            pairs=9000,
+            reward_steps=700,
+            methods=METHODS,
+            steps=80,
+            prompts=48,
+            group=4,
+            dpo_steps=400,
+            dpo_learning_rate=1e-3,
+            hacking_steps=400,
+            seeds=3,
+        )
 
 
 STAGE = Stage(
