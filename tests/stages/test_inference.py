@@ -87,7 +87,7 @@ def test_the_encoder_of_another_stage_is_exported_and_quantised(tiny_run, capsys
 def test_bench_measures_the_learners_model(folder, capsys):
     options = ("--tokens", 4, "--repeats", 1, "-o", folder.path.parent)
     rows = call(capsys, "bench", "inference", "--json", *options)
-    assert len(rows) == 8 and all(row["tokens_per_second"] > 0 for row in rows.values())
+    assert len(rows) == 9 and all(row["tokens_per_second"] > 0 for row in rows.values())
     assert rows["ONNX"]["perplexity"] == pytest.approx(rows["greedy"]["perplexity"], rel=1e-4)
     assert rows["no cache"]["agreement"] == 1
     assert json.loads((folder.bench_dir / "inference.json").read_text()) == rows

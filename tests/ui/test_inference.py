@@ -72,10 +72,10 @@ def test_the_race_ends_with_a_bar_for_every_form(visit, address, folder):
     page = visit(address)
     page.get_by_role("button", name="Start the race").click()
     rows = page.locator("#race [role=listitem]")
-    expect(rows).to_have_count(8, timeout=120_000)
+    expect(rows).to_have_count(9, timeout=120_000)
     expect(page.get_by_role("button", name="Start the race")).to_be_enabled(timeout=60_000)
     speeds = [float(value.get_attribute("data-value")) for value in rows.locator("[data-value]").all()]
-    assert len(speeds) == 8 and min(speeds) > 0
+    assert len(speeds) == 9 and min(speeds) > 0
     assert (folder.onnx_dir / "model.onnx").exists()
 
 
