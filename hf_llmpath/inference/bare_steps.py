@@ -18,7 +18,6 @@ from ..models.modeling_gpt import LLMPathGPTForCausalLM
 from ..models.positions import rotate
 
 LEAST_ROOM = 64  # tokens
-NOTHING = float("-inf")
 
 
 @dataclass(frozen=True)
@@ -162,9 +161,8 @@ class BareStepper:
         if new == 1:
             return keys
         causal = torch.ones(new, self.past + new, dtype=torch.bool, device=keys.device).tril(self.past)
-        own = torch.eye(
-            new, dtype=torch.bool, device=keys.device
-        )  # padding looks at itself: nothing would be no number
+        # Padding looks at itself: a softmax over nothing would be no number.
+        own = torch.eye(new, dtype=torch.bool, device=keys.device)
         return keys & causal | F.pad(own, (self.past, 0))
 
     def _make_room(self, batch: int, new: int) -> None:
