@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .activations import learns
+from .gradients import learns
 
 
 class RMSNorm(nn.Module):

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .activations import learns
+from .gradients import learns
 
 
 def sinusoidal_positions(position_ids: Tensor, size: int, dtype: torch.dtype = torch.float32) -> Tensor:

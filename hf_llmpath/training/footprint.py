@@ -10,8 +10,6 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_iter
 
-from .gpt import quiet_norms
-
 # name -> (autocast to 16 bits, gradient checkpointing)
 MODES = {
     "float32": (False, False),
@@ -72,21 +70,20 @@ def step_footprints(model: nn.Module, batch: dict[str, Tensor], repeats: int = 3
     times: dict[str, list[float]] = {mode: [] for mode in MODES}
     was_training = model.training
     model.train()
-    with quiet_norms():
+    for mode in MODES:
+        _set(model, mode)
+        _step(model, batch, mode)  # what is set up once is not part of a step
+        model.zero_grad(set_to_none=True)
+        with PeakMemory() as memory:
+            loss = _step(model, batch, mode)
+        found[mode] = {"peak_memory_mb": memory.peak / 1e6, "loss": loss}
+    for _ in range(repeats):
         for mode in MODES:
             _set(model, mode)
-            _step(model, batch, mode)  # what is set up once is not part of a step
             model.zero_grad(set_to_none=True)
-            with PeakMemory() as memory:
-                loss = _step(model, batch, mode)
-            found[mode] = {"peak_memory_mb": memory.peak / 1e6, "loss": loss}
-        for _ in range(repeats):
-            for mode in MODES:
-                _set(model, mode)
-                model.zero_grad(set_to_none=True)
-                began = time.perf_counter()
-                _step(model, batch, mode)
-                times[mode].append(time.perf_counter() - began)
+            began = time.perf_counter()
+            _step(model, batch, mode)
+            times[mode].append(time.perf_counter() - began)
     _set(model, "float32")
     model.zero_grad(set_to_none=True)
     model.train(was_training)

@@ -7,9 +7,6 @@ same whoever runs the loop, so the loss curves are the same too; `gpt_lightning.
 import json
 import math
 import time
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -133,8 +130,7 @@ def train_gpt(data: TokenData, shape: GPTShape, recipe: GPTRecipe, run: Run, nam
     blocks = TokenBlocks(data.train, shape.context, recipe.batch_size, recipe.steps, seed)
     tokens_per_step = recipe.batch_size * shape.context
     began = time.perf_counter()
-    with quiet_norms():
-        fit(model, blocks, recipe, run, part, seed, None, tokens_per_step, recipe.optimizer(model))
+    fit(model, blocks, recipe, run, part, seed, None, tokens_per_step, recipe.optimizer(model))
     seconds = time.perf_counter() - began
     loss = block_loss(model, data.validation, shape.context, max(1, shape.context // 2))
     parameters = model.num_parameters()
@@ -156,14 +152,6 @@ def new_model(config: LLMPathGPTConfig, seed: int) -> LLMPathGPTForCausalLM:
     """An untrained decoder, the same for the same seed."""
     set_seed(seed)
     return LLMPathGPTForCausalLM(config)
-
-
-@contextmanager
-def quiet_norms() -> Iterator[None]:
-    """PyTorch says once that RMSNorm of 16-bit numbers with 32-bit weights, which autocast makes, is not its fastest."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Mismatch dtype between input and weight")
-        yield
 
 
 def blocks_loader(blocks: TokenBlocks, batch_size: int, first: int = 0) -> DataLoader:
