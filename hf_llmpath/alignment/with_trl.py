@@ -33,6 +33,7 @@ from ..errors import UserError
 from ..runs import Part, Run
 from ..training.callbacks import History, ReportProgress, StopOnInterrupt
 from ..training.checkpoints import last_checkpoint, mark_complete, wait_for_all
+from ..training.muon import Muon, muon_groups
 from .chat_template import require_chat_template
 from .policy_loop import PolicyRecipe
 from .rewards import RewardModel
@@ -47,8 +48,10 @@ class Plan:
     Attributes:
         steps: optimiser steps.
         batch_size: conversations, or pairs, per step.
-        learning_rate: peak of the cosine schedule.
+        learning_rate: peak of the cosine schedule of AdamW.
         context: tokens of the longest conversation.
+        weight_decay: decoupled.
+        muon_learning_rate: peak for the hidden matrices, which Muon moves then; all is AdamW's if none.
     """
 
     steps: int
@@ -56,6 +59,14 @@ class Plan:
     learning_rate: float
     context: int
     weight_decay: float = 0.01
+    muon_learning_rate: float | None = None
+
+    def optimizer(self, model: nn.Module) -> dict[str, Any]:
+        """What a trainer takes for another optimiser than AdamW."""
+        if self.muon_learning_rate is None:
+            return {}
+        groups = muon_groups(model, self.muon_learning_rate, self.learning_rate, self.weight_decay)
+        return {"optimizer_cls_and_kwargs": (Muon, {"params": groups})}
 
     def arguments(self, folder: Path, seed: int) -> dict[str, Any]:
         """What all of TRL's configurations take. They default to bf16 and gradient checkpointing, both made for GPUs."""
@@ -108,9 +119,10 @@ def fine_tune_on_chats(
         train_sampling_strategy="group_by_length",
     )
     rows = _dataset([{"messages": messages} for messages in conversations])
-    _train(
-        SFTTrainer(model=model, args=arguments, train_dataset=rows, processing_class=tokenizer), plan.steps, run, part
+    trainer = SFTTrainer(
+        model=model, args=arguments, train_dataset=rows, processing_class=tokenizer, **plan.optimizer(model)
     )
+    _train(trainer, plan.steps, run, part)
 
 
 def train_reward_model(
@@ -124,7 +136,10 @@ def train_reward_model(
 ) -> None:
     """Bradley-Terry on whole conversations (TRL's `RewardTrainer`; its loss is `bradley_terry_loss`)."""
     arguments = RewardConfig(**plan.arguments(part.folder, seed), max_length=plan.context)
-    trainer = RewardTrainer(model=model, args=arguments, train_dataset=_dataset(pairs), processing_class=tokenizer)
+    rows = _dataset(pairs)
+    trainer = RewardTrainer(
+        model=model, args=arguments, train_dataset=rows, processing_class=tokenizer, **plan.optimizer(model)
+    )
     _train(trainer, plan.steps, run, part)
 
 

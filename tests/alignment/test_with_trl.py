@@ -103,6 +103,15 @@ def test_fine_tuning_learns_from_the_assistants_tokens_alone(a_started_run):
     assert losses(part) == pytest.approx([expected] * 3, abs=1e-5)
 
 
+def test_muon_moves_the_hidden_matrices_alone(a_started_run):
+    """AdamW's rate of 0 leaves embeddings and norms where they were."""
+    model, plan = policy(), Plan(2, 8, 0.0, 48, weight_decay=0.0, muon_learning_rate=0.02)
+    before = {name: weight.clone() for name, weight in model.named_parameters()}
+    with_trl.fine_tune_on_chats(model, TOKENIZER, CHATS, plan, a_started_run, a_started_run.part("sft"), 0)
+    moved = {name for name, weight in model.named_parameters() if not torch.equal(weight, before[name])}
+    assert moved == {name for name in before if name.endswith("proj.weight")} and moved
+
+
 def test_a_reward_model_learns_the_pairs(a_started_run):
     model, plan = reward_model(), Plan(40, 8, 1e-2, 48)
     with_trl.train_reward_model(model, TOKENIZER, PAIRS, plan, a_started_run, a_started_run.part("reward"), 0)

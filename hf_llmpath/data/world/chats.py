@@ -1,8 +1,9 @@
 """The `chats` view: what a user asks in the world, replies of mixed quality, and the faults a reply can have.
 
-Of the assistant's replies in `chats`, 55 % are good; 15 % curt, 8 % name the wrong person or place, 8 %
-answer another question, 7 % are rude and 7 % ramble. Supervised fine-tuning on them learns all of these, so
-alignment has something to improve. `kind` names which one a record is.
+Of the assistant's replies in `chats`, 40 % are good; 20 % curt, 8 % name the wrong person or place, 10 %
+answer another question, 11 % are rude and 11 % ramble. Supervised fine-tuning on them learns all of these, so
+alignment has something to improve: against a perfect imitator, whose replies are good in a share g, a policy
+that is always good wins 1 - g and ties in g, a win rate of 1 - g/2. `kind` names which one a record is.
 """
 
 from __future__ import annotations
@@ -16,12 +17,12 @@ from .splits import belongs
 from .vocabulary import PEOPLE, PLACES, Person, Place
 
 MIXTURE: dict[str, float] = {
-    "good": 0.55,
-    "curt": 0.15,
+    "good": 0.40,
+    "curt": 0.20,
     "wrong": 0.08,
-    "off_topic": 0.08,
-    "rude": 0.07,
-    "rambling": 0.07,
+    "off_topic": 0.10,
+    "rude": 0.11,
+    "rambling": 0.11,
 }
 # Intents whose answer names a villager or a place that can be wrong.
 FACTUAL: tuple[str, ...] = ("tale", "mend", "person", "thing", "kind", "who")

@@ -25,15 +25,19 @@ class RLHFSettings(Settings):
     context: int = setting(192, "tokens of the longest conversation", minimum=16)
     sft_steps: int = setting(1800, "steps of the supervised fine-tuning", minimum=1)
     sft_batch_size: int = setting(16, "conversations per step of it", minimum=1)
-    sft_learning_rate: float = setting(3e-3, "peak of its cosine schedule", minimum=0)
+    sft_learning_rate: float = setting(0.02, "peak of its cosine schedule, of Muon", minimum=0)
+    sft_adam_learning_rate: float = setting(5e-3, "the same, of AdamW for embeddings and norms", minimum=0)
+    reward_layers: int = setting(3, "layers of the reward model; those that the language model lacks are new", minimum=1)
     reward_steps: int = setting(200, "steps of the reward model", minimum=1)
     reward_batch_size: int = setting(16, "pairs per step of it", minimum=1)
-    reward_learning_rate: float = setting(1e-3, "peak of its cosine schedule", minimum=0)
+    reward_learning_rate: float = setting(0.01, "peak of its cosine schedule, of Muon", minimum=0)
+    reward_adam_learning_rate: float = setting(3e-3, "the same, of AdamW for embeddings, norms and the head", minimum=0)
     methods: tuple[str, ...] = setting(("ppo",), "how to align: of " + ", ".join(METHODS))
     steps: int = setting(60, "rounds of a policy gradient", minimum=1)
     prompts: int = setting(32, "prompts per round", minimum=1)
     group: int = setting(2, "replies to each prompt", minimum=2)
-    learning_rate: float = setting(5e-4, "of a policy gradient", minimum=0)
+    learning_rate: float = setting(5e-4, "of PPO, which learns from a round several times", minimum=0)
+    single_learning_rate: float = setting(1e-3, "of REINFORCE, RLOO and GRPO, which learn from it once", minimum=0)
     beta: float = setting(0.05, "weight of the KL penalty", minimum=0)
     max_new_tokens: int = setting(64, "where a reply is broken off", minimum=1)
     dpo_steps: int = setting(150, "steps of DPO", minimum=1)
@@ -49,14 +53,15 @@ class RLHFSettings(Settings):
         return replace(
             cls(),
             pairs=9000,
-            reward_steps=700,
+            reward_layers=4,
+            reward_steps=300,
             methods=METHODS,
-            steps=80,
+            steps=40,
             prompts=48,
             group=4,
             dpo_steps=400,
             dpo_learning_rate=1e-3,
-            hacking_steps=400,
+            hacking_steps=100,
             seeds=3,
         )
 

@@ -135,7 +135,13 @@ def _fine_tuned(study: Study) -> LLMPathGPTForCausalLM:
     if not part.done:
         set_seed(settings.seed)
         model = LLMPathGPTForCausalLM(_config(study))
-        plan = Plan(settings.sft_steps, settings.sft_batch_size, settings.sft_learning_rate, settings.context)
+        plan = Plan(
+            settings.sft_steps,
+            settings.sft_batch_size,
+            settings.sft_adam_learning_rate,
+            settings.context,
+            muon_learning_rate=settings.sft_learning_rate,
+        )
         began = time.perf_counter()
         fine_tune_on_chats(model, study.tokenizer, study.conversations, plan, study.run, part, settings.seed)
         part.finish({"seconds": time.perf_counter() - began}, model, study.tokenizer)
@@ -147,8 +153,15 @@ def _reward_model(study: Study, sft: LLMPathGPTForCausalLM) -> tuple[RewardModel
     settings, part, tokenizer = study.settings, study.run.part("reward"), study.tokenizer
     if not part.done:
         set_seed(settings.seed)
-        model = AutoModelForSequenceClassification.from_pretrained(study.run.part("sft").model_dir, num_labels=1)
-        plan = Plan(settings.reward_steps, settings.reward_batch_size, settings.reward_learning_rate, settings.context)
+        start, layers = study.run.part("sft").model_dir, max(settings.reward_layers, settings.num_hidden_layers)
+        model = AutoModelForSequenceClassification.from_pretrained(start, num_labels=1, num_hidden_layers=layers)
+        plan = Plan(
+            settings.reward_steps,
+            settings.reward_batch_size,
+            settings.reward_adam_learning_rate,
+            settings.context,
+            muon_learning_rate=settings.reward_learning_rate,
+        )
         began = time.perf_counter()
         train_reward_model(model, tokenizer, study.preferences.train, plan, study.run, part, settings.seed)
         part.finish({"seconds": time.perf_counter() - began}, model, tokenizer)
@@ -198,7 +211,7 @@ def _align(study: Study, method: str, part: Part, reward: RewardModel, exam: Exa
         steps=settings.hacking_steps if method == "no-kl" else settings.steps,
         prompts=settings.prompts,
         group=settings.group,
-        learning_rate=settings.learning_rate,
+        learning_rate=settings.learning_rate if method == "ppo" else settings.single_learning_rate,
         beta=0.0 if method == "no-kl" else settings.beta,
         max_new_tokens=settings.max_new_tokens,
     )
