@@ -3,7 +3,9 @@
 A training that was stopped and resumed therefore reads, and masks, exactly what an uninterrupted one would have.
 """
 
+from array import array
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -25,9 +27,24 @@ class TokenRows:
 
     def __init__(self, rows: Iterable[Sequence[int]]):
         arrays = [np.asarray(row, dtype=np.int32) for row in rows]
-        self.tokens = np.concatenate([*arrays, np.zeros(0, dtype=np.int32)])
+        self.tokens: np.ndarray = np.concatenate([*arrays, np.zeros(0, dtype=np.int32)])
         self.lengths = np.array([len(row) for row in arrays], dtype=np.int64)
         self._starts = np.cumsum(self.lengths) - self.lengths
+
+    @classmethod
+    def in_file(cls, rows: Iterable[Sequence[int]], path: Path) -> "TokenRows":
+        """The same with the tokens in a file, mapped into memory; `rows` are read one at a time."""
+        lengths = array("q")
+        with path.open("wb") as file:
+            for row in rows:
+                np.asarray(row, dtype=np.int32).tofile(file)
+                lengths.append(len(row))
+        found = cls(())
+        if sum(lengths):
+            found.tokens = np.memmap(path, dtype=np.int32, mode="r")
+        found.lengths = np.array(lengths, dtype=np.int64)
+        found._starts = np.cumsum(found.lengths) - found.lengths
+        return found
 
     def __len__(self) -> int:
         return len(self.lengths)

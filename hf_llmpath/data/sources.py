@@ -8,9 +8,12 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..errors import UserError, nearest
+
+if TYPE_CHECKING:
+    from .stored_texts import StoredTexts
 
 TEXT_COLUMNS = ("text", "content", "story", "sentence", "document", "article", "dialogue")
 SPLIT_NAMES = {"train": ("train", "training"), "validation": ("validation", "valid", "val", "dev"), "test": ("test",)}
@@ -33,14 +36,14 @@ class Texts:
 
     Attributes:
         name: what the user asked for, or the public name of a corpus that was recognised.
-        train, validation: the texts.
+        train, validation: the texts; those of a file stay on disk where `load_texts` was asked to `stream`.
         fingerprint: first 16 hex digits of the SHA-256 of all texts.
         known: name of the public corpus that this is, if it is one.
     """
 
     name: str
-    train: list[str]
-    validation: list[str]
+    train: Sequence[str]
+    validation: Sequence[str]
     fingerprint: str
     known: str | None = None
     notes: dict[str, Any] = field(default_factory=dict)
@@ -61,7 +64,9 @@ class Texts:
         } | (self.notes)
 
 
-def load_texts(dataset: str, sample_by: str = "document", text_column: str | None = None) -> Texts:
+def load_texts(
+    dataset: str, sample_by: str = "document", text_column: str | None = None, stream: bool = False
+) -> Texts:
     """Reads `dataset` as texts.
 
     Args:
@@ -70,6 +75,7 @@ def load_texts(dataset: str, sample_by: str = "document", text_column: str | Non
         sample_by: for .txt files: `"document"`, the file is one text, split 90/10 in order; `"line"`, every line is a
             text, split 90/10 after a shuffle with a fixed seed.
         text_column: column of a table; found by its usual names if not given.
+        stream: leave the rows of tables, and the lines of .txt files, on disk (`StoredTexts`), for data larger than memory.
 
     Raises:
         UserError: nothing of that name, an empty or unreadable file, a missing column.
@@ -80,11 +86,11 @@ def load_texts(dataset: str, sample_by: str = "document", text_column: str | Non
         return _embedded(dataset)
     path = Path(dataset).expanduser()
     if path.is_dir():
-        return _from_folder(path, sample_by, text_column)
+        return _from_folder(path, sample_by, text_column, stream)
     if path.is_file():
-        return _from_file(path, sample_by, text_column)
+        return _from_file(path, sample_by, text_column, stream)
     refuse_missing_path(dataset)
-    return _from_hub(dataset, text_column)
+    return _from_hub(dataset, text_column, stream)
 
 
 def refuse_missing_path(dataset: str) -> None:
@@ -105,25 +111,31 @@ def _embedded(name: str) -> Texts:
     return _texts(name, train, validation)
 
 
-def _from_file(path: Path, sample_by: str, text_column: str | None) -> Texts:
+def _from_file(path: Path, sample_by: str, text_column: str | None, stream: bool) -> Texts:
     if path.stat().st_size == 0:
         raise UserError(f"{path} is empty")
     if path.suffix in FILE_BUILDERS:
-        return _split_rows(str(path), _read_table(path, text_column))
+        return _split_rows(str(path), _read_table(path, text_column, stream))
     if path.suffix not in (".txt", ".text", ".md", ""):
         raise UserError(f"{path}: unknown kind of file; it takes .txt, {', '.join(FILE_BUILDERS)} or a folder of them")
+    if stream and sample_by == "line":
+        from .stored_texts import StoredTexts, digest_of_file
+
+        digest = digest_of_file(path)
+        return _split_rows(str(path), StoredTexts.of_lines(path), digest)
     text = _read_utf8(path)
+    digest = hashlib.sha256(text.encode())
     if sample_by == "line":
-        return _split_rows(str(path), [line for line in text.splitlines() if line.strip()], whole=text)
+        return _split_rows(str(path), [line for line in text.splitlines() if line.strip()], digest)
     cut = int(0.9 * len(text))
-    return _texts(str(path), [text[:cut]], [text[cut:]], whole=text)
+    return _texts(str(path), [text[:cut]], [text[cut:]], digest)
 
 
-def _from_folder(path: Path, sample_by: str, text_column: str | None) -> Texts:
+def _from_folder(path: Path, sample_by: str, text_column: str | None, stream: bool) -> Texts:
     found = files_of_splits(path, (".txt", *FILE_BUILDERS))
     if list(found) == [""]:
-        return _from_file(found[""], sample_by, text_column)
-    read = {split: _read_rows(file, sample_by, text_column) for split, file in found.items()}
+        return _from_file(found[""], sample_by, text_column, stream)
+    read = {split: _read_rows(file, sample_by, text_column, stream) for split, file in found.items()}
     held_out = read.get("validation") or read.get("test")
     return _texts(str(path), read["train"], held_out) if held_out else _split_rows(str(path), read["train"])
 
@@ -148,9 +160,14 @@ def files_of_splits(path: Path, endings: Sequence[str]) -> dict[str, Path]:
     raise UserError(f"folder {path} has {listed}; it needs one file, or train.* (and validation.* or test.*)")
 
 
-def _read_rows(path: Path, sample_by: str, text_column: str | None) -> list[str]:
+def _read_rows(path: Path, sample_by: str, text_column: str | None, stream: bool) -> "list[str] | StoredTexts":
     if path.suffix in FILE_BUILDERS:
-        return _read_table(path, text_column)
+        return _read_table(path, text_column, stream)
+    if stream and sample_by == "line":
+        from .stored_texts import StoredTexts, digest_of_file
+
+        digest_of_file(path)  # tells what is wrong with the file
+        return StoredTexts.of_lines(path)
     text = _read_utf8(path)
     return [line for line in text.splitlines() if line.strip()] if sample_by == "line" else [text]
 
@@ -167,8 +184,8 @@ def _read_utf8(path: Path) -> str:
     return text.replace("\r\n", "\n")
 
 
-def _read_table(path: Path, text_column: str | None) -> list[str]:
-    return _column(open_table_file(path), text_column, str(path))
+def _read_table(path: Path, text_column: str | None, stream: bool) -> "list[str] | StoredTexts":
+    return _column(open_table_file(path), text_column, str(path), stream)
 
 
 def open_table_file(path: Path) -> Any:
@@ -192,7 +209,7 @@ def open_table_file(path: Path) -> Any:
         raise UserError(f"{path} cannot be read as {path.suffix}: {reason}") from None
 
 
-def _column(table: Any, text_column: str | None, where: str) -> list[str]:
+def _column(table: Any, text_column: str | None, where: str, stream: bool) -> "list[str] | StoredTexts":
     present = list(table.column_names)
     if text_column is not None and text_column not in present:
         hint = nearest(text_column, present)
@@ -203,7 +220,12 @@ def _column(table: Any, text_column: str | None, where: str) -> list[str]:
             f"{where} has no text column ({', '.join(TEXT_COLUMNS)}); name one of: {', '.join(present)}"
             " with --text-column"
         )
-    texts = [text for text in table[column] if text]
+    if stream and getattr(table.features[column], "dtype", None) in ("string", "large_string"):
+        from .stored_texts import StoredTexts
+
+        texts: list[str] | StoredTexts = StoredTexts.of_column(table, column)
+    else:
+        texts = [text for text in table[column] if text]
     if texts and not isinstance(texts[0], str):
         raise UserError(f"column '{column}' of {where} holds {type(texts[0]).__name__}, not text")
     if not texts:
@@ -232,10 +254,10 @@ def open_hub(dataset: str, embedded: Sequence[str] = EMBEDDED) -> Any:
         ) from None
 
 
-def _from_hub(dataset: str, text_column: str | None) -> Texts:
+def _from_hub(dataset: str, text_column: str | None, stream: bool) -> Texts:
     splits = open_hub(dataset)
     found = {
-        split: _column(splits[name], text_column, f"'{dataset}'")
+        split: _column(splits[name], text_column, f"'{dataset}'", stream)
         for split, names in SPLIT_NAMES.items()
         for name in names
         if name in splits
@@ -246,7 +268,7 @@ def _from_hub(dataset: str, text_column: str | None) -> Texts:
     return _texts(dataset, found["train"], held_out) if held_out else _split_rows(dataset, found["train"])
 
 
-def _split_rows(name: str, rows: list[str], whole: str | None = None) -> Texts:
+def _split_rows(name: str, rows: "list[str] | StoredTexts", digest: Any = None) -> Texts:
     import random
 
     if len(rows) < 2:
@@ -254,16 +276,15 @@ def _split_rows(name: str, rows: list[str], whole: str | None = None) -> Texts:
     order = list(range(len(rows)))
     random.Random(0).shuffle(order)
     held_out = max(1, len(rows) // 10)
-    pick = [rows[index] for index in order]
-    return _texts(name, pick[held_out:], pick[:held_out], whole=whole)
+    pick = [rows[index] for index in order] if isinstance(rows, list) else rows.pick(order)
+    return _texts(name, pick[held_out:], pick[:held_out], digest)
 
 
-def _texts(name: str, train: list[str], validation: list[str], whole: str | None = None) -> Texts:
-    digest = hashlib.sha256()
-    if whole is not None:
-        digest.update(whole.encode())
-    else:
-        for text in (*train, *validation):
-            digest.update(text.encode() + b"\0")
+def _texts(name: str, train: Sequence[str], validation: Sequence[str], digest: Any = None) -> Texts:
+    if digest is None:
+        digest = hashlib.sha256()
+        for texts in (train, validation):
+            for text in texts:
+                digest.update(text.encode() + b"\0")
     known = KNOWN.get(digest.hexdigest())
     return Texts(name, train, validation, digest.hexdigest()[:16], known)

@@ -7,7 +7,7 @@ Both frame a text as `[CLS] text [SEP]` and a pair as `[CLS] first [SEP] second 
 (Devlin et al. 2018, section 3).
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any, Literal
 
 from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
@@ -45,7 +45,7 @@ def train_subwords(
         ValueError: an unknown kind, or a vocabulary too small for the alphabet that must be in it.
     """
     if kind == "wordpiece":
-        tokenizer = _wordpiece(list(texts), vocab_size, lowercase)
+        tokenizer = _wordpiece(list(texts) if isinstance(texts, Iterator) else texts, vocab_size, lowercase)
     elif kind == "bpe":
         tokenizer = _byte_level_bpe(texts, vocab_size)
     else:
@@ -75,7 +75,7 @@ def train_subwords(
     )
 
 
-def _wordpiece(texts: list[str], vocab_size: int, lowercase: bool) -> Tokenizer:
+def _wordpiece(texts: Iterable[str], vocab_size: int, lowercase: bool) -> Tokenizer:
     # The trainer numbers the single characters that continue a word (##a) in the order of a hash table, another one in
     # every process, and breaks ties by these numbers. Named beforehand, in order, they make the training repeatable.
     alphabet = _train_wordpiece(texts, 0, lowercase, []).get_vocab()
@@ -85,7 +85,7 @@ def _wordpiece(texts: list[str], vocab_size: int, lowercase: bool) -> Tokenizer:
     return _new_wordpiece(lowercase, trained.get_vocab())
 
 
-def _train_wordpiece(texts: list[str], vocab_size: int, lowercase: bool, continuations: list[str]) -> Tokenizer:
+def _train_wordpiece(texts: Iterable[str], vocab_size: int, lowercase: bool, continuations: list[str]) -> Tokenizer:
     tokenizer = _new_wordpiece(lowercase)
     trainer = trainers.WordPieceTrainer(
         vocab_size=vocab_size,

@@ -2,8 +2,10 @@
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,6 +16,7 @@ from transformers import PreTrainedTokenizerFast, set_seed
 from ..data.batches import TokenRows, TrainingBatches
 from ..data.collators import Masking
 from ..data.packing import packed
+from ..data.stored_texts import StoredTexts, Together
 from ..data.subwords import SubwordKind, train_subwords
 from ..errors import UserError
 from ..models.configuration_bert import LLMPathBertConfig
@@ -45,11 +48,12 @@ class MaskedTexts:
         cls,
         train: Sequence[str],
         validation: Sequence[str],
-        corpus: Sequence[str] = (),
+        corpus: Sequence[str] | StoredTexts = (),
         kind: SubwordKind = "wordpiece",
         vocab_size: int = 1000,
         context: int = 64,
         mask_rate: float = 0.15,
+        folder: Path | None = None,
     ) -> "MaskedTexts":
         """
         Args:
@@ -58,23 +62,27 @@ class MaskedTexts:
             kind, vocab_size: of the tokenizer (see `train_subwords`).
             context: longest row, in tokens.
             mask_rate: share of the tokens that are to be guessed.
+            folder: where the tokens of a corpus are written, to be mapped into memory from there; in memory if none.
 
         Raises:
             UserError: a vocabulary too small for the alphabet of the texts.
         """
-        corpus = [text.replace("<unk>", "[UNK]") for text in corpus]  # as WikiText writes an unknown word
+        import datasets
+
+        # WikiText writes an unknown word as <unk>.
+        table = corpus.table if isinstance(corpus, StoredTexts) else datasets.Dataset.from_dict({"text": list(corpus)})
+        table = table.map(_unknown_words_marked, batched=True) if len(corpus) else table
         try:
-            tokenizer = train_subwords([*train, *corpus], kind, vocab_size, max_length=context)
+            everything = Together(train, StoredTexts(table))
+            tokenizer = train_subwords(everything, kind, vocab_size, max_length=context)
         except ValueError as error:
             raise UserError(str(error)) from None
-        rows = encode(tokenizer, train, context)
-        if corpus:
-            import datasets
-
-            blocks = packed(datasets.Dataset.from_dict({"text": corpus}), tokenizer, context)
-            rows += list(blocks.with_format("numpy")["input_ids"][:])
+        rows: Iterable[Sequence[int]] = encode(tokenizer, train, context)
+        if len(corpus):
+            rows = chain(rows, _blocks(packed(table, tokenizer, context)))
+        kept = TokenRows(rows) if folder is None else TokenRows.in_file(rows, folder / "tokens.bin")
         masking = Masking(tokenizer.mask_token_id, len(tokenizer), mask_rate)
-        return cls(tokenizer, TokenRows(rows), TokenRows(encode(tokenizer, validation, context)), masking)
+        return cls(tokenizer, kept, TokenRows(encode(tokenizer, validation, context)), masking)
 
     def unigram_loss(self) -> tuple[float, float]:
         """Loss in nats and accuracy on the validation rows of guessing every token by its frequency in training."""
@@ -85,6 +93,16 @@ class MaskedTexts:
 
     def _maskable(self, tokens: np.ndarray) -> np.ndarray:
         return tokens[~np.isin(tokens, self.tokenizer.all_special_ids)]
+
+
+def _unknown_words_marked(batch: dict[str, list[str]]) -> dict[str, list[str]]:
+    return {"text": [text.replace("<unk>", "[UNK]") for text in batch["text"]]}
+
+
+def _blocks(table: Any) -> Iterator[np.ndarray]:
+    """Rows of token ids, of which a thousand are in memory."""
+    for batch in table.with_format("numpy").iter(1000):
+        yield from batch["input_ids"]
 
 
 def encode(tokenizer: PreTrainedTokenizerFast, texts: Sequence[str], context: int) -> list[list[int]]:

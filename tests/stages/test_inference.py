@@ -41,6 +41,11 @@ def test_every_form_is_measured_and_the_student_is_there(folder):
     assert {f"alone/{name}" for name in ("accuracy", "validation_loss")} <= folder.metrics.keys()
 
 
+def test_students_of_other_seeds_read_in_another_order(folder):
+    first, second = folder.metrics["student/validation_loss_seeds"]
+    assert first != second
+
+
 def test_the_tokenizer_begins_a_text_and_does_not_end_it(folder):
     tokenizer = AutoTokenizer.from_pretrained(folder.model_dir)
     ids = tokenizer("Otto smiled.")["input_ids"]

@@ -64,6 +64,7 @@ TINY: dict[str, dict[str, Any]] = {  # settings with which a stage takes seconds
         "tokens": 8,
         "repeats": 1,
         "alone": True,
+        "seeds": 2,
     },
     "pretraining": {"hidden_size": 16, "max_steps": 40, "fine_tuning_steps": 20},
     "scaling": {

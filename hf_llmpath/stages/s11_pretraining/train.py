@@ -35,7 +35,7 @@ def train(settings: PretrainingSettings, run: Run) -> None:
         embedded=("world/reviews",),
     )
     counts = _counts(settings, table)
-    corpus = load_texts(settings.corpus, sample_by="line") if settings.corpus else None
+    corpus = load_texts(settings.corpus, sample_by="line", stream=True) if settings.corpus else None
     run.progress.say("training the tokenizer")
     texts = MaskedTexts.from_texts(
         table.train["text"],
@@ -45,6 +45,7 @@ def train(settings: PretrainingSettings, run: Run) -> None:
         settings.vocab_size,
         settings.context,
         settings.mask_rate,
+        run.part("corpus").folder,
     )
     config = _config(settings, texts)
     recipe = Recipe(

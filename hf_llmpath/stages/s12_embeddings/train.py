@@ -1,5 +1,6 @@
 """Learns word vectors in several ways, measures what they know, and sets a contextual encoder beside them."""
 
+from collections.abc import Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -50,8 +51,8 @@ def train(settings: EmbeddingsSettings, run: Run) -> None:
     """Fills `run` with the models, their numbers, and what the pictures are drawn from."""
     if not settings.objectives:
         raise UserError("objectives is empty; give for example --set objectives=skipgram,glove")
-    texts = load_texts(settings.dataset, "line", settings.text_column)
-    more = load_texts(settings.corpus, "line") if settings.corpus else None
+    texts = load_texts(settings.dataset, "line", settings.text_column, stream=True)
+    more = load_texts(settings.corpus, "line", stream=True) if settings.corpus else None
     judged = _judgements(settings.similarity)
     questions = read_analogies(Path(settings.analogies)) if settings.analogies else []
     is_world = settings.dataset in ("world", "world/stories")
@@ -265,7 +266,7 @@ def _contextual(
     return [Goal("sense_accuracy", 0.95, higher_is_better=True)]
 
 
-def sentences(texts: list[str], most: int = 20_000) -> list[str]:
+def sentences(texts: Sequence[str], most: int = 20_000) -> list[str]:
     """The lines of texts, cut to what an encoder of `CONTEXT` tokens may read, at most `most` of them."""
     lines = (line.strip() for text in texts for line in text.splitlines())
     return [line for line, _ in zip((line for line in lines if line), range(most), strict=False)]

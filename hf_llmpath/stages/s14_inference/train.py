@@ -3,6 +3,7 @@
 import math
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from torch import Tensor
 from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast, set_seed
 
 from ...data.sources import load_texts
-from ...data.streams import StreamWindows
+from ...data.token_file import TokenBlocks
 from ...data.words import train_word_tokenizer
 from ...errors import UserError
 from ...inference.beam_search import beam_search, check_beams
@@ -40,10 +41,9 @@ def train(settings: InferenceSettings, run: Run) -> None:
     run.progress.say("training the tokenizer")
     tokenizer = writing_tokenizer(texts.train, settings.vocab_size, settings.context)
     train_ids, held_out = (_stream(tokenizer, split) for split in (texts.train, texts.validation))
-    windows = _windows(train_ids, settings)
     check_beams(settings.num_beams, 1, len(tokenizer))
 
-    teacher, seconds = _teacher(settings, run, tokenizer, windows)
+    teacher, seconds = _teacher(settings, run, tokenizer, train_ids)
     before = _scores(teacher, held_out, settings.context)
     ngram = ngram_loss(train_ids, held_out, len(tokenizer), 2)
     metrics: dict[str, Any] = {
@@ -52,7 +52,7 @@ def train(settings: InferenceSettings, run: Run) -> None:
         "parameters": teacher.num_parameters(),
         "training_seconds": seconds,
     }
-    students = _students(settings, run, tokenizer, teacher, windows, held_out, metrics)
+    students = _students(settings, run, tokenizer, teacher, train_ids, held_out, metrics)
     run.save_model(teacher, tokenizer)
     student = AutoModelForCausalLM.from_pretrained(run.part(students).model_dir)
     run.save_model(student, tokenizer, name="student")
@@ -88,7 +88,7 @@ def train(settings: InferenceSettings, run: Run) -> None:
     run.report(texts.provenance, metrics, baselines, goals, main="onnx/speedup")
 
 
-def writing_tokenizer(texts: list[str], vocab_size: int, context: int) -> PreTrainedTokenizerFast:
+def writing_tokenizer(texts: Sequence[str], vocab_size: int, context: int) -> PreTrainedTokenizerFast:
     """The word tokenizer, with the end token before a text instead of after it, so that a prompt can be gone on from."""
     tokenizer = train_word_tokenizer(texts, vocab_size, longest=context)
     end = tokenizer.bos_token
@@ -98,17 +98,14 @@ def writing_tokenizer(texts: list[str], vocab_size: int, context: int) -> PreTra
     return tokenizer
 
 
-def _stream(tokenizer: PreTrainedTokenizerFast, texts: list[str]) -> np.ndarray:
+def _stream(tokenizer: PreTrainedTokenizerFast, texts: Sequence[str]) -> np.ndarray:
     """All texts in a row, `(n,)`, the end token before each and after the last."""
     ids = tokenizer(texts, return_attention_mask=False, verbose=False)["input_ids"]
     return np.concatenate([*(np.asarray(text, dtype=np.int64) for text in ids), [tokenizer.eos_token_id]])
 
 
-def _windows(tokens: np.ndarray, settings: InferenceSettings) -> StreamWindows:
-    try:
-        return StreamWindows(tokens, settings.batch_size, settings.context)
-    except ValueError as error:
-        raise UserError(f"{error}: give more text, or --set batch_size=... --set context=...") from None
+def _blocks(tokens: np.ndarray, settings: InferenceSettings, steps: int, seed: int) -> TokenBlocks:
+    return TokenBlocks(tokens, settings.context, settings.batch_size, steps, seed)
 
 
 def _rows(tokens: np.ndarray, context: int, most: int) -> Tensor:
@@ -122,7 +119,7 @@ def _rows(tokens: np.ndarray, context: int, most: int) -> Tensor:
 
 
 def _teacher(
-    settings: InferenceSettings, run: Run, tokenizer: PreTrainedTokenizerFast, windows: StreamWindows
+    settings: InferenceSettings, run: Run, tokenizer: PreTrainedTokenizerFast, tokens: np.ndarray
 ) -> tuple[Any, float]:
     part = run.part("teacher")
     if not part.done:
@@ -130,6 +127,7 @@ def _teacher(
         set_seed(settings.seed)
         model = LLMPathGPTForCausalLM(_config(settings, tokenizer))
         recipe = Recipe(settings.max_steps, settings.batch_size, settings.learning_rate, weight_decay=0.1)
+        windows = _blocks(tokens, settings, settings.max_steps, settings.seed)
         fit(model, windows, recipe, run, part, settings.seed, tokens_per_step=settings.batch_size * settings.context)
         part.finish({"seconds": time.perf_counter() - began}, model, tokenizer)
     return AutoModelForCausalLM.from_pretrained(part.model_dir).eval(), part.result["seconds"]
@@ -153,7 +151,7 @@ def _students(
     run: Run,
     tokenizer: PreTrainedTokenizerFast,
     teacher: Any,
-    windows: StreamWindows,
+    train_ids: np.ndarray,
     held_out: np.ndarray,
     metrics: dict[str, Any],
 ) -> str:
@@ -171,6 +169,7 @@ def _students(
             if not part.done:
                 set_seed(seed)
                 student = half_depth(teacher)
+                windows = _blocks(train_ids, settings, settings.student_steps, seed)
                 distill(student, teacher, windows, distillation, recipe, run, part, seed, tokens)
                 part.finish(_scores(student, held_out, settings.context), student, tokenizer)
             found.setdefault(arm, []).append(part.result)

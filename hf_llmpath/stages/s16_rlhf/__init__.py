@@ -27,7 +27,9 @@ class RLHFSettings(Settings):
     sft_batch_size: int = setting(16, "conversations per step of it", minimum=1)
     sft_learning_rate: float = setting(0.02, "peak of its cosine schedule, of Muon", minimum=0)
     sft_adam_learning_rate: float = setting(5e-3, "the same, of AdamW for embeddings and norms", minimum=0)
-    reward_layers: int = setting(3, "layers of the reward model; those that the language model lacks are new", minimum=1)
+    reward_layers: int = setting(
+        3, "layers of the reward model; those that the language model lacks are new", minimum=1
+    )
     reward_steps: int = setting(200, "steps of the reward model", minimum=1)
     reward_batch_size: int = setting(16, "pairs per step of it", minimum=1)
     reward_learning_rate: float = setting(0.01, "peak of its cosine schedule, of Muon", minimum=0)

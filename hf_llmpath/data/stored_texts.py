@@ -1,0 +1,118 @@
+"""Texts that stay on disk: a sequence of strings of which only those that are being read are in memory.
+
+    texts = StoredTexts.of_column(datasets.load_dataset("parquet", data_files="big.parquet", split="train"), "text")
+    for text in texts: ...
+
+An Arrow file, mapped into memory by `datasets`, holds them. A .txt file becomes one first, a text per line; `datasets` keeps it
+in its cache and finds it again as long as the file does not change.
+"""
+
+import hashlib
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, overload
+
+import datasets
+import numpy as np
+import pyarrow.compute as pc
+
+from ..errors import UserError
+
+COLUMN = "text"
+_BATCH = 1000  # texts that are read at once
+
+
+class StoredTexts(Sequence[str]):
+    """The column `text` of a data set.
+
+    Args:
+        table: `datasets.Dataset` with that column alone.
+    """
+
+    def __init__(self, table: datasets.Dataset):
+        self.table = table
+
+    @classmethod
+    def of_column(cls, table: datasets.Dataset, column: str) -> "StoredTexts":
+        """The texts of a column of text; empty ones are left out."""
+        kept = table.select_columns([column])
+        kept = kept.rename_column(column, COLUMN) if column != COLUMN else kept
+        lengths = pc.utf8_length(kept.with_format("arrow").data.column(COLUMN))
+        filled = np.flatnonzero(pc.fill_null(lengths, 0).to_numpy())
+        return cls(kept if len(filled) == len(kept) else kept.select(filled))
+
+    @classmethod
+    def of_lines(cls, path: Path) -> "StoredTexts":
+        """The lines of a UTF-8 file; blank ones are left out."""
+        stat = path.stat()
+        datasets.disable_progress_bars()
+        table = datasets.Dataset.from_generator(
+            _rows_of_lines,
+            gen_kwargs={"path": str(path), "changed": f"{stat.st_mtime_ns} {stat.st_size}"},
+            features=datasets.Features({COLUMN: datasets.Value("string")}),
+        )
+        return cls(table)
+
+    def pick(self, places: Sequence[int]) -> "StoredTexts":
+        """Some of the texts, in this order."""
+        return StoredTexts(self.table.select(places))
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+    def __iter__(self) -> Iterator[str]:
+        for batch in self.table.iter(_BATCH):
+            yield from batch[COLUMN]
+
+    @overload
+    def __getitem__(self, place: int) -> str: ...
+
+    @overload
+    def __getitem__(self, place: slice) -> "StoredTexts": ...
+
+    def __getitem__(self, place: Any) -> Any:
+        if isinstance(place, slice):
+            return self.pick(range(*place.indices(len(self))))
+        if not -len(self) <= place < len(self):
+            raise IndexError(f"there are {len(self)} texts, none at {place}")
+        return self.table[place % len(self)][COLUMN]
+
+
+class Together(Iterable[str]):
+    """Texts one after the other, as often as they are asked for, none of them copied."""
+
+    def __init__(self, *parts: Iterable[str]):
+        self.parts = parts
+
+    def __iter__(self) -> Iterator[str]:
+        for part in self.parts:
+            yield from part
+
+
+def digest_of_file(path: Path) -> Any:
+    """SHA-256 of a UTF-8 file with line ends as `\\n`, read line by line.
+
+    Raises:
+        UserError: it is not UTF-8, or blank.
+    """
+    digest, place, blank = hashlib.sha256(), 0, True
+    with path.open("rb") as file:
+        for line in file:
+            try:
+                text = line.decode("utf-8-sig" if place == 0 else "utf-8")
+            except UnicodeDecodeError as error:
+                raise UserError(
+                    f"{path} is not UTF-8 (byte {place + error.start}); convert it, for example with iconv -t utf-8"
+                ) from None
+            place += len(line)
+            blank = blank and not text.strip()
+            digest.update(text.replace("\r\n", "\n").encode())
+    if blank:
+        raise UserError(f"{path} is empty")
+    return digest
+
+
+def _rows_of_lines(path: str, changed: str) -> Iterator[dict[str, str]]:
+    with Path(path).open(encoding="utf-8-sig") as file:
+        for line in file:
+            yield from ({COLUMN: text} for text in line.splitlines() if text.strip())
