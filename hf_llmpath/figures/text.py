@@ -89,10 +89,10 @@ def samples(texts: Mapping[str, str], title: str) -> Figure:
     """Samples side by side, one column per name, wrapped."""
     columns = len(texts)
     wrapped = {
-        name: "\n".join(part for line in text.split("\n") for part in textwrap.wrap(line, 96 // columns) or [""])
+        name: "\n".join(part for line in text.split("\n") for part in textwrap.wrap(line, 138 // columns) or [""])
         for name, text in texts.items()
     }
-    height = 0.9 + 0.165 * max(text.count("\n") + 1 for text in wrapped.values())
+    height = 0.75 + 0.132 * max(text.count("\n") + 1 for text in wrapped.values())
     figure, axes = subplots(1, columns, width=9.6, height=height, squeeze=False)
     for axis, (name, text) in zip(axes[0], wrapped.items(), strict=True):
         axis.axis("off")

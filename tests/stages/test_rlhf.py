@@ -5,7 +5,7 @@ import math
 
 import pytest
 import torch
-from transformers import AutoModelForSequenceClassification, AutoTokenizer
+from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer
 
 from hf_llmpath.alignment.chat_template import conversation_ids
 from hf_llmpath.alignment.judging import win_rate
@@ -37,6 +37,13 @@ def test_the_scores_are_those_of_the_judge_and_of_the_reward_model(folder):
         for side in ("chosen", "rejected")
     ]
     assert folder.metrics["reward_accuracy"] == pytest.approx(pairwise_accuracy(*scores), abs=0.01)
+
+
+def test_the_reward_model_has_layers_of_its_own_on_top(folder):
+    settings = folder.report["settings"]
+    layers = {name: AutoConfig.from_pretrained(folder.model(name)).num_hidden_layers for name in ("sft", "reward")}
+    assert layers == {"sft": settings["num_hidden_layers"], "reward": settings["reward_layers"]}
+    assert layers["reward"] > layers["sft"]
 
 
 def test_a_tie_counts_half():

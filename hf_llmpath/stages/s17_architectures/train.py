@@ -24,7 +24,7 @@ from ...training.strengths import fill_spans, go_on, look, mask_of, masked_accur
 from ...training.trainer import Recipe
 from . import ArchitecturesSettings, pictures
 
-AHEAD = {"bert": 0.05, "gpt": 0.0}  # of TF-IDF + logistic regression, in accuracy
+AHEAD = {"bert": 0.05, "gpt": 0.0}  # of TF-IDF + logistic regression, in accuracy, on the world's reviews; elsewhere 0
 SIZES = 1.05  # the largest model has at most so many weights for each of the smallest
 CLASSIFIER = {kind: "AutoModelForSequenceClassification" for kind in ("gpt", "bert")}
 MAIN = "bert"  # whose classifier lies in model/
@@ -228,7 +228,10 @@ def _report(
     metrics |= {"size_ratio": max(sizes) / min(sizes), "token_ratio": max(tokens) / min(tokens)} | strengths
     baselines = {f"{kind}/accuracy": linear for kind in KINDS}
     goals = [Goal("size_ratio", SIZES, higher_is_better=False), Goal("token_ratio", 1.0, higher_is_better=False)]
-    goals += [Goal(f"{kind}/accuracy", linear + ahead, higher_is_better=True) for kind, ahead in AHEAD.items()]
+    of_the_world = settings.dataset == "world/reviews"
+    goals += [
+        Goal(f"{kind}/accuracy", linear + ahead * of_the_world, higher_is_better=True) for kind, ahead in AHEAD.items()
+    ]
     counted = {  # seconds are no two times the same: the figures read them from the metrics
         kind: {name: numbers for name, numbers in values.items() if not name.endswith("seconds")}
         for kind, values in found.items()
