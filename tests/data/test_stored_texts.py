@@ -53,7 +53,11 @@ def test_a_changed_file_is_read_anew(tmp_path):
 
 @pytest.mark.parametrize(
     "content, message",
-    [(b"good\n\xff\xfe bad\n", r"is not UTF-8 \(byte 5\)"), (b" \n\n", "is empty"), (b"one\n", "has 1 text; at least 2")],
+    [
+        (b"good\n\xff\xfe bad\n", r"is not UTF-8 \(byte 5\)"),
+        (b" \n\n", "is empty"),
+        (b"one\n", "has 1 text; at least 2"),
+    ],
 )
 def test_a_file_that_is_no_text_is_told_as_without_streaming(tmp_path, content, message):
     path = tmp_path / "bad.txt"

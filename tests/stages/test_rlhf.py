@@ -58,6 +58,8 @@ def test_every_method_runs_and_is_told_apart(tmp_path):
     for prefix in ("", "rloo/", "grpo/", "dpo/", "ppo/"):
         assert len(folder.metrics[f"{prefix}win_rate_seeds"]) == 3
     goals = {goal["name"]: goal["goal"] for goal in folder.report["goals"]}
+    assert goals["no_kl/reward"] == folder.metrics["reward"]
+    assert goals["no_kl/judge_score"] == folder.metrics["judge_score"]
     assert goals["ppo_reward_behind_rloo"] >= 0 and goals["win_rate"] == 0.75 and goals["reward_accuracy"] == 0.9
     assert set(folder.figure_data("replies")[0]["replies"]) == {*methods, "sft", "no-kl"}
 

@@ -47,6 +47,9 @@ class RLHFSettings(Settings):
     dpo_learning_rate: float = setting(3e-4, "peak of DPO's cosine schedule", minimum=0)
     dpo_beta: float = setting(0.1, "how much DPO is held to the reference", minimum=0)
     hacking_steps: int = setting(0, "rounds of REINFORCE without a KL penalty; 0 leaves it out", minimum=0)
+    hacking_learning_rate: float = setting(
+        3e-3, "its rate, high so that the reward is soon followed to its end", minimum=0
+    )
     examined: int = setting(300, "held-out prompts to measure on", minimum=1)
     seeds: int = setting(1, "policies per method, each with draws of its own", minimum=1)
 
@@ -63,7 +66,7 @@ class RLHFSettings(Settings):
             group=4,
             dpo_steps=400,
             dpo_learning_rate=1e-3,
-            hacking_steps=100,
+            hacking_steps=120,
             seeds=3,
         )
 

@@ -207,11 +207,12 @@ def _align(study: Study, method: str, part: Part, reward: RewardModel, exam: Exa
     settings, run, tokenizer = study.settings, study.run, study.tokenizer
     start = run.part("sft").model_dir
     policy, reference = (AutoModelForCausalLM.from_pretrained(start) for _ in range(2))
+    rates = {"ppo": settings.learning_rate, "no-kl": settings.hacking_learning_rate}
     recipe = PolicyRecipe(
         steps=settings.hacking_steps if method == "no-kl" else settings.steps,
         prompts=settings.prompts,
         group=settings.group,
-        learning_rate=settings.learning_rate if method == "ppo" else settings.single_learning_rate,
+        learning_rate=rates.get(method, settings.single_learning_rate),
         beta=0.0 if method == "no-kl" else settings.beta,
         max_new_tokens=settings.max_new_tokens,
     )
@@ -281,6 +282,9 @@ def _report(
         goals.append(Goal("ppo_reward_behind_rloo", error, higher_is_better=False))
     if hacked is not None:
         metrics |= {f"no_kl/{score}": hacked.score, "no_kl/reward": float(reward(hacked.rollout).mean())}
+        if study.of_the_world:  # more of the reward, less of what it stands for
+            goals.append(Goal("no_kl/reward", metrics["reward"], higher_is_better=True))
+            goals.append(Goal("no_kl/judge_score", metrics["judge_score"], higher_is_better=False))
     metrics |= {f"reward_accuracy/{fault}": value for fault, value in by_fault.items()}
     metrics["parameters"] = AutoModelForCausalLM.from_pretrained(run.part("sft").model_dir).num_parameters()
     metrics["training_seconds"] = sum(
