@@ -88,11 +88,12 @@ def coloured_text(characters: Sequence[str], values: Sequence[float], title: str
 def samples(texts: Mapping[str, str], title: str) -> Figure:
     """Samples side by side, one column per name, wrapped."""
     columns = len(texts)
+    longest = min(100, 138 // columns)  # characters of a line: what fits, and no more than an eye follows
     wrapped = {
-        name: "\n".join(part for line in text.split("\n") for part in textwrap.wrap(line, 138 // columns) or [""])
+        name: "\n".join(part for line in text.split("\n") for part in textwrap.wrap(line, longest) or [""])
         for name, text in texts.items()
     }
-    height = 0.75 + 0.132 * max(text.count("\n") + 1 for text in wrapped.values())
+    height = 0.75 + 0.132 * max(5, *(text.count("\n") + 1 for text in wrapped.values()))
     figure, axes = subplots(1, columns, width=9.6, height=height, squeeze=False)
     for axis, (name, text) in zip(axes[0], wrapped.items(), strict=True):
         axis.axis("off")

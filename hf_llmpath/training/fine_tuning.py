@@ -1,7 +1,7 @@
 """Fine-tuning of an encoder as a text classifier, from pretrained or from random weights."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from transformers import AutoModelForSequenceClassification, PretrainedConfig, P
 
 from ..data.batches import TokenRows, TrainingBatches
 from ..runs import Part, Run
+from .adaptation import trainable_share
 from .trainer import Recipe, fit
 
 POOL = 4  # batches that are sorted by length together: small training sets must not always meet the same neighbours
@@ -53,8 +54,9 @@ def fine_tune(
     run: Run,
     part: Part,
     seed: int,
+    adapt: Callable[[nn.Module], nn.Module] | None = None,
 ) -> dict[str, Any]:
-    """Trains a classifier; the result is kept in `part`, with the model.
+    """Trains a classifier; the result is kept in `part`, with the model (low-rank updates are merged into its weights).
 
     Args:
         start: folder of a pretrained model, or a configuration, for random weights. The classifier is new in either case.
@@ -62,9 +64,10 @@ def fine_tune(
         train, held_out: rows and their classes; accuracy is measured on the held-out ones.
         tokenizer: is saved with the model.
         recipe, run, part, seed: see `fit`.
+        adapt: says what of the model learns (`adaptation.py`); everything if none.
 
     Returns:
-        `accuracy` and `seconds`.
+        `accuracy`, `trainable_parameters`, `trainable_share` and `seconds`.
     """
     if part.done:
         return part.result
@@ -74,14 +77,19 @@ def fine_tune(
         model = AutoModelForSequenceClassification.from_pretrained(start, **names)
     else:
         model = AutoModelForSequenceClassification.from_config(type(start)(**_own(start) | names))
+    model = adapt(model) if adapt else model
+    learning, share = trainable_share(model)
     pad = tokenizer.pad_token_id
     rows, labels = train
     dataset = TrainingBatches(rows, recipe.batch_size, recipe.steps, pad, seed, labels=np.asarray(labels), pool=POOL)
     began = time.perf_counter()
     fit(model, dataset, recipe, run, part, seed, tokens_per_step=dataset.tokens_per_step)
     seconds = time.perf_counter() - began
+    if hasattr(model, "merge_and_unload"):
+        model = model.merge_and_unload()
     accuracy = float((predict(model, held_out[0], pad) == np.asarray(held_out[1])).mean())
-    return part.finish({"accuracy": accuracy, "seconds": seconds}, model, tokenizer)
+    result = {"accuracy": accuracy, "trainable_parameters": learning, "trainable_share": share, "seconds": seconds}
+    return part.finish(result, model, tokenizer)
 
 
 def _own(config: PretrainedConfig) -> dict[str, Any]:

@@ -44,7 +44,9 @@ TINY: dict[str, dict[str, Any]] = {  # settings with which a stage takes seconds
         "reader_steps": 20,
     },
     "fine-tuning": {
-        "comparisons": ("early-stopping", "clipping", "freezing", "layer-wise", "lora"),
+        "comparisons": ("early-stopping", "clipping", "freezing", "layer-wise", "lora", "lora-reviews"),
+        "review_pretraining_steps": 10,
+        "review_steps": 10,
         "hidden_size": 16,
         "num_hidden_layers": 2,
         "intermediate_size": 16,

@@ -17,7 +17,8 @@ class FineTuningSettings(Settings):
     answers_column: str | None = setting(None, "column that holds the answers (text and answer_start)")
     model: str | None = setting(None, "BERT to fine-tune: local folder or Hub id; none: a small one is pretrained here")
     comparisons: tuple[str, ...] = setting(
-        ("early-stopping", "clipping"), "what is measured against not doing it; also freezing, layer-wise, lora"
+        ("early-stopping", "clipping"),
+        "what is measured against not doing it; also freezing, layer-wise, lora, lora-reviews",
     )
     hidden_size: int = setting(64, "width of the encoder", minimum=4)
     num_hidden_layers: int = setting(4, "layers of the encoder", minimum=1)
@@ -40,8 +41,10 @@ class FineTuningSettings(Settings):
     clipping_learning_rate: float = setting(0.7, "the high rate, of SGD with momentum", minimum=0)
     frozen_layers: int = setting(1, "layers that do not learn where freezing is measured", minimum=0)
     layer_decay: float = setting(0.7, "factor of the learning rate from a layer to the one below", minimum=0, maximum=1)
-    lora_rank: int = setting(4, "rank of the low-rank updates", minimum=1)
+    lora_rank: int = setting(2, "rank of the low-rank updates", minimum=1)
     lora_learning_rate: float = setting(6e-3, "peak rate of the low-rank updates", minimum=0)
+    review_pretraining_steps: int = setting(800, "optimiser steps of the pretraining on reviews", minimum=1)
+    review_steps: int = setting(1500, "optimiser steps of the fine-tunings on reviews", minimum=1)
     seeds: int = setting(1, "fine-tunings of the main comparison, each with a head and an order of its own", minimum=1)
 
     @classmethod
@@ -49,7 +52,7 @@ class FineTuningSettings(Settings):
         return replace(
             cls(),
             questions=20_000,
-            comparisons=("early-stopping", "clipping", "freezing", "layer-wise", "lora"),
+            comparisons=("early-stopping", "clipping", "freezing", "layer-wise", "lora-reviews"),
             pretraining_steps=500,
             max_steps=5000,
             seeds=3,

@@ -25,9 +25,10 @@ from ...training.masked_language_model import MaskedTexts, pretrain
 from ...training.question_answering import Reading, answer_all, fine_tune_reader
 from ...training.trainer import Recipe
 from . import FineTuningSettings
+from .reviews import lora_on_reviews
 
 HEAD = "LLMPathBertForQuestionAnswering"
-COMPARISONS = ("early-stopping", "clipping", "freezing", "layer-wise", "lora")
+COMPARISONS = ("early-stopping", "clipping", "freezing", "layer-wise", "lora", "lora-reviews")
 EXACT = 0.95  # exact match on the world's questions
 LORA_GAP, LORA_SHARE = 0.01, 0.05
 SHOWN = 6  # questions whose answers are drawn
@@ -116,6 +117,10 @@ def train(settings: FineTuningSettings, run: Run) -> None:
         _add_result(metrics, "layer_wise", result)
     if "lora" in settings.comparisons:
         goals += _lora(bench, metrics, seeds)
+    if "lora-reviews" in settings.comparisons:
+        found, wanted = lora_on_reviews(settings, run)
+        metrics |= found
+        goals += wanted
     run.save_figure_data("answers", _shown(reader, held_out, tokenizer))
     run.report(table.provenance, metrics, baselines, goals, main="exact_match")
 
