@@ -64,6 +64,7 @@ def test_a_bert_of_transformers_is_fine_tuned_with_every_comparison(bert, data, 
     assert run.report["dataset"]["sizes"]["train_rows"] + run.report["dataset"]["sizes"]["validation_rows"] == 60
     steps = max(entry["step"] for entry in run.history if entry["part"] == "full-0")
     assert steps == 12 and run.metrics["lora/trainable_share"] < 0.1
+    assert run.report["dataset"]["reviews"]["name"] == "world/reviews"
     assert run.metrics["reviews_lora/trainable_share"] < run.metrics["reviews/trainable_share"] == 1
 
 

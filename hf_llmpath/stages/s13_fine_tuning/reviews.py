@@ -20,8 +20,10 @@ GAP, SHARE = 0.01, 0.05  # most that LoRA may lie behind, with that share of the
 ADAM_BETA2 = 0.98
 
 
-def lora_on_reviews(settings: FineTuningSettings, run: Run) -> tuple[dict[str, Any], list[Goal]]:
-    """Pretrains on the world's reviews, fine-tunes on their labels both ways, and returns the metrics and the goals."""
+def lora_on_reviews(
+    settings: FineTuningSettings, run: Run
+) -> tuple[dict[str, Any], list[Goal], dict[str, dict[str, Any]]]:
+    """Pretrains on the world's reviews, fine-tunes on their labels both ways; returns metrics, goals, and what was read."""
     table = load_table("world/reviews", {"text": TEXT_COLUMNS, "label": LABEL_COLUMNS}, {}, embedded=("world/reviews",))
     run.progress.say("training the tokenizer of the reviews")
     texts = MaskedTexts.from_texts(
@@ -45,10 +47,11 @@ def lora_on_reviews(settings: FineTuningSettings, run: Run) -> tuple[dict[str, A
         metrics |= {f"{arm}/{name}": results[0][name] for name in ("trainable_parameters", "trainable_share")}
         metrics[f"{arm}/seconds"] = float(np.mean([result["seconds"] for result in results]))
     metrics["reviews_lora/gap"] = metrics["reviews/accuracy"] - metrics["reviews_lora/accuracy"]
-    return metrics, [
+    goals = [
         Goal("reviews_lora/gap", GAP, higher_is_better=False),
         Goal("reviews_lora/trainable_share", SHARE, higher_is_better=False),
     ]
+    return metrics, goals, {"reviews": table.provenance}
 
 
 def _pretrained(settings: FineTuningSettings, run: Run, texts: MaskedTexts) -> Path:

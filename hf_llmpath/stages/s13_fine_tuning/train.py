@@ -105,6 +105,7 @@ def train(settings: FineTuningSettings, run: Run) -> None:
         Goal("exact_match", EXACT if promised else baselines["exact_match"], higher_is_better=True),
         Goal("f1", baselines["f1"], higher_is_better=True),
     ]
+    provenance = table.provenance
     if "early-stopping" in settings.comparisons:
         goals += _early_stopping(bench, table, metrics)
     if "clipping" in settings.comparisons:
@@ -118,11 +119,12 @@ def train(settings: FineTuningSettings, run: Run) -> None:
     if "lora" in settings.comparisons:
         goals += _lora(bench, metrics, seeds)
     if "lora-reviews" in settings.comparisons:
-        found, wanted = lora_on_reviews(settings, run)
+        found, wanted, read = lora_on_reviews(settings, run)
         metrics |= found
         goals += wanted
+        provenance |= read
     run.save_figure_data("answers", _shown(reader, held_out, tokenizer))
-    run.report(table.provenance, metrics, baselines, goals, main="exact_match")
+    run.report(provenance, metrics, baselines, goals, main="exact_match")
 
 
 def _start(
