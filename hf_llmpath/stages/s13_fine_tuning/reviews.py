@@ -16,7 +16,7 @@ from . import FineTuningSettings
 
 CLASSES = ("negative", "positive")
 CONTEXT = 64  # tokens of a review
-GAP, SHARE = 0.01, 0.05  # most that LoRA may lie behind, with that share of the weights
+LORA_GAP, LORA_SHARE = 0.01, 0.05  # most that LoRA may lie behind, with that share of the weights
 ADAM_BETA2 = 0.98
 
 
@@ -48,8 +48,8 @@ def lora_on_reviews(
         metrics[f"{arm}/seconds"] = float(np.mean([result["seconds"] for result in results]))
     metrics["reviews_lora/gap"] = metrics["reviews/accuracy"] - metrics["reviews_lora/accuracy"]
     goals = [
-        Goal("reviews_lora/gap", GAP, higher_is_better=False),
-        Goal("reviews_lora/trainable_share", SHARE, higher_is_better=False),
+        Goal("reviews_lora/gap", LORA_GAP, higher_is_better=False),
+        Goal("reviews_lora/trainable_share", LORA_SHARE, higher_is_better=False),
     ]
     return metrics, goals, {"reviews": table.provenance}
 

@@ -25,14 +25,12 @@ from ...training.masked_language_model import MaskedTexts, pretrain
 from ...training.question_answering import Reading, answer_all, fine_tune_reader
 from ...training.trainer import Recipe
 from . import FineTuningSettings
-from .reviews import lora_on_reviews
+from .reviews import ADAM_BETA2, LORA_GAP, LORA_SHARE, lora_on_reviews
 
 HEAD = "LLMPathBertForQuestionAnswering"
 COMPARISONS = ("early-stopping", "clipping", "freezing", "layer-wise", "lora", "lora-reviews")
 EXACT = 0.95  # exact match on the world's questions
-LORA_GAP, LORA_SHARE = 0.01, 0.05
 SHOWN = 6  # questions whose answers are drawn
-ADAM_BETA2 = 0.98
 MOMENTUM = 0.9
 NO_LIMIT = 1e9  # no gradient is as long; the Trainer reports the norm only where there is a limit
 
