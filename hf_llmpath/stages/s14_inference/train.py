@@ -42,6 +42,7 @@ def train(settings: InferenceSettings, run: Run) -> None:
     tokenizer = writing_tokenizer(texts.train, settings.vocab_size, settings.context)
     train_ids, held_out = (_stream(tokenizer, split) for split in (texts.train, texts.validation))
     check_beams(settings.num_beams, 1, len(tokenizer))
+    text = _rows(held_out, settings.context, HELD_OUT)  # before the training: what is too short is said at once
 
     teacher, seconds = _teacher(settings, run, tokenizer, train_ids)
     before = _scores(teacher, held_out, settings.context)
@@ -63,7 +64,7 @@ def train(settings: InferenceSettings, run: Run) -> None:
         forms, checks = build_forms(folder, Path(place), settings.num_beams, student)
         metrics |= checks
         run.progress.say("measuring every form")
-        prompt, text = torch.from_numpy(held_out[None, :PROMPT_TOKENS]), _rows(held_out, settings.context, HELD_OUT)
+        prompt = torch.from_numpy(held_out[None, :PROMPT_TOKENS])
         rows = measure(forms, prompt, text, settings.tokens, settings.repeats)
     metrics |= _table(rows)
     metrics["onnx/speedup"] = rows["ONNX"].tokens_per_second / rows[REFERENCE].tokens_per_second
