@@ -20,10 +20,12 @@ from transformers import PreTrainedConfig, PreTrainedModel
 from transformers.cache_utils import Cache, EncoderDecoderCache
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
+from .gradients import learns
 from .normalization import RMSNorm
 from .positions import rotate
 
 NOTHING = float("-inf")
+LONGEST_FORMULA = 512  # keys; beyond, the weights take more memory than the time is worth
 
 
 def scaled_dot_product_attention(
@@ -53,17 +55,22 @@ def scaled_dot_product_attention(
     """
     batch, heads, queries, d = query.shape
     key_value_heads, keys = key.shape[1:3]
+    query = query * (d**-0.5 if scale is None else scale)  # fewer numbers than the scores
     grouped = query.reshape(batch, key_value_heads, heads // key_value_heads, queries, d)
-    scores = grouped @ key.unsqueeze(2).transpose(-2, -1) * (d**-0.5 if scale is None else scale)
-    scores = scores.view(batch, heads, queries, keys)
+    scores = (grouped @ key.unsqueeze(2).transpose(-2, -1)).view(batch, heads, queries, keys)
     if is_causal:
-        scores = scores.masked_fill(~causal_mask(queries, keys, scores.device), NOTHING)
+        scores = scores + _to_be_added(causal_mask(queries, keys, scores.device), scores.dtype)
     if mask is not None:
-        scores = scores.masked_fill(~mask, NOTHING) if mask.dtype is torch.bool else scores + mask
+        scores = scores + (_to_be_added(mask, scores.dtype) if mask.dtype is torch.bool else mask)
     weights = _softmax(scores, is_masked=mask is not None)
     kept = nn.functional.dropout(weights, dropout) if dropout else weights
     output = kept.view(batch, key_value_heads, -1, queries, keys) @ value.unsqueeze(2)
     return output.view(batch, heads, queries, value.shape[-1]), weights
+
+
+def _to_be_added(mask: Tensor, dtype: torch.dtype) -> Tensor:
+    """0 where the mask is True, else -inf; added, it needs no work in the backward pass."""
+    return torch.zeros(mask.shape, dtype=dtype, device=mask.device).masked_fill_(~mask, NOTHING)
 
 
 def causal_mask(queries: int, keys: int, device: torch.device | str = "cpu") -> Tensor:
@@ -236,6 +243,7 @@ class MultiHeadAttention(nn.Module):
             is eager, else None.
         """
         is_cross = key_value_states is not None
+        hidden_states = _rounded_once(hidden_states)
         query = self._heads(self.q_proj(hidden_states))
         if self.q_norm is not None:
             query = self.q_norm(query)
@@ -244,9 +252,10 @@ class MultiHeadAttention(nn.Module):
         key, value = self._keys_and_values(
             key_value_states if key_value_states is not None else hidden_states, cache, is_cross, rotation
         )
-        attend = ALL_ATTENTION_FUNCTIONS.get_interface(
-            self.config._attn_implementation or "eager", eager_attention_forward
-        )
+        implementation = self.config._attn_implementation or "eager"
+        attend = ALL_ATTENTION_FUNCTIONS.get_interface(implementation, eager_attention_forward)
+        if implementation == "sdpa" and _formula_is_faster(query, key):
+            attend = eager_attention_forward
         output, weights = attend(
             self,
             query,
@@ -257,7 +266,19 @@ class MultiHeadAttention(nn.Module):
             scaling=self.scaling,
             **kwargs,
         )
-        return self.o_proj(output.reshape(*hidden_states.shape[:2], -1)), weights
+        return self.o_proj(output.reshape(*hidden_states.shape[:2], -1)), weights if implementation == "eager" else None
+
+
+def _rounded_once(x: Tensor) -> Tensor:
+    """Under autocast what several projections read, in its dtype, so that not each of them rounds it anew."""
+    kind = x.device.type
+    return x.to(torch.get_autocast_dtype(kind)) if torch.is_autocast_enabled(kind) else x
+
+
+def _formula_is_faster(query: Tensor, key: Tensor) -> bool:
+    """Training in 16 bits on a CPU: torch's kernel takes 1.5 to 5 times as long there as the products themselves."""
+    is_16_bits = query.dtype is torch.bfloat16 and query.device.type == "cpu"
+    return is_16_bits and learns(query, key) and key.shape[2] <= LONGEST_FORMULA
 
 
 @contextmanager

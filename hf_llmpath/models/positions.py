@@ -95,7 +95,8 @@ class _Turned(torch.autograd.Function):
 
 def _turn(x: Tensor, cos: Tensor, sin: Tensor, direction: int) -> Tensor:
     half = x.shape[-1] // 2
-    turned, sin = x * cos, sin[..., :half]
+    cos, sin = cos.to(x.dtype), sin[..., :half].to(x.dtype)
+    turned = x * cos
     turned[..., :half].addcmul_(x[..., half:], sin, value=-direction)
     turned[..., half:].addcmul_(x[..., :half], sin, value=direction)
     return turned

@@ -280,6 +280,7 @@ def fit(
         raise KeyboardInterrupt
     if recipe.bf16:
         trainer.accelerator.unwrap_model(model, keep_fp32_wrapper=False)  # its forward pass is in 32 bits again
+    model._is_accelerate_prepared = False  # type: ignore[assignment]  # another training prepares it anew
     if recipe.gradient_checkpointing:
         model.activation_checkpointing_disable()
     model.eval()

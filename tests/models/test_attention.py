@@ -181,6 +181,43 @@ def test_multi_head_attention_equals_torch(implementation, is_cross):
         assert weights is None
 
 
+@pytest.mark.parametrize("key_value_heads", [4, 2])
+@pytest.mark.parametrize("is_padded", [False, True])
+@pytest.mark.parametrize("is_rotary", [False, True])
+def test_training_in_16_bits_on_a_cpu_is_the_formula_and_close_to_32(
+    monkeypatch, key_value_heads, is_padded, is_rotary
+):
+    torch.manual_seed(0)
+    sizes = {"num_key_value_heads": key_value_heads, "qk_norm": is_rotary, "layer_norm_eps": 1e-6}
+    module = MultiHeadAttention(config(attn_implementation="sdpa", **sizes), is_causal=True)
+    x = torch.randn(3, 8, 24, requires_grad=True)
+    rotation = RotaryPositions(6)(torch.arange(8)[None]) if is_rotary else None
+    mask = None
+    if is_padded:
+        mask = torch.ones(8, 8, dtype=torch.bool).tril().expand(3, 1, 8, 8).clone()
+        mask[1, :, :, :3] = False
+        mask[1, :, :3, 0] = True
+    expected, _ = module(x, mask, rotation=rotation)
+    exact = torch.autograd.grad(expected.sum(), [x, *module.parameters()])
+
+    def kernel(*_, **__):
+        raise AssertionError("torch's kernel was called")
+
+    with torch.autocast("cpu", torch.bfloat16):
+        with torch.no_grad():
+            kept, _ = module(x, mask, rotation=rotation)
+        monkeypatch.setattr(F, "scaled_dot_product_attention", kernel)
+        output, weights = module(x, mask, rotation=rotation)
+        with torch.no_grad(), pytest.raises(AssertionError, match="was called"):
+            module(x, mask, rotation=rotation)
+    assert weights is None and output.dtype is torch.bfloat16
+    torch.testing.assert_close(output.float(), expected, rtol=0.05, atol=0.01)
+    torch.testing.assert_close(kept.float(), expected, rtol=0.05, atol=0.01)
+    found = torch.autograd.grad(output.float().sum(), [x, *module.parameters()])
+    for ours, reference in zip(found, exact, strict=True):
+        assert (ours - reference).norm() <= 0.03 * reference.norm() + 0.02  # that of the keys' bias is 0
+
+
 @pytest.mark.parametrize("key_value_heads", [4, 2, 1])
 def test_cached_steps_equal_one_pass(key_value_heads):
     """Self-attention, causal and rotary: token by token with a cache as all at once."""

@@ -129,6 +129,19 @@ def test_16_bits_train_nearly_the_same_and_leave_weights_of_32(data, a_started_r
     assert by_lightning(data, recipe)[0] == pytest.approx(losses, abs=0.02)
 
 
+def test_a_model_that_was_trained_in_32_bits_goes_on_in_16(data, a_started_run):
+    """The library marks a model as prepared, and would leave it as it prepared it the first time."""
+    model, blocks = pieces(data, RECIPE)
+    seen: list[bool] = []
+    model.model.layers[0].register_forward_hook(lambda *_: seen.append(torch.is_autocast_enabled("cpu")))
+    for number, bf16 in enumerate((False, True, False)):
+        recipe = replace(RECIPE, bf16=bf16)
+        part = a_started_run.part(f"part-{number}")
+        fit(model, blocks, recipe, a_started_run, part, 0, optimizer=recipe.optimizer(model))
+        assert set(seen) == {bf16}
+        seen.clear()
+
+
 def test_the_rate_stays_and_then_falls_to_nothing(data):
     model, _ = pieces(data, RECIPE)
     recipe = replace(RECIPE, steps=100, warmup=0.1, decay=0.5)

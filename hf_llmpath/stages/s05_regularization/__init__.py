@@ -55,12 +55,14 @@ class RegularizationSettings(Settings):
     large_input_dropout: float = setting(0.2, "its dropout on pixels", minimum=0, maximum=0.95)
     augmented_dropout: float = setting(0.2, "its dropout on hidden units beside augmentation", minimum=0, maximum=0.95)
     large_max_norm: float = setting(1.0, "longest weight vector into one of its hidden units", minimum=0.01)
-    large_precision: Literal["no", "bf16"] = setting("no", "bf16: its matrix products in 16 bits, the rest in 32")
+    large_precision: Literal["auto", "no", "bf16"] = setting(
+        "no", "bf16: its matrix products in 16 bits, the rest in 32; auto: where this machine is faster so"
+    )
 
     @classmethod
     def full(cls) -> "RegularizationSettings":
         return replace(
-            cls(), dropout=0.7, input_dropout=0.3, seeds=3, epochs=36, dropout_epochs=40, large_precision="bf16"
+            cls(), dropout=0.7, input_dropout=0.3, seeds=3, epochs=36, dropout_epochs=40, large_precision="auto"
         )
 
 

@@ -13,6 +13,7 @@ from ...data.images import Images, LabelledImages, load_images
 from ...models.image_processing_mlp import LLMPathMLPImageProcessor
 from ...runs import Goal, Run, add_mean
 from ...training.accelerate_loop import LoopRecipe, cosine, train_with_accelerate
+from ...training.precision import precision_for
 from ...training.regularized import Regularizers, few_images, measure, pre_activations, with_wrong_labels
 from . import SHOWN, RegularizationSettings
 
@@ -163,7 +164,7 @@ def _whole_row(
         batch_size=settings.large_batch_size,
         learning_rate=settings.large_learning_rate,
         weight_decay=settings.large_weight_decay,
-        mixed_precision=settings.large_precision,
+        mixed_precision=precision_for(settings.large_precision),
         evaluations=min(4, settings.epochs),
         augment=chosen.augmentation(images.train),
         after_step=chosen.constraint,

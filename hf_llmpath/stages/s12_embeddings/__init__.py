@@ -24,7 +24,9 @@ class EmbeddingsSettings(Settings):
     epochs: int = setting(5, "passes of skip-gram and CBOW over the text", minimum=1)
     learning_rate: float = setting(0.3, "step size of Adagrad for skip-gram and CBOW at the beginning", minimum=0)
     subsample: float = setting(1e-3, "share of the text above which a word is skipped now and then", minimum=1e-8)
-    precision: Literal["no", "bf16"] = setting("no", "bf16: matrix products in 16 bits, vectors and updates in 32")
+    precision: Literal["auto", "no", "bf16"] = setting(
+        "no", "bf16: matrix products in 16 bits, vectors and updates in 32; auto: where this machine is faster so"
+    )
     glove_epochs: int = setting(10, "passes of GloVe over the pairs of words that meet", minimum=1)
     glove_learning_rate: float = setting(0.1, "step size of Adagrad for GloVe", minimum=0)
     similarity: str | None = setting(
@@ -40,7 +42,7 @@ class EmbeddingsSettings(Settings):
 
     @classmethod
     def full(cls) -> "EmbeddingsSettings":
-        return replace(cls(), hidden_size=100, min_count=5, epochs=3, precision="bf16", seeds=3, glove_epochs=5)
+        return replace(cls(), hidden_size=100, min_count=5, epochs=3, precision="auto", seeds=3, glove_epochs=5)
 
 
 STAGE = Stage(

@@ -14,12 +14,12 @@ from ...data.word_corpus import Vocabulary, WordCorpus
 from ...data.world.kinds import AMBIGUOUS, occurrences, word_kinds
 from ...data.world.vocabulary import PEOPLE
 from ...errors import UserError
-from ...models.configuration_bert import LLMPathBertConfig
 from ...models.configuration_word2vec import LLMPathWord2VecConfig
 from ...models.modeling_word2vec import LLMPathWord2VecModel
 from ...runs import Goal, Run, add_mean
 from ...training.glove import Cooccurrences, GloVeRecipe, count_cooccurrences, train_glove
-from ...training.masked_language_model import MaskedTexts, pretrain
+from ...training.masked_language_model import MaskedTexts, pretrain, small_encoder
+from ...training.precision import precision_for
 from ...training.trainer import Recipe
 from ...training.word2vec import Word2VecRecipe, Word2VecTraining
 from ...training.word_probes import (
@@ -163,10 +163,10 @@ def _vectors(
         with run.progress.task(part.name, recipe.epochs * len(pairs)) as progress:
             fit = train_glove(model, pairs, recipe, seed, progress)
     else:
-        options = ("epochs", "window", "negatives", "learning_rate", "subsample", "precision")
-        training = Word2VecTraining(
-            model, corpus, Word2VecRecipe(**{name: getattr(settings, name) for name in options}), seed
-        )
+        options = ("epochs", "window", "negatives", "learning_rate", "subsample")
+        chosen = {name: getattr(settings, name) for name in options}
+        how = Word2VecRecipe(**chosen, precision=precision_for(settings.precision))
+        training = Word2VecTraining(model, corpus, how, seed)
         with run.progress.task(part.name, settings.epochs * len(corpus)) as progress:
             fit = training.run(progress)
     vectors = WordVectors(corpus.vocabulary.words[2:], model.embed_tokens.weight.detach()[2:].numpy())
@@ -236,20 +236,7 @@ def _contextual(
         masked = MaskedTexts.from_texts(
             sentences(texts.train), sentences(texts.validation)[:500], vocab_size=1000, context=CONTEXT, mask_rate=0.2
         )
-        config = LLMPathBertConfig(
-            vocab_size=len(masked.tokenizer),
-            hidden_size=64,
-            intermediate_size=128,
-            position_embedding_type="rotary",
-            norm_position="pre",
-            max_position_embeddings=CONTEXT,
-            type_vocab_size=0,
-            dropout=0.0,
-            attention_dropout=0.0,
-            initializer_range=0.08,
-            pad_token_id=masked.tokenizer.pad_token_id,
-            mask_token_id=masked.tokenizer.mask_token_id,
-        )
+        config = small_encoder(masked.tokenizer, CONTEXT, hidden_size=64, intermediate_size=128)
         recipe = Recipe(settings.context_steps, settings.context_batch_size, 8e-3, weight_decay=0.01, adam_beta2=0.98)
         pretrain(masked, config, recipe, run, part, settings.seed)
     model, tokenizer = (kind.from_pretrained(part.model_dir) for kind in (AutoModelForMaskedLM, AutoTokenizer))

@@ -6,11 +6,10 @@ from typing import Any
 import numpy as np
 
 from ...data.tables import LABEL_COLUMNS, TEXT_COLUMNS, load_table
-from ...models.configuration_bert import LLMPathBertConfig
 from ...runs import Goal, Run, add_mean
 from ...training.adaptation import with_lora
 from ...training.fine_tuning import fine_tune
-from ...training.masked_language_model import MaskedTexts, pretrain
+from ...training.masked_language_model import MaskedTexts, pretrain, small_encoder
 from ...training.trainer import Recipe
 from . import FineTuningSettings
 
@@ -56,24 +55,14 @@ def lora_on_reviews(
 
 def _pretrained(settings: FineTuningSettings, run: Run, texts: MaskedTexts) -> Path:
     part = run.part("reviews-pretraining")
-    config = LLMPathBertConfig(
-        vocab_size=len(texts.tokenizer),
+    config = small_encoder(
+        texts.tokenizer,
+        CONTEXT,
         hidden_size=settings.hidden_size,
         num_hidden_layers=2,
         num_attention_heads=settings.num_attention_heads,
         intermediate_size=settings.intermediate_size,
-        position_embedding_type="rotary",
-        norm_position="pre",
-        max_position_embeddings=CONTEXT,
-        type_vocab_size=0,
-        dropout=0.0,
-        attention_dropout=0.0,
-        classifier_pooling="mean",
         classifier_dropout=0.1,
-        initializer_range=0.08,
-        layer_norm_eps=1e-5,
-        pad_token_id=texts.tokenizer.pad_token_id,
-        mask_token_id=texts.tokenizer.mask_token_id,
     )
     recipe = Recipe(settings.review_pretraining_steps, 64, 8e-3, weight_decay=0.01, adam_beta2=ADAM_BETA2, saves=1)
     pretrain(texts, config, recipe, run, part, settings.seed)

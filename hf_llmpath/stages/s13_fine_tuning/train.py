@@ -21,7 +21,7 @@ from ...models.modeling_bert import LLMPathBertForQuestionAnswering
 from ...runs import Goal, Part, Run, add_mean
 from ...training.adaptation import freeze, layer_wise, with_lora
 from ...training.baselines import overlap_answers
-from ...training.masked_language_model import MaskedTexts, pretrain
+from ...training.masked_language_model import MaskedTexts, pretrain, small_encoder
 from ...training.question_answering import Reading, answer_all, fine_tune_reader
 from ...training.trainer import Recipe
 from . import FineTuningSettings
@@ -169,23 +169,15 @@ def _pretrain(
 
 
 def _config(settings: FineTuningSettings, tokenizer: PreTrainedTokenizerBase) -> LLMPathBertConfig:
-    return LLMPathBertConfig(
-        vocab_size=len(tokenizer),
+    return small_encoder(
+        tokenizer,
+        settings.max_length,
         hidden_size=settings.hidden_size,
         num_hidden_layers=settings.num_hidden_layers,
         num_attention_heads=settings.num_attention_heads,
         intermediate_size=settings.intermediate_size,
-        position_embedding_type="rotary",
-        norm_position="pre",
-        max_position_embeddings=settings.max_length,
         type_vocab_size=2,
-        dropout=0.0,
-        attention_dropout=0.0,
-        classifier_pooling="mean",
         initializer_range=settings.initializer_range,
-        layer_norm_eps=1e-5,
-        pad_token_id=tokenizer.pad_token_id,
-        mask_token_id=tokenizer.mask_token_id,
     )
 
 

@@ -1,6 +1,7 @@
 """Stage 15: a decoder as fast as the machine allows, larger and larger, and the law that its loss follows."""
 
 from dataclasses import dataclass, replace
+from typing import Literal
 
 from ...settings import Settings, setting
 from ..stage import Concept, Stage
@@ -24,7 +25,9 @@ class ScalingSettings(Settings):
     adam_learning_rate: float = setting(1e-2, "AdamW's rate, for embeddings and norms", minimum=0)
     decay: float = setting(0.5, "last share of the steps, in which the rates fall linearly", minimum=0, maximum=1)
     dropout: float = setting(0.0, "dropout of the main model", minimum=0, maximum=0.9)
-    bf16: bool = setting(True, "products in 16 bits; weights and their updates in 32")
+    mixed_precision: Literal["auto", "no", "bf16"] = setting(
+        "auto", "bf16: products in 16 bits, weights and their updates in 32; auto: where this machine is faster so"
+    )
     agreement_steps: int = setting(12, "steps of the comparison of training loops", minimum=1)
 
     @classmethod

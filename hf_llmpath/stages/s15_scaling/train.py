@@ -13,6 +13,7 @@ from ...training.agreement import REFERENCE, largest_difference, loss_curves
 from ...training.footprint import step_footprints
 from ...training.gpt import GPTRecipe, GPTShape, TokenData, new_model, train_gpt
 from ...training.language_model import CharacterData
+from ...training.precision import precision_for
 from ...training.scaling_law import PowerLaw
 from ...ui.language import CharacterModel
 from . import ScalingSettings
@@ -31,6 +32,8 @@ def train(settings: ScalingSettings, run: Run) -> None:
     characters = CharacterData.from_texts(texts, documents=False, byte_fallback=settings.byte_fallback)
     data = TokenData.in_folder(run.part("tokens").folder, characters)
     metrics: dict[str, Any] = {}
+    if precision_for(settings.mixed_precision) == "bf16":
+        run.progress.say("multiplying in 16 bits")
 
     points = [_size(settings, run, data, width) for width in (*settings.widths, settings.checked_width)]
     for point in points[:-1]:
@@ -101,7 +104,7 @@ def _recipe(settings: ScalingSettings, steps: int) -> GPTRecipe:
         settings.learning_rate,
         warmup=0.0,
         decay=settings.decay,
-        bf16=settings.bf16,
+        bf16=precision_for(settings.mixed_precision) == "bf16",
         adam_learning_rate=settings.adam_learning_rate,
         saves=2,
     )

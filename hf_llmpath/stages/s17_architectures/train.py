@@ -19,7 +19,7 @@ from ...models.configuration_t5 import LLMPathT5Config
 from ...runs import Goal, Part, Run
 from ...training.architectures import KINDS, Labelled, Texts, of_size, pretrain, teach
 from ...training.baselines import linear_text_accuracy
-from ...training.masked_language_model import encode
+from ...training.masked_language_model import encode, small_encoder
 from ...training.strengths import fill_spans, go_on, look, mask_of, masked_accuracy, span_exact_match
 from ...training.trainer import Recipe
 from . import ArchitecturesSettings, pictures
@@ -90,20 +90,12 @@ def _configs(settings: ArchitecturesSettings, texts: Texts) -> dict[str, PreTrai
     }
 
     def bert(size: int) -> LLMPathBertConfig:
-        return LLMPathBertConfig(
+        return small_encoder(
+            tokenizer,
+            settings.context,
             num_hidden_layers=settings.num_hidden_layers,
             intermediate_size=size,
-            position_embedding_type="rotary",
-            norm_position="pre",
-            classifier_pooling="mean",
-            max_position_embeddings=settings.context,
-            type_vocab_size=0,
-            dropout=0.0,
-            attention_dropout=0.0,
             classifier_dropout=0.1,
-            initializer_range=0.08,
-            layer_norm_eps=1e-5,
-            mask_token_id=tokenizer.mask_token_id,
             **shared,
         )
 
