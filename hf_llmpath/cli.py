@@ -9,6 +9,7 @@ import logging
 import shlex
 import sys
 import time
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -387,7 +388,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _quiet_libraries() -> None:
     """What they log on the way to an answer is for `-v`: bitsandbytes misses an optional kernel wherever the Trainer is
-    imported, huggingface_hub counts its retries, datasets adds a traceback to its error."""
+    imported, huggingface_hub counts its retries, datasets adds a traceback to its error, peft asks by an old name."""
+    warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning)
     for name in ("bitsandbytes", "huggingface_hub.utils", "datasets.packaged_modules"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
 
