@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from ..errors import UserError
+from .muon import Muon
 
 ATTENTION = ("q_proj", "k_proj", "v_proj", "o_proj")
 EVERY_LINEAR = (*ATTENTION, "up_proj", "down_proj")
@@ -51,11 +52,7 @@ def layer_wise(
     have no weight decay, as in Trainer.
     """
     top = len(model.model.layers) + 1
-    groups: dict[tuple[int, bool], list[nn.Parameter]] = {}
-    height = depths(model)
-    for name, parameter in model.named_parameters():
-        if parameter.requires_grad:
-            groups.setdefault((height[name], parameter.ndim > 1), []).append(parameter)
+    groups = _by_depth(model)
     return torch.optim.AdamW(
         [
             {
@@ -68,6 +65,36 @@ def layer_wise(
         lr=learning_rate,
         betas=(0.9, adam_beta2),
     )
+
+
+def layer_wise_muon(
+    model: nn.Module, learning_rate: float, adam_learning_rate: float, decay: float = 1.0, weight_decay: float = 0.0
+) -> Muon:
+    """Muon for the matrices of the layers, AdamW for embeddings, norms, biases and the head; from layer to layer downwards both
+    rates fall by `decay`, as in `layer_wise`, or are the same everywhere if that is 1."""
+    top = len(model.model.layers) + 1
+    groups = []
+    for (place, is_matrix), weights in sorted(_by_depth(model).items(), key=lambda item: item[0]):
+        is_hidden = is_matrix and 0 < place < top
+        groups.append(
+            {
+                "params": weights,
+                "lr": (learning_rate if is_hidden else adam_learning_rate) * decay ** (top - place),
+                "weight_decay": weight_decay if is_hidden else 0.0,
+                "use_muon": is_hidden,
+            }
+        )
+    return Muon(groups)
+
+
+def _by_depth(model: nn.Module) -> dict[tuple[int, bool], list[nn.Parameter]]:
+    """The weights that learn, by how far up they stand and whether they are matrices (or higher)."""
+    groups: dict[tuple[int, bool], list[nn.Parameter]] = {}
+    height = depths(model)
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            groups.setdefault((height[name], parameter.ndim > 1), []).append(parameter)
+    return groups
 
 
 def with_lora(model: nn.Module, rank: int, head: str, targets: tuple[str, ...] = EVERY_LINEAR) -> Any:

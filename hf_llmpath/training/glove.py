@@ -13,7 +13,7 @@ import torch
 from ..data.word_corpus import WordCorpus
 from ..errors import UserError
 from ..models.modeling_word2vec import LLMPathWord2VecModel, glove_weight
-from .word2vec import Rows
+from .word2vec import AdagradRows
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,7 @@ def train_glove(
         UserError: the loss became infinite.
     """
     tables = [model.embed_tokens, model.context_embeddings, model.biases, model.context_biases]
-    own, context, bias, context_bias = (Rows(table.weight.data) for table in tables)  # type: ignore[union-attr]
+    own, context, bias, context_bias = (AdagradRows(table.weight.data) for table in tables)  # type: ignore[union-attr]
     words, contexts = torch.from_numpy(pairs.words).long(), torch.from_numpy(pairs.contexts).long()
     counts = torch.from_numpy(pairs.counts)
     logs, weights = counts.log(), glove_weight(counts, recipe.most, recipe.power)

@@ -7,9 +7,10 @@ many blocks:
   keeps the pairs within the window, whose width is drawn for each word;
 * the random words are drawn once for `GROUP` blocks and scored by a second product; each of the K counts for
   negatives / K random words;
-* gradients are products of the same matrices, in closed form: the derivative of \(-\log \sigma(s)\) is \(\sigma(s) - 1\),
+* gradients are products of the same matrices, in closed form: the derivative of \(-\log \sigma(s)\) is \(-\sigma(-s)\),
   that of \(-\log \sigma(-s)\) is \(\sigma(s)\);
-* the rows that were used, and no others, are updated by Adagrad with one step size per row (Duchi et al. 2011).
+* the rows that were used, and no others, are updated: by Adagrad with one step size per row (Duchi et al. 2011), or by plain
+  gradient descent whose sum over a frequent word is bounded.
 
 A step's loss is therefore the sum over all its pairs of the loss of Mikolov et al. 2013 with random words shared, as Ji et
 al. 2016 ("Parallelizing Word2Vec in Shared and Distributed Memory") share them. What is lost are the pairs that a cut
@@ -31,6 +32,7 @@ from ..models.modeling_word2vec import LLMPathWord2VecModel
 BLOCK = 32  # words
 GROUP = 8  # blocks that share their random words
 _FIRST_SQUARES = 0.1  # what the sums of squared gradients start from
+MOST_SUMMED = 4  # gradients of one word in one step that plain gradient descent adds up at full length
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,9 @@ class Word2VecRecipe:
         window: words to each side that are neighbours at most; each word draws its own width from 1 to this.
         negatives: random words per pair of neighbours.
         shared_negatives: random words that stand for them in each group of blocks.
-        learning_rate: of Adagrad at the beginning; it falls on a line to a twentieth.
+        learning_rate: at the beginning; it falls on a line to a twentieth.
+        optimizer: `"adagrad"` lets rare words take long steps, which little text needs; `"sgd"` is what the original program
+            does, and the better one for millions of words.
         subsample: threshold above which frequent words are skipped now and then (see `WordCorpus.pieces`); none for never.
         batch_blocks: blocks per step, a multiple of `GROUP`.
         power: random words are drawn by their count to this power.
@@ -54,6 +58,7 @@ class Word2VecRecipe:
     negatives: int = 5
     shared_negatives: int = 64
     learning_rate: float = 0.3
+    optimizer: Literal["adagrad", "sgd"] = "adagrad"
     subsample: float | None = 1e-3
     batch_blocks: int = 128
     power: float = 0.75
@@ -82,32 +87,33 @@ class Gradients:
         blocks, block, size = words.shape
         grouped = (len(random), -1, size)
         if self.objective == "skipgram":
-            guessed = torch.bmm(words, context.transpose(1, 2)).sigmoid_().sub_(1).mul_(band)
+            # sigmoid(-s), and not 1 - sigmoid(s): in 16 bits that would be 0 as soon as s is 6
+            missed = torch.bmm(words, context.transpose(1, 2)).neg_().sigmoid_().mul_(band)
             weight = band.sum(2).mul_(self.share).view(len(random), -1, 1)
             wrong = torch.bmm(words.view(grouped), random.transpose(1, 2)).sigmoid_().mul_(weight)
-            to_words = torch.baddbmm(torch.bmm(guessed, context).view(grouped), wrong, random).view_as(words)
-            to_context = torch.bmm(guessed.transpose(1, 2), words)
+            to_words = torch.baddbmm(torch.bmm(missed, context).view(grouped), wrong, random, beta=-1).view_as(words)
+            to_context = torch.bmm(missed.transpose(1, 2), words).neg_()
             return to_words, to_context, torch.bmm(wrong.transpose(1, 2), words.view(grouped))
         neighbours = band.sum(2, keepdim=True)
         mean = band / neighbours.clamp(min=1)
         there = (neighbours > 0).to(words.dtype)
         hidden = torch.bmm(mean, words)  # the mean vector of each word's neighbours
-        guessed = ((hidden * context).sum(2, keepdim=True).sigmoid_() - 1).mul_(there)
+        missed = (hidden * context).sum(2, keepdim=True).neg_().sigmoid_().mul_(there)
         flat = hidden.view(grouped)
         wrong = torch.bmm(flat, random.transpose(1, 2)).sigmoid_().mul_((there * self.share).view(len(random), -1, 1))
-        to_hidden = torch.baddbmm((guessed * context).view(grouped), wrong, random).view_as(words)
-        return torch.bmm(mean.transpose(1, 2), to_hidden), guessed * hidden, torch.bmm(wrong.transpose(1, 2), flat)
+        to_hidden = torch.baddbmm((missed * context).view(grouped), wrong, random, beta=-1).view_as(words)
+        return torch.bmm(mean.transpose(1, 2), to_hidden), -missed * hidden, torch.bmm(wrong.transpose(1, 2), flat)
 
 
 class Rows:
-    """A table of vectors with Adagrad, one step size per row.
+    """A table of vectors of which a step changes those that it used, by `step_sizes`.
 
     Args:
         table: `(rows, size)`, changed in place.
     """
 
     def __init__(self, table: Tensor):
-        self.table, self.squares = table, torch.full((len(table),), _FIRST_SQUARES)
+        self.table = table
 
     def take(self, rows: Tensor, dtype: torch.dtype) -> Tensor:
         """The vectors `(len(rows), size)` of these rows."""
@@ -115,9 +121,36 @@ class Rows:
 
     def update(self, rows: Tensor, gradients: Tensor, learning_rate: float) -> None:
         """rows `(n,)`, in which a row may occur more than once; gradients `(n, size)`, which are used up."""
-        self.squares.index_add_(0, rows, gradients.square().mean(1))
-        gradients.mul_((self.squares.rsqrt() * -learning_rate)[rows].unsqueeze(1))
+        gradients.mul_((self.step_sizes(rows, gradients) * -learning_rate)[rows].unsqueeze(1))
         self.table.scatter_add_(0, rows.unsqueeze(1).expand_as(gradients), gradients)
+
+    def step_sizes(self, rows: Tensor, gradients: Tensor) -> Tensor:
+        """What the learning rate is multiplied by, for each row of the table `(rows,)`."""
+        raise NotImplementedError
+
+
+class AdagradRows(Rows):
+    """1 / √(sum of the squared gradients so far, averaged over the coordinates): one step size per row."""
+
+    def __init__(self, table: Tensor):
+        super().__init__(table)
+        self.squares = torch.full((len(table),), _FIRST_SQUARES)
+
+    def step_sizes(self, rows: Tensor, gradients: Tensor) -> Tensor:
+        self.squares.index_add_(0, rows, gradients.square().mean(1))
+        return self.squares.rsqrt()
+
+
+class SGDRows(Rows):
+    """min(1, `MOST_SUMMED` / n) for a row that occurs n times.
+
+    The original program takes its steps one after the other, each from where the last one ended. Here all gradients of a
+    step are added up, hundreds for a frequent word, which would throw it far beyond the point that each of them aims at.
+    """
+
+    def step_sizes(self, rows: Tensor, gradients: Tensor) -> Tensor:
+        counts = torch.bincount(rows, minlength=len(self.table)).to(gradients.dtype)
+        return (MOST_SUMMED / counts).clamp_(max=1)
 
 
 class Word2VecTraining:
@@ -134,7 +167,8 @@ class Word2VecTraining:
         if recipe.batch_blocks % GROUP:
             raise ValueError(f"batch_blocks ({recipe.batch_blocks}) must be a multiple of {GROUP}")
         self.corpus, self.recipe = corpus, recipe
-        self.words, self.context = Rows(model.embed_tokens.weight.data), Rows(model.context_embeddings.weight.data)
+        kind = AdagradRows if recipe.optimizer == "adagrad" else SGDRows
+        self.words, self.context = kind(model.embed_tokens.weight.data), kind(model.context_embeddings.weight.data)
         self.gradients = Gradients(model.config.objective, recipe.negatives, recipe.shared_negatives)
         self.dtype = torch.bfloat16 if recipe.precision == "bf16" else torch.float32
         self.numpy = np.random.default_rng(seed)

@@ -6,7 +6,7 @@ import torch
 from hf_llmpath.errors import UserError
 from hf_llmpath.models.configuration_bert import LLMPathBertConfig
 from hf_llmpath.models.modeling_bert import LLMPathBertForQuestionAnswering
-from hf_llmpath.training.adaptation import depths, freeze, layer_wise, trainable_share, with_lora
+from hf_llmpath.training.adaptation import depths, freeze, layer_wise, layer_wise_muon, trainable_share, with_lora
 from tests.support.small import weights_of
 
 LAYERS = 3
@@ -68,6 +68,21 @@ def test_the_rate_falls_from_layer_to_layer():
     for name, rate in (("qa_outputs.weight", 0.01), ("model.layers.0.up_proj.weight", 0.01 / 8)):
         moved = (model.get_parameter(name).detach() - before[name]).abs().max().item()
         assert moved == pytest.approx(rate, rel=0.01), name
+
+
+@pytest.mark.parametrize("decay", [1.0, 0.5])
+def test_muon_moves_the_matrices_of_the_layers_and_both_rates_fall(decay):
+    model = model_of()
+    optimizer = layer_wise_muon(model, 0.02, 0.01, decay, weight_decay=0.1)
+    names = {id(parameter): name for name, parameter in model.named_parameters()}
+    found = {names[id(parameter)]: group for group in optimizer.param_groups for parameter in group["params"]}
+    assert found.keys() == dict(model.named_parameters()).keys()
+    for name, place in depths(model).items():
+        is_hidden = name.startswith("model.layers.") and name.endswith("_proj.weight")
+        group = found[name]
+        assert group["use_muon"] is is_hidden, name
+        assert group["weight_decay"] == (0.1 if is_hidden else 0.0)
+        assert group["lr"] == pytest.approx((0.02 if is_hidden else 0.01) * decay ** (LAYERS + 1 - place)), name
 
 
 def test_lora_starts_as_the_model_and_merges_into_one_of_the_same_values():

@@ -9,7 +9,16 @@ from hf_llmpath.data.word_corpus import Vocabulary, WordCorpus
 from hf_llmpath.errors import UserError
 from hf_llmpath.models.modeling_word2vec import negative_sampling_loss
 from hf_llmpath.runs import NoProgress
-from hf_llmpath.training.word2vec import BLOCK, Gradients, Rows, Word2VecRecipe, Word2VecTraining, random_word_table
+from hf_llmpath.training.word2vec import (
+    BLOCK,
+    MOST_SUMMED,
+    AdagradRows,
+    Gradients,
+    SGDRows,
+    Word2VecRecipe,
+    Word2VecTraining,
+    random_word_table,
+)
 from hf_llmpath.training.word_probes import WordVectors, kind_precision
 
 SIDES = {
@@ -86,7 +95,7 @@ def test_with_as_many_shared_words_as_negatives_it_is_the_papers_loss():
 
 def test_rows_are_updated_by_adagrad_and_repeated_rows_add_up():
     table = torch.zeros(4, 3)
-    rows = Rows(table)
+    rows = AdagradRows(table)
     gradients = torch.tensor([[1.0, 0, 0], [0, 2.0, 0], [0, 0, 3.0]])
     rows.update(torch.tensor([1, 1, 2]), gradients.clone(), learning_rate=0.5)
     squares = 0.1 + torch.tensor([1 / 3 + 4 / 3, 9 / 3])
@@ -94,6 +103,29 @@ def test_rows_are_updated_by_adagrad_and_repeated_rows_add_up():
     expected[1] = -0.5 * torch.tensor([1.0, 2.0, 0.0]) / squares[0].sqrt()
     expected[2] = -0.5 * torch.tensor([0.0, 0.0, 3.0]) / squares[1].sqrt()
     torch.testing.assert_close(table, expected)
+
+
+def test_plain_gradient_descent_adds_up_few_gradients_of_a_word_and_bounds_those_of_a_frequent_one():
+    table = torch.zeros(4, 2)
+    often = 3 * MOST_SUMMED
+    gradients = torch.arange(2.0 * (often + 2)).view(-1, 2)
+    SGDRows(table).update(torch.tensor([1] * often + [2] * 2), gradients.clone(), learning_rate=0.5)
+    expected = torch.zeros(4, 2)
+    expected[1] = -0.5 * MOST_SUMMED * gradients[:often].mean(0)
+    expected[2] = -0.5 * gradients[often:].sum(0)
+    torch.testing.assert_close(table, expected)
+
+
+def test_a_pair_that_is_nearly_known_still_teaches_in_16_bits():
+    """1 - sigmoid(6) is 0.0025; bfloat16 has nothing between 0.996 and 1."""
+    words = torch.zeros(1, BLOCK, 2, dtype=torch.bfloat16)
+    words[0, :2] = torch.tensor([[3.0, 0], [0, 3.0]])
+    context = torch.zeros_like(words)
+    context[0, 1, 0] = 2
+    band = torch.zeros(1, BLOCK, BLOCK, dtype=torch.bfloat16)
+    band[0, 0, 1] = 1
+    to_words, to_context, _ = Gradients("skipgram", 5, 5)(words, context, torch.zeros_like(words[:, :5]), band)
+    assert to_context[0, 1, 0].item() == pytest.approx(-3 * 0.00247, rel=0.01)
 
 
 def test_neighbours_are_within_the_window_and_of_one_text(corpus):
@@ -116,8 +148,9 @@ def test_random_words_are_drawn_by_the_power_of_their_counts():
 
 
 @pytest.mark.parametrize("objective", ["skipgram", "cbow"])
-def test_words_of_one_side_come_together(corpus, objective):
-    model = trained(corpus, objective)
+@pytest.mark.parametrize("optimizer", [{}, {"optimizer": "sgd", "learning_rate": 0.02}], ids=["adagrad", "sgd"])
+def test_words_of_one_side_come_together(corpus, objective, optimizer):
+    model = trained(corpus, objective, **optimizer)
     vectors = WordVectors(corpus.vocabulary.words[2:], model.embed_tokens.weight.detach()[2:].numpy())
     assert kind_precision(vectors, SIDES, count=3) == 1.0
 

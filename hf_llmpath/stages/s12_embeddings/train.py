@@ -163,7 +163,7 @@ def _vectors(
         with run.progress.task(part.name, recipe.epochs * len(pairs)) as progress:
             fit = train_glove(model, pairs, recipe, seed, progress)
     else:
-        options = ("epochs", "window", "negatives", "learning_rate", "subsample")
+        options = ("epochs", "window", "negatives", "learning_rate", "optimizer", "subsample")
         chosen = {name: getattr(settings, name) for name in options}
         how = Word2VecRecipe(**chosen, precision=precision_for(settings.precision))
         training = Word2VecTraining(model, corpus, how, seed)

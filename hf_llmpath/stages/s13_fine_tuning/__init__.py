@@ -22,7 +22,7 @@ class FineTuningSettings(Settings):
     )
     hidden_size: int = setting(64, "width of the encoder", minimum=4)
     num_hidden_layers: int = setting(4, "layers of the encoder", minimum=1)
-    num_attention_heads: int = setting(4, "attention heads of a layer", minimum=1)
+    num_attention_heads: int = setting(2, "attention heads of a layer", minimum=1)
     intermediate_size: int = setting(128, "width of the feed-forward part of a layer", minimum=1)
     initializer_range: float = setting(0.16, "standard deviation of the first weights", minimum=0)
     vocab_size: int = setting(1000, "most tokens of the tokenizer", minimum=50)
@@ -32,7 +32,17 @@ class FineTuningSettings(Settings):
     pretraining_learning_rate: float = setting(1e-3, "peak of the cosine schedule of the pretraining", minimum=0)
     max_steps: int = setting(800, "optimiser steps of the fine-tuning", minimum=1)
     batch_size: int = setting(32, "windows per step", minimum=1)
-    learning_rate: float = setting(3e-3, "peak of the cosine schedule of the fine-tuning", minimum=0)
+    muon_learning_rate: float = setting(
+        0.02,
+        "peak of the cosine schedule of the fine-tuning: of Muon, for the matrices of an encoder pretrained here",
+        minimum=0,
+    )
+    adam_learning_rate: float = setting(
+        5e-3, "the same: of AdamW beside it, for embeddings, norms and the head", minimum=0
+    )
+    learning_rate: float = setting(
+        3e-3, "the same where AdamW moves all weights: of a given model, and in the small comparisons", minimum=0
+    )
     max_grad_norm: float = setting(1.0, "gradients longer than this are scaled down to it", minimum=0)
     few: int = setting(300, "questions of the small training set that early stopping is shown on", minimum=8)
     few_steps: int = setting(150, "most steps on the small training set", minimum=1)
@@ -54,7 +64,7 @@ class FineTuningSettings(Settings):
             questions=20_000,
             comparisons=("early-stopping", "clipping", "freezing", "layer-wise", "lora-reviews"),
             pretraining_steps=500,
-            max_steps=5000,
+            max_steps=3500,
             seeds=3,
         )
 

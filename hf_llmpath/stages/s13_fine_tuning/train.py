@@ -19,7 +19,7 @@ from ...errors import UserError, nearest
 from ...models.configuration_bert import LLMPathBertConfig
 from ...models.modeling_bert import LLMPathBertForQuestionAnswering
 from ...runs import Goal, Part, Run, add_mean
-from ...training.adaptation import freeze, layer_wise, with_lora
+from ...training.adaptation import freeze, layer_wise, layer_wise_muon, with_lora
 from ...training.baselines import overlap_answers
 from ...training.masked_language_model import MaskedTexts, pretrain, small_encoder
 from ...training.question_answering import Reading, answer_all, fine_tune_reader
@@ -55,7 +55,7 @@ class _Bench:
         )  # fmt: skip
 
     def tune(self, name: str, recipe: Recipe | None = None, **changes: Any) -> dict[str, Any]:
-        """One training; `changes` are arguments of `fine_tune_reader`."""
+        """One training by AdamW; `changes` are arguments of `fine_tune_reader`."""
         given = {"make": self.make, "train": self.train, "seed": self.settings.seed} | changes
         return fine_tune_reader(
             given.pop("make"),
@@ -84,7 +84,7 @@ def train(settings: FineTuningSettings, run: Run) -> None:
     bench = _Bench(settings, run, tokenizer, train, held_out, make)
 
     seeds = range(settings.seed, settings.seed + settings.seeds)
-    results = [bench.tune(f"full-{seed}", seed=seed) for seed in seeds]
+    results = [bench.tune(f"full-{seed}", seed=seed, make_optimizer=_optimizer(settings)) for seed in seeds]
     for name in ("exact_match", "f1", "validation_loss"):
         add_mean(metrics, name, [result[name] for result in results])
     reader = AutoModelForQuestionAnswering.from_pretrained(run.part(f"full-{settings.seed}").model_dir)
@@ -109,10 +109,11 @@ def train(settings: FineTuningSettings, run: Run) -> None:
     if "clipping" in settings.comparisons:
         goals += _clipping(bench, metrics)
     if "freezing" in settings.comparisons:
-        result = bench.tune("frozen", make=lambda: freeze(make(), settings.frozen_layers))
+        frozen = {"make": lambda: freeze(make(), settings.frozen_layers), "make_optimizer": _optimizer(settings)}
+        result = bench.tune("frozen", **frozen)
         _add_result(metrics, "frozen", result)
     if "layer-wise" in settings.comparisons:
-        result = bench.tune("layer_wise", make_optimizer=lambda model: _layer_wise(model, settings))
+        result = bench.tune("layer_wise", make_optimizer=_optimizer(settings, settings.layer_decay))
         _add_result(metrics, "layer_wise", result)
     if "lora" in settings.comparisons:
         goals += _lora(bench, metrics, seeds)
@@ -241,8 +242,14 @@ def _lora(bench: _Bench, metrics: dict[str, Any], seeds: range) -> list[Goal]:
     ]
 
 
-def _layer_wise(model: nn.Module, settings: FineTuningSettings) -> torch.optim.Optimizer:
-    return layer_wise(model, settings.learning_rate, settings.layer_decay, 0.01, ADAM_BETA2)
+def _optimizer(settings: FineTuningSettings, decay: float = 1.0) -> Callable[[nn.Module], torch.optim.Optimizer] | None:
+    """Muon for the encoder that was pretrained here; AdamW (the Trainer's own, if none) for one that comes from elsewhere."""
+    if settings.model is None:
+        rates = settings.muon_learning_rate, settings.adam_learning_rate
+        return lambda model: layer_wise_muon(model, *rates, decay, 0.01)
+    if decay == 1:
+        return None
+    return lambda model: layer_wise(model, settings.learning_rate, decay, 0.01, ADAM_BETA2)
 
 
 def _add_result(metrics: dict[str, Any], name: str, result: dict[str, Any], *more: str) -> None:
