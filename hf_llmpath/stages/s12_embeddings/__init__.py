@@ -22,10 +22,12 @@ class EmbeddingsSettings(Settings):
     window: int = setting(5, "words to each side that count as neighbours", minimum=1)
     negatives: int = setting(5, "random words for each pair of neighbours", minimum=1)
     epochs: int = setting(5, "passes of skip-gram and CBOW over the text", minimum=1)
-    optimizer: Literal["adagrad", "sgd"] = setting(
-        "adagrad", "of skip-gram and CBOW; adagrad lets rare words take long steps, sgd is better for millions of words"
+    learning_rate: float = setting(0.3, "step size of Adagrad for skip-gram and CBOW at the beginning", minimum=0)
+    sgd_learning_rate: float | None = setting(
+        None,
+        "skip-gram by plain gradient descent of this step size instead, which is better for millions of words",
+        minimum=0,
     )
-    learning_rate: float = setting(0.3, "its step size at the beginning", minimum=0)
     subsample: float = setting(1e-3, "share of the text above which a word is skipped now and then", minimum=1e-8)
     precision: Literal["auto", "no", "bf16"] = setting(
         "no", "bf16: matrix products in 16 bits, vectors and updates in 32; auto: where this machine is faster so"
@@ -45,7 +47,16 @@ class EmbeddingsSettings(Settings):
 
     @classmethod
     def full(cls) -> "EmbeddingsSettings":
-        return replace(cls(), hidden_size=100, min_count=5, epochs=3, precision="auto", seeds=3, glove_epochs=5)
+        return replace(
+            cls(),
+            hidden_size=100,
+            min_count=5,
+            epochs=3,
+            precision="auto",
+            sgd_learning_rate=0.03,
+            seeds=3,
+            glove_epochs=5,
+        )
 
 
 STAGE = Stage(

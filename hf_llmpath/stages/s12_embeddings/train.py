@@ -163,8 +163,10 @@ def _vectors(
         with run.progress.task(part.name, recipe.epochs * len(pairs)) as progress:
             fit = train_glove(model, pairs, recipe, seed, progress)
     else:
-        options = ("epochs", "window", "negatives", "learning_rate", "optimizer", "subsample")
+        options = ("epochs", "window", "negatives", "learning_rate", "subsample")
         chosen = {name: getattr(settings, name) for name in options}
+        if objective == "skipgram" and settings.sgd_learning_rate is not None:
+            chosen |= {"optimizer": "sgd", "learning_rate": settings.sgd_learning_rate}
         how = Word2VecRecipe(**chosen, precision=precision_for(settings.precision))
         training = Word2VecTraining(model, corpus, how, seed)
         with run.progress.task(part.name, settings.epochs * len(corpus)) as progress:

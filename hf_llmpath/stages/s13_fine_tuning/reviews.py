@@ -60,7 +60,7 @@ def _pretrained(settings: FineTuningSettings, run: Run, texts: MaskedTexts) -> P
         CONTEXT,
         hidden_size=settings.hidden_size,
         num_hidden_layers=2,
-        num_attention_heads=settings.num_attention_heads,
+        num_attention_heads=4,
         intermediate_size=settings.intermediate_size,
         classifier_dropout=0.1,
     )
