@@ -32,23 +32,17 @@ class FineTuningSettings(Settings):
     pretraining_learning_rate: float = setting(1e-3, "peak of the cosine schedule of the pretraining", minimum=0)
     max_steps: int = setting(800, "optimiser steps of the fine-tuning", minimum=1)
     batch_size: int = setting(32, "windows per step", minimum=1)
-    muon_learning_rate: float = setting(
-        0.02,
-        "peak of the cosine schedule of the fine-tuning: of Muon, for the matrices of an encoder pretrained here",
-        minimum=0,
+    learning_rate: float = setting(3e-3, "peak of the cosine schedule of the fine-tuning, of AdamW", minimum=0)
+    muon_learning_rate: float | None = setting(
+        None, "the same, of Muon, which then moves the matrices of the layers of an encoder pretrained here", minimum=0
     )
-    adam_learning_rate: float = setting(
-        5e-3, "the same: of AdamW beside it, for embeddings, norms and the head", minimum=0
-    )
-    learning_rate: float = setting(
-        3e-3, "the same where AdamW moves all weights: of a given model, and in the small comparisons", minimum=0
-    )
+    adam_learning_rate: float = setting(5e-3, "the same, of AdamW beside Muon: embeddings, norms, head", minimum=0)
     max_grad_norm: float = setting(1.0, "gradients longer than this are scaled down to it", minimum=0)
     few: int = setting(300, "questions of the small training set that early stopping is shown on", minimum=8)
     few_steps: int = setting(150, "most steps on the small training set", minimum=1)
     patience: int = setting(3, "evaluations without a better one, after which the training stops", minimum=1)
     clipping_steps: int = setting(100, "steps of the two trainings at a high rate that clipping is shown on", minimum=1)
-    clipping_learning_rate: float = setting(0.7, "the high rate, of SGD with momentum", minimum=0)
+    clipping_learning_rate: float = setting(0.4, "the high rate, of SGD with momentum", minimum=0)
     frozen_layers: int = setting(1, "layers that do not learn where freezing is measured", minimum=0)
     layer_decay: float = setting(0.7, "factor of the learning rate from a layer to the one below", minimum=0, maximum=1)
     lora_rank: int = setting(2, "rank of the low-rank updates", minimum=1)
@@ -65,6 +59,7 @@ class FineTuningSettings(Settings):
             comparisons=("early-stopping", "clipping", "freezing", "layer-wise", "lora-reviews"),
             pretraining_steps=500,
             max_steps=3500,
+            muon_learning_rate=0.02,
             seeds=3,
         )
 

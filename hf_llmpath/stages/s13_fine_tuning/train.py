@@ -243,10 +243,10 @@ def _lora(bench: _Bench, metrics: dict[str, Any], seeds: range) -> list[Goal]:
 
 
 def _optimizer(settings: FineTuningSettings, decay: float = 1.0) -> Callable[[nn.Module], torch.optim.Optimizer] | None:
-    """Muon for the encoder that was pretrained here; AdamW (the Trainer's own, if none) for one that comes from elsewhere."""
-    if settings.model is None:
-        rates = settings.muon_learning_rate, settings.adam_learning_rate
-        return lambda model: layer_wise_muon(model, *rates, decay, 0.01)
+    """Muon if it was asked for and the encoder was pretrained here; else AdamW, the Trainer's own if none."""
+    muon, adam = settings.muon_learning_rate, settings.adam_learning_rate
+    if muon is not None and settings.model is None:
+        return lambda model: layer_wise_muon(model, muon, adam, decay, 0.01)
     if decay == 1:
         return None
     return lambda model: layer_wise(model, settings.learning_rate, decay, 0.01, ADAM_BETA2)
