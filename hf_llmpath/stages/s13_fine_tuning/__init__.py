@@ -22,7 +22,7 @@ class FineTuningSettings(Settings):
     )
     hidden_size: int = setting(64, "width of the encoder", minimum=4)
     num_hidden_layers: int = setting(4, "layers of the encoder", minimum=1)
-    num_attention_heads: int = setting(2, "attention heads of a layer", minimum=1)
+    num_attention_heads: int = setting(4, "attention heads of a layer", minimum=1)
     intermediate_size: int = setting(128, "width of the feed-forward part of a layer", minimum=1)
     initializer_range: float = setting(0.16, "standard deviation of the first weights", minimum=0)
     vocab_size: int = setting(1000, "most tokens of the tokenizer", minimum=50)
@@ -42,7 +42,7 @@ class FineTuningSettings(Settings):
     few_steps: int = setting(150, "most steps on the small training set", minimum=1)
     patience: int = setting(3, "evaluations without a better one, after which the training stops", minimum=1)
     clipping_steps: int = setting(100, "steps of the two trainings at a high rate that clipping is shown on", minimum=1)
-    clipping_learning_rate: float = setting(0.4, "the high rate, of SGD with momentum", minimum=0)
+    clipping_learning_rate: float = setting(0.7, "the high rate, of SGD with momentum", minimum=0)
     frozen_layers: int = setting(1, "layers that do not learn where freezing is measured", minimum=0)
     layer_decay: float = setting(0.7, "factor of the learning rate from a layer to the one below", minimum=0, maximum=1)
     lora_rank: int = setting(2, "rank of the low-rank updates", minimum=1)
@@ -60,6 +60,8 @@ class FineTuningSettings(Settings):
             pretraining_steps=500,
             max_steps=3500,
             muon_learning_rate=0.02,
+            num_attention_heads=2,
+            clipping_learning_rate=0.4,
             seeds=3,
         )
 
