@@ -145,7 +145,7 @@ def train_reward_model(
 
 def optimise_directly(
     model: nn.Module,
-    reference: nn.Module,
+    reference: nn.Module | None,
     tokenizer: PreTrainedTokenizerBase,
     pairs: Sequence[Pair],
     plan: Plan,
@@ -154,7 +154,10 @@ def optimise_directly(
     part: Part,
     seed: int,
 ) -> None:
-    """Direct preference optimisation: no reward model, no rollouts (TRL's `DPOTrainer`; its loss is `dpo_loss`)."""
+    """Direct preference optimisation: no reward model, no rollouts (TRL's `DPOTrainer`; its loss is `dpo_loss`).
+
+    `reference` is none where `model` learns by low-rank updates: it is then the model without them.
+    """
     arguments = DPOConfig(**plan.arguments(part.folder, seed), max_length=plan.context, beta=beta)
     trainer = DPOTrainer(
         model=model, ref_model=reference, args=arguments, train_dataset=_dataset(pairs), processing_class=tokenizer
@@ -178,7 +181,8 @@ def optimise_in_groups(
 
     Args:
         method: `"rloo"` or `"grpo"`.
-        model: loaded from a folder: TRL loads the reference from there again.
+        model: loaded from a folder: TRL loads the reference from there again; or with low-rank updates, without which it is the
+            reference.
         prompts: what users say.
         reward: scores the replies.
         recipe: `beta` is the weight of the KL penalty; `target_kl` is not theirs.

@@ -97,13 +97,13 @@ def _by_depth(model: nn.Module) -> dict[tuple[int, bool], list[nn.Parameter]]:
     return groups
 
 
-def with_lora(model: nn.Module, rank: int, head: str, targets: tuple[str, ...] = EVERY_LINEAR) -> Any:
+def with_lora(model: nn.Module, rank: int, head: str | None = None, targets: tuple[str, ...] = EVERY_LINEAR) -> Any:
     """The model with low-rank updates beside its frozen weights, `W + (α / r) B A` (Hu et al. 2021, equation 3), by peft.
 
     Args:
-        model: an encoder with a head.
+        model: an encoder with a head, or a language model.
         rank: r, the rows of A and the columns of B; α is 2 r.
-        head: name of the new layer on top, which learns in full.
+        head: name of the new layer on top, which learns in full; none: a language model, whose head is no new one.
         targets: names of the linear layers that get an update.
 
     Returns:
@@ -111,9 +111,8 @@ def with_lora(model: nn.Module, rank: int, head: str, targets: tuple[str, ...] =
     """
     import peft
 
-    config = peft.LoraConfig(
-        r=rank, lora_alpha=2 * rank, lora_dropout=0.0, target_modules=list(targets), modules_to_save=[head]
-    )
+    of_kind: dict[str, Any] = {"modules_to_save": [head]} if head else {"task_type": "CAUSAL_LM"}
+    config = peft.LoraConfig(r=rank, lora_alpha=2 * rank, lora_dropout=0.0, target_modules=list(targets), **of_kind)
     return peft.get_peft_model(model, config)
 
 

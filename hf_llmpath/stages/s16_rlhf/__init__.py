@@ -7,6 +7,7 @@ from ...settings import Settings, setting
 from ..stage import Concept, Stage
 
 METHODS = ("ppo", "reinforce", "dpo", "rloo", "grpo")
+BY_TRL = ("dpo", "rloo", "grpo")
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,10 @@ class RLHFSettings(Settings):
     dpo_batch_size: int = setting(16, "pairs per step of DPO", minimum=1)
     dpo_learning_rate: float = setting(3e-4, "peak of DPO's cosine schedule", minimum=0)
     dpo_beta: float = setting(0.1, "how much DPO is held to the reference", minimum=0)
+    lora_rank: int | None = setting(
+        None, "rank of the low-rank updates that DPO, RLOO and GRPO learn by; all weights learn if none", minimum=1
+    )
+    frozen_bits: Literal[32, 4] = setting(32, "of the weights beside the low-rank updates; 4: QLoRA")
     hacking_steps: int = setting(0, "rounds of REINFORCE without a KL penalty; 0 leaves it out", minimum=0)
     hacking_learning_rate: float = setting(
         3e-3, "its rate, high so that the reward is soon followed to its end", minimum=0

@@ -11,6 +11,7 @@ from transformers import AutoModelForCausalLM, AutoModelForSequenceClassificatio
 
 from ...alignment.chat_template import chat_tokenizer, conversation_ids, prompt_ids, require_context
 from ...alignment.judging import Examination, Replies, win_rate, world_judge
+from ...alignment.low_rank import low_rank_policy, with_updates
 from ...alignment.policy_loop import PolicyRecipe
 from ...alignment.ppo import PPO
 from ...alignment.reinforce import Reinforce
@@ -29,7 +30,7 @@ from ...errors import UserError, nearest
 from ...models.configuration_gpt import LLMPathGPTConfig
 from ...models.modeling_gpt import LLMPathGPTForCausalLM
 from ...runs import Goal, Part, Run, add_mean
-from . import METHODS, RLHFSettings
+from . import BY_TRL, METHODS, RLHFSettings
 
 REWARD_ACCURACY = 0.9
 WIN_RATE = 0.75
@@ -88,6 +89,14 @@ def _check(settings: RLHFSettings) -> None:
             raise UserError(f"unknown method '{method}'; there are {', '.join(METHODS)}{nearest(method, METHODS)}")
     if not settings.methods:
         raise UserError(f"methods is empty; choose of {', '.join(METHODS)}, for example --set methods=ppo,dpo")
+    others = [method for method in settings.methods if method not in BY_TRL]
+    if settings.lora_rank is not None and (others or settings.hacking_steps):
+        raise UserError(
+            f"low-rank updates are there for {', '.join(BY_TRL)}; {', '.join(others) or 'the rounds of hacking_steps'} train all "
+            "weights: --set methods=dpo --set hacking_steps=0, or without lora_rank"
+        )
+    if settings.lora_rank is None and settings.frozen_bits != 32:
+        raise UserError("frozen_bits is of the weights beside low-rank updates; give their rank too: --set lora_rank=8")
     require_groups(settings.prompts * settings.group, settings.group)
     if settings.max_new_tokens >= settings.context:
         raise UserError(
@@ -206,7 +215,12 @@ def _align(study: Study, method: str, part: Part, reward: RewardModel, exam: Exa
         return
     settings, run, tokenizer = study.settings, study.run, study.tokenizer
     start = run.part("sft").model_dir
-    policy, reference = (AutoModelForCausalLM.from_pretrained(start) for _ in range(2))
+    reference = None
+    if settings.lora_rank is not None:
+        set_seed(seed)
+        policy = low_rank_policy(start, settings.lora_rank, settings.frozen_bits == 4)
+    else:
+        policy, reference = (AutoModelForCausalLM.from_pretrained(start) for _ in range(2))
     rates = {"ppo": settings.learning_rate, "no-kl": settings.hacking_learning_rate}
     recipe = PolicyRecipe(
         steps=settings.hacking_steps if method == "no-kl" else settings.steps,
@@ -235,7 +249,8 @@ def _align(study: Study, method: str, part: Part, reward: RewardModel, exam: Exa
             seed,
         )
         training.run(part, run.progress, lambda model: {"score": exam.of(model).score})
-    part.finish({"seconds": time.perf_counter() - began}, policy, tokenizer)
+    seconds = time.perf_counter() - began
+    part.finish({"seconds": seconds}, policy if reference is not None else with_updates(start, policy), tokenizer)
 
 
 def _save(study: Study, sft: LLMPathGPTForCausalLM, reward: RewardModel) -> None:
