@@ -87,7 +87,7 @@ class Gradients:
         blocks, block, size = words.shape
         grouped = (len(random), -1, size)
         if self.objective == "skipgram":
-            # sigmoid(-s), and not 1 - sigmoid(s): in 16 bits that would be 0 as soon as s is 6
+            # sigmoid(-s), and not 1 - sigmoid(s): in 16 bits that would be 0 from s = 6.3 on
             missed = torch.bmm(words, context.transpose(1, 2)).neg_().sigmoid_().mul_(band)
             weight = band.sum(2).mul_(self.share).view(len(random), -1, 1)
             wrong = torch.bmm(words.view(grouped), random.transpose(1, 2)).sigmoid_().mul_(weight)

@@ -55,7 +55,7 @@ class _Bench:
         )  # fmt: skip
 
     def tune(self, name: str, recipe: Recipe | None = None, **changes: Any) -> dict[str, Any]:
-        """One training by AdamW; `changes` are arguments of `fine_tune_reader`."""
+        """One training, by AdamW if `changes` name no other; `changes` are arguments of `fine_tune_reader`."""
         given = {"make": self.make, "train": self.train, "seed": self.settings.seed} | changes
         return fine_tune_reader(
             given.pop("make"),

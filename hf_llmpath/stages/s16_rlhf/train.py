@@ -250,7 +250,9 @@ def _align(study: Study, method: str, part: Part, reward: RewardModel, exam: Exa
         )
         training.run(part, run.progress, lambda model: {"score": exam.of(model).score})
     seconds = time.perf_counter() - began
-    part.finish({"seconds": seconds}, policy if reference is not None else with_updates(start, policy), tokenizer)
+    if settings.lora_rank is not None:
+        policy = with_updates(start, policy)
+    part.finish({"seconds": seconds}, policy, tokenizer)
 
 
 def _save(study: Study, sft: LLMPathGPTForCausalLM, reward: RewardModel) -> None:
