@@ -242,6 +242,9 @@ class _MarkComplete(TrainerCallback):
 
 
 def _train(trainer: Trainer, steps: int, run: Run, part: Part) -> None:
+    for parameter in trainer.model.parameters():
+        if parameter.requires_grad:  # TRL rounds low-rank updates beside 4 bits to 16; a resumed training would not
+            parameter.data = parameter.data.float()
     for callback in (PrinterCallback, ProgressCallback):
         trainer.remove_callback(callback)
     stop = StopOnInterrupt()

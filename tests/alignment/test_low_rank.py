@@ -14,7 +14,7 @@ from hf_llmpath.errors import UserError
 from hf_llmpath.models.modeling_gpt import LLMPathGPTForCausalLM
 from hf_llmpath.stages.runner import run_stage
 from tests.alignment.test_with_trl import CHATS, PAIRS, TOKENIZER, config, ids_of, reply_log_probs, reward_model
-from tests.support.small import TINY, same, weights_of
+from tests.support.small import TINY, KillAt, Killed, same, weights_of
 
 RANK = 2
 
@@ -79,6 +79,26 @@ def test_groups_learn_by_low_rank_updates(method, folder, a_started_run):
     rows = [json.loads(line) for line in (part.folder / "history.jsonl").read_text().splitlines()]
     rewards = [row["reward"] for row in rows if "reward" in row]
     assert sum(rewards[-5:]) / 5 > sum(rewards[:3]) / 3 + 0.5
+
+
+@pytest.mark.parametrize("four_bits", [False, True], ids=["lora", "qlora"])
+def test_a_stopped_training_by_low_rank_updates_goes_on_to_the_same_weights(folder, a_started_run, four_bits):
+    plan, quiet = Plan(12, 4, 1e-2, 48), a_started_run.progress
+
+    def trained(name: str, kill_at: int | None = None) -> dict[str, torch.Tensor]:
+        torch.manual_seed(1)
+        policy = low_rank_policy(folder, RANK, four_bits)
+        a_started_run.progress = quiet if kill_at is None else KillAt(kill_at)
+        part = a_started_run.part(name)
+        with_trl.optimise_directly(policy, None, TOKENIZER, PAIRS, plan, 0.3, a_started_run, part, 0)
+        learning = [value for value in policy.parameters() if value.requires_grad]
+        assert learning and all(value.dtype is torch.float32 for value in learning)
+        return weights_of(with_updates(folder, policy))
+
+    whole = trained(f"whole-{four_bits}")
+    with pytest.raises(Killed):
+        trained(f"killed-{four_bits}", kill_at=8)
+    assert same(whole, trained(f"killed-{four_bits}"))
 
 
 def test_the_stage_takes_a_rank(tmp_path):
