@@ -42,6 +42,16 @@ def test_nothing_is_wider_than_a_phone(visit, address, name):
     assert not clipped
 
 
+@pytest.mark.parametrize("name", ["fine-tuning", "scaling", "rlhf"])
+def test_the_verdicts_on_the_goals_are_in_sight_on_a_phone(visit, address, name):
+    """The numbers of the run may be scrolled sideways, but whether a goal was met is seen without that."""
+    page = settled(visit, address, name, width=380)
+    table = page.get_by_role("region", name="Goals of this stage")
+    table.wait_for()
+    assert table.locator(".lp-pill").count() > 0
+    assert table.evaluate("area => area.scrollWidth - area.clientWidth") <= 0
+
+
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
 @pytest.mark.parametrize("name", PAGES)
 def test_axe_finds_nothing_serious_in_our_markup(visit, address, name, dark):
