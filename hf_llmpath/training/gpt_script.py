@@ -29,6 +29,7 @@ from ..runs import check_writable, write_json, write_text
 from .checkpoints import newest_checkpoint
 from .gpt import GPTRecipe, GPTShape, TokenData, fit_with_accelerate, new_model
 from .language_model import CharacterData
+from .workers import leave_group
 
 SETTINGS_FILE = "run.json"  # beside the checkpoints: what is being run
 
@@ -135,5 +136,6 @@ def _rank() -> str:
 if __name__ == "__main__":
     try:
         main()
+        leave_group()
     except UserError as error:
         sys.exit(f"error: {error}")

@@ -21,7 +21,7 @@ from torch.distributed.checkpoint.state_dict import (
     get_state_dict,
     set_state_dict,
 )
-from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 from torch.distributed.fsdp import fully_shard
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
@@ -55,6 +55,8 @@ def fit_sharded(
         ValueError: a recipe in pieces or 16 bits, which this loop, written to be read, leaves out.
         UserError: a batch that the processes cannot share evenly; a checkpoint that another number of processes wrote;
             another process is gone.
+
+    A program that trains with this ends with `workers.leave_group`.
     """
     rank, world = dist.get_rank(), dist.get_world_size()
     share = share_of(recipe.batch_size)
@@ -91,7 +93,15 @@ def fit_sharded(
                     folder, len(losses), lambda temporary: _write_state(temporary, model, optimizer, losses)
                 )
         options = StateDictOptions(full_state_dict=True, cpu_offload=True)
-        return losses, get_model_state_dict(model, options=options)
+        whole = get_model_state_dict(model, options=options)
+    _let_go_of_groups(mesh)
+    return losses, whole
+
+
+def _let_go_of_groups(mesh: DeviceMesh) -> None:
+    """DTensor's caches keep the mesh until the interpreter ends, and the mesh its groups: `workers.leave_group` could not end
+    them. By name it finds them as long as they are there."""
+    getattr(mesh, "_pg_registry", {}).clear()
 
 
 def _write_state(folder: Path, model: nn.Module, optimizer: Optimizer, losses: list[float]) -> None:

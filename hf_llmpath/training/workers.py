@@ -6,8 +6,11 @@
 A process that dies closes its connections, so the next exchange of gradients fails in the others within moments; torchrun
 notices too and asks them to end. Both become one line here. A machine that is cut off closes nothing; then an exchange
 fails after `PATIENCE`.
+
+    leave_group()                  # the last line of a program
 """
 
+import gc
 import os
 import signal
 import socket
@@ -99,6 +102,18 @@ def stop_together(folder: Path | None) -> Iterator[None]:
         _on_sigterm(before)
         raise
     _on_sigterm(before)
+
+
+def leave_group() -> None:
+    """Waits for the other processes and ends the process groups; does nothing where there are none.
+
+    For the end of a program, when models and optimisers are out of scope: whatever still holds a group keeps gloo's threads,
+    and one of them that drops a tensor while the interpreter ends aborts the process (pytorch/pytorch#179291).
+    """
+    if dist.is_initialized():
+        dist.barrier()
+        gc.collect()  # models are full of cycles
+        dist.destroy_process_group()
 
 
 def _raise_asked(*_: object) -> None:

@@ -13,6 +13,7 @@ from transformers import set_seed
 
 from hf_llmpath.runs import NoProgress, Part
 from hf_llmpath.training.trainer import Recipe, fit
+from hf_llmpath.training.workers import leave_group
 from tests.support.small import KillAt, Killed, documents, model_of, stream, weights_of
 
 
@@ -49,9 +50,8 @@ def main() -> None:
         assert torch.equal(of_first, value), "the processes came to different weights"
     if dist.get_rank() == 0:
         torch.save({"initial": initial, "trained": trained, "resumed": resumed}, folder / "weights.pt")
-    dist.barrier()
-    dist.destroy_process_group()
 
 
 if __name__ == "__main__":
     main()
+    leave_group()

@@ -256,6 +256,7 @@ from tests.support.fit_in_processes import InFolder
 from tests.support.small import KillAt, Killed
 from tests.training.test_accelerate_loop import LONG, RECIPE, images, model_of, noisy, replace, scores, weights_of
 from hf_llmpath.training.accelerate_loop import train_with_accelerate
+from hf_llmpath.training.workers import leave_group
 
 folder = Path(sys.argv[1])
 
@@ -274,6 +275,7 @@ try:
 except Killed:
     dist.barrier()
 train("killed", LONG, dropout=0.3)
+leave_group()
 """
 LONG = replace(RECIPE, epochs=30, batch_size=16, saves=6, augment=noisy)  # 270 steps: not each is in the history
 
