@@ -126,6 +126,7 @@ def distill(
     part: Part,
     seed: int,
     tokens_per_step: int | None = None,
+    optimizer: torch.optim.Optimizer | None = None,
 ) -> None:
     """Trains `student` in place; arguments as in `training.trainer.fit`.
 
@@ -137,7 +138,7 @@ def distill(
     if theirs != own:
         raise UserError(f"the teacher knows {theirs} tokens and the student {own}; they need one tokenizer")
     make = functools.partial(DistillationTrainer, teacher=teacher, distillation=distillation)
-    fit(student, dataset, recipe, run, part, seed, tokens_per_step=tokens_per_step, make_trainer=make)
+    fit(student, dataset, recipe, run, part, seed, None, tokens_per_step, optimizer, make)
 
 
 def half_depth(teacher: Any) -> Any:

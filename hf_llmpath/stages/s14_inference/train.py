@@ -23,10 +23,10 @@ from ...inference.distillation import Distillation, distill, half_depth
 from ...inference.speed import REFERENCE, Row, measure
 from ...inference.variants import build_forms
 from ...models.configuration_gpt import LLMPathGPTConfig
-from ...models.modeling_gpt import LLMPathGPTForCausalLM
 from ...runs import Goal, Run, add_mean
 from ...training.baselines import ngram_loss
-from ...training.trainer import Recipe, fit
+from ...training.gpt import GPTRecipe, new_model
+from ...training.trainer import fit
 from . import InferenceSettings
 
 SPEEDUP, CLOSE, INT8, STUDENT = 2.0, 1e-4, 1.01, 0.97  # of ONNX; its logits; perplexity in int8; the student's accuracy
@@ -125,13 +125,25 @@ def _teacher(
     part = run.part("teacher")
     if not part.done:
         began = time.perf_counter()
-        set_seed(settings.seed)
-        model = LLMPathGPTForCausalLM(_config(settings, tokenizer))
-        recipe = Recipe(settings.max_steps, settings.batch_size, settings.learning_rate, weight_decay=0.1)
+        model = new_model(_config(settings, tokenizer), settings.seed)
+        recipe = _recipe(settings, settings.max_steps, settings.learning_rate)
         windows = _blocks(tokens, settings, settings.max_steps, settings.seed)
-        fit(model, windows, recipe, run, part, settings.seed, tokens_per_step=settings.batch_size * settings.context)
+        per_step = settings.batch_size * settings.context
+        fit(model, windows, recipe, run, part, settings.seed, None, per_step, recipe.optimizer(model))
         part.finish({"seconds": time.perf_counter() - began}, model, tokenizer)
     return AutoModelForCausalLM.from_pretrained(part.model_dir).eval(), part.result["seconds"]
+
+
+def _recipe(settings: InferenceSettings, steps: int, learning_rate: float) -> GPTRecipe:
+    return GPTRecipe(
+        steps,
+        settings.batch_size,
+        learning_rate,
+        weight_decay=0.1,
+        warmup=0.0,
+        decay=settings.decay,
+        adam_learning_rate=settings.adam_learning_rate,
+    )
 
 
 def _config(settings: InferenceSettings, tokenizer: PreTrainedTokenizerFast) -> LLMPathGPTConfig:
@@ -160,7 +172,7 @@ def _students(
     name of the part with the first."""
     how = Distillation(settings.alpha, settings.temperature, settings.hidden)
     arms = {"student": how} | ({"alone": Distillation(0.0)} if settings.alone else {})
-    recipe = Recipe(settings.student_steps, settings.batch_size, settings.student_learning_rate, weight_decay=0.1)
+    recipe = _recipe(settings, settings.student_steps, settings.student_learning_rate)
     tokens = settings.batch_size * settings.context
     metrics["cut/accuracy"] = _scores(half_depth(teacher), held_out, settings.context)["accuracy"]
     found: dict[str, list[dict[str, float]]] = {}
@@ -171,7 +183,8 @@ def _students(
                 set_seed(seed)
                 student = half_depth(teacher)
                 windows = _blocks(train_ids, settings, settings.student_steps, seed)
-                distill(student, teacher, windows, distillation, recipe, run, part, seed, tokens)
+                optimizer = recipe.optimizer(student)
+                distill(student, teacher, windows, distillation, recipe, run, part, seed, tokens, optimizer)
                 part.finish(_scores(student, held_out, settings.context), student, tokenizer)
             found.setdefault(arm, []).append(part.result)
     for arm, results in found.items():
