@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -161,9 +161,16 @@ def masked_loss(
 
 
 def pretrain(
-    texts: MaskedTexts, config: LLMPathBertConfig, recipe: Recipe, run: Run, part: Part, seed: int
+    texts: MaskedTexts,
+    config: LLMPathBertConfig,
+    recipe: Recipe,
+    run: Run,
+    part: Part,
+    seed: int,
+    make_optimizer: Callable[[nn.Module], torch.optim.Optimizer] | None = None,
 ) -> dict[str, Any]:
-    """Trains an encoder from random weights to guess masked tokens; the result is kept in `part`, with the model.
+    """Trains an encoder from random weights to guess masked tokens, by AdamW if no optimiser is given; the result is kept in
+    `part`, with the model.
 
     Returns:
         `validation_loss` (nats per masked token), `perplexity` (e to its power), `masked_accuracy`, the same of the model
@@ -195,6 +202,7 @@ def pretrain(
         seed,
         evaluate_with=lambda trained: masked_loss(trained, followed, texts),
         tokens_per_step=dataset.tokens_per_step,
+        optimizer=make_optimizer and make_optimizer(model),
     )
     seconds = time.perf_counter() - began
     after = masked_loss(model, texts.validation, texts)

@@ -28,15 +28,17 @@ class FineTuningSettings(Settings):
     vocab_size: int = setting(1000, "most tokens of the tokenizer", minimum=50)
     max_length: int = setting(128, "most tokens of a window, question included", minimum=16)
     stride: int | None = setting(None, "tokens that two windows share; a quarter of a window if none", minimum=0)
-    pretraining_steps: int = setting(100, "optimiser steps of the masked language modelling", minimum=1)
-    pretraining_learning_rate: float = setting(1e-3, "peak of the cosine schedule of the pretraining", minimum=0)
-    max_steps: int = setting(800, "optimiser steps of the fine-tuning", minimum=1)
+    pretraining_steps: int = setting(200, "optimiser steps of the masked language modelling", minimum=1)
+    max_steps: int = setting(500, "optimiser steps of the fine-tuning", minimum=1)
     batch_size: int = setting(32, "windows per step", minimum=1)
-    learning_rate: float = setting(3e-3, "peak of the cosine schedule of the fine-tuning, of AdamW", minimum=0)
-    muon_learning_rate: float | None = setting(
-        None, "the same, of Muon, which then moves the matrices of the layers of an encoder pretrained here", minimum=0
+    learning_rate: float = setting(
+        3e-3, "peak of the cosine schedule of AdamW, which fine-tunes a given BERT and shows early stopping", minimum=0
     )
-    adam_learning_rate: float = setting(5e-3, "the same, of AdamW beside Muon: embeddings, norms, head", minimum=0)
+    muon_learning_rate: float = setting(
+        0.02, "Muon's rate, for the matrices of the layers where the encoder is pretrained here", minimum=0
+    )
+    adam_learning_rate: float = setting(1e-2, "AdamW's rate beside it: embeddings, norms, head", minimum=0)
+    decay: float = setting(0.5, "last share of the steps, in which both rates fall linearly", minimum=0, maximum=1)
     max_grad_norm: float = setting(1.0, "gradients longer than this are scaled down to it", minimum=0)
     few: int = setting(300, "questions of the small training set that early stopping is shown on", minimum=8)
     few_steps: int = setting(150, "most steps on the small training set", minimum=1)
@@ -59,7 +61,6 @@ class FineTuningSettings(Settings):
             comparisons=("early-stopping", "clipping", "freezing", "layer-wise", "lora-reviews"),
             pretraining_steps=500,
             max_steps=3500,
-            muon_learning_rate=0.02,
             num_attention_heads=2,
             clipping_learning_rate=0.4,
             seeds=3,

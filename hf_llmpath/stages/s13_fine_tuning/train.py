@@ -54,6 +54,13 @@ class _Bench:
             max_grad_norm=s.max_grad_norm, saves=3,
         )  # fmt: skip
 
+    @property
+    def main(self) -> dict[str, Any]:
+        """Recipe and optimiser of the main training, as arguments of `tune`: Muon's for an encoder that was pretrained here."""
+        if self.settings.model is not None:
+            return {"recipe": self.recipe}
+        return {"recipe": _without_warmup(self.recipe, self.settings), "make_optimizer": _muon(self.settings)}
+
     def tune(self, name: str, recipe: Recipe | None = None, **changes: Any) -> dict[str, Any]:
         """One training, by AdamW if `changes` name no other; `changes` are arguments of `fine_tune_reader`."""
         given = {"make": self.make, "train": self.train, "seed": self.settings.seed} | changes
@@ -84,7 +91,7 @@ def train(settings: FineTuningSettings, run: Run) -> None:
     bench = _Bench(settings, run, tokenizer, train, held_out, make)
 
     seeds = range(settings.seed, settings.seed + settings.seeds)
-    results = [bench.tune(f"full-{seed}", seed=seed, make_optimizer=_optimizer(settings)) for seed in seeds]
+    results = [bench.tune(f"full-{seed}", seed=seed, **bench.main) for seed in seeds]
     for name in ("exact_match", "f1", "validation_loss"):
         add_mean(metrics, name, [result[name] for result in results])
     reader = AutoModelForQuestionAnswering.from_pretrained(run.part(f"full-{settings.seed}").model_dir)
@@ -109,11 +116,10 @@ def train(settings: FineTuningSettings, run: Run) -> None:
     if "clipping" in settings.comparisons:
         goals += _clipping(bench, metrics)
     if "freezing" in settings.comparisons:
-        frozen = {"make": lambda: freeze(make(), settings.frozen_layers), "make_optimizer": _optimizer(settings)}
-        result = bench.tune("frozen", **frozen)
+        result = bench.tune("frozen", make=lambda: freeze(make(), settings.frozen_layers), **bench.main)
         _add_result(metrics, "frozen", result)
     if "layer-wise" in settings.comparisons:
-        result = bench.tune("layer_wise", make_optimizer=_optimizer(settings, settings.layer_decay))
+        result = bench.tune("layer_wise", **bench.main | {"make_optimizer": _layer_wise(settings)})
         _add_result(metrics, "layer_wise", result)
     if "lora" in settings.comparisons:
         goals += _lora(bench, metrics, seeds)
@@ -162,11 +168,9 @@ def _pretrain(
         for texts in (contexts, held_out)
     ]
     texts = MaskedTexts(tokenizer, *rows, Masking(tokenizer.mask_token_id, len(tokenizer), 0.2))
-    recipe = Recipe(
-        settings.pretraining_steps, settings.batch_size, settings.pretraining_learning_rate, weight_decay=0.01,
-        adam_beta2=ADAM_BETA2, saves=1,
-    )  # fmt: skip
-    return pretrain(texts, _config(settings, tokenizer), recipe, run, part, settings.seed)
+    recipe = Recipe(settings.pretraining_steps, settings.batch_size, settings.muon_learning_rate, saves=1)
+    recipe = _without_warmup(recipe, settings)
+    return pretrain(texts, _config(settings, tokenizer), recipe, run, part, settings.seed, _muon(settings))
 
 
 def _config(settings: FineTuningSettings, tokenizer: PreTrainedTokenizerBase) -> LLMPathBertConfig:
@@ -242,14 +246,21 @@ def _lora(bench: _Bench, metrics: dict[str, Any], seeds: range) -> list[Goal]:
     ]
 
 
-def _optimizer(settings: FineTuningSettings, decay: float = 1.0) -> Callable[[nn.Module], torch.optim.Optimizer] | None:
-    """Muon if it was asked for and the encoder was pretrained here; else AdamW, the Trainer's own if none."""
-    muon, adam = settings.muon_learning_rate, settings.adam_learning_rate
-    if muon is not None and settings.model is None:
-        return lambda model: layer_wise_muon(model, muon, adam, decay, 0.01)
-    if decay == 1:
-        return None
-    return lambda model: layer_wise(model, settings.learning_rate, decay, 0.01, ADAM_BETA2)
+def _without_warmup(recipe: Recipe, settings: FineTuningSettings) -> Recipe:
+    return replace(recipe, warmup=0.0, decay=settings.decay)
+
+
+def _muon(settings: FineTuningSettings, layer_decay: float = 1.0) -> Callable[[nn.Module], torch.optim.Optimizer]:
+    return lambda model: layer_wise_muon(
+        model, settings.muon_learning_rate, settings.adam_learning_rate, layer_decay, 0.01
+    )
+
+
+def _layer_wise(settings: FineTuningSettings) -> Callable[[nn.Module], torch.optim.Optimizer]:
+    """The optimiser of the main training, with rates that fall from layer to layer downwards."""
+    if settings.model is None:
+        return _muon(settings, settings.layer_decay)
+    return lambda model: layer_wise(model, settings.learning_rate, settings.layer_decay, 0.01, ADAM_BETA2)
 
 
 def _add_result(metrics: dict[str, Any], name: str, result: dict[str, Any], *more: str) -> None:
