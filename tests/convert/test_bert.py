@@ -17,7 +17,7 @@ SIZES = {
     "num_attention_heads": 4,
     "intermediate_size": 40,
     "max_position_embeddings": 16,
-    "initializer_range": 0.3,
+    "initializer_range": 0.2,
     "hidden_dropout_prob": 0.0,
     "attention_probs_dropout_prob": 0.0,
 }
@@ -132,7 +132,7 @@ def test_logits_of_the_masked_tokens_alone_give_the_same_loss_and_gradients(num_
     chosen = batch["labels"] != -100
     assert sparse.logits.shape == (int(chosen.sum()), 47) and full.logits.shape == (4, 11, 47)
     torch.testing.assert_close(sparse.logits, full.logits[chosen], rtol=0, atol=1e-6)
-    torch.testing.assert_close(sparse.loss, full.loss, rtol=0, atol=1e-6)
+    torch.testing.assert_close(sparse.loss, full.loss, rtol=1e-6, atol=1e-6)
     for name in expected:
         torch.testing.assert_close(gradients[name], expected[name], rtol=1e-5, atol=1e-6)
     own.eval()

@@ -46,7 +46,7 @@ def assert_same_gradients(network, model, x, target, dtype):
     theirs = [parameter.grad.numpy() for parameter in model.parameters()]
     assert len(ours) == len(theirs)
     for one, other in zip(ours, theirs, strict=True):
-        np.testing.assert_allclose(one, other, rtol=0, atol=TOLERANCE[dtype])
+        np.testing.assert_allclose(one, other, rtol=TOLERANCE[dtype], atol=TOLERANCE[dtype])
 
 
 nets = st.fixed_dictionaries(
@@ -71,7 +71,7 @@ def test_to_torch_and_back_is_the_same_function(net):
     assert model.dtype is getattr(torch, dtype)
     with torch.no_grad():
         np.testing.assert_allclose(
-            model(torch.from_numpy(x)).logits.numpy(), network.forward(x), rtol=0, atol=TOLERANCE[dtype]
+            model(torch.from_numpy(x)).logits.numpy(), network.forward(x), rtol=TOLERANCE[dtype], atol=TOLERANCE[dtype]
         )
     again = from_mlp(model)
     assert again.dtype == np.dtype(dtype)
@@ -104,7 +104,7 @@ def test_from_torch_is_the_same_function(hidden, activation, normalization, dtyp
     network = from_mlp(model)
     with torch.no_grad():
         expected = model(torch.from_numpy(x)).logits.numpy()
-    np.testing.assert_allclose(network.forward(x), expected, rtol=0, atol=TOLERANCE[dtype])
+    np.testing.assert_allclose(network.forward(x), expected, rtol=TOLERANCE[dtype], atol=TOLERANCE[dtype])
     assert_same_gradients(network, model, x, np.arange(9) % 4, dtype)
 
 
