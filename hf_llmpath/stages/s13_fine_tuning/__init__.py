@@ -28,7 +28,10 @@ class FineTuningSettings(Settings):
     vocab_size: int = setting(1000, "most tokens of the tokenizer", minimum=50)
     max_length: int = setting(128, "most tokens of a window, question included", minimum=16)
     stride: int | None = setting(None, "tokens that two windows share; a quarter of a window if none", minimum=0)
-    pretraining_steps: int = setting(150, "optimiser steps of the masked language modelling", minimum=1)
+    pretraining_steps: int = setting(200, "optimiser steps of the masked language modelling", minimum=1)
+    pretraining_learning_rate: float | None = setting(
+        None, "peak of its cosine schedule, of AdamW; if none, by Muon as the fine-tuning", minimum=0
+    )
     max_steps: int = setting(500, "optimiser steps of the fine-tuning", minimum=1)
     batch_size: int = setting(32, "windows per step", minimum=1)
     learning_rate: float = setting(
@@ -38,12 +41,14 @@ class FineTuningSettings(Settings):
         0.02, "Muon's rate, for the matrices of the layers where the encoder is pretrained here", minimum=0
     )
     adam_learning_rate: float = setting(1e-2, "AdamW's rate beside it: embeddings, norms, head", minimum=0)
-    decay: float = setting(0.5, "last share of the steps, in which both rates fall linearly", minimum=0, maximum=1)
+    decay: float | None = setting(
+        0.5, "last share of the steps, in which both rates fall linearly; if none, a cosine", minimum=0, maximum=1
+    )
     max_grad_norm: float = setting(1.0, "gradients longer than this are scaled down to it", minimum=0)
     few: int = setting(300, "questions of the small training set that early stopping is shown on", minimum=8)
     few_steps: int = setting(110, "most steps on the small training set", minimum=1)
     patience: int = setting(3, "evaluations without a better one, after which the training stops", minimum=1)
-    clipping_steps: int = setting(60, "steps of the two trainings at a high rate that clipping is shown on", minimum=1)
+    clipping_steps: int = setting(50, "steps of the two trainings at a high rate that clipping is shown on", minimum=1)
     clipping_learning_rate: float = setting(0.7, "the high rate, of SGD with momentum", minimum=0)
     frozen_layers: int = setting(1, "layers that do not learn where freezing is measured", minimum=0)
     layer_decay: float = setting(0.7, "factor of the learning rate from a layer to the one below", minimum=0, maximum=1)
@@ -60,8 +65,13 @@ class FineTuningSettings(Settings):
             questions=20_000,
             comparisons=("early-stopping", "clipping", "freezing", "layer-wise", "lora-reviews"),
             pretraining_steps=500,
+            pretraining_learning_rate=1e-3,
             max_steps=3500,
+            adam_learning_rate=5e-3,
+            decay=None,
             num_attention_heads=2,
+            few_steps=150,
+            clipping_steps=100,
             clipping_learning_rate=0.4,
             seeds=3,
         )

@@ -59,7 +59,7 @@ class _Bench:
         """Recipe and optimiser of the main training, as arguments of `tune`: Muon's for an encoder that was pretrained here."""
         if self.settings.model is not None:
             return {"recipe": self.recipe}
-        return {"recipe": _without_warmup(self.recipe, self.settings), "make_optimizer": _muon(self.settings)}
+        return {"recipe": _scheduled(self.recipe, self.settings), "make_optimizer": _muon(self.settings)}
 
     def tune(self, name: str, recipe: Recipe | None = None, **changes: Any) -> dict[str, Any]:
         """One training, by AdamW if `changes` name no other; `changes` are arguments of `fine_tune_reader`."""
@@ -168,9 +168,15 @@ def _pretrain(
         for texts in (contexts, held_out)
     ]
     texts = MaskedTexts(tokenizer, *rows, Masking(tokenizer.mask_token_id, len(tokenizer), 0.2))
-    recipe = Recipe(settings.pretraining_steps, settings.batch_size, settings.muon_learning_rate, saves=1)
-    recipe = _without_warmup(recipe, settings)
-    return pretrain(texts, _config(settings, tokenizer), recipe, run, part, settings.seed, _muon(settings))
+    with_adam = settings.pretraining_learning_rate
+    rate = settings.muon_learning_rate if with_adam is None else with_adam
+    recipe = Recipe(
+        settings.pretraining_steps, settings.batch_size, rate, weight_decay=0.01, adam_beta2=ADAM_BETA2, saves=1
+    )
+    optimizer = None
+    if with_adam is None:
+        recipe, optimizer = _scheduled(recipe, settings), _muon(settings)
+    return pretrain(texts, _config(settings, tokenizer), recipe, run, part, settings.seed, optimizer)
 
 
 def _config(settings: FineTuningSettings, tokenizer: PreTrainedTokenizerBase) -> LLMPathBertConfig:
@@ -246,8 +252,8 @@ def _lora(bench: _Bench, metrics: dict[str, Any], seeds: range) -> list[Goal]:
     ]
 
 
-def _without_warmup(recipe: Recipe, settings: FineTuningSettings) -> Recipe:
-    return replace(recipe, warmup=0.0, decay=settings.decay)
+def _scheduled(recipe: Recipe, settings: FineTuningSettings) -> Recipe:
+    return recipe if settings.decay is None else replace(recipe, warmup=0.0, decay=settings.decay)
 
 
 def _muon(settings: FineTuningSettings, layer_decay: float = 1.0) -> Callable[[nn.Module], torch.optim.Optimizer]:
