@@ -42,6 +42,7 @@ class PolicyRecipe:
         max_grad_norm: gradients longer than this are scaled down to it.
         evaluations: how many times to measure the policy on the way.
         saves: checkpoints on the way.
+        rate_setting: the stage's setting that is the learning rate, which advice names.
     """
 
     steps: int
@@ -56,6 +57,7 @@ class PolicyRecipe:
     max_grad_norm: float = 1.0
     evaluations: int = 4
     saves: int = 3
+    rate_setting: str = "learning_rate"
 
 
 @dataclass(frozen=True)
@@ -176,7 +178,7 @@ class PolicyTraining:
         if not math.isfinite(found["loss"]):
             raise UserError(
                 f"the loss is not finite at step {self.step + 1}; try a lower learning rate, for example "
-                f"{self.recipe.learning_rate / 3:.1g}"
+                f"--set {self.recipe.rate_setting}={self.recipe.learning_rate / 3:.1g}"
             )
         self.step += 1
         kl = float(experience.kl.sum(dim=1).mean())

@@ -52,6 +52,7 @@ class Plan:
         context: tokens of the longest conversation.
         weight_decay: decoupled.
         muon_learning_rate: peak for the hidden matrices, which Muon moves then; all is AdamW's if none.
+        rate_setting: the stage's setting that is `learning_rate`, which advice names.
     """
 
     steps: int
@@ -60,6 +61,7 @@ class Plan:
     context: int
     weight_decay: float = 0.01
     muon_learning_rate: float | None = None
+    rate_setting: str = "learning_rate"
 
     def optimizer(self, model: nn.Module) -> dict[str, Any]:
         """What a trainer takes for another optimiser than AdamW."""
@@ -81,6 +83,7 @@ class Plan:
             "warmup_steps": max(1, self.steps // 20),
             "max_grad_norm": 1.0,
             "logging_steps": max(1, self.steps // 100),
+            "logging_nan_inf_filter": False,  # ReportProgress must see a loss that is not finite
             "save_strategy": "steps",
             "save_steps": max(1, self.steps // (SAVES + 1)),
             "save_total_limit": 2,
@@ -122,7 +125,7 @@ def fine_tune_on_chats(
     trainer = SFTTrainer(
         model=model, args=arguments, train_dataset=rows, processing_class=tokenizer, **plan.optimizer(model)
     )
-    _train(trainer, plan.steps, run, part)
+    _train(trainer, plan, run, part)
 
 
 def train_reward_model(
@@ -140,7 +143,7 @@ def train_reward_model(
     trainer = RewardTrainer(
         model=model, args=arguments, train_dataset=rows, processing_class=tokenizer, **plan.optimizer(model)
     )
-    _train(trainer, plan.steps, run, part)
+    _train(trainer, plan, run, part)
 
 
 def optimise_directly(
@@ -162,7 +165,7 @@ def optimise_directly(
     trainer = DPOTrainer(
         model=model, ref_model=reference, args=arguments, train_dataset=_dataset(pairs), processing_class=tokenizer
     )
-    _train(trainer, plan.steps, run, part)
+    _train(trainer, plan, run, part)
 
 
 def optimise_in_groups(
@@ -193,7 +196,7 @@ def optimise_in_groups(
     replies = recipe.prompts * recipe.group
     require_groups(replies, recipe.group)
     config, trainer = {"rloo": (RLOOConfig, RLOOTrainer), "grpo": (GRPOConfig, GRPOTrainer)}[method]
-    plan = Plan(recipe.steps, replies, recipe.learning_rate, context, weight_decay=0.0)
+    plan = Plan(recipe.steps, replies, recipe.learning_rate, context, 0.0, rate_setting=recipe.rate_setting)
     end = tokenizer.eos_token_id
 
     def score(prompts: list, completion_ids: list[list[int]], **_: Any) -> list[float]:
@@ -213,7 +216,7 @@ def optimise_in_groups(
     rows = _dataset([{"prompt": prompt} for prompt in prompts])
     _train(
         trainer(model=model, reward_funcs=score, args=arguments, train_dataset=rows, processing_class=tokenizer),
-        recipe.steps,
+        plan,
         run,
         part,
     )
@@ -241,15 +244,16 @@ class _MarkComplete(TrainerCallback):
             mark_complete(Path(args.output_dir) / f"checkpoint-{state.global_step}")
 
 
-def _train(trainer: Trainer, steps: int, run: Run, part: Part) -> None:
+def _train(trainer: Trainer, plan: Plan, run: Run, part: Part) -> None:
     for parameter in trainer.model.parameters():
         if parameter.requires_grad:  # TRL rounds low-rank updates beside 4 bits to 16; a resumed training would not
             parameter.data = parameter.data.float()
     for callback in (PrinterCallback, ProgressCallback):
         trainer.remove_callback(callback)
     stop = StopOnInterrupt()
-    with run.progress.task(part.name, steps) as task:
-        for callback in (History(part.folder / "history.jsonl"), stop, _MarkComplete(), ReportProgress(task)):
+    with run.progress.task(part.name, plan.steps) as task:
+        report = ReportProgress(task, rate_setting=plan.rate_setting)
+        for callback in (History(part.folder / "history.jsonl"), stop, _MarkComplete(), report):
             trainer.add_callback(callback)
         checkpoint = last_checkpoint(part.folder)
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)

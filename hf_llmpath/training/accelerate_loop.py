@@ -253,7 +253,7 @@ class Training:
             self.plain_model.save_pretrained(kept)
         raise UserError(
             f"the loss or its gradient is not finite at step {self.result.steps + 1}; try a lower learning rate, for example "
-            f"--set learning_rate={self.recipe.learning_rate / 3:.1g}; the last finite weights are in {kept}"
+            f"--set {self.recipe.rate_setting}={self.recipe.learning_rate / 3:.1g}; the last finite weights are in {kept}"
         )
 
     def _measure_speed(self, step: int) -> None:

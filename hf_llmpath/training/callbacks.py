@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from torch import nn
 from transformers import TrainerCallback
 
 from ..errors import UserError
@@ -15,10 +16,11 @@ from ..runs import NoProgress, write_text
 
 
 class ReportProgress(TrainerCallback):
-    """Passes loss and tokens per second on to the progress display after every step."""
+    """Passes loss and tokens per second on to the progress display after every step. A loss or a weight that is not finite
+    ends the training, with the advice to lower the stage's setting `rate_setting`."""
 
-    def __init__(self, progress: NoProgress, tokens_per_step: int | None = None):
-        self.progress, self.tokens_per_step = progress, tokens_per_step
+    def __init__(self, progress: NoProgress, tokens_per_step: int | None = None, rate_setting: str = "learning_rate"):
+        self.progress, self.tokens_per_step, self.rate_setting = progress, tokens_per_step, rate_setting
         self.values: dict[str, float] = {}
         self.began = self.first = 0.0
 
@@ -31,10 +33,17 @@ class ReportProgress(TrainerCallback):
                 self.values[name] = float(logs[name])
         # The last steps may come after the last entry with a loss; `train_loss`, the mean of all, has them too.
         if not all(math.isfinite(logs.get(name, 0.0)) for name in ("loss", "train_loss")):
-            raise UserError(
-                f"the loss is not finite at step {state.global_step}; try a lower learning rate, for example "
-                f"--set learning_rate={args.learning_rate / 3:.1g}"
-            )
+            raise self._diverged("the loss is", args, state)
+
+    def on_train_end(self, args: Any, state: Any, control: Any, model: nn.Module, **kwargs: Any) -> None:
+        if not all(parameter.isfinite().all() for parameter in model.parameters() if parameter.requires_grad):
+            raise self._diverged("a weight is", args, state)  # of the last step, which no loss has seen
+
+    def _diverged(self, what: str, args: Any, state: Any) -> UserError:
+        return UserError(
+            f"{what} not finite at step {state.global_step}; try a lower learning rate, for example "
+            f"--set {self.rate_setting}={args.learning_rate / 3:.1g}"
+        )
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         if self.tokens_per_step:

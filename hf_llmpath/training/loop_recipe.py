@@ -59,6 +59,7 @@ class LoopRecipe:
         after_step: called with the model after each step, for constraints on the weights such as max-norm.
         label_smoothing: share of the target that goes to all classes alike (Szegedy et al. 2016, section 7); 0 leaves the
             loss to the model.
+        rate_setting: the stage's setting that is the learning rate, which advice names.
     """
 
     epochs: int
@@ -77,3 +78,4 @@ class LoopRecipe:
     augment: Callable[[Tensor, torch.Generator], Tensor] | None = None
     after_step: Callable[[nn.Module], None] | None = None
     label_smoothing: float = 0.0
+    rate_setting: str = "learning_rate"

@@ -50,21 +50,21 @@ class Fit:
     diverged_at: int | None = None
     kept: Path | None = None
 
-    def require_finite(self, learning_rate: float) -> "Fit":
+    def require_finite(self, learning_rate: float, setting: str = "learning_rate") -> "Fit":
         """Itself.
 
         Raises:
             UserError: the loss was not finite.
         """
         if self.diverged_at is not None:
-            raise UserError(f"{self.advice(learning_rate)}; the last finite weights are in {self.kept}")
+            raise UserError(f"{self.advice(learning_rate, setting)}; the last finite weights are in {self.kept}")
         return self
 
-    def advice(self, learning_rate: float) -> str:
-        """What to do about a training that diverged."""
+    def advice(self, learning_rate: float, setting: str = "learning_rate") -> str:
+        """What to do about a training that diverged: lower the stage's `setting`."""
         return (
             f"the loss is not finite at step {self.diverged_at}; try a lower learning rate, for example "
-            f"--set learning_rate={learning_rate / 3:.1g}"
+            f"--set {setting}={learning_rate / 3:.1g}"
         )
 
 

@@ -48,6 +48,7 @@ class Recipe:
         schedule: how the rate falls, a name of transformers' schedulers.
         decay: share of the steps, the last ones, in which the rate falls linearly to 0 after having been constant; in place
             of `schedule`.
+        rate_setting: the stage's setting that is the learning rate, which advice names.
         max_grad_norm: gradients longer than this are scaled down to it.
         evaluations: how many times to evaluate on the way; the best weights of them are kept (0: evaluate at the end).
         patience: stop after so many evaluations without a better one.
@@ -75,6 +76,7 @@ class Recipe:
     decay: float | None = None
     bf16: bool = False
     gradient_checkpointing: bool = False
+    rate_setting: str = "learning_rate"
 
     @property
     def schedule_name(self) -> str:
@@ -266,7 +268,7 @@ def fit(
             args=recipe.arguments(part.folder, seed),
             train_dataset=dataset,
             eval_dataset=dataset if recipe.evaluations else None,
-            callbacks=[*callbacks, ReportProgress(task, tokens_per_step)],
+            callbacks=[*callbacks, ReportProgress(task, tokens_per_step, recipe.rate_setting)],
             evaluate_with=evaluate_with,
             carry_state=recipe.carry_state,
             optimizers=(optimizer, None),

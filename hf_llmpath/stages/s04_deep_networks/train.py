@@ -156,7 +156,7 @@ def _numpy(settings: DeepNetworksSettings, run: Run, images: Images, processor: 
             settings.numpy_batch_size,
             settings.seed,
         )
-        fit.require_finite(settings.numpy_learning_rate)
+        fit.require_finite(settings.numpy_learning_rate, "numpy_learning_rate")
         seconds = time.perf_counter() - began
         model = to_mlp(network, image_size=images.size)
         logits = network.predict(test[0])
@@ -180,6 +180,7 @@ def _deep(settings: DeepNetworksSettings, run: Run, images: Images) -> dict[str,
         epochs=settings.deep_epochs,
         batch_size=min(settings.batch_size, len(images.train)),
         learning_rate=settings.deep_learning_rate,
+        rate_setting="deep_learning_rate",
     )
     found = {}
     for name, changes in DEEP.items():

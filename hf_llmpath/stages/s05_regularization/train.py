@@ -163,6 +163,7 @@ def _whole_row(
         epochs=(settings.dropout_epochs if row == "dropout" else 0) or settings.epochs,
         batch_size=settings.large_batch_size,
         learning_rate=settings.large_learning_rate,
+        rate_setting="large_learning_rate",
         weight_decay=settings.large_weight_decay,
         mixed_precision=precision_for(settings.large_precision),
         evaluations=min(4, settings.epochs),

@@ -112,8 +112,10 @@ def _shape(settings: LSTMGRUSettings, cell: str, hidden_size: int) -> CharacterM
 
 
 def _recipe(settings: LSTMGRUSettings, cell: str, steps: int) -> Recipe:
-    rate = settings.rnn_learning_rate if cell == "rnn" else settings.learning_rate
-    return Recipe(steps, settings.batch_size, rate, weight_decay=0.01, carry_state=True)
+    rate = "rnn_learning_rate" if cell == "rnn" else "learning_rate"
+    return Recipe(
+        steps, settings.batch_size, getattr(settings, rate), weight_decay=0.01, carry_state=True, rate_setting=rate
+    )
 
 
 def _table_model(settings: LSTMGRUSettings, run: Run, data: CharacterData, cell: str, seed: int) -> dict[str, Any]:

@@ -129,7 +129,13 @@ def _reader(settings: TransformerSettings, run: Run, table: Table, measured_on: 
         bos_token_id=tokenizer.bos_token_id,
         eos_token_id=tokenizer.eos_token_id,
     )
-    recipe = Recipe(settings.reader_steps, settings.reader_batch_size, settings.reader_learning_rate, weight_decay=0.01)
+    recipe = Recipe(
+        settings.reader_steps,
+        settings.reader_batch_size,
+        settings.reader_learning_rate,
+        weight_decay=0.01,
+        rate_setting="reader_learning_rate",
+    )
     classes = ["negative", "positive"] if table.name == "world/reviews" else table.classes
     return fine_tune(config, classes, rows["train"], rows[measured_on], tokenizer, recipe, run, part, seed)
 

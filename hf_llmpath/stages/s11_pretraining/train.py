@@ -155,7 +155,10 @@ def _label_efficiency(
 def _fine_tuning(settings: PretrainingSettings, count: int) -> Recipe:
     batch_size = min(settings.fine_tuning_batch_size, max(8, count // 20), count)
     steps = max(settings.fine_tuning_steps, settings.fine_tuning_epochs * (count // batch_size))
-    return Recipe(steps, batch_size, settings.fine_tuning_learning_rate, weight_decay=0.01, adam_beta2=0.98, saves=1)
+    return Recipe(
+        steps, batch_size, settings.fine_tuning_learning_rate, weight_decay=0.01, adam_beta2=0.98, saves=1,
+        rate_setting="fine_tuning_learning_rate",
+    )  # fmt: skip
 
 
 def _save_classifiers(settings: PretrainingSettings, run: Run, texts: MaskedTexts, counts: list[int]) -> None:

@@ -31,10 +31,13 @@ def lora_on_reviews(
     start = _pretrained(settings, run, texts)
     split = next(name for name, rows in table.splits.items() if rows is table.held_out)
     train, held_out = (texts.train, table.labels("train")), (texts.validation, table.labels(split))
-    arms = {"reviews": settings.learning_rate, "reviews_lora": settings.lora_learning_rate}
+    arms = {"reviews": "learning_rate", "reviews_lora": "lora_learning_rate"}
     found: dict[str, list[dict[str, Any]]] = {}
     for arm, rate in arms.items():
-        recipe = Recipe(settings.review_steps, settings.batch_size, rate, weight_decay=0.01, adam_beta2=ADAM_BETA2)
+        recipe = Recipe(
+            settings.review_steps, settings.batch_size, getattr(settings, rate), weight_decay=0.01,
+            adam_beta2=ADAM_BETA2, rate_setting=rate,
+        )  # fmt: skip
         adapt = (lambda model: with_lora(model, settings.lora_rank, "classifier")) if arm == "reviews_lora" else None
         for seed in range(settings.seed, settings.seed + settings.seeds):
             part = run.part(f"{arm}-{seed}")

@@ -59,7 +59,7 @@ class _Bench:
         """Recipe and optimiser of the main training, as arguments of `tune`: Muon's for an encoder that was pretrained here."""
         if self.settings.model is not None:
             return {"recipe": self.recipe}
-        return {"recipe": _scheduled(self.recipe, self.settings), "make_optimizer": _muon(self.settings)}
+        return {"recipe": _by_muon(self.recipe, self.settings), "make_optimizer": _muon(self.settings)}
 
     def tune(self, name: str, recipe: Recipe | None = None, **changes: Any) -> dict[str, Any]:
         """One training, by AdamW if `changes` name no other; `changes` are arguments of `fine_tune_reader`."""
@@ -168,14 +168,13 @@ def _pretrain(
         for texts in (contexts, held_out)
     ]
     texts = MaskedTexts(tokenizer, *rows, Masking(tokenizer.mask_token_id, len(tokenizer), 0.2))
-    with_adam = settings.pretraining_learning_rate
-    rate = settings.muon_learning_rate if with_adam is None else with_adam
+    rate, optimizer = settings.pretraining_learning_rate, None
     recipe = Recipe(
-        settings.pretraining_steps, settings.batch_size, rate, weight_decay=0.01, adam_beta2=ADAM_BETA2, saves=1
-    )
-    optimizer = None
-    if with_adam is None:
-        recipe, optimizer = _scheduled(recipe, settings), _muon(settings)
+        settings.pretraining_steps, settings.batch_size, rate or 0.0, weight_decay=0.01, adam_beta2=ADAM_BETA2,
+        saves=1, rate_setting="pretraining_learning_rate",
+    )  # fmt: skip
+    if rate is None:
+        recipe, optimizer = _by_muon(recipe, settings), _muon(settings)
     return pretrain(texts, _config(settings, tokenizer), recipe, run, part, settings.seed, optimizer)
 
 
@@ -217,7 +216,12 @@ def _clipping(bench: _Bench, metrics: dict[str, Any]) -> list[Goal]:
     """The same training at a high rate, with the gradients clipped and as they come; by SGD with momentum, whose steps are as
     long as its gradients (Adam divides by their size)."""
     settings = bench.settings
-    high = replace(bench.recipe, steps=settings.clipping_steps, learning_rate=settings.clipping_learning_rate)
+    high = replace(
+        bench.recipe,
+        steps=settings.clipping_steps,
+        learning_rate=settings.clipping_learning_rate,
+        rate_setting="clipping_learning_rate",
+    )
     arms = {"clipped": high, "not_clipped": replace(high, max_grad_norm=NO_LIMIT)}
 
     def sgd(model: nn.Module) -> torch.optim.Optimizer:
@@ -232,7 +236,7 @@ def _clipping(bench: _Bench, metrics: dict[str, Any]) -> list[Goal]:
 
 def _lora(bench: _Bench, metrics: dict[str, Any], seeds: range) -> list[Goal]:
     settings = bench.settings
-    recipe = replace(bench.recipe, learning_rate=settings.lora_learning_rate)
+    recipe = replace(bench.recipe, learning_rate=settings.lora_learning_rate, rate_setting="lora_learning_rate")
     results = [
         bench.tune(
             f"lora-{seed}", recipe, make=lambda: with_lora(bench.make(), settings.lora_rank, "qa_outputs"), seed=seed
@@ -252,7 +256,9 @@ def _lora(bench: _Bench, metrics: dict[str, Any], seeds: range) -> list[Goal]:
     ]
 
 
-def _scheduled(recipe: Recipe, settings: FineTuningSettings) -> Recipe:
+def _by_muon(recipe: Recipe, settings: FineTuningSettings) -> Recipe:
+    """The recipe with the rate and the schedule of Muon."""
+    recipe = replace(recipe, learning_rate=settings.muon_learning_rate, rate_setting="muon_learning_rate")
     return recipe if settings.decay is None else replace(recipe, warmup=0.0, decay=settings.decay)
 
 

@@ -126,7 +126,7 @@ def _teacher(
     if not part.done:
         began = time.perf_counter()
         model = new_model(_config(settings, tokenizer), settings.seed)
-        recipe = _recipe(settings, settings.max_steps, settings.learning_rate)
+        recipe = _recipe(settings, settings.max_steps, "learning_rate")
         windows = _blocks(tokens, settings, settings.max_steps, settings.seed)
         per_step = settings.batch_size * settings.context
         fit(model, windows, recipe, run, part, settings.seed, None, per_step, recipe.optimizer(model))
@@ -134,15 +134,16 @@ def _teacher(
     return AutoModelForCausalLM.from_pretrained(part.model_dir).eval(), part.result["seconds"]
 
 
-def _recipe(settings: InferenceSettings, steps: int, learning_rate: float) -> GPTRecipe:
+def _recipe(settings: InferenceSettings, steps: int, rate: str) -> GPTRecipe:
     return GPTRecipe(
         steps,
         settings.batch_size,
-        learning_rate,
+        getattr(settings, rate),
         weight_decay=0.1,
         warmup=0.0,
         decay=settings.decay,
         adam_learning_rate=settings.adam_learning_rate,
+        rate_setting=rate,
     )
 
 
@@ -172,7 +173,7 @@ def _students(
     name of the part with the first."""
     how = Distillation(settings.alpha, settings.temperature, settings.hidden)
     arms = {"student": how} | ({"alone": Distillation(0.0)} if settings.alone else {})
-    recipe = _recipe(settings, settings.student_steps, settings.student_learning_rate)
+    recipe = _recipe(settings, settings.student_steps, "student_learning_rate")
     tokens = settings.batch_size * settings.context
     metrics["cut/accuracy"] = _scores(half_depth(teacher), held_out, settings.context)["accuracy"]
     found: dict[str, list[dict[str, float]]] = {}

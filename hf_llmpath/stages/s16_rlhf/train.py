@@ -150,6 +150,7 @@ def _fine_tuned(study: Study) -> LLMPathGPTForCausalLM:
             settings.sft_adam_learning_rate,
             settings.context,
             muon_learning_rate=settings.sft_learning_rate,
+            rate_setting="sft_adam_learning_rate",
         )
         began = time.perf_counter()
         fine_tune_on_chats(model, study.tokenizer, study.conversations, plan, study.run, part, settings.seed)
@@ -170,6 +171,7 @@ def _reward_model(study: Study, sft: LLMPathGPTForCausalLM) -> tuple[RewardModel
             settings.reward_adam_learning_rate,
             settings.context,
             muon_learning_rate=settings.reward_learning_rate,
+            rate_setting="reward_adam_learning_rate",
         )
         began = time.perf_counter()
         train_reward_model(model, tokenizer, study.preferences.train, plan, study.run, part, settings.seed)
@@ -221,18 +223,25 @@ def _align(study: Study, method: str, part: Part, reward: RewardModel, exam: Exa
         policy = low_rank_policy(start, settings.lora_rank, settings.frozen_bits == 4)
     else:
         policy, reference = (AutoModelForCausalLM.from_pretrained(start) for _ in range(2))
-    rates = {"ppo": settings.learning_rate, "no-kl": settings.hacking_learning_rate}
+    rate = {"ppo": "learning_rate", "no-kl": "hacking_learning_rate"}.get(method, "single_learning_rate")
     recipe = PolicyRecipe(
         steps=settings.hacking_steps if method == "no-kl" else settings.steps,
         prompts=settings.prompts,
         group=settings.group,
-        learning_rate=rates.get(method, settings.single_learning_rate),
+        learning_rate=getattr(settings, rate),
         beta=0.0 if method == "no-kl" else settings.beta,
         max_new_tokens=settings.max_new_tokens,
+        rate_setting=rate,
     )
     began = time.perf_counter()
     if method == "dpo":
-        plan = Plan(settings.dpo_steps, settings.dpo_batch_size, settings.dpo_learning_rate, settings.context)
+        plan = Plan(
+            settings.dpo_steps,
+            settings.dpo_batch_size,
+            settings.dpo_learning_rate,
+            settings.context,
+            rate_setting="dpo_learning_rate",
+        )
         pairs: list[Pair] = study.preferences.train
         optimise_directly(policy, reference, tokenizer, pairs, plan, settings.dpo_beta, run, part, seed)
     elif method in ("rloo", "grpo"):

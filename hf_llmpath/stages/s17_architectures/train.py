@@ -147,7 +147,8 @@ def _one(
     share = settings.t5_rate if kind == "t5" else 1.0
     how = recipe(steps or settings.max_steps, settings.batch_size, share * settings.learning_rate)
     before = pretrain(kind, config, texts, how, run, first, seed)
-    how = recipe(settings.fine_tuning_steps, settings.batch_size, share * settings.fine_tuning_learning_rate)
+    rate = "fine_tuning_learning_rate"
+    how = recipe(settings.fine_tuning_steps, settings.batch_size, share * getattr(settings, rate), rate_setting=rate)
     after = teach(kind, first.model_dir, data, texts, how, run, second, seed)
     return {
         "accuracy": after["accuracy"],

@@ -1,0 +1,35 @@
+"""A training that diverges says which of the stage's settings to lower, and to what."""
+
+import pytest
+
+from hf_llmpath.errors import UserError
+from hf_llmpath.stages.runner import run_stage
+from tests.support.small import tiny_settings
+
+RATES = [
+    ("deep-networks", "deep_learning_rate"),
+    ("deep-networks", "numpy_learning_rate"),
+    ("lstm-gru", "rnn_learning_rate"),
+    ("transformer", "reader_learning_rate"),
+    ("pretraining", "fine_tuning_learning_rate"),
+    ("fine-tuning", "muon_learning_rate"),
+    ("fine-tuning", "clipping_learning_rate"),
+    ("inference", "learning_rate"),
+    ("inference", "student_learning_rate"),
+    ("rlhf", "sft_adam_learning_rate"),
+    ("rlhf", "reward_adam_learning_rate"),
+    ("rlhf", "learning_rate"),
+    ("rlhf", "dpo_learning_rate"),
+    ("rlhf", "single_learning_rate"),
+    ("architectures", "fine_tuning_learning_rate"),
+]
+METHODS = {"dpo_learning_rate": ("dpo",), "single_learning_rate": ("rloo",)}  # whose rate it is, where not the preset's
+
+
+@pytest.mark.parametrize(("slug", "rate"), RATES)
+def test_the_rate_that_was_too_high_is_named(slug, rate, tiny_text, tmp_path):
+    settings = tiny_settings(slug, tiny_text) | {rate: 1e37}
+    if rate in METHODS:
+        settings["methods"] = METHODS[rate]
+    with pytest.raises(UserError, match=rf"not finite.*; try a lower learning rate, for example --set {rate}=3e\+36"):
+        run_stage(slug, output_dir=tmp_path, overrides=settings)
