@@ -7,7 +7,7 @@ import torch
 from transformers import AutoModelForCausalLM, set_seed
 
 from hf_llmpath.errors import UserError
-from hf_llmpath.inference import onnx_export
+from hf_llmpath.inference import onnx_export, onnx_generation
 from hf_llmpath.inference.decoding import greedy, sample
 from hf_llmpath.inference.onnx_export import export_onnx, exported_before, metadata_of, quantize_onnx
 from hf_llmpath.inference.onnx_generation import OnnxDecoder
@@ -55,6 +55,18 @@ def batch():
     ids, lengths = torch.randint(3, 61, (3, 9)), torch.tensor([9, 5, 1])
     mask = (torch.arange(9) >= 9 - lengths[:, None]).long()
     return {"input_ids": ids.where(mask == 1, 0), "attention_mask": mask}
+
+
+def test_a_small_file_is_run_by_one_thread_and_a_large_one_by_as_many_as_torch(exported, folder, monkeypatch):
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
+
+    def threads(**options):
+        decoder = OnnxDecoder(exported.path, folder, **options)
+        return decoder.session.get_session_options().intra_op_num_threads
+
+    assert threads() == 1 and threads(threads=2) == 2
+    monkeypatch.setattr(onnx_generation, "SMALL", 0)
+    assert threads() == 3
 
 
 def test_the_file_is_near_the_model_at_any_shape(exported, decoder, folder):
