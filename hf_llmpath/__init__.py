@@ -8,7 +8,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from . import registration
-from .models.table import MODELS
+from .models.model_table import MODELS
 
 try:
     __version__ = version("hf-llmpath")

@@ -13,7 +13,7 @@ from types import ModuleType
 
 import wrapt
 
-from .models.table import MODELS, ModelRow
+from .models.model_table import MODELS, ModelRow
 
 _AUTO_CONFIG = "transformers.models.auto.configuration_auto"
 _AUTO_MODEL = "transformers.models.auto.modeling_auto"

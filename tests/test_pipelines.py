@@ -9,8 +9,8 @@ import torch
 import transformers
 from transformers import T5Config, T5ForConditionalGeneration
 
-from hf_llmpath.data.subwords import train_subwords
-from hf_llmpath.data.words import train_word_tokenizer
+from hf_llmpath.data.tokenizers.subwords import train_subwords
+from hf_llmpath.data.tokenizers.word_level import train_word_tokenizer
 from hf_llmpath.models.configuration_bert import LLMPathBertConfig
 from hf_llmpath.models.configuration_summarizer import LLMPathSummarizerConfig
 from hf_llmpath.models.modeling_bert import LLMPathBertForQuestionAnswering

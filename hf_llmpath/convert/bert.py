@@ -13,7 +13,7 @@ from typing import Any
 import transformers
 from transformers import AutoConfig, AutoTokenizer, BertConfig, PreTrainedModel, PreTrainedTokenizerBase
 
-from ..data.subwords import require_fitting
+from ..data.tokenizers.subwords import require_fitting
 from ..errors import UserError
 from ..hub.weights import check_model_folder
 from ..models import modeling_bert as ours

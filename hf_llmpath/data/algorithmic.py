@@ -12,7 +12,7 @@ from tokenizers import AddedToken, processors
 from torch import Tensor
 from transformers import PreTrainedTokenizerFast
 
-from .characters import END, train_character_tokenizer
+from .tokenizers.characters import END, train_character_tokenizer
 
 TOY_SPLITS = ("train", "validation", "test", "longer")
 SHORTEST, LONGEST = 3, 12  # letters to reverse or sort

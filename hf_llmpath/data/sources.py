@@ -104,7 +104,7 @@ def refuse_missing_path(dataset: str) -> None:
 
 
 def _embedded(name: str) -> Texts:
-    from .world import generate
+    from ..world import generate
 
     view = name.partition("/")[2]
     train, validation = ([row["text"] for row in generate(view, split)] for split in ("train", "validation"))

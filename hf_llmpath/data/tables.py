@@ -145,7 +145,7 @@ def _open(dataset: str, embedded: Sequence[str], size: int | None) -> dict[str, 
     import datasets
 
     if dataset in EMBEDDED:
-        from .world import SPLITS, generate
+        from ..world import SPLITS, generate
 
         view = dataset.partition("/")[2]
         sizes = {"train": size}

@@ -15,12 +15,12 @@ from huggingface_hub import EvalResult, ModelCard, ModelCardData
 from huggingface_hub.errors import HFValidationError
 from huggingface_hub.utils import validate_repo_id
 
+from ..charts.wording import number
 from ..data.sources import EMBEDDED
 from ..errors import UserError
 from ..runs import RunFolder
-from ..usage import load_snippet
-from ..wording import number
 from .resources import resource
+from .usage import load_snippet
 from .weights import parameter_count
 
 if TYPE_CHECKING:

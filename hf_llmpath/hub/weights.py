@@ -60,7 +60,7 @@ def load_pair(auto_class: str, folder: Path | str) -> tuple[Any, Any]:
     """
     import transformers
 
-    from ..data.subwords import require_fitting
+    from ..data.tokenizers.subwords import require_fitting
 
     folder = Path(folder)
     model = load_model(auto_class, folder)

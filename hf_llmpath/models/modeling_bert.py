@@ -26,10 +26,10 @@ from transformers.utils import can_return_tuple
 from transformers.utils.generic import merge_with_config_defaults
 from transformers.utils.output_capturing import capture_outputs
 
-from .attention import MultiHeadAttention
 from .configuration_bert import LLMPathBertConfig
 from .labels import told_by_name
-from .positions import LearnedPositions, RotaryPositions
+from .layers_attention import MultiHeadAttention
+from .layers_positions import LearnedPositions, RotaryPositions
 
 IGNORED = -100  # label that the loss leaves out
 

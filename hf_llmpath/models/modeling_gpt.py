@@ -30,12 +30,12 @@ from transformers.utils.deprecation import deprecate_kwarg
 from transformers.utils.generic import merge_with_config_defaults
 from transformers.utils.output_capturing import capture_outputs
 
-from .activations import relu_squared
-from .attention import MultiHeadAttention
 from .configuration_gpt import LLMPathGPTConfig
 from .labels import told_by_name
-from .normalization import RMSNorm
-from .positions import LearnedPositions, RotaryPositions
+from .layers_activations import relu_squared
+from .layers_attention import MultiHeadAttention
+from .layers_norms import RMSNorm
+from .layers_positions import LearnedPositions, RotaryPositions
 
 
 def _norm(config: LLMPathGPTConfig) -> nn.Module:

@@ -22,8 +22,8 @@ from transformers.utils.output_capturing import capture_outputs
 
 from .configuration_mlp import LLMPathMLPConfig
 from .labels import told_by_name
-from .products import linear
-from .regularization import BatchNorm, Dropout, LayerNorm
+from .layers_regularization import BatchNorm, Dropout, LayerNorm
+from .ops_products import linear
 
 ACTIVATIONS = {
     "sigmoid": torch.sigmoid,

@@ -20,7 +20,7 @@ from transformers.utils.generic import merge_with_config_defaults
 from transformers.utils.output_capturing import capture_outputs
 
 from .configuration_rnn import LLMPathRNNConfig
-from .recurrence import RecurrentCache, RecurrentLayer, initialize_recurrent
+from .layers_recurrence import RecurrentCache, RecurrentLayer, initialize_recurrent
 
 Gates = tuple[dict[str, Tensor], ...]
 

@@ -27,8 +27,8 @@ from transformers.utils.generic import merge_with_config_defaults
 from transformers.utils.output_capturing import OutputRecorder, capture_outputs
 
 from .configuration_summarizer import LLMPathSummarizerConfig
-from .recurrence import RecurrentCache, RecurrentLayer, initialize_recurrent
-from .summarizer_layers import BidirectionalLayer, LookBack, taken
+from .layers_recurrence import RecurrentCache, RecurrentLayer, initialize_recurrent
+from .layers_summarizer import BidirectionalLayer, LookBack, taken
 
 IGNORED = -100  # label that the loss leaves out
 

@@ -34,11 +34,11 @@ from transformers.utils.deprecation import deprecate_kwarg
 from transformers.utils.generic import merge_with_config_defaults
 from transformers.utils.output_capturing import OutputRecorder, capture_outputs
 
-from .attention import MultiHeadAttention
 from .configuration_t5 import LLMPathT5Config
-from .normalization import RMSNorm
-from .positions import RelativePositionBias
-from .t5_layers import LLMPathT5DecoderLayer, LLMPathT5EncoderLayer
+from .layers_attention import MultiHeadAttention
+from .layers_norms import RMSNorm
+from .layers_positions import RelativePositionBias
+from .layers_t5 import LLMPathT5DecoderLayer, LLMPathT5EncoderLayer
 
 
 class LLMPathT5PreTrainedModel(PreTrainedModel):

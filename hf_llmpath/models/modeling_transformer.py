@@ -26,11 +26,11 @@ from transformers.utils.deprecation import deprecate_kwarg
 from transformers.utils.generic import merge_with_config_defaults
 from transformers.utils.output_capturing import OutputRecorder, capture_outputs
 
-from .attention import MultiHeadAttention
 from .configuration_transformer import LLMPathTransformerConfig
 from .labels import told_by_name
-from .positions import LearnedPositions, RotaryPositions, sinusoidal_positions
-from .transformer_layers import LLMPathTransformerDecoderLayer, LLMPathTransformerEncoderLayer
+from .layers_attention import MultiHeadAttention
+from .layers_positions import LearnedPositions, RotaryPositions, sinusoidal_positions
+from .layers_transformer import LLMPathTransformerDecoderLayer, LLMPathTransformerEncoderLayer
 
 
 class LLMPathTransformerPreTrainedModel(PreTrainedModel):

@@ -15,9 +15,9 @@ from typing import Any
 from transformers import Pipeline
 from transformers.models.auto.modeling_auto import MODEL_FOR_QUESTION_ANSWERING_MAPPING_NAMES
 
-from ..data.question_answering import cut_windows
+from ..data.answer_windows import cut_windows
+from ..decoding.answer_spans import LONGEST_ANSWER, Answer, SpanCollector, answer_windows
 from ..errors import UserError
-from ..inference.question_answering import LONGEST_ANSWER, Answer, SpanCollector, answer_windows
 
 LONGEST_WINDOW = 384  # tokens, as in Devlin et al. 2018, where the model reads as many
 

@@ -40,7 +40,7 @@ class Stage:
         concepts: what the stage teaches.
         settings: dataclass of the stage's settings.
         package: dotted name of the stage's package: it holds `train.train(settings, run)`,
-            `figures.draw(run_folder) -> list of paths`, `demo.build(run_folder) -> gradio.Blocks` and `lesson.md`.
+            `charts.draw(run_folder) -> list of paths`, `demo.build(run_folder) -> gradio.Blocks` and `lesson.md`.
         prompt: a text that its model can read, for the code that shows how to use it; if none, a beginning that it can go
             on from.
     """
@@ -73,14 +73,14 @@ class Stage:
         return (self.source / "lesson.md").read_text(encoding="utf-8")
 
     def module(self, name: str) -> ModuleType:
-        """The stage's module `train`, `figures` or `demo`."""
+        """The stage's module `train`, `charts` or `demo`."""
         return importlib.import_module(f"{self.package}.{name}")
 
     def train(self, settings: Settings, run: Any) -> None:
         self.module("train").train(settings, run)
 
     def draw(self, folder: Any) -> list[Path]:
-        return self.module("figures").draw(folder)
+        return self.module("charts").draw(folder)
 
     def demo(self, folder: Any) -> Any:
         return self.module("demo").build(folder)

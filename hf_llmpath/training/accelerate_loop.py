@@ -25,13 +25,13 @@ from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
 from torch.utils.data import BatchSampler, DataLoader, Dataset
 
-from ..data.streams import as_is
+from ..data.batches.streams import as_is
 from ..errors import UserError
 from ..runs import Part, Run, write_json, write_text
 from .callbacks import CatchInterrupt
 from .checkpoints import last_checkpoint, write_checkpoint
+from .distributed.workers import PATIENCE, stop_together
 from .loop_recipe import LoopRecipe, adamw, constant, cosine, one_cycle
-from .workers import PATIENCE, stop_together
 
 STATE_FILE, OWN_FILE = "loop.json", "process_{}.safetensors"  # of a checkpoint; the second is each process's own
 EVALUATION_BATCH = 1000

@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from ..data.words import JOINER
+from ..data.tokenizers.word_level import JOINER
 from ..errors import UserError
-from ..models.attention import eager_attention
+from ..models.layers_attention import eager_attention
 
 KINDS = {"encoder": "encoder_attentions", "decoder": "decoder_attentions", "cross": "cross_attentions"}
 

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from ..data.streams import IGNORED, Documents
+from ..data.batches.streams import IGNORED, Documents
 
 
 def stream_loss(model: nn.Module, tokens: np.ndarray, streams: int = 64, length: int = 256) -> float:

@@ -20,11 +20,11 @@ from torch.utils.data import DataLoader, Dataset, RandomSampler, SequentialSampl
 from transformers import EarlyStoppingCallback, PrinterCallback, ProgressCallback, Trainer, TrainingArguments
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
-from ..data.streams import IGNORED, as_is
+from ..data.batches.streams import IGNORED, as_is
 from ..runs import Part, Run
 from .callbacks import History, ReportProgress, StopOnInterrupt
 from .checkpoints import last_checkpoint, mark_complete
-from .workers import PATIENCE, stop_together
+from .distributed.workers import PATIENCE, stop_together
 
 # Accelerate searches the disk for this optional package twice in every step; it does not come while a model trains.
 accelerate.optimizer.is_lomo_available = cache(accelerate.optimizer.is_lomo_available)

@@ -6,7 +6,7 @@ import torch
 
 from ..errors import UserError
 from ..hub.weights import load_pair
-from ..training.masked_language_model import fill_masks
+from ..training.recipes.masked_language_model import fill_masks
 from .loading import loaded
 
 

@@ -5,9 +5,9 @@ from html import escape
 from itertools import groupby
 from pathlib import Path
 
+from ..charts.wording import duration, number, words
 from ..runs import RunFolder
 from ..stages.stage import Stage
-from ..wording import duration, number, words
 from . import pictures
 from .journey import journey
 from .panels import main_number, pill

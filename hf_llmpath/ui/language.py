@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..data.characters import unknown_characters
+from ..data.tokenizers.characters import unknown_characters
 from ..hub.weights import load_pair
 from .loading import loaded
 from .pictures import visible

@@ -7,7 +7,17 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ..data.points import Points, make_points
-from ..scratch import SGD, Adam, BinaryCrossEntropy, Loss, MeanSquaredError, Momentum, Network, Optimizer, feed_forward
+from ..scratch import (
+    SGD,
+    Adam,
+    BinaryCrossEntropy,
+    Loss,
+    MeanSquaredError,
+    Momentum,
+    Network,
+    Optimizer,
+    feed_forward,
+)
 from .play import FRAME
 
 POINTS = 200  # to learn from, and as many to test on; XOR without noise has four

@@ -10,10 +10,10 @@ from contextlib import contextmanager
 from html import escape
 from pathlib import Path
 
+from ..charts.wording import duration, words
 from ..errors import UserError
 from ..runs import NoProgress, RunFolder
 from ..stages.stage import Stage
-from ..wording import duration, words
 from . import pictures
 
 _POINTS = 160  # of a curve on a page

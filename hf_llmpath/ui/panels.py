@@ -7,11 +7,11 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from .. import usage
+from ..charts.wording import duration, number, words
+from ..hub import usage
 from ..hub.weights import read_json
 from ..runs import RunFolder
 from ..stages.stage import Concept, Stage
-from ..wording import duration, number, words
 from . import pictures
 from .pictures import Markup
 

@@ -14,8 +14,8 @@ from torch import nn
 from transformers import BertConfig, BertForMaskedLM
 
 from hf_llmpath.convert.bert import from_bert
-from hf_llmpath.data.batches import TokenRows
-from hf_llmpath.data.collators import Masking, length_grouped_batches
+from hf_llmpath.data.batches.collators import Masking, length_grouped_batches
+from hf_llmpath.data.batches.token_rows import TokenRows
 from hf_llmpath.models.configuration_bert import LLMPathBertConfig
 from hf_llmpath.models.modeling_bert import LLMPathBertForMaskedLM
 

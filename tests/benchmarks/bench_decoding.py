@@ -9,8 +9,8 @@ import time
 import torch
 from transformers import set_seed
 
-from hf_llmpath.inference.beam_search import beam_search
-from hf_llmpath.inference.decoding import greedy
+from hf_llmpath.decoding.beam_search import beam_search
+from hf_llmpath.decoding.generation import greedy
 from hf_llmpath.models.configuration_gpt import LLMPathGPTConfig
 from hf_llmpath.models.modeling_gpt import LLMPathGPTForCausalLM
 

@@ -23,8 +23,8 @@ from transformers import GPT2Config, GPT2LMHeadModel, set_seed
 from transformers.utils import logging
 
 from hf_llmpath import LLMPathGPTConfig, LLMPathGPTForCausalLM
-from hf_llmpath.data.token_file import TokenBlocks
-from hf_llmpath.inference.decoding import greedy
+from hf_llmpath.data.batches.token_file import TokenBlocks
+from hf_llmpath.decoding.generation import greedy
 from hf_llmpath.runs import NoProgress, Part
 from hf_llmpath.training.trainer import Recipe, fit
 

@@ -9,7 +9,7 @@ import time
 import torch
 from torch import nn
 
-from hf_llmpath.models.regularization import BatchNorm, Dropout, LayerNorm
+from hf_llmpath.models.layers_regularization import BatchNorm, Dropout, LayerNorm
 
 LAYERS = {
     "dropout": lambda units: (nn.Dropout(0.5), Dropout(0.5)),

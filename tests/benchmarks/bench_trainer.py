@@ -17,7 +17,7 @@ import torch
 from torch.utils.data import DataLoader
 from transformers import get_cosine_schedule_with_warmup, set_seed
 
-from hf_llmpath.data.streams import StreamWindows, as_is
+from hf_llmpath.data.batches.streams import StreamWindows, as_is
 from hf_llmpath.models.configuration_rnn import LLMPathRNNConfig
 from hf_llmpath.models.modeling_rnn import LLMPathRNNForCausalLM
 from hf_llmpath.runs import NoProgress, Part

@@ -19,11 +19,15 @@ from gensim.models import Word2Vec
 
 from hf_llmpath import LLMPathWord2VecConfig, LLMPathWord2VecModel
 from hf_llmpath.data.sources import open_table_file
-from hf_llmpath.data.word_corpus import Vocabulary, WordCorpus, words_of
 from hf_llmpath.runs import NoProgress
+from hf_llmpath.stages.s12_embeddings.word2vec import Word2VecRecipe, Word2VecTraining
+from hf_llmpath.stages.s12_embeddings.word_corpus import Vocabulary, WordCorpus, words_of
+from hf_llmpath.stages.s12_embeddings.word_probes import (
+    WordVectors,
+    read_similarities,
+    similarity_correlation,
+)
 from hf_llmpath.training.precision import precision_for
-from hf_llmpath.training.word2vec import Word2VecRecipe, Word2VecTraining
-from hf_llmpath.training.word_probes import WordVectors, read_similarities, similarity_correlation
 
 SIZE, WINDOW, NEGATIVES, MIN_COUNT, SUBSAMPLE = 100, 5, 5, 5, 1e-3
 SGD_RATE = 0.03  # the full preset's, of skip-gram

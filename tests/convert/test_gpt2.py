@@ -14,7 +14,7 @@ from transformers import (
 
 from hf_llmpath import LLMPathGPTConfig, LLMPathGPTForCausalLM
 from hf_llmpath.convert.gpt2 import from_gpt2, to_gpt2
-from hf_llmpath.data.subwords import train_subwords
+from hf_llmpath.data.tokenizers.subwords import train_subwords
 from hf_llmpath.errors import UserError
 
 SHAPES = {

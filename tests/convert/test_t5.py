@@ -16,7 +16,7 @@ from transformers import (
 
 from hf_llmpath import LLMPathT5Config, LLMPathT5ForConditionalGeneration
 from hf_llmpath.convert.t5 import from_t5, load_t5, t5_name, to_t5
-from hf_llmpath.data.subwords import train_subwords
+from hf_llmpath.data.tokenizers.subwords import train_subwords
 from hf_llmpath.errors import UserError
 
 SHAPES = {

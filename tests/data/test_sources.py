@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hf_llmpath.data.sources import EMBEDDED, load_texts
-from hf_llmpath.data.world import DEFAULT_SIZES, generate
 from hf_llmpath.errors import UserError
+from hf_llmpath.world import DEFAULT_SIZES, generate
 
 ROWS = [f'row {number}, with "quotes" and ünïcode' for number in range(20)]
 

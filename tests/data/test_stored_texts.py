@@ -7,11 +7,11 @@ import sys
 import numpy as np
 import pytest
 
-from hf_llmpath.data.batches import TokenRows
+from hf_llmpath.data.batches.token_rows import TokenRows
 from hf_llmpath.data.sources import load_texts
 from hf_llmpath.data.stored_texts import StoredTexts, Together
 from hf_llmpath.errors import UserError
-from hf_llmpath.training.masked_language_model import MaskedTexts
+from hf_llmpath.training.recipes.masked_language_model import MaskedTexts
 
 ROWS = [f"The baker of place {place} saw\u2028a kite, {'very ' * (place % 7)}red." for place in range(40)]
 
@@ -105,7 +105,7 @@ GROWTH = """
 import sys
 from pathlib import Path
 from hf_llmpath.data.sources import load_texts
-from hf_llmpath.data.word_corpus import Vocabulary, WordCorpus
+from hf_llmpath.stages.s12_embeddings.word_corpus import Vocabulary, WordCorpus
 import datasets
 
 def own():  # kilobytes that no file backs

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from hf_llmpath.cli import main
+from hf_llmpath.cli.main import main
 from hf_llmpath.runs import RunFolder
 
 TEXT = "\n".join(

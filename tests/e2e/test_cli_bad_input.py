@@ -7,8 +7,8 @@ import socket
 
 import pytest
 
-from hf_llmpath.cli import main
-from hf_llmpath.data.characters import train_character_tokenizer
+from hf_llmpath.cli.main import main
+from hf_llmpath.data.tokenizers.characters import train_character_tokenizer
 from hf_llmpath.runs import RunFolder
 from hf_llmpath.stages import all_stages
 
@@ -344,7 +344,7 @@ def test_an_unexpected_error_is_one_line_and_code_1(monkeypatch, capsys):
     def fail(*_):
         raise RuntimeError("two\nlines")
 
-    monkeypatch.setattr("hf_llmpath.report.path_rows", fail)
+    monkeypatch.setattr("hf_llmpath.cli.report.path_rows", fail)
     assert main(["list"]) == 1
     printed = capsys.readouterr()
     assert printed.err == "error: unexpected RuntimeError: two lines; run again with -v for the traceback\n"

@@ -9,7 +9,7 @@ import sys
 import pytest
 
 import hf_llmpath
-from hf_llmpath.cli import main
+from hf_llmpath.cli.main import main
 from hf_llmpath.stages import all_stages
 
 COMMANDS = ("list", "run", "show", "demo", "generate", "push", "space", "doctor")
@@ -19,7 +19,7 @@ COMMANDS = ("list", "run", "show", "demo", "generate", "push", "space", "doctor"
 def test_what_needs_no_model_loads_no_torch(arguments, tmp_path):
     """`--help` and `list` answer in well under a second, because nothing heavy is imported."""
     code = (
-        "import sys; from hf_llmpath.cli import main; code = main(sys.argv[1:]); "
+        "import sys; from hf_llmpath.cli.main import main; code = main(sys.argv[1:]); "
         "print(sorted({'torch', 'transformers', 'numpy', 'gradio', 'datasets'} & set(sys.modules)), file=sys.stderr); "
         "sys.exit(code)"
     )
@@ -114,7 +114,7 @@ def test_run_of_several_stages_ends_with_the_path_and_resume_keeps_what_is_compl
 
 
 def test_run_ends_with_numbers_places_and_next_steps(trained, capsys):
-    from hf_llmpath.report import print_run
+    from hf_llmpath.cli.report import print_run
     from hf_llmpath.stages import get_stage
 
     print_run(get_stage("rnn"), trained.folder)
@@ -239,7 +239,7 @@ def test_doctor_ends_with_1_when_something_needed_is_broken(tmp_path, capsys):
 def test_doctor_says_when_the_hub_cannot_be_reached(monkeypatch):
     from huggingface_hub import constants
 
-    from hf_llmpath.doctor import examine
+    from hf_llmpath.cli.doctor import examine
 
     monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
     check = examine(online=True)[-1]

@@ -13,7 +13,7 @@ from urllib.request import urlopen
 
 import pytest
 
-from hf_llmpath.cli import main
+from hf_llmpath.cli.main import main
 from hf_llmpath.runs import RunFolder
 
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from hf_llmpath import LLMPathRNNConfig, LLMPathRNNForCausalLM
-from hf_llmpath.data.characters import train_character_tokenizer
+from hf_llmpath.data.tokenizers.characters import train_character_tokenizer
 from hf_llmpath.hub.cards import render
 from hf_llmpath.runs import Goal, Run, RunFolder
 from hf_llmpath.stages import get_stage

@@ -14,7 +14,7 @@ import transformers
 
 from hf_llmpath.hub.client import Client
 from hf_llmpath.hub.push import push
-from hf_llmpath.models.table import MODELS
+from hf_llmpath.models.model_table import MODELS
 from tests.hub import roads
 
 TEXT = "The cat sat, naïve as € 😀."

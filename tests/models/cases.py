@@ -7,7 +7,7 @@ from typing import Any
 import torch
 import transformers
 
-from hf_llmpath.models.table import MODELS
+from hf_llmpath.models.model_table import MODELS
 
 VOCAB = 23
 

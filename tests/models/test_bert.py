@@ -4,9 +4,9 @@ import pytest
 import torch
 import transformers
 
-from hf_llmpath.data.subwords import train_subwords
-from hf_llmpath.models.attention import eager_attention
+from hf_llmpath.data.tokenizers.subwords import train_subwords
 from hf_llmpath.models.configuration_bert import LLMPathBertConfig
+from hf_llmpath.models.layers_attention import eager_attention
 from hf_llmpath.models.modeling_bert import (
     LLMPathBertForMaskedLM,
     LLMPathBertForQuestionAnswering,

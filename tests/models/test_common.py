@@ -7,7 +7,7 @@ import torch
 import transformers
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from hf_llmpath.models.table import MODELS
+from hf_llmpath.models.model_table import MODELS
 from tests.models.cases import CASES, GENERATING
 
 
@@ -185,7 +185,7 @@ def test_half_precision_loads(case, tmp_path):
 
 
 def test_text_generation_pipeline(tmp_path):
-    from hf_llmpath.data.characters import train_character_tokenizer
+    from hf_llmpath.data.tokenizers.characters import train_character_tokenizer
 
     tokenizer = train_character_tokenizer(["the quick brown fox"], byte_fallback=False)
     model = next(case for case in GENERATING if not case.is_encoder_decoder).make(

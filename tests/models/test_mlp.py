@@ -13,7 +13,12 @@ from torch import nn
 from torch.nn import functional as F
 from transformers import AutoImageProcessor, AutoModel, AutoModelForImageClassification, pipeline
 
-from hf_llmpath import LLMPathMLPConfig, LLMPathMLPForImageClassification, LLMPathMLPImageProcessor, LLMPathMLPModel
+from hf_llmpath import (
+    LLMPathMLPConfig,
+    LLMPathMLPForImageClassification,
+    LLMPathMLPImageProcessor,
+    LLMPathMLPModel,
+)
 
 TORCH = {"sigmoid": nn.Sigmoid, "tanh": nn.Tanh, "relu": nn.ReLU, "gelu": nn.GELU, "linear": nn.Identity}
 

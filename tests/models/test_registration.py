@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-import hf_llmpath.models.table
+import hf_llmpath.models.model_table
 
 CHECK = """
 config = AutoConfig.for_model("llmpath-rnn", vocab_size=5, hidden_size=4)
@@ -30,7 +30,7 @@ ORDERS = {
     "config class first": "from hf_llmpath import LLMPathRNNConfig\nfrom transformers import AutoConfig",
     "model class first": "from hf_llmpath import LLMPathRNNForCausalLM\nfrom transformers import AutoConfig",
     "modeling module first": "import hf_llmpath.models.modeling_rnn\nfrom transformers import AutoConfig",
-    "block that models share first": "import hf_llmpath.models.recurrence\nfrom transformers import AutoConfig",
+    "block that models share first": "import hf_llmpath.models.layers_recurrence\nfrom transformers import AutoConfig",
     "processor class first": "from hf_llmpath import LLMPathMLPImageProcessor\nfrom transformers import AutoConfig",
     "auto processor first": "from transformers import AutoImageProcessor, AutoConfig\nimport hf_llmpath",
     "pipelines first": "import hf_llmpath\nfrom transformers import pipeline, AutoConfig",
@@ -41,7 +41,7 @@ ORDERS = {
 }
 
 
-BUILDING_BLOCKS = sorted(path.stem for path in Path(hf_llmpath.models.table.__file__).parent.glob("[!_]*.py"))
+BUILDING_BLOCKS = sorted(path.stem for path in Path(hf_llmpath.models.model_table.__file__).parent.glob("[!_]*.py"))
 
 
 def run(code):

@@ -6,7 +6,12 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from hf_llmpath import LLMPathRNNConfig, LLMPathRNNForCausalLM, LLMPathRNNForTimeSeriesPrediction, LLMPathRNNModel
+from hf_llmpath import (
+    LLMPathRNNConfig,
+    LLMPathRNNForCausalLM,
+    LLMPathRNNForTimeSeriesPrediction,
+    LLMPathRNNModel,
+)
 from tests.support.small import VOCAB, model_of
 
 CELLS = ("rnn", "gru", "lstm")

@@ -6,8 +6,8 @@ from torch.nn import functional as F
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from hf_llmpath.models.configuration_summarizer import LLMPathSummarizerConfig
+from hf_llmpath.models.layers_summarizer import BidirectionalLayer, LookBack
 from hf_llmpath.models.modeling_summarizer import LLMPathSummarizerForConditionalGeneration
-from hf_llmpath.models.summarizer_layers import BidirectionalLayer, LookBack
 
 VOCAB = 19
 

@@ -4,8 +4,8 @@ import pytest
 import torch
 from huggingface_hub.errors import StrictDataclassClassValidationError
 
-from hf_llmpath.models.attention import eager_attention
 from hf_llmpath.models.configuration_t5 import LLMPathT5Config
+from hf_llmpath.models.layers_attention import eager_attention
 from hf_llmpath.models.modeling_t5 import LLMPathT5ForConditionalGeneration
 
 SMALL = {"vocab_size": 30, "hidden_size": 32, "num_attention_heads": 4}

@@ -5,14 +5,14 @@ import torch
 from torch import nn
 from transformers import AutoModelForSeq2SeqLM, AutoModelForSequenceClassification
 
-from hf_llmpath.models.attention import eager_attention
 from hf_llmpath.models.configuration_transformer import LLMPathTransformerConfig
+from hf_llmpath.models.layers_attention import eager_attention
+from hf_llmpath.models.layers_positions import sinusoidal_positions
 from hf_llmpath.models.modeling_transformer import (
     LLMPathTransformerForConditionalGeneration,
     LLMPathTransformerForSequenceClassification,
     LLMPathTransformerModel,
 )
-from hf_llmpath.models.positions import sinusoidal_positions
 
 VOCAB = 13
 SMALL = {

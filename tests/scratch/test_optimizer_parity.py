@@ -6,7 +6,7 @@ import torch
 
 from hf_llmpath import scratch
 from hf_llmpath.stages.s03_optimizers import parity
-from hf_llmpath.training.descent import OPTIMIZERS
+from hf_llmpath.stages.s03_optimizers.descent import OPTIMIZERS
 
 STEPS = 200
 SGD = torch.optim.SGD

@@ -12,7 +12,7 @@ import pytest
 
 from hf_llmpath import stages
 from hf_llmpath.errors import UserError
-from hf_llmpath.models.table import MODELS
+from hf_llmpath.models.model_table import MODELS
 from hf_llmpath.stages import all_stages, get_stage
 from hf_llmpath.ui.panels import resolve
 
@@ -95,7 +95,7 @@ def test_the_commands_of_the_readme_are_accepted():
 @pytest.mark.parametrize("stage", STAGES)
 def test_a_stage_has_all_its_parts(stage):
     assert callable(stage.module("train").train)
-    assert callable(stage.module("figures").draw)
+    assert callable(stage.module("charts").draw)
     assert callable(stage.module("demo").build)
     assert stage.lesson.startswith("#")
     row = next(row for row in MODELS if row.model_type == stage.model_type)
@@ -157,4 +157,4 @@ def test_an_unknown_stage_without_a_near_one_lists_all(name):
 def test_a_concept_is_found_to_dangle():
     """The walk above would notice: the same steps fail for names that do not exist."""
     with pytest.raises(AttributeError):
-        reduce(getattr, ["rnn_stepp"], importlib.import_module("hf_llmpath.models.recurrence"))
+        reduce(getattr, ["rnn_stepp"], importlib.import_module("hf_llmpath.models.layers_recurrence"))

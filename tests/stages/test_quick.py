@@ -12,7 +12,7 @@ from huggingface_hub import ModelCard
 from PIL import Image
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
-from hf_llmpath.models.table import MODELS
+from hf_llmpath.models.model_table import MODELS
 from hf_llmpath.stages import all_stages
 from hf_llmpath.ui.panels import load_snippet
 

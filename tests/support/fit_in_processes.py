@@ -12,8 +12,8 @@ import torch.distributed as dist
 from transformers import set_seed
 
 from hf_llmpath.runs import NoProgress, Part
+from hf_llmpath.training.distributed.workers import leave_group
 from hf_llmpath.training.trainer import Recipe, fit
-from hf_llmpath.training.workers import leave_group
 from tests.support.small import KillAt, Killed, documents, model_of, stream, weights_of
 
 

@@ -20,12 +20,14 @@ import torch
 import torch.distributed as dist
 
 from hf_llmpath import LLMPathGPTConfig
-from hf_llmpath.data.token_file import TokenBlocks
+from hf_llmpath.data.batches.token_file import TokenBlocks
 from hf_llmpath.errors import UserError
 from hf_llmpath.runs import NoProgress, Part
-from hf_llmpath.training import gpt, trainer, workers
-from hf_llmpath.training.gpt import GPTRecipe, fit_with_accelerate, new_model
-from hf_llmpath.training.sharded import fit_sharded
+from hf_llmpath.training import trainer
+from hf_llmpath.training.distributed import workers
+from hf_llmpath.training.distributed.fully_shard import fit_sharded
+from hf_llmpath.training.recipes import gpt
+from hf_llmpath.training.recipes.gpt import GPTRecipe, fit_with_accelerate, new_model
 from hf_llmpath.training.trainer import fit
 from tests.support.fit_in_processes import InFolder
 from tests.support.small import VOCAB, tokens_of, weights_of
@@ -65,7 +67,7 @@ def train(way: str, folder: Path, recipe: GPTRecipe, dropout: float, fatal: tupl
     elif way == "accelerate":
         losses, weights = fit_with_accelerate(model, blocks, recipe, seed=0, folder=folder), weights_of(model)
     elif way == "lightning":
-        from hf_llmpath.training.gpt_lightning import fit_with_lightning
+        from hf_llmpath.stages.s15_scaling.lightning_loop import fit_with_lightning
 
         losses, weights = fit_with_lightning(model, blocks, recipe, 0, folder), weights_of(model)
     else:

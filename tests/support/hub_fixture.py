@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from .local_hub import LocalHub
+from tests.support.local_hub import LocalHub
 
 
 @pytest.fixture(scope="session")

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from hf_llmpath.data.streams import Documents, StreamWindows
+from hf_llmpath.data.batches.streams import Documents, StreamWindows
 from hf_llmpath.models.configuration_rnn import LLMPathRNNConfig
 from hf_llmpath.models.modeling_rnn import LLMPathRNNForCausalLM
 from hf_llmpath.runs import NoProgress

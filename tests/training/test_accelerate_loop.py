@@ -19,8 +19,8 @@ from torch.nn import functional as F
 from hf_llmpath.data.images import LabelledImages, load_images
 from hf_llmpath.errors import UserError
 from hf_llmpath.models.configuration_mlp import LLMPathMLPConfig
+from hf_llmpath.models.layers_regularization import max_norm_
 from hf_llmpath.models.modeling_mlp import LLMPathMLPForImageClassification
-from hf_llmpath.models.regularization import max_norm_
 from hf_llmpath.runs import Part, Run
 from hf_llmpath.training.accelerate_loop import (
     LoopRecipe,
@@ -256,7 +256,7 @@ from tests.support.fit_in_processes import InFolder
 from tests.support.small import KillAt, Killed
 from tests.training.test_accelerate_loop import LONG, RECIPE, images, model_of, noisy, replace, scores, weights_of
 from hf_llmpath.training.accelerate_loop import train_with_accelerate
-from hf_llmpath.training.workers import leave_group
+from hf_llmpath.training.distributed.workers import leave_group
 
 folder = Path(sys.argv[1])
 

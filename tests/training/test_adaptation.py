@@ -6,7 +6,14 @@ import torch
 from hf_llmpath.errors import UserError
 from hf_llmpath.models.configuration_bert import LLMPathBertConfig
 from hf_llmpath.models.modeling_bert import LLMPathBertForQuestionAnswering
-from hf_llmpath.training.adaptation import depths, freeze, layer_wise, layer_wise_muon, trainable_share, with_lora
+from hf_llmpath.training.adaptation import (
+    depths,
+    freeze,
+    layer_wise,
+    layer_wise_muon,
+    trainable_share,
+    with_lora,
+)
 from tests.support.small import weights_of
 
 LAYERS = 3

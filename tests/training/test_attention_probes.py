@@ -6,8 +6,8 @@ import torch
 
 from hf_llmpath.data.algorithmic import toy_tokenizer
 from hf_llmpath.errors import UserError
-from hf_llmpath.models.attention import eager_attention
 from hf_llmpath.models.configuration_transformer import LLMPathTransformerConfig
+from hf_llmpath.models.layers_attention import eager_attention
 from hf_llmpath.models.modeling_transformer import (
     LLMPathTransformerForConditionalGeneration,
     LLMPathTransformerForSequenceClassification,

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.nn import functional as F
 
-from hf_llmpath.data.streams import Documents
+from hf_llmpath.data.batches.streams import Documents
 from hf_llmpath.training.evaluation import block_loss, document_loss, stream_loss
 from tests.support.small import VOCAB, documents, model_of, tokens_of
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from hf_llmpath.data.characters import encode_characters, train_character_tokenizer
+from hf_llmpath.data.tokenizers.characters import encode_characters, train_character_tokenizer
 from hf_llmpath.training.probes import (
     gates_of,
     gradient_by_lag,

@@ -17,16 +17,7 @@ from hf_llmpath.errors import UserError
 from hf_llmpath.runs import NoProgress, Run
 from hf_llmpath.training.checkpoints import COMPLETE, last_checkpoint
 from hf_llmpath.training.trainer import Recipe, fit
-from tests.support.small import (
-    IDENTITY,
-    KillAt,
-    Killed,
-    documents,
-    model_of,
-    same,
-    stream,
-    weights_of,
-)
+from tests.support.small import IDENTITY, KillAt, Killed, documents, model_of, same, stream, weights_of
 
 ROOT = Path(__file__).parents[2]
 RECIPE = Recipe(steps=20, batch_size=4, learning_rate=0.01, carry_state=True)

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from hf_llmpath.data.characters import train_character_tokenizer
+from hf_llmpath.data.tokenizers.characters import train_character_tokenizer
 from hf_llmpath.models.configuration_rnn import LLMPathRNNConfig
 from hf_llmpath.models.modeling_rnn import LLMPathRNNForCausalLM
 from hf_llmpath.runs import Goal, Run, RunFolder

@@ -7,9 +7,9 @@ import pytest
 from playwright.sync_api import expect
 
 from hf_llmpath.runs import RunFolder
+from hf_llmpath.stages.s09_attention.alignment_picture import pointed
 from hf_llmpath.stages.s09_attention.demo import EXAMPLES
-from hf_llmpath.ui.alignment import pointed
-from hf_llmpath.ui.summarizer import load_summarizer
+from hf_llmpath.stages.s09_attention.live_summarizer import load_summarizer
 
 
 @pytest.fixture

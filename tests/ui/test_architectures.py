@@ -5,8 +5,8 @@ from playwright.sync_api import expect
 
 from hf_llmpath.runs import RunFolder
 from hf_llmpath.stages import get_stage
-from hf_llmpath.training.architectures import KINDS
-from hf_llmpath.ui.architectures import load_architecture
+from hf_llmpath.stages.s17_architectures.live_architectures import load_architecture
+from hf_llmpath.stages.s17_architectures.objectives_compared import KINDS
 from hf_llmpath.ui.encoder import load_encoder
 from tests.ui.conftest import serve
 from tests.ui.test_pretraining import bars

@@ -6,7 +6,7 @@ from playwright.sync_api import expect
 
 from hf_llmpath.errors import UserError
 from hf_llmpath.runs import RunFolder
-from hf_llmpath.ui.canvas import activity_picture, ink_of, load_reader, seen
+from hf_llmpath.stages.s04_deep_networks.canvas import activity_picture, ink_of, load_reader, seen
 
 
 @pytest.fixture

@@ -4,10 +4,10 @@ import pytest
 from playwright.sync_api import expect
 
 from hf_llmpath.errors import UserError
-from hf_llmpath.figures.words import spread_labels
 from hf_llmpath.runs import RunFolder
 from hf_llmpath.stages import get_stage
-from hf_llmpath.ui.words import load_contextual, load_word_vectors, word_map
+from hf_llmpath.stages.s12_embeddings.live_words import load_contextual, load_word_vectors, word_map
+from hf_llmpath.stages.s12_embeddings.word_map import spread_labels
 from tests.ui.conftest import serve
 from tests.ui.test_pretraining import bars
 

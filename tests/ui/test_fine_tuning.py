@@ -9,9 +9,9 @@ from playwright.sync_api import expect
 from hf_llmpath.errors import UserError
 from hf_llmpath.runs import RunFolder
 from hf_llmpath.stages import get_stage
+from hf_llmpath.stages.s13_fine_tuning.charts import lines_of, marked_words
 from hf_llmpath.stages.s13_fine_tuning.demo import QUESTIONS, SHOWN, TEXT
-from hf_llmpath.stages.s13_fine_tuning.figures import lines_of, marked_words
-from hf_llmpath.ui.reader import load_reader
+from hf_llmpath.stages.s13_fine_tuning.live_reader import load_reader
 from tests.ui.conftest import serve
 
 

@@ -3,13 +3,13 @@
 import pytest
 from playwright.sync_api import expect
 
+from hf_llmpath.decoding.sampling import GREEDY, Sampling
 from hf_llmpath.errors import UserError
-from hf_llmpath.inference.sampling import GREEDY, Sampling
 from hf_llmpath.runs import RunFolder
 from hf_llmpath.stages import get_stage
 from hf_llmpath.stages.s14_inference.demo import EXAMPLES
-from hf_llmpath.ui.decoding import load_decoder
-from hf_llmpath.ui.tree_picture import tree_picture
+from hf_llmpath.stages.s14_inference.live_decoding import load_decoder
+from hf_llmpath.stages.s14_inference.tree_picture import tree_picture
 from tests.ui.conftest import serve
 
 

@@ -8,12 +8,12 @@ import pytest
 
 from hf_llmpath.stages.s02_backpropagation.demo import LiveGraph, draw
 from hf_llmpath.stages.s02_backpropagation.example import NUMBERS, graph, layer_gradients
-from hf_llmpath.training.descent import path, steps_to_target
+from hf_llmpath.stages.s03_optimizers.descent import path, steps_to_target
+from hf_llmpath.stages.s03_optimizers.live_race import GOOD_RATES, LiveRace
+from hf_llmpath.stages.s03_optimizers.race_picture import race_picture
 from hf_llmpath.ui.live_network import SHOWN, Design, History, LiveNetwork
-from hf_llmpath.ui.live_race import GOOD_RATES, LiveRace
 from hf_llmpath.ui.network_picture import network_picture
 from hf_llmpath.ui.play import played
-from hf_llmpath.ui.race_picture import race_picture
 
 
 def trained(design: Design, steps: int, rate: float) -> LiveNetwork:

@@ -7,8 +7,8 @@ import pytest
 from playwright.sync_api import expect
 
 from hf_llmpath.stages.s02_backpropagation.example import NUMBERS, graph
+from hf_llmpath.stages.s03_optimizers.live_race import GOOD_RATES, LiveRace
 from hf_llmpath.ui.live_network import Design, LiveNetwork
-from hf_llmpath.ui.live_race import GOOD_RATES, LiveRace
 from tests.ui.conftest import serve
 
 

@@ -4,8 +4,8 @@ import re
 
 import pytest
 
+from hf_llmpath.stages.s05_regularization.live_overfitting import SWITCHES, learn
 from hf_llmpath.ui.app import gallery
-from hf_llmpath.ui.live_overfitting import SWITCHES, learn
 from tests.ui.conftest import serve
 
 

@@ -5,11 +5,11 @@ import shutil
 import pytest
 from playwright.sync_api import expect
 
-from hf_llmpath.alignment.chatbot import Chatbot
-from hf_llmpath.chatting import THUMBS
-from hf_llmpath.data.preferences import load_preferences
+from hf_llmpath.cli.chat import THUMBS
+from hf_llmpath.decoding.chatbot import Chatbot
 from hf_llmpath.runs import RunFolder
 from hf_llmpath.stages import get_stage
+from hf_llmpath.stages.s16_rlhf.preference_data import load_preferences
 from tests.ui.conftest import serve
 
 PROMPT = "Who is the baker in the village?"

@@ -7,8 +7,8 @@ import pytest
 from playwright.sync_api import expect
 
 from hf_llmpath.runs import RunFolder
+from hf_llmpath.stages.s10_transformer.live_transformer import load_transformer
 from hf_llmpath.training.attention_probes import attention_rollout
-from hf_llmpath.ui.transformer import load_transformer
 
 SOURCE, REVIEW = "24 december 2031", "The room was lovely, but the tea was awful."
 

@@ -8,7 +8,7 @@ import numpy as np
 from ...data.points import SHAPES, XOR_INPUTS, XOR_LABELS, PointSets, load_points
 from ...runs import Goal, Run, add_mean
 from ...scratch import SGD, BinaryCrossEntropy, Network, fit
-from ...training.plane import (
+from ...training.recipes.plane import (
     Plan,
     differences,
     linear_accuracy,

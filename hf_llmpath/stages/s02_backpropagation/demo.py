@@ -8,7 +8,6 @@ import gradio as gr
 
 from ...runs import RunFolder
 from ...ui import pictures
-from ...ui.graph_picture import graph_picture
 from ...ui.live_network import Design, not_finite
 from ...ui.page import html, stage_page
 from ...ui.panels import section
@@ -16,6 +15,7 @@ from ...ui.play import NOW, Transport
 from ...ui.playground import playground
 from . import STAGE
 from .example import NUMBERS, PLACES, graph
+from .graph_picture import graph_picture
 
 GIVEN = ("x1", "x2", "t")  # what is not learned
 RATES = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0)

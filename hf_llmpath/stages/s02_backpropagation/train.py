@@ -8,10 +8,18 @@ from ...data.points import SHAPES, PointSets, load_points
 from ...runs import Goal, Part, Run
 from ...scratch import SGD, BinaryCrossEntropy, Loss, MeanSquaredError, fit
 from ...scratch.gradcheck import relative_error
-from ...training.gradient_checks import autograd_errors, gradient_errors
 from ...training.numpy_loop import Examples, fit_numpy
-from ...training.plane import Plan, accuracy, differences, linear_accuracy, save_classifier, surface, train_classifier
+from ...training.recipes.plane import (
+    Plan,
+    accuracy,
+    differences,
+    linear_accuracy,
+    save_classifier,
+    surface,
+    train_classifier,
+)
 from . import BackpropagationSettings, example
+from .gradient_checks import autograd_errors, gradient_errors
 
 LOSSES: dict[str, type[Loss]] = {"cross-entropy": BinaryCrossEntropy, "squared error": MeanSquaredError}
 CHECKED_SEEDS = 3  # random networks per layer and loss

@@ -45,12 +45,12 @@ STAGE = Stage(
         Concept(
             "momentum",
             "hf_llmpath.scratch.optimizers.Momentum",
-            "tests/training/test_descent.py::test_momentum_needs_the_root_of_the_steps",
+            "tests/stages/s03_optimizers/test_descent.py::test_momentum_needs_the_root_of_the_steps",
         ),
         Concept(
             "RMSprop",
             "hf_llmpath.scratch.optimizers.RMSprop",
-            "tests/training/test_descent.py::test_rates_per_weight_need_straight_axes",
+            "tests/stages/s03_optimizers/test_descent.py::test_rates_per_weight_need_straight_axes",
         ),
         Concept(
             "Adam",
@@ -64,8 +64,8 @@ STAGE = Stage(
         ),
         Concept(
             "learning rate",
-            "hf_llmpath.training.descent.steps_to_target",
-            "tests/training/test_descent.py::test_gradient_descent_diverges_above_two_over_the_curvature",
+            "hf_llmpath.stages.s03_optimizers.descent.steps_to_target",
+            "tests/stages/s03_optimizers/test_descent.py::test_gradient_descent_diverges_above_two_over_the_curvature",
         ),
     ),
     settings=OptimizersSettings,

@@ -4,16 +4,16 @@ from typing import Any
 
 import gradio as gr
 
-from ...data.surfaces import SURFACES
 from ...runs import RunFolder
-from ...training.descent import OPTIMIZERS, TITLES
 from ...ui import pictures
-from ...ui.live_race import GOOD_RATES, LiveRace
 from ...ui.page import html, stage_page
 from ...ui.panels import section
 from ...ui.play import NOW, Transport
-from ...ui.race_picture import race_picture
 from . import STAGE
+from .descent import OPTIMIZERS, TITLES
+from .live_race import GOOD_RATES, LiveRace
+from .race_picture import race_picture
+from .surfaces import SURFACES
 
 FACTORS = (0.1, 0.2, 0.3, 0.5, 0.7, 1.0, 1.3, 2.0, 3.0, 5.0, 10.0)
 PACES = (1, 2, 5, 20)

@@ -7,7 +7,7 @@ import torch
 
 from ...scratch import CategoricalCrossEntropy, Dense, Network, Tanh
 from ...training import optimizers as in_torch
-from ...training.descent import OPTIMIZERS
+from .descent import OPTIMIZERS
 
 STEPS = 200
 BATCH = 32

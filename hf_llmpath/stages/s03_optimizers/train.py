@@ -8,16 +8,16 @@ from typing import Any
 import numpy as np
 from transformers import AutoModelForImageClassification
 
-from ...convert.scratch import to_mlp
+from ...convert.numpy_network import to_mlp
 from ...data.images import Images, LabelledImages, load_images
-from ...data.surfaces import SURFACES, Surface
 from ...models.image_processing_mlp import LLMPathMLPImageProcessor
 from ...runs import Goal, Run, add_mean, write_text
 from ...scratch import Network, feed_forward
-from ...training.descent import OPTIMIZERS, best_rate, path, steps_to_target
-from ...training.racing import attempt
 from . import OptimizersSettings
+from .descent import OPTIMIZERS, best_rate, path, steps_to_target
 from .parity import largest_difference
+from .racing import attempt
+from .surfaces import SURFACES, Surface
 
 RACES = ("ravine", "tilted_ravine", "rosenbrock")  # the surfaces that are measured
 SURFACE_RATES, IMAGE_RATES = (1e-4, 3.2), (3.2e-3, 3.2)  # lowest and highest

@@ -81,13 +81,13 @@ STAGE = Stage(
         ),
         Concept(
             "vanishing and exploding gradients",
-            "hf_llmpath.training.depth.gradient_norms",
-            "tests/training/test_depth.py::test_gradients_vanish_or_live_as_the_theory_says",
+            "hf_llmpath.stages.s04_deep_networks.depth.gradient_norms",
+            "tests/stages/s04_deep_networks/test_depth.py::test_gradients_vanish_or_live_as_the_theory_says",
         ),
         Concept(
             "ReLU",
             "hf_llmpath.scratch.activations.ReLU",
-            "tests/convert/test_scratch.py::test_to_torch_and_back_is_the_same_function",
+            "tests/convert/test_numpy_network.py::test_to_torch_and_back_is_the_same_function",
         ),
         Concept(
             "initialisation",

@@ -4,10 +4,10 @@ import gradio as gr
 
 from ...runs import RunFolder
 from ...ui import pictures
-from ...ui.canvas import activity_picture, drawing_canvas, example_buttons, load_reader, seen, seen_picture
 from ...ui.page import html, stage_page
 from ...ui.panels import section
 from . import ACTIVATIONS, INITIALIZATIONS, STAGE, shown
+from .canvas import activity_picture, drawing_canvas, example_buttons, load_reader, seen, seen_picture
 
 EMPTY = "Nothing is drawn yet: draw a digit, or choose an example."
 

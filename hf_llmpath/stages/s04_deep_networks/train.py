@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from transformers import AutoModelForImageClassification
 
-from ...convert.scratch import to_mlp
+from ...convert.numpy_network import to_mlp
 from ...data.images import Images, load_images
 from ...metrics import confusion_matrix
 from ...models.configuration_mlp import LLMPathMLPConfig
@@ -19,10 +19,10 @@ from ...models.modeling_mlp import LLMPathMLPForImageClassification
 from ...runs import Goal, Run, add_mean
 from ...scratch import Adam, CategoricalCrossEntropy, feed_forward
 from ...training.accelerate_loop import LoopRecipe, train_with_accelerate
-from ...training.depth import activation_histograms, deep_network, first_over_last, norms_by_layer
 from ...training.numpy_loop import Examples, fit_numpy
 from ...training.threads import one_thread
 from . import ACTIVATIONS, DEEP, INITIALIZATIONS, DeepNetworksSettings
+from .depth import activation_histograms, deep_network, first_over_last, norms_by_layer
 
 PROBED = 256  # images in the batch whose gradients are measured
 LONGEST = 60  # seconds that one training on MNIST may take

@@ -6,8 +6,8 @@ from typing import Literal
 from ...settings import Settings, setting
 from ..stage import Concept, Stage
 
-LAYERS = "tests/models/test_regularization.py"
-AUGMENT = "tests/data/test_augment.py"
+LAYERS = "tests/models/test_layers_regularization.py"
+AUGMENT = "tests/stages/s05_regularization/test_augmentation.py"
 
 # The table, a row each, as they are shown.
 SHOWN = {
@@ -78,52 +78,52 @@ STAGE = Stage(
     concepts=(
         Concept(
             "overfitting",
-            "hf_llmpath.training.regularized.small_sample",
-            "tests/training/test_regularized.py::test_few_images_are_learned_by_heart",
+            "hf_llmpath.stages.s05_regularization.regularized.small_sample",
+            "tests/stages/s05_regularization/test_regularized.py::test_few_images_are_learned_by_heart",
         ),
         Concept(
             "dropout",
-            "hf_llmpath.models.regularization.Dropout",
+            "hf_llmpath.models.layers_regularization.Dropout",
             f"{LAYERS}::test_dropout_equals_torch",
         ),
         Concept(
             "weight decay",
             "hf_llmpath.training.loop_recipe.adamw",
-            "tests/training/test_regularized.py::test_weight_decay_shrinks_matrices_alone",
+            "tests/stages/s05_regularization/test_regularized.py::test_weight_decay_shrinks_matrices_alone",
         ),
         Concept(
             "batch normalization",
-            "hf_llmpath.models.regularization.BatchNorm",
+            "hf_llmpath.models.layers_regularization.BatchNorm",
             f"{LAYERS}::test_batch_norm_equals_torch",
         ),
         Concept(
             "backward pass of a normalization",
-            "hf_llmpath.models.regularization.Normalization",
+            "hf_llmpath.models.layers_regularization.Normalization",
             f"{LAYERS}::test_gradients_equal_differences",
         ),
         Concept(
             "layer normalization",
-            "hf_llmpath.models.regularization.LayerNorm",
+            "hf_llmpath.models.layers_regularization.LayerNorm",
             f"{LAYERS}::test_layer_norm_equals_torch",
         ),
         Concept(
             "max-norm constraint",
-            "hf_llmpath.models.regularization.max_norm_",
+            "hf_llmpath.models.layers_regularization.max_norm_",
             f"{LAYERS}::test_max_norm_equals_torch_renorm",
         ),
         Concept(
             "label smoothing",
             "hf_llmpath.training.loop_recipe.LoopRecipe",
-            "tests/training/test_regularized.py::test_label_smoothing_is_that_of_torch",
+            "tests/stages/s05_regularization/test_regularized.py::test_label_smoothing_is_that_of_torch",
         ),
         Concept(
             "early stopping",
             "hf_llmpath.training.loop_recipe.LoopRecipe",
-            "tests/training/test_regularized.py::test_early_stopping_keeps_the_best_weights",
+            "tests/stages/s05_regularization/test_regularized.py::test_early_stopping_keeps_the_best_weights",
         ),
         Concept(
             "data augmentation",
-            "hf_llmpath.data.augment.Augmentation",
+            "hf_llmpath.stages.s05_regularization.augmentation.Augmentation",
             f"{AUGMENT}::test_elastic_displacement_has_the_stated_size_and_is_smooth",
         ),
     ),

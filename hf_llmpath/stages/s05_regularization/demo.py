@@ -8,12 +8,12 @@ import numpy as np
 import torch
 
 from ...runs import RunFolder
-from ...training.regularized import few_images, with_switches
 from ...ui import pictures
-from ...ui.live_overfitting import SWITCHES, Course, digits, learn
 from ...ui.page import html, stage_page
 from ...ui.panels import section
 from . import SHOWN, STAGE
+from .live_overfitting import SWITCHES, Course, digits, learn
+from .regularized import few_images, with_switches
 
 FRAME = 0.06  # seconds between two pictures of a training
 

@@ -8,14 +8,14 @@ from torch import Tensor
 from torch.nn import functional as F
 from transformers import AutoModelForImageClassification
 
-from ...data.augment import Augmentation
 from ...data.images import Images, LabelledImages, load_images
 from ...models.image_processing_mlp import LLMPathMLPImageProcessor
 from ...runs import Goal, Run, add_mean
 from ...training.accelerate_loop import LoopRecipe, cosine, train_with_accelerate
 from ...training.precision import precision_for
-from ...training.regularized import Regularizers, few_images, measure, pre_activations, with_wrong_labels
 from . import SHOWN, RegularizationSettings
+from .augmentation import Augmentation
+from .regularized import Regularizers, few_images, measure, pre_activations, with_wrong_labels
 
 LOOKS = 40  # evaluations of a row of the table, for its curves
 BINS = np.linspace(-6, 6, 97)

@@ -54,7 +54,11 @@ STAGE = Stage(
     auto_class="AutoModelForCausalLM",
     main="bits_per_character",
     concepts=(
-        Concept("time series", "hf_llmpath.data.series.Series", "tests/data/test_series.py::test_read_series"),
+        Concept(
+            "time series",
+            "hf_llmpath.stages.s06_sequences.series.Series",
+            "tests/stages/s06_sequences/test_series.py::test_read_series",
+        ),
         Concept(
             "sequential dependency",
             "hf_llmpath.training.baselines.ngram_loss",
@@ -67,8 +71,8 @@ STAGE = Stage(
         ),
         Concept(
             "character tokenizer",
-            "hf_llmpath.data.characters.train_character_tokenizer",
-            "tests/data/test_characters.py::test_every_unicode_text_comes_back",
+            "hf_llmpath.data.tokenizers.characters.train_character_tokenizer",
+            "tests/data/tokenizers/test_characters.py::test_every_unicode_text_comes_back",
         ),
         Concept(
             "next-step prediction",

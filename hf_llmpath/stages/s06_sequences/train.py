@@ -5,15 +5,15 @@ from dataclasses import replace
 
 from transformers import AutoModelForCausalLM, AutoModelForTimeSeriesPrediction
 
-from ...data.series import Series, read_series, tea_sales
 from ...data.sources import load_texts
 from ...errors import UserError
 from ...runs import Goal, Run, add_mean
-from ...training.forecast import train_forecast
-from ...training.language_model import CharacterData, CharacterModel, train_character_model
 from ...training.probes import next_characters, one_hot, sample_text
+from ...training.recipes.character_model import CharacterData, CharacterModel, train_character_model
 from ...training.trainer import Recipe
 from . import SequencesSettings
+from .forecast import train_forecast
+from .series import Series, read_series, tea_sales
 
 TEMPERATURES = (0.3, 0.8, 1.3)
 NAMES_PARAMETERS = 80_000  # the size up to which the goal for names holds

@@ -36,13 +36,13 @@ STAGE = Stage(
     concepts=(
         Concept(
             "hidden state",
-            "hf_llmpath.models.recurrence.rnn_step",
-            "tests/models/test_recurrence.py::test_layer_equals_torch",
+            "hf_llmpath.models.layers_recurrence.rnn_step",
+            "tests/models/test_layers_recurrence.py::test_layer_equals_torch",
         ),
         Concept(
             "back-propagation through time",
-            "hf_llmpath.models.bptt.RNNThroughTime",
-            "tests/models/test_recurrence.py::test_hand_written_gradients_equal_autograd",
+            "hf_llmpath.models.ops_bptt.RNNThroughTime",
+            "tests/models/test_layers_recurrence.py::test_hand_written_gradients_equal_autograd",
         ),
         Concept(
             "vanishing gradients through time",
@@ -56,12 +56,12 @@ STAGE = Stage(
         ),
         Concept(
             "truncated back-propagation through time",
-            "hf_llmpath.data.streams.StreamWindows",
+            "hf_llmpath.data.batches.streams.StreamWindows",
             "tests/training/test_trainer.py::test_carried_state_reads_on_where_the_window_before_ended",
         ),
         Concept(
             "state kept through generate()",
-            "hf_llmpath.models.recurrence.RecurrentCache",
+            "hf_llmpath.models.layers_recurrence.RecurrentCache",
             "tests/models/test_common.py::test_generation_is_the_same_with_and_without_cache",
         ),
     ),

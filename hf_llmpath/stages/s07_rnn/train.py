@@ -6,8 +6,8 @@ from transformers import AutoModelForCausalLM
 
 from ...data.sources import load_texts
 from ...runs import Goal, Run
-from ...training.language_model import CharacterData, CharacterModel, train_character_model
 from ...training.probes import gradient_by_lag, hidden_states_of, readable_unit, sample_text
+from ...training.recipes.character_model import CharacterData, CharacterModel, train_character_model
 from ...training.trainer import Recipe
 from . import RNNSettings
 

@@ -63,18 +63,18 @@ STAGE = Stage(
     concepts=(
         Concept(
             "gates (input, forget, output)",
-            "hf_llmpath.models.recurrence.lstm_step",
-            "tests/models/test_recurrence.py::test_layer_equals_torch",
+            "hf_llmpath.models.layers_recurrence.lstm_step",
+            "tests/models/test_layers_recurrence.py::test_layer_equals_torch",
         ),
         Concept(
             "gates (reset, update)",
-            "hf_llmpath.models.recurrence.gru_step",
-            "tests/models/test_recurrence.py::test_layer_equals_torch",
+            "hf_llmpath.models.layers_recurrence.gru_step",
+            "tests/models/test_layers_recurrence.py::test_layer_equals_torch",
         ),
         Concept(
             "cell state",
-            "hf_llmpath.models.bptt.LSTMThroughTime",
-            "tests/models/test_recurrence.py::test_hand_written_gradients_equal_autograd",
+            "hf_llmpath.models.ops_bptt.LSTMThroughTime",
+            "tests/models/test_layers_recurrence.py::test_hand_written_gradients_equal_autograd",
         ),
         Concept(
             "long-term dependencies",

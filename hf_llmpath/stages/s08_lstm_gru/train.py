@@ -8,17 +8,17 @@ from transformers import AutoModelForCausalLM
 
 from ...data.sources import load_texts
 from ...runs import Goal, Run, add_mean
-from ...training.adding import train_adding
-from ...training.language_model import (
+from ...training.probes import gates_of, gradient_by_lag, sample_text
+from ...training.recipes.character_model import (
     CharacterData,
     CharacterModel,
     hidden_size_for,
     train_character_model,
     training_windows,
 )
-from ...training.probes import gates_of, gradient_by_lag, sample_text
 from ...training.trainer import Recipe
 from . import LSTMGRUSettings
+from .adding_problem import train_adding
 
 CELLS = ("rnn", "gru", "lstm")
 ADDING_GOAL = 0.01

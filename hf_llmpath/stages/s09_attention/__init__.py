@@ -49,33 +49,33 @@ STAGE = Stage(
     concepts=(
         Concept(
             "query",
-            "hf_llmpath.models.summarizer_layers.LookBack.forward",
+            "hf_llmpath.models.layers_summarizer.LookBack.forward",
             "tests/models/test_summarizer.py::test_the_decoder_asks_with_its_state_and_the_source_answers",
         ),
         Concept(
             "key and value",
-            "hf_llmpath.models.summarizer_layers.LookBack.keys_and_values",
+            "hf_llmpath.models.layers_summarizer.LookBack.keys_and_values",
             "tests/models/test_summarizer.py::test_the_decoder_asks_with_its_state_and_the_source_answers",
         ),
         Concept(
             "scaled dot-product attention",
-            "hf_llmpath.models.attention.scaled_dot_product_attention",
-            "tests/models/test_attention.py::test_scaled_dot_product_attention_equals_torch",
+            "hf_llmpath.models.layers_attention.scaled_dot_product_attention",
+            "tests/models/test_layers_attention.py::test_scaled_dot_product_attention_equals_torch",
         ),
         Concept(
             "additive attention",
-            "hf_llmpath.models.attention.AdditiveAttention",
-            "tests/models/test_attention.py::test_additive_attention_is_its_formula",
+            "hf_llmpath.models.layers_attention.AdditiveAttention",
+            "tests/models/test_layers_attention.py::test_additive_attention_is_its_formula",
         ),
         Concept(
             "alignment",
-            "hf_llmpath.training.alignment.align",
-            "tests/training/test_alignment.py::test_the_alignment_is_that_of_the_writing_itself",
+            "hf_llmpath.stages.s09_attention.source_alignment.align",
+            "tests/stages/s09_attention/test_source_alignment.py::test_the_alignment_is_that_of_the_writing_itself",
         ),
         Concept(
             "attention entropy",
-            "hf_llmpath.training.alignment.attention_entropy",
-            "tests/training/test_alignment.py::test_entropy_is_that_of_scipy",
+            "hf_llmpath.stages.s09_attention.source_alignment.attention_entropy",
+            "tests/stages/s09_attention/test_source_alignment.py::test_entropy_is_that_of_scipy",
         ),
         Concept(
             "copy mechanism",
@@ -84,7 +84,7 @@ STAGE = Stage(
         ),
         Concept(
             "beam search",
-            "hf_llmpath.training.summaries.summarize",
+            "hf_llmpath.stages.s09_attention.summary_training.summarize",
             "tests/models/test_common.py::test_generation_is_the_same_with_and_without_cache",
         ),
     ),

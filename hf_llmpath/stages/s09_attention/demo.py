@@ -6,14 +6,14 @@ import gradio as gr
 import numpy as np
 
 from ...runs import RunFolder
-from ...training.alignment import Alignment
 from ...ui import pictures
-from ...ui.alignment import pointed
 from ...ui.page import html, stage_page
 from ...ui.panels import section
-from ...ui.summarizer import Summarizer, load_summarizer
 from . import STAGE
-from .figures import NAMES, losses
+from .alignment_picture import pointed
+from .charts import NAMES, losses
+from .live_summarizer import Summarizer, load_summarizer
+from .source_alignment import Alignment
 
 EXAMPLES = (
     "Snow lay on the fences that morning, and everybody stayed at home. Sam the hunter thought about a red map night and "

@@ -5,12 +5,12 @@ from typing import Any
 
 from transformers import AutoModelForSeq2SeqLM
 
-from ...data.pairs import Pair, load_pairs
+from ...data.batches.pairs import Pair, load_pairs
 from ...runs import Goal, Run, add_mean
-from ...training.alignment import Alignment, align_with, looked_at_itself
-from ...training.summaries import SummaryData, lead_1, random_sentence, score, train_summarizer
 from ...training.trainer import Recipe
 from . import AttentionSettings
+from .source_alignment import Alignment, align_with, looked_at_itself
+from .summary_training import SummaryData, lead_1, random_sentence, score, train_summarizer
 
 MAIN = "attention"
 VARIANTS: dict[str, dict[str, Any]] = {  # name of the model -> what its configuration changes

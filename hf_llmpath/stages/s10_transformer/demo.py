@@ -6,12 +6,12 @@ import numpy as np
 from ...runs import RunFolder
 from ...training.attention_probes import AttentionMaps, attention_rollout
 from ...ui import pictures
-from ...ui.attention import attention_html, attention_picture, head_browser, mask_pictures
+from ...ui.attention_heads import attention_html, attention_picture, head_browser, mask_pictures
 from ...ui.page import html, stage_page
 from ...ui.panels import section
-from ...ui.transformer import Transformer, load_transformer
 from . import STAGE
-from .figures import masks
+from .charts import masks
+from .live_transformer import Transformer, load_transformer
 
 INPUTS = {
     "date": ("3rd of march 1998", "december 24, 2031", "7.11.1915"),

@@ -7,20 +7,20 @@ import torch
 from transformers import AutoModelForSeq2SeqLM, AutoModelForSequenceClassification, AutoTokenizer
 
 from ...data.algorithmic import TOY_TASKS, toy_pairs
-from ...data.batches import TokenRows
+from ...data.batches.token_rows import TokenRows
 from ...data.tables import LABEL_COLUMNS, TEXT_COLUMNS, Table, load_table
-from ...data.words import train_word_tokenizer
+from ...data.tokenizers.word_level import train_word_tokenizer
 from ...errors import UserError
 from ...models.configuration_transformer import LLMPathTransformerConfig
-from ...models.positions import RotaryPositions, sinusoidal_positions
+from ...models.layers_positions import RotaryPositions, sinusoidal_positions
 from ...runs import Goal, Run, add_mean
 from ...training.attention_probes import attention_maps, attention_rollout
 from ...training.baselines import linear_text_accuracy
-from ...training.fine_tuning import fine_tune
+from ...training.recipes.classifier import fine_tune
 from ...training.threads import one_thread
 from ...training.trainer import Recipe
-from ...training.transduction import train_transducer
 from . import TransformerSettings
+from .transduction import train_transducer
 
 READER = "reader"  # the encoder that reads reviews, in models/
 GOALS = {"exact_match": 0.99, "accuracy": 0.97}

@@ -56,8 +56,8 @@ STAGE = Stage(
     concepts=(
         Concept(
             "masked language modelling",
-            "hf_llmpath.data.collators.Masking",
-            "tests/data/test_collators.py::test_shares_equal_those_of_transformers",
+            "hf_llmpath.data.batches.collators.Masking",
+            "tests/data/batches/test_collators.py::test_shares_equal_those_of_transformers",
         ),
         Concept(
             "bidirectional encoder",
@@ -67,27 +67,27 @@ STAGE = Stage(
         Concept(
             "autoregressive modelling",
             "hf_llmpath.models.modeling_rnn.LLMPathRNNForCausalLM",
-            "tests/training/test_masked_language_model.py::test_the_autoregressive_loss_guesses_every_next_token",
+            "tests/training/recipes/test_masked_language_model.py::test_the_autoregressive_loss_guesses_every_next_token",
         ),
         Concept(
             "subword tokenizer",
-            "hf_llmpath.data.subwords.train_subwords",
-            "tests/data/test_subwords.py::test_byte_level_bpe_gives_every_text_back",
+            "hf_llmpath.data.tokenizers.subwords.train_subwords",
+            "tests/data/tokenizers/test_subwords.py::test_byte_level_bpe_gives_every_text_back",
         ),
         Concept(
             "packing and streaming",
-            "hf_llmpath.data.packing.packed",
-            "tests/data/test_packing.py::test_streamed_blocks_equal_cached_ones_and_those_made_by_hand",
+            "hf_llmpath.data.batches.packing.packed",
+            "tests/data/batches/test_packing.py::test_streamed_blocks_equal_cached_ones_and_those_made_by_hand",
         ),
         Concept(
             "transfer",
-            "hf_llmpath.training.fine_tuning.fine_tune",
-            "tests/training/test_fine_tuning.py::test_the_encoder_is_taken_over_and_the_classifier_is_new",
+            "hf_llmpath.training.recipes.classifier.fine_tune",
+            "tests/training/recipes/test_classifier.py::test_the_encoder_is_taken_over_and_the_classifier_is_new",
         ),
         Concept(
             "fine-tuning",
             "hf_llmpath.models.modeling_bert.LLMPathBertForSequenceClassification",
-            "tests/training/test_fine_tuning.py::test_a_tiny_encoder_learns_to_classify",
+            "tests/training/recipes/test_classifier.py::test_a_tiny_encoder_learns_to_classify",
         ),
     ),
     settings=PretrainingSettings,

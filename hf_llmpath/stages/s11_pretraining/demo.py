@@ -12,7 +12,7 @@ from ...ui.encoder import Encoder, load_encoder
 from ...ui.page import html, stage_page
 from ...ui.panels import section
 from . import STAGE
-from .figures import MEANINGS, NAMES, marks
+from .charts import MEANINGS, NAMES, marks
 
 EXAMPLES = (
     "The cake was lovely, but the tea was dreadful.",

@@ -7,7 +7,7 @@ from typing import Any
 
 from transformers import AutoModelForMaskedLM, AutoModelForSequenceClassification, set_seed
 
-from ...data.batches import TokenRows
+from ...data.batches.token_rows import TokenRows
 from ...data.sources import load_texts
 from ...data.tables import LABEL_COLUMNS, TEXT_COLUMNS, Table, load_table
 from ...errors import UserError
@@ -15,10 +15,11 @@ from ...models.configuration_bert import LLMPathBertConfig
 from ...models.modeling_bert import LLMPathBertForMaskedLM
 from ...runs import Goal, Run, add_mean
 from ...training.baselines import linear_text_accuracy
-from ...training.fine_tuning import balanced_rows, fine_tune
-from ...training.masked_language_model import MaskedTexts, encode, fill_masks, pretrain
+from ...training.recipes.classifier import balanced_rows, fine_tune
+from ...training.recipes.masked_language_model import MaskedTexts, encode, fill_masks, pretrain
 from ...training.trainer import Recipe
-from . import PretrainingSettings, pictures
+from . import PretrainingSettings
+from . import masking_examples as pictures
 
 ARMS = ("pretrained", "random")  # what a fine-tuning starts from
 AHEAD = 0.05  # at 300 labels, in accuracy

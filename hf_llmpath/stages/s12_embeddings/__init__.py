@@ -7,7 +7,7 @@ from ...settings import Settings, setting
 from ..stage import Concept, Stage
 
 MODEL = "tests/models/test_word2vec.py"
-PROBES = "tests/training/test_word_probes.py"
+PROBES = "tests/stages/s12_embeddings/test_word_probes.py"
 
 
 @dataclass(frozen=True)
@@ -71,13 +71,13 @@ STAGE = Stage(
     concepts=(
         Concept(
             "Word2Vec: skip-gram",
-            "hf_llmpath.training.word2vec.Gradients",
-            "tests/training/test_word2vec.py::test_gradients_are_those_of_a_loop_over_all_pairs",
+            "hf_llmpath.stages.s12_embeddings.word2vec.Gradients",
+            "tests/stages/s12_embeddings/test_word2vec.py::test_gradients_are_those_of_a_loop_over_all_pairs",
         ),
         Concept(
             "Word2Vec: CBOW",
             "hf_llmpath.models.modeling_word2vec.LLMPathWord2VecModel",
-            "tests/training/test_word2vec.py::test_gradients_are_those_of_a_loop_over_all_pairs",
+            "tests/stages/s12_embeddings/test_word2vec.py::test_gradients_are_those_of_a_loop_over_all_pairs",
         ),
         Concept(
             "negative sampling",
@@ -86,32 +86,32 @@ STAGE = Stage(
         ),
         Concept(
             "subsampling of frequent words",
-            "hf_llmpath.data.word_corpus.WordCorpus.pieces",
-            "tests/data/test_word_corpus.py::test_frequent_words_are_skipped_as_often_as_stated",
+            "hf_llmpath.stages.s12_embeddings.word_corpus.WordCorpus.pieces",
+            "tests/stages/s12_embeddings/test_word_corpus.py::test_frequent_words_are_skipped_as_often_as_stated",
         ),
         Concept(
             "co-occurrence",
-            "hf_llmpath.training.glove.count_cooccurrences",
-            "tests/training/test_glove.py::test_counts_are_those_of_two_nested_loops",
+            "hf_llmpath.stages.s12_embeddings.glove.count_cooccurrences",
+            "tests/stages/s12_embeddings/test_glove.py::test_counts_are_those_of_two_nested_loops",
         ),
         Concept(
             "GloVe",
             "hf_llmpath.models.modeling_word2vec.glove_loss",
-            "tests/training/test_glove.py::test_a_step_follows_the_gradient_of_the_loss",
+            "tests/stages/s12_embeddings/test_glove.py::test_a_step_follows_the_gradient_of_the_loss",
         ),
         Concept(
             "cosine similarity",
-            "hf_llmpath.training.word_probes.WordVectors.similarity",
+            "hf_llmpath.stages.s12_embeddings.word_probes.WordVectors.similarity",
             f"{PROBES}::test_neighbours_and_analogies_are_those_of_gensim",
         ),
         Concept(
             "analogy",
-            "hf_llmpath.training.word_probes.WordVectors.analogy",
+            "hf_llmpath.stages.s12_embeddings.word_probes.WordVectors.analogy",
             f"{PROBES}::test_neighbours_and_analogies_are_those_of_gensim",
         ),
         Concept(
             "contextual embeddings",
-            "hf_llmpath.training.word_probes.contextual_vectors",
+            "hf_llmpath.stages.s12_embeddings.word_probes.contextual_vectors",
             f"{PROBES}::test_a_contextual_vector_is_the_mean_state_of_the_words_tokens",
         ),
     ),

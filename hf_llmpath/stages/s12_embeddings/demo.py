@@ -8,9 +8,9 @@ from ...runs import RunFolder
 from ...ui import pictures
 from ...ui.page import html, stage_page
 from ...ui.panels import section
-from ...ui.words import load_contextual, load_word_vectors, word_map
 from . import STAGE
-from .figures import NAMES
+from .charts import NAMES
+from .live_words import load_contextual, load_word_vectors, word_map
 
 WORDS = ("kite", "baker", "harbour", "honey", "goat")
 ANALOGY = ("mara", "baker", "tom")

@@ -10,19 +10,20 @@ from sklearn.manifold import TSNE
 from transformers import AutoModel, AutoModelForMaskedLM, AutoTokenizer, PreTrainedTokenizerFast, set_seed
 
 from ...data.sources import Texts, load_texts
-from ...data.word_corpus import Vocabulary, WordCorpus
-from ...data.world.kinds import AMBIGUOUS, occurrences, word_kinds
-from ...data.world.vocabulary import PEOPLE
 from ...errors import UserError
 from ...models.configuration_word2vec import LLMPathWord2VecConfig
 from ...models.modeling_word2vec import LLMPathWord2VecModel
 from ...runs import Goal, Run, add_mean
-from ...training.glove import Cooccurrences, GloVeRecipe, count_cooccurrences, train_glove
-from ...training.masked_language_model import MaskedTexts, pretrain, small_encoder
 from ...training.precision import precision_for
+from ...training.recipes.masked_language_model import MaskedTexts, pretrain, small_encoder
 from ...training.trainer import Recipe
-from ...training.word2vec import Word2VecRecipe, Word2VecTraining
-from ...training.word_probes import (
+from ...world.vocabulary import PEOPLE
+from . import EmbeddingsSettings
+from .glove import Cooccurrences, GloVeRecipe, count_cooccurrences, train_glove
+from .word2vec import Word2VecRecipe, Word2VecTraining
+from .word_corpus import Vocabulary, WordCorpus
+from .word_kinds import AMBIGUOUS, occurrences, word_kinds
+from .word_probes import (
     WordVectors,
     analogy_accuracy,
     contextual_vectors,
@@ -34,7 +35,6 @@ from ...training.word_probes import (
     sense_accuracy,
     similarity_correlation,
 )
-from . import EmbeddingsSettings
 
 CONTEXT = 48  # tokens that the contextual encoder reads
 GLOVE_WINDOW = 10

@@ -94,13 +94,13 @@ STAGE = Stage(
         ),
         Concept(
             "windows with a stride",
-            "hf_llmpath.data.question_answering.cut_windows",
-            "tests/data/test_question_answering.py::test_windows_cover_the_context_and_overlap_by_the_stride",
+            "hf_llmpath.data.answer_windows.cut_windows",
+            "tests/data/test_answer_windows.py::test_windows_cover_the_context_and_overlap_by_the_stride",
         ),
         Concept(
             "likeliest span",
-            "hf_llmpath.inference.question_answering.best_spans",
-            "tests/inference/test_question_answering.py::test_the_best_spans_are_those_of_trying_every_one",
+            "hf_llmpath.decoding.answer_spans.best_spans",
+            "tests/decoding/test_answer_spans.py::test_the_best_spans_are_those_of_trying_every_one",
         ),
         Concept(
             "exact match and F1",
@@ -110,12 +110,12 @@ STAGE = Stage(
         Concept(
             "gradient clipping",
             "hf_llmpath.training.trainer.Recipe",
-            "tests/training/test_question_answering.py::test_clipping_bounds_what_the_optimiser_sees",
+            "tests/stages/s13_fine_tuning/test_span_training.py::test_clipping_bounds_what_the_optimiser_sees",
         ),
         Concept(
             "early stopping",
-            "hf_llmpath.training.question_answering.fine_tune_reader",
-            "tests/training/test_question_answering.py::test_early_stopping_stops_and_keeps_the_best_weights",
+            "hf_llmpath.stages.s13_fine_tuning.span_training.fine_tune_reader",
+            "tests/stages/s13_fine_tuning/test_span_training.py::test_early_stopping_stops_and_keeps_the_best_weights",
         ),
         Concept(
             "layer freezing",

@@ -4,14 +4,14 @@ import re
 
 import gradio as gr
 
-from ...inference.question_answering import Answer
+from ...decoding.answer_spans import Answer
 from ...runs import RunFolder
 from ...ui import pictures
 from ...ui.page import html, stage_page
 from ...ui.panels import section
-from ...ui.reader import load_reader
 from . import STAGE
-from .figures import NAMES, lines_of
+from .charts import NAMES, lines_of
+from .live_reader import load_reader
 
 TEXT = (
     "Because she was hungry, Wren walked to the bakery on Tuesday. There Wren sold a red ball with some luck. "

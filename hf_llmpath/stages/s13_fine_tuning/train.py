@@ -10,22 +10,22 @@ from torch import nn
 from transformers import AutoModelForQuestionAnswering, PreTrainedTokenizerBase
 
 from ...convert.bert import load_bert
-from ...data.batches import TokenRows
-from ...data.collators import Masking
-from ...data.question_answering import load_questions
-from ...data.subwords import train_subwords
+from ...data.answer_windows import load_questions
+from ...data.batches.collators import Masking
+from ...data.batches.token_rows import TokenRows
 from ...data.tables import Table
+from ...data.tokenizers.subwords import train_subwords
 from ...errors import UserError, nearest
 from ...models.configuration_bert import LLMPathBertConfig
 from ...models.modeling_bert import LLMPathBertForQuestionAnswering
 from ...runs import Goal, Part, Run, add_mean
 from ...training.adaptation import freeze, layer_wise, layer_wise_muon, with_lora
 from ...training.baselines import overlap_answers
-from ...training.masked_language_model import MaskedTexts, pretrain, small_encoder
-from ...training.question_answering import Reading, answer_all, fine_tune_reader
+from ...training.recipes.masked_language_model import MaskedTexts, pretrain, small_encoder
 from ...training.trainer import Recipe
 from . import FineTuningSettings
-from .reviews import ADAM_BETA2, LORA_GAP, LORA_SHARE, lora_on_reviews
+from .review_classifiers import ADAM_BETA2, LORA_GAP, LORA_SHARE, lora_on_reviews
+from .span_training import Reading, answer_all, fine_tune_reader
 
 HEAD = "LLMPathBertForQuestionAnswering"
 COMPARISONS = ("early-stopping", "clipping", "freezing", "layer-wise", "lora", "lora-reviews")

@@ -5,15 +5,15 @@ from typing import Any
 
 import gradio as gr
 
-from ...figures.trade_off import FORMS
+from ...charts.trade_off import FORMS
 from ...runs import RunFolder
 from ...ui import pictures
 from ...ui.controls import drawn
-from ...ui.decoding import GREEDY, LONGEST_PROMPT, Continuation, Sampling, load_decoder, race
 from ...ui.page import html, stage_page
 from ...ui.panels import section
-from ...ui.tree_picture import tree_picture
 from . import STAGE
+from .live_decoding import GREEDY, LONGEST_PROMPT, Continuation, Sampling, load_decoder, race
+from .tree_picture import tree_picture
 
 EXAMPLES = ("On a rainy afternoon, Mara", "Otto the smith had always wished", "Wren was sad, because")
 TREE_STEPS = 8

@@ -13,21 +13,21 @@ from tokenizers import processors
 from torch import Tensor
 from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast, set_seed
 
+from ...data.batches.token_file import TokenBlocks
 from ...data.sources import load_texts
-from ...data.token_file import TokenBlocks
-from ...data.words import train_word_tokenizer
+from ...data.tokenizers.word_level import train_word_tokenizer
+from ...decoding.beam_search import beam_search, check_beams
+from ...deploy.speed import REFERENCE, Row, measure
+from ...deploy.variants import build_forms
 from ...errors import UserError
-from ...inference.beam_search import beam_search, check_beams
-from ...inference.beam_tree import beam_tree
-from ...inference.distillation import Distillation, distill, half_depth
-from ...inference.speed import REFERENCE, Row, measure
-from ...inference.variants import build_forms
 from ...models.configuration_gpt import LLMPathGPTConfig
 from ...runs import Goal, Run, add_mean
 from ...training.baselines import ngram_loss
-from ...training.gpt import GPTRecipe, new_model
+from ...training.recipes.gpt import GPTRecipe, new_model
 from ...training.trainer import fit
 from . import InferenceSettings
+from .beam_tree import beam_tree
+from .distillation import Distillation, distill, half_depth
 
 SPEEDUP, CLOSE, INT8, STUDENT = 2.0, 1e-4, 1.01, 0.97  # of ONNX; its logits; perplexity in int8; the student's accuracy
 HELD_OUT = 64  # windows of the table's perplexity

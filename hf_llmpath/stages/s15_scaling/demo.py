@@ -5,15 +5,15 @@ from collections.abc import Iterator
 
 import gradio as gr
 
+from ...charts.wording import number
 from ...runs import RunFolder
 from ...ui import pictures
 from ...ui.controls import drawn, every, writing_controls, written
 from ...ui.language import CharacterModel, load_character_model
 from ...ui.page import html, stage_page
 from ...ui.panels import section
-from ...wording import number
 from . import STAGE
-from .figures import COSTS, LOOPS, laws
+from .charts import COSTS, LOOPS, laws
 
 EXAMPLES = ("One rainy morning, ", '"Oh no, the hat is ', "The dog was g", "Before bedtime Sam ")
 SHOWN = 12  # bars

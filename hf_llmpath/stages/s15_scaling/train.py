@@ -5,18 +5,18 @@ from typing import Any
 
 from transformers import AutoModelForCausalLM
 
+from ...data.batches.token_file import TokenBlocks
 from ...data.sources import load_texts
-from ...data.token_file import TokenBlocks
 from ...errors import UserError
 from ...runs import Goal, Run
-from ...training.agreement import REFERENCE, largest_difference, loss_curves
-from ...training.footprint import step_footprints
-from ...training.gpt import GPTRecipe, GPTShape, TokenData, new_model, train_gpt
-from ...training.language_model import CharacterData
 from ...training.precision import precision_for
-from ...training.scaling_law import PowerLaw
+from ...training.recipes.character_model import CharacterData
+from ...training.recipes.gpt import GPTRecipe, GPTShape, TokenData, new_model, train_gpt
 from ...ui.language import CharacterModel
 from . import ScalingSettings
+from .agreement import REFERENCE, largest_difference, loss_curves
+from .footprint import step_footprints
+from .scaling_law import PowerLaw
 
 SHAKESPEARE_GOAL = 1.55  # nats per character; nanoGPT's recipe for a CPU reaches 1.88 in the same time:
 SHAKESPEARE_SECONDS = 100  # on two cores

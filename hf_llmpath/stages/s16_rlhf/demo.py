@@ -7,8 +7,8 @@ from typing import Any
 
 import gradio as gr
 
-from ...alignment.chatbot import Chatbot, save_preference
-from ...chatting import THUMBS
+from ...cli.chat import THUMBS
+from ...decoding.chatbot import Chatbot, save_preference
 from ...errors import UserError
 from ...runs import RunFolder
 from ...ui import pictures
@@ -16,7 +16,7 @@ from ...ui.loading import loaded
 from ...ui.page import html, stage_page, telling
 from ...ui.panels import section
 from . import STAGE
-from .figures import NAMES, faults_of, histories, scores_of
+from .charts import NAMES, faults_of, histories, scores_of
 
 EXAMPLES = (
     "Who is the baker in the village?",

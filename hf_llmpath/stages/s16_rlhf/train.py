@@ -9,14 +9,21 @@ from typing import Any
 import torch
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, PreTrainedTokenizerFast, set_seed
 
-from ...alignment.chat_template import chat_tokenizer, conversation_ids, prompt_ids, require_context
-from ...alignment.judging import Examination, Replies, win_rate, world_judge
-from ...alignment.low_rank import low_rank_policy, with_updates
-from ...alignment.policy_loop import PolicyRecipe
-from ...alignment.ppo import PPO
-from ...alignment.reinforce import Reinforce
-from ...alignment.rewards import RewardModel, pairwise_accuracy
-from ...alignment.with_trl import (
+from ...data.tokenizers.chat_template import chat_tokenizer, conversation_ids, prompt_ids, require_context
+from ...errors import UserError, nearest
+from ...models.configuration_gpt import LLMPathGPTConfig
+from ...models.modeling_gpt import LLMPathGPTForCausalLM
+from ...runs import Goal, Part, Run, add_mean
+from ...world import generate
+from . import BY_TRL, METHODS, RLHFSettings
+from .judging import Examination, Replies, win_rate, world_judge
+from .low_rank import low_rank_policy, with_updates
+from .policy_loop import PolicyRecipe
+from .ppo import PPO
+from .preference_data import Message, Pair, Preferences, load_preferences
+from .reinforce import Reinforce
+from .rewards import RewardModel, pairwise_accuracy
+from .trl_trainers import (
     Plan,
     fine_tune_on_chats,
     optimise_directly,
@@ -24,13 +31,6 @@ from ...alignment.with_trl import (
     require_groups,
     train_reward_model,
 )
-from ...data.preferences import Message, Pair, Preferences, load_preferences
-from ...data.world import generate
-from ...errors import UserError, nearest
-from ...models.configuration_gpt import LLMPathGPTConfig
-from ...models.modeling_gpt import LLMPathGPTForCausalLM
-from ...runs import Goal, Part, Run, add_mean
-from . import BY_TRL, METHODS, RLHFSettings
 
 REWARD_ACCURACY = 0.9
 WIN_RATE = 0.75

@@ -5,17 +5,17 @@ from typing import Any
 import gradio as gr
 
 from ...runs import RunFolder
-from ...training.architectures import KINDS
-from ...training.strengths import mask_of
 from ...ui import pictures
-from ...ui.architectures import Architecture, load_architecture
-from ...ui.attention import attention_html, head_browser, mask_pictures
+from ...ui.attention_heads import attention_html, head_browser, mask_pictures
 from ...ui.encoder import load_encoder
 from ...ui.page import html, stage_page
 from ...ui.panels import section
 from . import STAGE
-from .figures import LINEAR, MASKS, NAMES, comparison, joint_masks, measured
-from .pictures import GAP, half_of
+from .charts import LINEAR, MASKS, NAMES, comparison, joint_masks, measured
+from .example_texts import GAP, half_of
+from .live_architectures import Architecture, load_architecture
+from .objectives_compared import KINDS
+from .strengths import mask_of
 
 SENTENCES = (
     "The tea was lovely, but the room was not.",

@@ -8,21 +8,22 @@ import transformers
 from huggingface_hub.errors import StrictDataclassClassValidationError
 from transformers import PreTrainedConfig
 
-from ...data.batches import TokenRows
-from ...data.span_corruption import add_sentinels
-from ...data.subwords import train_subwords
+from ...data.batches.token_rows import TokenRows
 from ...data.tables import LABEL_COLUMNS, TEXT_COLUMNS, Table, load_table
+from ...data.tokenizers.subwords import train_subwords
 from ...errors import UserError
 from ...models.configuration_bert import LLMPathBertConfig
 from ...models.configuration_gpt import LLMPathGPTConfig
 from ...models.configuration_t5 import LLMPathT5Config
 from ...runs import Goal, Part, Run
-from ...training.architectures import KINDS, Labelled, Texts, of_size, pretrain, teach
 from ...training.baselines import linear_text_accuracy
-from ...training.masked_language_model import encode, small_encoder
-from ...training.strengths import fill_spans, go_on, look, mask_of, masked_accuracy, span_exact_match
+from ...training.recipes.masked_language_model import encode, small_encoder
 from ...training.trainer import Recipe
-from . import ArchitecturesSettings, pictures
+from . import ArchitecturesSettings
+from . import example_texts as pictures
+from .objectives_compared import KINDS, Labelled, Texts, of_size, pretrain, teach
+from .span_corruption import add_sentinels
+from .strengths import fill_spans, go_on, look, mask_of, masked_accuracy, span_exact_match
 
 AHEAD = {"bert": 0.05, "gpt": 0.0}  # of TF-IDF + logistic regression, in accuracy, on the world's reviews; elsewhere 0
 SIZES = 1.05  # the largest model has at most so many weights for each of the smallest

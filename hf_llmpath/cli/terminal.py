@@ -1,0 +1,206 @@
+"""What the command line looks like: progress on stderr, tables on stdout, one line per error.
+
+Only rich and the standard library are loaded here, so that `llmpath --help` and `llmpath list` answer at once.
+"""
+
+import json
+import shlex
+import time
+import traceback
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from ..charts.wording import duration
+from ..runs import NoProgress
+
+RUNS = Path("runs")  # where run folders are, unless --output-dir says otherwise
+
+out = Console(highlight=False)
+err = Console(stderr=True, highlight=False)
+
+_REDRAW = 0.1  # seconds
+
+
+def print_json(document: Any) -> None:
+    print(json.dumps(document, indent=1))
+
+
+def print_error(message: object, error: BaseException | None = None) -> None:
+    """One line on stderr; the traceback of `error` above it, if given."""
+    if error is not None:
+        err.print(Text("".join(traceback.format_exception(error))), soft_wrap=True, style="dim")
+    line = " ".join(str(message).split())
+    err.print(Text.assemble(("error: ", "bold red"), line), soft_wrap=True)
+
+
+def command_line(*words: str, output_dir: Path = RUNS) -> str:
+    """An `llmpath` command that can be pasted into a shell."""
+    place = [] if output_dir == RUNS else ["--output-dir", str(output_dir)]
+    return shlex.join(["llmpath", *words, *place])
+
+
+def heading(text: str, console: Console = out) -> None:
+    console.print(Text(text, style="bold"), soft_wrap=True)
+
+
+def print_lines(lines: Iterable[Text]) -> None:
+    for line in lines:
+        out.print(line, soft_wrap=True)
+
+
+def facts(rows: Sequence[tuple[str, str]]) -> None:
+    """Names in one column, long values unbroken beside them."""
+    width = max(len(name) for name, _ in rows) + 2
+    for name, value in rows:
+        out.print(Text.assemble((f"{name:<{width}}", "dim"), value), soft_wrap=True)
+
+
+def table(columns: Sequence[str], rows: Sequence[Sequence[Any]], right: Sequence[int] = (), **options: Any) -> Table:
+    """A table for a terminal: rules under the header only; the columns numbered in `right` are aligned there."""
+    made = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold", **options)
+    for index, name in enumerate(columns):
+        made.add_column(name, justify="right" if index in right else "left", overflow="fold")
+    for row in rows:
+        made.add_row(*row)
+    return made
+
+
+def size(count: float) -> str:
+    for unit in ("bytes", "kB", "MB"):
+        if count < 1000:
+            return f"{count:.0f} {unit}" if unit == "bytes" else f"{count:.1f} {unit}"
+        count /= 1000
+    return f"{count:.1f} GB"
+
+
+class Training:
+    """One training as it goes on: where it is, and how long it will take from here.
+
+    A resumed training starts at a later step; its pace counts the steps of this process alone.
+    """
+
+    def __init__(self, name: str, total: int):
+        self.name, self.total, self.step = name, total, 0
+        self.values: dict[str, float] = {}
+        self.began = time.monotonic()
+        self._first: tuple[int, float] | None = None
+
+    def update(self, step: int, values: dict[str, float]) -> None:
+        self.step = step
+        self.values.update(values)
+        if self._first is None:
+            self._first = step, time.monotonic()
+
+    @property
+    def seconds(self) -> float:
+        return time.monotonic() - self.began
+
+    @property
+    def seconds_left(self) -> float | None:
+        if self._first is None or self.step == self._first[0]:
+            return None
+        first, then = self._first
+        return (time.monotonic() - then) / (self.step - first) * (self.total - self.step)
+
+    @property
+    def measured(self) -> list[str]:
+        """Loss and speed, in words."""
+        words = []
+        if "loss" in self.values:
+            loss = self.values["loss"]
+            words.append(f"loss {loss:.3f}" if abs(loss) < 1e4 else f"loss {loss:.2e}")
+        if "tokens_per_second" in self.values:
+            words.append(f"{self.values['tokens_per_second'] / 1000:,.0f}k tokens/s")
+        return words
+
+    @property
+    def left(self) -> str:
+        return "" if self.seconds_left is None else f"{duration(self.seconds_left)} left"
+
+    def summary(self) -> str:
+        return ", ".join([f"{self.step:,} steps", *self.measured, duration(self.seconds)])
+
+
+class LineProgress(NoProgress):
+    """Where nothing can be redrawn (a file, a pipe): a plain line now and then."""
+
+    def __init__(self, every: float = 10.0):
+        self.every = every
+        self._training: Training | None = None
+        self._last = time.monotonic()
+
+    @contextmanager
+    def task(self, name: str, total: int) -> Iterator["LineProgress"]:
+        self._training, self._last = Training(name, total), time.monotonic()
+        yield self
+        self.say(f"{name}: {self._training.summary()}")
+
+    def update(self, step: int, **values: float) -> None:
+        training = self._training
+        if training is None:
+            return
+        training.update(step, values)
+        if time.monotonic() - self._last >= self.every:
+            self._last = time.monotonic()
+            parts = [f"step {step:,} of {training.total:,}", *training.measured, training.left]
+            self.say(f"{training.name}: {', '.join(filter(None, parts))}")
+
+    def say(self, text: str) -> None:
+        err.print(Text(f"  {text}", style="dim"), soft_wrap=True)
+
+    def close(self) -> None:
+        """Nothing more will come."""
+
+
+class BarProgress(LineProgress):
+    """On a terminal: a bar while a training runs, a line when it has ended, a spinner in between."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._live: Live | None = None
+        self._drawn = 0.0
+        self._between = err.status(Text("working", style="dim"), spinner_style="cyan")
+        self._between.start()
+
+    @contextmanager
+    def task(self, name: str, total: int) -> Iterator["BarProgress"]:
+        self._between.stop()
+        self._training = Training(name, total)
+        with Live(self._bar(), console=err, transient=True, auto_refresh=False) as self._live:
+            yield self
+        err.print(Text.assemble(("  ✓ ", "green"), f"{name:<14} ", (self._training.summary(), "dim")), soft_wrap=True)
+        self._between.start()
+
+    def update(self, step: int, **values: float) -> None:
+        self._training.update(step, values)
+        if time.monotonic() - self._drawn >= _REDRAW or step == self._training.total:
+            self._drawn = time.monotonic()
+            self._live.update(self._bar(), refresh=True)
+
+    def _bar(self) -> Table:
+        training = self._training
+        grid = Table.grid(padding=(0, 2, 0, 0), expand=True)
+        bar = ProgressBar(training.total, training.step)
+        words = [Text(text, style="dim") for text in (*training.measured, training.left) if text]
+        cells = [f"  {training.name}", bar, f"{training.step:,}/{training.total:,}", *words]
+        for cell in cells:
+            grid.add_column(no_wrap=True, ratio=1 if cell is bar else None)
+        grid.add_row(*cells)
+        return grid
+
+    def close(self) -> None:
+        self._between.stop()
+
+
+def progress() -> LineProgress:
+    """The progress display that fits stderr."""
+    return BarProgress() if err.is_terminal and not err.is_dumb_terminal else LineProgress()

@@ -1,0 +1,118 @@
+"""Word vectors as text files: the format of word2vec, with a first line of sizes, and that of GloVe, without.
+
+gensim's `KeyedVectors.load_word2vec_format` reads what `write_vectors` writes, and the other way round.
+"""
+
+import re
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from transformers import PreTrainedTokenizerFast
+
+from ..data.tokenizers.characters import PAD, UNKNOWN
+from ..errors import UserError
+from ..models.configuration_word2vec import LLMPathWord2VecConfig
+from ..models.modeling_word2vec import LLMPathWord2VecModel
+from ..stages.s12_embeddings.word_corpus import word_tokenizer
+
+_SIZES = re.compile(r"(\d+) (\d+)")
+
+
+def write_vectors(words: Sequence[str], vectors: np.ndarray, path: Path) -> None:
+    """Writes `vectors` `(words, size)` in the word2vec text format; nine digits hold a 32-bit number exactly.
+
+    Raises:
+        UserError: a word with white space in it, which this format cannot hold.
+    """
+    for word in words:
+        if not word or word.split() != [word]:
+            raise UserError(f"'{word}' has white space in it; the word2vec format separates by white space")
+    line = "%s " + " ".join(["%.9g"] * vectors.shape[1]) + "\n"
+    with path.open("w", encoding="utf-8") as file:
+        file.write(f"{len(words)} {vectors.shape[1]}\n")
+        for word, row in zip(words, vectors.tolist(), strict=True):
+            file.write(line % (word, *row))
+
+
+def read_vectors(path: Path, limit: int | None = None) -> tuple[list[str], np.ndarray]:
+    """Words and their vectors `(words, size)` float32, from a word2vec or GloVe text file.
+
+    Args:
+        path: the file. The first line of word2vec's says how many words there are and how long a vector is.
+        limit: read so many words at most; these files begin with the most frequent ones.
+
+    A word may have spaces in it, as some have in GloVe's largest file, but not the first one.
+
+    Raises:
+        UserError: no such file, an empty one, a line with another number of values, what is no number, fewer words than the first
+            line says; names the line.
+    """
+    if not path.is_file():
+        raise UserError(f"no file '{path}' with vectors")
+    words: list[str] = []
+    rows: list[np.ndarray] = []
+    size = promised = None
+    with path.open(encoding="utf-8", errors="replace", newline="\n") as file:
+        for number, line in enumerate(file, 1):
+            line = line.rstrip()
+            if number == 1 and (sizes := _SIZES.fullmatch(line)):
+                promised, size = (int(value) for value in sizes.groups())
+                continue
+            if limit is not None and len(words) >= limit:
+                break
+            if not line:
+                continue
+            word, _, values = line.partition(" ")
+            row = _numbers(values)
+            if row is None and size and len(parts := line.rsplit(" ", size)) > size:
+                word, row = parts[0], _numbers(" ".join(parts[1:]))
+            if row is None:
+                raise UserError(f"{path}, line {number}: a word and numbers are expected, found '{line[:40]}'")
+            size = size or len(row)
+            if len(row) != size:
+                raise UserError(f"{path}, line {number}: {len(row)} values for '{word[:20]}', the others have {size}")
+            words.append(word)
+            rows.append(row)
+    if not words:
+        raise UserError(f"{path} holds no vectors")
+    if promised is not None and limit is None and len(words) != promised:
+        raise UserError(f"{path}: the first line says {promised} words, there are {len(words)}; the file is cut off")
+    return words, np.stack(rows)
+
+
+def _numbers(text: str) -> np.ndarray | None:
+    """The numbers in a text, if it holds nothing else."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", DeprecationWarning)  # how NumPy says that it met something else
+        try:
+            row = np.fromstring(text, dtype=np.float32, sep=" ")
+        except (DeprecationWarning, ValueError):
+            return None
+    return row if len(row) and np.isfinite(row).all() else None
+
+
+def from_vectors(words: Sequence[str], vectors: np.ndarray) -> tuple[LLMPathWord2VecModel, PreTrainedTokenizerFast]:
+    """A model with these vectors and its tokenizer. Padding and the unknown word are added where they are missing, with
+    zeros; words are read in lower case, of two that differ in case alone the first one counts."""
+    rows: dict[str, int] = {}
+    for place, word in enumerate(words):
+        rows.setdefault(word.lower(), place)
+    own = [word for word in rows if word not in (PAD.lower(), UNKNOWN.lower())]
+    config = LLMPathWord2VecConfig(vocab_size=len(own) + 2, hidden_size=vectors.shape[1])
+    model = LLMPathWord2VecModel(config).eval()
+    with torch.no_grad():
+        model.embed_tokens.weight.zero_()
+        model.embed_tokens.weight[2:] = torch.from_numpy(np.ascontiguousarray(vectors[[rows[word] for word in own]]))
+        model.context_embeddings.weight.zero_()
+    return model, word_tokenizer([PAD, UNKNOWN, *own])
+
+
+def to_vectors(model: LLMPathWord2VecModel, tokenizer: PreTrainedTokenizerFast, path: Path) -> None:
+    """Writes the vectors of all words of a model; special tokens and words with white space in them are left out."""
+    vocabulary = tokenizer.get_vocab().items()
+    ids = {word: place for word, place in vocabulary if word not in (PAD, UNKNOWN) and word.split() == [word]}
+    words = sorted(ids, key=lambda word: ids[word])
+    write_vectors(words, model.embed_tokens.weight.detach()[[ids[word] for word in words]].numpy(), path)

@@ -1,0 +1,200 @@
+"""Questions about contexts, as SQuAD has them: read and checked, cut into windows of tokens, labelled.
+
+    questions = load_questions("world/questions")
+    windows = cut_windows(tokenizer, questions.train["question"], questions.train["context"], max_length=96, stride=24)
+    starts, ends = label_windows(windows, questions.train["answers"])
+
+A context that does not fit into the model is read through several windows that overlap, each with the question before it.
+Where a window does not hold the answer, the first token (`[CLS]`) is the answer that there is (Devlin et al. 2018, 4.3).
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from transformers import PreTrainedTokenizerBase
+
+from ..errors import UserError
+from .batches.token_rows import TokenRows
+from .tables import Table, load_table
+
+COLUMNS = {"context": ("context", "passage", "document"), "question": ("question", "query"), "answers": ("answers",)}
+LONGEST_STRIDE, LONGEST_QUESTION = 128, 64  # tokens, as in Devlin et al. 2018
+Answers = dict[str, list]  # `text` and `answer_start`, lists of equal length; empty for a question without an answer
+
+
+def load_questions(dataset: str, named: Mapping[str, str | None] | None = None, size: int | None = None) -> Table:
+    """Reads `dataset` as a table with the columns `context`, `question` and `answers` (`text`, `answer_start`).
+
+    Args:
+        dataset: embedded name, local file or folder, or Hub id.
+        named: our name of a column -> its name in the data set, where it is not a usual one.
+        size: most rows to learn from; of the embedded ones any number can be had.
+
+    A data set that holds nothing out is split by `title`, where it has titles: no article is then in both splits.
+
+    Raises:
+        UserError: what `load_table` raises; an empty question or context; an answer that is not where its row says.
+    """
+    return load_table(dataset, COLUMNS, named, ("world/questions",), together="title", check=check_questions, size=size)
+
+
+def check_questions(rows: Any, where: str) -> None:
+    """Raises `UserError`, with the number of the row, for the first that is no question about its context."""
+    columns = zip(rows["question"], rows["context"], rows["answers"], strict=True)
+    for number, (question, context, answers) in enumerate(columns, 1):
+        for name, text in (("question", question), ("context", context)):
+            if not isinstance(text, str) or not text.strip():
+                raise UserError(
+                    f"row {number} of {where} has an empty {name}; every row needs a question and a context"
+                )
+        if not isinstance(answers, dict) or not {"text", "answer_start"} <= answers.keys():
+            raise UserError(
+                f"row {number} of {where} has the answers {str(answers)[:60]}; they must be a dict with the lists "
+                "'text' and 'answer_start' (both empty where there is no answer)"
+            )
+        if len(answers["text"]) != len(answers["answer_start"]):
+            raise UserError(
+                f"row {number} of {where} has {len(answers['text'])} texts of answers and "
+                f"{len(answers['answer_start'])} places (answer_start); there must be one place for each text"
+            )
+        for text, start in zip(answers["text"], answers["answer_start"], strict=True):
+            if not text or start < 0 or context[start : start + len(text)] != text:
+                place = context.find(text) if text else -1
+                hint = f"it stands at {place}" if place >= 0 else "it is not in the context at all"
+                raise UserError(
+                    f"row {number} of {where}: the answer '{text[:60]}' is not at answer_start {start} of its context; {hint}"
+                )
+
+
+@dataclass(frozen=True)
+class Windows:
+    """Windows `(windows,)` over pairs of question and context.
+
+    Attributes:
+        rows: token ids, special tokens included.
+        example: number of the pair that a window is of; its windows follow each other.
+        first, stop: the tokens `first <= t < stop` of a window are of the context.
+        second: where the tokens of type 1 begin.
+        begins, ends: characters `begin <= c < end` of the context that a token stands for, `(tokens of all windows,)`.
+        offsets: place of a window's first token in these.
+    """
+
+    rows: TokenRows
+    example: np.ndarray
+    first: np.ndarray
+    stop: np.ndarray
+    second: np.ndarray
+    begins: np.ndarray
+    ends: np.ndarray
+    offsets: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.example)
+
+    def characters(self, window: np.ndarray, start: np.ndarray, end: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Where the span from token `start` to token `end` (included) of a window begins and ends in its context."""
+        return self.begins[self.offsets[window] + start], self.ends[self.offsets[window] + end]
+
+
+def cut_windows(
+    tokenizer: PreTrainedTokenizerBase,
+    questions: Sequence[str],
+    contexts: Sequence[str],
+    max_length: int,
+    stride: int | None = None,
+    max_question_length: int | None = None,
+    whole_words: bool = False,
+) -> Windows:
+    """Cuts pairs of question and context into windows of at most `max_length` tokens.
+
+    Args:
+        tokenizer: a fast tokenizer, for it must know where its tokens stand.
+        questions, contexts: texts, equally many.
+        max_length: most tokens of a window, special tokens and question included.
+        stride: tokens that a window shares with the one before it; a quarter of `max_length`, and 128 at most, if none.
+        max_question_length: most tokens of a question, the rest is cut off; half of `max_length`, and 64 at most, if none.
+        whole_words: let `begins` and `ends` of a token be those of its word.
+
+    Raises:
+        UserError: a tokenizer without places, or windows with no room for more than the stride.
+    """
+    if not tokenizer.is_fast:
+        raise UserError(f"{type(tokenizer).__name__} does not say where its tokens stand; use a fast tokenizer")
+    stride = min(LONGEST_STRIDE, max_length // 4) if stride is None else stride
+    longest_question = max_question_length or min(LONGEST_QUESTION, max_length // 2)
+    asked, contexts = _shortened(tokenizer, list(questions), longest_question), list(contexts)
+    longest = max((len(ids) for ids in tokenizer(asked, add_special_tokens=False)["input_ids"]), default=0)
+    taken = longest + tokenizer.num_special_tokens_to_add(pair=True)
+    if stride < 0 or taken + stride >= max_length:
+        raise UserError(
+            f"windows of {max_length} tokens leave no way forward: the longest question takes {taken} with the special "
+            f"tokens, and the overlap (stride) {stride}; use longer windows, a smaller stride or shorter questions"
+        )
+    is_right = tokenizer.padding_side == "right"
+    found = tokenizer(
+        asked if is_right else contexts,
+        contexts if is_right else asked,
+        truncation="only_second" if is_right else "only_first",
+        max_length=max_length,
+        stride=stride,
+        return_overflowing_tokens=True,
+        return_offsets_mapping=True,
+        return_token_type_ids=True,
+        return_attention_mask=False,
+    )
+    context, encodings = int(is_right), found.encodings
+    first, stop, second = (np.empty(len(encodings), dtype=np.int64) for _ in range(3))
+    for window, encoding in enumerate(encodings):
+        of = encoding.sequence_ids
+        first[window] = of.index(context)
+        stop[window] = len(of) - of[::-1].index(context)
+        types = encoding.type_ids
+        second[window] = types.index(1) if 1 in types else len(types)
+    rows = TokenRows(found["input_ids"])
+    places = np.array([place for row in found["offset_mapping"] for place in row], dtype=np.int64).reshape(-1, 2)
+    begins, ends = places[:, 0].copy(), places[:, 1].copy()
+    if whole_words:
+        words = [-1 if word is None else word for encoding in encodings for word in encoding.word_ids]
+        begins, ends = _of_words(np.array(words), begins, ends, rows.lengths)
+    example = np.asarray(found["overflow_to_sample_mapping"], dtype=np.int64)
+    return Windows(rows, example, first, stop, second, begins, ends, np.cumsum(rows.lengths) - rows.lengths)
+
+
+def _shortened(tokenizer: PreTrainedTokenizerBase, questions: list[str], longest: int) -> list[str]:
+    found = tokenizer(questions, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
+    return [
+        question if len(places) <= longest else question[: places[longest - 1][1]]
+        for question, places in zip(questions, found["offset_mapping"], strict=True)
+    ]
+
+
+def _of_words(
+    words: np.ndarray, begins: np.ndarray, ends: np.ndarray, lengths: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Every token gets the begin of the first and the end of the last token of its word, within its window."""
+    window = np.repeat(np.arange(len(lengths)), lengths)
+    new = np.ones(len(words), dtype=bool)
+    new[1:] = (words[1:] != words[:-1]) | (window[1:] != window[:-1]) | (words[1:] < 0)
+    starts, which = np.flatnonzero(new), np.cumsum(new) - 1
+    return np.minimum.reduceat(begins, starts)[which], np.maximum.reduceat(ends, starts)[which]
+
+
+def label_windows(windows: Windows, answers: Sequence[Answers]) -> tuple[np.ndarray, np.ndarray]:
+    """First and last token of the answer in every window, `(windows,)` each; 0 and 0 where there is none.
+
+    Of several answers the first that lies wholly in the window counts.
+    """
+    starts, ends = np.zeros((2, len(windows)), dtype=np.int64)
+    for window, example in enumerate(windows.example):
+        low = windows.offsets[window] + windows.first[window]
+        high = windows.offsets[window] + windows.stop[window]
+        begins, stops = windows.begins[low:high], windows.ends[low:high]
+        wanted = answers[example]
+        for text, begin in zip(wanted["text"], wanted["answer_start"], strict=True):
+            if begins[0] <= begin and begin + len(text) <= stops[-1]:
+                starts[window] = windows.first[window] + np.searchsorted(begins, begin, side="right") - 1
+                ends[window] = windows.first[window] + np.searchsorted(stops, begin + len(text))
+                break
+    return starts, ends

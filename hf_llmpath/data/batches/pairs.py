@@ -1,0 +1,193 @@
+"""Documents and their summaries: read from any data set, and as padded batches for an encoder-decoder.
+
+pairs = load_pairs("world/summaries")
+batches = PairBatches(sources, targets, batch_size=32, steps=400, pad=0, seed=0)  # token ids of each
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from ...errors import UserError
+from ..tables import DOCUMENT_COLUMNS, SUMMARY_COLUMNS, load_table
+from ..tokenizers.word_level import SPECIAL
+from .streams import IGNORED
+
+_POOL = 32  # batches whose rows are sorted by length together
+_SENTENCE_END = re.compile(r'(?<=[.!?])["”’)]*\s+(?=["“‘(]*\S)')
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A document, also as its sentences, and its summaries: one, or several that count as equally right."""
+
+    document: str
+    sentences: list[str]
+    summaries: list[str]
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """A data set of documents with summaries.
+
+    Attributes:
+        train: to learn from.
+        test: to measure on: the test split, or the validation split where there is no other.
+        provenance: for metrics.json.
+    """
+
+    train: list[Pair]
+    test: list[Pair]
+    provenance: dict[str, Any]
+
+
+def load_pairs(dataset: str, document_column: str | None = None, summary_column: str | None = None) -> Pairs:
+    """Reads `dataset` (embedded name, local file or folder, Hub id) as documents with summaries.
+
+    A document is a text or a list of sentences; the summary is a text or a list of equally right ones. Rows in which one
+    of the two is empty are left out.
+
+    Raises:
+        UserError: nothing of that name, a missing column, a column that holds neither, no row that has both.
+    """
+    table = load_table(
+        "world/summaries" if dataset == "world" else dataset,
+        {"document": DOCUMENT_COLUMNS, "summary": SUMMARY_COLUMNS},
+        {"document": document_column, "summary": summary_column},
+        embedded=("world/summaries",),
+    )
+    splits = {name: _pairs(rows, f"'{dataset}' ({name})") for name, rows in table.splits.items()}
+    test = "test" if "test" in splits else "validation"
+    return Pairs(splits["train"], splits[test], table.provenance | {"measured_on": test})
+
+
+def _pairs(rows: Any, where: str) -> list[Pair]:
+    found = []
+    for number, (document, summary) in enumerate(zip(rows["document"], rows["summary"], strict=True), start=1):
+        sentences = _texts(document, f"row {number} of {where}: the document")
+        summaries = _texts(summary, f"row {number} of {where}: the summary")
+        if sentences and summaries:
+            text = " ".join(sentences)
+            found.append(Pair(text, split_sentences(text) if isinstance(document, str) else sentences, summaries))
+    if not found:
+        raise UserError(f"{where} has no row with a document and a summary")
+    return found
+
+
+def _texts(value: Any, what: str) -> list[str]:
+    texts = [value] if isinstance(value, str) else [] if value is None else value
+    if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
+        raise UserError(f"{what} is {type(value).__name__}; it must be a text or a list of texts")
+    return [text.strip() for text in texts if text.strip()]
+
+
+def split_sentences(text: str) -> list[str]:
+    """The sentences of a text: they end with `.`, `!` or `?`, closing marks behind it, and white space."""
+    cuts = [0, *(match.end() for match in _SENTENCE_END.finditer(text)), len(text)]
+    pieces = (text[start:end].strip() for start, end in zip(cuts, cuts[1:], strict=False))
+    return [piece for piece in pieces if piece]
+
+
+class PairBatches(Dataset):
+    """The batches of a training, in order: a data set of `steps * batch_size` places to be read in sequence.
+
+    An epoch's rows are shuffled and grouped by the length of their source, so that little of a batch is padding; the
+    batches themselves come in random order. Each is a function of the seed and the step alone, so a training that was
+    stopped and resumed reads what an uninterrupted one would have.
+
+    Args:
+        sources, targets: token ids of each pair, the end token included.
+        batch_size: pairs per step (all of them, if there are fewer).
+        steps: optimiser steps.
+        pad: id of the padding token.
+        seed: of the order, and of the words that are hidden.
+        unknown: id of the unknown token.
+        hidden: share of the words of a source that are hidden behind the unknown token, wherever they stand in it and in
+            the target; drawn anew each time (Gal & Ghahramani 2016, section 5). The model learns not to rely on single
+            words, and what to do with one that it does not know.
+    """
+
+    sequential = True
+
+    def __init__(
+        self,
+        sources: Sequence[Sequence[int]],
+        targets: Sequence[Sequence[int]],
+        batch_size: int,
+        steps: int,
+        pad: int,
+        seed: int,
+        unknown: int | None = None,
+        hidden: float = 0.0,
+    ):
+        self.sources, self.lengths = padded(sources, pad)
+        self.targets, self.target_lengths = padded(targets, IGNORED)
+        self.batch_size = min(batch_size, len(sources))
+        self.seed, self.unknown, self.hidden = seed, unknown, hidden
+        self.plan = self._plan(steps, np.random.default_rng(seed))
+
+    def _plan(self, steps: int, rng: np.random.Generator) -> np.ndarray:
+        """Rows of every step `(steps, batch_size)`; what does not fill a batch waits for the next epoch."""
+        plan: list[np.ndarray] = []
+        while len(plan) < steps:
+            order = rng.permutation(len(self.lengths))
+            epoch: list[np.ndarray] = []
+            for start in range(0, len(order), _POOL * self.batch_size):
+                pool = order[start : start + _POOL * self.batch_size]
+                pool = pool[np.argsort(self.lengths[pool], kind="stable")]
+                full = len(pool) // self.batch_size
+                epoch += list(pool[: full * self.batch_size].reshape(full, self.batch_size))
+            plan += [epoch[index] for index in rng.permutation(len(epoch))]
+        return np.stack(plan[:steps])
+
+    @property
+    def tokens_per_step(self) -> int:
+        """Tokens of source and target in a step, padding left out; the mean over the training."""
+        return int((self.lengths[self.plan].sum() + self.target_lengths[self.plan].sum()) / len(self.plan))
+
+    @property
+    def padding(self) -> float:
+        """Share of the source tokens in all batches that are padding."""
+        lengths = self.lengths[self.plan]
+        return float(1 - lengths.sum() / (lengths.max(axis=1) * self.batch_size).sum())
+
+    def __len__(self) -> int:
+        return self.plan.size
+
+    def __getitems__(self, indices: list[int]) -> dict[str, Tensor]:
+        step, mine = indices[0] // self.batch_size, [index % self.batch_size for index in indices]
+        # The whole batch is made also where several processes share it: they must agree on its shape and hidden words.
+        rows = self.plan[step]
+        source = self.sources[rows, : self.lengths[rows].max()]
+        target = self.targets[rows, : self.target_lengths[rows].max()]
+        there = np.arange(source.shape[1]) < self.lengths[rows, None]
+        if self.hidden:
+            source, target = self._with_hidden_words(source, target, np.random.default_rng([self.seed, step]))
+        batch = {"input_ids": source[mine], "attention_mask": there[mine], "labels": target[mine]}
+        return {name: torch.from_numpy(values.astype(np.int64)) for name, values in batch.items()}
+
+    def _with_hidden_words(
+        self, source: np.ndarray, target: np.ndarray, rng: np.random.Generator
+    ) -> tuple[np.ndarray, np.ndarray]:
+        vocabulary = max(source.max(), target.max()) + 1
+        row = np.arange(len(source))[:, None]
+        drawn = np.zeros((len(source), vocabulary), dtype=bool)
+        drawn[row, source] = True  # a word of the summary alone could not be known to be hidden
+        drawn &= rng.random(drawn.shape) < self.hidden
+        drawn[:, : len(SPECIAL)] = False
+        hidden = drawn[row, target.clip(min=0)]
+        return np.where(drawn[row, source], self.unknown, source), np.where(hidden, self.unknown, target)
+
+
+def padded(rows: Sequence[Sequence[int]], pad: int) -> tuple[np.ndarray, np.ndarray]:
+    """Token ids `(rows, longest)`, int32, filled up on the right, and the lengths `(rows,)`."""
+    lengths = np.array([len(row) for row in rows], dtype=np.int64)
+    ids = np.full((len(rows), int(lengths.max(initial=1))), pad, dtype=np.int32)
+    ids[np.arange(ids.shape[1]) < lengths[:, None]] = np.concatenate([np.asarray(row, dtype=np.int32) for row in rows])
+    return ids, lengths

@@ -1,0 +1,108 @@
+"""A corpus as one array of token ids in a file, mapped into memory, and blocks of it as training batches.
+
+    write_tokens(path, ids, vocab_size)        # once
+    blocks = TokenBlocks(read_tokens(path), 128, batch_size=16, steps=1000, seed=0)
+
+Tokenizing is done when the file is written. While a model trains a batch is one gather from the file's pages, which the
+processes of a machine share; the corpus may be larger than the memory.
+"""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from ...errors import UserError
+
+
+def write_tokens(path: Path, ids: np.ndarray, vocab_size: int) -> Path:
+    """Writes ids `(n,)` as a .npy file, two bytes each where the vocabulary has at most 65,536 tokens, else four.
+
+    Raises:
+        ValueError: an id outside the vocabulary.
+    """
+    if len(ids) and not 0 <= int(ids.min()) <= int(ids.max()) < vocab_size:
+        raise ValueError(f"token ids from {ids.min()} to {ids.max()} do not fit a vocabulary of {vocab_size}")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.tmp")
+    with temporary.open("wb") as file:
+        np.save(file, ids.astype(np.uint16 if vocab_size <= 2**16 else np.uint32), allow_pickle=False)
+    os.replace(temporary, path)
+    return path
+
+
+def read_tokens(path: Path) -> np.ndarray:
+    """The ids of a file that `write_tokens` made, `(n,)`, mapped into memory and read-only.
+
+    Raises:
+        UserError: no such file, or not one of token ids.
+    """
+    try:
+        tokens = np.load(path, mmap_mode="r", allow_pickle=False)
+    except FileNotFoundError:
+        raise UserError(f"no token file {path}; write one with write_tokens") from None
+    except (ValueError, EOFError) as error:
+        raise UserError(f"{path} is no token file: {error}") from None
+    if tokens.ndim != 1 or tokens.dtype not in (np.uint16, np.uint32):
+        raise UserError(
+            f"{path} holds {tokens.dtype} of shape {tokens.shape}; token ids are one row of uint16 or uint32"
+        )
+    return tokens
+
+
+class TokenBlocks(Dataset):
+    """The batches of a training, in order: a map-style data set of `steps * batch_size` places to be read in sequence.
+
+    Every epoch cuts the text at a new random offset into blocks of `length` tokens, no two of them overlapping, and reads
+    these in a new order; what does not fill a block is left out. What a place holds depends on the seed and the place alone,
+    so a resumed training, and one in several processes, reads what an uninterrupted one in a single process would have.
+
+    Args:
+        tokens: ids, `(n,)`, for example from `read_tokens`.
+        length: tokens of a block.
+        batch_size, steps: how many blocks will be read.
+        seed: of offsets and order.
+
+    Raises:
+        UserError: fewer tokens than a block and its last target need.
+    """
+
+    sequential = True
+
+    def __init__(self, tokens: np.ndarray, length: int, batch_size: int, steps: int, seed: int):
+        if len(tokens) < length + 1:
+            raise UserError(
+                f"the training text has {len(tokens)} tokens; a context of {length} needs at least {length + 1}: give "
+                "more text, or --set context=..."
+            )
+        self.tokens, self.length = tokens, length
+        self.starts = self._plan(batch_size * steps, seed)
+
+    def _plan(self, count: int, seed: int) -> np.ndarray:
+        """Where each block begins, `(count,)`."""
+        rng = np.random.default_rng(seed)
+        epochs: list[np.ndarray] = []
+        found = 0
+        while found < count:
+            spare = len(self.tokens) - 1 - self.length
+            offset = int(rng.integers(0, min(self.length, spare + 1)))
+            blocks = (len(self.tokens) - 1 - offset) // self.length
+            epochs.append(offset + self.length * rng.permutation(blocks))
+            found += blocks
+        return np.concatenate([*epochs, np.zeros(0, dtype=np.int64)])[:count]
+
+    @property
+    def epochs(self) -> float:
+        """How often a token is read, on average."""
+        return len(self.starts) * self.length / len(self.tokens)
+
+    def __len__(self) -> int:
+        return len(self.starts)
+
+    def __getitems__(self, indices: list[int]) -> dict[str, Tensor]:
+        places = self.starts[indices][:, None] + np.arange(self.length + 1)
+        rows = torch.from_numpy(self.tokens[places].astype(np.int64))
+        return {"input_ids": rows[:, :-1].contiguous(), "shift_labels": rows[:, 1:].contiguous()}

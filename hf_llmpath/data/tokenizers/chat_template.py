@@ -1,0 +1,96 @@
+"""How a conversation is written for a language model, and the tokenizer that does it.
+
+    tokenizer = chat_tokenizer(texts)
+    tokenizer.apply_chat_template([{"role": "user", "content": "Who is the baker?"}], add_generation_prompt=True)
+
+Every message begins with the token of its role and ends with the end token. What the assistant says stands between
+generation markers, so that a trainer can learn from these tokens alone (`assistant_only_loss`).
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import Any, Literal
+
+from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
+
+from ...errors import UserError
+from .word_level import train_word_tokenizer
+
+ROLE_TOKENS = ("<|system|>", "<|user|>", "<|assistant|>")
+TEMPLATE = (
+    "{% for message in messages %}"
+    "{% if message['role'] not in ['system', 'user', 'assistant'] %}"
+    "{{ raise_exception('unknown role ' + message['role']) }}"
+    "{% endif %}"
+    "{{ '<|' + message['role'] + '|>' }}"
+    "{% if message['role'] == 'assistant' %}"
+    "{% generation %}{{ message['content'] + eos_token }}{% endgeneration %}"
+    "{% else %}{{ message['content'] + eos_token }}{% endif %}"
+    "{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|assistant|>' }}{% endif %}"
+)
+
+
+def chat_tokenizer(
+    texts: Iterable[str], kind: Literal["words", "pieces"] = "words", vocab_size: int = 4000, longest: int = 256
+) -> PreTrainedTokenizerFast:
+    """A tokenizer trained on `texts`, with a token for each role and the chat template.
+
+    Args:
+        texts: what is said in the conversations.
+        kind: `"words"`, the most frequent words; or `"pieces"` of words, for texts of many different ones.
+        vocab_size: most tokens, the special ones included.
+        longest: tokens of the longest conversation (`model_max_length`).
+    """
+    tokenizer = train_word_tokenizer(texts, vocab_size - len(ROLE_TOKENS), kind == "pieces", longest)
+    tokenizer.add_special_tokens({"additional_special_tokens": list(ROLE_TOKENS)})
+    tokenizer.chat_template = TEMPLATE
+    return tokenizer
+
+
+def require_chat_template(tokenizer: PreTrainedTokenizerBase) -> None:
+    """Checks that the tokenizer's chat template can write what an assistant says, and marks it.
+
+    Raises:
+        UserError: no template, one without the assistant's role, or one without generation markers.
+    """
+    if not tokenizer.chat_template:
+        raise UserError("the tokenizer has no chat template; chat_tokenizer() makes one that has")
+    mark = "a reply 7"
+    messages = [{"role": "user", "content": "a question"}, {"role": "assistant", "content": mark}]
+    try:
+        text = tokenizer.apply_chat_template(messages, tokenize=False)
+        opening = tokenizer.apply_chat_template(messages[:1], tokenize=False, add_generation_prompt=True)
+    except Exception as error:
+        raise UserError(f"the chat template does not take the assistant role: {error}") from None
+    if mark not in text or not text.startswith(opening):
+        raise UserError(
+            "the chat template does not write the assistant role: what it opens for a reply must be the beginning of the "
+            "conversation with that reply"
+        )
+    if "generation" not in str(tokenizer.chat_template).replace("add_generation_prompt", ""):
+        raise UserError("the chat template has no {% generation %} markers around what the assistant says")
+
+
+def prompt_ids(tokenizer: PreTrainedTokenizerBase, messages: Sequence[dict[str, str]]) -> list[int]:
+    """Token ids of a conversation that the assistant is to answer."""
+    found: Any = tokenizer.apply_chat_template(list(messages), add_generation_prompt=True, return_dict=True)
+    return list(found["input_ids"])
+
+
+def conversation_ids(tokenizer: PreTrainedTokenizerBase, messages: Sequence[dict[str, str]]) -> list[int]:
+    """Token ids of a whole conversation."""
+    return list(tokenizer.apply_chat_template(list(messages), return_dict=True)["input_ids"])
+
+
+def require_context(tokenizer: PreTrainedTokenizerBase, prompts: Sequence[Sequence[int]], context: int) -> None:
+    """Checks that each prompt leaves room for a reply.
+
+    Raises:
+        UserError: the longest prompt fills the context.
+    """
+    longest = max(map(len, prompts), default=0)
+    if longest >= context:
+        text = tokenizer.decode(max(prompts, key=len), skip_special_tokens=True)
+        raise UserError(
+            f"a prompt has {longest} tokens and the context is {context}: “{text[:60]}…”; shorten it or raise context"
+        )

@@ -1,0 +1,151 @@
+"""From two scores for every token, that an answer begins or ends there, to the likeliest answers of a question.
+
+The probability of a span is P(start) P(end), each by softmax over the context of its window and the first token (`[CLS]`),
+which stands for "no answer here" (Devlin et al. 2018, sections 4.2 and 4.3). All spans of all windows are compared,
+exactly, by one sum of two rows for each span length; no list of candidates is cut short before that.
+"""
+
+import inspect
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedTokenizerBase
+
+from ..data.answer_windows import Windows, cut_windows
+from ..data.batches.token_rows import second_segment
+
+LONGEST_ANSWER = 15  # tokens
+KEPT = 20  # spans of a window that go on to the comparison of windows
+
+
+@dataclass(frozen=True)
+class Answer:
+    """`text` is `context[start:end]`, empty where there is no answer; `score` its probability."""
+
+    text: str
+    start: int
+    end: int
+    score: float
+
+
+def best_spans(
+    start_logits: Tensor, end_logits: Tensor, allowed: Tensor, longest: int = LONGEST_ANSWER, count: int = KEPT
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """The likeliest spans of every window.
+
+    Args:
+        start_logits, end_logits: `(windows, length)`; the first token stands for "no answer".
+        allowed: `(windows, length)`, true for tokens of the context.
+        longest: most tokens of a span.
+        count: spans to return; fewer, if there are fewer.
+
+    Returns:
+        log-probabilities (falling; -inf where there are no more spans), first and last tokens, `(windows, count)` each,
+        and the log-probability of no answer, `(windows,)`.
+    """
+    among = allowed.clone()
+    among[:, 0] = True
+    start, end = (
+        logits.float().masked_fill(~among, -torch.inf).log_softmax(-1) for logits in (start_logits, end_logits)
+    )
+    nothing = start[:, 0] + end[:, 0]
+    start, end = start.masked_fill(~allowed, -torch.inf), end.masked_fill(~allowed, -torch.inf)
+    longest = min(longest, start.shape[1])
+    later = nn.functional.pad(end, (0, longest - 1), value=-torch.inf).unfold(1, longest, 1)
+    spans = (start[:, :, None] + later).flatten(1)  # (windows, length x longest): from token t on, 1, 2, ... tokens
+    values, places = spans.topk(min(count, spans.shape[1]))
+    first = places // longest
+    return values, first, first + places % longest, nothing
+
+
+class SpanCollector:
+    """Gathers the likeliest spans of all windows, batch by batch, and answers when all have been seen.
+
+    Args:
+        windows: the windows that the batches are rows of.
+        longest: most tokens of an answer.
+        count: spans of a window that are compared with those of the other windows.
+    """
+
+    def __init__(self, windows: Windows, longest: int = LONGEST_ANSWER, count: int = KEPT):
+        self.windows, self.longest, self.count = windows, longest, count
+        self.found: list[tuple[np.ndarray, ...]] = []
+        self.nothing = np.zeros(len(windows))
+
+    def add(self, rows: np.ndarray, start_logits: Tensor, end_logits: Tensor) -> None:
+        """Scores `(rows, length)` of the windows number `rows`."""
+        places = torch.arange(start_logits.shape[1])
+        first, stop = (torch.from_numpy(bound[rows])[:, None] for bound in (self.windows.first, self.windows.stop))
+        allowed = (first <= places) & (places < stop)
+        values, starts, ends, nothing = best_spans(start_logits, end_logits, allowed, self.longest, self.count)
+        self.nothing[rows] = nothing.numpy()
+        real = values.isfinite().numpy()
+        window = np.broadcast_to(rows[:, None], real.shape)[real]
+        begins, stops = self.windows.characters(window, starts.numpy()[real], ends.numpy()[real])
+        self.found.append((window, begins, stops, values.numpy()[real]))
+
+    def answers(self, contexts: Sequence[str], top_k: int = 1, no_answer: bool = False) -> list[list[Answer]]:
+        """The `top_k` likeliest different answers to every question, the likeliest first.
+
+        A place that several windows see counts once, with its highest probability. `no_answer`: let "no answer" (an
+        empty text), whose probability is the lowest that any window gives it, compete with the others.
+        """
+        window, begins, stops, values = (np.concatenate(column) for column in zip(*self.found, strict=True))
+        example = self.windows.example[window]
+        order = np.lexsort((-values, example))
+        results: list[list[Answer]] = [[] for _ in contexts]
+        nothing = np.zeros(len(contexts))
+        np.minimum.at(nothing, self.windows.example, self.nothing)
+        seen: set[tuple[int, int, int]] = set()
+        for place in order:
+            row, begin, stop = int(example[place]), int(begins[place]), int(stops[place])
+            if len(results[row]) < top_k and (row, begin, stop) not in seen:
+                seen.add((row, begin, stop))
+                text = contexts[row][begin:stop]
+                results[row].append(Answer(text, begin, stop, float(np.exp(values[place]))))
+        if no_answer:
+            for row, chance in enumerate(np.exp(nothing)):
+                together = [*results[row], Answer("", 0, 0, float(chance))]
+                results[row] = sorted(together, key=lambda answer: -answer.score)[:top_k]
+        return results
+
+
+@torch.no_grad()
+def answer_windows(
+    model: nn.Module, windows: Windows, pad: int, longest: int = LONGEST_ANSWER, batch_size: int = 64
+) -> SpanCollector:
+    """Lets `model` read all windows, those of similar length together."""
+    was_training = model.training
+    model.eval()
+    takes_types = "token_type_ids" in inspect.signature(model.forward).parameters
+    device = next(model.parameters()).device
+    collector = SpanCollector(windows, longest)
+    order = np.argsort(windows.rows.lengths, kind="stable")
+    for start in range(0, len(order), batch_size):
+        rows = order[start : start + batch_size]
+        ids, there = windows.rows.padded(rows, pad)
+        types = {"token_type_ids": second_segment(ids, windows.second[rows]) * there} if takes_types else {}
+        inputs = {"input_ids": ids, "attention_mask": there} | types
+        output = model(**{name: value.to(device) for name, value in inputs.items()})
+        collector.add(rows, output.start_logits.cpu(), output.end_logits.cpu())
+    model.train(was_training)
+    return collector
+
+
+def answer_questions(
+    model: nn.Module,
+    tokenizer: PreTrainedTokenizerBase,
+    questions: Sequence[str],
+    contexts: Sequence[str],
+    max_length: int,
+    stride: int | None = None,
+    top_k: int = 1,
+    no_answer: bool = False,
+    longest: int = LONGEST_ANSWER,
+) -> list[list[Answer]]:
+    """The likeliest answers to every question about its context (see `SpanCollector.answers` and `cut_windows`)."""
+    windows = cut_windows(tokenizer, questions, contexts, max_length, stride, whole_words=True)
+    return answer_windows(model, windows, tokenizer.pad_token_id, longest).answers(contexts, top_k, no_answer)

@@ -1,0 +1,209 @@
+"""The step of an `LLMPathGPT` as the bare tensor operations that it consists of, for decoding.
+
+A small model's step takes a millisecond, most of which is spent between the operations: calling modules, picking an attention
+function, making masks, and copying all keys and values to append one. Here queries, keys and values come from one product,
+keys and values are written into room that is already there, and nothing is called but operations. The numbers are those of
+the model, and `decoding.stream` and `beam_search` use it by themselves where it fits.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ..models.layers_positions import rotate
+from ..models.modeling_gpt import LLMPathGPTForCausalLM
+
+LEAST_ROOM = 64  # tokens
+
+
+@dataclass(frozen=True)
+class _Layer:
+    """What a layer is made of; `qkv` are the weights (and biases) of queries, keys and values below each other."""
+
+    attention_norm: Callable[[Tensor], Tensor]
+    qkv: Callable[[Tensor], Tensor]
+    qk_norm: Tensor | None
+    o_proj: Callable[[Tensor], Tensor]
+    mlp_norm: Callable[[Tensor], Tensor]
+    up_proj: Callable[[Tensor], Tensor]
+    gate_proj: Callable[[Tensor], Tensor] | None
+    activation: Callable[[Tensor], Tensor]
+    down_proj: Callable[[Tensor], Tensor]
+
+
+class BareStepper:
+    """`decoding.Stepper` for an `LLMPathGPTForCausalLM` of plain layers: the same answers to the same calls, with a cache.
+
+    Args:
+        model: in evaluation mode; its weights are read once, here.
+        input_ids, attention_mask: the prompt `(batch, length)`, padded on the left, and 0 for padding.
+    """
+
+    @staticmethod
+    def fits(model: Any) -> bool:
+        """Whether the model is such a decoder, without adapters, 8-bit layers or hooks in the place of its own layers."""
+        if type(model) is not LLMPathGPTForCausalLM or model.training:
+            return False
+        layers = [module for module in model.modules() if getattr(module, "weight", None) is not None]
+        known = {nn.Linear, nn.Embedding, nn.LayerNorm}
+        return all(
+            type(layer) in known
+            or type(layer).__module__.startswith(LLMPathGPTForCausalLM.__module__.rpartition(".")[0])
+            for layer in layers
+        ) and not any(layer._forward_hooks or layer._forward_pre_hooks for layer in model.modules())
+
+    @torch.no_grad()
+    def __init__(self, model: Any, input_ids: Tensor, attention_mask: Tensor | None = None):
+        config, decoder = model.config, model.model
+        self.model, self.prompt, self._unread = model, input_ids, input_ids
+        self.mask = torch.ones_like(input_ids) if attention_mask is None else attention_mask
+        self.heads, self.key_heads = config.num_attention_heads, config.num_key_value_heads
+        self.head_dim, self.eps = config.hidden_size // self.heads, config.layer_norm_eps
+        self.layers = [self._read(layer) for layer in decoder.layers]
+        self.norm, self.head = _norm(decoder.norm), _linear(model.lm_head)
+        self.past, self.room = 0, input_ids.new_empty(0)
+        is_padded = not bool(self.mask.all())
+        self._seen = self.mask.bool() if is_padded else None  # which keys may be looked at
+        self._padding = (self.mask.shape[1] - self.mask.sum(1)) if is_padded else None  # `(batch,)`
+
+    def _read(self, layer: Any) -> _Layer:
+        attention, mlp = layer.attention, layer.mlp
+        projections = (attention.q_proj, attention.k_proj, attention.v_proj)
+        weight = torch.cat([projection.weight for projection in projections])
+        bias = None if projections[0].bias is None else torch.cat([projection.bias for projection in projections])
+        scales = None
+        if attention.q_norm is not None:
+            norms = [attention.q_norm.weight] * self.heads + [attention.k_norm.weight] * self.key_heads
+            scales = torch.stack(norms)
+        return _Layer(
+            _norm(layer.attention_norm),
+            lambda x: F.linear(x, weight, bias),
+            scales,
+            _linear(attention.o_proj),
+            _norm(layer.mlp_norm),
+            _linear(mlp.up_proj),
+            None if mlp.gate_proj is None else _linear(mlp.gate_proj),
+            mlp.activation,
+            _linear(mlp.down_proj),
+        )
+
+    @torch.no_grad()
+    def logits(self) -> Tensor:
+        """`(batch, vocab_size)` in 32 bits: of the token after all that was given so far."""
+        batch, new = self._unread.shape
+        self._make_room(batch, new)
+        decoder, positions = self.model.model, self._positions(new)
+        hidden = decoder.embed_tokens(self._unread)
+        if decoder.embed_positions is not None:
+            hidden = hidden + decoder.embed_positions(positions)
+        rotation = None if decoder.rotary is None else decoder.rotary(positions, hidden.dtype)
+        if rotation is not None:  # heads stand after positions here
+            rotation = rotation[0].transpose(1, 2), rotation[1].transpose(1, 2)
+        mask = self._mask(new)
+        for layer, (keys, values) in zip(self.layers, self.room, strict=True):
+            hidden = hidden + layer.o_proj(
+                self._attend(layer, layer.attention_norm(hidden), keys, values, rotation, mask)
+            )
+            normed = layer.mlp_norm(hidden)
+            up = layer.up_proj(normed)
+            gate = layer.gate_proj
+            hidden = hidden + layer.down_proj(
+                layer.activation(up) if gate is None else layer.activation(gate(normed)) * up
+            )
+        self.past += new
+        return self.head(self.norm(hidden[:, -1])).float()
+
+    def _attend(
+        self,
+        layer: _Layer,
+        x: Tensor,
+        keys: Tensor,
+        values: Tensor,
+        rotation: tuple[Tensor, Tensor] | None,
+        mask: Tensor | None,
+    ) -> Tensor:
+        """x `(batch, new, hidden_size)` -> the same; keys and values `(batch, key_heads, room, head_dim)` are added to."""
+        batch, new, size = x.shape
+        end, both = self.past + new, self.heads + self.key_heads
+        projected = layer.qkv(x).view(batch, new, both + self.key_heads, self.head_dim)
+        query_key = projected[:, :, :both]
+        if layer.qk_norm is not None:
+            query_key = F.rms_norm(query_key, (self.head_dim,), None, self.eps) * layer.qk_norm
+        if rotation is not None:
+            query_key = rotate(query_key, *rotation)
+        keys[:, :, self.past : end] = query_key[:, :, self.heads :].transpose(1, 2)
+        values[:, :, self.past : end] = projected[:, :, both:].transpose(1, 2)
+        query = query_key[:, :, : self.heads].transpose(1, 2)
+        keys, values = keys[:, :, :end], values[:, :, :end]
+        if new == 1:  # the heads of a group ask as if they were queries side by side
+            query = query.reshape(batch, self.key_heads, -1, self.head_dim)
+            read = F.scaled_dot_product_attention(query, keys, values, mask)
+            return read.reshape(batch, 1, size)
+        is_causal = mask is None
+        grouped = self.heads != self.key_heads
+        read = F.scaled_dot_product_attention(query, keys, values, mask, is_causal=is_causal, enable_gqa=grouped)
+        return read.transpose(1, 2).reshape(batch, new, size)
+
+    def _positions(self, new: int) -> Tensor:
+        """`(batch or 1, new)`: how many tokens that are not padding stand before each."""
+        places = torch.arange(self.past, self.past + new, device=self.prompt.device)[None]
+        return places if self._padding is None else (places - self._padding[:, None]).clamp(min=0)
+
+    def _mask(self, new: int) -> Tensor | None:
+        """Boolean `(batch, 1, new, past + new)`, or None where a token may look at all before it."""
+        if self._seen is None:
+            return None
+        keys = self._seen[:, None, None, : self.past + new]
+        if new == 1:
+            return keys
+        causal = torch.ones(new, self.past + new, dtype=torch.bool, device=keys.device).tril(self.past)
+        # Padding looks at itself: a softmax over nothing would be no number.
+        own = torch.eye(new, dtype=torch.bool, device=keys.device)
+        return keys & causal | F.pad(own, (self.past, 0))
+
+    def _make_room(self, batch: int, new: int) -> None:
+        """Keys and values of all layers `(layers, 2, batch, key_heads, room, head_dim)`, doubled where there is too little."""
+        end = self.past + new
+        if self.past and self.room.shape[4] >= end:
+            return
+        weight = self.model.lm_head.weight
+        sizes = len(self.layers), 2, batch, self.key_heads, end + max(LEAST_ROOM, end), self.head_dim
+        room = weight.new_empty(sizes)
+        if self.past:
+            room[..., : self.past, :] = self.room[..., : self.past, :]
+        self.room = room
+
+    def give(self, tokens: Tensor) -> None:
+        """Appends a token `(batch,)` to each text."""
+        self._unread = tokens[:, None]
+        if self._seen is not None:
+            self._seen = torch.cat([self._seen, self._seen.new_ones(len(tokens), 1)], dim=1)
+
+    def repeat(self, times: int) -> None:
+        """Every text becomes `times` texts that go different ways from here."""
+        self.room = self.room.repeat_interleave(times, dim=2)
+        self._unread = self._unread.repeat_interleave(times, dim=0)
+        if self._seen is not None and self._padding is not None:
+            self._seen = self._seen.repeat_interleave(times, dim=0)
+            self._padding = self._padding.repeat_interleave(times)
+
+    def reorder(self, rows: Tensor) -> None:
+        """Text i goes on from what text `rows[i]` was; the texts of a prompt change places among themselves."""
+        self.room[..., : self.past, :] = self.room[:, :, rows, :, : self.past]
+
+
+def _linear(layer: nn.Linear) -> Callable[[Tensor], Tensor]:
+    weight, bias = layer.weight, layer.bias
+    return lambda x: F.linear(x, weight, bias)
+
+
+def _norm(layer: Any) -> Callable[[Tensor], Tensor]:
+    weight, shape = layer.weight, layer.weight.shape
+    if isinstance(layer, nn.LayerNorm):
+        bias, eps = layer.bias, layer.eps
+        return lambda x: F.layer_norm(x, shape, weight, bias, eps)
+    return lambda x: F.rms_norm(x, shape, weight, layer.eps)

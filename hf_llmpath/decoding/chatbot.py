@@ -1,0 +1,85 @@
+"""Talking to a trained chatbot, and writing down which of two replies was better.
+
+bot = Chatbot("runs/16-rlhf/model")
+for text in bot.stream("Who is the baker?", temperature=0.7, seed=0): ...
+save_preference("thumbs.jsonl", "Who is the baker?", better, worse)   # llmpath run rlhf --dataset thumbs.jsonl
+"""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+
+from ..data.tokenizers.chat_template import prompt_ids, require_context
+from ..data.tokenizers.word_level import unknown_words
+from ..errors import UserError
+from ..hub.weights import load_pair
+
+LONGEST_REPLY = 96  # tokens
+
+
+class Chatbot:
+    """A causal language model with a chat template, in evaluation mode.
+
+    Raises:
+        UserError: the folder cannot be read, or its tokenizer is that of another model.
+    """
+
+    def __init__(self, folder: Path | str):
+        self.model, self.tokenizer = load_pair("AutoModelForCausalLM", folder)
+
+    def unknown(self, prompt: str) -> list[str]:
+        """Words of the prompt that the model never saw."""
+        return unknown_words(self.tokenizer, prompt)
+
+    @torch.no_grad()
+    def stream(self, prompt: str, temperature: float = 0.7, seed: int = 0) -> Iterator[str]:
+        """The reply so far, after every token; the same seed gives the same reply.
+
+        Args:
+            prompt: what the user says.
+            temperature: 0 always takes the likeliest token.
+
+        Raises:
+            UserError: no prompt, or one that leaves no room for a reply.
+        """
+        if not prompt.strip():
+            raise UserError("say something first; the prompt is empty")
+        ids = prompt_ids(self.tokenizer, [{"role": "user", "content": prompt.strip()}])
+        context = self.model.config.max_position_embeddings
+        require_context(self.tokenizer, [ids], context)
+        generator = torch.Generator().manual_seed(int(seed))
+        inputs, cache, reply = torch.tensor([ids]), None, []
+        yield ""
+        for _ in range(min(LONGEST_REPLY, context - len(ids))):
+            output = self.model(input_ids=inputs, cache=cache, use_cache=True)
+            cache, logits = output.cache, output.logits[0, -1]
+            if temperature > 0:
+                token = int(torch.multinomial((logits / temperature).softmax(-1), 1, generator=generator))
+            else:
+                token = int(logits.argmax())
+            if token == self.tokenizer.eos_token_id:
+                return
+            reply.append(token)
+            inputs = torch.tensor([[token]])
+            yield self.tokenizer.decode(reply, skip_special_tokens=True)
+
+
+def save_preference(path: Path, prompt: str, chosen: str, rejected: str) -> int:
+    """Appends a pair to a file that `run rlhf --dataset` reads; returns how many pairs it has.
+
+    Raises:
+        UserError: the two replies are equal, or there is none.
+    """
+    if chosen.strip() == rejected.strip():
+        raise UserError("both replies are the same; ask again, or with another seed, before you choose")
+    row = {
+        "prompt": [{"role": "user", "content": prompt.strip()}],
+        "chosen": [{"role": "assistant", "content": chosen.strip()}],
+        "rejected": [{"role": "assistant", "content": rejected.strip()}],
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a", encoding="utf-8") as file:
+        file.write(json.dumps(row, ensure_ascii=False) + "\n")
+    return sum(1 for line in path.read_text(encoding="utf-8").splitlines() if line.strip())

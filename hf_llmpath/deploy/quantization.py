@@ -1,0 +1,220 @@
+"""Weights in 8 and 4 bits by bitsandbytes: loaded, checked against the original, saved, and loaded again as they were.
+
+    model = quantized("runs/14-inference/model", "int8")
+    model.save_pretrained("runs/14-inference/quantized/int8")
+    model = load_quantized("runs/14-inference/quantized/int8")
+
+`"int8"` is LLM.int8 (Dettmers et al. 2022): 8-bit integers with a scale per row, what is far out in 16 bits. `"nf4"` are 4 bits,
+the sixteen quantiles of a normal distribution with a scale per 64 weights (Dettmers et al. 2023). Both replace `nn.Linear`
+layers, except the head; embeddings and norms stay as they are.
+"""
+
+import json
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+import transformers
+from torch import Tensor, nn
+from transformers import BitsAndBytesConfig
+
+from ..decoding.generation import sample
+from ..errors import UserError, nearest
+from ..hub.weights import check_model_folder
+
+Scheme = Literal["int8", "nf4"]
+SCHEMES: tuple[Scheme, ...] = ("int8", "nf4")
+BLOCK = 64  # weights of a row that share a scale in 4 bits
+MOST_ERROR = {"int8": 0.1, "nf4": 0.3}  # relative error of the logits beyond which something is wrong with the weights
+
+logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # it says in each call that it computes in 16 bits
+
+
+@dataclass(frozen=True)
+class Check:
+    """What quantising changed.
+
+    Attributes:
+        relative_error: of the logits: norm of the difference by the norm.
+        agreement: share of the positions whose likeliest token is the same.
+        megabytes, megabytes_before: weights in memory.
+        layers: linear layers that were replaced.
+    """
+
+    relative_error: float
+    agreement: float
+    megabytes: float
+    megabytes_before: float
+    layers: int
+
+
+def quantized(folder: Path | str, scheme: Scheme, auto_class: str | None = None) -> Any:
+    """The model in `folder` with its linear layers in 8 or 4 bits, in evaluation mode.
+
+    Args:
+        folder: of a model in 32 bits.
+        scheme: `"int8"` or `"nf4"`.
+        auto_class: which Auto class loads it; found from its config if none.
+
+    Raises:
+        UserError: an unknown scheme, no layer that can be quantised, or a model that is quantised already.
+    """
+    folder = Path(folder)
+    if scheme not in SCHEMES:
+        raise UserError(f"unknown scheme '{scheme}'{nearest(scheme, SCHEMES)}; there are {' and '.join(SCHEMES)}")
+    check_model_folder(folder)
+    if "quantization_config" in json.loads((folder / "config.json").read_text(encoding="utf-8")):
+        raise UserError(f"{folder} is quantised already; name the folder of the original")
+    loader = getattr(transformers, auto_class or auto_class_of(folder))
+    original = loader.from_pretrained(folder)
+    require_linear_layers(original, scheme)
+    how = (
+        BitsAndBytesConfig(load_in_8bit=True)
+        if scheme == "int8"
+        else BitsAndBytesConfig(
+            load_in_4bit=True,
+            bnb_4bit_quant_type="nf4",
+            bnb_4bit_compute_dtype=torch.float32,
+            llm_int8_skip_modules=layers_left_alone(original),
+        )
+    )
+    return without_cpu_packing(loader.from_pretrained(folder, quantization_config=how, dtype=torch.float32).eval())
+
+
+def load_quantized(folder: Path | str, auto_class: str | None = None) -> Any:
+    """A quantised model as it was saved, in evaluation mode.
+
+    Raises:
+        UserError: the model in `folder` is not quantised.
+    """
+    folder = Path(folder)
+    if "quantization_config" not in json.loads((folder / "config.json").read_text(encoding="utf-8")):
+        raise UserError(f"{folder} is not quantised; AutoModel loads it")
+    loader = getattr(transformers, auto_class or auto_class_of(folder))
+    return without_cpu_packing(loader.from_pretrained(folder, dtype=torch.float32).eval())
+
+
+def without_cpu_packing(model: Any) -> Any:
+    """Keeps 4-bit layers from rearranging their weights at the first use.
+
+    On processors with AVX512-BF16, bitsandbytes (0.50) packs them for a kernel of its own; what is saved after that cannot be
+    read back, gradients fail, and sizes that are no multiple of 32 too. All are as they should be without.
+    """
+    for module in model.modules():
+        if hasattr(module, "support_avx512bf16_for_cpu"):
+            module.support_avx512bf16_for_cpu = False
+    return model
+
+
+def compare(original: Any, small: Any, inputs: dict[str, Tensor], most_error: float) -> Check:
+    """Both models on the same inputs.
+
+    Raises:
+        UserError: the logits are not finite, or their relative error is more than `most_error`.
+    """
+    with torch.no_grad():
+        expected, found = original(**inputs).logits.float(), small(**inputs).logits.float()
+    error = float((found - expected).norm() / expected.norm())
+    if not error <= most_error:
+        raise UserError(
+            f"the quantised model's logits are {error:.1%} away from the original's, more than {most_error:.0%}: it is not "
+            "the same model any more; int8 loses less than nf4, and small layers lose more than large ones"
+        )
+    return Check(
+        error,
+        float((found.argmax(-1) == expected.argmax(-1)).float().mean()),
+        small.get_memory_footprint() / 1e6,
+        original.get_memory_footprint() / 1e6,
+        len(quantized_layers(small)),
+    )
+
+
+def typical_inputs(model: Any) -> dict[str, Tensor]:
+    """Inputs to compare a model and its copy on, the same each time: for a decoder 8 texts of 24 tokens that it wrote itself
+    (what it would never say says little about it), for other readers as many random tokens, or 32 random images.
+
+    Raises:
+        UserError: a model that reads neither.
+    """
+    generator = torch.Generator().manual_seed(0)
+    if model.main_input_name == "input_ids":
+        length = min(24, getattr(model.config, "max_position_embeddings", 24))
+        ids = torch.randint(0, model.config.vocab_size, (8, length), generator=generator)
+        if type(model).__name__.endswith("ForCausalLM"):
+            written = sample(
+                model, ids[:, :1], max_new_tokens=length - 1, eos_token_id=model.config.vocab_size, generator=generator
+            )
+            return {"input_ids": written}
+        return {"input_ids": ids, **({"decoder_input_ids": ids} if model.config.is_encoder_decoder else {})}
+    if model.main_input_name == "pixel_values" and model.config.image_size:
+        size = model.config.image_size
+        return {"pixel_values": torch.rand(32, 1, size, size, generator=generator)}
+    raise UserError(f"{type(model).__name__} reads neither tokens nor images; it cannot be checked after quantising")
+
+
+def quantized_layers(model: nn.Module) -> list[str]:
+    """Names of the layers in 8 or 4 bits."""
+    return [name for name, module in model.named_modules() if type(module).__name__ in ("Linear8bitLt", "Linear4bit")]
+
+
+def layers_left_alone(model: Any) -> list[str]:
+    """Names of the linear layers that stay in 32 bits in 4-bit schemes: the head, and those whose number of inputs is no multiple
+    of a block of 64. On a CPU bitsandbytes (0.50) reads the scales of such a layer row by row, though it wrote them over all
+    rows in a line, and gets other weights back (an error of 70 % instead of 9 %)."""
+    head = _head_of(model)
+    return [
+        name
+        for name, module in model.named_modules()
+        if isinstance(module, nn.Linear) and (module is head or module.in_features % BLOCK)
+    ]
+
+
+def _head_of(model: Any) -> nn.Module | None:
+    return getattr(model, "get_output_embeddings", lambda: None)()
+
+
+def require_linear_layers(model: Any, scheme: Scheme) -> None:
+    """
+    Raises:
+        UserError: no linear layer but the head; names the kinds of layers that hold the weights. Or, for 4 bits, none with a
+            multiple of 64 inputs.
+    """
+    head = _head_of(model)
+    linear = {n: m for n, m in model.named_modules() if isinstance(m, nn.Linear) and m is not head}
+    if not linear:
+        holding = sorted({type(m).__name__ for m in model.modules() if any(True for _ in m.parameters(recurse=False))})
+        raise UserError(
+            f"{type(model).__name__} has no layer that bitsandbytes can quantise: it takes nn.Linear, except the head; "
+            f"the weights here are in {', '.join(holding)}"
+        )
+    if scheme == "nf4" and not set(linear) - set(layers_left_alone(model)):
+        sizes = sorted({module.in_features for module in linear.values()})
+        raise UserError(
+            f"nf4 scales blocks of {BLOCK} weights; no layer here has a multiple of {BLOCK} inputs (they have "
+            f"{', '.join(map(str, sizes))}): use int8, or train with such sizes"
+        )
+
+
+def auto_class_of(folder: Path) -> str:
+    """The Auto class that loads the model in `folder`, by the name of its architecture.
+
+    Raises:
+        UserError: its config names none.
+    """
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    name = (config.get("architectures") or [""])[0]
+    for ending, auto_class in (
+        ("ForCausalLM", "AutoModelForCausalLM"),
+        ("ForConditionalGeneration", "AutoModelForSeq2SeqLM"),
+        ("ForMaskedLM", "AutoModelForMaskedLM"),
+        ("ForSequenceClassification", "AutoModelForSequenceClassification"),
+        ("ForTokenClassification", "AutoModelForTokenClassification"),
+        ("ForQuestionAnswering", "AutoModelForQuestionAnswering"),
+        ("ForImageClassification", "AutoModelForImageClassification"),
+        ("Model", "AutoModel"),
+    ):
+        if name.endswith(ending):
+            return auto_class
+    raise UserError(f"{folder}/config.json names no architecture that an Auto class loads ('{name}')")

@@ -1,0 +1,164 @@
+"""One model in several forms, measured alike: tokens per second, time to the first token, size, perplexity, agreement.
+
+forms = forms_of(model, folder, ...)
+rows = measure(forms, prompt, held_out)
+"""
+
+import statistics
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from ..decoding.beam_search import beam_search
+from ..decoding.generation import Stepper, stream
+
+REFERENCE = "greedy"  # the form that the others are compared with
+
+
+@dataclass(frozen=True)
+class Form:
+    """A model in one form.
+
+    Attributes:
+        write: prompt `(1, length)` and a number of tokens -> tokens as they come.
+        logits: `(batch, length)` -> `(batch, length, vocab_size)`; none where the form changes only how is decoded.
+        megabytes: of its weights, in memory or, of a file, on the disk.
+    """
+
+    write: Callable[[Tensor, int], Iterator[Any]]
+    logits: Callable[[Tensor], Tensor] | None
+    megabytes: float
+
+
+@dataclass(frozen=True)
+class Row:
+    """What was measured of a form.
+
+    Attributes:
+        tokens_per_second: at batch 1, the prompt's reading included.
+        first_token_ms: milliseconds from the prompt to the first token.
+        megabytes: of the weights.
+        perplexity: of held-out text; that of the reference where the form computes the same logits.
+        agreement: share of the held-out tokens whose guess is the reference's.
+    """
+
+    tokens_per_second: float
+    first_token_ms: float
+    megabytes: float
+    perplexity: float
+    agreement: float
+
+    def as_dict(self) -> dict[str, float]:
+        return asdict(self)
+
+
+def eager(model: Any, use_cache: bool = True) -> Form:
+    """The model as its modules run it, decoded greedily."""
+
+    def write(prompt: Tensor, tokens: int) -> Iterator[Tensor]:
+        eos = model.config.vocab_size
+        return stream(model, prompt, max_new_tokens=tokens, eos_token_id=eos, use_cache=use_cache, reader=Stepper)
+
+    return Form(write, _logits_of(model) if use_cache else None, model.get_memory_footprint() / 1e6)
+
+
+def bare(model: Any) -> Form:
+    """The model's step without its modules (`bare_steps.py`), decoded greedily."""
+
+    def write(prompt: Tensor, tokens: int) -> Iterator[Tensor]:
+        return stream(model, prompt, max_new_tokens=tokens, eos_token_id=model.config.vocab_size)
+
+    return Form(write, None, model.get_memory_footprint() / 1e6)
+
+
+def with_beams(model: Any, beams: int) -> Form:
+    """The model decoded by beam search, which knows its first token only at the end."""
+
+    def write(prompt: Tensor, tokens: int) -> Iterator[int]:
+        eos = model.config.vocab_size
+        found = beam_search(
+            model, prompt, num_beams=beams, max_new_tokens=tokens, eos_token_id=eos, early_stopping=True
+        )
+        yield from found.sequences[0, prompt.shape[1] :].tolist()
+
+    return Form(write, None, model.get_memory_footprint() / 1e6)
+
+
+def onnx(decoder: Any, megabytes: float, vocab_size: int) -> Form:
+    """An `OnnxDecoder`."""
+
+    def write(prompt: Tensor, tokens: int) -> Iterator[Tensor]:
+        return decoder.stream(prompt, max_new_tokens=tokens, eos_token_id=vocab_size)
+
+    return Form(write, decoder.logits, megabytes)
+
+
+def measure(
+    forms: Mapping[str, Form], prompt: Tensor, held_out: Tensor, tokens: int = 48, repeats: int = 5
+) -> dict[str, Row]:
+    """Every form writes the same number of tokens after the same prompt; turns are taken, and the median of each counts.
+
+    Args:
+        forms: `REFERENCE` among them.
+        prompt: `(1, length)`.
+        held_out: `(rows, length)`: text for perplexity and agreement.
+        tokens: written each time.
+        repeats: turns; one more is taken first, to warm up.
+    """
+    seconds: dict[str, list[float]] = {name: [] for name in forms}
+    first: dict[str, list[float]] = {name: [] for name in forms}
+    for turn in range(repeats + 1):
+        for name, form in forms.items():
+            for _ in form.write(
+                prompt, 2
+            ):  # the threads of the form before, which wait by spinning, come to rest meanwhile
+                pass
+            begin = time.perf_counter()
+            written = form.write(prompt, tokens)
+            next(written)
+            to_first = time.perf_counter() - begin
+            count = 1 + sum(1 for _ in written)
+            if count != tokens:
+                raise AssertionError(f"{name} wrote {count} tokens of {tokens}")
+            if turn:
+                seconds[name].append(time.perf_counter() - begin)
+                first[name].append(to_first)
+    quality = _quality(forms, held_out)
+    return {
+        name: Row(
+            tokens / statistics.median(seconds[name]),
+            1000 * statistics.median(first[name]),
+            form.megabytes,
+            *quality.get(name, quality[REFERENCE]),
+        )
+        for name, form in forms.items()
+    }
+
+
+@torch.no_grad()
+def _quality(forms: Mapping[str, Form], held_out: Tensor) -> dict[str, tuple[float, float]]:
+    """Perplexity and agreement with the reference, of the forms that have logits of their own."""
+    targets, reference = held_out[:, 1:], forms[REFERENCE].logits
+    assert reference is not None
+    guesses = reference(held_out)[:, :-1].argmax(-1)
+    found = {}
+    for name, form in forms.items():
+        if form.logits is None:
+            continue
+        logits = form.logits(held_out)[:, :-1].float()
+        loss = F.cross_entropy(logits.flatten(0, 1), targets.flatten())
+        found[name] = float(loss.exp()), float((logits.argmax(-1) == guesses).float().mean())
+    return found
+
+
+def _logits_of(model: Any) -> Callable[[Tensor], Tensor]:
+    def logits(ids: Tensor) -> Tensor:
+        with torch.no_grad():
+            return model(input_ids=ids, use_cache=False).logits
+
+    return logits

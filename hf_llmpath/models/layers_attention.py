@@ -1,0 +1,297 @@
+"""Attention from scratch: scaled dot-product, additive, and the multi-head module that the models are built of.
+
+`scaled_dot_product_attention` is the formula and returns the weights, which the pictures need; it equals
+`F.scaled_dot_product_attention` in values and gradients. `MultiHeadAttention` runs it where `config._attn_implementation`
+is `"eager"`, and else what transformers has registered under that name (`"sdpa"`, flash attention, ...), which is faster
+and returns no weights. `eager_attention` switches a model over for as long as somebody looks at its weights.
+
+Queries, keys and values have projections of their own (`q_proj`, `k_proj`, `v_proj`, `o_proj`) and not a joint one: other
+libraries' weights then load by renaming alone, adapters can be put on any of them, and cross-attention and grouped heads
+need no case of their own. A joint projection would save two small matrix products of the same total size.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedConfig, PreTrainedModel
+from transformers.cache_utils import Cache, EncoderDecoderCache
+from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
+
+from .layers_norms import RMSNorm
+from .layers_positions import rotate
+from .ops_gradients import learns
+
+NOTHING = float("-inf")
+LONGEST_FORMULA = 512  # keys; beyond, the weights take more memory than the time is worth
+
+
+def scaled_dot_product_attention(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    mask: Tensor | None = None,
+    is_causal: bool = False,
+    dropout: float = 0.0,
+    scale: float | None = None,
+) -> tuple[Tensor, Tensor]:
+    """softmax(Q Kᵀ / √d) V. Vaswani et al. 2017, equation 1.
+
+    Args:
+        query: `(batch, heads, queries, d)`.
+        key, value: `(batch, key_value_heads, keys, d)` and `(..., d_v)`; `heads` a multiple of `key_value_heads`: each of
+            these serves a group of neighbouring query heads (Ainslie et al. 2023).
+        mask: broadcast to `(batch, heads, queries, keys)`; boolean, True where a query may look at a key, or numbers that
+            are added to the scores (-inf: may not look; a relative position bias goes here as well).
+        is_causal: query i may look at keys 0..i only.
+        dropout: share of the weights that are set to zero.
+        scale: instead of 1 / √d.
+
+    Returns:
+        The output `(batch, heads, queries, d_v)`, and the weights `(batch, heads, queries, keys)` before dropout, which sum
+        to 1 over the keys. A query that may look at nothing gets zeros.
+    """
+    batch, heads, queries, d = query.shape
+    key_value_heads, keys = key.shape[1:3]
+    query = query * (d**-0.5 if scale is None else scale)  # fewer numbers than the scores
+    grouped = query.reshape(batch, key_value_heads, heads // key_value_heads, queries, d)
+    scores = (grouped @ key.unsqueeze(2).transpose(-2, -1)).view(batch, heads, queries, keys)
+    if is_causal:
+        scores = scores + _to_be_added(causal_mask(queries, keys, scores.device), scores.dtype)
+    if mask is not None:
+        scores = scores + (_to_be_added(mask, scores.dtype) if mask.dtype is torch.bool else mask)
+    weights = _softmax(scores, is_masked=mask is not None)
+    kept = nn.functional.dropout(weights, dropout) if dropout else weights
+    output = kept.view(batch, key_value_heads, -1, queries, keys) @ value.unsqueeze(2)
+    return output.view(batch, heads, queries, value.shape[-1]), weights
+
+
+def _to_be_added(mask: Tensor, dtype: torch.dtype) -> Tensor:
+    """0 where the mask is True, else -inf; added, it needs no work in the backward pass."""
+    return torch.zeros(mask.shape, dtype=dtype, device=mask.device).masked_fill_(~mask, NOTHING)
+
+
+def causal_mask(queries: int, keys: int, device: torch.device | str = "cpu") -> Tensor:
+    """Boolean `(queries, keys)`: True on and below the diagonal."""
+    return torch.ones(queries, keys, dtype=torch.bool, device=device).tril()
+
+
+def _softmax(scores: Tensor, is_masked: bool) -> Tensor:
+    """softmax over the keys; where all scores of a query are -inf, zeros instead of NaN."""
+    if not is_masked:
+        return scores.softmax(-1)
+    empty = (scores == NOTHING).all(-1, keepdim=True)
+    return scores.masked_fill(empty, 0.0).softmax(-1).masked_fill(empty, 0.0)
+
+
+class AdditiveAttention(nn.Module):
+    """score(q, k) = vᵀ tanh(W q + U k). Bahdanau, Cho & Bengio 2015, section 3.1 and appendix A.1.2.
+
+    Args:
+        query_size, key_size: widths of queries and keys.
+        hidden_size: width of the layer that compares them.
+    """
+
+    def __init__(self, query_size: int, key_size: int, hidden_size: int):
+        super().__init__()
+        self.q_proj = nn.Linear(query_size, hidden_size)
+        self.k_proj = nn.Linear(key_size, hidden_size, bias=False)
+        self.score = nn.Linear(hidden_size, 1, bias=False)
+
+    def forward(
+        self,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor | None = None,
+        mask: Tensor | None = None,
+        projected_key: Tensor | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        """
+        Args:
+            query: `(batch, queries, query_size)`.
+            key: `(batch, keys, key_size)`.
+            value: `(batch, keys, value_size)`; the keys if not given.
+            mask: `(batch, keys)` or `(batch, queries, keys)`; 0 or False: may not be looked at.
+            projected_key: `k_proj(key)`, for a decoder that asks the same keys step after step.
+
+        Returns:
+            The context `(batch, queries, value_size)` and the weights `(batch, queries, keys)`.
+        """
+        projected = self.k_proj(key) if projected_key is None else projected_key
+        hidden = torch.tanh(self.q_proj(query).unsqueeze(2) + projected.unsqueeze(1))  # (batch, queries, keys, hidden)
+        scores = self.score(hidden).squeeze(-1)
+        if mask is not None:
+            mask = mask.bool() if mask.dim() == 3 else mask.bool().unsqueeze(1)
+            scores = scores.masked_fill(~mask, NOTHING)
+        weights = _softmax(scores, is_masked=mask is not None)
+        return weights @ (key if value is None else value), weights
+
+
+def eager_attention_forward(
+    module: nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    scaling: float | None = None,
+    dropout: float = 0.0,
+    is_causal: bool | None = None,
+    position_bias: Tensor | None = None,
+    **kwargs: Any,
+) -> tuple[Tensor, Tensor]:
+    """`scaled_dot_product_attention` with the signature of transformers' attention functions.
+
+    `attention_mask` is what `create_causal_mask` or `create_bidirectional_mask` made, for whichever implementation.
+    """
+    causal = module.is_causal if is_causal is None else is_causal
+    causal = bool(causal) and attention_mask is None and query.shape[2] > 1
+    mask = attention_mask
+    if position_bias is not None:
+        if mask is None:
+            mask = position_bias
+        else:
+            mask = position_bias.masked_fill(~mask, NOTHING) if mask.dtype is torch.bool else position_bias + mask
+    output, weights = scaled_dot_product_attention(query, key, value, mask, causal, dropout, scaling)
+    return output.transpose(1, 2), weights
+
+
+class MultiHeadAttention(nn.Module):
+    """Several attentions side by side, each in a subspace of its own. Vaswani et al. 2017, section 3.2.2.
+
+    head_i = attention(x W_i^Q, y W_i^K, y W_i^V),  output = [head_1 ... head_h] W^O,  with y = x in self-attention.
+
+    Args:
+        config: has `hidden_size`, `num_attention_heads`, and, where they differ from the defaults, `attention_dropout` (0),
+            `num_key_value_heads` (as many as heads), `head_dim` (hidden_size / heads) and `qk_norm` (no): RMSNorm on every
+            query and key, so that their products cannot grow without end (Henry et al. 2020).
+        layer_idx: where this layer's keys and values stand in a cache.
+        is_causal: a position may look at itself and earlier ones only.
+        bias: the projections have one.
+        scaling: of the scores, instead of head_dim ** -0.5.
+    """
+
+    def __init__(
+        self,
+        config: PreTrainedConfig,
+        layer_idx: int = 0,
+        is_causal: bool = False,
+        bias: bool = True,
+        scaling: float | None = None,
+    ):
+        super().__init__()
+        self.config, self.layer_idx, self.is_causal = config, layer_idx, is_causal
+        heads = config.num_attention_heads
+        key_value_heads = getattr(config, "num_key_value_heads", None) or heads
+        self.head_dim: int = getattr(config, "head_dim", None) or config.hidden_size // heads
+        self.num_key_value_groups = heads // key_value_heads
+        self.scaling = self.head_dim**-0.5 if scaling is None else scaling
+        self.attention_dropout = float(getattr(config, "attention_dropout", 0.0))
+        is_normed = bool(getattr(config, "qk_norm", False))
+        self.q_norm = RMSNorm(self.head_dim, eps=config.layer_norm_eps) if is_normed else None
+        self.k_norm = RMSNorm(self.head_dim, eps=config.layer_norm_eps) if is_normed else None
+        self.q_proj = nn.Linear(config.hidden_size, heads * self.head_dim, bias=bias)
+        self.k_proj = nn.Linear(config.hidden_size, key_value_heads * self.head_dim, bias=bias)
+        self.v_proj = nn.Linear(config.hidden_size, key_value_heads * self.head_dim, bias=bias)
+        self.o_proj = nn.Linear(heads * self.head_dim, config.hidden_size, bias=bias)
+
+    def _heads(self, x: Tensor) -> Tensor:
+        return x.view(*x.shape[:2], -1, self.head_dim).transpose(1, 2)  # (batch, heads, length, head_dim)
+
+    def _keys_and_values(
+        self, source: Tensor, cache: Cache | None, is_cross: bool, rotation: tuple[Tensor, Tensor] | None
+    ) -> tuple[Tensor, Tensor]:
+        """Of the source, after those that the cache holds; those of an encoder are projected once and then kept."""
+        is_updated = getattr(cache, "is_updated", {})
+        if is_cross and is_updated.get(self.layer_idx):
+            layer = cache.cross_attention_cache.layers[self.layer_idx]  # type: ignore[union-attr]
+            return layer.keys, layer.values
+        key, value = self._heads(self.k_proj(source)), self._heads(self.v_proj(source))
+        if self.k_norm is not None:
+            key = self.k_norm(key)
+        if rotation is not None:
+            key = rotate(key, *rotation)
+        if cache is None:
+            return key, value
+        if isinstance(cache, EncoderDecoderCache):
+            if is_cross:
+                cache.is_updated[self.layer_idx] = True
+            cache = cache.cross_attention_cache if is_cross else cache.self_attention_cache
+        return cache.update(key, value, self.layer_idx)
+
+    def forward(
+        self,
+        hidden_states: Tensor,
+        attention_mask: Tensor | None = None,
+        key_value_states: Tensor | None = None,
+        cache: Cache | None = None,
+        rotation: tuple[Tensor, Tensor] | None = None,
+        **kwargs: Any,
+    ) -> tuple[Tensor, Tensor | None]:
+        """
+        Args:
+            hidden_states: `(batch, length, hidden_size)`, asks.
+            attention_mask: from `create_causal_mask` or `create_bidirectional_mask`.
+            key_value_states: `(batch, source_length, hidden_size)`, is asked; the hidden states themselves if not given.
+            cache: keeps keys and values from call to call. An `EncoderDecoderCache` has one part for either kind.
+            rotation: cosines and sines of rotary positions (`positions.RotaryPositions`), for self-attention.
+            kwargs: for the attention function: `position_bias` `(1 or batch, heads, length, keys)`, ...
+
+        Returns:
+            The output `(batch, length, hidden_size)`, and the weights `(batch, heads, length, keys)` where the attention
+            is eager, else None.
+        """
+        is_cross = key_value_states is not None
+        hidden_states = _rounded_once(hidden_states)
+        query = self._heads(self.q_proj(hidden_states))
+        if self.q_norm is not None:
+            query = self.q_norm(query)
+        if rotation is not None:
+            query = rotate(query, *rotation)
+        key, value = self._keys_and_values(
+            key_value_states if key_value_states is not None else hidden_states, cache, is_cross, rotation
+        )
+        implementation = self.config._attn_implementation or "eager"
+        attend = ALL_ATTENTION_FUNCTIONS.get_interface(implementation, eager_attention_forward)
+        if implementation == "sdpa" and _formula_is_faster(query, key):
+            attend = eager_attention_forward
+        output, weights = attend(
+            self,
+            query,
+            key,
+            value,
+            attention_mask,
+            dropout=self.attention_dropout if self.training else 0.0,
+            scaling=self.scaling,
+            **kwargs,
+        )
+        return self.o_proj(output.reshape(*hidden_states.shape[:2], -1)), weights if implementation == "eager" else None
+
+
+def _rounded_once(x: Tensor) -> Tensor:
+    """Under autocast what several projections read, in its dtype, so that not each of them rounds it anew."""
+    kind = x.device.type
+    return x.to(torch.get_autocast_dtype(kind)) if torch.is_autocast_enabled(kind) else x
+
+
+def _formula_is_faster(query: Tensor, key: Tensor) -> bool:
+    """Training in 16 bits on a CPU: torch's kernel takes 1.5 to 5.9 times as long there as the products themselves."""
+    is_16_bits = query.dtype is torch.bfloat16 and query.device.type == "cpu"
+    return is_16_bits and learns(query, key) and key.shape[2] <= LONGEST_FORMULA
+
+
+@contextmanager
+def eager_attention(model: PreTrainedModel) -> Iterator[PreTrainedModel]:
+    """The model computes its attention eagerly inside, so that `output_attentions=True` returns weights; and as before
+    afterwards.
+
+    with eager_attention(model):
+        attentions = model(**inputs, output_attentions=True).attentions
+    """
+    before = model.config._attn_implementation
+    model.set_attn_implementation("eager")
+    try:
+        yield model
+    finally:
+        model.set_attn_implementation(before)

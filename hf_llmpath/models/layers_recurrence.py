@@ -1,0 +1,250 @@
+"""Recurrent layers from scratch: the plain RNN, the LSTM and the GRU, and the cache that keeps their state.
+
+`rnn_step`, `lstm_step` and `gru_step` are the formulas, one time step each. `RecurrentLayer` runs them over a sequence:
+step by step where a mask, a trace of the gates or a single token asks for it, else through the same formulas with the
+backward pass written by hand (`bptt.py`), which is what makes training fast. Weights are laid out as in `torch.nn.RNN`,
+`torch.nn.LSTM` and `torch.nn.GRU`, so they can be copied in both directions.
+"""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+from transformers import initialization as init
+from transformers.cache_utils import Cache, CacheLayerMixin
+from transformers.modeling_layers import GradientCheckpointingLayer
+
+from .ops_bptt import GRUThroughTime, LSTMThroughTime, RNNThroughTime
+
+State = tuple[Tensor, ...]  # (h,) for RNN and GRU, (h, c) for LSTM; each (batch, hidden)
+GATES = {"rnn": 1, "gru": 3, "lstm": 4}
+
+
+def rnn_step(a: Tensor, state: State, weight_hh: Tensor, bias_hh: Tensor) -> tuple[State, dict[str, Tensor]]:
+    """h' = tanh(a + W_hh h + b_hh), where a = W_ih x + b_ih has shape (batch, hidden). Elman 1990."""
+    (h,) = state
+    new_h = torch.tanh(a + nn.functional.linear(h, weight_hh, bias_hh))
+    return (new_h,), {"hidden_state": new_h}
+
+
+def lstm_step(a: Tensor, state: State, weight_hh: Tensor, bias_hh: Tensor) -> tuple[State, dict[str, Tensor]]:
+    """c' = f * c + i * g,  h' = o * tanh(c'), where a = W_ih x + b_ih has shape (batch, 4 * hidden).
+
+    The input gate i lets new content in, the forget gate f keeps the old, the output gate o shows it.
+    Hochreiter & Schmidhuber 1997; forget gate by Gers et al. 2000.
+    """
+    h, c = state
+    i, f, g, o = (a + nn.functional.linear(h, weight_hh, bias_hh)).chunk(4, dim=-1)
+    i, f, g, o = torch.sigmoid(i), torch.sigmoid(f), torch.tanh(g), torch.sigmoid(o)
+    new_c = f * c + i * g
+    new_h = o * torch.tanh(new_c)
+    gates = {"input_gate": i, "forget_gate": f, "cell_candidate": g, "output_gate": o, "cell_state": new_c}
+    return (new_h, new_c), gates
+
+
+def gru_step(a: Tensor, state: State, weight_hh: Tensor, bias_hh: Tensor) -> tuple[State, dict[str, Tensor]]:
+    """h' = (1 - z) * n + z * h with n = tanh(a_n + r * (W_hn h + b_hn)); a has shape (batch, 3 * hidden).
+
+    The reset gate r decides how much of the past the candidate n sees, the update gate z how much of it stays.
+    Cho et al. 2014, in the variant of `torch.nn.GRU`.
+    """
+    (h,) = state
+    a_r, a_z, a_n = a.chunk(3, dim=-1)
+    b_r, b_z, b_n = nn.functional.linear(h, weight_hh, bias_hh).chunk(3, dim=-1)
+    r, z = torch.sigmoid(a_r + b_r), torch.sigmoid(a_z + b_z)
+    n = torch.tanh(a_n + r * b_n)
+    new_h = (1 - z) * n + z * h
+    return (new_h,), {"reset_gate": r, "update_gate": z, "candidate": n}
+
+
+STEPS: dict[str, Callable] = {"rnn": rnn_step, "lstm": lstm_step, "gru": gru_step}
+
+
+class RecurrentLayer(GradientCheckpointingLayer):
+    """One recurrent layer.
+
+    Args:
+        cell: `"rnn"`, `"lstm"` or `"gru"`.
+        input_size: width of the input.
+        hidden_size: number of units.
+    """
+
+    def __init__(self, cell: str, input_size: int, hidden_size: int):
+        super().__init__()
+        self.cell, self.hidden_size = cell, hidden_size
+        gates = GATES[cell]
+        self.weight_ih = nn.Parameter(torch.empty(gates * hidden_size, input_size))
+        self.weight_hh = nn.Parameter(torch.empty(gates * hidden_size, hidden_size))
+        self.bias_ih = nn.Parameter(torch.empty(gates * hidden_size))
+        self.bias_hh = nn.Parameter(torch.empty(gates * hidden_size))
+
+    def initial_state(self, batch: int, like: Tensor) -> State:
+        """A state of zeros."""
+        return tuple(like.new_zeros(batch, self.hidden_size) for _ in range(2 if self.cell == "lstm" else 1))
+
+    def forward(
+        self,
+        hidden_states: Tensor,
+        state: State | None = None,
+        attention_mask: Tensor | None = None,
+        output_gates: bool = False,
+    ) -> tuple[Tensor, State, dict[str, Tensor] | None]:
+        """
+        Args:
+            hidden_states: `(batch, length, input_size)`.
+            state: where to start; zeros if not given.
+            attention_mask: `(batch, length)`, 0 where a token is padding: the state passes over it unchanged.
+            output_gates: also return what the gates did.
+
+        Returns:
+            the hidden state after each step `(batch, length, hidden_size)`, the last state, and the gates by name, each
+            `(batch, length, hidden_size)`, if asked for.
+        """
+        batch, length, _ = hidden_states.shape
+        if state is None:
+            state = self.initial_state(batch, hidden_states)
+        if attention_mask is not None or output_gates or length == 1 or torch.compiler.is_compiling():
+            return self._step_by_step(hidden_states, state, attention_mask, output_gates)
+        with torch.autocast(hidden_states.device.type, enabled=False):
+            states, state = self._all_at_once(
+                hidden_states.to(self.weight_hh.dtype).transpose(0, 1).contiguous(), state
+            )
+        return states.transpose(0, 1), state, None
+
+    def _all_at_once(self, inputs: Tensor, state: State) -> tuple[Tensor, State]:
+        return over_time(self.cell, inputs, self.weight_ih, self.bias_ih, self.weight_hh, self.bias_hh, state)
+
+    def _step_by_step(self, inputs: Tensor, state: State, mask: Tensor | None, output_gates: bool):
+        step = STEPS[self.cell]
+        outputs, traces = [], []
+        projected = nn.functional.linear(inputs, self.weight_ih, self.bias_ih)
+        for t in range(inputs.shape[1]):
+            new_state, gates = step(projected[:, t], state, self.weight_hh, self.bias_hh)
+            if mask is not None:
+                keep = mask[:, t, None].bool()
+                new_state = tuple(torch.where(keep, new, old) for new, old in zip(new_state, state, strict=True))
+            state = new_state
+            outputs.append(state[0])
+            traces.append(gates)
+        trace = None
+        if output_gates:
+            trace = {name: torch.stack([gates[name] for gates in traces], dim=1) for name in traces[0]}
+        return torch.stack(outputs, dim=1), state, trace
+
+
+def over_time(
+    cell: str,
+    inputs: Tensor,
+    weight_ih: Tensor,
+    bias_ih: Tensor,
+    weight_hh: Tensor,
+    bias_hh: Tensor,
+    state: State,
+) -> tuple[Tensor, State]:
+    """All steps of a recurrence, with the backward pass written by hand.
+
+    Args:
+        inputs: `(length, batch, input_size)`; weights and biases as in `RecurrentLayer`.
+
+    Returns:
+        the hidden states `(length, batch, hidden)`, and the last state.
+    """
+    if cell == "gru":
+        states = GRUThroughTime.apply(inputs, weight_ih, bias_ih, weight_hh, bias_hh, state[0])
+        return states, (states[-1],)
+    bias = bias_ih + bias_hh
+    if cell == "rnn":
+        states = RNNThroughTime.apply(inputs, weight_ih, bias, weight_hh, state[0])
+        return states, (states[-1],)
+    states, last_cell = LSTMThroughTime.apply(inputs, weight_ih, bias, weight_hh, *state)
+    return states, (states[-1], last_cell)
+
+
+@torch.no_grad()
+def initialize_recurrent(layer: RecurrentLayer, forget_bias: float) -> None:
+    """First weights: Xavier for the input, orthogonal recurrent blocks, biases 0 but for an LSTM's forget gate."""
+    hidden = layer.hidden_size
+    init.xavier_uniform_(layer.weight_ih)
+    for block in layer.weight_hh.split(hidden):
+        # Orthogonal recurrent blocks keep the norm of a gradient that passes through them (Saxe et al. 2014).
+        if not getattr(layer.weight_hh, "_is_hf_initialized", False):
+            nn.init.orthogonal_(block)
+    init.zeros_(layer.bias_ih)
+    init.zeros_(layer.bias_hh)
+    if layer.cell == "lstm" and not getattr(layer.bias_ih, "_is_hf_initialized", False):
+        layer.bias_ih[hidden : 2 * hidden] = forget_bias
+
+
+class RecurrentCacheLayer(CacheLayerMixin):
+    """The state of one recurrent layer, and how many tokens went into it."""
+
+    is_compileable = False
+    is_croppable = False
+    supports_early_init = False
+
+    def __init__(self):
+        super().__init__()
+        self.state: State | None = None
+        self.cumulative_length = 0
+
+    def lazy_initialization(self, key_states, value_states):
+        raise TypeError("a recurrent state is set by the layer itself, not from keys and values")
+
+    def update(self, state: State, num_new_tokens: int) -> State:  # type: ignore[override]
+        """Takes over the state after `num_new_tokens` more tokens."""
+        self.state, self.is_initialized = state, True
+        self.cumulative_length += num_new_tokens
+        return state
+
+    def get_seq_length(self) -> int:
+        return self.cumulative_length
+
+    def get_max_length(self) -> int:
+        return -1
+
+    def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
+        return self.cumulative_length + query_length, 0
+
+    def _map(self, change: Callable[[Tensor], Tensor]) -> None:
+        if self.state is not None:
+            self.state = tuple(change(part) for part in self.state)
+
+    def reset(self) -> None:
+        self.state, self.cumulative_length, self.is_initialized = None, 0, False
+
+    def detach(self) -> None:
+        """Cuts the graph: the next window of a truncated back-propagation starts here."""
+        self._map(Tensor.detach)
+
+    def reorder_cache(self, beam_idx: Tensor) -> None:
+        self._map(lambda part: part.index_select(0, beam_idx.to(part.device)))
+
+    def batch_repeat_interleave(self, repeats: int) -> None:
+        self._map(lambda part: part.repeat_interleave(repeats, dim=0))
+
+    def batch_select_indices(self, indices: Tensor) -> None:
+        self._map(lambda part: part[indices])
+
+    def offload(self) -> None:
+        self._map(lambda part: part.to("cpu", non_blocking=True))
+
+    def prefetch(self) -> None:
+        """Nothing to do: the layer moves the state to its own device."""
+
+    def crop(self, tokens_to_remove: int) -> None:
+        if tokens_to_remove:
+            raise ValueError("a recurrent state cannot be cropped: the tokens in it cannot be told apart")
+
+
+class RecurrentCache(Cache):
+    """`cache` of a recurrent model: constant size, however long the text."""
+
+    layers: list[RecurrentCacheLayer]  # type: ignore[assignment]
+
+    def __init__(self, num_hidden_layers: int):
+        super().__init__(layers=[RecurrentCacheLayer() for _ in range(num_hidden_layers)])
+
+    def detach(self) -> None:
+        """Cuts the graph of every layer's state."""
+        for layer in self.layers:
+            layer.detach()

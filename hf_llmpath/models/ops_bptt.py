@@ -1,0 +1,214 @@
+"""Back-propagation through time, by hand, for the three recurrent cells.
+
+Each class below runs a whole sequence through one layer: `forward` is the recurrence, `backward` the chain rule walked
+from the last step to the first. Two habits make them as fast as the library's kernels although the loop is Python:
+
+* whatever does not depend on the previous step leaves the loop: the input products of all steps at once, every derivative
+  that needs stored activations only, and the weight gradients (one product over all steps);
+* inside the loop each operation works in place: the buffer of the input products becomes that of the gates.
+
+Shapes: `length` steps, `batch` rows, `hidden` units. Everything is time-major, `(length, batch, ...)`.
+
+Source: Werbos, "Backpropagation through time: what it does and how to do it", 1990; the gate equations are those of
+Hochreiter & Schmidhuber 1997 with forget gates (Gers et al. 2000), and of Cho et al. 2014 in the variant of
+`torch.nn.GRU` (the reset gate multiplies the recurrent product).
+"""
+
+import torch
+from torch import Tensor
+from torch.autograd import Function
+from torch.autograd.function import once_differentiable
+
+from .ops_products import Matrix, affine, weight_gradient
+
+sigmoid_backward = torch.ops.aten.sigmoid_backward  # (u, y) -> u y (1 - y), in one pass
+tanh_backward = torch.ops.aten.tanh_backward  # (u, y) -> u (1 - y^2)
+
+
+def _back_to_inputs(ctx, delta: Tensor, inputs: Tensor, weight_ih: Tensor) -> tuple[Tensor | None, Tensor, Tensor]:
+    """Gradients of inputs, weight_ih and bias from that of the input products, delta `(length, batch, gates * hidden)`."""
+    flat = delta.flatten(0, 1)
+    grad_inputs = None
+    if ctx.needs_input_grad[0]:
+        grad_inputs = Matrix(weight_ih.t(), rows=len(flat)).times(flat).view_as(inputs)
+    return grad_inputs, weight_gradient(flat, inputs.flatten(0, 1)), flat.sum(0)
+
+
+def _states_before(states: Tensor, initial_state: Tensor) -> Tensor:
+    """`h_{t-1}` for every step, as rows: `(length * batch, hidden)`."""
+    return torch.cat([initial_state.unsqueeze(0), states[:-1]]).flatten(0, 1)
+
+
+class RNNThroughTime(Function):
+    r"""`h_t = tanh(W_ih x_t + b + W_hh h_{t-1})`.
+
+    Backward, with \(\delta_t\) the gradient at the pre-activation:
+    \(\delta_t = (\partial L / \partial h_t + W_{hh}^T \delta_{t+1}) \odot (1 - h_t^2)\).
+    """
+
+    @staticmethod
+    def forward(ctx, inputs, weight_ih, bias, weight_hh, initial_state):
+        """inputs `(length, batch, input)`, weight_ih `(hidden, input)`, bias `(hidden,)` (both biases together),
+        weight_hh `(hidden, hidden)`, initial_state `(batch, hidden)`.
+
+        Returns the states `(length, batch, hidden)`.
+        """
+        states = affine(inputs, weight_ih, bias)
+        weight = Matrix(weight_hh, rows=inputs.shape[1])
+        previous = initial_state
+        for state in states.unbind(0):
+            previous = weight.add_product(previous, to=state).tanh_()
+        ctx.save_for_backward(inputs, weight_ih, states, weight_hh, initial_state)
+        return states
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, grad_states):
+        inputs, weight_ih, states, weight_hh, initial_state = ctx.saved_tensors
+        delta = 1 - states.square()  # tanh' for every step
+        steps, grads = delta.unbind(0), grad_states.unbind(0)
+        steps[-1].mul_(grads[-1])
+        weight = Matrix(weight_hh.t(), rows=initial_state.shape[0])
+        for t in range(len(steps) - 2, -1, -1):
+            steps[t].mul_(weight.times(steps[t + 1], plus=grads[t]))
+        grad_weight = weight_gradient(delta.flatten(0, 1), _states_before(states, initial_state))
+        return *_back_to_inputs(ctx, delta, inputs, weight_ih), grad_weight, weight.times(steps[0])
+
+
+class LSTMThroughTime(Function):
+    r"""Gates \(i, f, g, o\) in that order along the last axis, as in `torch.nn.LSTM`.
+
+    \(c_t = f_t \odot c_{t-1} + i_t \odot g_t\) and \(h_t = o_t \odot \tanh c_t\).
+
+    Backward: the cell state carries the gradient from step to step through \(f_t\) alone,
+    \(\partial L / \partial c_{t-1} = f_t \odot \partial L / \partial c_t\): the reason why it does not vanish.
+    """
+
+    @staticmethod
+    def forward(ctx, inputs, weight_ih, bias, weight_hh, initial_state, initial_cell):
+        """inputs `(length, batch, input)`, weight_ih `(4 * hidden, input)`, bias `(4 * hidden,)` (both biases together),
+        weight_hh `(4 * hidden, hidden)`, both states `(batch, hidden)`.
+
+        Returns the states `(length, batch, hidden)` and the last cell state `(batch, hidden)`.
+        """
+        length, batch, _ = inputs.shape
+        hidden = weight_hh.shape[1]
+        # tanh(a) = 2 sigmoid(2 a) - 1: with the candidate's rows doubled, one call squashes all four gates of a step.
+        doubled = torch.ones_like(bias)
+        doubled[2 * hidden : 3 * hidden] = 2
+        gates = affine(inputs, weight_ih * doubled.unsqueeze(1), bias * doubled)
+        weight = Matrix(weight_hh * doubled.unsqueeze(1), rows=batch)
+        states = inputs.new_empty(length, batch, hidden)
+        squashed = torch.empty_like(states)  # tanh(c_t)
+        cells = inputs.new_empty(length + 1, batch, hidden)
+        cells[0] = initial_cell
+        previous, cell = initial_state, cells[0]
+        i, f, half, o = (part.unbind(0) for part in gates.split(hidden, dim=-1))  # g = 2 half - 1
+        buffers = (states.unbind(0), cells[1:].unbind(0), squashed.unbind(0))
+        for all_gates, i_t, f_t, half_t, o_t, state, new_cell, tanh_cell in zip(
+            gates.unbind(0), i, f, half, o, *buffers, strict=True
+        ):
+            weight.add_product(previous, to=all_gates).sigmoid_()
+            cell = torch.mul(f_t, cell, out=new_cell).addcmul_(i_t, half_t, value=2).sub_(i_t)
+            previous = torch.mul(o_t, torch.tanh(cell, out=tanh_cell), out=state)
+        gates[..., 2 * hidden : 3 * hidden].mul_(2).sub_(1)
+        ctx.save_for_backward(inputs, weight_ih, gates, states, cells, squashed, weight_hh, initial_state)
+        return states, cell.clone()
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, grad_states, grad_last_cell):
+        inputs, weight_ih, gates, states, cells, squashed, weight_hh, initial_state = ctx.saved_tensors
+        length, batch, hidden = states.shape
+        i, f, g, o = gates.split(hidden, dim=-1)
+        # Every factor that needs no gradient, for all steps at once: d gate / d pre-activation times its partner.
+        delta = torch.empty_like(gates)
+        i_gate, f_gate, g_gate, o_gate = delta.split(hidden, dim=-1)
+        sigmoid_backward(g, i, grad_input=i_gate)
+        sigmoid_backward(cells[:-1], f, grad_input=f_gate)
+        tanh_backward(i, g, grad_input=g_gate)
+        sigmoid_backward(squashed, o, grad_input=o_gate)
+        through_cell = tanh_backward(o, squashed)  # d h_t / d c_t = o (1 - tanh(c)^2)
+        grad_state = grad_states[-1]
+        grad_cell = torch.zeros_like(initial_state) if grad_last_cell is None else grad_last_cell.clone()
+        weight = Matrix(weight_hh.t(), rows=batch)
+        steps = zip(*(part.unbind(0) for part in (through_cell, i_gate, f_gate, g_gate, o_gate, f, delta)), strict=True)
+        grads = [None, *grad_states.unbind(0)[:-1]]  # what comes to h_{t-1} from outside
+        for outside, (factor, i_t, f_t, g_t, o_t, forget, all_gates) in zip(
+            reversed(grads), reversed(list(steps)), strict=True
+        ):
+            grad_cell.addcmul_(grad_state, factor)
+            # One product per gate: a single broadcast one over (batch, 3, hidden) takes ten times as long.
+            i_t.mul_(grad_cell)
+            f_t.mul_(grad_cell)
+            g_t.mul_(grad_cell)
+            o_t.mul_(grad_state)
+            grad_cell.mul_(forget)
+            grad_state = weight.times(all_gates, plus=outside)
+        grad_weight = weight_gradient(delta.flatten(0, 1), _states_before(states, initial_state))
+        return *_back_to_inputs(ctx, delta, inputs, weight_ih), grad_weight, grad_state, grad_cell
+
+
+class GRUThroughTime(Function):
+    r"""Gates \(r, z, n\) in that order along the last axis, as in `torch.nn.GRU`.
+
+    \(n_t = \tanh(a^n_t + r_t \odot (W_{hn} h_{t-1} + b_{hn}))\) with \(a_t = W_{ih} x_t + b_{ih}\), and
+    \(h_t = (1 - z_t) \odot n_t + z_t \odot h_{t-1}\): the update gate \(z\) is the road past the nonlinearity.
+    """
+
+    @staticmethod
+    def forward(ctx, inputs, weight_ih, bias_ih, weight_hh, bias_hh, initial_state):
+        """inputs `(length, batch, input)`, weight_ih `(3 * hidden, input)`, weight_hh `(3 * hidden, hidden)`, both biases
+        `(3 * hidden,)`, initial_state `(batch, hidden)`.
+
+        Returns the states `(length, batch, hidden)`.
+        """
+        length, batch, _ = inputs.shape
+        hidden = weight_hh.shape[1]
+        gates = affine(inputs, weight_ih, bias_ih)
+        states = inputs.new_empty(length, batch, hidden)
+        candidate = torch.empty_like(states)  # W_hn h_{t-1} + b_hn
+        weight, bias = Matrix(weight_hh, rows=batch), bias_hh.expand(batch, -1).contiguous()
+        previous = initial_state
+        reset_update = gates[..., : 2 * hidden].unbind(0)
+        r, z, n = (part.unbind(0) for part in gates.split(hidden, dim=-1))
+        for ru, r_t, z_t, n_t, q, state in zip(
+            reset_update, r, z, n, candidate.unbind(0), states.unbind(0), strict=True
+        ):
+            recurrent = weight.times(previous, plus=bias)
+            ru.add_(recurrent[:, : 2 * hidden]).sigmoid_()
+            q.copy_(recurrent[:, 2 * hidden :])
+            n_t.addcmul_(r_t, q).tanh_()
+            previous = torch.lerp(n_t, previous, z_t, out=state)
+        ctx.save_for_backward(inputs, weight_ih, gates, candidate, states, weight_hh, initial_state)
+        return states
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, grad_states):
+        inputs, weight_ih, gates, candidate, states, weight_hh, initial_state = ctx.saved_tensors
+        length, batch, hidden = states.shape
+        r, z, n = gates.split(hidden, dim=-1)
+        before = _states_before(states, initial_state)
+        # Gradients at the recurrent products (reset, update, candidate), and at the candidate's own pre-activation.
+        delta, to_candidate = torch.empty_like(gates), torch.empty_like(states)
+        to_reset, to_update, to_recurrent = delta.split(hidden, dim=-1)
+        tanh_backward(1 - z, n, grad_input=to_candidate)
+        torch.mul(to_candidate, r, out=to_recurrent)
+        sigmoid_backward(to_candidate * candidate, r, grad_input=to_reset)
+        sigmoid_backward(before.view_as(n) - n, z, grad_input=to_update)
+        parts = [part.unbind(0) for part in (to_reset, to_update, to_recurrent, to_candidate)]
+        steps, grads, keep = delta.unbind(0), grad_states.unbind(0), z.unbind(0)
+        weight = Matrix(weight_hh.t(), rows=batch)
+        grad_state = grad_states[-1]
+        for t in range(length - 1, -1, -1):
+            for part in parts:
+                part[t].mul_(grad_state)
+            kept = grad_state * keep[t]
+            if t:
+                kept += grads[t - 1]
+            grad_state = weight.times(steps[t], plus=kept)
+        flat = delta.flatten(0, 1)
+        grad_weight, grad_bias = weight_gradient(flat, before), flat.sum(0)
+        to_recurrent.copy_(to_candidate)  # delta is that of the input products from here on
+        return *_back_to_inputs(ctx, delta, inputs, weight_ih), grad_weight, grad_bias, grad_state

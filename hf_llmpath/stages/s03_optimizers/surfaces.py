@@ -1,0 +1,138 @@
+"""Surfaces over the plane to descend on: loss and gradient by formula, for any number of points at once."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from ...errors import UserError, nearest
+
+
+@dataclass(frozen=True)
+class Surface:
+    """A loss over two parameters.
+
+    Attributes:
+        name, title: for code, for people.
+        formula: for people.
+        loss: `(..., 2)` to `(...)`.
+        gradient: `(..., 2)` to `(..., 2)`.
+        box: what is worth showing, `(left, right, bottom, top)`.
+        minima: the lowest points, `(count, 2)`; the loss is 0 there.
+        start: where a descent is shown from.
+        target: a loss at which the descent counts as done.
+    """
+
+    name: str
+    title: str
+    formula: str
+    loss: Callable[[np.ndarray], np.ndarray]
+    gradient: Callable[[np.ndarray], np.ndarray]
+    box: tuple[float, float, float, float]
+    minima: tuple[tuple[float, float], ...]
+    start: tuple[float, float]
+    target: float
+
+    def starts(self, count: int, seed: int) -> np.ndarray:
+        """`count` starting points `(count, 2)` for the seeds `seed`, `seed + 1`, ...: normally distributed around
+        `start`, with a deviation of 5 % of the box."""
+        left, right, bottom, top = self.box
+        spread = 0.05 * np.array([right - left, top - bottom])
+        draws = [np.random.default_rng(one).normal(size=2) for one in range(seed, seed + count)]
+        return np.array(self.start) + spread * np.array(draws)
+
+
+def _quadratic(first: float, second: float, angle: float) -> tuple[Callable, Callable]:
+    """½ θᵀ A θ and A θ, where A has the eigenvalues `first` and `second` and is turned by `angle`."""
+    cos, sin = math.cos(angle), math.sin(angle)
+    turn = np.array([[cos, -sin], [sin, cos]])
+    matrix = turn @ np.diag([first, second]) @ turn.T
+    return (
+        lambda point: 0.5 * np.einsum("...i,ij,...j->...", point, matrix, point),
+        lambda point: point @ matrix,  # A is symmetric
+    )
+
+
+def _rosenbrock(point: np.ndarray) -> np.ndarray:
+    x, y = point[..., 0], point[..., 1]
+    return (1 - x) ** 2 + 100 * (y - x**2) ** 2
+
+
+def _rosenbrock_gradient(point: np.ndarray) -> np.ndarray:
+    x, y = point[..., 0], point[..., 1]
+    above = y - x**2
+    return np.stack([-2 * (1 - x) - 400 * x * above, 200 * above], axis=-1)
+
+
+def _saddle(point: np.ndarray) -> np.ndarray:
+    x, y = point[..., 0], point[..., 1]
+    return x**2 - y**2 + y**4 / 4 + 1
+
+
+def _saddle_gradient(point: np.ndarray) -> np.ndarray:
+    x, y = point[..., 0], point[..., 1]
+    return np.stack([2 * x, -2 * y + y**3], axis=-1)
+
+
+_KAPPA = 100.0  # the ravine is ten times as long as it is wide: its curvatures differ by the square of that
+_ROOT_2 = math.sqrt(2)
+
+SURFACES = {
+    surface.name: surface
+    for surface in (
+        Surface(
+            "ravine",
+            "Ravine",
+            "½ (x² + 100 y²)",
+            *_quadratic(1.0, _KAPPA, 0.0),
+            box=(-11, 3, -1.75, 1.75),
+            minima=((0, 0),),
+            start=(-9, 1),
+            target=1e-3,
+        ),
+        Surface(
+            "tilted_ravine",
+            "Tilted ravine",
+            "the ravine, turned by 30°",
+            *_quadratic(1.0, _KAPPA, math.radians(30)),
+            box=(-11, 3, -6.5, 3),
+            minima=((0, 0),),
+            start=(-9, -4),
+            target=1e-3,
+        ),
+        Surface(
+            "rosenbrock",
+            "Rosenbrock's valley",
+            "(1 − x)² + 100 (y − x²)²",
+            _rosenbrock,
+            _rosenbrock_gradient,
+            box=(-2, 2, -1, 3),
+            minima=((1, 1),),
+            start=(-1.2, 1),
+            target=1e-3,
+        ),
+        Surface(
+            "saddle",
+            "Saddle",
+            "x² − y² + y⁴/4 + 1",
+            _saddle,
+            _saddle_gradient,
+            box=(-2.5, 2.5, -2, 2),
+            minima=((0, _ROOT_2), (0, -_ROOT_2)),
+            start=(-2, 0.001),
+            target=1e-3,
+        ),
+    )
+}
+
+
+def get_surface(name: str) -> Surface:
+    """The surface of that name.
+
+    Raises:
+        UserError: there is none.
+    """
+    if name not in SURFACES:
+        raise UserError(f"unknown surface '{name}'{nearest(name, SURFACES) or '; there are: ' + ', '.join(SURFACES)}")
+    return SURFACES[name]

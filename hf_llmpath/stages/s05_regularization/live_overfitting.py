@@ -1,0 +1,127 @@
+"""A small network that learns a handful of digits while somebody watches, with the regularizers of their choice."""
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any
+
+import torch
+from torch.nn.functional import cross_entropy
+
+from ...data.images import Images, load_images
+from ...training.accelerate_loop import adamw
+from .regularized import few_images, measure, with_switches, with_wrong_labels
+
+HIDDEN = (256, 256)
+LEARNING_RATE, BATCH = 2e-3, 32
+STEPS = 700  # of a training that nothing stops early
+PICTURES = 40  # looks at both errors on the way
+PATIENCE = 8  # looks without a lower validation loss before early stopping stops
+EARLY_STOPPING = "early stopping"
+SWITCHES: dict[str, dict[str, Any]] = {
+    "dropout": {"dropout": 0.5, "input_dropout": 0.2},
+    "batch normalization": {"normalization": "batch"},
+    "weight decay": {"weight_decay": 5.0},
+    "max-norm": {"max_norm": 0.7},
+    "label smoothing": {"label_smoothing": 0.1},
+    "augmentation": {"augment": True},
+    EARLY_STOPPING: {},
+}
+
+
+@dataclass
+class Course:
+    """How a training went so far: shares of answers that are not the label.
+
+    Attributes:
+        names: what was switched on.
+        per_class, wrong, seed: the sample, the share of wrong labels in it, and the first weights.
+        steps, train, test: errors after so many steps, on the training images and on others that are labelled alike.
+        true: the error on those others by their true labels.
+        kept: step whose weights early stopping keeps, where it is switched on.
+        done: whether the training is over.
+    """
+
+    names: tuple[str, ...]
+    per_class: int
+    wrong: float
+    seed: int
+    steps: list[int] = field(default_factory=list)
+    train: list[float] = field(default_factory=list)
+    test: list[float] = field(default_factory=list)
+    true: list[float] = field(default_factory=list)
+    kept: int | None = None
+    done: bool = False
+
+    @property
+    def name(self) -> str:
+        return " + ".join(self.names) or "nothing"
+
+    @property
+    def last(self) -> tuple[float, float, float]:
+        """Training error, test error and true error: of the weights that are kept."""
+        place = self.steps.index(self.kept) if self.kept is not None else -1
+        return self.train[place], self.test[place], self.true[place]
+
+
+@cache
+def digits() -> Images:
+    """The embedded digits, 8 x 8."""
+    return load_images("digits")
+
+
+def learn(names: Sequence[str], per_class: int, wrong: float, seed: int, pause: float = 0.0) -> Iterator[Course]:
+    """Trains, and yields the same `Course` again and again as it grows.
+
+    Args:
+        names: keys of `SWITCHES`.
+        per_class: images of every digit to learn from.
+        wrong: share of them that have a wrong label.
+        seed: of the sample, the first weights, dropout and distortions.
+        pause: shortest time between two looks, in seconds.
+    """
+    images = digits()
+    names = tuple(name for name in SWITCHES if name in names)
+    sample, validation = few_images(images.train, per_class, wrong, seed)
+    alike = with_wrong_labels(images.held_out, wrong, seed)
+    chosen = with_switches(names, SWITCHES)
+    # A generator of its own would not reach dropout, and trainings of several pages share the global one: each look
+    # puts its own state in place.
+    with torch.random.fork_rng(devices=[]):
+        model = chosen.model(images, HIDDEN, seed).train()
+        state = torch.get_rng_state()
+    optimizer = adamw(model.parameters(), LEARNING_RATE, chosen.weight_decay)
+    augment, constrain, generator = chosen.augmentation(sample), chosen.constraint, torch.Generator().manual_seed(seed)
+    course, best = Course(names, per_class, wrong, seed), float("inf")
+    every = STEPS // PICTURES
+    for step in range(0, STEPS + 1, every):
+        began = time.perf_counter()
+        if step:
+            with torch.random.fork_rng(devices=[]):
+                torch.set_rng_state(state)
+                for _ in range(every):
+                    batch = sample[torch.randint(len(sample), (BATCH,))]
+                    if augment is not None:
+                        batch["pixel_values"] = augment(batch["pixel_values"], generator)
+                    optimizer.zero_grad()
+                    logits = model(batch["pixel_values"]).logits
+                    cross_entropy(logits, batch["labels"], label_smoothing=chosen.label_smoothing).backward()
+                    optimizer.step()
+                    if constrain is not None:
+                        constrain(model)
+                state = torch.get_rng_state()
+        course.steps.append(step)
+        course.train.append(measure(model, sample)["error"])
+        course.test.append(measure(model, alike)["error"])
+        course.true.append(measure(model, images.held_out)["error"])
+        if EARLY_STOPPING in names:
+            loss = measure(model, validation)["loss"]
+            if loss < best:
+                best, course.kept = loss, step
+            if step - course.kept >= PATIENCE * every:
+                break
+        yield course
+        time.sleep(max(0.0, pause - (time.perf_counter() - began)))
+    course.done = True
+    yield course

@@ -1,0 +1,89 @@
+"""The adding problem: a probe of how long a recurrent cell can remember."""
+
+from typing import Any
+
+import torch
+from torch import nn
+from transformers import set_seed
+
+from ...data.algorithmic import adding_problem
+from ...models.configuration_rnn import LLMPathRNNConfig
+from ...models.modeling_rnn import LLMPathRNNModel
+from ...runs import Run
+from ...training.threads import one_thread
+
+TEST_EXAMPLES = 500
+
+
+class AddingModel(nn.Module):
+    """A recurrent layer over (number, marker) pairs and a linear read-out of its last state.
+
+    An LSTM starts with memories of all lengths up to that of the sequence: forget gate biases log(u) with u drawn evenly
+    from [1, length - 1], input gate biases the negative of them (Tallec & Ollivier 2018, "Can recurrent neural networks
+    warp time?").
+    """
+
+    def __init__(self, cell: str, hidden_size: int, length: int):
+        super().__init__()
+        config = LLMPathRNNConfig(cell=cell, vocab_size=0, embedding_size=2, hidden_size=hidden_size)
+        self.recurrent = LLMPathRNNModel(config)
+        self.head = nn.Linear(hidden_size, 1)
+        if cell == "lstm":
+            spans = torch.empty(hidden_size).uniform_(1, length - 1).log()
+            with torch.no_grad():
+                self.recurrent.layers[0].bias_ih[: 2 * hidden_size] = torch.cat([-spans, spans])
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        """inputs `(batch, length, 2)`; returns `(batch,)`."""
+        states = self.recurrent(inputs_embeds=inputs, use_cache=False).last_hidden_state
+        return self.head(states[:, -1]).squeeze(-1)
+
+
+def train_adding(
+    cell: str,
+    length: int,
+    steps: int,
+    run: Run,
+    name: str,
+    seed: int,
+    hidden_size: int = 64,
+    batch_size: int = 64,
+    learning_rate: float = 1e-2,
+    stop_below: float = 0.0,
+) -> dict[str, Any]:
+    """Trains a cell on fresh examples at every step, until its test error is below `stop_below` or `steps` are done.
+
+    Returns:
+        `mean_squared_error` on 500 unseen examples, `steps` used, and `curve`: `[step, error]` pairs.
+    """
+    part = run.part(name)
+    if part.done:
+        return part.result
+    set_seed(seed)
+    generator = torch.Generator().manual_seed(seed)
+    held_out, answers = adding_problem(TEST_EXAMPLES, length, torch.Generator().manual_seed(10_000 + seed))
+    model = AddingModel(cell, hidden_size, length)
+    optimizer = torch.optim.Adam(model.parameters(), lr=learning_rate)
+    curve, every = [], 25
+
+    def test_error() -> float:
+        model.eval()
+        with torch.no_grad():
+            error = (model(held_out) - answers).square().mean().item()
+        model.train()
+        return error
+
+    with run.progress.task(name, steps) as progress, one_thread():
+        for step in range(1, steps + 1):
+            inputs, targets = adding_problem(batch_size, length, generator)
+            loss = (model(inputs) - targets).square().mean()
+            optimizer.zero_grad()
+            loss.backward()
+            nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            optimizer.step()
+            if step % every == 0 or step == steps:
+                curve.append([step, test_error()])
+                progress.update(step, loss=curve[-1][1])
+                if curve[-1][1] < stop_below:
+                    break
+    return part.finish({"mean_squared_error": curve[-1][1], "steps": step, "curve": curve})

@@ -1,0 +1,150 @@
+"""Running text as the ids of its words, for word vectors: counted once, encoded once, and read from disk from then on.
+
+The encoded text is one file of 32-bit numbers, mapped into memory; a text ends with `END_OF_TEXT`. However long the text
+is, only the vocabulary and the piece that is being read are in memory.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers
+from transformers import PreTrainedTokenizerFast
+
+from ...data.tokenizers.characters import PAD, UNKNOWN
+from ...errors import UserError
+
+WORD = r"\w+(?:['’]\w+)*"
+END_OF_TEXT = -1
+_WORD = re.compile(WORD)
+_PIECE = 2**18  # words that are read at once
+
+
+def words_of(text: str) -> list[str]:
+    """The words of a text in lower case, punctuation left out."""
+    return _WORD.findall(text.lower())
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """Words and how often each was seen; a word's place is its id. The first two are padding and the unknown word.
+
+    Attributes:
+        words: most frequent first.
+        counts: `(words,)`.
+    """
+
+    words: tuple[str, ...]
+    counts: np.ndarray
+
+    @classmethod
+    def of(cls, texts: Iterable[str], min_count: int = 5, max_size: int | None = None) -> "Vocabulary":
+        """The words that occur `min_count` times or more, at most `max_size` of them.
+
+        Raises:
+            UserError: fewer than two words are that frequent.
+        """
+        seen: Counter[str] = Counter()
+        for text in texts:
+            seen.update(words_of(text))
+        most = sorted(((word, n) for word, n in seen.items() if n >= min_count), key=lambda pair: (-pair[1], pair[0]))
+        if len(most) < 2:
+            raise UserError(
+                f"{len(most)} words occur {min_count} times or more; word vectors need more text or a lower min_count"
+            )
+        kept = most[: None if max_size is None else max(2, max_size - 2)]
+        words = (PAD, UNKNOWN, *(word for word, _ in kept))
+        unknown = sum(seen.values()) - sum(n for _, n in kept)
+        return cls(words, np.array([0, unknown, *(n for _, n in kept)], dtype=np.int64))
+
+    def __len__(self) -> int:
+        return len(self.words)
+
+    @cached_property
+    def ids(self) -> dict[str, int]:
+        return {word: place for place, word in enumerate(self.words)}
+
+    def tokenizer(self) -> PreTrainedTokenizerFast:
+        """The same words for the Auto classes and pipelines; any other word becomes the unknown token."""
+        return word_tokenizer(self.words)
+
+
+def word_tokenizer(words: Sequence[str]) -> PreTrainedTokenizerFast:
+    """Splits a text as `words_of` does; a word's id is its place in `words`, which begin with padding and unknown."""
+    tokenizer = Tokenizer(models.WordLevel({word: place for place, word in enumerate(words)}, unk_token=UNKNOWN))
+    tokenizer.normalizer = normalizers.Lowercase()
+    tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(WORD), behavior="removed", invert=True)
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        pad_token=PAD,
+        unk_token=UNKNOWN,
+        clean_up_tokenization_spaces=False,
+        model_input_names=["input_ids", "attention_mask"],
+    )
+
+
+class WordCorpus:
+    """Encoded text on disk; words that the vocabulary does not have are left out, as word2vec does.
+
+    Args:
+        path: file that `write` made.
+        vocabulary: of its words.
+    """
+
+    def __init__(self, path: Path, vocabulary: Vocabulary):
+        self.vocabulary = vocabulary
+        self.ids = np.memmap(path, dtype=np.int32, mode="r")
+
+    @classmethod
+    def write(cls, texts: Iterable[str], vocabulary: Vocabulary, path: Path, window: int = 5) -> "WordCorpus":
+        """Encodes `texts` into the file `path`.
+
+        Raises:
+            UserError: no text has more words than one side of the window.
+        """
+        path.parent.mkdir(parents=True, exist_ok=True)
+        find, longest = vocabulary.ids.get, 0
+        with path.open("wb") as file:
+            for text in texts:
+                ids = [place for place in map(find, words_of(text)) if place is not None]
+                if ids:
+                    longest = max(longest, len(ids))
+                    np.array([*ids, END_OF_TEXT], dtype=np.int32).tofile(file)
+        if longest <= window:
+            raise UserError(
+                f"the longest text has {longest} known words, the window reaches {window} to each side; give longer texts "
+                f"or a smaller window"
+            )
+        return cls(path, vocabulary)
+
+    def __len__(self) -> int:
+        """Words and ends of texts together."""
+        return len(self.ids)
+
+    def pieces(self, rng: np.random.Generator, subsample: float | None) -> Iterator[tuple[np.ndarray, np.ndarray, int]]:
+        """The whole text once, in pieces whose order is random.
+
+        Args:
+            rng: what the order and the subsampling are drawn with.
+            subsample: a word whose share of the text is f is read with probability sqrt(s / f) + s / f, and skipped
+                otherwise (as the code of Mikolov et al. 2013 does it); None to read every word.
+
+        Yields:
+            ids of the words that are read, the number of the text that each belongs to, and how many words the piece had.
+        """
+        keep = np.ones(len(self.vocabulary), dtype=np.float32)
+        if subsample is not None:
+            counts = self.vocabulary.counts.copy()
+            counts[:2] = 0
+            share = np.maximum(counts, 1) / counts.sum()
+            keep = np.minimum(1, np.sqrt(subsample / share) + subsample / share).astype(np.float32)
+        for start in rng.permutation(range(0, len(self.ids), _PIECE)):
+            piece = np.asarray(self.ids[start : start + _PIECE])
+            is_word = piece != END_OF_TEXT
+            text = np.cumsum(~is_word)
+            read = is_word & (rng.random(len(piece), dtype=np.float32) < keep[piece * is_word])
+            yield piece[read], text[read], len(piece)

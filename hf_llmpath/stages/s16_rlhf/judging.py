@@ -1,0 +1,74 @@
+"""How good a policy's replies are: by the judge of the world, which is never trained on, or by the reward model.
+
+examination = Examination(prompts, ids, tokenizer, 64, seed, judge)
+found = examination.of(model)
+win_rate(found.scores, before.scores)
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+
+import torch
+from torch import nn
+from transformers import PreTrainedTokenizerBase
+
+from ...world import judge
+from .preference_data import Message
+from .rollouts import Rollout, draw
+
+Judge = Callable[[Sequence[list[Message]], Sequence[str], Rollout], list[float]]
+
+
+@dataclass(frozen=True)
+class Replies:
+    """A policy's replies to the prompts of an examination, with the score of each."""
+
+    texts: list[str]
+    scores: list[float]
+    rollout: Rollout
+
+    @property
+    def score(self) -> float:
+        return fmean(self.scores)
+
+
+@dataclass(frozen=True)
+class Examination:
+    """Prompts that nothing was trained on, each answered once by sampling at temperature 1.
+
+    Attributes:
+        prompts: the conversations.
+        ids: the same as token ids.
+        tokenizer: of the policies.
+        max_new_tokens: where a reply is broken off.
+        seed: the same random numbers for every policy.
+        judge: scores replies.
+    """
+
+    prompts: Sequence[list[Message]]
+    ids: Sequence[Sequence[int]]
+    tokenizer: PreTrainedTokenizerBase
+    max_new_tokens: int
+    seed: int
+    judge: Judge
+
+    def of(self, policy: nn.Module) -> Replies:
+        """The replies of a policy."""
+        pad, end = self.tokenizer.pad_token_id, self.tokenizer.eos_token_id
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(self.seed)
+            rollout = draw(policy, self.ids, pad, end, self.max_new_tokens)
+        texts = self.tokenizer.batch_decode(rollout.replies(), skip_special_tokens=True)
+        return Replies(texts, self.judge(self.prompts, texts, rollout), rollout)
+
+
+def world_judge(prompts: Sequence[list[Message]], texts: Sequence[str], rollout: Rollout) -> list[float]:
+    """The judge of the world: ground truth by construction."""
+    return [judge(prompt, text).score for prompt, text in zip(prompts, texts, strict=True)]
+
+
+def win_rate(scores: Sequence[float], others: Sequence[float]) -> float:
+    """Share of the prompts to which the first policy's reply scores higher; a tie counts half."""
+    pairs = list(zip(scores, others, strict=True))
+    return sum((a > b) + (a == b) / 2 for a, b in pairs) / len(pairs)

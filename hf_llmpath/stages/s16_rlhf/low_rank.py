@@ -1,0 +1,43 @@
+"""Aligning a chatbot by low-rank updates alone: LoRA beside weights in 32 bits, QLoRA (Dettmers et al. 2023) beside 4.
+
+policy = low_rank_policy(folder, rank=8, four_bits=True)
+optimise_directly(policy, None, ...)     # any method of `with_trl.py`; the reference is the policy without its updates
+model = with_updates(folder, policy)     # a plain model in 32 bits again
+"""
+
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+from transformers import AutoModelForCausalLM
+
+from ...deploy.quantization import quantized
+from ...training.adaptation import with_lora
+
+
+def low_rank_policy(folder: Path, rank: int, four_bits: bool = False) -> Any:
+    """The language model in `folder` with updates of this rank beside its linear layers, the only weights that learn.
+
+    Args:
+        folder: of a model in 32 bits.
+        rank: of the updates.
+        four_bits: the frozen weights are held in 4 bits (nf4).
+
+    Returns:
+        a `peft.PeftModel`.
+
+    Raises:
+        UserError: no layer that can be held in 4 bits.
+    """
+    model = quantized(folder, "nf4") if four_bits else AutoModelForCausalLM.from_pretrained(folder)
+    return with_lora(model, rank)
+
+
+def with_updates(folder: Path, policy: Any) -> nn.Module:
+    """The model in `folder`, in the bits that it has there, with the updates of `policy` added to its weights."""
+    import peft
+
+    rank = policy.peft_config["default"].r
+    plain = with_lora(AutoModelForCausalLM.from_pretrained(folder), rank)
+    peft.set_peft_model_state_dict(plain, peft.get_peft_model_state_dict(policy))
+    return plain.merge_and_unload().requires_grad_(True)

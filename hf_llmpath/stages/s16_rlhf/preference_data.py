@@ -1,0 +1,187 @@
+"""Pairs of replies of which one is preferred, read from any data set into TRL's conversational format.
+
+    preferences = load_preferences("world/preferences")
+    preferences.train[0]  # {"prompt": [...], "chosen": [...], "rejected": [...]}, lists of messages
+
+Two forms are read: messages (`prompt`, `chosen`, `rejected`, as lists of `{"role", "content"}` or as texts; without a
+`prompt`, both sides begin with it), and dialogues written as text, "Human: ... Assistant: ...", as in hh-rlhf. There an
+assistant sometimes says nothing: that is a reply, and seldom the preferred one.
+"""
+
+import hashlib
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ...data.sources import SPLIT_NAMES, files_of_splits, open_hub, open_table_file, refuse_missing_path
+from ...errors import UserError
+
+EMBEDDED = ("world/preferences",)
+ROLES = ("system", "user", "assistant")
+_ENDINGS = (".jsonl", ".json", ".parquet", ".csv", ".tsv")
+_TURN = re.compile(r"(?:^|\n\n)(Human|Assistant): ?")
+_SPOKEN_BY = {"Human": "user", "Assistant": "assistant"}
+_HELD_OUT_SHARE = 10
+
+Message = dict[str, str]
+Pair = dict[str, list[Message]]
+
+
+@dataclass(frozen=True)
+class Preferences:
+    """A data set of preferences.
+
+    Attributes:
+        name: what the user asked for.
+        train, test: pairs to learn from and to measure on.
+        fingerprint: first 16 hex digits of the SHA-256 of all pairs.
+    """
+
+    name: str
+    train: list[Pair]
+    test: list[Pair]
+    fingerprint: str
+
+    @property
+    def provenance(self) -> dict[str, Any]:
+        """For metrics.json: name, fingerprint, sizes."""
+        sizes = {"train_pairs": len(self.train), "test_pairs": len(self.test)}
+        return {"name": self.name, "source": self.name, "fingerprint": self.fingerprint, "sizes": sizes}
+
+
+def load_preferences(dataset: str, size: int | None = None) -> Preferences:
+    """Reads `dataset`: embedded name, local file or folder with one file per split, or Hub id.
+
+    Args:
+        dataset: without a split of its own to measure on, one pair in ten is held out.
+        size: most pairs to learn from; of the embedded ones any number can be had, and all of the others are taken if none.
+
+    Raises:
+        UserError: nothing of that name, or a line that is no pair: it is named with its number.
+    """
+    splits = _open(dataset, size)
+    read = {split: read_pairs(rows, where) for split, (rows, where) in splits.items()}
+    test = read.get("test") or read.get("validation")
+    train = read["train"]
+    if test is None:
+        if len(train) < 2:
+            raise UserError(f"{dataset} has {len(train)} pair; at least 2 are needed to hold one out")
+        train, test = _hold_out(train)
+    train = train[:size]
+    digest = hashlib.sha256()
+    for pair in (*train, *test):
+        digest.update(repr(pair).encode() + b"\0")
+    return Preferences(dataset, train, test, digest.hexdigest()[:16])
+
+
+def _open(dataset: str, size: int | None) -> dict[str, tuple[Any, str]]:
+    """Split -> rows, and what to call them in an error."""
+    if dataset in EMBEDDED:
+        from ...world import generate
+
+        rows = {"train": generate("preferences", "train", size), "test": generate("preferences", "test")}
+        return {split: (pairs, f"{dataset} ({split})") for split, pairs in rows.items()}
+    path = Path(dataset).expanduser()
+    if path.is_dir():
+        files = files_of_splits(path, _ENDINGS)
+        return {split or "train": (open_table_file(file), str(file)) for split, file in files.items()}
+    if path.is_file():
+        if path.suffix not in _ENDINGS:
+            raise UserError(f"{path}: unknown kind of file; preferences are {', '.join(_ENDINGS)} or a folder of them")
+        return {"train": (open_table_file(path), str(path))}
+    refuse_missing_path(dataset)
+    there = open_hub(dataset, EMBEDDED)
+    found = {
+        split: (there[name], f"'{dataset}' ({name})")
+        for split, names in SPLIT_NAMES.items()
+        for name in names
+        if name in there
+    }
+    if "train" not in found:
+        raise UserError(f"'{dataset}' has no train split; it has: {', '.join(there)}")
+    return found
+
+
+def _hold_out(pairs: list[Pair]) -> tuple[list[Pair], list[Pair]]:
+    import random
+
+    order = list(range(len(pairs)))
+    random.Random(0).shuffle(order)
+    count = max(1, len(pairs) // _HELD_OUT_SHARE)
+    return [pairs[place] for place in order[count:]], [pairs[place] for place in order[:count]]
+
+
+def read_pairs(rows: Sequence[Mapping[str, Any]], where: str) -> list[Pair]:
+    """Every row as `prompt`, `chosen` and `rejected`, each a list of messages; the last two are the assistant's alone.
+
+    Args:
+        rows: what was read.
+        where: name of the file, for errors.
+
+    Raises:
+        UserError: the line's number and what is wrong with it: a missing or empty side, equal sides, sides that answer
+            different prompts, a reply that is not the assistant's, an unknown role.
+    """
+    if not len(rows):
+        raise UserError(f"{where} has no pairs")
+    present = set(rows.column_names if hasattr(rows, "column_names") else set().union(*rows))
+    missing = [side for side in ("chosen", "rejected") if side not in present]
+    if missing:
+        raise UserError(
+            f"{where} has no column '{missing[0]}'; preferences have 'chosen' and 'rejected' (and 'prompt'); "
+            f"it has: {', '.join(sorted(present))}"
+        )
+    return [_pair(row, f"line {number} of {where}") for number, row in enumerate(rows, start=1)]
+
+
+def _pair(row: Mapping[str, Any], line: str) -> Pair:
+    sides = {}
+    for side in ("chosen", "rejected"):
+        if not row.get(side):
+            raise UserError(f"{line}: '{side}' is missing or empty; each line needs a chosen and a rejected reply")
+        sides[side] = _messages(row[side], "assistant", f"{line}: '{side}'")
+    prompt = _messages(row["prompt"], "user", f"{line}: 'prompt'") if row.get("prompt") else []
+    chosen, rejected = sides["chosen"], sides["rejected"]
+    if not prompt:
+        while len(chosen) > 1 and len(rejected) > 1 and chosen[0] == rejected[0]:
+            prompt, chosen, rejected = [*prompt, chosen[0]], chosen[1:], rejected[1:]
+    if not prompt:
+        raise UserError(f"{line} has no prompt: 'chosen' and 'rejected' must answer the same words of a user")
+    if chosen == rejected:
+        raise UserError(f"{line}: 'chosen' and 'rejected' are equal; nothing can be learned from such a pair")
+    for side, messages in (("chosen", chosen), ("rejected", rejected)):
+        if messages[0]["role"] != "assistant" or messages[-1]["role"] != "assistant":
+            roles = ", ".join(message["role"] for message in messages)
+            raise UserError(
+                f"{line}: '{side}' goes on after the prompt with {roles}; it must begin and end with a reply of the assistant"
+            )
+    if prompt[-1]["role"] == "assistant":
+        raise UserError(f"{line}: the prompt ends with the assistant's words; it must end with the user's")
+    return {"prompt": prompt, "chosen": chosen, "rejected": rejected}
+
+
+def _messages(value: Any, role: str, what: str) -> list[Message]:
+    if isinstance(value, str):
+        return _dialogue(value) or [{"role": role, "content": value.strip()}]
+    if not isinstance(value, list) or not all(isinstance(m, dict) and {"role", "content"} <= m.keys() for m in value):
+        raise UserError(f"{what} is {type(value).__name__}; it must be a text or a list of messages (role, content)")
+    for message in value:
+        if message["role"] not in ROLES:
+            raise UserError(f"{what} has the role '{message['role']}'; there are {', '.join(ROLES)}")
+    return [{"role": message["role"], "content": str(message["content"] or "").strip()} for message in value]
+
+
+def _dialogue(text: str) -> list[Message]:
+    """The turns of a dialogue written as "\\n\\nHuman: ...\\n\\nAssistant: ..."; none if it is not written so."""
+    if not _TURN.match(text):
+        return []
+    _, *pieces = _TURN.split(text)
+    turns: list[Message] = []
+    for who, words in zip(pieces[::2], pieces[1::2], strict=True):
+        if turns and turns[-1]["role"] == _SPOKEN_BY[who]:  # somebody quotes the name within a turn
+            turns[-1]["content"] += f"\n\n{words.strip()}"
+        else:
+            turns.append({"role": _SPOKEN_BY[who], "content": words.strip()})
+    return turns

@@ -1,0 +1,141 @@
+"""Trains a decoder on a text file with the bare Accelerate loop, in one process or in as many as a launcher starts.
+
+    python -m hf_llmpath.training.distributed.script TEXT FOLDER
+    torchrun --nproc_per_node 2 -m hf_llmpath.training.distributed.script TEXT FOLDER --max-steps 200
+    accelerate launch --config_file accelerate_fsdp2.yaml -m hf_llmpath.training.distributed.script TEXT FOLDER
+
+FOLDER then holds the model with its tokenizer, and losses.json. A training that was stopped, by the death of a process too, goes
+on from its last checkpoint with --resume: on as many processes as before, in a FOLDER that all machines share. The launchers'
+files are in `hf_llmpath/training/distributed/configs`.
+"""
+
+import argparse
+import json
+import os
+import shutil
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from ...data.batches.token_file import TokenBlocks
+from ...data.sources import load_texts
+from ...errors import UserError
+from ...runs import check_writable, write_json, write_text
+from ..checkpoints import newest_checkpoint
+from ..recipes.character_model import CharacterData
+from ..recipes.gpt import GPTRecipe, GPTShape, TokenData, fit_with_accelerate, new_model
+from .workers import leave_group
+
+SETTINGS_FILE = "run.json"  # beside the checkpoints: what is being run
+
+
+@dataclass(frozen=True)
+class AdamWRecipe(GPTRecipe):
+    """The recipe with AdamW for all weights, at `adam_learning_rate`: for ZeRO, which cuts matrices into flat pieces."""
+
+    def optimizer(self, model: nn.Module) -> torch.optim.Optimizer:  # type: ignore[override]
+        return torch.optim.AdamW(model.parameters(), self.adam_learning_rate, betas=(0.9, 0.95), weight_decay=0.0)
+
+
+def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description="Train a decoder on a text file with the bare Accelerate loop.")
+    parser.add_argument("text", help="a text file, or another data set that --dataset of llmpath takes")
+    parser.add_argument("folder", type=Path, help="where the model is written")
+    for name, value in (
+        ("--hidden-size", 128),
+        ("--num-hidden-layers", 4),
+        ("--num-attention-heads", 2),
+        ("--context", 128),
+        ("--batch-size", 16),
+        ("--max-steps", 900),
+        ("--accumulation", 1),
+        ("--saves", 4),
+        ("--seed", 0),
+    ):
+        parser.add_argument(name, type=int, default=value)
+    parser.add_argument("--learning-rate", type=float, default=0.02, help="Muon's")
+    parser.add_argument("--adam-learning-rate", type=float, default=1e-2)
+    parser.add_argument("--optimizer", choices=("muon", "adamw"), default="muon")
+    parser.add_argument("--bf16", action="store_true", help="products in 16 bits")
+    parser.add_argument(
+        "--checkpointing", action="store_true", help="compute activations again instead of keeping them"
+    )
+    parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint in the folder")
+    return parser.parse_args(arguments)
+
+
+def _checkpoints(wanted: argparse.Namespace) -> Path:
+    """The folder of the checkpoints, in which this training may begin or go on.
+
+    Raises:
+        UserError: nothing to resume, or with other settings; or a stopped training that nobody asked to resume.
+    """
+    folder = wanted.folder / "checkpoints"
+    newest = newest_checkpoint(folder)
+    asked = {name: value for name, value in vars(wanted).items() if name not in ("folder", "resume")}
+    if not wanted.resume:
+        if newest is not None:
+            raise UserError(f"{newest} is of a training that was stopped: go on with --resume, or remove {folder}")
+        if _rank() == "0":
+            write_json(folder / SETTINGS_FILE, asked)
+        return folder
+    if newest is None:
+        raise UserError(f"nothing to resume in {wanted.folder}; run without --resume")
+    before: dict[str, Any] = json.loads((folder / SETTINGS_FILE).read_text(encoding="utf-8"))
+    for name, value in asked.items():
+        if before.get(name) != value:
+            raise UserError(
+                f"--resume needs the settings of the stopped run: {name} was {before.get(name)}, is {value}"
+            )
+    return folder
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Runs the training that the command line asks for."""
+    wanted = _arguments(arguments)
+    check_writable(wanted.folder)
+    checkpoints = _checkpoints(wanted)
+    characters = CharacterData.from_texts(load_texts(wanted.text), documents=False)
+    shape = GPTShape(wanted.hidden_size, wanted.num_hidden_layers, wanted.num_attention_heads, wanted.context)
+    kind = GPTRecipe if wanted.optimizer == "muon" else AdamWRecipe
+    recipe = kind(
+        wanted.max_steps,
+        wanted.batch_size,
+        wanted.learning_rate,
+        warmup=0.0,
+        decay=0.5,
+        saves=wanted.saves,
+        bf16=wanted.bf16,
+        gradient_accumulation_steps=wanted.accumulation,
+        gradient_checkpointing=wanted.checkpointing,
+        adam_learning_rate=wanted.adam_learning_rate,
+    )
+    # Every process writes files of its own: they need not wait for each other, nor share a disk.
+    own = wanted.folder / "tokens" / _rank()
+    data = TokenData.in_folder(own, characters)
+    rows = recipe.batch_size * recipe.gradient_accumulation_steps
+    model = new_model(shape.config(data.tokenizer), wanted.seed)
+    blocks = TokenBlocks(data.train, shape.context, rows, recipe.steps, wanted.seed)
+    losses = fit_with_accelerate(model, blocks, recipe, wanted.seed, save_in=wanted.folder, folder=checkpoints)
+    if _rank() == "0":
+        data.tokenizer.save_pretrained(wanted.folder)
+        write_text(wanted.folder / "losses.json", json.dumps(losses))
+        shutil.rmtree(checkpoints)
+        print(f"loss {losses[0]:.3f} at first, {losses[-1]:.3f} at last; the model is in {wanted.folder}")
+
+
+def _rank() -> str:
+    return os.environ.get("RANK", "0")
+
+
+if __name__ == "__main__":
+    try:
+        main()
+        leave_group()
+    except UserError as error:
+        sys.exit(f"error: {error}")

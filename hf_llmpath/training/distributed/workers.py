@@ -1,0 +1,153 @@
+"""Processes that train together stop together: when one is gone the others say which, and from where it goes on.
+
+    with stop_together(folder):
+        ...                        # the training
+
+A process that dies closes its connections, so the next exchange of gradients fails in the others within moments; torchrun
+notices too and asks them to end. Both become one line here. A machine that is cut off closes nothing; then an exchange
+fails after `PATIENCE`.
+
+    leave_group()                  # the last line of a program
+"""
+
+import gc
+import os
+import signal
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import psutil
+import torch.distributed as dist
+
+from ...errors import UserError
+from ..checkpoints import newest_checkpoint, process_count, process_index
+
+PATIENCE = timedelta(minutes=10)  # for one exchange between processes, one that waits for another's checkpoint included
+LOOK_FOR = 3.0  # seconds: a process that is being killed closes its connections before it is seen to have ended
+
+
+def share_of(batch_size: int) -> int:
+    """Rows of a batch that each process takes.
+
+    Raises:
+        UserError: they cannot be shared out evenly.
+    """
+    if batch_size % process_count():
+        raise UserError(f"batch_size ({batch_size}) must be a multiple of the number of processes ({process_count()})")
+    return batch_size // process_count()
+
+
+@dataclass(frozen=True)
+class Worker:
+    """One of the processes: its rank, its process id, and the machine that it runs on."""
+
+    rank: int
+    pid: int
+    machine: str
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether it has ended, as far as this machine can tell."""
+        if self.machine != socket.gethostname():
+            return False
+        try:
+            return psutil.Process(self.pid).status() in (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD)
+        except psutil.NoSuchProcess:
+            return True
+
+    def __str__(self) -> str:
+        return f"worker {self.rank} (process {self.pid} on {self.machine})"
+
+
+class _Asked(BaseException):
+    """SIGTERM came."""
+
+
+@contextmanager
+def stop_together(folder: Path | None) -> Iterator[None]:
+    """Around a training of several processes; does nothing for one. All of them enter it.
+
+    Args:
+        folder: where the training's checkpoints are, if there are any.
+
+    Raises:
+        UserError: another process is gone, or has not answered for `PATIENCE`. From then on this process does not heed
+            SIGTERM, which torchrun sends at that moment, so that it can say so.
+    """
+    if process_count() == 1:
+        yield
+        return
+    workers: list[Any] = [None] * process_count()
+    dist.all_gather_object(workers, Worker(process_index(), os.getpid(), socket.gethostname()))
+    before = _on_sigterm(_raise_asked)
+    try:
+        yield
+    except (RuntimeError, _Asked) as error:
+        _on_sigterm(signal.SIG_IGN)
+        what = _what_happened(workers, error)
+        if what is not None:
+            raise UserError(f"{what}; {_how_to_go_on(folder)}") from error
+        _on_sigterm(before)
+        if isinstance(error, _Asked):
+            os.kill(os.getpid(), signal.SIGTERM)
+        raise
+    except BaseException:
+        _on_sigterm(before)
+        raise
+    _on_sigterm(before)
+
+
+def leave_group() -> None:
+    """Waits for the other processes and ends the process groups; does nothing where there are none.
+
+    For the end of a program, when models and optimisers are out of scope: whatever still holds a group keeps gloo's threads,
+    and one of them that drops a tensor while the interpreter ends aborts the process (pytorch/pytorch#179291).
+    """
+    if dist.is_initialized():
+        dist.barrier()
+        gc.collect()  # models are full of cycles
+        dist.destroy_process_group()
+
+
+def _raise_asked(*_: object) -> None:
+    raise _Asked
+
+
+def _on_sigterm(handler: Any) -> Any:
+    if handler is not None and threading.current_thread() is threading.main_thread():
+        return signal.signal(signal.SIGTERM, handler)
+    return None
+
+
+def _what_happened(workers: list[Worker], error: BaseException) -> str | None:
+    others = [worker for worker in workers if worker.rank != process_index()]
+    # torchrun asks the others to end once it has seen that one has ended; an exchange may fail a moment before that.
+    until = time.monotonic() + (0 if isinstance(error, _Asked) else LOOK_FOR)
+    while not (gone := [worker for worker in others if worker.is_gone]) and time.monotonic() < until:
+        time.sleep(0.05)
+    if gone:
+        are = "is" if len(gone) == 1 else "are"
+        return f"{', '.join(map(str, gone))} {are} gone, so worker {process_index()} stops too"
+    if not isinstance(error, dist.DistError) and "gloo" not in str(error):
+        return None  # no exchange has failed: an error of this process alone, or somebody asked it to end
+    text = str(error).splitlines()[0]
+    if "timed out" in text.lower():
+        return f"none of {', '.join(map(str, others))} answers in time, so worker {process_index()} stops ({text})"
+    away = [worker for worker in others if worker.machine != socket.gethostname()]
+    return (
+        f"the connection to {' or '.join(map(str, away or others))} broke, so worker {process_index()} stops ({text})"
+    )
+
+
+def _how_to_go_on(folder: Path | None) -> str:
+    newest = folder and newest_checkpoint(folder)
+    if not newest:
+        return "there is no checkpoint yet, so begin anew"
+    return f"{newest} is whole: start all of them again with --resume and they go on from there"

@@ -1,0 +1,97 @@
+"""Fine-tuning of an encoder as a text classifier, from pretrained or from random weights."""
+
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from transformers import AutoModelForSequenceClassification, PretrainedConfig, PreTrainedTokenizerFast, set_seed
+
+from ...data.batches.token_rows import TokenRows, TrainingBatches
+from ...runs import Part, Run
+from ..adaptation import trainable_share
+from ..trainer import Recipe, fit
+
+POOL = 4  # batches that are sorted by length together: small training sets must not always meet the same neighbours
+
+
+def balanced_rows(labels: Sequence[int], count: int, seed: int) -> np.ndarray:
+    """`count` rows drawn without replacement, as many of every class as of any other (the data permitting)."""
+    rng = np.random.default_rng(seed)
+    labels = np.asarray(labels)
+    turns = np.empty(len(labels))
+    for value in np.unique(labels):
+        rows = rng.permutation(np.flatnonzero(labels == value))
+        turns[rows] = np.arange(len(rows))  # the first of each class, then the second of each, ...
+    return np.lexsort((rng.random(len(labels)), turns))[:count]
+
+
+@torch.no_grad()
+def predict(model: nn.Module, rows: TokenRows, pad: int, batch_size: int = 128) -> np.ndarray:
+    """The likeliest class of every row."""
+    was_training = model.training
+    model.eval()
+    found = np.empty(len(rows), dtype=np.int64)
+    order = np.argsort(rows.lengths, kind="stable")
+    for start in range(0, len(order), batch_size):
+        indices = order[start : start + batch_size]
+        ids, there = rows.padded(indices, pad)
+        found[indices] = model(input_ids=ids, attention_mask=there).logits.argmax(-1).numpy()
+    model.train(was_training)
+    return found
+
+
+def fine_tune(
+    start: Path | PretrainedConfig,
+    classes: Sequence[str],
+    train: tuple[TokenRows, Sequence[int]],
+    held_out: tuple[TokenRows, Sequence[int]],
+    tokenizer: PreTrainedTokenizerFast,
+    recipe: Recipe,
+    run: Run,
+    part: Part,
+    seed: int,
+    adapt: Callable[[nn.Module], nn.Module] | None = None,
+) -> dict[str, Any]:
+    """Trains a classifier; the result is kept in `part`, with the model (low-rank updates are merged into its weights).
+
+    Args:
+        start: folder of a pretrained model, or a configuration, for random weights. The classifier is new in either case.
+        classes: names of the classes.
+        train, held_out: rows and their classes; accuracy is measured on the held-out ones.
+        tokenizer: is saved with the model.
+        recipe, run, part, seed: see `fit`.
+        adapt: says what of the model learns (`adaptation.py`); everything if none.
+
+    Returns:
+        `accuracy`, `trainable_parameters`, `trainable_share` and `seconds`.
+    """
+    if part.done:
+        return part.result
+    set_seed(seed)
+    names = {"id2label": dict(enumerate(classes)), "label2id": {name: index for index, name in enumerate(classes)}}
+    if isinstance(start, Path):
+        model = AutoModelForSequenceClassification.from_pretrained(start, **names)
+    else:
+        model = AutoModelForSequenceClassification.from_config(type(start)(**_own(start) | names))
+    model = adapt(model) if adapt else model
+    learning, share = trainable_share(model)
+    pad = tokenizer.pad_token_id
+    rows, labels = train
+    dataset = TrainingBatches(rows, recipe.batch_size, recipe.steps, pad, seed, labels=np.asarray(labels), pool=POOL)
+    began = time.perf_counter()
+    fit(model, dataset, recipe, run, part, seed, tokens_per_step=dataset.tokens_per_step)
+    seconds = time.perf_counter() - began
+    if hasattr(model, "merge_and_unload"):
+        model = model.merge_and_unload()
+    accuracy = float((predict(model, held_out[0], pad) == np.asarray(held_out[1])).mean())
+    result = {"accuracy": accuracy, "trainable_parameters": learning, "trainable_share": share, "seconds": seconds}
+    return part.finish(result, model, tokenizer)
+
+
+def _own(config: PretrainedConfig) -> dict[str, Any]:
+    """The arguments that make this configuration again, names of classes left out."""
+    return {name: getattr(config, name) for name in type(config)._own_fields()}

@@ -1,0 +1,250 @@
+"""Pretraining of the bidirectional encoder by masked language modelling, its measures, and filling in masks."""
+
+import math
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast, set_seed
+
+from ...data.batches.collators import Masking
+from ...data.batches.packing import packed
+from ...data.batches.token_rows import TokenRows, TrainingBatches
+from ...data.stored_texts import StoredTexts, Together
+from ...data.tokenizers.subwords import SubwordKind, train_subwords
+from ...errors import UserError
+from ...models.configuration_bert import LLMPathBertConfig
+from ...models.modeling_bert import LLMPathBertForMaskedLM
+from ...runs import Part, Run
+from ..trainer import Recipe, fit
+
+EVALUATED = 256  # validation rows on which the loss is followed while training
+POOL = 128  # batches sorted by length together: most are then of one length, and need no mask
+
+
+def small_encoder(tokenizer: PreTrainedTokenizerBase, context: int, **others: Any) -> LLMPathBertConfig:
+    """The encoder as it learns fastest from little text: rotary positions, norms before each part, no dropout.
+
+    Args:
+        tokenizer: whose tokens it reads.
+        context: longest sequence in tokens.
+        others: sizes, and whatever shall differ.
+    """
+    form: dict[str, Any] = {
+        "vocab_size": len(tokenizer),
+        "position_embedding_type": "rotary",
+        "norm_position": "pre",
+        "max_position_embeddings": context,
+        "type_vocab_size": 0,
+        "dropout": 0.0,
+        "attention_dropout": 0.0,
+        "classifier_pooling": "mean",
+        "initializer_range": 0.08,
+        "layer_norm_eps": 1e-5,
+        "pad_token_id": tokenizer.pad_token_id,
+        "mask_token_id": tokenizer.mask_token_id,
+    }
+    return LLMPathBertConfig(**form | others)
+
+
+@dataclass(frozen=True)
+class MaskedTexts:
+    """Texts to pretrain on, as tokens.
+
+    Attributes:
+        tokenizer: trained on the training split.
+        train, validation: token ids, framed by `[CLS]` and `[SEP]`.
+        masking: which tokens are to be guessed.
+    """
+
+    tokenizer: PreTrainedTokenizerFast
+    train: TokenRows
+    validation: TokenRows
+    masking: Masking
+
+    @classmethod
+    def from_texts(
+        cls,
+        train: Sequence[str],
+        validation: Sequence[str],
+        corpus: Sequence[str] | StoredTexts = (),
+        kind: SubwordKind = "wordpiece",
+        vocab_size: int = 1000,
+        context: int = 64,
+        mask_rate: float = 0.15,
+        folder: Path | None = None,
+    ) -> "MaskedTexts":
+        """
+        Args:
+            train, validation: short texts, each a row of its own.
+            corpus: longer texts to learn from as well, packed into rows of `context` tokens.
+            kind, vocab_size: of the tokenizer (see `train_subwords`).
+            context: longest row, in tokens.
+            mask_rate: share of the tokens that are to be guessed.
+            folder: where the tokens of a corpus are written, to be mapped into memory from there; in memory if none.
+
+        Raises:
+            UserError: a vocabulary too small for the alphabet of the texts.
+        """
+        import datasets
+
+        # WikiText writes an unknown word as <unk>.
+        table = corpus.table if isinstance(corpus, StoredTexts) else datasets.Dataset.from_dict({"text": list(corpus)})
+        table = table.map(_unknown_words_marked, batched=True) if len(corpus) else table
+        try:
+            everything = Together(train, StoredTexts(table))
+            tokenizer = train_subwords(everything, kind, vocab_size, max_length=context)
+        except ValueError as error:
+            raise UserError(str(error)) from None
+        rows: Iterable[Sequence[int]] = encode(tokenizer, train, context)
+        if len(corpus):
+            rows = chain(rows, _blocks(packed(table, tokenizer, context)))
+        kept = TokenRows(rows) if folder is None else TokenRows.in_file(rows, folder / "tokens.bin")
+        masking = Masking(tokenizer.mask_token_id, len(tokenizer), mask_rate)
+        return cls(tokenizer, kept, TokenRows(encode(tokenizer, validation, context)), masking)
+
+    def unigram_loss(self) -> tuple[float, float]:
+        """Loss in nats and accuracy on the validation rows of guessing every token by its frequency in training."""
+        counts = np.ones(len(self.tokenizer))
+        counts += np.bincount(self._maskable(self.train.tokens), minlength=len(counts))
+        asked = self._maskable(self.validation.tokens)
+        return -float(np.log(counts / counts.sum())[asked].mean()), float((asked == counts.argmax()).mean())
+
+    def _maskable(self, tokens: np.ndarray) -> np.ndarray:
+        return tokens[~np.isin(tokens, self.tokenizer.all_special_ids)]
+
+
+def _unknown_words_marked(batch: dict[str, list[str]]) -> dict[str, list[str]]:
+    return {"text": [text.replace("<unk>", "[UNK]") for text in batch["text"]]}
+
+
+def _blocks(table: Any) -> Iterator[np.ndarray]:
+    """Rows of token ids, of which a thousand are in memory."""
+    for batch in table.with_format("numpy").iter(1000):
+        yield from batch["input_ids"]
+
+
+def encode(tokenizer: PreTrainedTokenizerFast, texts: Sequence[str], context: int) -> list[list[int]]:
+    """Token ids of every text, framed by the special tokens, cut to `context`."""
+    options = {"return_attention_mask": False, "return_token_type_ids": False}
+    return tokenizer(list(texts), truncation=True, max_length=context, **options)["input_ids"]
+
+
+@torch.no_grad()
+def masked_loss(
+    model: LLMPathBertForMaskedLM, rows: TokenRows, texts: MaskedTexts, seed: int = 0, batch_size: int = 64
+) -> dict[str, float]:
+    """Mean cross-entropy in nats, and accuracy, of the masked tokens of `rows`; the same masks for the same seed."""
+    tokenizer, was_training = texts.tokenizer, model.training
+    model.eval()
+    special = torch.tensor(tokenizer.all_special_ids)
+    generator = torch.Generator().manual_seed(seed)
+    order = np.argsort(rows.lengths, kind="stable")  # rows of similar length together: little padding
+    total, right, count = 0.0, 0, 0
+    for start in range(0, len(order), batch_size):
+        ids, there = rows.padded(order[start : start + batch_size], tokenizer.pad_token_id)
+        inputs, labels = texts.masking(ids, ~torch.isin(ids, special), generator)
+        chosen = labels >= 0
+        states = model.model(inputs, there).last_hidden_state[chosen]
+        logits, targets = model.decoder(model.head(states)), labels[chosen]
+        total += float(nn.functional.cross_entropy(logits, targets, reduction="sum"))
+        right += int((logits.argmax(-1) == targets).sum())
+        count += len(targets)
+    model.train(was_training)
+    return {"loss": total / max(count, 1), "accuracy": right / max(count, 1)}
+
+
+def pretrain(
+    texts: MaskedTexts,
+    config: LLMPathBertConfig,
+    recipe: Recipe,
+    run: Run,
+    part: Part,
+    seed: int,
+    make_optimizer: Callable[[nn.Module], torch.optim.Optimizer] | None = None,
+) -> dict[str, Any]:
+    """Trains an encoder from random weights to guess masked tokens, by AdamW if no optimiser is given; the result is kept in
+    `part`, with the model.
+
+    Returns:
+        `validation_loss` (nats per masked token), `perplexity` (e to its power), `masked_accuracy`, the same of the model
+        before the training (`..._before`), `parameters`, `epochs` and `seconds`.
+    """
+    if part.done:
+        return part.result
+    set_seed(seed)
+    model = LLMPathBertForMaskedLM(config)
+    before = masked_loss(model, texts.validation, texts)
+    dataset = TrainingBatches(
+        texts.train,
+        recipe.batch_size,
+        recipe.steps,
+        texts.tokenizer.pad_token_id,
+        seed,
+        masking=texts.masking,
+        special=texts.tokenizer.all_special_ids,
+        pool=POOL,
+    )
+    followed = TokenRows(np.split(texts.validation.tokens, np.cumsum(texts.validation.lengths)[:-1])[:EVALUATED])
+    began = time.perf_counter()
+    fit(
+        model,
+        dataset,
+        recipe,
+        run,
+        part,
+        seed,
+        evaluate_with=lambda trained: masked_loss(trained, followed, texts),
+        tokens_per_step=dataset.tokens_per_step,
+        optimizer=make_optimizer and make_optimizer(model),
+    )
+    seconds = time.perf_counter() - began
+    after = masked_loss(model, texts.validation, texts)
+    result = {
+        "validation_loss": after["loss"],
+        "perplexity": math.exp(after["loss"]),
+        "masked_accuracy": after["accuracy"],
+        "perplexity_before": math.exp(before["loss"]),
+        "masked_accuracy_before": before["accuracy"],
+        "parameters": model.num_parameters(),
+        "epochs": dataset.epochs,
+        "seconds": seconds,
+    }
+    return part.finish(result, model, texts.tokenizer)
+
+
+@torch.no_grad()
+def fill_masks(
+    model: nn.Module, tokenizer: PreTrainedTokenizerFast, text: str, top_k: int = 5
+) -> list[list[tuple[str, float]]]:
+    """For every mask token in `text`, the `top_k` likeliest tokens as text, each with its probability.
+
+    Of a text longer than the model the beginning is read.
+
+    Raises:
+        UserError: no text, or no mask token in what is read of it.
+    """
+    limit, mask = model.config.max_position_embeddings, tokenizer.mask_token
+    if not text.strip():
+        raise UserError(f"the text is empty; type a sentence with {mask} in it")
+    inputs = tokenizer(text, return_tensors="pt", truncation=True, max_length=limit)
+    inputs.pop("token_type_ids", None)  # one segment
+    places = (inputs["input_ids"][0] == tokenizer.mask_token_id).nonzero().flatten()
+    if not len(places):
+        if mask in text:
+            raise UserError(f"{mask} stands beyond the first {limit} tokens, which is all that this model reads")
+        raise UserError(f"no {mask} in '{text[:60]}'; put it where a word is to be guessed")
+    was_training = model.training
+    probabilities = model.eval()(**inputs).logits[0, places].float().softmax(-1)
+    model.train(was_training)
+    values, tokens = probabilities.topk(min(top_k, probabilities.shape[-1]))
+    return [
+        [(tokenizer.decode([token]).strip(), value) for token, value in zip(row, chances, strict=True)]
+        for row, chances in zip(tokens.tolist(), values.tolist(), strict=True)
+    ]

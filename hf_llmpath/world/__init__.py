@@ -1,0 +1,96 @@
+"""One small generated world of villagers, places, things and wishes, read by the stages from six to
+seventeen.
+
+    >>> from hf_llmpath.world import generate
+    >>> generate("stories", "test", size=1)[0]["text"]
+
+| view | fields | what it is |
+|---|---|---|
+| stories | text | tales of 60 to 110 words |
+| reviews | text, label | 1 positive, 0 negative; word order decides |
+| summaries | document, summary | a report and its one-sentence summary |
+| questions | id, title, context, question, answers | SQuAD's fields |
+| chats | messages, prompt, completion | replies of mixed quality |
+| preferences | prompt, chosen, rejected | pairs that `judge` ranks with a clear margin |
+
+Records carry further ground truth (`character`, `object`, `facts`, `kind`, ...). No sentence of five words or
+more is in two splits (`splits.py`).
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator
+
+from .chats import chat
+from .judge import Judgement, judge
+from .perfect_reader import read_review
+from .preferences import preference
+from .questions import questions
+from .reviews import review
+from .splits import SPLITS, check_name
+from .stories import story
+from .summaries import summary
+
+__all__ = ["DEFAULT_SIZES", "SPLITS", "VIEWS", "Judgement", "generate", "judge", "read_review"]
+
+VIEWS = ("stories", "reviews", "summaries", "questions", "chats", "preferences")
+DEFAULT_SIZES: dict[str, dict[str, int]] = {
+    "stories": {"train": 6000, "validation": 400, "test": 400},
+    "reviews": {"train": 8000, "validation": 800, "test": 800},
+    "summaries": {"train": 6000, "validation": 400, "test": 400},
+    "questions": {"train": 10000, "validation": 600, "test": 600},
+    "chats": {"train": 4000, "validation": 300, "test": 300},
+    "preferences": {"train": 3000, "validation": 300, "test": 300},
+}
+
+
+def generate(view: str, split: str = "train", size: int | None = None, seed: int = 0) -> list[dict]:
+    """The first `size` records (by default `DEFAULT_SIZES[view][split]`) of a split of a view.
+
+    The records depend on nothing but the arguments, and those of a smaller size begin those of a larger one.
+    Raises `ValueError`, naming the nearest match, for an unknown view or split, and for a negative size.
+    """
+    check_name(view, VIEWS, "view")
+    check_name(split, SPLITS, "split")
+    size = DEFAULT_SIZES[view][split] if size is None else size
+    if size < 0:
+        raise ValueError(f"size ({size}) must be 0 or more")
+    records = _RECORDS[view](random.Random(f"{seed}/{view}/{split}"), split)
+    found: list[dict] = []
+    while len(found) < size:
+        found.append(next(records))
+    if view == "questions":
+        for number, record in enumerate(found):
+            record["id"] = f"world-{seed}-{split}-{number:05d}"
+    return found
+
+
+def _endless(make: Callable[[random.Random, str], dict]) -> Callable[[random.Random, str], Iterator[dict]]:
+    def records(rng: random.Random, split: str) -> Iterator[dict]:
+        while True:
+            yield make(rng, split)
+
+    return records
+
+
+def _reviews(rng: random.Random, split: str) -> Iterator[dict]:
+    while True:
+        first = rng.randint(0, 1)
+        yield review(rng, split, first)
+        yield review(rng, split, 1 - first)
+
+
+def _questions(rng: random.Random, split: str) -> Iterator[dict]:
+    while True:
+        yield from questions(rng, split)
+
+
+_RECORDS: dict[str, Callable[[random.Random, str], Iterator[dict]]] = {
+    "stories": _endless(story),
+    "reviews": _reviews,
+    "summaries": _endless(summary),
+    "questions": _questions,
+    "chats": _endless(chat),
+    "preferences": _endless(preference),
+}
