@@ -23,7 +23,9 @@ ROUGE_TYPES = ("rouge1", "rouge2", "rougeL")
 
 
 class _Metric(evaluate.Metric):
-    """A metric that keeps what it is given in memory; with several processes, in files that all of them can read."""
+    """A metric that keeps what it is given in memory; with several processes, in files that all of them
+    can read.
+    """
 
     predictions: datasets.Value
     references: datasets.Value
@@ -67,7 +69,9 @@ def confusion_matrix(
         raise UserError(
             f"{len(predicted)} predictions for {len(true)} references; there must be one for each, and some"
         )
-    known = np.unique(np.concatenate([predicted, true])) if labels is None else np.asarray(labels, dtype=np.int64)
+    known = (
+        np.unique(np.concatenate([predicted, true])) if labels is None else np.asarray(labels, dtype=np.int64)
+    )
     order = np.argsort(known)
     places = np.searchsorted(known, np.stack([true, predicted]), sorter=order).clip(max=len(known) - 1)
     rows, columns = order[places]
@@ -88,8 +92,8 @@ class Accuracy(_LabelMetric):
 class ConfusionMatrix(_LabelMetric):
     """How often each true label (row) was predicted as each label (column).
 
-    `compute(..., labels=[0, 1, 2], normalize="true")`: `labels` fixes the order and adds labels that do not occur;
-    `normalize="true"` divides each row by its sum (a row without references stays 0).
+    `compute(..., labels=[0, 1, 2], normalize="true")`: `labels` fixes the order and adds labels that do
+    not occur; `normalize="true"` divides each row by its sum (a row without references stays 0).
     """
 
     def _compute(
@@ -108,25 +112,34 @@ class ConfusionMatrix(_LabelMetric):
 
 
 class F1(_LabelMetric):
-    """Harmonic mean of precision and recall, 2 TP / (2 TP + FP + FN); 0 for a class that neither occurs nor is predicted.
+    """Harmonic mean of precision and recall, 2 TP / (2 TP + FP + FN); 0 for a class that neither occurs
+    nor is predicted.
 
-    `compute(..., average=)`: `"binary"` (of the class `pos_label`), `"macro"` (mean over classes), `"weighted"` (mean
-    over classes by how often they occur) or `"micro"` (from the sums of the counts: with one label for each example
-    this is the accuracy).
+    `compute(..., average=)`: `"binary"` (of the class `pos_label`), `"macro"` (mean over classes),
+    `"weighted"` (mean over classes by how often they occur) or `"micro"` (from the sums of the counts:
+    with one label for each example this is the accuracy).
     """
 
     citation = "van Rijsbergen (1979), Information Retrieval, chapter 7"
 
     def _compute(
-        self, predictions: Sequence[int], references: Sequence[int], average: str = "binary", pos_label: int = 1
+        self,
+        predictions: Sequence[int],
+        references: Sequence[int],
+        average: str = "binary",
+        pos_label: int = 1,
     ) -> dict[str, float]:
         matrix = confusion_matrix(predictions, references)
         hits, support, predicted = np.diag(matrix), matrix.sum(axis=1), matrix.sum(axis=0)
-        scores = 2 * hits / (support + predicted)  # TP + FN and TP + FP; a label that occurs makes this more than 0
+        scores = (
+            2 * hits / (support + predicted)
+        )  # TP + FN and TP + FP; a label that occurs makes this more than 0
         if average == "binary":
             labels = np.union1d(predictions, references)
             if len(labels) > 2:
-                raise UserError(f"{len(labels)} different labels; choose average='macro', 'micro' or 'weighted'")
+                raise UserError(
+                    f"{len(labels)} different labels; choose average='macro', 'micro' or 'weighted'"
+                )
             return {"f1": float(scores[labels == pos_label].sum())}
         averages = {
             "macro": lambda: scores.mean(),
@@ -139,9 +152,13 @@ class F1(_LabelMetric):
 
 
 class MatthewsCorrelation(_LabelMetric):
-    """Correlation of true and predicted labels over all classes, -1 to 1; 0 if one side knows a single label only."""
+    """Correlation of true and predicted labels over all classes, -1 to 1; 0 if one side knows a single
+    label only.
+    """
 
-    citation = "Gorodkin (2004), Comparing two K-category assignments by a K-category correlation coefficient, eq. 8"
+    citation = (
+        "Gorodkin (2004), Comparing two K-category assignments by a K-category correlation coefficient, eq. 8"
+    )
 
     def _compute(self, predictions: Sequence[int], references: Sequence[int]) -> dict[str, float]:
         matrix = confusion_matrix(predictions, references).astype(np.float64)
@@ -152,10 +169,12 @@ class MatthewsCorrelation(_LabelMetric):
 
 
 class Rouge(_Metric):
-    """Overlap of a text with its reference, F-measure: of words (rouge1), of word pairs (rouge2), and of the longest
-    common subsequence (rougeL); the mean over all texts. Of several references the best one counts.
+    """Overlap of a text with its reference, F-measure: of words (rouge1), of word pairs (rouge2), and of
+    the longest common subsequence (rougeL); the mean over all texts. Of several references the best one
+    counts.
 
-    `compute(..., use_stemmer=False)`: whether words are compared by their stems. The scores are rouge-score's.
+    `compute(..., use_stemmer=False)`: whether words are compared by their stems. The scores are
+    rouge-score's.
     """
 
     citation = "Lin (2004), ROUGE: A Package for Automatic Evaluation of Summaries"
@@ -168,7 +187,10 @@ class Rouge(_Metric):
         ]
 
     def _compute(
-        self, predictions: Sequence[str], references: Sequence[str] | Sequence[Sequence[str]], use_stemmer: bool = False
+        self,
+        predictions: Sequence[str],
+        references: Sequence[str] | Sequence[Sequence[str]],
+        use_stemmer: bool = False,
     ) -> dict[str, float]:
         return rouge(predictions, references, use_stemmer)
 
@@ -198,37 +220,43 @@ def rouge(
 
 
 class Squad(_Metric):
-    """Exact match and F1 of answers, in percent, as SQuAD measures them: of several right answers the best counts.
+    """Exact match and F1 of answers, in percent, as SQuAD measures them: of several right answers the
+    best counts.
 
-    Texts are compared in lower case, without punctuation, articles and superfluous white space. F1 is of the words that
-    both have. A question without an answer is answered by the empty text (and then counts in full).
+    Texts are compared in lower case, without punctuation, articles and superfluous white space. F1 is of
+    the words that both have. A question without an answer is answered by the empty text (and then counts
+    in full).
 
-    `compute(predictions=[{"id", "prediction_text"}], references=[{"id", "answers": {"text", "answer_start"}}])`, matched by
-    `id`.
+    `compute(predictions=[{"id", "prediction_text"}], references=[{"id", "answers": {"text",
+    "answer_start"}}])`, matched by `id`.
     """
 
-    citation = (
-        "Rajpurkar et al. (2016), SQuAD: 100,000+ Questions for Machine Comprehension of Text, arXiv:1606.05250, 6.1"
-    )
+    citation = "Rajpurkar et al. (2016), SQuAD: 100,000+ Questions for Machine Comprehension of Text, arXiv:1606.05250, 6.1"
 
     def _features(self) -> datasets.Features:
         text, place = datasets.Value("string"), datasets.Value("int32")
         answers = {"text": datasets.List(text), "answer_start": datasets.List(place)}
         return datasets.Features(
-            {"predictions": {"id": text, "prediction_text": text}, "references": {"id": text, "answers": answers}}
+            {
+                "predictions": {"id": text, "prediction_text": text},
+                "references": {"id": text, "answers": answers},
+            }
         )
 
     def _compute(self, predictions: Sequence[dict], references: Sequence[dict]) -> dict[str, float]:
         given = {prediction["id"]: prediction["prediction_text"] for prediction in predictions}
         if missing := [reference["id"] for reference in references if reference["id"] not in given]:
-            raise UserError(f"no prediction for the question '{missing[0]}'; there must be one for every reference")
+            raise UserError(
+                f"no prediction for the question '{missing[0]}'; there must be one for every reference"
+            )
         texts = [given[reference["id"]] for reference in references]
         scores = squad_scores(texts, [reference["answers"]["text"] for reference in references])
         return {name: 100 * value for name, value in scores.items()}
 
 
 def squad_scores(predictions: Sequence[str], answers: Sequence[Sequence[str]]) -> dict[str, float]:
-    """`exact_match` and `f1` (see `Squad`) as shares of 1, for one prediction and a list of right answers per question.
+    """`exact_match` and `f1` (see `Squad`) as shares of 1, for one prediction and a list of right answers
+    per question.
 
     Raises:
         UserError: nothing to score, or lists of different lengths.
@@ -247,7 +275,9 @@ def squad_scores(predictions: Sequence[str], answers: Sequence[Sequence[str]]) -
 
 
 def normalized_answer(text: str) -> str:
-    """The text in lower case, without ASCII punctuation, the articles a, an, the, and superfluous white space."""
+    """The text in lower case, without ASCII punctuation, the articles a, an, the, and superfluous white
+    space.
+    """
     plain = "".join(character for character in text.lower() if character not in string.punctuation)
     return " ".join(re.sub(r"\b(a|an|the)\b", " ", plain).split())
 

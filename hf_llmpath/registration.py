@@ -1,7 +1,7 @@
 """Makes transformers' Auto classes know our models, whichever of the two is imported first.
 
-Importing this module loads neither torch nor transformers: the work waits (wrapt's post-import hooks) until the modules
-that it concerns are imported by whoever needs them.
+Importing this module loads neither torch nor transformers: the work waits (wrapt's post-import hooks)
+until the modules that it concerns are imported by whoever needs them.
 """
 
 import importlib
@@ -22,13 +22,15 @@ _AUTO_PROCESSORS: dict[str, tuple[str, Callable[[type], dict]]] = {
     "AutoImageProcessor": (
         "transformers.models.auto.image_processing_auto",
         lambda own: {"image_processor_classes": {"pil": own}},
-    ),
+    )
 }
 _LAYERS = "transformers.modeling_layers"  # what our models build on; it imports the Auto classes while it is half done
 _PIPELINES = "transformers.pipelines"
 _MODELS = __package__ + ".models."
 
-_waiting: dict[str, Callable[[ModuleType], None]] = {}  # name of our module -> what registers it with its Auto class
+_waiting: dict[
+    str, Callable[[ModuleType], None]
+] = {}  # name of our module -> what registers it with its Auto class
 
 
 def _complete(module: ModuleType | None) -> bool:
@@ -36,7 +38,9 @@ def _complete(module: ModuleType | None) -> bool:
 
 
 def _register_config(row: ModelRow, own: ModuleType) -> None:
-    """Our configuration module is loaded: its class learns its Auto classes; AutoConfig learns it, if it is there."""
+    """Our configuration module is loaded: its class learns its Auto classes; AutoConfig learns it, if it
+    is there.
+    """
     config = getattr(own, row.config.partition(".")[2])
     config.auto_classes = row.auto_map
     config.register_for_auto_class()
@@ -70,8 +74,8 @@ def _register_processor(row: ModelRow, auto_class: str, own: ModuleType) -> None
 def _settle(done: str) -> None:
     """Imports our modules that wait to be registered, now that the module `done` has been imported.
 
-    Not while another of ours, or what they build on, is half imported: it may be the one that set this off, and those
-    that wait may need it. Its own completion comes here again.
+    Not while another of ours, or what they build on, is half imported: it may be the one that set this
+    off, and those that wait may need it. Its own completion comes here again.
     """
     for name, module in list(sys.modules.items()):
         concerns = name == _LAYERS or name.startswith(_MODELS)
@@ -99,7 +103,9 @@ def _hook(name: str, auto: str, register: Callable[[ModuleType], None]) -> None:
 def install() -> None:
     """Sets the hooks; a module that is loaded already is dealt with at once."""
     for row in MODELS:
-        _hook(row.config.partition(".")[0], _AUTO_CONFIG, lambda module, row=row: _register_config(row, module))
+        _hook(
+            row.config.partition(".")[0], _AUTO_CONFIG, lambda module, row=row: _register_config(row, module)
+        )
         _hook(row.modeling_module, _AUTO_MODEL, lambda module, row=row: _register_classes(row, module))
         for auto_class, path in row.processors.items():
             _hook(
@@ -107,9 +113,13 @@ def install() -> None:
                 _AUTO_PROCESSORS[auto_class][0],
                 lambda module, row=row, auto_class=auto_class: _register_processor(row, auto_class, module),
             )
-    own = [_MODELS + module.name for module in pkgutil.iter_modules([str(Path(__file__).with_name("models"))])]
+    own = [
+        _MODELS + module.name for module in pkgutil.iter_modules([str(Path(__file__).with_name("models"))])
+    ]
     for name in (_LAYERS, *own):
         wrapt.register_post_import_hook(lambda _, name=name: _settle(name), name)
     # Ours are registered when they are complete, whichever of the two modules was imported first.
-    wrapt.register_post_import_hook(lambda ours: ours.register(sys.modules[_PIPELINES]), f"{__package__}.pipelines")
+    wrapt.register_post_import_hook(
+        lambda ours: ours.register(sys.modules[_PIPELINES]), f"{__package__}.pipelines"
+    )
     wrapt.register_post_import_hook(lambda _: importlib.import_module(f"{__package__}.pipelines"), _PIPELINES)

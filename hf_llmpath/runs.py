@@ -8,9 +8,9 @@
         parts/NAME/         one training: its checkpoints, then its result
         new/                the results so far, moved up when the run is complete
 
-A complete run is replaced only by another complete one: the new files wait in `checkpoints/new` until all of them are
-there, a marker says so, and only then are they moved. A process killed during the move leaves the marker, and whoever
-opens the folder next finishes the move.
+A complete run is replaced only by another complete one: the new files wait in `checkpoints/new` until all
+of them are there, a marker says so, and only then are they moved. A process killed during the move leaves
+the marker, and whoever opens the folder next finishes the move.
 """
 
 import json
@@ -28,7 +28,18 @@ from .errors import UserError, nearest
 from .machine import hardware, peak_memory_mb, versions
 
 RESULTS = ("model", "models", "figures", "history.jsonl", "README.md", "metrics.json")
-REPORTED = ("slug", "preset", "seed", "dataset", "metrics", "baselines", "goals", "main", "settings", "seconds")
+REPORTED = (
+    "slug",
+    "preset",
+    "seed",
+    "dataset",
+    "metrics",
+    "baselines",
+    "goals",
+    "main",
+    "settings",
+    "seconds",
+)
 _MARKER = "COMPLETE"
 
 
@@ -53,8 +64,8 @@ class Goal:
 
 
 def add_mean(metrics: dict[str, Any], name: str, values: list[float]) -> None:
-    """Adds the mean of several seeds as `name` and, of two or more, their standard deviation as `NAME_sd` and the list itself as
-    `NAME_seeds`."""
+    """Adds the mean of several seeds as `name` and, of two or more, their standard deviation as `NAME_sd`
+    and the list itself as `NAME_seeds`."""
     metrics[name] = statistics.fmean(values)
     if len(values) > 1:
         metrics |= {f"{name}_sd": statistics.stdev(values), f"{name}_seeds": values}
@@ -113,12 +124,16 @@ class RunFolder:
                 _replace(new / name, self.path / name)
             elif name not in complete:  # of an older run
                 _remove(self.path / name)
-        (checkpoints / "run.json").unlink(missing_ok=True)  # from here on, what is left of the folder is no stopped run
+        (checkpoints / "run.json").unlink(
+            missing_ok=True
+        )  # from here on, what is left of the folder is no stopped run
         shutil.rmtree(checkpoints)
 
     @property
     def state(self) -> str:
-        """`"complete"`, `"stopped"` (resumable, whether or not an older complete run is there too) or `"none"`."""
+        """`"complete"`, `"stopped"` (resumable, whether or not an older complete run is there too) or
+        `"none"`.
+        """
         if (self.path / "checkpoints" / "run.json").exists():
             return "stopped"
         return "complete" if self.is_complete else "none"
@@ -140,7 +155,9 @@ class RunFolder:
         try:
             report = json.loads(path.read_text(encoding="utf-8"))
         except FileNotFoundError:
-            raise UserError(f"no complete run in {self.path}; train it with: llmpath run {self.slug}") from None
+            raise UserError(
+                f"no complete run in {self.path}; train it with: llmpath run {self.slug}"
+            ) from None
         except json.JSONDecodeError as error:
             raise UserError(f"{path} is not readable as JSON ({error}); run the stage again") from None
         missing = [name for name in REPORTED if not isinstance(report, dict) or name not in report]
@@ -188,7 +205,9 @@ class RunFolder:
 
     @property
     def onnx_dir(self) -> Path:
-        """Where `llmpath export` writes; made from the model of a run, and told apart from a later one by its hash."""
+        """Where `llmpath export` writes; made from the model of a run, and told apart from a later one by
+        its hash.
+        """
         return self.path / "onnx"
 
     def quantized(self, scheme: str) -> Path:
@@ -212,7 +231,11 @@ class RunFolder:
     def history(self) -> list[dict[str, Any]]:
         """One entry per logging step: `part`, `step`, `loss`, ..."""
         path = self.path / "history.jsonl"
-        return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []
+        return (
+            [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+            if path.exists()
+            else []
+        )
 
 
 class Part:
@@ -234,7 +257,9 @@ class Part:
         return self.folder / "model"
 
     def finish(self, result: dict[str, Any], model: Any = None, tokenizer: Any = None) -> dict[str, Any]:
-        """Keeps the result (and the model), drops the training checkpoints; returns the result as it will be read."""
+        """Keeps the result (and the model), drops the training checkpoints; returns the result as it will
+        be read.
+        """
         if model is not None:
             _save_model(self.model_dir, model, tokenizer)
         write_json(self.folder / "result.json", result)
@@ -294,8 +319,8 @@ class Run:
         """Opens `folder` for the run that `identity` describes (stage, slug, preset, settings, command).
 
         Raises:
-            UserError: not a folder, not writable, the run folder of another stage, nothing to resume, or a resume with
-                other settings than the stopped run had.
+            UserError: not a folder, not writable, the run folder of another stage, nothing to resume, or
+                a resume with other settings than the stopped run had.
         """
         check_writable(folder)
         current = RunFolder(folder)
@@ -320,11 +345,15 @@ class Run:
         if before is None:
             raise UserError(f"nothing to resume in {folder.path}; run without --resume")
         if before["slug"] != identity["slug"]:
-            raise UserError(f"{folder.path} is a run folder of stage '{before['slug']}', not of '{identity['slug']}'")
+            raise UserError(
+                f"{folder.path} is a run folder of stage '{before['slug']}', not of '{identity['slug']}'"
+            )
         for name, value in identity["settings"].items():
             then = before["settings"].get(name)
             if json.loads(json.dumps(value)) != then:
-                raise UserError(f"--resume needs the settings of the stopped run: {name} was {then}, is {value}")
+                raise UserError(
+                    f"--resume needs the settings of the stopped run: {name} was {then}, is {value}"
+                )
         return before
 
     def part(self, name: str) -> Part:
@@ -370,8 +399,8 @@ class Run:
         return self._seconds_before + time.perf_counter() - self._began
 
     def pause(self) -> None:
-        """Notes the time spent, for a run that stops here and will be resumed; one in which nothing has been trained
-        leaves the folder as it found it, with the run that was stopped there before."""
+        """Notes the time spent, for a run that stops here and will be resumed; one in which nothing has
+        been trained leaves the folder as it found it, with the run that was stopped there before."""
         if not any(self.checkpoints.glob("parts/*/*")):
             shutil.rmtree(self.checkpoints)
             if self._has_set_aside:
@@ -399,7 +428,10 @@ class Run:
         for part in self.parts:
             history = part.folder / "history.jsonl"
             if history.exists():
-                lines += [json.dumps({"part": part.name} | json.loads(row)) for row in history.read_text().splitlines()]
+                lines += [
+                    json.dumps({"part": part.name} | json.loads(row))
+                    for row in history.read_text().splitlines()
+                ]
         write_text(self.new / "history.jsonl", "".join(line + "\n" for line in lines))
         write_json(self.new / "metrics.json", report)
         return report
@@ -426,6 +458,8 @@ def check_writable(folder: Path) -> None:
         probe.write_text("")
         probe.unlink(missing_ok=True)  # another process may look at the same time
     except (FileExistsError, NotADirectoryError):
-        raise UserError(f"{folder} cannot be a folder: a file is in the way; choose another --output-dir") from None
+        raise UserError(
+            f"{folder} cannot be a folder: a file is in the way; choose another --output-dir"
+        ) from None
     except OSError as error:
         raise UserError(f"cannot write to {folder}: {error.strerror}; choose another --output-dir") from None

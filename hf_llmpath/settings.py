@@ -33,7 +33,9 @@ class Settings:
     """What every stage lets a user choose."""
 
     dataset: str = setting("world/stories", "embedded name, Hub id, or local file or folder")
-    seed: int = setting(0, "seed of the weights, the batches and the samples", minimum=0, maximum=LARGEST_SEED)
+    seed: int = setting(
+        0, "seed of the weights, the batches and the samples", minimum=0, maximum=LARGEST_SEED
+    )
 
     @classmethod
     def quick(cls) -> "Settings":
@@ -53,7 +55,8 @@ class Settings:
     def describe(cls) -> list[tuple[str, str, Any, str]]:
         """`(name, type, default, help)` for every setting."""
         return [
-            (f.name, _type_name(_hints(cls)[f.name]), f.default, f.metadata["help"]) for f in dataclasses.fields(cls)
+            (f.name, _type_name(_hints(cls)[f.name]), f.default, f.metadata["help"])
+            for f in dataclasses.fields(cls)
         ]
 
     def updated(self, **texts: Any) -> "Settings":
@@ -115,7 +118,9 @@ def _read_as(value: Any, hint: Any) -> Any:
     if typing.get_origin(hint) is tuple:
         item = typing.get_args(hint)[0]
         parts = value.split(",") if isinstance(value, str) else list(value)
-        return tuple(_read_as(part.strip() if isinstance(part, str) else part, item) for part in parts if part != "")
+        return tuple(
+            _read_as(part.strip() if isinstance(part, str) else part, item) for part in parts if part != ""
+        )
     if hint is bool:
         return _choose(value, {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False})
     if value is None or (hint is int and isinstance(value, float) and not value.is_integer()):
@@ -140,5 +145,11 @@ def _check_range(name: str, value: Any, metadata: Any) -> None:
     if isinstance(value, float) and not math.isfinite(value):
         raise UserError(f"setting {name} is {value}; it must be a finite number")
     if (low is not None and value < low) or (high is not None and value > high):
-        limits = f"at least {low}" if high is None else f"at most {high}" if low is None else f"from {low} to {high}"
+        limits = (
+            f"at least {low}"
+            if high is None
+            else f"at most {high}"
+            if low is None
+            else f"from {low} to {high}"
+        )
         raise UserError(f"setting {name} is {value}; it must be {limits}")

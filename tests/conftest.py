@@ -1,4 +1,6 @@
-"""What all tests share: no network, the real data beside the checkout, each stage trained once, work for two processes."""
+"""What all tests share: no network, the real data beside the checkout, each stage trained once, work for
+two processes.
+"""
 
 import os
 
@@ -24,13 +26,19 @@ from tests.support.small import IDENTITY, text_of_hats, tiny_settings
 
 __all__ = ["hub_here", "local_hub"]
 # What takes longest is begun first, so that no process is left alone with it in the end.
-FIRST = ("tests/stages/test_quick.py", "tests/stages/test_resume.py", "tests/ui/", "tests/stages/", "tests/training/")
+FIRST = (
+    "tests/stages/test_quick.py",
+    "tests/stages/test_resume.py",
+    "tests/ui/",
+    "tests/stages/",
+    "tests/training/",
+)
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Which tests stay together in one process: those of a file, as they share its fixtures; those of one stage's quick
-    preset; each kill on its own."""
+    """Which tests stay together in one process: those of a file, as they share its fixtures; those of one
+    stage's quick preset; each kill on its own."""
 
     def place(item: pytest.Item) -> int:
         return next((rank for rank, start in enumerate(FIRST) if item.nodeid.startswith(start)), len(FIRST))

@@ -41,7 +41,12 @@ def test_a_stage_is_found_by_number_or_name_and_else_refused(name):
     except UserError as error:
         assert str(error).startswith(f"unknown stage '{name}'")
     else:
-        assert name.strip().lower() in (stage.slug, str(stage.number), f"{stage.number:02d}", stage.folder_name)
+        assert name.strip().lower() in (
+            stage.slug,
+            str(stage.number),
+            f"{stage.number:02d}",
+            stage.folder_name,
+        )
 
 
 @pytest.mark.parametrize("stage", all_stages(), ids=lambda stage: stage.slug)

@@ -17,7 +17,9 @@ def metrics():
 
 
 def labels(classes: int, count: int = 400, seed: int = 0) -> tuple[list[int], list[int]]:
-    """Predictions that are right more often than not, and references; class 2 is never predicted, if there is one."""
+    """Predictions that are right more often than not, and references; class 2 is never predicted, if
+    there is one.
+    """
     random = np.random.default_rng(seed)
     references = random.integers(0, classes, count)
     predictions = np.where(random.random(count) < 0.6, references, random.integers(0, classes, count))
@@ -75,22 +77,33 @@ def test_batches_and_combinations_as_in_evaluate(metrics):
     whole = metrics.F1().compute(predictions=predictions, references=references, average="macro")
     metric = metrics.F1()
     for start in range(0, len(references), 64):
-        metric.add_batch(predictions=predictions[start : start + 64], references=references[start : start + 64])
+        metric.add_batch(
+            predictions=predictions[start : start + 64], references=references[start : start + 64]
+        )
     assert metric.compute(average="macro") == whole
     both = evaluate.combine([metrics.Accuracy(), metrics.MatthewsCorrelation()])
-    assert both.compute(predictions=predictions, references=references).keys() == {"accuracy", "matthews_correlation"}
+    assert both.compute(predictions=predictions, references=references).keys() == {
+        "accuracy",
+        "matthews_correlation",
+    }
 
 
 @pytest.mark.parametrize(
     "call, words",
     [
         (lambda m: m.F1().compute(predictions=[0, 1, 2], references=[0, 1, 2]), "choose average='macro'"),
-        (lambda m: m.F1().compute(predictions=[0], references=[0], average="mean"), "average is 'mean'; it must be"),
+        (
+            lambda m: m.F1().compute(predictions=[0], references=[0], average="mean"),
+            "average is 'mean'; it must be",
+        ),
         (lambda m: m.confusion_matrix([], []), "0 predictions for 0 references"),
         (lambda m: m.confusion_matrix([1], [1, 0]), "1 predictions for 2 references"),
         (lambda m: m.confusion_matrix([9], [1], labels=[0, 1]), "label 9 is not among the labels 0, 1"),
         (lambda m: m.confusion_matrix([0], [-1], labels=[1, 0]), "label -1 is not among the labels 1, 0"),
-        (lambda m: m.ConfusionMatrix().compute(predictions=[1], references=[1], normalize="all"), "normalize is 'all'"),
+        (
+            lambda m: m.ConfusionMatrix().compute(predictions=[1], references=[1], normalize="all"),
+            "normalize is 'all'",
+        ),
         (lambda m: m.rouge(["a"], []), "1 predictions for 0 references"),
     ],
 )
@@ -121,14 +134,24 @@ def test_rouge_equals_rouge_score(metrics, stem):
 
 
 def test_rouge_by_hand(metrics):
-    found = metrics.Rouge().compute(predictions=["the cat sat on the mat"], references=["the cat lay on the mat"])
+    found = metrics.Rouge().compute(
+        predictions=["the cat sat on the mat"], references=["the cat lay on the mat"]
+    )
     # 5 of 6 words; 3 of 5 pairs (the cat, on the, the mat); a common subsequence of 5 words.
-    assert found == {"rouge1": pytest.approx(5 / 6), "rouge2": pytest.approx(3 / 5), "rougeL": pytest.approx(5 / 6)}
+    assert found == {
+        "rouge1": pytest.approx(5 / 6),
+        "rouge2": pytest.approx(3 / 5),
+        "rougeL": pytest.approx(5 / 6),
+    }
 
 
 def test_the_best_of_several_references_counts(metrics):
     found = metrics.Rouge().compute(predictions=["a b c"], references=[["x y z", "a b d"]])
-    assert found == {"rouge1": pytest.approx(2 / 3), "rouge2": pytest.approx(1 / 2), "rougeL": pytest.approx(2 / 3)}
+    assert found == {
+        "rouge1": pytest.approx(2 / 3),
+        "rouge2": pytest.approx(1 / 2),
+        "rougeL": pytest.approx(2 / 3),
+    }
 
 
 def test_the_package_does_not_import_evaluate():

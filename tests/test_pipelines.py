@@ -29,7 +29,11 @@ def tokenizer():
 def model(tokenizer):
     torch.manual_seed(0)
     config = LLMPathSummarizerConfig(
-        vocab_size=len(tokenizer), hidden_size=16, embedding_size=8, initializer_range=1.0, decoder_start_token_id=2
+        vocab_size=len(tokenizer),
+        hidden_size=16,
+        embedding_size=8,
+        initializer_range=1.0,
+        decoder_start_token_id=2,
     )
     return LLMPathSummarizerForConditionalGeneration(config).eval()
 
@@ -39,7 +43,7 @@ def summarize(model, tokenizer):
     return transformers.pipeline("summarization", model=model, tokenizer=tokenizer)
 
 
-def test_a_saved_model_summarises_by_name(model, tokenizer, tmp_path):
+def test_a_saved_model_summarizes_by_name(model, tokenizer, tmp_path):
     model.save_pretrained(tmp_path)
     tokenizer.save_pretrained(tmp_path)
     pipe = transformers.pipeline("summarization", str(tmp_path))
@@ -79,16 +83,27 @@ def test_what_is_left_out_of_a_long_document_is_said(summarize, caplog, monkeypa
     assert "left out" not in caplog.text and isinstance(whole[0]["summary_text"], str)
 
 
-@pytest.mark.parametrize("text, message", [("", "is empty"), (" \n", "is empty"), (5, "must be a text, not int")])
+@pytest.mark.parametrize(
+    "text, message", [("", "is empty"), (" \n", "is empty"), (5, "must be a text, not int")]
+)
 def test_bad_input_is_refused(summarize, text, message):
     with pytest.raises(ValueError, match=message):
         summarize(text)
 
 
-def test_models_of_others_summarise_too(tokenizer):
+def test_models_of_others_summarize_too(tokenizer):
     torch.manual_seed(0)
-    sizes = {"d_model": 8, "d_kv": 4, "d_ff": 16, "num_layers": 1, "num_heads": 2, "vocab_size": len(tokenizer)}
-    t5 = T5ForConditionalGeneration(T5Config(**sizes, decoder_start_token_id=0, eos_token_id=2, pad_token_id=0))
+    sizes = {
+        "d_model": 8,
+        "d_kv": 4,
+        "d_ff": 16,
+        "num_layers": 1,
+        "num_heads": 2,
+        "vocab_size": len(tokenizer),
+    }
+    t5 = T5ForConditionalGeneration(
+        T5Config(**sizes, decoder_start_token_id=0, eos_token_id=2, pad_token_id=0)
+    )
     pipe = transformers.pipeline("summarization", model=t5, tokenizer=tokenizer)
     assert isinstance(pipe(TEXTS[0], max_new_tokens=5)[0]["summary_text"], str)
 
@@ -110,13 +125,21 @@ def test_the_task_is_there_whichever_package_is_imported_first():
 
 
 def test_importing_the_package_loads_neither_torch_nor_transformers():
-    code = "import sys, hf_llmpath; print([name for name in ('torch', 'transformers') if name in sys.modules])"
+    code = (
+        "import sys, hf_llmpath; print([name for name in ('torch', 'transformers') if name in sys.modules])"
+    )
     assert (
-        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
+        subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=True
+        ).stdout.strip()
+        == "[]"
     )
 
 
-QUESTION, CONTEXT = "Who wanted a kite?", "Ada wanted a red kite, so Ben made one. The sea was calm. Ben slept."
+QUESTION, CONTEXT = (
+    "Who wanted a kite?",
+    "Ada wanted a red kite, so Ben made one. The sea was calm. Ben slept.",
+)
 
 
 @pytest.fixture(scope="module")
@@ -142,7 +165,9 @@ def test_lists_of_questions_answer_as_one_at_a_time(answer):
     single = [answer(pair) for pair in pairs]
     for found in (answer(pairs), answer(pairs, batch_size=1), answer(question=[p["question"] for p in pairs],
                                                                      context=[p["context"] for p in pairs])):  # fmt: skip
-        assert [(one["answer"], one["start"]) for one in found] == [(one["answer"], one["start"]) for one in single]
+        assert [(one["answer"], one["start"]) for one in found] == [
+            (one["answer"], one["start"]) for one in single
+        ]
         assert [one["score"] for one in found] == pytest.approx([one["score"] for one in single], rel=1e-4)
     again = answer(question=[QUESTION, QUESTION], context=CONTEXT)
     assert [(one["answer"], one["start"]) for one in again] == [(single[0]["answer"], single[0]["start"])] * 2
@@ -152,7 +177,9 @@ def test_lists_of_questions_answer_as_one_at_a_time(answer):
 
 def test_arguments_of_the_question_answering_pipeline(answer):
     several = answer(question=QUESTION, context=CONTEXT, top_k=4)
-    assert len(several) == 4 and [a["score"] for a in several] == sorted((a["score"] for a in several), reverse=True)
+    assert len(several) == 4 and [a["score"] for a in several] == sorted(
+        (a["score"] for a in several), reverse=True
+    )
     short = answer(question=QUESTION, context=CONTEXT, top_k=50, max_answer_len=1)
     assert {len(one["answer"].split()) for one in short} == {1}
     possible = answer(question=QUESTION, context=CONTEXT, top_k=400, handle_impossible_answer=True)
@@ -185,7 +212,10 @@ def test_the_answer_is_the_likeliest_span_of_the_model(answer):
         ({"question": QUESTION}, "give both question= and context="),
         ({"question": [QUESTION], "context": [CONTEXT, CONTEXT]}, "1 questions for 2 contexts"),
         ({"question": QUESTION, "context": CONTEXT, "top_k": 0}, "top_k .0. must be at least 1"),
-        ({"question": QUESTION, "context": CONTEXT, "max_seq_len": 99}, "max_seq_len .99. is more than the 48 tokens"),
+        (
+            {"question": QUESTION, "context": CONTEXT, "max_seq_len": 99},
+            "max_seq_len .99. is more than the 48 tokens",
+        ),
         ({"question": QUESTION, "context": CONTEXT, "doc_stride": 40}, "leave no way forward"),
     ],
 )

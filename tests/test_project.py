@@ -24,7 +24,9 @@ def test_readme_has_the_two_commands():
 def test_ci_runs_the_test_command_of_the_readme():
     """The line by which .ci/run takes its command from the README yields exactly that command."""
     (line,) = [line for line in (ROOT / ".ci/run").read_text().splitlines() if line.startswith("command=")]
-    result = subprocess.run(["bash", "-c", f'{line}; echo "$command"'], capture_output=True, text=True, cwd=ROOT)
+    result = subprocess.run(
+        ["bash", "-c", f'{line}; echo "$command"'], capture_output=True, text=True, cwd=ROOT
+    )
     assert result.stdout.strip() == readme_command("tests")[0]
 
 

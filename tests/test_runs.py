@@ -23,7 +23,9 @@ def results(run: Run, value: float) -> None:
     (run.new / "figures" / "curve.png").write_bytes(b"png")
     part = run.part("part")
     (part.folder / "history.jsonl").write_text(json.dumps({"step": 1, "loss": value}) + "\n")
-    run.report({"name": "x"}, {"accuracy": value}, {"accuracy": 0.5}, [Goal("accuracy", 2.0, True)], main="accuracy")
+    run.report(
+        {"name": "x"}, {"accuracy": value}, {"accuracy": 0.5}, [Goal("accuracy", 2.0, True)], main="accuracy"
+    )
     run.write_report()
     run.write_card(f"card {value}")
 
@@ -247,7 +249,10 @@ def test_a_folder_that_cannot_be_written(folder, monkeypatch):
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr("pathlib.Path.write_text", denied)
-    assert refused(folder, IDENTITY) == f"cannot write to {folder}: Permission denied; choose another --output-dir"
+    assert (
+        refused(folder, IDENTITY)
+        == f"cannot write to {folder}: Permission denied; choose another --output-dir"
+    )
 
 
 def test_no_report(folder):
@@ -279,7 +284,9 @@ def test_the_report_has_what_the_contract_names(folder):
         "seed": 0,
         "command": "llmpath",
     }
-    assert report["goals"] == [{"name": "accuracy", "value": 1.0, "goal": 2.0, "higher_is_better": True, "met": False}]
+    assert report["goals"] == [
+        {"name": "accuracy", "value": 1.0, "goal": 2.0, "higher_is_better": True, "met": False}
+    ]
     assert report["seconds"] > 0 and report["peak_memory_mb"] > 50
     assert report["versions"]["torch"] and report["hardware"]
 

@@ -140,14 +140,16 @@ def test_the_line_for_a_wrong_value(name, value, said):
 
 
 def test_spellings():
-    settings = Sample().updated(bias="No", parameters="None", rates="0.1, 0.2,", text_column="none", hidden_size=" 8 ")
-    assert (settings.bias, settings.parameters, settings.rates, settings.text_column, settings.hidden_size) == (
-        False,
-        None,
-        (0.1, 0.2),
-        None,
-        8,
+    settings = Sample().updated(
+        bias="No", parameters="None", rates="0.1, 0.2,", text_column="none", hidden_size=" 8 "
     )
+    assert (
+        settings.bias,
+        settings.parameters,
+        settings.rates,
+        settings.text_column,
+        settings.hidden_size,
+    ) == (False, None, (0.1, 0.2), None, 8)
 
 
 def test_an_update_leaves_the_original_alone():
@@ -159,7 +161,9 @@ def test_an_update_leaves_the_original_alone():
 def test_presets():
     assert Sample.preset("quick") == Sample()
     assert Sample.preset("full").hidden_size == 64
-    with pytest.raises(UserError, match="unknown preset 'ful'; there are quick and full; did you mean 'full'"):
+    with pytest.raises(
+        UserError, match="unknown preset 'ful'; there are quick and full; did you mean 'full'"
+    ):
         Sample.preset("ful")
     with pytest.raises(UserError, match="unknown preset 'updated'"):
         Sample.preset("updated")

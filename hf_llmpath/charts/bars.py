@@ -4,14 +4,16 @@ from collections.abc import Mapping, Sequence
 
 from matplotlib.figure import Figure
 
-from .style import COLOURS, MUTED, subplots, visible
+from .style import COLORS, MUTED, subplots, visible
 
 
-def character_bars(characters: Sequence[str], probabilities: Mapping[str, Sequence[float]], prompt: str) -> Figure:
+def character_bars(
+    characters: Sequence[str], probabilities: Mapping[str, Sequence[float]], prompt: str
+) -> Figure:
     """Probability of each next character, one panel per temperature."""
     figure, axes = subplots(1, len(probabilities), width=8.4, height=2.8, sharey=True, squeeze=False)
-    for axis, colour, (temperature, values) in zip(axes[0], COLOURS, probabilities.items(), strict=False):
-        axis.bar(range(len(values)), values, color=colour)
+    for axis, color, (temperature, values) in zip(axes[0], COLORS, probabilities.items(), strict=False):
+        axis.bar(range(len(values)), values, color=color)
         axis.set_xticks(range(len(values)), [visible(c) for c in characters], family="DejaVu Sans Mono")
         axis.set(title=f"temperature {temperature}", ylim=(0, 1))
         axis.grid(axis="x", visible=False)
@@ -38,7 +40,11 @@ def score_bars(
     names = list(scores)
     deviation = [(errors or {}).get(name, 0.0) for name in names]
     axis.barh(
-        names, list(scores.values()), color=COLOURS[: len(names)], height=0.55, xerr=deviation if errors else None
+        names,
+        list(scores.values()),
+        color=COLORS[: len(names)],
+        height=0.55,
+        xerr=deviation if errors else None,
     )
     for row, name in enumerate(names):
         axis.annotate(

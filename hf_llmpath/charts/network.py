@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Circle, FancyArrowPatch, FancyBboxPatch
 
-from .style import COLOURS, INK, MUTED, subplots
+from .style import COLORS, INK, MUTED, subplots
 from .surface import CLASSES, DIVERGING, headline
 
 POSITIVE, NEGATIVE = CLASSES[1], CLASSES[0]
@@ -28,7 +28,7 @@ def neuron(
     sources = [*((name, f"{value:.3g}", w) for (name, value), w in zip(inputs.items(), weights, strict=True))]
     sources.append(("1", "", bias))
     for height, (name, value, weight) in zip(heights, sources, strict=True):
-        axis.plot([0.28, 2.55], [height, 0], color=_colour(weight), linewidth=_width(weight, 4), zorder=1)
+        axis.plot([0.28, 2.55], [height, 0], color=_color(weight), linewidth=_width(weight, 4), zorder=1)
         _node(axis, 0, height, f"{name}" + (f"\n{value}" if value else ""))
         label = f"b = {bias:+.2f}" if not value else f"w = {weight:+.2f}"
         axis.text(1.2, height * 0.53, label, ha="center", va="center", bbox=BOX)
@@ -47,10 +47,12 @@ def neuron(
 
 
 def network_diagram(data: Mapping[str, Any], title: str, most: int = 12) -> Figure:
-    """A trained network of one hidden layer on points in the plane: weights as edges, what each unit answers in its node.
+    """A trained network of one hidden layer on points in the plane: weights as edges, what each unit
+    answers in its node.
 
     Args:
-        data: `weights` of the layers as lists of rows, `units` of the hidden layer and `probability` over `extent`.
+        data: `weights` of the layers as lists of rows, `units` of the hidden layer and `probability` over
+            `extent`.
         most: units that are shown, of those in `units` the ones with the largest outgoing weights.
     """
     first, second = (np.asarray(weight) for weight in data["weights"][:2])
@@ -74,13 +76,19 @@ def network_diagram(data: Mapping[str, Any], title: str, most: int = 12) -> Figu
     for height, unit in zip(at[1], chosen, strict=True):
         values = np.asarray(data["units"][0][unit])
         _tile(axis, columns[1], height, values, float(np.abs(values).max()), f"{unit + 1}", side="left")
-    _tile(axis, columns[2], 0, 2 * np.asarray(data["probability"]) - 1, 1.0, "output", half=0.75, side="below")
+    _tile(
+        axis, columns[2], 0, 2 * np.asarray(data["probability"]) - 1, 1.0, "output", half=0.75, side="below"
+    )
     top = max(rows[0], 1.4) + 0.75
     for column, name in zip(columns, ("inputs", f"{len(second[0])} hidden units", "answer"), strict=True):
         axis.text(column, top, name, ha="center", color=MUTED)
     if len(chosen) < len(second[0]):
         axis.text(
-            columns[1], -top + 0.1, f"the {len(chosen)} with the largest outgoing weights", ha="center", color=MUTED
+            columns[1],
+            -top + 0.1,
+            f"the {len(chosen)} with the largest outgoing weights",
+            ha="center",
+            color=MUTED,
         )
     axis.set(xlim=(-1.1, 8.4), ylim=(-top - 0.1, top + 0.3), aspect="equal")
     axis.legend(
@@ -98,8 +106,8 @@ def computation_graph(nodes: Sequence[Mapping[str, Any]], title: str, subtitle: 
     """Values forward (above each node), gradients back (below), and on each edge the local derivative.
 
     Args:
-        nodes: in an order in which inputs come first; each with `name`, `data`, `grad`, `inputs` (places in the list),
-            `local` (one per input) and its place `column`, `row` on the picture.
+        nodes: in an order in which inputs come first; each with `name`, `data`, `grad`, `inputs` (places
+            in the list), `local` (one per input) and its place `column`, `row` on the picture.
     """
     columns = max(node["column"] for node in nodes) + 1
     rows = [node["row"] for node in nodes]
@@ -119,7 +127,7 @@ def computation_graph(nodes: Sequence[Mapping[str, Any]], title: str, subtitle: 
                 ha="center",
                 va="center",
                 fontsize=7.5,
-                color=COLOURS[3],
+                color=COLORS[3],
                 bbox=BOX | {"boxstyle": "round,pad=0.1"},
                 zorder=2,
             )
@@ -129,8 +137,12 @@ def computation_graph(nodes: Sequence[Mapping[str, Any]], title: str, subtitle: 
             Circle((x, y), 0.27, fc="#f1f5f9" if operation else "#fef9c3", ec=MUTED, linewidth=0.9, zorder=3)
         )
         axis.text(x, y, node["name"], ha="center", va="center", fontsize=7.5, zorder=4, color=INK)
-        axis.text(x, y + 0.33, f"{node['data']:.4g}", ha="center", va="bottom", fontsize=8, color=FORWARD, zorder=4)
-        axis.text(x, y - 0.33, f"{node['grad']:+.4f}", ha="center", va="top", fontsize=8, color=BACK, zorder=4)
+        axis.text(
+            x, y + 0.33, f"{node['data']:.4g}", ha="center", va="bottom", fontsize=8, color=FORWARD, zorder=4
+        )
+        axis.text(
+            x, y - 0.33, f"{node['grad']:+.4f}", ha="center", va="top", fontsize=8, color=BACK, zorder=4
+        )
     axis.set(
         xlim=(-0.7, (columns - 1) * wide + 0.8),
         ylim=(-max(rows) * tall - 0.7, -min(rows) * tall + 0.7),
@@ -140,7 +152,7 @@ def computation_graph(nodes: Sequence[Mapping[str, Any]], title: str, subtitle: 
         handles=[
             Line2D([], [], color=FORWARD, linewidth=3, label="value (forward)"),
             Line2D([], [], color=BACK, linewidth=3, label="gradient (back)"),
-            Line2D([], [], color=COLOURS[3], linewidth=3, label="local derivative"),
+            Line2D([], [], color=COLORS[3], linewidth=3, label="local derivative"),
         ],
         loc="upper right",
         ncols=3,
@@ -156,16 +168,25 @@ def _node(axis: Axes, x: float, y: float, text: str, radius: float = 0.3) -> Non
 
 
 def _arrow(axis: Axes, start: tuple[float, float], end: tuple[float, float]) -> None:
-    axis.add_patch(FancyArrowPatch(start, end, arrowstyle="-|>", mutation_scale=12, color=INK, shrinkA=0, shrinkB=0))
+    axis.add_patch(
+        FancyArrowPatch(start, end, arrowstyle="-|>", mutation_scale=12, color=INK, shrinkA=0, shrinkB=0)
+    )
 
 
 def _edge(axis: Axes, start: tuple[float, float], end: tuple[float, float], share: float) -> None:
-    colour, width = _colour(share), 0.4 + 3.6 * abs(share)
-    axis.plot([start[0], end[0]], [start[1], end[1]], color=colour, linewidth=width, alpha=0.75, zorder=1)
+    color, width = _color(share), 0.4 + 3.6 * abs(share)
+    axis.plot([start[0], end[0]], [start[1], end[1]], color=color, linewidth=width, alpha=0.75, zorder=1)
 
 
 def _tile(
-    axis: Axes, x: float, y: float, values: np.ndarray, limit: float, name: str, half: float = 0.42, side: str = "left"
+    axis: Axes,
+    x: float,
+    y: float,
+    values: np.ndarray,
+    limit: float,
+    name: str,
+    half: float = 0.42,
+    side: str = "left",
 ) -> None:
     """A small surface in place of a node."""
     limit = max(limit, 1e-9)
@@ -184,7 +205,7 @@ def _tile(
         axis.text(x, y - half - 0.12, name, ha="center", va="top", fontsize=8, color=MUTED)
 
 
-def _colour(weight: float) -> str:
+def _color(weight: float) -> str:
     return POSITIVE if weight >= 0 else NEGATIVE
 
 

@@ -1,4 +1,6 @@
-"""One look for all pictures: readable when printed, in a slide and on a phone; colours that the colour-blind can tell."""
+"""One look for all pictures: readable when printed, in a slide and on a phone; colors that the
+color-blind can tell.
+"""
 
 from pathlib import Path
 
@@ -10,7 +12,7 @@ from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
 # Okabe & Ito 2008, without yellow.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 INK, MUTED, GRID = "#1f2430", "#6b7280", "#e5e7eb"
 STYLE = {
     "figure.dpi": 150,
@@ -38,7 +40,7 @@ STYLE = {
     "legend.fontsize": 8,
     "lines.linewidth": 1.8,
     "font.size": 9,
-    "axes.prop_cycle": matplotlib.cycler(color=COLOURS),
+    "axes.prop_cycle": matplotlib.cycler(color=COLORS),
 }
 
 

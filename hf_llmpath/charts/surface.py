@@ -8,17 +8,19 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 
-from .style import COLOURS, INK, MUTED, subplots
+from .style import COLORS, INK, MUTED, subplots
 
-CLASSES = (COLOURS[0], COLOURS[1])  # class 0 blue, class 1 vermilion, as everywhere where two classes are shown
+CLASSES = (COLORS[0], COLORS[1])  # class 0 blue, class 1 vermilion, as everywhere where two classes are shown
 DIVERGING = LinearSegmentedColormap.from_list("classes", [CLASSES[0], "#f6f7f9", CLASSES[1]])
 
 
 def decision_surfaces(panels: Mapping[str, Mapping[str, Any]], title: str) -> Figure:
-    """Probability of class 1 over the plane, the line where it is one half, and the points, one panel per title.
+    """Probability of class 1 over the plane, the line where it is one half, and the points, one panel per
+    title.
 
     Args:
-        panels: title -> `extent` [left, right, bottom, top], `probability` rows from bottom to top, points `x`, `labels`.
+        panels: title -> `extent` [left, right, bottom, top], `probability` rows from bottom to top,
+            points `x`, `labels`.
     """
     columns = min(3, len(panels))
     rows = -(-len(panels) // columns)
@@ -42,7 +44,14 @@ def draw_surface(axis: Axes, data: Mapping[str, Any], size: float | None = None)
     labels = np.asarray(data["labels"])
     extent = data["extent"]
     picture = axis.imshow(
-        values, extent=extent, origin="lower", cmap=DIVERGING, vmin=0, vmax=1, alpha=0.55, interpolation="bilinear"
+        values,
+        extent=extent,
+        origin="lower",
+        cmap=DIVERGING,
+        vmin=0,
+        vmax=1,
+        alpha=0.55,
+        interpolation="bilinear",
     )
     if values.min() < 0.5 < values.max():
         across = np.linspace(extent[0], extent[1], values.shape[1])
@@ -55,7 +64,13 @@ def draw_surface(axis: Axes, data: Mapping[str, Any], size: float | None = None)
     for label, marker in ((0, "o"), (1, "^")):
         chosen = points[labels == label]
         axis.scatter(
-            chosen[:, 0], chosen[:, 1], s=size, c=CLASSES[label], marker=marker, edgecolors="white", linewidths=0.5
+            chosen[:, 0],
+            chosen[:, 1],
+            s=size,
+            c=CLASSES[label],
+            marker=marker,
+            edgecolors="white",
+            linewidths=0.5,
         )
     axis.grid(visible=False)
     axis.set(xlim=extent[:2], ylim=extent[2:])

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from matplotlib.figure import Figure
 
-from .style import COLOURS, MUTED, subplots
+from .style import COLORS, MUTED, subplots
 
 
 def trade_off(
@@ -14,9 +14,15 @@ def trade_off(
     figure, axis = subplots(height=3.9)
     largest = max(size for *_, size in points.values())
     for index, (name, (x, y, size)) in enumerate(points.items()):
-        colour = COLOURS[index % len(COLOURS)]
+        color = COLORS[index % len(COLORS)]
         axis.scatter(
-            [x], [y], s=40 + 360 * size / largest, color=colour, alpha=0.75, linewidth=0, label=f"{name}: {size:.1f} MB"
+            [x],
+            [y],
+            s=40 + 360 * size / largest,
+            color=color,
+            alpha=0.75,
+            linewidth=0,
+            label=f"{name}: {size:.1f} MB",
         )
     axis.set_xscale("log")
     axis.margins(x=0.15, y=0.25)
@@ -41,8 +47,8 @@ FORMS = {
 
 
 def forms_picture(rows: Mapping[str, Mapping[str, float]]) -> Figure:
-    """Perplexity against speed of a model's forms; `rows` as `inference.speed` measures them. Ways of decoding, whose
-    perplexity is the reference's, are left out."""
+    """Perplexity against speed of a model's forms; `rows` as `inference.speed` measures them. Ways of
+    decoding, whose perplexity is the reference's, are left out."""
     points = {
         FORMS.get(name, name): (row["tokens_per_second"], row["perplexity"], row["megabytes"])
         for name, row in rows.items()

@@ -1,4 +1,6 @@
-"""How numbers, durations and names of metrics are written, wherever people read them: terminal, pages and cards."""
+"""How numbers, durations and names of metrics are written, wherever people read them: terminal, pages and
+cards.
+"""
 
 from typing import Any
 

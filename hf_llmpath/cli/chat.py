@@ -1,4 +1,6 @@
-"""`llmpath chat`: the fine-tuned and the aligned chatbot answer one after the other, and the better reply is written down."""
+"""`llmpath chat`: the fine-tuned and the aligned chatbot answer one after the other, and the better reply
+is written down.
+"""
 
 import sys
 from pathlib import Path
@@ -11,7 +13,9 @@ from . import terminal
 THUMBS = "thumbs.jsonl"
 
 
-def chat(folder: RunFolder, prompts: list[str], temperature: float, seed: int, save_to: Path | None = None) -> None:
+def chat(
+    folder: RunFolder, prompts: list[str], temperature: float, seed: int, save_to: Path | None = None
+) -> None:
     """Answers `prompts`, or, if there are none, what is typed line by line until an empty line.
 
     Args:

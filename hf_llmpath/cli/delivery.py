@@ -27,8 +27,8 @@ HELD_OUT, PROMPT = 64, 8  # windows of held-out text, tokens of the prompt
 
 
 def export(folder: RunFolder, name: str | None = None, int8: bool = False) -> list[dict[str, Any]]:
-    """Writes `onnx/model.onnx` (and `model_int8.onnx`), of a further model `onnx/NAME.onnx`; returns for each file `path`,
-    `megabytes`, `max_difference` and `agreement` with the model."""
+    """Writes `onnx/model.onnx` (and `model_int8.onnx`), of a further model `onnx/NAME.onnx`; returns for
+    each file `path`, `megabytes`, `max_difference` and `agreement` with the model."""
     source, stem = _checked(folder.model_folder(name)), name or "model"
     target = folder.onnx_dir / f"{stem}.onnx"
     made = [onnx_export.export_onnx(source, target)]
@@ -46,11 +46,13 @@ def export(folder: RunFolder, name: str | None = None, int8: bool = False) -> li
 
 
 def quantize(folder: RunFolder, scheme: Any, name: str | None = None) -> list[dict[str, Any]]:
-    """Writes `quantized/SCHEME/` (of a further model `quantized/NAME-SCHEME/`): compared with the original, saved, loaded again
-    and compared with what was saved; returns `path`, `relative_error`, `agreement`, `megabytes`, `megabytes_before`, `layers`.
+    """Writes `quantized/SCHEME/` (of a further model `quantized/NAME-SCHEME/`): compared with the
+    original, saved, loaded again and compared with what was saved; returns `path`, `relative_error`,
+    `agreement`, `megabytes`, `megabytes_before`, `layers`.
 
     Raises:
-        UserError: it is too far from the original, or does not come back as it was saved; nothing is kept then.
+        UserError: it is too far from the original, or does not come back as it was saved; nothing is kept
+            then.
     """
     source = _checked(folder.model_folder(name))
     original = load_model(auto_class_of(source), source)
@@ -73,12 +75,16 @@ def quantize(folder: RunFolder, scheme: Any, name: str | None = None) -> list[di
         temporary.rename(target)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-    numbers = {n: getattr(check, n) for n in ("relative_error", "agreement", "megabytes", "megabytes_before", "layers")}
+    numbers = {
+        n: getattr(check, n)
+        for n in ("relative_error", "agreement", "megabytes", "megabytes_before", "layers")
+    }
     return [{"path": str(target), **numbers}]
 
 
 def bench(folder: RunFolder, tokens: int, repeats: int) -> tuple[dict[str, dict[str, float]], Path]:
-    """Measures the decoder of a run in every form, and its student if it has one; writes `bench/inference.json` and `.png`.
+    """Measures the decoder of a run in every form, and its student if it has one; writes
+    `bench/inference.json` and `.png`.
 
     Returns:
         The rows by name of the form, and the picture.
@@ -91,7 +97,9 @@ def bench(folder: RunFolder, tokens: int, repeats: int) -> tuple[dict[str, dict[
 
     _checked(folder.model_dir)
     if (kind := auto_class_of(folder.model_dir)) != "AutoModelForCausalLM":
-        raise UserError(f"{folder.model_dir} is loaded by {kind}; what is measured is a decoder (AutoModelForCausalLM)")
+        raise UserError(
+            f"{folder.model_dir} is loaded by {kind}; what is measured is a decoder (AutoModelForCausalLM)"
+        )
     prompt, held_out = _held_out(folder)
     student = folder.model("student")
     forms, _ = build_forms(
@@ -106,7 +114,9 @@ def bench(folder: RunFolder, tokens: int, repeats: int) -> tuple[dict[str, dict[
 
 
 def _checked(path: Path) -> Path:
-    """The model folder `path`, of which no pickle and no broken file will be read; the library's bars stay out of our output."""
+    """The model folder `path`, of which no pickle and no broken file will be read; the library's bars
+    stay out of our output.
+    """
     check_model_folder(path)
     transformers.utils.logging.disable_progress_bar()
     return path

@@ -43,7 +43,9 @@ class Check:
 def examine(output_dir: Path = Path("runs"), online: bool = False) -> list[Check]:
     """All checks; the Hub is only asked if `online`."""
     checks = [_python(), *_packages(), _torch(), _models(), _tiny_training()]
-    checks += [_works("bitsandbytes", _bitsandbytes, "pip install -U bitsandbytes", "int8 and nf4 quantisation")]
+    checks += [
+        _works("bitsandbytes", _bitsandbytes, "pip install -U bitsandbytes", "int8 and nf4 quantization")
+    ]
     checks += [_works("onnxruntime", _onnxruntime, "pip install -U onnx onnxruntime", "ONNX export")]
     checks += [_chromium(), _machine(), _output(output_dir), _cache(), _token()]
     return checks + ([_hub()] if online else [])
@@ -65,7 +67,9 @@ def print_checks(checks: list[Check]) -> None:
 def _python() -> Check:
     found = f"{platform.python_version()} on {platform.system()} {platform.machine()}"
     if sys.version_info[:2] < NEEDED_PYTHON:
-        return Check("python", "broken", found, f"install Python {'.'.join(map(str, NEEDED_PYTHON))} or newer")
+        return Check(
+            "python", "broken", found, f"install Python {'.'.join(map(str, NEEDED_PYTHON))} or newer"
+        )
     return Check("python", "ok", found)
 
 
@@ -78,7 +82,9 @@ def _packages() -> list[Check]:
     try:
         wanted = [Requirement(line) for line in requires("hf-llmpath") or []]
     except PackageNotFoundError:
-        return [Check("hf-llmpath", "missing", "used from a source folder, not installed", "pip install -e .")]
+        return [
+            Check("hf-llmpath", "missing", "used from a source folder, not installed", "pip install -e .")
+        ]
     checks = []
     for requirement in wanted:
         if requirement.marker is not None and not requirement.marker.evaluate({"extra": ""}):
@@ -93,7 +99,10 @@ def _packages() -> list[Check]:
         wanted_range = f"{found} (wanted: {requirement.specifier})"
         checks.append(
             Check(
-                requirement.name, "ok" if fits else "broken", found if fits else wanted_range, "" if fits else install
+                requirement.name,
+                "ok" if fits else "broken",
+                found if fits else wanted_range,
+                "" if fits else install,
             )
         )
     return checks
@@ -126,7 +135,10 @@ def _models() -> Check:
             AutoConfig.for_model(row.model_type)
     except Exception as error:
         return Check(
-            "Auto classes", "broken", _line(error), "pip install -U --force-reinstall hf-llmpath 'transformers>=5,<6'"
+            "Auto classes",
+            "broken",
+            _line(error),
+            "pip install -U --force-reinstall hf-llmpath 'transformers>=5,<6'",
         )
     return Check("Auto classes", "ok", "know " + ", ".join(row.model_type for row in MODELS))
 
@@ -147,7 +159,10 @@ def _tiny_training() -> Check:
             raise ArithmeticError(f"the loss is {loss.item()}")
     except Exception as error:
         return Check(
-            "a training step", "broken", _line(error), "reinstall torch and transformers; if it stays, report it"
+            "a training step",
+            "broken",
+            _line(error),
+            "reinstall torch and transformers; if it stays, report it",
         )
     return Check("a training step", "ok", "forward and backward through a small model")
 
@@ -217,9 +232,7 @@ def _output(folder: Path) -> Check:
         return Check("output folder", "broken", str(error), "choose another with --output-dir")
     free = shutil.disk_usage(existing).free
     if free < NEEDED_DISK:
-        mend = (
-            f"free some space, or choose another disk with --output-dir; the whole path takes up to {size(NEEDED_DISK)}"
-        )
+        mend = f"free some space, or choose another disk with --output-dir; the whole path takes up to {size(NEEDED_DISK)}"
         return Check("output folder", "missing", f"{folder}, only {size(free)} free", mend)
     return Check("output folder", "ok", f"{folder}, {size(free)} free")
 
@@ -230,7 +243,9 @@ def _cache() -> Check:
     folder = Path(constants.HF_HUB_CACHE)
     existing = next(path for path in (folder, *folder.parents) if path.exists())
     if not os.access(existing, os.W_OK):
-        return Check("Hugging Face cache", "missing", f"{folder} cannot be written", "set HF_HOME to a folder of yours")
+        return Check(
+            "Hugging Face cache", "missing", f"{folder} cannot be written", "set HF_HOME to a folder of yours"
+        )
     offline = ", offline mode is on (HF_HUB_OFFLINE)" if constants.HF_HUB_OFFLINE else ""
     return Check("Hugging Face cache", "ok", f"{folder}{offline}")
 
@@ -241,7 +256,10 @@ def _token() -> Check:
     if get_token():
         return Check("Hugging Face token", "ok", "there is one")
     return Check(
-        "Hugging Face token", "missing", "none; only push and space need one", "hf auth login, or set HF_TOKEN"
+        "Hugging Face token",
+        "missing",
+        "none; only push and space need one",
+        "hf auth login, or set HF_TOKEN",
     )
 
 
@@ -255,7 +273,9 @@ def _hub() -> Check:
         with urlopen(f"{constants.ENDPOINT}/api/models?limit=1", timeout=5):
             return Check("Hub", "ok", f"{constants.ENDPOINT} answers")
     except HTTPError as error:
-        return Check("Hub", "missing", f"{constants.ENDPOINT} answers with status {error.code}", "try again later")
+        return Check(
+            "Hub", "missing", f"{constants.ENDPOINT} answers with status {error.code}", "try again later"
+        )
     except (URLError, TimeoutError, OSError) as error:
         reason = getattr(error, "reason", error)
         mend = "check the network or a proxy; the quick presets need no network"

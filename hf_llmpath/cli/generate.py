@@ -13,10 +13,15 @@ _SHOWN = 160  # characters of a vocabulary in an error
 
 
 def stream(
-    stage: Stage, folder: RunFolder, prompt: str, name: str | None = None, seed: int | None = None, options: Any = None
+    stage: Stage,
+    folder: RunFolder,
+    prompt: str,
+    name: str | None = None,
+    seed: int | None = None,
+    options: Any = None,
 ) -> None:
-    """Prints `prompt` and what the model writes after it; of an encoder-decoder, which reads the whole prompt first, what it
-    writes about it; of a chatbot its reply.
+    """Prints `prompt` and what the model writes after it; of an encoder-decoder, which reads the whole
+    prompt first, what it writes about it; of a chatbot its reply.
 
     Args:
         stage, folder: whose model.
@@ -26,7 +31,8 @@ def stream(
         options: what `generate()` takes.
 
     Raises:
-        UserError: no such model, one that cannot be read or does not write text, or characters that it cannot read.
+        UserError: no such model, one that cannot be read or does not write text, or characters that it
+            cannot read.
     """
     place = folder.model_folder(name)
     check_model_folder(place)
@@ -46,7 +52,9 @@ def stream(
     answers = bool(tokenizer.chat_template)
     if answers:
         if not prompt.strip():
-            raise UserError("this model answers what it is told; give it a text, or talk to it with: llmpath chat")
+            raise UserError(
+                "this model answers what it is told; give it a text, or talk to it with: llmpath chat"
+            )
         from ..data.tokenizers.chat_template import prompt_ids
 
         ids = prompt_ids(tokenizer, [{"role": "user", "content": prompt.strip()}])
@@ -99,7 +107,9 @@ def _architecture(place: Path) -> str:
 def _check_writes(place: Path) -> None:
     architecture = _architecture(place)
     if not architecture.endswith("ForCausalLM"):
-        raise UserError(f"{place} holds a {architecture}, which does not write text; it takes a model ...ForCausalLM")
+        raise UserError(
+            f"{place} holds a {architecture}, which does not write text; it takes a model ...ForCausalLM"
+        )
 
 
 def _unknown(stage: Stage, tokenizer: Any, prompt: str) -> str:

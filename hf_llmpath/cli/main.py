@@ -75,28 +75,41 @@ def list_stages(output_dir: OutputDir = RUNS, as_json: AsJson = False) -> None:
 
 @app.command()
 def run(
-    stages: Annotated[list[str], typer.Argument(metavar="STAGE...", help="Numbers or names of stages, or 'all'.")],
+    stages: Annotated[
+        list[str], typer.Argument(metavar="STAGE...", help="Numbers or names of stages, or 'all'.")
+    ],
     preset: Annotated[
         str | None,
-        typer.Option(metavar="|".join(PRESETS), show_default="quick", help="A minute on embedded data, or everything."),
+        typer.Option(
+            metavar="|".join(PRESETS), show_default="quick", help="A minute on embedded data, or everything."
+        ),
     ] = None,
-    dataset: Annotated[str | None, typer.Option(help="Embedded name, Hub id, or local file or folder.")] = None,
+    dataset: Annotated[
+        str | None, typer.Option(help="Embedded name, Hub id, or local file or folder.")
+    ] = None,
     output_dir: OutputDir = RUNS,
-    seed: Annotated[int | None, typer.Option(help="Seed of the weights, the batches and the samples.")] = None,
+    seed: Annotated[
+        int | None, typer.Option(help="Seed of the weights, the batches and the samples.")
+    ] = None,
     sets: Annotated[
         list[str] | None,
         typer.Option(
-            "--set", metavar="KEY=VALUE", help="Another setting of the stage; see llmpath show STAGE --settings."
+            "--set",
+            metavar="KEY=VALUE",
+            help="Another setting of the stage; see llmpath show STAGE --settings.",
         ),
     ] = None,
     model: Annotated[
-        str | None, typer.Option(help="Pretrained model to start from, where a stage fine-tunes one: folder or Hub id.")
+        str | None,
+        typer.Option(help="Pretrained model to start from, where a stage fine-tunes one: folder or Hub id."),
     ] = None,
     text_column: Annotated[str | None, typer.Option(help="Column of a table that holds the text.")] = None,
     label_column: Annotated[str | None, typer.Option(help="Column of a table that holds the label.")] = None,
     resume: Annotated[
         bool,
-        typer.Option("--resume", help="Go on with a stopped run; of several stages, keep those that are complete."),
+        typer.Option(
+            "--resume", help="Go on with a stopped run; of several stages, keep those that are complete."
+        ),
     ] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -184,12 +197,16 @@ def show(
 
 @app.command()
 def demo(
-    stage: Annotated[str | None, typer.Argument(metavar="[STAGE]", help="A stage; the whole path if none.")] = None,
+    stage: Annotated[
+        str | None, typer.Argument(metavar="[STAGE]", help="A stage; the whole path if none.")
+    ] = None,
     output_dir: OutputDir = RUNS,
     port: Annotated[
         int | None, typer.Option(min=1, max=65535, help="Port on 127.0.0.1; the first free one from 7860.")
     ] = None,
-    share: Annotated[bool, typer.Option("--share", help="Make a public link through Gradio's servers.")] = False,
+    share: Annotated[
+        bool, typer.Option("--share", help="Make a public link through Gradio's servers.")
+    ] = False,
     no_browser: Annotated[bool, typer.Option("--no-browser", help="Do not open a browser.")] = False,
 ) -> None:
     """Open the demo, of a stage or of the whole path, on this machine."""
@@ -226,7 +243,9 @@ def generate(
     seed: Annotated[
         int | None, typer.Option(min=0, max=LARGEST_SEED, help="The same seed writes the same text.")
     ] = None,
-    model: Annotated[str | None, typer.Option(help="One of the stage's further models (models/NAME).")] = None,
+    model: Annotated[
+        str | None, typer.Option(help="One of the stage's further models (models/NAME).")
+    ] = None,
     output_dir: OutputDir = RUNS,
 ) -> None:
     """Write text with a trained model, as it comes."""
@@ -235,20 +254,28 @@ def generate(
     from .generate import stream
 
     sampling = (
-        {"do_sample": False} if greedy else {"temperature": temperature, "top_k": top_k or 0, "top_p": top_p or 1.0}
+        {"do_sample": False}
+        if greedy
+        else {"temperature": temperature, "top_k": top_k or 0, "top_p": top_p or 1.0}
     )
-    stream(found, folder, prompt, model, seed, {"do_sample": True, "max_new_tokens": max_new_tokens} | sampling)
+    stream(
+        found, folder, prompt, model, seed, {"do_sample": True, "max_new_tokens": max_new_tokens} | sampling
+    )
 
 
 @app.command()
 def export(
     stage: StageName,
     int8: Annotated[bool, typer.Option("--int8", help="Also with matrices in 8-bit integers.")] = False,
-    model: Annotated[str | None, typer.Option(help="One of the stage's further models (models/NAME).")] = None,
+    model: Annotated[
+        str | None, typer.Option(help="One of the stage's further models (models/NAME).")
+    ] = None,
     output_dir: OutputDir = RUNS,
     as_json: AsJson = False,
 ) -> None:
-    """Write a trained model as an ONNX file, a decoder with its cache; checked against the model before it is kept."""
+    """Write a trained model as an ONNX file, a decoder with its cache; checked against the model before
+    it is kept.
+    """
     found = get_stage(stage)
     folder = _complete(found, output_dir)
     from .delivery import export as make
@@ -260,11 +287,15 @@ def export(
 def quantize(
     stage: StageName,
     scheme: Annotated[str, typer.Option("--to", metavar="int8|nf4", help="8 or 4 bits.")] = "int8",
-    model: Annotated[str | None, typer.Option(help="One of the stage's further models (models/NAME).")] = None,
+    model: Annotated[
+        str | None, typer.Option(help="One of the stage's further models (models/NAME).")
+    ] = None,
     output_dir: OutputDir = RUNS,
     as_json: AsJson = False,
 ) -> None:
-    """Save a trained model with its linear layers in 8 or 4 bits (bitsandbytes); checked before and after it is saved."""
+    """Save a trained model with its linear layers in 8 or 4 bits (bitsandbytes); checked before and after
+    it is saved.
+    """
     found = get_stage(stage)
     folder = _complete(found, output_dir)
     from .delivery import quantize as make
@@ -274,7 +305,9 @@ def quantize(
 
 @app.command()
 def bench(
-    name: Annotated[str, typer.Argument(metavar="[NAME]", help="What to measure; there is: inference.")] = "inference",
+    name: Annotated[
+        str, typer.Argument(metavar="[NAME]", help="What to measure; there is: inference.")
+    ] = "inference",
     stage: Annotated[str, typer.Option(help="The stage whose trained model is measured.")] = "inference",
     tokens: Annotated[int, typer.Option(min=2, help="Tokens written in each measurement.")] = 48,
     repeats: Annotated[int, typer.Option(min=1, help="Measurements, whose median counts.")] = 9,
@@ -294,7 +327,10 @@ def bench(
         return
     names = ("tokens_per_second", "first_token_ms", "megabytes", "perplexity", "agreement")
     forms = ("{:,.0f}", "{:.2f}", "{:.2f}", "{:.4g}", "{:.1%}")
-    cells = [[form, *(way.format(row[n]) for n, way in zip(names, forms, strict=True))] for form, row in rows.items()]
+    cells = [
+        [form, *(way.format(row[n]) for n, way in zip(names, forms, strict=True))]
+        for form, row in rows.items()
+    ]
     columns = ["form", "tokens/s", "first token, ms", "MB", "perplexity", "as 32 bits"]
     terminal.out.print(terminal.table(columns, cells, right=[1, 2, 3, 4, 5]))
     terminal.facts([("Picture", str(picture))])
@@ -302,10 +338,16 @@ def bench(
 
 @app.command()
 def chat(
-    prompt: Annotated[list[str] | None, typer.Argument(help="What to answer; if none, what you type.")] = None,
+    prompt: Annotated[
+        list[str] | None, typer.Argument(help="What to answer; if none, what you type.")
+    ] = None,
     temperature: Annotated[float, typer.Option(min=0, help="0 takes the likeliest word.")] = 0.7,
-    seed: Annotated[int, typer.Option(min=0, max=LARGEST_SEED, help="The same seed gives the same reply.")] = 0,
-    save_to: Annotated[Path | None, typer.Option(help="File for the preferences; thumbs.jsonl in the run.")] = None,
+    seed: Annotated[
+        int, typer.Option(min=0, max=LARGEST_SEED, help="The same seed gives the same reply.")
+    ] = 0,
+    save_to: Annotated[
+        Path | None, typer.Option(help="File for the preferences; thumbs.jsonl in the run.")
+    ] = None,
     output_dir: OutputDir = RUNS,
 ) -> None:
     """Talk to the chatbot before and after its alignment, and say which reply is better."""
@@ -318,7 +360,11 @@ def chat(
 
 @app.command()
 def push(
-    stage: StageName, repo_id: RepoId, output_dir: OutputDir = RUNS, private: Private = False, dry_run: DryRun = False
+    stage: StageName,
+    repo_id: RepoId,
+    output_dir: OutputDir = RUNS,
+    private: Private = False,
+    dry_run: DryRun = False,
 ) -> None:
     """Send a trained model with its card to the Hugging Face Hub."""
     found = get_stage(stage)
@@ -388,8 +434,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _quiet_libraries() -> None:
-    """What they log on the way to an answer is for `-v`: bitsandbytes misses an optional kernel wherever the Trainer is
-    imported, huggingface_hub counts its retries, datasets adds a traceback to its error, peft asks by an old name."""
+    """What they log on the way to an answer is for `-v`: bitsandbytes misses an optional kernel wherever
+    the Trainer is imported, huggingface_hub counts its retries, datasets adds a traceback to its error,
+    peft asks by an old name."""
     warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning)
     for name in ("bitsandbytes", "huggingface_hub.utils", "datasets.packaged_modules"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
@@ -453,7 +500,9 @@ def _complete(stage: Stage, output_dir: Path) -> RunFolder:
             f"no complete run in {folder.path}; {'it was stopped, go on' if go_on else 'train it'} with: {line}"
         )
     if folder.report["slug"] != stage.slug:
-        raise UserError(f"{folder.path} is a run folder of stage '{folder.report['slug']}', not of '{stage.slug}'")
+        raise UserError(
+            f"{folder.path} is a run folder of stage '{folder.report['slug']}', not of '{stage.slug}'"
+        )
     return folder
 
 
@@ -470,9 +519,13 @@ def _options(preset: str, overrides: dict[str, Any]) -> list[str]:
 
 def _say_how_to_resume(folder: RunFolder, line: str) -> None:
     if folder.state == "stopped":
-        terminal.err.print(f"stopped; nothing is lost, go on with: {line} --resume", soft_wrap=True, markup=False)
+        terminal.err.print(
+            f"stopped; nothing is lost, go on with: {line} --resume", soft_wrap=True, markup=False
+        )
     else:
-        terminal.err.print(f"stopped before the training began; start again with: {line}", soft_wrap=True, markup=False)
+        terminal.err.print(
+            f"stopped before the training began; start again with: {line}", soft_wrap=True, markup=False
+        )
 
 
 def _print_made(made: list[dict[str, Any]], as_json: bool) -> None:

@@ -78,13 +78,20 @@ def path_lines(rows: list[dict[str, Any]]) -> Iterator[Text]:
 
 
 def _ends(left: Text, right: str) -> Text:
-    return left.append(" " * max(2, _WIDTH - len(left) - len(right))).append(right, style="dim") if right else left
+    return (
+        left.append(" " * max(2, _WIDTH - len(left) - len(right))).append(right, style="dim")
+        if right
+        else left
+    )
 
 
 def _result(row: dict[str, Any]) -> Text:
     """The main number beside its baseline, and how many goals are met."""
     if row["value"] is None:
-        return Text(f"go on with: llmpath run {row['slug']} --resume" if row["state"] == "stopped" else "", style="dim")
+        return Text(
+            f"go on with: llmpath run {row['slug']} --resume" if row["state"] == "stopped" else "",
+            style="dim",
+        )
     baseline = "" if row["baseline"] is None else f", baseline {number(row['baseline'])}"
     result = Text.assemble(words(row["main"]), " ", (number(row["value"]), "bold"), baseline)
     return result.append(", ").append(_met(row["goals_met"], row["goals"])) if row["goals"] else result
@@ -97,7 +104,10 @@ def print_path(stages: Sequence[Stage], root: Path) -> None:
     for stage in stages:
         for goal in RunFolder(root / stage.folder_name).report["goals"]:
             if not goal["met"]:
-                out.print(Text.assemble((f"stage {stage.number} missed: ", "bold red"), _promise(goal)), soft_wrap=True)
+                out.print(
+                    Text.assemble((f"stage {stage.number} missed: ", "bold red"), _promise(goal)),
+                    soft_wrap=True,
+                )
     facts(
         [
             ("Files", f"{root}/NN-STAGE/: model/  figures/  README.md (the card)  metrics.json"),
@@ -167,7 +177,11 @@ def print_run(stage: Stage, folder: RunFolder) -> None:
     elif stage.auto_class == "AutoModelForCausalLM":
         rows += [("", command_line("generate", stage.slug, output_dir=root) + "  # let it write")]
     rows += [
-        ("", command_line("show", stage.slug, output_dir=root) + "  # all numbers, and the code that loads the model")
+        (
+            "",
+            command_line("show", stage.slug, output_dir=root)
+            + "  # all numbers, and the code that loads the model",
+        )
     ]
     following = next((other for other in all_stages() if other.number > stage.number), None)
     if following is not None:

@@ -1,6 +1,7 @@
 """What the command line looks like: progress on stderr, tables on stdout, one line per error.
 
-Only rich and the standard library are loaded here, so that `llmpath --help` and `llmpath list` answer at once.
+Only rich and the standard library are loaded here, so that `llmpath --help` and `llmpath list` answer at
+once.
 """
 
 import json
@@ -64,7 +65,9 @@ def facts(rows: Sequence[tuple[str, str]]) -> None:
         out.print(Text.assemble((f"{name:<{width}}", "dim"), value), soft_wrap=True)
 
 
-def table(columns: Sequence[str], rows: Sequence[Sequence[Any]], right: Sequence[int] = (), **options: Any) -> Table:
+def table(
+    columns: Sequence[str], rows: Sequence[Sequence[Any]], right: Sequence[int] = (), **options: Any
+) -> Table:
     """A table for a terminal: rules under the header only; the columns numbered in `right` are aligned there."""
     made = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold", **options)
     for index, name in enumerate(columns):
@@ -177,7 +180,10 @@ class BarProgress(LineProgress):
         self._training = Training(name, total)
         with Live(self._bar(), console=err, transient=True, auto_refresh=False) as self._live:
             yield self
-        err.print(Text.assemble(("  ✓ ", "green"), f"{name:<14} ", (self._training.summary(), "dim")), soft_wrap=True)
+        err.print(
+            Text.assemble(("  ✓ ", "green"), f"{name:<14} ", (self._training.summary(), "dim")),
+            soft_wrap=True,
+        )
         self._between.start()
 
     def update(self, step: int, **values: float) -> None:

@@ -3,7 +3,8 @@
     model = from_bert(transformers.BertForMaskedLM.from_pretrained(folder))
     model, tokenizer = load_bert("google-bert/bert-base-uncased", "LLMPathBertForQuestionAnswering")
 
-Every class of ours has a class of transformers beside it; its logits are equal to float tolerance, before and after.
+Every class of ours has a class of transformers beside it; its logits are equal to float tolerance, before
+and after.
 """
 
 import re
@@ -69,7 +70,8 @@ _SAME = (
 
 
 def bert_name(name: str) -> str:
-    """The name in transformers' BERT of our weight `name`, both with or both without the prefix of the base model.
+    """The name in transformers' BERT of our weight `name`, both with or both without the prefix of the
+    base model.
 
     Raises:
         KeyError: no such weight there.
@@ -89,7 +91,9 @@ def config_from_bert(config: BertConfig, **changes: Any) -> LLMPathBertConfig:
         UserError: a BERT that is a decoder.
     """
     if config.is_decoder or config.add_cross_attention:
-        raise UserError("this BERT is a decoder (is_decoder, add_cross_attention); only encoders can be converted")
+        raise UserError(
+            "this BERT is a decoder (is_decoder, add_cross_attention); only encoders can be converted"
+        )
     kept = {name: getattr(config, name) for name in _SAME}
     labels = {"id2label": config.id2label, "label2id": config.label2id}
     return LLMPathBertConfig(**kept | labels | {"classifier_dropout": config.classifier_dropout} | changes)
@@ -136,7 +140,9 @@ def from_bert(model: PreTrainedModel, **changes: Any) -> PreTrainedModel:
 def to_bert(model: PreTrainedModel) -> PreTrainedModel:
     """The transformers BERT with the weights of our model: what `from_bert` undoes."""
     config = config_to_bert(model.config)
-    options = {"add_pooling_layer": model.pooler is not None} if isinstance(model, ours.LLMPathBertModel) else {}
+    options = (
+        {"add_pooling_layer": model.pooler is not None} if isinstance(model, ours.LLMPathBertModel) else {}
+    )
     bert = getattr(transformers, _CLASSES[type(model).__name__])(config, **options).to(model.dtype)
     renamed = {bert_name(name): value for name, value in model.state_dict().items()}
     if "cls.predictions.decoder.bias" in renamed:  # BERT has this bias under two names
@@ -145,22 +151,27 @@ def to_bert(model: PreTrainedModel) -> PreTrainedModel:
     return bert.train(model.training)
 
 
-def load_bert(source: str | Path, name: str, **changes: Any) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+def load_bert(
+    source: str | Path, name: str, **changes: Any
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """A BERT of transformers, or one of ours, as our class `name`, with its tokenizer.
 
     Args:
         source: local folder (config.json, model.safetensors, and tokenizer.json or vocab.txt) or Hub id.
-        name: one of our classes, such as `LLMPathBertForQuestionAnswering`; a head that the source lacks is new.
+        name: one of our classes, such as `LLMPathBertForQuestionAnswering`; a head that the source lacks
+            is new.
         changes: further arguments of our configuration.
 
     Raises:
-        UserError: nothing there, weights that are missing, truncated or pickled, a model that is no BERT, or a tokenizer
-            that is none or that of another model.
+        UserError: nothing there, weights that are missing, truncated or pickled, a model that is no BERT,
+            or a tokenizer that is none or that of another model.
     """
     if Path(source).is_dir():
         check_model_folder(source)
     elif str(source).startswith((".", "/", "~")) or str(source).count("/") > 1:
-        raise UserError(f"no model folder '{source}'; name a folder that save_pretrained wrote, or a model on the Hub")
+        raise UserError(
+            f"no model folder '{source}'; name a folder that save_pretrained wrote, or a model on the Hub"
+        )
     try:
         config = AutoConfig.from_pretrained(source)
         if config.model_type not in ("bert", LLMPathBertConfig.model_type):

@@ -1,4 +1,5 @@
-"""GPT-2's weights in our decoder, and ours in GPT-2's: the same numbers under other names, in both directions.
+"""GPT-2's weights in our decoder, and ours in GPT-2's: the same numbers under other names, in both
+directions.
 
     model = from_gpt2(transformers.GPT2LMHeadModel.from_pretrained(folder))
 
@@ -93,9 +94,13 @@ def to_gpt2(model: PreTrainedModel) -> PreTrainedModel:
     wanted = {"position_embedding_type": "learned", "normalization": "layer", "qk_norm": False, "bias": True}
     for name, value in wanted.items():
         if getattr(own, name) != value:
-            raise UserError(f"GPT-2 has no {name}={getattr(own, name)!r}; only models of layout='gpt2' fit into it")
+            raise UserError(
+                f"GPT-2 has no {name}={getattr(own, name)!r}; only models of layout='gpt2' fit into it"
+            )
     if own.num_key_value_heads != own.num_attention_heads or own.hidden_act == "swiglu":
-        raise UserError("GPT-2 has neither grouped heads nor SwiGLU; only models of layout='gpt2' fit into it")
+        raise UserError(
+            "GPT-2 has neither grouped heads nor SwiGLU; only models of layout='gpt2' fit into it"
+        )
     arguments = {their: getattr(own, name) for name, their in _SIZES.items()}
     theirs = next(name for name, our in _CLASSES.items() if our == type(model).__name__)
     labels = {"id2label": own.id2label, "label2id": own.label2id} if "Classification" in theirs else {}

@@ -5,8 +5,9 @@
     model.save_pretrained("net")
     network = from_mlp(AutoModelForImageClassification.from_pretrained("net"), dtype=np.float64)
 
-A hidden layer of the engine is a `Dense`, then `BatchNorm` if any, the activation, `Dropout` if any; the last layer is a
-`Dense`. A `Softmax`, or a `Sigmoid` after a single output, at the very end is left out: the model gives logits.
+A hidden layer of the engine is a `Dense`, then `BatchNorm` if any, the activation, `Dropout` if any; the
+last layer is a `Dense`. A `Softmax`, or a `Sigmoid` after a single output, at the very end is left out:
+the model gives logits.
 """
 
 from pathlib import Path
@@ -68,7 +69,9 @@ def to_mlp(network: Network, **config: Any) -> LLMPathMLPForImageClassification:
                 state |= {f"model.layers.{index}.{part}.{name}": value for name, value in values.items()}
     tensors = {name: torch.from_numpy(np.array(value)) for name, value in state.items()}
     model.to(next(iter(tensors.values())).dtype)
-    counters = {name: value for name, value in model.state_dict().items() if name.endswith("num_batches_tracked")}
+    counters = {
+        name: value for name, value in model.state_dict().items() if name.endswith("num_batches_tracked")
+    }
     model.load_state_dict(tensors | counters)
     return model.eval()
 
@@ -81,7 +84,8 @@ def from_mlp(
     """The NumPy network that computes the same logits.
 
     Args:
-        model: without residual connections, layer normalization and dropout on the input, which the engine lacks.
+        model: without residual connections, layer normalization and dropout on the input, which the
+            engine lacks.
         dtype: `float32` or `float64`; the model's if not given.
         rng: for the engine's dropout.
 
@@ -137,7 +141,9 @@ def _parse(layers: list[Layer]) -> tuple[list[dict[str, Any]], Dense, dict[str, 
     while layers:
         part: dict[str, Any] = {"linear": layers.pop(0)}
         if not isinstance(part["linear"], Dense):
-            raise ValueError(f"a hidden layer begins with a {type(part['linear']).__name__}; it must be a Dense")
+            raise ValueError(
+                f"a hidden layer begins with a {type(part['linear']).__name__}; it must be a Dense"
+            )
         if layers and isinstance(layers[0], BatchNorm):
             part["norm"] = layers.pop(0)
         if layers and type(layers[0]) in _NAME_OF:
@@ -153,5 +159,7 @@ def _parse(layers: list[Layer]) -> tuple[list[dict[str, Any]], Dense, dict[str, 
     }
     for name, values in of_all.items():
         if len(values) > 1:
-            raise ValueError(f"{name} differs from layer to layer ({sorted(values)}); LLMPathMLP has the same in all")
+            raise ValueError(
+                f"{name} differs from layer to layer ({sorted(values)}); LLMPathMLP has the same in all"
+            )
     return hidden, output, {name: values.pop() for name, values in of_all.items() if values}

@@ -1,9 +1,11 @@
-"""T5's weights in our encoder-decoder, and ours in T5's: the same numbers under other names, in both directions.
+"""T5's weights in our encoder-decoder, and ours in T5's: the same numbers under other names, in both
+directions.
 
     model = from_t5(transformers.T5ForConditionalGeneration.from_pretrained(folder))
     model, tokenizer = load_t5("google-t5/t5-small")
 
-T5 (output layer tied to the embeddings, ReLU) and T5 1.1 (an output layer of its own, gated GELU), FLAN-T5 included.
+T5 (output layer tied to the embeddings, ReLU) and T5 1.1 (an output layer of its own, gated GELU),
+FLAN-T5 included.
 """
 
 import re
@@ -20,7 +22,8 @@ from ..hub.weights import check_model_folder
 from ..models import modeling_t5 as ours
 from ..models.configuration_t5 import LLMPathT5Config
 
-# Ours -> theirs, within a stack; \1 is the number of the layer. The places of a layer's parts differ in the two stacks.
+# Ours -> theirs, within a stack; \1 is the number of the layer. The places of a layer's parts differ in
+# the two stacks.
 _STACK = {
     r"position_bias\.bias": "block.0.layer.0.SelfAttention.relative_attention_bias",
     r"layers\.(\d+)\.self_attn\.([qkvo])_proj": r"block.\1.layer.0.SelfAttention.\2",
@@ -161,25 +164,33 @@ def load_t5(source: str | Path, **changes: Any) -> tuple[PreTrainedModel, PreTra
         changes: further arguments of our configuration.
 
     Raises:
-        UserError: nothing there, weights that are missing, truncated or pickled, a model that is no T5, or no tokenizer.
+        UserError: nothing there, weights that are missing, truncated or pickled, a model that is no T5,
+            or no tokenizer.
     """
     if Path(source).is_dir():
         check_model_folder(source)
     elif str(source).startswith((".", "/", "~")) or str(source).count("/") > 1:
-        raise UserError(f"no model folder '{source}'; name a folder that save_pretrained wrote, or a model on the Hub")
+        raise UserError(
+            f"no model folder '{source}'; name a folder that save_pretrained wrote, or a model on the Hub"
+        )
     try:
         config = AutoConfig.from_pretrained(source)
         if config.model_type not in ("t5", LLMPathT5Config.model_type):
-            raise UserError(f"{source} is of type '{config.model_type}', not 't5' or '{LLMPathT5Config.model_type}'")
+            raise UserError(
+                f"{source} is of type '{config.model_type}', not 't5' or '{LLMPathT5Config.model_type}'"
+            )
         if config.model_type == "t5":
             theirs = transformers.T5ForConditionalGeneration.from_pretrained(source, use_safetensors=True)
             model = from_t5(theirs, **changes)
         else:
-            model = ours.LLMPathT5ForConditionalGeneration.from_pretrained(source, use_safetensors=True, **changes)
+            model = ours.LLMPathT5ForConditionalGeneration.from_pretrained(
+                source, use_safetensors=True, **changes
+            )
         tokenizer = AutoTokenizer.from_pretrained(source)
     except (OSError, ValueError) as error:
         raise UserError(f"'{source}' cannot be loaded: {str(error).strip().splitlines()[0][:160]}") from None
-    # T5's matrices are padded to a multiple of 128: more rows than tokens are usual, fewer are another model's tokenizer.
+    # T5's matrices are padded to a multiple of 128: more rows than tokens are usual, fewer are another
+    # model's tokenizer.
     if len(tokenizer) > model.config.vocab_size:
         raise UserError(
             f"the tokenizer has {len(tokenizer):,} tokens and the model in {source} {model.config.vocab_size:,}: it is the "

@@ -47,8 +47,8 @@ def read_vectors(path: Path, limit: int | None = None) -> tuple[list[str], np.nd
     A word may have spaces in it, as some have in GloVe's largest file, but not the first one.
 
     Raises:
-        UserError: no such file, an empty one, a line with another number of values, what is no number, fewer words than the first
-            line says; names the line.
+        UserError: no such file, an empty one, a line with another number of values, what is no number,
+            fewer words than the first line says; names the line.
     """
     if not path.is_file():
         raise UserError(f"no file '{path}' with vectors")
@@ -70,16 +70,22 @@ def read_vectors(path: Path, limit: int | None = None) -> tuple[list[str], np.nd
             if row is None and size and len(parts := line.rsplit(" ", size)) > size:
                 word, row = parts[0], _numbers(" ".join(parts[1:]))
             if row is None:
-                raise UserError(f"{path}, line {number}: a word and numbers are expected, found '{line[:40]}'")
+                raise UserError(
+                    f"{path}, line {number}: a word and numbers are expected, found '{line[:40]}'"
+                )
             size = size or len(row)
             if len(row) != size:
-                raise UserError(f"{path}, line {number}: {len(row)} values for '{word[:20]}', the others have {size}")
+                raise UserError(
+                    f"{path}, line {number}: {len(row)} values for '{word[:20]}', the others have {size}"
+                )
             words.append(word)
             rows.append(row)
     if not words:
         raise UserError(f"{path} holds no vectors")
     if promised is not None and limit is None and len(words) != promised:
-        raise UserError(f"{path}: the first line says {promised} words, there are {len(words)}; the file is cut off")
+        raise UserError(
+            f"{path}: the first line says {promised} words, there are {len(words)}; the file is cut off"
+        )
     return words, np.stack(rows)
 
 
@@ -94,9 +100,12 @@ def _numbers(text: str) -> np.ndarray | None:
     return row if len(row) and np.isfinite(row).all() else None
 
 
-def from_vectors(words: Sequence[str], vectors: np.ndarray) -> tuple[LLMPathWord2VecModel, PreTrainedTokenizerFast]:
-    """A model with these vectors and its tokenizer. Padding and the unknown word are added where they are missing, with
-    zeros; words are read in lower case, of two that differ in case alone the first one counts."""
+def from_vectors(
+    words: Sequence[str], vectors: np.ndarray
+) -> tuple[LLMPathWord2VecModel, PreTrainedTokenizerFast]:
+    """A model with these vectors and its tokenizer. Padding and the unknown word are added where they are
+    missing, with zeros; words are read in lower case, of two that differ in case alone the first one
+    counts."""
     rows: dict[str, int] = {}
     for place, word in enumerate(words):
         rows.setdefault(word.lower(), place)
@@ -105,13 +114,17 @@ def from_vectors(words: Sequence[str], vectors: np.ndarray) -> tuple[LLMPathWord
     model = LLMPathWord2VecModel(config).eval()
     with torch.no_grad():
         model.embed_tokens.weight.zero_()
-        model.embed_tokens.weight[2:] = torch.from_numpy(np.ascontiguousarray(vectors[[rows[word] for word in own]]))
+        model.embed_tokens.weight[2:] = torch.from_numpy(
+            np.ascontiguousarray(vectors[[rows[word] for word in own]])
+        )
         model.context_embeddings.weight.zero_()
     return model, word_tokenizer([PAD, UNKNOWN, *own])
 
 
 def to_vectors(model: LLMPathWord2VecModel, tokenizer: PreTrainedTokenizerFast, path: Path) -> None:
-    """Writes the vectors of all words of a model; special tokens and words with white space in them are left out."""
+    """Writes the vectors of all words of a model; special tokens and words with white space in them are
+    left out.
+    """
     vocabulary = tokenizer.get_vocab().items()
     ids = {word: place for word, place in vocabulary if word not in (PAD, UNKNOWN) and word.split() == [word]}
     words = sorted(ids, key=lambda word: ids[word])

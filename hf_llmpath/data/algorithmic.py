@@ -24,8 +24,8 @@ _MONTHS = [name.lower() for name in calendar.month_name]
 def adding_problem(examples: int, length: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     """Add the two marked numbers of a sequence (Hochreiter & Schmidhuber 1997, section 5.4).
 
-    Every step shows a number drawn evenly from [0, 1] and a marker; the marker is 1 at one place in the first half and
-    at one in the second. Always answering 1 gives a mean squared error of 1/6.
+    Every step shows a number drawn evenly from [0, 1] and a marker; the marker is 1 at one place in the
+    first half and at one in the second. Always answering 1 gives a mean squared error of 1/6.
 
     Args:
         examples: number of sequences.
@@ -54,8 +54,8 @@ def toy_pairs(task: str, split: str, count: int, seed: int = 0) -> list[tuple[st
     | sort | `sort: stream` | `aemrst` |
     | date | `date: 3 march 1998` | `1998-03-03` |
 
-    Dates come in the formats of `date_formats`. No two splits share an answer: a hash of it decides where it belongs. The
-    split `longer` has longer words than any other; there are no longer dates.
+    Dates come in the formats of `date_formats`. No two splits share an answer: a hash of it decides where
+    it belongs. The split `longer` has longer words than any other; there are no longer dates.
 
     Args:
         task: a key of `TOY_TASKS`.
@@ -128,7 +128,9 @@ TOY_TASKS: dict[str, Callable[[random.Random, bool], tuple[str, str]]] = {
 
 def toy_tokenizer(tasks: Iterable[str] = tuple(TOY_TASKS)) -> PreTrainedTokenizerFast:
     """One token per character, and one for the name of each task; every encoded text ends with the end token."""
-    tokenizer = train_character_tokenizer([string.ascii_lowercase + string.digits + " .,/-"], byte_fallback=False)
+    tokenizer = train_character_tokenizer(
+        [string.ascii_lowercase + string.digits + " .,/-"], byte_fallback=False
+    )
     tokenizer.add_tokens([AddedToken(f"{task}: ", normalized=False) for task in tasks])
     tokenizer.backend_tokenizer.post_processor = processors.TemplateProcessing(
         single=f"$A {END}", special_tokens=[(END, tokenizer.eos_token_id)]

@@ -1,11 +1,12 @@
-"""Questions about contexts, as SQuAD has them: read and checked, cut into windows of tokens, labelled.
+"""Questions about contexts, as SQuAD has them: read and checked, cut into windows of tokens, labeled.
 
-    questions = load_questions("world/questions")
-    windows = cut_windows(tokenizer, questions.train["question"], questions.train["context"], max_length=96, stride=24)
-    starts, ends = label_windows(windows, questions.train["answers"])
+    questions = load_questions("world/questions") windows = cut_windows(tokenizer,
+    questions.train["question"], questions.train["context"], max_length=96, stride=24) starts, ends =
+    label_windows(windows, questions.train["answers"])
 
-A context that does not fit into the model is read through several windows that overlap, each with the question before it.
-Where a window does not hold the answer, the first token (`[CLS]`) is the answer that there is (Devlin et al. 2018, 4.3).
+A context that does not fit into the model is read through several windows that overlap, each with the
+question before it. Where a window does not hold the answer, the first token (`[CLS]`) is the answer that
+there is (Devlin et al. 2018, 4.3).
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,25 +20,38 @@ from ..errors import UserError
 from .batches.token_rows import TokenRows
 from .tables import Table, load_table
 
-COLUMNS = {"context": ("context", "passage", "document"), "question": ("question", "query"), "answers": ("answers",)}
+COLUMNS = {
+    "context": ("context", "passage", "document"),
+    "question": ("question", "query"),
+    "answers": ("answers",),
+}
 LONGEST_STRIDE, LONGEST_QUESTION = 128, 64  # tokens, as in Devlin et al. 2018
-Answers = dict[str, list]  # `text` and `answer_start`, lists of equal length; empty for a question without an answer
+Answers = dict[
+    str, list
+]  # `text` and `answer_start`, lists of equal length; empty for a question without an answer
 
 
-def load_questions(dataset: str, named: Mapping[str, str | None] | None = None, size: int | None = None) -> Table:
-    """Reads `dataset` as a table with the columns `context`, `question` and `answers` (`text`, `answer_start`).
+def load_questions(
+    dataset: str, named: Mapping[str, str | None] | None = None, size: int | None = None
+) -> Table:
+    """Reads `dataset` as a table with the columns `context`, `question` and `answers` (`text`,
+    `answer_start`).
 
     Args:
         dataset: embedded name, local file or folder, or Hub id.
         named: our name of a column -> its name in the data set, where it is not a usual one.
         size: most rows to learn from; of the embedded ones any number can be had.
 
-    A data set that holds nothing out is split by `title`, where it has titles: no article is then in both splits.
+    A data set that holds nothing out is split by `title`, where it has titles: no article is then in both
+    splits.
 
     Raises:
-        UserError: what `load_table` raises; an empty question or context; an answer that is not where its row says.
+        UserError: what `load_table` raises; an empty question or context; an answer that is not where its
+            row says.
     """
-    return load_table(dataset, COLUMNS, named, ("world/questions",), together="title", check=check_questions, size=size)
+    return load_table(
+        dataset, COLUMNS, named, ("world/questions",), together="title", check=check_questions, size=size
+    )
 
 
 def check_questions(rows: Any, where: str) -> None:
@@ -77,7 +91,8 @@ class Windows:
         example: number of the pair that a window is of; its windows follow each other.
         first, stop: the tokens `first <= t < stop` of a window are of the context.
         second: where the tokens of type 1 begin.
-        begins, ends: characters `begin <= c < end` of the context that a token stands for, `(tokens of all windows,)`.
+        begins, ends: characters `begin <= c < end` of the context that a token stands for, `(tokens of
+            all windows,)`.
         offsets: place of a window's first token in these.
     """
 
@@ -93,8 +108,12 @@ class Windows:
     def __len__(self) -> int:
         return len(self.example)
 
-    def characters(self, window: np.ndarray, start: np.ndarray, end: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Where the span from token `start` to token `end` (included) of a window begins and ends in its context."""
+    def characters(
+        self, window: np.ndarray, start: np.ndarray, end: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Where the span from token `start` to token `end` (included) of a window begins and ends in its
+        context.
+        """
         return self.begins[self.offsets[window] + start], self.ends[self.offsets[window] + end]
 
 
@@ -113,15 +132,19 @@ def cut_windows(
         tokenizer: a fast tokenizer, for it must know where its tokens stand.
         questions, contexts: texts, equally many.
         max_length: most tokens of a window, special tokens and question included.
-        stride: tokens that a window shares with the one before it; a quarter of `max_length`, and 128 at most, if none.
-        max_question_length: most tokens of a question, the rest is cut off; half of `max_length`, and 64 at most, if none.
+        stride: tokens that a window shares with the one before it; a quarter of `max_length`, and 128 at
+            most, if none.
+        max_question_length: most tokens of a question, the rest is cut off; half of `max_length`, and 64
+            at most, if none.
         whole_words: let `begins` and `ends` of a token be those of its word.
 
     Raises:
         UserError: a tokenizer without places, or windows with no room for more than the stride.
     """
     if not tokenizer.is_fast:
-        raise UserError(f"{type(tokenizer).__name__} does not say where its tokens stand; use a fast tokenizer")
+        raise UserError(
+            f"{type(tokenizer).__name__} does not say where its tokens stand; use a fast tokenizer"
+        )
     stride = min(LONGEST_STRIDE, max_length // 4) if stride is None else stride
     longest_question = max_question_length or min(LONGEST_QUESTION, max_length // 2)
     asked, contexts = _shortened(tokenizer, list(questions), longest_question), list(contexts)
@@ -153,7 +176,9 @@ def cut_windows(
         types = encoding.type_ids
         second[window] = types.index(1) if 1 in types else len(types)
     rows = TokenRows(found["input_ids"])
-    places = np.array([place for row in found["offset_mapping"] for place in row], dtype=np.int64).reshape(-1, 2)
+    places = np.array([place for row in found["offset_mapping"] for place in row], dtype=np.int64).reshape(
+        -1, 2
+    )
     begins, ends = places[:, 0].copy(), places[:, 1].copy()
     if whole_words:
         words = [-1 if word is None else word for encoding in encodings for word in encoding.word_ids]

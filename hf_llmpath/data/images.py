@@ -1,8 +1,8 @@
-"""Labelled images as one array: decoded once, then every batch is a gather by index.
+"""Labeled images as one array: decoded once, then every batch is a gather by index.
 
 images = load_images("digits")            # or "ylecun/mnist", a parquet file, a folder of class folders
 images.train.pixels                       # (1437, 8, 8) uint8
-images.train[torch.tensor([3, 1, 4])]     # {"pixel_values": (3, 1, 8, 8), "labels": (3,)}, standardised
+images.train[torch.tensor([3, 1, 4])]     # {"pixel_values": (3, 1, 8, 8), "labels": (3,)}, standardized
 """
 
 import hashlib
@@ -27,18 +27,19 @@ EMBEDDED = ("digits",)
 ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp")
 _HELD_OUT_SHARE = 0.2  # of the digits, and of class folders without a split of their own
 
-# Public sets that STAGES.md names numbers for, told by their fingerprint, so that a goal is only claimed for them.
+# Public sets that STAGES.md names numbers for, told by their fingerprint, so that a goal is only claimed
+# for them.
 KNOWN = {"53b4de002add035e": "mnist"}
 
 
 @dataclass(frozen=True)
-class LabelledImages(Dataset):
-    """Grey images and their classes, in memory.
+class LabeledImages(Dataset):
+    """Gray images and their classes, in memory.
 
     Attributes:
         pixels: `(count, height, width)`, uint8.
         labels: `(count,)`, int64, numbers of classes.
-        mean, std: of pixels scaled to 0..1; batches are standardised by them.
+        mean, std: of pixels scaled to 0..1; batches are standardized by them.
     """
 
     pixels: np.ndarray
@@ -66,18 +67,18 @@ class LabelledImages(Dataset):
     def _tensors(self) -> tuple[Tensor, Tensor]:
         return torch.from_numpy(self.pixels), torch.from_numpy(self.labels)
 
-    def part(self, rows: np.ndarray) -> "LabelledImages":
-        """These rows alone, standardised as before."""
-        return LabelledImages(self.pixels[rows], self.labels[rows], self.mean, self.std)
+    def part(self, rows: np.ndarray) -> "LabeledImages":
+        """These rows alone, standardized as before."""
+        return LabeledImages(self.pixels[rows], self.labels[rows], self.mean, self.std)
 
 
 @dataclass(frozen=True)
 class Images:
-    """Labelled images in two splits, and where they came from.
+    """Labeled images in two splits, and where they came from.
 
     Attributes:
         name: what the user asked for.
-        train, held_out: the images; both are standardised by the mean and deviation of the training pixels.
+        train, held_out: the images; both are standardized by the mean and deviation of the training pixels.
         classes: names of the classes, by number.
         held_out_split: `"test"` or `"validation"`.
         fingerprint: first 16 hex digits of the SHA-256 of all pixels and labels.
@@ -86,8 +87,8 @@ class Images:
     """
 
     name: str
-    train: LabelledImages
-    held_out: LabelledImages
+    train: LabeledImages
+    held_out: LabeledImages
     classes: list[str]
     held_out_split: str
     fingerprint: str
@@ -117,19 +118,20 @@ class Images:
 
 
 def load_images(dataset: str, image_column: str | None = None, label_column: str | None = None) -> Images:
-    """Reads `dataset` as labelled grey images.
+    """Reads `dataset` as labeled gray images.
 
     Args:
-        dataset: `"digits"` (scikit-learn's 1,797 handwritten digits, 8 x 8, a fixed stratified split 80/20), a .parquet
-            file or a folder of them with `image` and `label` columns, a folder with a folder of image files per class
-            (`CLASS/*.png`, or `train/CLASS/*.png` and `test/CLASS/*.png`), or a Hub id such as `ylecun/mnist`.
+        dataset: `"digits"` (scikit-learn's 1,797 handwritten digits, 8 x 8, a fixed stratified split
+            80/20), a .parquet file or a folder of them with `image` and `label` columns, a folder with a
+            folder of image files per class (`CLASS/*.png`, or `train/CLASS/*.png` and
+            `test/CLASS/*.png`), or a Hub id such as `ylecun/mnist`.
         image_column, label_column: columns of a table; found by their usual names if not given.
 
-    Colour images become grey, which the provenance says.
+    Color images become gray, which the provenance says.
 
     Raises:
-        UserError: nothing of that name, a missing column, something that is no image, images of different sizes or modes
-            or that are not square, a label outside the classes, a single class.
+        UserError: nothing of that name, a missing column, something that is no image, images of different
+            sizes or modes or that are not square, a label outside the classes, a single class.
     """
     if dataset in EMBEDDED:
         return _digits()
@@ -173,7 +175,11 @@ def _encoded(table: Table, split: str) -> Iterator[bytes]:
     for chunk in column.iterchunks() if hasattr(column, "iterchunks") else [column]:
         if not hasattr(chunk.type, "get_field_index") or chunk.type.get_field_index("bytes") < 0:
             raise UserError(f"column 'image' of {table.name} holds {chunk.type}, not images")
-        paths = chunk.field("path").to_pylist() if chunk.type.get_field_index("path") >= 0 else [None] * len(chunk)
+        paths = (
+            chunk.field("path").to_pylist()
+            if chunk.type.get_field_index("path") >= 0
+            else [None] * len(chunk)
+        )
         for content, path in zip(chunk.field("bytes"), paths, strict=True):
             yield content.as_py() if content.is_valid else _read(Path(path or ""))
 
@@ -186,7 +192,12 @@ def _read(path: Path) -> bytes:
 
 
 def _split_folders(path: Path) -> dict[str, Path]:
-    return {split: path / name for split, names in SPLIT_NAMES.items() for name in names if _class_folders(path / name)}
+    return {
+        split: path / name
+        for split, names in SPLIT_NAMES.items()
+        for name in names
+        if _class_folders(path / name)
+    }
 
 
 def _class_folders(path: Path) -> dict[str, list[Path]]:
@@ -203,7 +214,9 @@ def _class_folders(path: Path) -> dict[str, list[Path]]:
 
 def _from_class_folders(path: Path) -> Images:
     splits = _split_folders(path)
-    folders = {split: _class_folders(folder) for split, folder in splits.items()} or {"train": _class_folders(path)}
+    folders = {split: _class_folders(folder) for split, folder in splits.items()} or {
+        "train": _class_folders(path)
+    }
     if "train" not in folders:
         raise UserError(f"folder {path} has no train folder; it has: {', '.join(sorted(folders))}")
     held_out_split = next((split for split in ("validation", "test") if split in folders), None)
@@ -234,7 +247,9 @@ def _stratified(labels: np.ndarray, name: str = "") -> tuple[np.ndarray, np.ndar
     from sklearn.model_selection import train_test_split
 
     try:
-        split = train_test_split(np.arange(len(labels)), test_size=_HELD_OUT_SHARE, stratify=labels, random_state=0)
+        split = train_test_split(
+            np.arange(len(labels)), test_size=_HELD_OUT_SHARE, stratify=labels, random_state=0
+        )
     except ValueError:
         counts = np.bincount(labels)
         raise UserError(
@@ -250,7 +265,8 @@ def decode(
     """Image files of one size and mode as `(count, height, width)` uint8, and that mode.
 
     Raises:
-        UserError: something that is no image, another size or mode than the first, images that are not square.
+        UserError: something that is no image, another size or mode than the first, images that are not
+            square.
     """
     from PIL import Image, UnidentifiedImageError
 
@@ -273,17 +289,17 @@ def decode(
                 f"{name_of(row)} of {where} is {_told(kind)}, the first is {_told(first)}; "
                 "all images must have the same size and mode"
             )
-        found.append((image if image.mode == "L" else _grey(image)).tobytes())
+        found.append((image if image.mode == "L" else _gray(image)).tobytes())
     if first is None:
         raise UserError(f"{where} has no images")
     (width, height), mode = first
     return np.frombuffer(b"".join(found), dtype=np.uint8).reshape(len(found), height, width).copy(), mode
 
 
-def _grey(image: Any) -> Any:
-    from ..models.image_processing_mlp import grey
+def _gray(image: Any) -> Any:
+    from ..models.image_processing_mlp import gray
 
-    return grey(image)
+    return gray(image)
 
 
 def _told(kind: tuple[tuple[int, int], str]) -> str:
@@ -295,7 +311,7 @@ def _notes(modes: set[str], name: str) -> dict[str, Any]:
     if len(modes) > 1:
         raise UserError(f"the splits of {name} have images of different modes: {', '.join(sorted(modes))}")
     (mode,) = modes
-    return {} if mode == "L" else {"converted": f"{mode} to grey"}
+    return {} if mode == "L" else {"converted": f"{mode} to gray"}
 
 
 def _images(
@@ -303,7 +319,9 @@ def _images(
 ) -> Images:
     (train, train_labels), (held_out, held_out_labels) = parts.values()
     if train.shape[1:] != held_out.shape[1:]:
-        raise UserError(f"{name} has images of {train.shape[1:]} to train on and of {held_out.shape[1:]} to test on")
+        raise UserError(
+            f"{name} has images of {train.shape[1:]} to train on and of {held_out.shape[1:]} to test on"
+        )
     if len(np.unique(train_labels)) < 2:
         raise UserError(f"{name} has the single class '{classes[train_labels[0]]}'; at least 2 are needed")
     mean, std = train.mean() / 255, train.std() / 255
@@ -316,8 +334,8 @@ def _images(
     fingerprint = digest.hexdigest()[:16]
     return Images(
         name,
-        LabelledImages(train, train_labels, mean, std),
-        LabelledImages(held_out, held_out_labels, mean, std),
+        LabeledImages(train, train_labels, mean, std),
+        LabeledImages(held_out, held_out_labels, mean, std),
         classes,
         list(parts)[1],
         fingerprint,
@@ -326,4 +344,4 @@ def _images(
     )
 
 
-__all__ = ["EMBEDDED", "IMAGE_COLUMNS", "Images", "LabelledImages", "load_images"]
+__all__ = ["EMBEDDED", "IMAGE_COLUMNS", "Images", "LabeledImages", "load_images"]

@@ -45,15 +45,18 @@ def make_points(name: str, count: int = 400, noise: float = 0.1, seed: int = 0) 
     """Draws `count` points of a shape, half of each class.
 
     Args:
-        name: `"xor"` (around the corners of the unit square; 4 points without noise are the truth table), `"moons"` and
-            `"circles"` (scikit-learn's), `"spirals"` (two arms of `TURNS` turns, outer radius 1).
+        name: `"xor"` (around the corners of the unit square; 4 points without noise are the truth table),
+            `"moons"` and `"circles"` (scikit-learn's), `"spirals"` (two arms of `TURNS` turns, outer
+            radius 1).
         noise: standard deviation of the normal noise on both coordinates.
 
     Raises:
         UserError: an unknown name, fewer than 4 points, a negative or infinite noise.
     """
     if name not in SHAPES:
-        raise UserError(f"unknown shape '{name}'{nearest(name, SHAPES) or '; there are: ' + ', '.join(SHAPES)}")
+        raise UserError(
+            f"unknown shape '{name}'{nearest(name, SHAPES) or '; there are: ' + ', '.join(SHAPES)}"
+        )
     if count < 4:
         raise UserError(f"{count} points; at least 4 are needed")
     if not (np.isfinite(noise) and noise >= 0):
@@ -102,19 +105,24 @@ def load_points(
     """`--dataset` as points in the plane.
 
     Args:
-        dataset: a name of `SHAPES`, or a table (local file or folder, or Hub id) with two columns of numbers and a column of
-            two classes. `"xor"` is the truth table: its four points are all there are, so they are both sets.
+        dataset: a name of `SHAPES`, or a table (local file or folder, or Hub id) with two columns of
+            numbers and a column of two classes. `"xor"` is the truth table: its four points are all there
+            are, so they are both sets.
         count, noise, seed: of a shape's training points; as many others are drawn to measure on.
         columns: names of the table's columns `x1`, `x2` and `label`, where they are not the usual ones.
 
     Raises:
-        UserError: nothing of that name, a missing column, values that are no finite numbers, other than two classes.
+        UserError: nothing of that name, a missing column, values that are no finite numbers, other than
+            two classes.
     """
     if dataset == "xor":
         train = test = Points("xor", XOR_INPUTS.copy(), XOR_LABELS.copy())
         return PointSets(train, test, _provenance(train, test, {}))
     if dataset in SHAPES:
-        train, test = make_points(dataset, count, noise, seed), make_points(dataset, count, noise, seed + TEST_SEED)
+        train, test = (
+            make_points(dataset, count, noise, seed),
+            make_points(dataset, count, noise, seed + TEST_SEED),
+        )
         return PointSets(train, test, _provenance(train, test, {"noise": noise}))
     if "/" not in dataset and "." not in dataset and (hint := nearest(dataset, SHAPES)):
         raise UserError(f"unknown data set '{dataset}'{hint}")
@@ -123,10 +131,14 @@ def load_points(
     usual = {"x1": ("x1", "x"), "x2": ("x2", "y"), "label": LABEL_COLUMNS}
     table = load_table(dataset, usual, columns, embedded=SHAPES, check=_numbers)
     if len(table.classes) != 2:
-        raise UserError(f"{dataset} has {len(table.classes)} classes ({', '.join(table.classes[:6])}); it takes two")
+        raise UserError(
+            f"{dataset} has {len(table.classes)} classes ({', '.join(table.classes[:6])}); it takes two"
+        )
     held_out = "validation" if "validation" in table.splits else "test"
     train, test = (
-        Points(dataset, _numbers(table.splits[split], f"'{dataset}' ({split})"), np.array(table.labels(split)))
+        Points(
+            dataset, _numbers(table.splits[split], f"'{dataset}' ({split})"), np.array(table.labels(split))
+        )
         for split in ("train", held_out)
     )
     return PointSets(train, test, table.provenance)
@@ -141,7 +153,9 @@ def _numbers(rows: Any, where: str) -> np.ndarray:
             raise UserError(f"column {name} of {where} does not hold numbers only") from None
         bad = np.flatnonzero(~np.isfinite(columns[-1]))
         if len(bad):
-            raise UserError(f"column {name} of {where} is {columns[-1][bad[0]]} in row {bad[0] + 1}; it must be finite")
+            raise UserError(
+                f"column {name} of {where} is {columns[-1][bad[0]]} in row {bad[0] + 1}; it must be finite"
+            )
     return np.stack(columns, axis=1)
 
 

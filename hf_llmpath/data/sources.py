@@ -1,4 +1,5 @@
-"""`--dataset`: an embedded name, a local file or folder, or a Hub id; read into texts, with where they came from.
+"""`--dataset`: an embedded name, a local file or folder, or a Hub id; read into texts, with where they
+came from.
 
 Nothing is replaced silently: a name that cannot be read is an error that says what was looked for.
 """
@@ -16,12 +17,16 @@ if TYPE_CHECKING:
     from .stored_texts import StoredTexts
 
 TEXT_COLUMNS = ("text", "content", "story", "sentence", "document", "article", "dialogue")
-SPLIT_NAMES = {"train": ("train", "training"), "validation": ("validation", "valid", "val", "dev"), "test": ("test",)}
+SPLIT_NAMES = {
+    "train": ("train", "training"),
+    "validation": ("validation", "valid", "val", "dev"),
+    "test": ("test",),
+}
 EMBEDDED = ("world/stories",)
 FILE_BUILDERS = {".csv": "csv", ".tsv": "csv", ".jsonl": "json", ".json": "json", ".parquet": "parquet"}
 
-# Public corpora that STAGES.md names numbers for, told by the SHA-256 of their text, so that a goal is only claimed for
-# the data that it is about.
+# Public corpora that STAGES.md names numbers for, told by the SHA-256 of their text, so that a goal is
+# only claimed for the data that it is about.
 KNOWN = {
     "86c4e6aa9db7c042ec79f339dcb96d42b0075e16b8fc2e86bf0ca57e2dc565ed": "tiny_shakespeare",
     "0a30b5557f192f32ab962680889aac5f6fda0f4cecf40a6d0b5694f58ea8cc4d": "names",
@@ -35,7 +40,7 @@ class Texts:
     """Texts in two splits, and where they came from.
 
     Attributes:
-        name: what the user asked for, or the public name of a corpus that was recognised.
+        name: what the user asked for, or the public name of a corpus that was recognized.
         train, validation: the texts; those of a file stay on disk where `load_texts` was asked to `stream`.
         fingerprint: first 16 hex digits of the SHA-256 of all texts.
         known: name of the public corpus that this is, if it is one.
@@ -70,12 +75,13 @@ def load_texts(
     """Reads `dataset` as texts.
 
     Args:
-        dataset: embedded name (`world/stories`), local file (.txt, .csv, .jsonl, .parquet), local folder with one file
-            per split, or Hub id.
-        sample_by: for .txt files: `"document"`, the file is one text, split 90/10 in order; `"line"`, every line is a
-            text, split 90/10 after a shuffle with a fixed seed.
+        dataset: embedded name (`world/stories`), local file (.txt, .csv, .jsonl, .parquet), local folder
+            with one file per split, or Hub id.
+        sample_by: for .txt files: `"document"`, the file is one text, split 90/10 in order; `"line"`,
+            every line is a text, split 90/10 after a shuffle with a fixed seed.
         text_column: column of a table; found by its usual names if not given.
-        stream: leave the rows of tables, and the lines of .txt files, on disk (`StoredTexts`), for data larger than memory.
+        stream: leave the rows of tables, and the lines of .txt files, on disk (`StoredTexts`), for data
+            larger than memory.
 
     Raises:
         UserError: nothing of that name, an empty or unreadable file, a missing column.
@@ -117,7 +123,9 @@ def _from_file(path: Path, sample_by: str, text_column: str | None, stream: bool
     if path.suffix in FILE_BUILDERS:
         return _split_rows(str(path), _read_table(path, text_column, stream))
     if path.suffix not in (".txt", ".text", ".md", ""):
-        raise UserError(f"{path}: unknown kind of file; it takes .txt, {', '.join(FILE_BUILDERS)} or a folder of them")
+        raise UserError(
+            f"{path}: unknown kind of file; it takes .txt, {', '.join(FILE_BUILDERS)} or a folder of them"
+        )
     if stream and sample_by == "line":
         from .stored_texts import StoredTexts, digest_of_file
 
@@ -141,7 +149,8 @@ def _from_folder(path: Path, sample_by: str, text_column: str | None, stream: bo
 
 
 def files_of_splits(path: Path, endings: Sequence[str]) -> dict[str, Path]:
-    """The data files in a folder: split (`train`, `validation`, `test`) -> file; `{"": file}` for a single file of no split.
+    """The data files in a folder: split (`train`, `validation`, `test`) -> file; `{"": file}` for a
+    single file of no split.
 
     Raises:
         UserError: neither a train file nor a single file.
@@ -160,7 +169,9 @@ def files_of_splits(path: Path, endings: Sequence[str]) -> dict[str, Path]:
     raise UserError(f"folder {path} has {listed}; it needs one file, or train.* (and validation.* or test.*)")
 
 
-def _read_rows(path: Path, sample_by: str, text_column: str | None, stream: bool) -> "list[str] | StoredTexts":
+def _read_rows(
+    path: Path, sample_by: str, text_column: str | None, stream: bool
+) -> "list[str] | StoredTexts":
     if path.suffix in FILE_BUILDERS:
         return _read_table(path, text_column, stream)
     if stream and sample_by == "line":
@@ -201,7 +212,9 @@ def open_table_file(path: Path) -> Any:
     options = {"delimiter": "\t"} if path.suffix == ".tsv" else {}
     datasets.disable_progress_bars()
     try:
-        return datasets.load_dataset(FILE_BUILDERS[path.suffix], data_files=str(path), split="train", **options)
+        return datasets.load_dataset(
+            FILE_BUILDERS[path.suffix], data_files=str(path), split="train", **options
+        )
     except Exception as error:
         if "corresponds to no data" in str(error):
             raise UserError(f"{path} has no rows") from None

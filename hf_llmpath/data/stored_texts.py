@@ -1,10 +1,10 @@
 """Texts that stay on disk: a sequence of strings of which only those that are being read are in memory.
 
-    texts = StoredTexts.of_column(datasets.load_dataset("parquet", data_files="big.parquet", split="train"), "text")
-    for text in texts: ...
+    texts = StoredTexts.of_column(datasets.load_dataset("parquet", data_files="big.parquet",
+    split="train"), "text") for text in texts: ...
 
-An Arrow file, mapped into memory by `datasets`, holds them. A .txt file becomes one first, a text per line; `datasets` keeps it
-in its cache and finds it again as long as the file does not change.
+An Arrow file, mapped into memory by `datasets`, holds them. A .txt file becomes one first, a text per
+line; `datasets` keeps it in its cache and finds it again as long as the file does not change.
 """
 
 import hashlib

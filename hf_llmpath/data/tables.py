@@ -1,5 +1,6 @@
-"""`--dataset` as a table with named columns: labelled texts, pairs, images. `sources.py` finds the files; here the columns
-are found, by their usual names or by the names that the user gave, and get the names that the stages know.
+"""`--dataset` as a table with named columns: labeled texts, pairs, images. `sources.py` finds the files;
+here the columns are found, by their usual names or by the names that the user gave, and get the names
+that the stages know.
 
     table = load_table("world/reviews", {"text": TEXT_COLUMNS, "label": LABEL_COLUMNS})
     table.train["text"], table.held_out["label"], table.classes
@@ -56,8 +57,8 @@ class Table:
 
     @cached_property
     def classes(self) -> list[str]:
-        """Names of the classes of the column `label`, in the order of their numbers: those that the data set gives, or
-        the distinct values of the training split as text."""
+        """Names of the classes of the column `label`, in the order of their numbers: those that the data
+        set gives, or the distinct values of the training split as text."""
         feature = self.train.features["label"]
         if hasattr(feature, "names"):
             return list(feature.names)
@@ -67,7 +68,8 @@ class Table:
         """The column `label` of a split as numbers from 0.
 
         Raises:
-            UserError: a label that is none of `classes` (for example the -1 of a split whose labels are not public).
+            UserError: a label that is none of `classes` (for example the -1 of a split whose labels are
+                not public).
         """
         values = self.splits[split]["label"][:]
         numbered = self._numbered
@@ -98,7 +100,7 @@ def load_table(
     columns: Mapping[str, Sequence[str]],
     named: Mapping[str, str | None] | None = None,
     embedded: Sequence[str] = EMBEDDED,
-    drop_unlabelled: bool = True,
+    drop_unlabeled: bool = True,
     together: str | None = None,
     check: Callable[[Any, str], None] | None = None,
     size: int | None = None,
@@ -106,31 +108,37 @@ def load_table(
     """Reads `dataset` as a table.
 
     Args:
-        dataset: embedded name (`world/reviews`), local .csv, .tsv, .json, .jsonl or .parquet file, local folder with one
-            file per split, or Hub id (`NAME` or `NAME:CONFIG`).
+        dataset: embedded name (`world/reviews`), local .csv, .tsv, .json, .jsonl or .parquet file, local
+            folder with one file per split, or Hub id (`NAME` or `NAME:CONFIG`).
         columns: our name of a column -> its usual names, the likeliest first.
         named: our name of a column -> the name that the user gave (`--text-column`), if any.
         embedded: the embedded names that make sense here, for the error message.
-        drop_unlabelled: leave out splits whose labels are all -1, as benchmarks publish their test sets.
-        check: called with the rows of every split, as the data set has them, and how to name them in an error message.
-        together: a column whose values are not torn apart where rows must be held out, if the data set has it.
+        drop_unlabeled: leave out splits whose labels are all -1, as benchmarks publish their test sets.
+        check: called with the rows of every split, as the data set has them, and how to name them in an
+            error message.
+        together: a column whose values are not torn apart where rows must be held out, if the data set
+            has it.
         size: most rows to learn from; of an embedded name any number can be had.
 
     Raises:
-        UserError: nothing of that name, an unreadable file, a missing column, no train split, no rows, a row without text
-            or label, a single class.
+        UserError: nothing of that name, an unreadable file, a missing column, no train split, no rows, a
+            row without text or label, a single class.
     """
     splits = _open(dataset, embedded, size)
     chosen = {ours: (named or {}).get(ours) for ours in columns}
-    found = {split: _select(rows, columns, chosen, f"'{dataset}' ({split})") for split, rows in splits.items()}
+    found = {
+        split: _select(rows, columns, chosen, f"'{dataset}' ({split})") for split, rows in splits.items()
+    }
     for split, rows in found.items():
         _check_filled(rows, f"'{dataset}' ({split})")
         if check:
             check(rows, f"'{dataset}' ({split})")
     if "label" in columns:
         _check_classes(found["train"], dataset)
-    if drop_unlabelled and "label" in columns:
-        found = {split: rows for split, rows in found.items() if split == "train" or set(rows["label"]) != {-1}}
+    if drop_unlabeled and "label" in columns:
+        found = {
+            split: rows for split, rows in found.items() if split == "train" or set(rows["label"]) != {-1}
+        }
     if "validation" not in found and "test" not in found:
         kept = splits["train"][together] if together in splits["train"].column_names else None
         found = _hold_out(dataset, found["train"], kept)
@@ -149,14 +157,18 @@ def _open(dataset: str, embedded: Sequence[str], size: int | None) -> dict[str, 
 
         view = dataset.partition("/")[2]
         sizes = {"train": size}
-        return {split: datasets.Dataset.from_list(generate(view, split, sizes.get(split))) for split in SPLITS}
+        return {
+            split: datasets.Dataset.from_list(generate(view, split, sizes.get(split))) for split in SPLITS
+        }
     path = Path(dataset).expanduser()
     if path.is_dir():
         files = files_of_splits(path, tuple(FILE_BUILDERS))
         return {split or "train": open_table_file(file) for split, file in files.items()}
     if path.is_file():
         if path.suffix not in FILE_BUILDERS:
-            raise UserError(f"{path}: unknown kind of table; it takes {', '.join(FILE_BUILDERS)} or a folder of them")
+            raise UserError(
+                f"{path}: unknown kind of table; it takes {', '.join(FILE_BUILDERS)} or a folder of them"
+            )
         return {"train": open_table_file(path)}
     refuse_missing_path(dataset)
     there = open_hub(dataset, embedded)
@@ -166,11 +178,15 @@ def _open(dataset: str, embedded: Sequence[str], size: int | None) -> dict[str, 
     return found
 
 
-def _select(rows: Any, columns: Mapping[str, Sequence[str]], named: Mapping[str, str | None], where: str) -> Any:
+def _select(
+    rows: Any, columns: Mapping[str, Sequence[str]], named: Mapping[str, str | None], where: str
+) -> Any:
     present = list(rows.column_names)
     chosen: dict[str, str] = {}
     for ours, usual in columns.items():
-        theirs = named.get(ours) or next((name for name in usual if name in present and name not in chosen), None)
+        theirs = named.get(ours) or next(
+            (name for name in usual if name in present and name not in chosen), None
+        )
         if theirs is None:
             raise UserError(
                 f"{where} has no {ours} column ({', '.join(usual)}); name one of: {', '.join(present)}"
@@ -186,7 +202,9 @@ def _select(rows: Any, columns: Mapping[str, Sequence[str]], named: Mapping[str,
 
 
 def _check_filled(rows: Any, where: str) -> None:
-    """Raises `UserError`, with the number of the row, for a row without text or label, and for texts that are none."""
+    """Raises `UserError`, with the number of the row, for a row without text or label, and for texts that
+    are none.
+    """
     for name in {"text", "label"} & set(rows.column_names):
         values = rows.with_format("arrow")[name][:]
         if values.null_count:
@@ -200,7 +218,9 @@ def _check_classes(rows: Any, name: str) -> None:
     values = set(rows["label"])
     if len(values) < 2:
         feature, (value,) = rows.features["label"], values
-        named = feature.names[value] if hasattr(feature, "names") and 0 <= value < len(feature.names) else value
+        named = (
+            feature.names[value] if hasattr(feature, "names") and 0 <= value < len(feature.names) else value
+        )
         raise UserError(f"column 'label' of {name} has the single class {named!r}; at least 2 are needed")
 
 

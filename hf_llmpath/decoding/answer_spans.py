@@ -1,8 +1,10 @@
-"""From two scores for every token, that an answer begins or ends there, to the likeliest answers of a question.
+"""From two scores for every token, that an answer begins or ends there, to the likeliest answers of a
+question.
 
-The probability of a span is P(start) P(end), each by softmax over the context of its window and the first token (`[CLS]`),
-which stands for "no answer here" (Devlin et al. 2018, sections 4.2 and 4.3). All spans of all windows are compared,
-exactly, by one sum of two rows for each span length; no list of candidates is cut short before that.
+The probability of a span is P(start) P(end), each by softmax over the context of its window and the first
+token (`[CLS]`), which stands for "no answer here" (Devlin et al. 2018, sections 4.2 and 4.3). All spans
+of all windows are compared, exactly, by one sum of two rows for each span length; no list of candidates
+is cut short before that.
 """
 
 import inspect
@@ -32,7 +34,11 @@ class Answer:
 
 
 def best_spans(
-    start_logits: Tensor, end_logits: Tensor, allowed: Tensor, longest: int = LONGEST_ANSWER, count: int = KEPT
+    start_logits: Tensor,
+    end_logits: Tensor,
+    allowed: Tensor,
+    longest: int = LONGEST_ANSWER,
+    count: int = KEPT,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """The likeliest spans of every window.
 
@@ -43,19 +49,22 @@ def best_spans(
         count: spans to return; fewer, if there are fewer.
 
     Returns:
-        log-probabilities (falling; -inf where there are no more spans), first and last tokens, `(windows, count)` each,
-        and the log-probability of no answer, `(windows,)`.
+        log-probabilities (falling; -inf where there are no more spans), first and last tokens, `(windows,
+        count)` each, and the log-probability of no answer, `(windows,)`.
     """
     among = allowed.clone()
     among[:, 0] = True
     start, end = (
-        logits.float().masked_fill(~among, -torch.inf).log_softmax(-1) for logits in (start_logits, end_logits)
+        logits.float().masked_fill(~among, -torch.inf).log_softmax(-1)
+        for logits in (start_logits, end_logits)
     )
     nothing = start[:, 0] + end[:, 0]
     start, end = start.masked_fill(~allowed, -torch.inf), end.masked_fill(~allowed, -torch.inf)
     longest = min(longest, start.shape[1])
     later = nn.functional.pad(end, (0, longest - 1), value=-torch.inf).unfold(1, longest, 1)
-    spans = (start[:, :, None] + later).flatten(1)  # (windows, length x longest): from token t on, 1, 2, ... tokens
+    spans = (start[:, :, None] + later).flatten(
+        1
+    )  # (windows, length x longest): from token t on, 1, 2, ... tokens
     values, places = spans.topk(min(count, spans.shape[1]))
     first = places // longest
     return values, first, first + places % longest, nothing
@@ -78,9 +87,13 @@ class SpanCollector:
     def add(self, rows: np.ndarray, start_logits: Tensor, end_logits: Tensor) -> None:
         """Scores `(rows, length)` of the windows number `rows`."""
         places = torch.arange(start_logits.shape[1])
-        first, stop = (torch.from_numpy(bound[rows])[:, None] for bound in (self.windows.first, self.windows.stop))
+        first, stop = (
+            torch.from_numpy(bound[rows])[:, None] for bound in (self.windows.first, self.windows.stop)
+        )
         allowed = (first <= places) & (places < stop)
-        values, starts, ends, nothing = best_spans(start_logits, end_logits, allowed, self.longest, self.count)
+        values, starts, ends, nothing = best_spans(
+            start_logits, end_logits, allowed, self.longest, self.count
+        )
         self.nothing[rows] = nothing.numpy()
         real = values.isfinite().numpy()
         window = np.broadcast_to(rows[:, None], real.shape)[real]
@@ -90,8 +103,9 @@ class SpanCollector:
     def answers(self, contexts: Sequence[str], top_k: int = 1, no_answer: bool = False) -> list[list[Answer]]:
         """The `top_k` likeliest different answers to every question, the likeliest first.
 
-        A place that several windows see counts once, with its highest probability. `no_answer`: let "no answer" (an
-        empty text), whose probability is the lowest that any window gives it, compete with the others.
+        A place that several windows see counts once, with its highest probability. `no_answer`: let "no
+        answer" (an empty text), whose probability is the lowest that any window gives it, compete with
+        the others.
         """
         window, begins, stops, values = (np.concatenate(column) for column in zip(*self.found, strict=True))
         example = self.windows.example[window]
@@ -146,6 +160,8 @@ def answer_questions(
     no_answer: bool = False,
     longest: int = LONGEST_ANSWER,
 ) -> list[list[Answer]]:
-    """The likeliest answers to every question about its context (see `SpanCollector.answers` and `cut_windows`)."""
+    """The likeliest answers to every question about its context (see `SpanCollector.answers` and
+    `cut_windows`).
+    """
     windows = cut_windows(tokenizer, questions, contexts, max_length, stride, whole_words=True)
     return answer_windows(model, windows, tokenizer.pad_token_id, longest).answers(contexts, top_k, no_answer)

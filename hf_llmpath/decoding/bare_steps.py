@@ -1,9 +1,10 @@
 """The step of an `LLMPathGPT` as the bare tensor operations that it consists of, for decoding.
 
-A small model's step takes a millisecond, most of which is spent between the operations: calling modules, picking an attention
-function, making masks, and copying all keys and values to append one. Here queries, keys and values come from one product,
-keys and values are written into room that is already there, and nothing is called but operations. The numbers are those of
-the model, and `decoding.stream` and `beam_search` use it by themselves where it fits.
+A small model's step takes a millisecond, most of which is spent between the operations: calling modules,
+picking an attention function, making masks, and copying all keys and values to append one. Here queries,
+keys and values come from one product, keys and values are written into room that is already there, and
+nothing is called but operations. The numbers are those of the model, and `decoding.stream` and
+`beam_search` use it by themselves where it fits.
 """
 
 from collections.abc import Callable
@@ -22,7 +23,9 @@ LEAST_ROOM = 64  # tokens
 
 @dataclass(frozen=True)
 class _Layer:
-    """What a layer is made of; `qkv` are the weights (and biases) of queries, keys and values below each other."""
+    """What a layer is made of; `qkv` are the weights (and biases) of queries, keys and values below each
+    other.
+    """
 
     attention_norm: Callable[[Tensor], Tensor]
     qkv: Callable[[Tensor], Tensor]
@@ -36,7 +39,8 @@ class _Layer:
 
 
 class BareStepper:
-    """`decoding.Stepper` for an `LLMPathGPTForCausalLM` of plain layers: the same answers to the same calls, with a cache.
+    """`decoding.Stepper` for an `LLMPathGPTForCausalLM` of plain layers: the same answers to the same
+    calls, with a cache.
 
     Args:
         model: in evaluation mode; its weights are read once, here.
@@ -45,7 +49,9 @@ class BareStepper:
 
     @staticmethod
     def fits(model: Any) -> bool:
-        """Whether the model is such a decoder, without adapters, 8-bit layers or hooks in the place of its own layers."""
+        """Whether the model is such a decoder, without adapters, 8-bit layers or hooks in the place of
+        its own layers.
+        """
         if type(model) is not LLMPathGPTForCausalLM or model.training:
             return False
         layers = [module for module in model.modules() if getattr(module, "weight", None) is not None]
@@ -74,7 +80,11 @@ class BareStepper:
         attention, mlp = layer.attention, layer.mlp
         projections = (attention.q_proj, attention.k_proj, attention.v_proj)
         weight = torch.cat([projection.weight for projection in projections])
-        bias = None if projections[0].bias is None else torch.cat([projection.bias for projection in projections])
+        bias = (
+            None
+            if projections[0].bias is None
+            else torch.cat([projection.bias for projection in projections])
+        )
         scales = None
         if attention.q_norm is not None:
             norms = [attention.q_norm.weight] * self.heads + [attention.k_norm.weight] * self.key_heads
@@ -126,7 +136,9 @@ class BareStepper:
         rotation: tuple[Tensor, Tensor] | None,
         mask: Tensor | None,
     ) -> Tensor:
-        """x `(batch, new, hidden_size)` -> the same; keys and values `(batch, key_heads, room, head_dim)` are added to."""
+        """x `(batch, new, hidden_size)` -> the same; keys and values `(batch, key_heads, room, head_dim)`
+        are added to.
+        """
         batch, new, size = x.shape
         end, both = self.past + new, self.heads + self.key_heads
         projected = layer.qkv(x).view(batch, new, both + self.key_heads, self.head_dim)
@@ -145,7 +157,9 @@ class BareStepper:
             return read.reshape(batch, 1, size)
         is_causal = mask is None
         grouped = self.heads != self.key_heads
-        read = F.scaled_dot_product_attention(query, keys, values, mask, is_causal=is_causal, enable_gqa=grouped)
+        read = F.scaled_dot_product_attention(
+            query, keys, values, mask, is_causal=is_causal, enable_gqa=grouped
+        )
         return read.transpose(1, 2).reshape(batch, new, size)
 
     def _positions(self, new: int) -> Tensor:
@@ -166,7 +180,9 @@ class BareStepper:
         return keys & causal | F.pad(own, (self.past, 0))
 
     def _make_room(self, batch: int, new: int) -> None:
-        """Keys and values of all layers `(layers, 2, batch, key_heads, room, head_dim)`, doubled where there is too little."""
+        """Keys and values of all layers `(layers, 2, batch, key_heads, room, head_dim)`, doubled where
+        there is too little.
+        """
         end = self.past + new
         if self.past and self.room.shape[4] >= end:
             return

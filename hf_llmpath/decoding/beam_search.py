@@ -1,14 +1,16 @@
-"""Beam search: the likeliest continuations that are found by keeping the `num_beams` best beginnings at each step.
+"""Beam search: the likeliest continuations that are found by keeping the `num_beams` best beginnings at
+each step.
 
     found = beam_search(model, input_ids, attention_mask, num_beams=4)
     found.sequences                          # as model.generate(..., num_beams=4)
 
-A step asks for the next-token log-probabilities of all beams at once, adds each beam's own sum, and keeps the best of all
-`num_beams * vocab_size` continuations. A continuation that ends a text is taken from the beams and competes, with its sum
-divided by length^length_penalty, for a place among the finished (Wu et al. 2016, section 7, with a plain length). The rules
-about when to stop are those of transformers, so that the result is the same. Three things make it quicker: the prompt is read
-once, not once per beam; the texts are kept as pointers from each step to the one before; and the cache is left alone where the
-beams stay in their places.
+A step asks for the next-token log-probabilities of all beams at once, adds each beam's own sum, and keeps
+the best of all `num_beams * vocab_size` continuations. A continuation that ends a text is taken from the
+beams and competes, with its sum divided by length^length_penalty, for a place among the finished (Wu et
+al. 2016, section 7, with a plain length). The rules about when to stop are those of transformers, so that
+the result is the same. Three things make it quicker: the prompt is read once, not once per beam; the
+texts are kept as pointers from each step to the one before; and the cache is left alone where the beams
+stay in their places.
 """
 
 from dataclasses import dataclass, field
@@ -24,8 +26,8 @@ NEVER = -1.0e9  # a sum of log-probabilities that nothing comes below
 
 
 class Ended(NamedTuple):
-    """A text that ended: its row, the beam of the step before that it goes on from, its last token, the sum of its
-    log-probabilities, and its score: that sum / length^length_penalty."""
+    """A text that ended: its row, the beam of the step before that it goes on from, its last token, the
+    sum of its log-probabilities, and its score: that sum / length^length_penalty."""
 
     row: int
     parent: int
@@ -36,9 +38,9 @@ class Ended(NamedTuple):
 
 @dataclass(frozen=True)
 class BeamStep:
-    """What one step kept, `(batch, num_beams)` each: `tokens`, the beam of the step before that each goes on from, and the
-    `log_probabilities` of the whole texts; after the last step nothing goes on and they are below `NEVER / 2`. `ended` lists the
-    texts that ended here."""
+    """What one step kept, `(batch, num_beams)` each: `tokens`, the beam of the step before that each goes
+    on from, and the `log_probabilities` of the whole texts; after the last step nothing goes on and they
+    are below `NEVER / 2`. `ended` lists the texts that ended here."""
 
     tokens: Tensor
     parents: Tensor
@@ -62,7 +64,9 @@ class Beams:
 
 
 class _Finished:
-    """The best `num_beams` ended texts of each row; a text is where it ended: step, beam of the step before, last token."""
+    """The best `num_beams` ended texts of each row; a text is where it ended: step, beam of the step
+    before, last token.
+    """
 
     def __init__(self, batch: int, beams: int):
         self.scores = torch.full((batch, beams), NEVER)
@@ -94,9 +98,11 @@ def beam_search(
     Args:
         model, input_ids, attention_mask: see `decoding.Stepper`.
         num_beams: beginnings kept at each step.
-        length_penalty: exponent of the length that a finished text's log-probability is divided by; above 0 favours long texts.
-        early_stopping: `True`: stop when there are `num_beams` finished texts; `False`: when the best beam, at its present
-            length, is no better than the worst of them; `"never"`: when it could not become better at any length.
+        length_penalty: exponent of the length that a finished text's log-probability is divided by; above
+            0 favors long texts.
+        early_stopping: `True`: stop when there are `num_beams` finished texts; `False`: when the best
+            beam, at its present length, is no better than the worst of them; `"never"`: when it could not
+            become better at any length.
         num_return_sequences: texts returned for each prompt, the best first.
         with_steps: keep what each step did.
 
@@ -149,7 +155,9 @@ def beam_search(
             steps.append(BeamStep(beam_tokens, beam_parents, sums, ended))
         history.append((beam_parents, beam_tokens))
 
-        improvable = _can_improve(improvable, sums, finished, step + 1, max_new_tokens, early_stopping, length_penalty)
+        improvable = _can_improve(
+            improvable, sums, finished, step + 1, max_new_tokens, early_stopping, length_penalty
+        )
         is_full = early_stopping is True and bool(finished.there.all())
         if is_last or is_full or not bool(improvable.any()) or bool(ends.all()):
             break
@@ -161,7 +169,9 @@ def beam_search(
 
     sequences = _texts(finished, history, num_return_sequences, _fill(model, stops))
     prompt = prompt_of(model, input_ids).repeat_interleave(num_return_sequences, dim=0)
-    return Beams(torch.cat([prompt, sequences], dim=1), finished.scores[:, :num_return_sequences].flatten(), steps)
+    return Beams(
+        torch.cat([prompt, sequences], dim=1), finished.scores[:, :num_return_sequences].flatten(), steps
+    )
 
 
 def _can_improve(
@@ -194,7 +204,9 @@ def _texts(finished: _Finished, history: list[tuple[Tensor, Tensor]], wanted: in
 
 
 def _fill(model: Any, stops: Stops) -> int:
-    """What the shorter texts end with; `generate` takes the end-of-text token where the padding token has the id 0."""
+    """What the shorter texts end with; `generate` takes the end-of-text token where the padding token has
+    the id 0.
+    """
     pad = _setting(model, "pad_token_id")
     return pad or int(stops.eos[0]) if stops.eos is not None else -1
 

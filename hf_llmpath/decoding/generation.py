@@ -1,9 +1,10 @@
-"""Decoding from scratch: a model that gives next-token logits becomes one that writes. The loop, greedy and sampled.
+"""Decoding from scratch: a model that gives next-token logits becomes one that writes. The loop, greedy
+and sampled.
 
     tokens = greedy(model, input_ids, attention_mask, max_new_tokens=100)
 
-equals `model.generate(...)` token for token, for decoders (Transformer or recurrent) and encoder-decoders, in batches padded on
-the left. Beam search stands in `beam_search.py`.
+equals `model.generate(...)` token for token, for decoders (Transformer or recurrent) and
+encoder-decoders, in batches padded on the left. Beam search stands in `beam_search.py`.
 """
 
 from collections.abc import Callable, Iterator
@@ -19,19 +20,24 @@ from .sampling import GREEDY, Sampling
 
 
 class Stepper:
-    """A model read token by token: the prompt once, then one token per step, with what was read kept in the cache.
+    """A model read token by token: the prompt once, then one token per step, with what was read kept in
+    the cache.
 
     Args:
         model: `...ForCausalLM` or `...ForConditionalGeneration`, in evaluation mode.
-        input_ids: `(batch, length)`: the prompt, padded on the left; of an encoder-decoder the source, padded on either side.
+        input_ids: `(batch, length)`: the prompt, padded on the left; of an encoder-decoder the source,
+            padded on either side.
         attention_mask: `(batch, length)`, 0 for padding; all ones if none.
         use_cache: keep keys, values or states; without it each step reads everything again.
 
     Attributes:
-        prompt: `(batch, length)`: what the written tokens follow: the prompt, or an encoder-decoder's start token.
+        prompt: `(batch, length)`: what the written tokens follow: the prompt, or an encoder-decoder's
+            start token.
     """
 
-    def __init__(self, model: Any, input_ids: Tensor, attention_mask: Tensor | None = None, use_cache: bool = True):
+    def __init__(
+        self, model: Any, input_ids: Tensor, attention_mask: Tensor | None = None, use_cache: bool = True
+    ):
         self.model, self.use_cache = model, use_cache
         self.mask = torch.ones_like(input_ids) if attention_mask is None else attention_mask
         self.cache: Any = None
@@ -119,7 +125,9 @@ class Stops:
 
     def ends(self, tokens: Tensor) -> Tensor:
         """Boolean of the shape of `tokens`: where a text ends."""
-        return torch.zeros_like(tokens, dtype=torch.bool) if self.eos is None else torch.isin(tokens, self.eos)
+        return (
+            torch.zeros_like(tokens, dtype=torch.bool) if self.eos is None else torch.isin(tokens, self.eos)
+        )
 
 
 def stream(
@@ -162,7 +170,8 @@ def greedy(model: Any, input_ids: Tensor, attention_mask: Tensor | None = None, 
     """The likeliest token at each step. `options` as in `stream`.
 
     Returns:
-        `(batch, length + written)` with the prompt, of an encoder-decoder `(batch, 1 + written)` with the start token.
+        `(batch, length + written)` with the prompt, of an encoder-decoder `(batch, 1 + written)` with the
+        start token.
     """
     return sample(model, input_ids, attention_mask, GREEDY, **options)
 
@@ -174,7 +183,8 @@ def sample(
     sampling: Sampling = Sampling(),  # noqa: B008 - frozen
     **options: Any,
 ) -> Tensor:
-    """A token drawn at each step. With torch's own generator in the same state it draws what `generate(do_sample=True)` does.
+    """A token drawn at each step. With torch's own generator in the same state it draws what
+    `generate(do_sample=True)` does.
 
     Returns as `greedy` does.
     """
@@ -187,7 +197,9 @@ def prompt_of(model: Any, input_ids: Tensor) -> Tensor:
     if not model.config.is_encoder_decoder:
         return input_ids
     start = _setting(model, "decoder_start_token_id")
-    return input_ids.new_full((len(input_ids), 1), _setting(model, "bos_token_id") if start is None else start)
+    return input_ids.new_full(
+        (len(input_ids), 1), _setting(model, "bos_token_id") if start is None else start
+    )
 
 
 def _setting(model: Any, name: str) -> Any:

@@ -1,7 +1,7 @@
 """What the next token is drawn from: temperature, top-k and top-p, and the draw itself.
 
-Each takes logits `(batch, vocab_size)` and returns logits of the same shape, -inf where a token is ruled out. Together, in this
-order, they are what `generate(do_sample=True)` does.
+Each takes logits `(batch, vocab_size)` and returns logits of the same shape, -inf where a token is ruled
+out. Together, in this order, they are what `generate(do_sample=True)` does.
 """
 
 from collections.abc import Callable
@@ -14,7 +14,9 @@ from ..errors import UserError
 
 
 def with_temperature(logits: Tensor, temperature: float) -> Tensor:
-    """Logits / temperature: below 1 the likely tokens become likelier, above 1 all become alike (Ackley et al. 1985)."""
+    """Logits / temperature: below 1 the likely tokens become likelier, above 1 all become alike (Ackley
+    et al. 1985).
+    """
     return logits / temperature
 
 
@@ -25,9 +27,11 @@ def keep_top_k(logits: Tensor, k: int) -> Tensor:
 
 
 def keep_top_p(logits: Tensor, p: float) -> Tensor:
-    """Nucleus sampling: keeps the fewest of the likeliest tokens whose probabilities reach p (Holtzman et al. 2019).
+    """Nucleus sampling: keeps the fewest of the likeliest tokens whose probabilities reach p (Holtzman et
+    al. 2019).
 
-    From the least likely up, a token goes while it and those before it have 1 - p or less together; the likeliest stays.
+    From the least likely up, a token goes while it and those before it have 1 - p or less together; the
+    likeliest stays.
     """
     ascending, order = logits.sort(dim=-1)
     goes = ascending.softmax(-1).cumsum(-1) <= 1 - p
@@ -51,7 +55,11 @@ class Sampling:
 
     def __post_init__(self) -> None:
         for name, wrong, right in (
-            ("temperature", self.temperature <= 0, "more than 0; for the likeliest token each time, decode greedily"),
+            (
+                "temperature",
+                self.temperature <= 0,
+                "more than 0; for the likeliest token each time, decode greedily",
+            ),
             ("top_k", self.top_k < 0, "1 or more, or 0 for all tokens"),
             ("top_p", not 0 < self.top_p <= 1, "more than 0 and at most 1"),
         ):
@@ -69,7 +77,9 @@ class Sampling:
         return logits
 
     def chooser(self, generator: torch.Generator | None = None) -> Callable[[Tensor], Tensor]:
-        """Function from logits `(batch, vocab_size)` to tokens `(batch,)`; draws come from `generator`, or torch's own."""
+        """Function from logits `(batch, vocab_size)` to tokens `(batch,)`; draws come from `generator`,
+        or torch's own.
+        """
 
         def draw(logits: Tensor) -> Tensor:
             probabilities = self.logits(logits.float()).softmax(-1)

@@ -1,11 +1,12 @@
-"""Models as ONNX files: exported, compared with the original at several shapes, and only then given their name.
+"""Models as ONNX files: exported, compared with the original at several shapes, and only then given their
+name.
 
     export_onnx("runs/14-inference/model", "runs/14-inference/onnx/model.onnx")
     quantize_onnx("runs/14-inference/onnx/model.onnx", "runs/14-inference/onnx/model_int8.onnx")
 
-A decoder is exported with its cache: it takes the keys and values of what was read before and returns those with the new
-tokens, so that a step of generation reads one token. Batch, length and past are of any size. The file remembers the hash of the
-weights that it was made from.
+A decoder is exported with its cache: it takes the keys and values of what was read before and returns
+those with the new tokens, so that a step of generation reads one token. Batch, length and past are of any
+size. The file remembers the hash of the weights that it was made from.
 """
 
 import functools
@@ -30,8 +31,16 @@ from .quantization import auto_class_of
 
 CLOSE = 1e-4  # largest difference of a logit from the original's
 OPSET = 20
-HASH, KIND, LAYERS, HEADS, HEAD_SIZE = "weights_sha256", "kind", "layers", "heads", "head_size"  # metadata of the file
-HIDDEN = -1e30  # added to a score of attention that must not count; finite, so that a row without any is no NaN
+HASH, KIND, LAYERS, HEADS, HEAD_SIZE = (
+    "weights_sha256",
+    "kind",
+    "layers",
+    "heads",
+    "head_size",
+)  # metadata of the file
+HIDDEN = (
+    -1e30
+)  # added to a score of attention that must not count; finite, so that a row without any is no NaN
 LEAST_AGREEMENT = 0.8  # of the likeliest tokens in 8 bits with those in 32
 
 
@@ -79,7 +88,10 @@ class WithCache(nn.Module):
         output = self.model(
             input_ids=input_ids, attention_mask=bias, position_ids=positions, cache=cache, use_cache=True
         )
-        return (output.logits, *(part for layer in output.cache.layers for part in (layer.keys, layer.values)))
+        return (
+            output.logits,
+            *(part for layer in output.cache.layers for part in (layer.keys, layer.values)),
+        )
 
 
 def with_own_mask(model: Any, input_ids: Tensor, attention_mask: Tensor, *past: Tensor) -> tuple[Tensor, ...]:
@@ -105,7 +117,9 @@ class _Plain(nn.Module):
 
 @dataclass(frozen=True)
 class _Form:
-    """How a model becomes a graph: module, names of what goes in and out, and inputs at a (batch, length, past)."""
+    """How a model becomes a graph: module, names of what goes in and out, and inputs at a (batch, length,
+    past).
+    """
 
     module: nn.Module
     inputs: tuple[str, ...]
@@ -127,8 +141,8 @@ def export_onnx(folder: Path | str, path: Path | str, auto_class: str | None = N
     """Writes the model in `folder` to `path` as one ONNX file.
 
     Raises:
-        UserError: a kind of model that has no ONNX form here, or one whose file does not compute the same (the file is not
-            kept).
+        UserError: a kind of model that has no ONNX form here, or one whose file does not compute the same
+            (the file is not kept).
     """
     folder, path = Path(folder), Path(path)
     check_model_folder(folder)  # before anything of it is read
@@ -162,9 +176,12 @@ def export_onnx(folder: Path | str, path: Path | str, auto_class: str | None = N
     return Exported(path, path.stat().st_size / 1e6, difference, agreement)
 
 
-def quantize_onnx(source: Path | str, path: Path | str, folder: Path | str, auto_class: str | None = None) -> Exported:
-    """Writes the ONNX file `source`, made from the model in `folder`, with its matrices in 8-bit integers, a scale per column;
-    what they are multiplied with is rounded to 8 bits as it comes (dynamic quantisation).
+def quantize_onnx(
+    source: Path | str, path: Path | str, folder: Path | str, auto_class: str | None = None
+) -> Exported:
+    """Writes the ONNX file `source`, made from the model in `folder`, with its matrices in 8-bit
+    integers, a scale per column; what they are multiplied with is rounded to 8 bits as it comes (dynamic
+    quantization).
 
     Raises:
         UserError: its likeliest tokens are not those of the original at least `LEAST_AGREEMENT` of the time.
@@ -239,7 +256,11 @@ def _form_of(model: Any) -> _Form:
             WithCache(model),
             ("input_ids", "attention_mask", *past),
             ("logits", *present),
-            {"input_ids": free, "attention_mask": free, "past": tuple({0: Dim.DYNAMIC, 2: Dim.DYNAMIC} for _ in past)},
+            {
+                "input_ids": free,
+                "attention_mask": free,
+                "past": tuple({0: Dim.DYNAMIC, 2: Dim.DYNAMIC} for _ in past),
+            },
             cached,
             {KIND: "decoder", LAYERS: config.num_hidden_layers, HEADS: shape[0], HEAD_SIZE: shape[1]},
             functools.partial(with_own_mask, model),
@@ -260,7 +281,9 @@ def _form_of(model: Any) -> _Form:
             return (_ids(config, batch, length), mask, segments)[: len(names)]
 
         plain = _Plain(model, names, outputs)
-        return _Form(plain, names, outputs, {"values": (free,) * len(names)}, masked, {KIND: "encoder"}, plain)
+        return _Form(
+            plain, names, outputs, {"values": (free,) * len(names)}, masked, {KIND: "encoder"}, plain
+        )
     if kind == "LLMPathMLPForImageClassification":
         size = config.image_size
         shape = (config.num_channels, size, size) if size else (config.input_size,)

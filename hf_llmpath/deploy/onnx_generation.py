@@ -18,8 +18,8 @@ from ..decoding.sampling import GREEDY, Sampling
 from ..errors import UserError
 from .onnx_export import HASH, HEAD_SIZE, HEADS, KIND, LAYERS, cache_names, hash_of_weights
 
-# Bytes; below, a step is over before a second thread is awake: with 0.9, 5 and 26 M weights one thread writes 1.29, 1.22 and
-# 0.82 times as fast as two.
+# Bytes; below, a step is over before a second thread is awake: with 0.9, 5 and 26 M weights one thread
+# writes 1.29, 1.22 and 0.82 times as fast as two.
 SMALL = 50e6
 
 
@@ -28,7 +28,8 @@ class OnnxDecoder:
 
     Args:
         path: the ONNX file.
-        folder: the model that it was made from; the file is refused if the weights there are other ones. None: not compared.
+        folder: the model that it was made from; the file is refused if the weights there are other ones.
+            None: not compared.
         threads: of onnxruntime; if none, as many as torch uses, and one for a file below `SMALL`.
 
     Raises:
@@ -49,9 +50,13 @@ class OnnxDecoder:
         )  # waiting threads leave the cores to others
         options.log_severity_level = 3
         try:
-            self.session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+            self.session = onnxruntime.InferenceSession(
+                str(path), options, providers=["CPUExecutionProvider"]
+            )
         except Exception as error:
-            raise UserError(f"{path} is no ONNX file that can be read ({str(error).splitlines()[0][:120]})") from None
+            raise UserError(
+                f"{path} is no ONNX file that can be read ({str(error).splitlines()[0][:120]})"
+            ) from None
         notes = self.session.get_modelmeta().custom_metadata_map
         if notes.get(KIND) != "decoder":
             raise UserError(f"{path} is no decoder exported by llmpath: it has no cache to generate with")
@@ -84,11 +89,15 @@ class OnnxDecoder:
         eos_token_id: int | list[int] | None = None,
         generator: torch.Generator | None = None,
     ) -> Iterator[Tensor]:
-        """Yields one token `(batch,)` per step, as `decoding.stream` does of the model itself; arguments as there."""
+        """Yields one token `(batch,)` per step, as `decoding.stream` does of the model itself; arguments
+        as there.
+        """
         _check(input_ids, max_new_tokens)
         stops, choose = self.stops, sampling.chooser(generator)
         if eos_token_id is not None:
-            stops = Stops(torch.tensor([eos_token_id] if isinstance(eos_token_id, int) else eos_token_id), stops.pad)
+            stops = Stops(
+                torch.tensor([eos_token_id] if isinstance(eos_token_id, int) else eos_token_id), stops.pad
+            )
         mask = torch.ones_like(input_ids) if attention_mask is None else attention_mask
         writes = torch.ones(len(input_ids), dtype=torch.bool)
         unread, cache = input_ids, self._empty(len(input_ids))

@@ -1,12 +1,14 @@
-"""Weights in 8 and 4 bits by bitsandbytes: loaded, checked against the original, saved, and loaded again as they were.
+"""Weights in 8 and 4 bits by bitsandbytes: loaded, checked against the original, saved, and loaded again
+as they were.
 
     model = quantized("runs/14-inference/model", "int8")
     model.save_pretrained("runs/14-inference/quantized/int8")
     model = load_quantized("runs/14-inference/quantized/int8")
 
-`"int8"` is LLM.int8 (Dettmers et al. 2022): 8-bit integers with a scale per row, what is far out in 16 bits. `"nf4"` are 4 bits,
-the sixteen quantiles of a normal distribution with a scale per 64 weights (Dettmers et al. 2023). Both replace `nn.Linear`
-layers, except the head; embeddings and norms stay as they are.
+`"int8"` is LLM.int8 (Dettmers et al. 2022): 8-bit integers with a scale per row, what is far out in 16
+bits. `"nf4"` are 4 bits, the sixteen quantiles of a normal distribution with a scale per 64 weights
+(Dettmers et al. 2023). Both replace `nn.Linear` layers, except the head; embeddings and norms stay as
+they are.
 """
 
 import json
@@ -27,14 +29,17 @@ from ..hub.weights import check_model_folder
 Scheme = Literal["int8", "nf4"]
 SCHEMES: tuple[Scheme, ...] = ("int8", "nf4")
 BLOCK = 64  # weights of a row that share a scale in 4 bits
-MOST_ERROR = {"int8": 0.1, "nf4": 0.3}  # relative error of the logits beyond which something is wrong with the weights
+MOST_ERROR = {
+    "int8": 0.1,
+    "nf4": 0.3,
+}  # relative error of the logits beyond which something is wrong with the weights
 
 logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # it says in each call that it computes in 16 bits
 
 
 @dataclass(frozen=True)
 class Check:
-    """What quantising changed.
+    """What quantizing changed.
 
     Attributes:
         relative_error: of the logits: norm of the difference by the norm.
@@ -59,14 +64,16 @@ def quantized(folder: Path | str, scheme: Scheme, auto_class: str | None = None)
         auto_class: which Auto class loads it; found from its config if none.
 
     Raises:
-        UserError: an unknown scheme, no layer that can be quantised, or a model that is quantised already.
+        UserError: an unknown scheme, no layer that can be quantized, or a model that is quantized already.
     """
     folder = Path(folder)
     if scheme not in SCHEMES:
-        raise UserError(f"unknown scheme '{scheme}'{nearest(scheme, SCHEMES)}; there are {' and '.join(SCHEMES)}")
+        raise UserError(
+            f"unknown scheme '{scheme}'{nearest(scheme, SCHEMES)}; there are {' and '.join(SCHEMES)}"
+        )
     check_model_folder(folder)
     if "quantization_config" in json.loads((folder / "config.json").read_text(encoding="utf-8")):
-        raise UserError(f"{folder} is quantised already; name the folder of the original")
+        raise UserError(f"{folder} is quantized already; name the folder of the original")
     loader = getattr(transformers, auto_class or auto_class_of(folder))
     original = loader.from_pretrained(folder)
     require_linear_layers(original, scheme)
@@ -80,18 +87,20 @@ def quantized(folder: Path | str, scheme: Scheme, auto_class: str | None = None)
             llm_int8_skip_modules=layers_left_alone(original),
         )
     )
-    return without_cpu_packing(loader.from_pretrained(folder, quantization_config=how, dtype=torch.float32).eval())
+    return without_cpu_packing(
+        loader.from_pretrained(folder, quantization_config=how, dtype=torch.float32).eval()
+    )
 
 
 def load_quantized(folder: Path | str, auto_class: str | None = None) -> Any:
-    """A quantised model as it was saved, in evaluation mode.
+    """A quantized model as it was saved, in evaluation mode.
 
     Raises:
-        UserError: the model in `folder` is not quantised.
+        UserError: the model in `folder` is not quantized.
     """
     folder = Path(folder)
     if "quantization_config" not in json.loads((folder / "config.json").read_text(encoding="utf-8")):
-        raise UserError(f"{folder} is not quantised; AutoModel loads it")
+        raise UserError(f"{folder} is not quantized; AutoModel loads it")
     loader = getattr(transformers, auto_class or auto_class_of(folder))
     return without_cpu_packing(loader.from_pretrained(folder, dtype=torch.float32).eval())
 
@@ -99,8 +108,9 @@ def load_quantized(folder: Path | str, auto_class: str | None = None) -> Any:
 def without_cpu_packing(model: Any) -> Any:
     """Keeps 4-bit layers from rearranging their weights at the first use.
 
-    On processors with AVX512-BF16, bitsandbytes (0.50) packs them for a kernel of its own; what is saved after that cannot be
-    read back, gradients fail, and sizes that are no multiple of 32 too. All are as they should be without.
+    On processors with AVX512-BF16, bitsandbytes (0.50) packs them for a kernel of its own; what is saved
+    after that cannot be read back, gradients fail, and sizes that are no multiple of 32 too. All are as
+    they should be without.
     """
     for module in model.modules():
         if hasattr(module, "support_avx512bf16_for_cpu"):
@@ -119,7 +129,7 @@ def compare(original: Any, small: Any, inputs: dict[str, Tensor], most_error: fl
     error = float((found - expected).norm() / expected.norm())
     if not error <= most_error:
         raise UserError(
-            f"the quantised model's logits are {error:.1%} away from the original's, more than {most_error:.0%}: it is not "
+            f"the quantized model's logits are {error:.1%} away from the original's, more than {most_error:.0%}: it is not "
             "the same model any more; int8 loses less than nf4, and small layers lose more than large ones"
         )
     return Check(
@@ -132,8 +142,9 @@ def compare(original: Any, small: Any, inputs: dict[str, Tensor], most_error: fl
 
 
 def typical_inputs(model: Any) -> dict[str, Tensor]:
-    """Inputs to compare a model and its copy on, the same each time: for a decoder 8 texts of 24 tokens that it wrote itself
-    (what it would never say says little about it), for other readers as many random tokens, or 32 random images.
+    """Inputs to compare a model and its copy on, the same each time: for a decoder 8 texts of 24 tokens
+    that it wrote itself (what it would never say says little about it), for other readers as many random
+    tokens, or 32 random images.
 
     Raises:
         UserError: a model that reads neither.
@@ -144,25 +155,36 @@ def typical_inputs(model: Any) -> dict[str, Tensor]:
         ids = torch.randint(0, model.config.vocab_size, (8, length), generator=generator)
         if type(model).__name__.endswith("ForCausalLM"):
             written = sample(
-                model, ids[:, :1], max_new_tokens=length - 1, eos_token_id=model.config.vocab_size, generator=generator
+                model,
+                ids[:, :1],
+                max_new_tokens=length - 1,
+                eos_token_id=model.config.vocab_size,
+                generator=generator,
             )
             return {"input_ids": written}
         return {"input_ids": ids, **({"decoder_input_ids": ids} if model.config.is_encoder_decoder else {})}
     if model.main_input_name == "pixel_values" and model.config.image_size:
         size = model.config.image_size
         return {"pixel_values": torch.rand(32, 1, size, size, generator=generator)}
-    raise UserError(f"{type(model).__name__} reads neither tokens nor images; it cannot be checked after quantising")
+    raise UserError(
+        f"{type(model).__name__} reads neither tokens nor images; it cannot be checked after quantizing"
+    )
 
 
 def quantized_layers(model: nn.Module) -> list[str]:
     """Names of the layers in 8 or 4 bits."""
-    return [name for name, module in model.named_modules() if type(module).__name__ in ("Linear8bitLt", "Linear4bit")]
+    return [
+        name
+        for name, module in model.named_modules()
+        if type(module).__name__ in ("Linear8bitLt", "Linear4bit")
+    ]
 
 
 def layers_left_alone(model: Any) -> list[str]:
-    """Names of the linear layers that stay in 32 bits in 4-bit schemes: the head, and those whose number of inputs is no multiple
-    of a block of 64. On a CPU bitsandbytes (0.50) reads the scales of such a layer row by row, though it wrote them over all
-    rows in a line, and gets other weights back (an error of 70 % instead of 9 %)."""
+    """Names of the linear layers that stay in 32 bits in 4-bit schemes: the head, and those whose number
+    of inputs is no multiple of a block of 64. On a CPU bitsandbytes (0.50) reads the scales of such a
+    layer row by row, though it wrote them over all rows in a line, and gets other weights back (an error
+    of 70 % instead of 9 %)."""
     head = _head_of(model)
     return [
         name
@@ -178,15 +200,17 @@ def _head_of(model: Any) -> nn.Module | None:
 def require_linear_layers(model: Any, scheme: Scheme) -> None:
     """
     Raises:
-        UserError: no linear layer but the head; names the kinds of layers that hold the weights. Or, for 4 bits, none with a
-            multiple of 64 inputs.
+        UserError: no linear layer but the head; names the kinds of layers that hold the weights. Or, for
+            4 bits, none with a multiple of 64 inputs.
     """
     head = _head_of(model)
     linear = {n: m for n, m in model.named_modules() if isinstance(m, nn.Linear) and m is not head}
     if not linear:
-        holding = sorted({type(m).__name__ for m in model.modules() if any(True for _ in m.parameters(recurse=False))})
+        holding = sorted(
+            {type(m).__name__ for m in model.modules() if any(True for _ in m.parameters(recurse=False))}
+        )
         raise UserError(
-            f"{type(model).__name__} has no layer that bitsandbytes can quantise: it takes nn.Linear, except the head; "
+            f"{type(model).__name__} has no layer that bitsandbytes can quantize: it takes nn.Linear, except the head; "
             f"the weights here are in {', '.join(holding)}"
         )
     if scheme == "nf4" and not set(linear) - set(layers_left_alone(model)):

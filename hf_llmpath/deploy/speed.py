@@ -1,4 +1,5 @@
-"""One model in several forms, measured alike: tokens per second, time to the first token, size, perplexity, agreement.
+"""One model in several forms, measured alike: tokens per second, time to the first token, size,
+perplexity, agreement.
 
 forms = forms_of(model, folder, ...)
 rows = measure(forms, prompt, held_out)
@@ -26,7 +27,8 @@ class Form:
 
     Attributes:
         write: prompt `(1, length)` and a number of tokens -> tokens as they come.
-        logits: `(batch, length)` -> `(batch, length, vocab_size)`; none where the form changes only how is decoded.
+        logits: `(batch, length)` -> `(batch, length, vocab_size)`; none where the form changes only how
+            is decoded.
         megabytes: of its weights, in memory or, of a file, on the disk.
     """
 
@@ -62,7 +64,9 @@ def eager(model: Any, use_cache: bool = True) -> Form:
 
     def write(prompt: Tensor, tokens: int) -> Iterator[Tensor]:
         eos = model.config.vocab_size
-        return stream(model, prompt, max_new_tokens=tokens, eos_token_id=eos, use_cache=use_cache, reader=Stepper)
+        return stream(
+            model, prompt, max_new_tokens=tokens, eos_token_id=eos, use_cache=use_cache, reader=Stepper
+        )
 
     return Form(write, _logits_of(model) if use_cache else None, model.get_memory_footprint() / 1e6)
 
@@ -101,7 +105,8 @@ def onnx(decoder: Any, megabytes: float, vocab_size: int) -> Form:
 def measure(
     forms: Mapping[str, Form], prompt: Tensor, held_out: Tensor, tokens: int = 48, repeats: int = 5
 ) -> dict[str, Row]:
-    """Every form writes the same number of tokens after the same prompt; turns are taken, and the median of each counts.
+    """Every form writes the same number of tokens after the same prompt; turns are taken, and the median
+    of each counts.
 
     Args:
         forms: `REFERENCE` among them.

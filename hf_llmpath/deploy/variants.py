@@ -1,4 +1,4 @@
-"""The forms of a trained decoder that are compared: decoded in several ways, quantised, in ONNX, distilled."""
+"""The forms of a trained decoder that are compared: decoded in several ways, quantized, in ONNX, distilled."""
 
 from pathlib import Path
 from typing import Any

@@ -36,11 +36,21 @@ TASKS = {  # head of a model class -> pipeline tag of the Hub
     "TimeSeriesPrediction": "time-series-forecasting",
     "TokenClassification": "token-classification",
 }
-_AUTO_HEADS = {"ConditionalGeneration": "Seq2SeqLM"}  # where the Auto class has another name than the model class
+_AUTO_HEADS = {
+    "ConditionalGeneration": "Seq2SeqLM"
+}  # where the Auto class has another name than the model class
 PROMPTS = ("The ", "the ", "a")
-HUB_IDS = {"tiny_shakespeare": "karpathy/tiny_shakespeare"}  # public corpora that a run recognises by their content
+HUB_IDS = {
+    "tiny_shakespeare": "karpathy/tiny_shakespeare"
+}  # public corpora that a run recognizes by their content
 
-_OPTIONAL: dict[str, Any] = {"baselines": {}, "goals": [], "settings": {}, "versions": {}, "peak_memory_mb": None}
+_OPTIONAL: dict[str, Any] = {
+    "baselines": {},
+    "goals": [],
+    "settings": {},
+    "versions": {},
+    "peak_memory_mb": None,
+}
 
 
 def render(stage: "Stage", folder: Path, model_id: str | None = None) -> str:
@@ -48,7 +58,8 @@ def render(stage: "Stage", folder: Path, model_id: str | None = None) -> str:
 
     Args:
         stage: the stage; its template is `model_cards/NN-slug.md`.
-        folder: any folder with `metrics.json`, `model/` and, where the run made them, `models/` and `figures/`.
+        folder: any folder with `metrics.json`, `model/` and, where the run made them, `models/` and
+            `figures/`.
         model_id: the repository that the snippets load from; the local model folder if not given.
 
     Raises:
@@ -59,7 +70,9 @@ def render(stage: "Stage", folder: Path, model_id: str | None = None) -> str:
     others = [SavedModel.read(path) for path in sorted((folder / "models").glob("*")) if path.is_dir()]
     model = SavedModel.read(folder / "model")
     templates = resource("model_cards")
-    base = jinja2.Template((templates / "base.md").read_text(encoding="utf-8"), trim_blocks=True, lstrip_blocks=True)
+    base = jinja2.Template(
+        (templates / "base.md").read_text(encoding="utf-8"), trim_blocks=True, lstrip_blocks=True
+    )
     card = ModelCard.from_template(
         _metadata(stage, report, model, others),
         template_str=(templates / f"{stage.folder_name}.md").read_text(encoding="utf-8"),
@@ -110,7 +123,11 @@ class SavedModel:
     @property
     def auto_class(self) -> str:
         """The Auto class that loads it."""
-        return f"AutoModelFor{_AUTO_HEADS.get(self.head, self.head)}" if "For" in self.architecture else "AutoModel"
+        return (
+            f"AutoModelFor{_AUTO_HEADS.get(self.head, self.head)}"
+            if "For" in self.architecture
+            else "AutoModel"
+        )
 
     def snippet(self, source: str, prompt: str = "", trust: bool = False) -> str:
         """A script that loads it from `source` and uses it."""
@@ -118,12 +135,16 @@ class SavedModel:
 
     def differences(self, other: "SavedModel", names: list[str]) -> str:
         """Those of the named entries of config.json in which it differs from `other`."""
-        found = [name for name in names if name in self.config and self.config[name] != other.config.get(name)]
+        found = [
+            name for name in names if name in self.config and self.config[name] != other.config.get(name)
+        ]
         return ", ".join(f"{name} {number(self.config[name])}" for name in found)
 
 
 def metric_rows(metrics: dict[str, Any], baselines: dict[str, float]) -> list[tuple[str, str, str]]:
-    """`(name, value, baseline)` for the table; a standard deviation stands beside its mean, lists of seeds stay out."""
+    """`(name, value, baseline)` for the table; a standard deviation stands beside its mean, lists of
+    seeds stay out.
+    """
     rows = []
     for name, value in metrics.items():
         if not isinstance(value, Real) or (name.endswith("_sd") and name[:-3] in metrics):
@@ -136,8 +157,8 @@ def metric_rows(metrics: dict[str, Any], baselines: dict[str, float]) -> list[tu
 def eval_results(report: dict[str, Any], model: SavedModel, others: list[SavedModel]) -> list[EvalResult]:
     """One entry per number of `metrics`, `metric_name` being its name there.
 
-    `lstm/validation_loss` belongs to the model of that name; a prefix that names no model (`adding/...`) is a task of
-    its own. The values of single seeds stand with their mean.
+    `lstm/validation_loss` belongs to the model of that name; a prefix that names no model (`adding/...`)
+    is a task of its own. The values of single seeds stand with their mean.
     """
     by_name = {other.name: other for other in others}
     results = []
@@ -153,7 +174,9 @@ def eval_results(report: dict[str, Any], model: SavedModel, others: list[SavedMo
         results.append(
             EvalResult(
                 task_type=task,
-                dataset_type=re.sub(r"[^\w./-]+", "-", dataset if dataset.count("/") < 2 else Path(dataset).name),
+                dataset_type=re.sub(
+                    r"[^\w./-]+", "-", dataset if dataset.count("/") < 2 else Path(dataset).name
+                ),
                 dataset_name=dataset,
                 dataset_split=None if own_data else "validation",
                 metric_type=name.rpartition("/")[2],
@@ -165,7 +188,9 @@ def eval_results(report: dict[str, Any], model: SavedModel, others: list[SavedMo
     return results
 
 
-def _metadata(stage: "Stage", report: dict[str, Any], model: SavedModel, others: list[SavedModel]) -> ModelCardData:
+def _metadata(
+    stage: "Stage", report: dict[str, Any], model: SavedModel, others: list[SavedModel]
+) -> ModelCardData:
     dataset = report["dataset"]
     on_hub = _hub_dataset(dataset)
     english = dataset["name"].startswith("world/") or dataset["name"] in ("tiny_shakespeare", "names")

@@ -46,7 +46,9 @@ def check_repo_id(repo_id: str) -> None:
 
 def sizes(files: Files) -> list[tuple[str, int]]:
     """`(path, bytes)` of every file, sorted by path."""
-    return [(name, len(it) if isinstance(it, bytes) else it.stat().st_size) for name, it in sorted(files.items())]
+    return [
+        (name, len(it) if isinstance(it, bytes) else it.stat().st_size) for name, it in sorted(files.items())
+    ]
 
 
 class Client:
@@ -61,7 +63,9 @@ class Client:
             raise UserError("HF_HUB_OFFLINE is set, so nothing is sent to the Hub; unset it to push")
         token = token or get_token()
         if not token:
-            raise UserError("no Hugging Face token; run `hf auth login`, or set HF_TOKEN to one that may write")
+            raise UserError(
+                "no Hugging Face token; run `hf auth login`, or set HF_TOKEN to one that may write"
+            )
         self.api = HfApi(token=token)
 
     def create(self, repo_id: str, repo_type: str, private: bool) -> str:
@@ -77,10 +81,16 @@ class Client:
         """Sends `files` in one commit, which also deletes what else lies in the folders `replace`."""
         with explained(repo_id):
             there = self.api.list_repo_files(repo_id, repo_type=repo_type) if replace else []
-            old = [name for name in there if name.partition("/")[0] in replace and "/" in name and name not in files]
+            old = [
+                name
+                for name in there
+                if name.partition("/")[0] in replace and "/" in name and name not in files
+            ]
             additions = [CommitOperationAdd(name, it) for name, it in sorted(files.items())]
             deletions = [CommitOperationDelete(name) for name in old]
-            self.api.create_commit(repo_id, [*additions, *deletions], commit_message=message, repo_type=repo_type)
+            self.api.create_commit(
+                repo_id, [*additions, *deletions], commit_message=message, repo_type=repo_type
+            )
         prefix = "" if repo_type == "model" else f"{repo_type}s/"
         return PushResult(repo_id, f"{self.api.endpoint}/{prefix}{repo_id}", sizes(files))
 
@@ -98,7 +108,9 @@ def explained(repo_id: str) -> Iterator[None]:
 
 
 def _of_the_hub(error: BaseException | None) -> BaseException | None:
-    """`error` or the one behind it that comes from the Hub or the network; an upload hides it behind a RuntimeError."""
+    """`error` or the one behind it that comes from the Hub or the network; an upload hides it behind a
+    RuntimeError.
+    """
     while error is not None and not isinstance(error, HTTPError | ConnectionError | TimeoutError):
         error = error.__cause__
     return error
@@ -109,11 +121,15 @@ def _explain(error: BaseException, repo_id: str) -> str:
         return "HF_HUB_OFFLINE is set, so the Hub is not asked; unset it"
     if not isinstance(error, HfHubHTTPError):
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        return f"the Hub ({constants.ENDPOINT}) cannot be reached ({reason}); check the network, then try again"
+        return (
+            f"the Hub ({constants.ENDPOINT}) cannot be reached ({reason}); check the network, then try again"
+        )
     status, said = error.response.status_code, (error.server_message or "").strip()
     said = f" ({said.splitlines()[0]})" if said else ""
     if status == 401:
-        return f"the Hub does not accept this token{said}; run `hf auth login`, or set HF_TOKEN to a valid one"
+        return (
+            f"the Hub does not accept this token{said}; run `hf auth login`, or set HF_TOKEN to a valid one"
+        )
     if status == 403:
         return f"this token may not write to '{repo_id}'{said}; use a token with write access, or a repository of yours"
     if status == 404:

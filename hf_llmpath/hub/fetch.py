@@ -17,7 +17,8 @@ _BESIDE = (".png", ".jsonl", "README.md")
 
 
 def fetch_run(repo_id: str, cache_dir: Path | str | None = None) -> RunFolder | None:
-    """The run that `llmpath push` sent to `repo_id`; `None` if it is not there, or not reachable and not in the cache.
+    """The run that `llmpath push` sent to `repo_id`; `None` if it is not there, or not reachable and not
+    in the cache.
 
     Args:
         repo_id: the model repository.

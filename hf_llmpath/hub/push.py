@@ -1,5 +1,6 @@
-"""Sends a run to the Hub in one commit: the model at the top of the repository, so that it loads by name; card, figures
-and numbers beside it; further models in `models/NAME`. Nothing leaves before every weight file has been checked."""
+"""Sends a run to the Hub in one commit: the model at the top of the repository, so that it loads by name;
+card, figures and numbers beside it; further models in `models/NAME`. Nothing leaves before every weight
+file has been checked."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,7 +27,8 @@ def push(
     dry_run: bool = False,
     token: str | None = None,
 ) -> PushResult:
-    """Pushes the complete run in `folder` to the model repository `repo_id`, which is made if it is not there.
+    """Pushes the complete run in `folder` to the model repository `repo_id`, which is made if it is not
+    there.
 
     Args:
         stage: the stage that the run is of.
@@ -37,8 +39,8 @@ def push(
         token: the token to use; the one of `hf auth login` or `HF_TOKEN` if not given.
 
     Raises:
-        UserError: a name that is not allowed, no complete run, a run of another stage, a weight file that is missing,
-            truncated or pickled, no token, not authorised, or a Hub that cannot be reached.
+        UserError: a name that is not allowed, no complete run, a run of another stage, a weight file that
+            is missing, truncated or pickled, no token, not authorised, or a Hub that cannot be reached.
     """
     check_repo_id(repo_id)
     report = folder.report
@@ -51,7 +53,9 @@ def push(
     client = Client(token)
     repo_id = client.create(repo_id, "model", private)
     files = repository_files(stage, folder, repo_id)
-    return client.commit(repo_id, "model", files, f"Stage {stage.number}: {stage.title} ({report['preset']})", FOLDERS)
+    return client.commit(
+        repo_id, "model", files, f"Stage {stage.number}: {stage.title} ({report['preset']})", FOLDERS
+    )
 
 
 def repository_files(stage: "Stage", folder: RunFolder, repo_id: str) -> Files:

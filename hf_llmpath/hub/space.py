@@ -1,4 +1,6 @@
-"""Space folders: what `spaces/` holds, with the pins of this installation and the model that the Space is to show."""
+"""Space folders: what `spaces/` holds, with the pins of this installation and the model that the Space is
+to show.
+"""
 
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -27,13 +29,14 @@ def build(
     """Writes the Space folder of `stage` (of the gallery if `None`) into `target`; returns the files.
 
     Args:
-        model_repo: the model repository that the Space shows, named under `models:` in its README.md; without one the
-            Space offers to train the quick preset.
+        model_repo: the model repository that the Space shows, named under `models:` in its README.md;
+            without one the Space offers to train the quick preset.
         package_version: release of hf-llmpath to pin; the installed one if not given.
         sdk_version: release of gradio to pin; the installed one if not given.
 
     Raises:
-        UserError: no Space for that stage, a repository name that is not allowed, a target that cannot be written.
+        UserError: no Space for that stage, a repository name that is not allowed, a target that cannot be
+            written.
     """
     target = Path(target)
     files = space_files(stage, model_repo, package_version, sdk_version)
@@ -78,7 +81,9 @@ def space_files(
     source = resource("spaces") / name
     if not source.is_dir():
         there = sorted(path.name for path in source.parent.iterdir() if path.is_dir())
-        raise UserError(f"there is no Space for '{name}'; there are: {', '.join(there)}{nearest(name, there)}")
+        raise UserError(
+            f"there is no Space for '{name}'; there are: {', '.join(there)}{nearest(name, there)}"
+        )
     if model_repo is not None:
         check_repo_id(model_repo)
     card = SpaceCard.load(source / "README.md")
@@ -96,7 +101,9 @@ def space_files(
 
 
 def shown_model(space: Path | str) -> str | None:
-    """The model repository that the Space in the folder `space` shows: the first under `models:` in its README.md."""
+    """The model repository that the Space in the folder `space` shows: the first under `models:` in its
+    README.md.
+    """
     models = SpaceCard.load(Path(space) / "README.md").data.models
     return models[0] if models else None
 

@@ -1,4 +1,6 @@
-"""The code that loads a saved model and uses it, as cards, pages and the terminal show it. Each runs as it stands."""
+"""The code that loads a saved model and uses it, as cards, pages and the terminal show it. Each runs as
+it stands.
+"""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,7 +9,11 @@ _TEXT = "A lovely place, but the tea was cold."
 
 
 def load_snippet(
-    auto_class: str, source: str, config: Mapping[str, Any] | None = None, prompt: str = "Once", trust: bool = False
+    auto_class: str,
+    source: str,
+    config: Mapping[str, Any] | None = None,
+    prompt: str = "Once",
+    trust: bool = False,
 ) -> str:
     """A script that loads the model at `source` and uses it.
 
@@ -104,7 +110,10 @@ def _series(auto_class, source, option, prompt, config):
 
 
 def _features(auto_class, source, option, prompt, config):
-    return [f"from transformers import {auto_class}"], [_model(auto_class, source, option), "print(model.config)"]
+    return [f"from transformers import {auto_class}"], [
+        _model(auto_class, source, option),
+        "print(model.config)",
+    ]
 
 
 _USES = {

@@ -21,7 +21,9 @@ def check_model_folder(path: Path | str) -> None:
     """
     path = Path(path)
     if not path.exists():
-        raise UserError(f"no model folder {path}; train a stage first, or name a folder that save_pretrained wrote")
+        raise UserError(
+            f"no model folder {path}; train a stage first, or name a folder that save_pretrained wrote"
+        )
     if not path.is_dir():
         raise UserError(f"{path} is a file; name the folder that save_pretrained wrote")
     read_json(path / "config.json")
@@ -67,7 +69,9 @@ def load_pair(auto_class: str, folder: Path | str) -> tuple[Any, Any]:
     try:
         tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
     except (OSError, ValueError):
-        raise UserError(f"{folder} has no tokenizer; put the one there that was saved with the model") from None
+        raise UserError(
+            f"{folder} has no tokenizer; put the one there that was saved with the model"
+        ) from None
     require_fitting(tokenizer, model.config, f"the model in {folder.name}/")
     return model, tokenizer
 
@@ -110,7 +114,9 @@ def read_json(path: Path) -> dict:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise UserError(f"{path.parent} has no {path.name}; name a folder that save_pretrained wrote") from None
+        raise UserError(
+            f"{path.parent} has no {path.name}; name a folder that save_pretrained wrote"
+        ) from None
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise UserError(f"{path} is not readable as JSON ({error})") from None
 
@@ -122,10 +128,14 @@ def _shapes(file: Path) -> dict[str, list[int]]:
     with file.open("rb") as stream:
         start = stream.read(8)
     if start.startswith(_PICKLE_STARTS) and int.from_bytes(start, "little") > file.stat().st_size:
-        raise UserError(f"{file} is a pickle under another name; it is not read: save the model with save_pretrained")
+        raise UserError(
+            f"{file} is a pickle under another name; it is not read: save the model with save_pretrained"
+        )
     try:
         with safe_open(file, framework="numpy") as tensors:
             return {name: tensors.get_slice(name).get_shape() for name in tensors.keys()}  # noqa: SIM118
     except SafetensorError as error:
         size = f"{file.stat().st_size:,} bytes"
-        raise UserError(f"{file} ({size}) is truncated or damaged ({error}); save or train the model again") from None
+        raise UserError(
+            f"{file} ({size}) is truncated or damaged ({error}); save or train the model again"
+        ) from None

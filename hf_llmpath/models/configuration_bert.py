@@ -10,33 +10,40 @@ from .configuration_common import LLMPathConfig, require_positive, require_proba
 
 @strict
 class LLMPathBertConfig(LLMPathConfig):
-    """Configuration of `LLMPathBertModel` and its heads. The defaults are the layout of BERT (Devlin et al. 2018).
+    """Configuration of `LLMPathBertModel` and its heads. The defaults are the layout of BERT (Devlin et
+    al. 2018).
 
     Args:
         vocab_size (`int`, *optional*, defaults to 2000): number of tokens.
         hidden_size (`int`, *optional*, defaults to 128): width of the embeddings and of every layer.
         num_hidden_layers (`int`, *optional*, defaults to 2): number of layers.
-        num_attention_heads (`int`, *optional*, defaults to 4): attention heads of a layer; they share out `hidden_size`.
-        intermediate_size (`int`, *optional*): width of the feed-forward part; four times `hidden_size` if not given.
-        hidden_act (`str`, *optional*, defaults to `"gelu"`): activation function of the feed-forward part and of the
-            masked language modelling head; any name of transformers' `ACT2FN`.
-        position_embedding_type (`str`, *optional*, defaults to `"learned"`): `"learned"` vectors per position, as in BERT,
-            or `"rotary"`: queries and keys turned by their position (Su et al. 2021), which learns faster from little text.
+        num_attention_heads (`int`, *optional*, defaults to 4): attention heads of a layer; they share out
+            `hidden_size`.
+        intermediate_size (`int`, *optional*): width of the feed-forward part; four times `hidden_size` if
+            not given.
+        hidden_act (`str`, *optional*, defaults to `"gelu"`): activation function of the feed-forward part
+            and of the masked language modeling head; any name of transformers' `ACT2FN`.
+        position_embedding_type (`str`, *optional*, defaults to `"learned"`): `"learned"` vectors per
+            position, as in BERT, or `"rotary"`: queries and keys turned by their position (Su et al.
+            2021), which learns faster from little text.
         rope_theta (`float`, *optional*, defaults to 10000): base of the rotary angles.
-        norm_position (`str`, *optional*, defaults to `"post"`): layer norm after each residual sum, as in BERT, or `"pre"`,
-            before each part (Xiong et al. 2020).
+        norm_position (`str`, *optional*, defaults to `"post"`): layer norm after each residual sum, as in
+            BERT, or `"pre"`, before each part (Xiong et al. 2020).
         max_position_embeddings (`int`, *optional*, defaults to 128): longest sequence.
         type_vocab_size (`int`, *optional*, defaults to 2): kinds of segment (`token_type_ids`); 0 for none.
-        dropout (`float`, *optional*, defaults to 0.1): on the embeddings and on the output of each part of a layer.
+        dropout (`float`, *optional*, defaults to 0.1): on the embeddings and on the output of each part
+            of a layer.
         attention_dropout (`float`, *optional*, defaults to 0.1): on the attention weights.
-        classifier_pooling (`str`, *optional*, defaults to `"cls"`): what sums up a sequence: `"cls"`, a dense layer and tanh
-            on its first state, as in BERT, or `"mean"` of its states, which needs no weights of its own.
+        classifier_pooling (`str`, *optional*, defaults to `"cls"`): what sums up a sequence: `"cls"`, a
+            dense layer and tanh on its first state, as in BERT, or `"mean"` of its states, which needs no
+            weights of its own.
         classifier_dropout (`float`, *optional*): dropout before a classifier; `dropout` if not given.
-        sparse_prediction (`bool`, *optional*, defaults to `True`): while training, compute the logits of the masked tokens
-            only; the loss needs no others.
+        sparse_prediction (`bool`, *optional*, defaults to `True`): while training, compute the logits of
+            the masked tokens only; the loss needs no others.
         initializer_range (`float`, *optional*, defaults to 0.02): standard deviation of the first weights.
         layer_norm_eps (`float`, *optional*, defaults to 1e-12): added to the variance in a layer norm.
-        tie_word_embeddings (`bool`, *optional*, defaults to `True`): the output layer shares the embeddings' weights.
+        tie_word_embeddings (`bool`, *optional*, defaults to `True`): the output layer shares the
+            embeddings' weights.
         pad_token_id, mask_token_id (`int`, *optional*): special tokens.
     """
 

@@ -1,4 +1,6 @@
-"""What all our configurations share: unknown arguments are errors, and the Auto classes of a model travel with it."""
+"""What all our configurations share: unknown arguments are errors, and the Auto classes of a model travel
+with it.
+"""
 
 import dataclasses
 import difflib
@@ -32,7 +34,9 @@ class LLMPathConfig(PreTrainedConfig):
             configuration read from a file, only near misses are errors: newer libraries may have stored more.
     """
 
-    auto_classes: ClassVar[dict[str, str]] = {}  # Auto class -> "module.Class"; filled from the table of models
+    auto_classes: ClassVar[
+        dict[str, str]
+    ] = {}  # Auto class -> "module.Class"; filled from the table of models
 
     def __post_init__(self, **kwargs):
         self._refuse_unknown(kwargs)

@@ -33,32 +33,36 @@ class LLMPathGPTConfig(LLMPathConfig):
     """Configuration of `LLMPathGPTModel` and its heads.
 
     Args:
-        layout (`str`, *optional*, defaults to `"modern"`): what the arguments marked (layout) are if not given: `"modern"`
-            (rotary positions, RMSNorm, QK-norm, ReLU², no biases, projections into the residual stream that start at zero)
-            or `"gpt2"` (learned positions, layer norm, GELU, biases; Radford et al. 2019), which takes GPT-2's weights.
+        layout (`str`, *optional*, defaults to `"modern"`): what the arguments marked (layout) are if not
+            given: `"modern"` (rotary positions, RMSNorm, QK-norm, ReLU², no biases, projections into the
+            residual stream that start at zero) or `"gpt2"` (learned positions, layer norm, GELU, biases;
+            Radford et al. 2019), which takes GPT-2's weights.
         vocab_size (`int`, *optional*, defaults to 256): number of tokens.
         hidden_size (`int`, *optional*, defaults to 128): width of the residual stream.
         num_hidden_layers (`int`, *optional*, defaults to 4): number of layers.
-        num_attention_heads (`int`, *optional*, defaults to 4): heads of a layer; they share out `hidden_size`.
-        num_key_value_heads (`int`, *optional*): heads of keys and values, each for a group of query heads (Ainslie et al.
-            2023); as many as `num_attention_heads` if not given.
-        intermediate_size (`int`, *optional*): width of the feed-forward part; four times `hidden_size` if not given, for
-            `"swiglu"`, which has three matrices, two thirds of that.
+        num_attention_heads (`int`, *optional*, defaults to 4): heads of a layer; they share out
+            `hidden_size`.
+        num_key_value_heads (`int`, *optional*): heads of keys and values, each for a group of query heads
+            (Ainslie et al. 2023); as many as `num_attention_heads` if not given.
+        intermediate_size (`int`, *optional*): width of the feed-forward part; four times `hidden_size` if
+            not given, for `"swiglu"`, which has three matrices, two thirds of that.
         max_position_embeddings (`int`, *optional*, defaults to 256): longest sequence.
         position_embedding_type (`str`, *optional*): (layout) `"rotary"` or `"learned"`.
         rope_theta (`float`, *optional*, defaults to 10000): base of the rotary angles.
         normalization (`str`, *optional*): (layout) `"rms"` (Zhang & Sennrich 2019) or `"layer"`.
         qk_norm (`bool`, *optional*): (layout) RMSNorm on every query and key (Henry et al. 2020).
-        hidden_act (`str`, *optional*): (layout) activation of the feed-forward part: `"swiglu"` (Shazeer 2020), `"relu2"` (So et
-            al. 2021), or any other name of transformers' `ACT2FN`.
+        hidden_act (`str`, *optional*): (layout) activation of the feed-forward part: `"swiglu"` (Shazeer
+            2020), `"relu2"` (So et al. 2021), or any other name of transformers' `ACT2FN`.
         bias (`bool`, *optional*): (layout) linear layers have one.
-        zero_init_projections (`bool`, *optional*): (layout) what writes into the residual stream starts at zero; else it starts
-            smaller the more layers there are (Radford et al. 2019, section 2.3).
-        dropout (`float`, *optional*, defaults to 0.0): on the embeddings and on the output of each part of a layer.
+        zero_init_projections (`bool`, *optional*): (layout) what writes into the residual stream starts
+            at zero; else it starts smaller the more layers there are (Radford et al. 2019, section 2.3).
+        dropout (`float`, *optional*, defaults to 0.0): on the embeddings and on the output of each part
+            of a layer.
         attention_dropout (`float`, *optional*, defaults to 0.0): on the attention weights.
         initializer_range (`float`, *optional*, defaults to 0.02): standard deviation of the first weights.
         layer_norm_eps (`float`, *optional*, defaults to 1e-5): added to the variance in a norm.
-        tie_word_embeddings (`bool`, *optional*, defaults to `True`): the output layer shares the embeddings' weights.
+        tie_word_embeddings (`bool`, *optional*, defaults to `True`): the output layer shares the
+            embeddings' weights.
         use_cache (`bool`, *optional*, defaults to `True`): keep keys and values while generating.
         pad_token_id, bos_token_id, eos_token_id (`int`, *optional*): special tokens.
     """
@@ -104,7 +108,9 @@ class LLMPathGPTConfig(LLMPathConfig):
         if self.num_key_value_heads is None:
             self.num_key_value_heads = self.num_attention_heads
         if self.intermediate_size is None:
-            self.intermediate_size = 4 * self.hidden_size if self.hidden_act != "swiglu" else 8 * self.hidden_size // 3
+            self.intermediate_size = (
+                4 * self.hidden_size if self.hidden_act != "swiglu" else 8 * self.hidden_size // 3
+            )
         super().__post_init__(**kwargs)
 
     def validate_architecture(self):
@@ -121,7 +127,9 @@ class LLMPathGPTConfig(LLMPathConfig):
         require_probability(self, "dropout", "attention_dropout")
         heads = self.num_attention_heads
         if self.hidden_size % heads:
-            raise ValueError(f"hidden_size ({self.hidden_size}) must be a multiple of num_attention_heads ({heads})")
+            raise ValueError(
+                f"hidden_size ({self.hidden_size}) must be a multiple of num_attention_heads ({heads})"
+            )
         if heads % (self.num_key_value_heads or heads):
             raise ValueError(
                 f"num_attention_heads ({heads}) must be a multiple of num_key_value_heads ({self.num_key_value_heads})"
@@ -132,4 +140,6 @@ class LLMPathGPTConfig(LLMPathConfig):
                 f"({heads}) is {self.hidden_size // heads}"
             )
         if self.hidden_act != "swiglu" and self.hidden_act not in ACT2FN:
-            raise ValueError(f"hidden_act ('{self.hidden_act}') must be swiglu or one of: {', '.join(sorted(ACT2FN))}")
+            raise ValueError(
+                f"hidden_act ('{self.hidden_act}') must be swiglu or one of: {', '.join(sorted(ACT2FN))}"
+            )

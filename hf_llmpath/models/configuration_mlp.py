@@ -15,22 +15,27 @@ class LLMPathMLPConfig(LLMPathConfig):
 
     Args:
         input_size (`int`, *optional*): number of features of a vector input, 2 for points in the plane.
-        image_size (`int`, *optional*): height and width of an image input; 28 if neither it nor `input_size` is given.
+        image_size (`int`, *optional*): height and width of an image input; 28 if neither it nor
+            `input_size` is given.
         num_channels (`int`, *optional*, defaults to 1): channels of an image input.
-        hidden_sizes (`list[int]`, *optional*, defaults to `[128]`): units of each hidden layer; `[]` for none.
-        hidden_act (`str`, *optional*, defaults to `"relu"`): `"sigmoid"`, `"tanh"`, `"relu"`, `"gelu"` or `"linear"`.
-        initialization (`str`, *optional*, defaults to `"he"`): variance of the first weights: `"he"` 2 / fan_in (He et al.
-            2015, eq. 10), `"xavier"` 2 / (fan_in + fan_out) (Glorot & Bengio 2010, eq. 12), `"normal"`
-            `initializer_range` squared. Biases start at 0.
-        initializer_range (`float`, *optional*, defaults to 0.05): standard deviation of `initialization="normal"`.
-        normalization (`str`, *optional*, defaults to `"none"`): between weights and activation of each hidden layer:
-            `"none"`, `"batch"` (Ioffe & Szegedy 2015) or `"layer"` (Ba et al. 2016).
+        hidden_sizes (`list[int]`, *optional*, defaults to `[128]`): units of each hidden layer; `[]` for
+            none.
+        hidden_act (`str`, *optional*, defaults to `"relu"`): `"sigmoid"`, `"tanh"`, `"relu"`, `"gelu"` or
+            `"linear"`.
+        initialization (`str`, *optional*, defaults to `"he"`): variance of the first weights: `"he"` 2 /
+            fan_in (He et al. 2015, eq. 10), `"xavier"` 2 / (fan_in + fan_out) (Glorot & Bengio 2010, eq.
+            12), `"normal"` `initializer_range` squared. Biases start at 0.
+        initializer_range (`float`, *optional*, defaults to 0.05): standard deviation of
+            `initialization="normal"`.
+        normalization (`str`, *optional*, defaults to `"none"`): between weights and activation of each
+            hidden layer: `"none"`, `"batch"` (Ioffe & Szegedy 2015) or `"layer"` (Ba et al. 2016).
         norm_eps (`float`, *optional*, defaults to 1e-5): added to the variance in the normalization.
         dropout (`float`, *optional*, defaults to 0.0): dropout after each hidden layer.
         input_dropout (`float`, *optional*, defaults to 0.0): dropout on the input.
-        residual (`bool`, *optional*, defaults to `False`): each hidden layer whose input has the size of its output adds
-            its input to its output (He et al. 2016). The first weights of such a layer are divided by the square root of
-            the number of such layers, so that depth does not make the sum of all of them large.
+        residual (`bool`, *optional*, defaults to `False`): each hidden layer whose input has the size of
+            its output adds its input to its output (He et al. 2016). The first weights of such a layer
+            are divided by the square root of the number of such layers, so that depth does not make the
+            sum of all of them large.
     """
 
     model_type = "llmpath-mlp"

@@ -13,22 +13,26 @@ class LLMPathRNNConfig(LLMPathConfig):
 
     Args:
         cell (`str`, *optional*, defaults to `"lstm"`): the recurrent cell: `"rnn"`, `"lstm"` or `"gru"`.
-        vocab_size (`int`, *optional*, defaults to 128): number of tokens; 0 for a model without token embeddings.
+        vocab_size (`int`, *optional*, defaults to 128): number of tokens; 0 for a model without token
+            embeddings.
         embedding_size (`int`, *optional*): width of the token embeddings; `hidden_size` if not given.
         hidden_size (`int`, *optional*, defaults to 128): number of units in a recurrent layer.
         num_hidden_layers (`int`, *optional*, defaults to 1): number of recurrent layers.
-        dropout (`float`, *optional*, defaults to 0.0): dropout on the embeddings and after each recurrent layer.
-        initializer_range (`float`, *optional*, defaults to 0.1): half width of the uniform distribution that embeddings
-            are drawn from.
-        forget_bias (`float`, *optional*, defaults to 1.0): first value of an LSTM's forget gate bias (Jozefowicz et al.
-            2015): the cell remembers until it learns to forget.
-        tie_word_embeddings (`bool`, *optional*, defaults to `False`): the output layer shares the embeddings' weights;
-            needs `embedding_size == hidden_size`.
-        lags_sequence (`list[int]`, *optional*, defaults to `[1]`): series model only: which earlier values (counted back
-            from the value to forecast) are the input of a step.
-        log_values (`bool`, *optional*, defaults to `False`): series model only: work on the logarithm of the values.
-        value_mean, value_std (`float`, *optional*, defaults to 0.0 and 1.0): series model only: mean and standard deviation
-            of the (logarithms of the) training values, by which all values are standardised.
+        dropout (`float`, *optional*, defaults to 0.0): dropout on the embeddings and after each recurrent
+            layer.
+        initializer_range (`float`, *optional*, defaults to 0.1): half width of the uniform distribution
+            that embeddings are drawn from.
+        forget_bias (`float`, *optional*, defaults to 1.0): first value of an LSTM's forget gate bias
+            (Jozefowicz et al. 2015): the cell remembers until it learns to forget.
+        tie_word_embeddings (`bool`, *optional*, defaults to `False`): the output layer shares the
+            embeddings' weights; needs `embedding_size == hidden_size`.
+        lags_sequence (`list[int]`, *optional*, defaults to `[1]`): series model only: which earlier
+            values (counted back from the value to forecast) are the input of a step.
+        log_values (`bool`, *optional*, defaults to `False`): series model only: work on the logarithm of
+            the values.
+        value_mean, value_std (`float`, *optional*, defaults to 0.0 and 1.0): series model only: mean and
+            standard deviation of the (logarithms of the) training values, by which all values are
+            standardized.
         bos_token_id, eos_token_id, pad_token_id (`int`, *optional*): special tokens.
     """
 

@@ -12,23 +12,25 @@ class LLMPathSummarizerConfig(LLMPathConfig):
     """Configuration of `LLMPathSummarizerModel` and its head.
 
     Args:
-        cell (`str`, *optional*, defaults to `"gru"`): the recurrent cell of encoder and decoder: `"gru"`, `"lstm"` or
-            `"rnn"`.
-        attention (`str`, *optional*, defaults to `"dot"`): how a query is compared with a key: `"dot"` (scaled dot
-            product), `"additive"` (Bahdanau et al. 2015), or `"none"`: the decoder sees nothing of the source but the
-            encoder's last state, at every step (Cho et al. 2014).
-        copy_mechanism (`bool`, *optional*, defaults to `True`): a gate lets the decoder copy the source tokens that it attends to
-            (See et al. 2017); needs attention.
+        cell (`str`, *optional*, defaults to `"gru"`): the recurrent cell of encoder and decoder: `"gru"`,
+            `"lstm"` or `"rnn"`.
+        attention (`str`, *optional*, defaults to `"dot"`): how a query is compared with a key: `"dot"`
+            (scaled dot product), `"additive"` (Bahdanau et al. 2015), or `"none"`: the decoder sees
+            nothing of the source but the encoder's last state, at every step (Cho et al. 2014).
+        copy_mechanism (`bool`, *optional*, defaults to `True`): a gate lets the decoder copy the source
+            tokens that it attends to (See et al. 2017); needs attention.
         vocab_size (`int`, *optional*, defaults to 512): number of tokens, of source and target.
         embedding_size (`int`, *optional*, defaults to 128): width of the token embeddings.
-        hidden_size (`int`, *optional*, defaults to 256): units of a decoder layer, and of both directions of an encoder
-            layer together: an even number.
-        num_hidden_layers (`int`, *optional*, defaults to 1): number of layers of the encoder, and of the decoder.
+        hidden_size (`int`, *optional*, defaults to 256): units of a decoder layer, and of both directions
+            of an encoder layer together: an even number.
+        num_hidden_layers (`int`, *optional*, defaults to 1): number of layers of the encoder, and of the
+            decoder.
         dropout (`float`, *optional*, defaults to 0.0): dropout on embeddings and on the output of each layer.
-        initializer_range (`float`, *optional*, defaults to 0.1): half width of the uniform distribution that embeddings
-            are drawn from.
+        initializer_range (`float`, *optional*, defaults to 0.1): half width of the uniform distribution
+            that embeddings are drawn from.
         forget_bias (`float`, *optional*, defaults to 1.0): first value of an LSTM's forget gate bias.
-        tie_word_embeddings (`bool`, *optional*, defaults to `True`): the output layer shares the embeddings' weights.
+        tie_word_embeddings (`bool`, *optional*, defaults to `True`): the output layer shares the
+            embeddings' weights.
         decoder_start_token_id, bos_token_id, eos_token_id, pad_token_id (`int`, *optional*): special tokens.
     """
 
@@ -57,6 +59,10 @@ class LLMPathSummarizerConfig(LLMPathConfig):
         require_positive(self, "vocab_size", "hidden_size", "embedding_size", "num_hidden_layers")
         require_probability(self, "dropout")
         if self.hidden_size % 2:
-            raise ValueError(f"hidden_size ({self.hidden_size}) must be even: half of it reads in each direction")
+            raise ValueError(
+                f"hidden_size ({self.hidden_size}) must be even: half of it reads in each direction"
+            )
         if self.copy_mechanism and self.attention == "none":
-            raise ValueError("copy_mechanism copies what is attended to: attention='none' needs copy_mechanism=False")
+            raise ValueError(
+                "copy_mechanism copies what is attended to: attention='none' needs copy_mechanism=False"
+            )

@@ -15,30 +15,35 @@ class LLMPathT5Config(LLMPathConfig):
     Args:
         vocab_size (`int`, *optional*, defaults to 256): number of tokens, the same for encoder and decoder.
         hidden_size (`int`, *optional*, defaults to 128): width of the residual stream.
-        head_dim (`int`, *optional*): width of an attention head; `hidden_size / num_attention_heads` if not given.
-        intermediate_size (`int`, *optional*): inner width of the feed-forward layers; 4 * `hidden_size` if not given.
+        head_dim (`int`, *optional*): width of an attention head; `hidden_size / num_attention_heads` if
+            not given.
+        intermediate_size (`int`, *optional*): inner width of the feed-forward layers; 4 * `hidden_size`
+            if not given.
         num_encoder_layers, num_decoder_layers (`int`, *optional*, defaults to 2 and 2): number of layers.
         num_attention_heads (`int`, *optional*, defaults to 4): heads of every attention.
-        relative_attention_num_buckets (`int`, *optional*, defaults to 32): distances that have a bias of their own.
-        relative_attention_max_distance (`int`, *optional*, defaults to 128): all distances from here on share one.
-        hidden_act (`str`, *optional*, defaults to `"relu"`): activation of the feed-forward layers; any name of transformers'
-            `ACT2FN`. T5 1.1 has `"gelu_new"`.
-        is_gated (`bool`, *optional*, defaults to `False`): the feed-forward layers are gated (Shazeer 2020), as in T5 1.1.
-        dropout (`float`, *optional*, defaults to 0.0): on the embeddings, inside the feed-forward layers, on what each sublayer
-            adds and at the end of each stack.
+        relative_attention_num_buckets (`int`, *optional*, defaults to 32): distances that have a bias of
+            their own.
+        relative_attention_max_distance (`int`, *optional*, defaults to 128): all distances from here on
+            share one.
+        hidden_act (`str`, *optional*, defaults to `"relu"`): activation of the feed-forward layers; any
+            name of transformers' `ACT2FN`. T5 1.1 has `"gelu_new"`.
+        is_gated (`bool`, *optional*, defaults to `False`): the feed-forward layers are gated (Shazeer
+            2020), as in T5 1.1.
+        dropout (`float`, *optional*, defaults to 0.0): on the embeddings, inside the feed-forward layers,
+            on what each sublayer adds and at the end of each stack.
         attention_dropout (`float`, *optional*): on the attention weights; `dropout` if not given.
         layer_norm_eps (`float`, *optional*, defaults to 1e-6): added to the mean square in RMSNorm.
         initializer_factor (`float`, *optional*, defaults to 1.0): all first weights are multiplied by it.
-        embedding_initializer_range (`float`, *optional*, defaults to 1.0): standard deviation of the first embeddings. T5's are
-            large and its optimiser (Adafactor) takes steps in proportion; with Adam, whose steps are the same for all weights,
-            small ones (0.1) learn sooner.
-        tie_word_embeddings (`bool`, *optional*, defaults to `True`): the output layer shares the embeddings' weights; T5 1.1 has
-            an output layer of its own.
-        scale_decoder_outputs (`bool`, *optional*): the last states are divided by the root of `hidden_size` before the output
-            layer; as `tie_word_embeddings` if not given.
+        embedding_initializer_range (`float`, *optional*, defaults to 1.0): standard deviation of the
+            first embeddings. T5's are large and its optimizer (Adafactor) takes steps in proportion; with
+            Adam, whose steps are the same for all weights, small ones (0.1) learn sooner.
+        tie_word_embeddings (`bool`, *optional*, defaults to `True`): the output layer shares the
+            embeddings' weights; T5 1.1 has an output layer of its own.
+        scale_decoder_outputs (`bool`, *optional*): the last states are divided by the root of
+            `hidden_size` before the output layer; as `tie_word_embeddings` if not given.
         use_cache (`bool`, *optional*, defaults to `True`): keep keys and values while generating.
-        pad_token_id, eos_token_id, decoder_start_token_id (`int`, *optional*, defaults to 0, 1 and `pad_token_id`): special
-            tokens.
+        pad_token_id, eos_token_id, decoder_start_token_id (`int`, *optional*, defaults to 0, 1 and
+            `pad_token_id`): special tokens.
     """
 
     model_type = "llmpath-t5"

@@ -14,23 +14,28 @@ class LLMPathTransformerConfig(LLMPathConfig):
     Args:
         vocab_size (`int`, *optional*, defaults to 256): number of tokens, the same for encoder and decoder.
         hidden_size (`int`, *optional*, defaults to 128): width of the residual stream.
-        num_encoder_layers, num_decoder_layers (`int`, *optional*, defaults to 2 and 2): number of layers; a classifier has
-            no decoder.
+        num_encoder_layers, num_decoder_layers (`int`, *optional*, defaults to 2 and 2): number of layers;
+            a classifier has no decoder.
         num_attention_heads (`int`, *optional*, defaults to 4): heads of every attention.
-        intermediate_size (`int`, *optional*): inner width of the feed-forward layers; 4 * `hidden_size` if not given.
-        hidden_act (`str`, *optional*, defaults to `"relu"`): their activation: `"relu"`, `"gelu"` or `"silu"`.
-        position_embedding_type (`str`, *optional*, defaults to `"sinusoidal"`): `"sinusoidal"`, `"learned"` or `"rotary"`.
+        intermediate_size (`int`, *optional*): inner width of the feed-forward layers; 4 * `hidden_size`
+            if not given.
+        hidden_act (`str`, *optional*, defaults to `"relu"`): their activation: `"relu"`, `"gelu"` or
+            `"silu"`.
+        position_embedding_type (`str`, *optional*, defaults to `"sinusoidal"`): `"sinusoidal"`,
+            `"learned"` or `"rotary"`.
         rope_theta (`float`, *optional*, defaults to 10000.0): base of the rotary angles.
-        max_position_embeddings (`int`, *optional*, defaults to 512): longest sequence: a hard limit for learned positions,
-            and otherwise the length that the model is meant for.
-        norm_first (`bool`, *optional*, defaults to `True`): layer norm before each sublayer (pre-norm) or after it
-            (post-norm).
-        dropout, attention_dropout (`float`, *optional*, defaults to 0.0): on embeddings, inside the feed-forward layers and
-            on what each sublayer adds; on the attention weights.
+        max_position_embeddings (`int`, *optional*, defaults to 512): longest sequence: a hard limit for
+            learned positions, and otherwise the length that the model is meant for.
+        norm_first (`bool`, *optional*, defaults to `True`): layer norm before each sublayer (pre-norm) or
+            after it (post-norm).
+        dropout, attention_dropout (`float`, *optional*, defaults to 0.0): on embeddings, inside the
+            feed-forward layers and on what each sublayer adds; on the attention weights.
         layer_norm_eps (`float`, *optional*, defaults to 1e-5): added to the variance.
-        tie_word_embeddings (`bool`, *optional*, defaults to `True`): encoder, decoder and output layer share one matrix.
+        tie_word_embeddings (`bool`, *optional*, defaults to `True`): encoder, decoder and output layer
+            share one matrix.
         classifier_dropout (`float`, *optional*): before the classification head; `dropout` if not given.
-        pad_token_id, bos_token_id, eos_token_id, decoder_start_token_id (`int`, *optional*, defaults to 0, 1, 2 and 1):
+        pad_token_id, bos_token_id, eos_token_id, decoder_start_token_id (`int`, *optional*, defaults to
+        0, 1, 2 and 1):
             special tokens.
     """
 
@@ -85,4 +90,6 @@ class LLMPathTransformerConfig(LLMPathConfig):
             if self.position_embedding_type == "rotary":
                 width //= self.num_attention_heads
             if width % 2:
-                raise ValueError(f"{self.position_embedding_type} positions need an even width; this is {width}")
+                raise ValueError(
+                    f"{self.position_embedding_type} positions need an even width; this is {width}"
+                )

@@ -14,9 +14,10 @@ class LLMPathWord2VecConfig(LLMPathConfig):
     Args:
         vocab_size (`int`, *optional*, defaults to 2000): number of words.
         hidden_size (`int`, *optional*, defaults to 100): width of a word vector.
-        objective (`str`, *optional*, defaults to `"skipgram"`): what the vectors learn: `"skipgram"`, guess the neighbours
-            from the word, `"cbow"`, guess the word from the mean of its neighbours (Mikolov et al. 2013), or `"glove"`,
-            the logarithm of how often two words meet (Pennington et al. 2014).
+        objective (`str`, *optional*, defaults to `"skipgram"`): what the vectors learn: `"skipgram"`,
+            guess the neighbors from the word, `"cbow"`, guess the word from the mean of its neighbors
+            (Mikolov et al. 2013), or `"glove"`, the logarithm of how often two words meet (Pennington et
+            al. 2014).
         pad_token_id, unk_token_id (`int`, *optional*): special tokens.
     """
 

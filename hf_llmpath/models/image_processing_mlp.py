@@ -6,9 +6,9 @@ from transformers.image_utils import PILImageResampling
 
 
 class LLMPathMLPImageProcessor(PilBackend):
-    """One grey channel, resized to `size`, scaled to 0..1, then standardised by `image_mean` and `image_std`.
+    """One gray channel, resized to `size`, scaled to 0..1, then standardized by `image_mean` and `image_std`.
 
-    Colours become grey (ITU-R 601 luma); what is transparent is black, the background of the training images.
+    Colors become gray (ITU-R 601 luma); what is transparent is black, the background of the training images.
     """
 
     model_input_names = ["pixel_values"]
@@ -21,8 +21,9 @@ class LLMPathMLPImageProcessor(PilBackend):
     do_normalize = True
 
     def to_dict(self) -> dict:
-        """As for preprocessor_config.json. The class is named in config.json alone: if preprocessor_config.json named
-        it, `pipeline` would take it for a video processor's as well and ask whether to run its code (transformers 5)."""
+        """As for preprocessor_config.json. The class is named in config.json alone: if
+        preprocessor_config.json named it, `pipeline` would take it for a video processor's as well and
+        ask whether to run its code (transformers 5)."""
         own = super().to_dict()
         for name in ("auto_map", "image_processor_type"):
             own.pop(name, None)
@@ -33,15 +34,15 @@ class LLMPathMLPImageProcessor(PilBackend):
         from PIL import Image
 
         if isinstance(image, Image.Image):
-            return np.array(grey(image))[None]
+            return np.array(gray(image))[None]
         image = super().process_image(image, *args, **kwargs)  # (channels, height, width)
         if len(image) == 1:
             return image
-        return np.array(grey(Image.fromarray(np.moveaxis(image, 0, -1).astype(np.uint8))))[None]
+        return np.array(gray(Image.fromarray(np.moveaxis(image, 0, -1).astype(np.uint8))))[None]
 
 
-def grey(image):
-    """A PIL image of any mode as mode `L`; 16-bit grey keeps its range, alpha is laid on black."""
+def gray(image):
+    """A PIL image of any mode as mode `L`; 16-bit gray keeps its range, alpha is laid on black."""
     from PIL import Image
 
     if image.mode.startswith("I;16"):

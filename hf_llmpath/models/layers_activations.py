@@ -11,7 +11,8 @@ from .ops_gradients import learns
 def relu_squared(x: Tensor) -> Tensor:
     """max(x, 0)², any shape. So et al. 2021, "Primer", section 4.1.
 
-    Its gradient 2 max(x, 0) is written out, with max(x, 0) kept: a fifth of the time that `relu(x).square()` takes to train.
+    Its gradient 2 max(x, 0) is written out, with max(x, 0) kept: a fifth of the time that
+    `relu(x).square()` takes to train.
     """
     return _ReLUSquared.apply(x) if learns(x) else x.relu().square()
 

@@ -1,13 +1,16 @@
-"""Attention from scratch: scaled dot-product, additive, and the multi-head module that the models are built of.
+"""Attention from scratch: scaled dot-product, additive, and the multi-head module that the models are
+built of.
 
 `scaled_dot_product_attention` is the formula and returns the weights, which the pictures need; it equals
-`F.scaled_dot_product_attention` in values and gradients. `MultiHeadAttention` runs it where `config._attn_implementation`
-is `"eager"`, and else what transformers has registered under that name (`"sdpa"`, flash attention, ...), which is faster
-and returns no weights. `eager_attention` switches a model over for as long as somebody looks at its weights.
+`F.scaled_dot_product_attention` in values and gradients. `MultiHeadAttention` runs it where
+`config._attn_implementation` is `"eager"`, and else what transformers has registered under that name
+(`"sdpa"`, flash attention, ...), which is faster and returns no weights. `eager_attention` switches a
+model over for as long as somebody looks at its weights.
 
-Queries, keys and values have projections of their own (`q_proj`, `k_proj`, `v_proj`, `o_proj`) and not a joint one: other
-libraries' weights then load by renaming alone, adapters can be put on any of them, and cross-attention and grouped heads
-need no case of their own. A joint projection would save two small matrix products of the same total size.
+Queries, keys and values have projections of their own (`q_proj`, `k_proj`, `v_proj`, `o_proj`) and not a
+joint one: other libraries' weights then load by renaming alone, adapters can be put on any of them, and
+cross-attention and grouped heads need no case of their own. A joint projection would save two small
+matrix products of the same total size.
 """
 
 from collections.abc import Iterator
@@ -41,17 +44,19 @@ def scaled_dot_product_attention(
 
     Args:
         query: `(batch, heads, queries, d)`.
-        key, value: `(batch, key_value_heads, keys, d)` and `(..., d_v)`; `heads` a multiple of `key_value_heads`: each of
-            these serves a group of neighbouring query heads (Ainslie et al. 2023).
-        mask: broadcast to `(batch, heads, queries, keys)`; boolean, True where a query may look at a key, or numbers that
-            are added to the scores (-inf: may not look; a relative position bias goes here as well).
+        key, value: `(batch, key_value_heads, keys, d)` and `(..., d_v)`; `heads` a multiple of
+            `key_value_heads`: each of these serves a group of neighboring query heads (Ainslie et al.
+            2023).
+        mask: broadcast to `(batch, heads, queries, keys)`; boolean, True where a query may look at a key,
+            or numbers that are added to the scores (-inf: may not look; a relative position bias goes
+            here as well).
         is_causal: query i may look at keys 0..i only.
         dropout: share of the weights that are set to zero.
         scale: instead of 1 / √d.
 
     Returns:
-        The output `(batch, heads, queries, d_v)`, and the weights `(batch, heads, queries, keys)` before dropout, which sum
-        to 1 over the keys. A query that may look at nothing gets zeros.
+        The output `(batch, heads, queries, d_v)`, and the weights `(batch, heads, queries, keys)` before
+        dropout, which sum to 1 over the keys. A query that may look at nothing gets zeros.
     """
     batch, heads, queries, d = query.shape
     key_value_heads, keys = key.shape[1:3]
@@ -120,7 +125,9 @@ class AdditiveAttention(nn.Module):
             The context `(batch, queries, value_size)` and the weights `(batch, queries, keys)`.
         """
         projected = self.k_proj(key) if projected_key is None else projected_key
-        hidden = torch.tanh(self.q_proj(query).unsqueeze(2) + projected.unsqueeze(1))  # (batch, queries, keys, hidden)
+        hidden = torch.tanh(
+            self.q_proj(query).unsqueeze(2) + projected.unsqueeze(1)
+        )  # (batch, queries, keys, hidden)
         scores = self.score(hidden).squeeze(-1)
         if mask is not None:
             mask = mask.bool() if mask.dim() == 3 else mask.bool().unsqueeze(1)
@@ -143,7 +150,8 @@ def eager_attention_forward(
 ) -> tuple[Tensor, Tensor]:
     """`scaled_dot_product_attention` with the signature of transformers' attention functions.
 
-    `attention_mask` is what `create_causal_mask` or `create_bidirectional_mask` made, for whichever implementation.
+    `attention_mask` is what `create_causal_mask` or `create_bidirectional_mask` made, for whichever
+    implementation.
     """
     causal = module.is_causal if is_causal is None else is_causal
     causal = bool(causal) and attention_mask is None and query.shape[2] > 1
@@ -152,7 +160,11 @@ def eager_attention_forward(
         if mask is None:
             mask = position_bias
         else:
-            mask = position_bias.masked_fill(~mask, NOTHING) if mask.dtype is torch.bool else position_bias + mask
+            mask = (
+                position_bias.masked_fill(~mask, NOTHING)
+                if mask.dtype is torch.bool
+                else position_bias + mask
+            )
     output, weights = scaled_dot_product_attention(query, key, value, mask, causal, dropout, scaling)
     return output.transpose(1, 2), weights
 
@@ -160,12 +172,14 @@ def eager_attention_forward(
 class MultiHeadAttention(nn.Module):
     """Several attentions side by side, each in a subspace of its own. Vaswani et al. 2017, section 3.2.2.
 
-    head_i = attention(x W_i^Q, y W_i^K, y W_i^V),  output = [head_1 ... head_h] W^O,  with y = x in self-attention.
+    head_i = attention(x W_i^Q, y W_i^K, y W_i^V),  output = [head_1 ... head_h] W^O,  with y = x in
+    self-attention.
 
     Args:
-        config: has `hidden_size`, `num_attention_heads`, and, where they differ from the defaults, `attention_dropout` (0),
-            `num_key_value_heads` (as many as heads), `head_dim` (hidden_size / heads) and `qk_norm` (no): RMSNorm on every
-            query and key, so that their products cannot grow without end (Henry et al. 2020).
+        config: has `hidden_size`, `num_attention_heads`, and, where they differ from the defaults,
+            `attention_dropout` (0), `num_key_value_heads` (as many as heads), `head_dim` (hidden_size /
+            heads) and `qk_norm` (no): RMSNorm on every query and key, so that their products cannot grow
+            without end (Henry et al. 2020).
         layer_idx: where this layer's keys and values stand in a cache.
         is_causal: a position may look at itself and earlier ones only.
         bias: the projections have one.
@@ -202,7 +216,9 @@ class MultiHeadAttention(nn.Module):
     def _keys_and_values(
         self, source: Tensor, cache: Cache | None, is_cross: bool, rotation: tuple[Tensor, Tensor] | None
     ) -> tuple[Tensor, Tensor]:
-        """Of the source, after those that the cache holds; those of an encoder are projected once and then kept."""
+        """Of the source, after those that the cache holds; those of an encoder are projected once and
+        then kept.
+        """
         is_updated = getattr(cache, "is_updated", {})
         if is_cross and is_updated.get(self.layer_idx):
             layer = cache.cross_attention_cache.layers[self.layer_idx]  # type: ignore[union-attr]
@@ -233,14 +249,16 @@ class MultiHeadAttention(nn.Module):
         Args:
             hidden_states: `(batch, length, hidden_size)`, asks.
             attention_mask: from `create_causal_mask` or `create_bidirectional_mask`.
-            key_value_states: `(batch, source_length, hidden_size)`, is asked; the hidden states themselves if not given.
-            cache: keeps keys and values from call to call. An `EncoderDecoderCache` has one part for either kind.
+            key_value_states: `(batch, source_length, hidden_size)`, is asked; the hidden states
+                themselves if not given.
+            cache: keeps keys and values from call to call. An `EncoderDecoderCache` has one part for
+                either kind.
             rotation: cosines and sines of rotary positions (`positions.RotaryPositions`), for self-attention.
             kwargs: for the attention function: `position_bias` `(1 or batch, heads, length, keys)`, ...
 
         Returns:
-            The output `(batch, length, hidden_size)`, and the weights `(batch, heads, length, keys)` where the attention
-            is eager, else None.
+            The output `(batch, length, hidden_size)`, and the weights `(batch, heads, length, keys)`
+            where the attention is eager, else None.
         """
         is_cross = key_value_states is not None
         hidden_states = _rounded_once(hidden_states)
@@ -266,7 +284,9 @@ class MultiHeadAttention(nn.Module):
             scaling=self.scaling,
             **kwargs,
         )
-        return self.o_proj(output.reshape(*hidden_states.shape[:2], -1)), weights if implementation == "eager" else None
+        return self.o_proj(
+            output.reshape(*hidden_states.shape[:2], -1)
+        ), weights if implementation == "eager" else None
 
 
 def _rounded_once(x: Tensor) -> Tensor:
@@ -276,15 +296,17 @@ def _rounded_once(x: Tensor) -> Tensor:
 
 
 def _formula_is_faster(query: Tensor, key: Tensor) -> bool:
-    """Training in 16 bits on a CPU: torch's kernel takes 1.5 to 5.9 times as long there as the products themselves."""
+    """Training in 16 bits on a CPU: torch's kernel takes 1.5 to 5.9 times as long there as the products
+    themselves.
+    """
     is_16_bits = query.dtype is torch.bfloat16 and query.device.type == "cpu"
     return is_16_bits and learns(query, key) and key.shape[2] <= LONGEST_FORMULA
 
 
 @contextmanager
 def eager_attention(model: PreTrainedModel) -> Iterator[PreTrainedModel]:
-    """The model computes its attention eagerly inside, so that `output_attentions=True` returns weights; and as before
-    afterwards.
+    """The model computes its attention eagerly inside, so that `output_attentions=True` returns weights;
+    and as before afterwards.
 
     with eager_attention(model):
         attentions = model(**inputs, output_attentions=True).attentions

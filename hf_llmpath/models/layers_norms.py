@@ -1,7 +1,9 @@
-"""Root-mean-square normalization from scratch: what T5 and the language models after it have in the place of layer norm.
+"""Root-mean-square normalization from scratch: what T5 and the language models after it have in the place
+of layer norm.
 
-Equal to `torch.nn.RMSNorm` in values and gradients. On a CPU that one is put together from six operations, each of which
-autograd follows by itself; here the gradient is written out, which takes a third of the time in training.
+Equal to `torch.nn.RMSNorm` in values and gradients. On a CPU that one is put together from six
+operations, each of which autograd follows by itself; here the gradient is written out, which takes a
+third of the time in training.
 """
 
 from typing import Any
@@ -36,7 +38,9 @@ class RMSNorm(nn.Module):
 
 
 class _ScaledByItsLength(torch.autograd.Function):
-    """With r = 1 / √(mean(x²) + ε), n = r x and y = g ⊙ n:  ∂L/∂x = r (g ⊙ dy - n mean(g ⊙ dy ⊙ n)),  ∂L/∂g = Σ dy ⊙ n."""
+    """With r = 1 / √(mean(x²) + ε), n = r x and y = g ⊙ n:  ∂L/∂x = r (g ⊙ dy - n mean(g ⊙ dy ⊙ n)),
+    ∂L/∂g = Σ dy ⊙ n.
+    """
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, eps: float) -> Tensor:

@@ -1,7 +1,8 @@
 """Where a token stands: sinusoidal, learned, rotary and relative positions.
 
-Attention by itself sees a set: the same tokens in another order give the same outputs in that order. Sinusoidal and learned
-positions are added to the embeddings; rotary positions turn queries and keys; a relative bias is added to the scores.
+Attention by itself sees a set: the same tokens in another order give the same outputs in that order.
+Sinusoidal and learned positions are added to the embeddings; rotary positions turn queries and keys; a
+relative bias is added to the scores.
 """
 
 import math
@@ -14,7 +15,8 @@ from .ops_gradients import learns
 
 
 def sinusoidal_positions(position_ids: Tensor, size: int, dtype: torch.dtype = torch.float32) -> Tensor:
-    """PE(p, 2i) = sin(p / 10000^(2i/size)), PE(p, 2i+1) = cos(p / 10000^(2i/size)). Vaswani et al. 2017, section 3.5.
+    """PE(p, 2i) = sin(p / 10000^(2i/size)), PE(p, 2i+1) = cos(p / 10000^(2i/size)). Vaswani et al. 2017,
+    section 3.5.
 
     Args:
         position_ids: positions, any shape; any number, for nothing is learned.
@@ -33,7 +35,9 @@ def inverse_frequencies(size: int, base: float, device: torch.device | str = "cp
 
 
 class LearnedPositions(nn.Embedding):
-    """A vector per position, learned like those of the tokens; there are none beyond the last. Gehring et al. 2017."""
+    """A vector per position, learned like those of the tokens; there are none beyond the last. Gehring et
+    al. 2017.
+    """
 
     def forward(self, position_ids: Tensor) -> Tensor:
         """position_ids `(batch, length)` -> `(batch, length, size)`.
@@ -50,10 +54,11 @@ class LearnedPositions(nn.Embedding):
 
 
 class RotaryPositions(nn.Module):
-    """Turns each pair of coordinates (i, i + d/2) of a query or key at position p by the angle p θ_i, θ_i = base^(-2i/d).
+    """Turns each pair of coordinates (i, i + d/2) of a query or key at position p by the angle p θ_i, θ_i
+    = base^(-2i/d).
 
-    The product of a query at m with a key at n then depends on their contents and on n - m alone. Su et al. 2021,
-    equations 14 to 16; pairs laid out as in Llama.
+    The product of a query at m with a key at n then depends on their contents and on n - m alone. Su et
+    al. 2021, equations 14 to 16; pairs laid out as in Llama.
 
     Args:
         head_dim: d, even.
@@ -65,14 +70,20 @@ class RotaryPositions(nn.Module):
         self.head_dim, self.base = head_dim, float(base)
 
     def forward(self, position_ids: Tensor, dtype: torch.dtype = torch.float32) -> tuple[Tensor, Tensor]:
-        """position_ids `(batch, length)` -> cosines and sines for `rotate`, each `(batch, 1, length, head_dim)`."""
-        angles = position_ids.unsqueeze(-1) * inverse_frequencies(self.head_dim, self.base, position_ids.device)
+        """position_ids `(batch, length)` -> cosines and sines for `rotate`, each `(batch, 1, length,
+        head_dim)`.
+        """
+        angles = position_ids.unsqueeze(-1) * inverse_frequencies(
+            self.head_dim, self.base, position_ids.device
+        )
         angles = torch.cat([angles, angles], dim=-1).unsqueeze(1)
         return angles.cos().to(dtype), angles.sin().to(dtype)
 
 
 def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Turns queries or keys x `(batch, heads, length, head_dim)`: (a, b) -> (a cos - b sin, b cos + a sin) in every pair."""
+    """Turns queries or keys x `(batch, heads, length, head_dim)`: (a, b) -> (a cos - b sin, b cos + a
+    sin) in every pair.
+    """
     if learns(x):
         return _Turned.apply(x, cos, sin)
     first, second = x.chunk(2, dim=-1)
@@ -105,8 +116,8 @@ def _turn(x: Tensor, cos: Tensor, sin: Tensor, direction: int) -> Tensor:
 def relative_position_bucket(
     relative_position: Tensor, bidirectional: bool = True, num_buckets: int = 32, max_distance: int = 128
 ) -> Tensor:
-    """Which bucket a distance falls into: one each for small ones, logarithmically wider ones up to `max_distance`, and
-    one for all beyond. Raffel et al. 2020, section 2.1.
+    """Which bucket a distance falls into: one each for small ones, logarithmically wider ones up to
+    `max_distance`, and one for all beyond. Raffel et al. 2020, section 2.1.
 
     Args:
         relative_position: position of the key minus position of the query, integers of any shape.
@@ -123,7 +134,9 @@ def relative_position_bucket(
         distance = (-relative_position).clamp(min=0)
     exact = num_buckets // 2
     # Small distances do not need the logarithm: clamped, so that it has a value for 0 too.
-    share = torch.log(distance.clamp(min=1).float() / exact) / math.log(max_distance / exact)  # 1 at max_distance
+    share = torch.log(distance.clamp(min=1).float() / exact) / math.log(
+        max_distance / exact
+    )  # 1 at max_distance
     wide = exact + (share * (num_buckets - exact)).long()
     return offset + torch.where(distance < exact, distance, wide.clamp(max=num_buckets - 1))
 
@@ -136,13 +149,17 @@ class RelativePositionBias(nn.Module):
         bidirectional, num_buckets, max_distance: see `relative_position_bucket`.
     """
 
-    def __init__(self, num_heads: int, bidirectional: bool = True, num_buckets: int = 32, max_distance: int = 128):
+    def __init__(
+        self, num_heads: int, bidirectional: bool = True, num_buckets: int = 32, max_distance: int = 128
+    ):
         super().__init__()
         self.bidirectional, self.num_buckets, self.max_distance = bidirectional, num_buckets, max_distance
         self.bias = nn.Embedding(num_buckets, num_heads)
 
     def forward(self, queries: int, keys: int, past: int = 0) -> Tensor:
-        """The bias `(1, heads, queries, keys)` of queries at positions past, past + 1, ... on keys at 0, 1, ..."""
+        """The bias `(1, heads, queries, keys)` of queries at positions past, past + 1, ... on keys at 0,
+        1, ...
+        """
         device = self.bias.weight.device
         positions = torch.arange(past, past + queries, device=device)
         distance = torch.arange(keys, device=device) - positions.unsqueeze(1)

@@ -1,9 +1,10 @@
 """Recurrent layers from scratch: the plain RNN, the LSTM and the GRU, and the cache that keeps their state.
 
-`rnn_step`, `lstm_step` and `gru_step` are the formulas, one time step each. `RecurrentLayer` runs them over a sequence:
-step by step where a mask, a trace of the gates or a single token asks for it, else through the same formulas with the
-backward pass written by hand (`bptt.py`), which is what makes training fast. Weights are laid out as in `torch.nn.RNN`,
-`torch.nn.LSTM` and `torch.nn.GRU`, so they can be copied in both directions.
+`rnn_step`, `lstm_step` and `gru_step` are the formulas, one time step each. `RecurrentLayer` runs them
+over a sequence: step by step where a mask, a trace of the gates or a single token asks for it, else
+through the same formulas with the backward pass written by hand (`bptt.py`), which is what makes training
+fast. Weights are laid out as in `torch.nn.RNN`, `torch.nn.LSTM` and `torch.nn.GRU`, so they can be copied
+in both directions.
 """
 
 from collections.abc import Callable
@@ -45,8 +46,8 @@ def lstm_step(a: Tensor, state: State, weight_hh: Tensor, bias_hh: Tensor) -> tu
 def gru_step(a: Tensor, state: State, weight_hh: Tensor, bias_hh: Tensor) -> tuple[State, dict[str, Tensor]]:
     """h' = (1 - z) * n + z * h with n = tanh(a_n + r * (W_hn h + b_hn)); a has shape (batch, 3 * hidden).
 
-    The reset gate r decides how much of the past the candidate n sees, the update gate z how much of it stays.
-    Cho et al. 2014, in the variant of `torch.nn.GRU`.
+    The reset gate r decides how much of the past the candidate n sees, the update gate z how much of it
+    stays. Cho et al. 2014, in the variant of `torch.nn.GRU`.
     """
     (h,) = state
     a_r, a_z, a_n = a.chunk(3, dim=-1)
@@ -97,8 +98,8 @@ class RecurrentLayer(GradientCheckpointingLayer):
             output_gates: also return what the gates did.
 
         Returns:
-            the hidden state after each step `(batch, length, hidden_size)`, the last state, and the gates by name, each
-            `(batch, length, hidden_size)`, if asked for.
+            the hidden state after each step `(batch, length, hidden_size)`, the last state, and the gates
+            by name, each `(batch, length, hidden_size)`, if asked for.
         """
         batch, length, _ = hidden_states.shape
         if state is None:
@@ -122,7 +123,9 @@ class RecurrentLayer(GradientCheckpointingLayer):
             new_state, gates = step(projected[:, t], state, self.weight_hh, self.bias_hh)
             if mask is not None:
                 keep = mask[:, t, None].bool()
-                new_state = tuple(torch.where(keep, new, old) for new, old in zip(new_state, state, strict=True))
+                new_state = tuple(
+                    torch.where(keep, new, old) for new, old in zip(new_state, state, strict=True)
+                )
             state = new_state
             outputs.append(state[0])
             traces.append(gates)
@@ -162,7 +165,9 @@ def over_time(
 
 @torch.no_grad()
 def initialize_recurrent(layer: RecurrentLayer, forget_bias: float) -> None:
-    """First weights: Xavier for the input, orthogonal recurrent blocks, biases 0 but for an LSTM's forget gate."""
+    """First weights: Xavier for the input, orthogonal recurrent blocks, biases 0 but for an LSTM's forget
+    gate.
+    """
     hidden = layer.hidden_size
     init.xavier_uniform_(layer.weight_ih)
     for block in layer.weight_hh.split(hidden):

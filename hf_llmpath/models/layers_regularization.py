@@ -1,8 +1,10 @@
-"""Layers against overfitting and for easier training, from scratch: dropout, batch and layer normalization, max-norm.
+"""Layers against overfitting and for easier training, from scratch: dropout, batch and layer
+normalization, max-norm.
 
-The layers have the parameters, buffers and defaults of their namesakes in `torch.nn`, so weights copy over in both
-directions, and equal them in values, gradients and running statistics. The backward pass of the normalizations is
-written by hand (`Normalization`): it is half of the lesson, and faster than autograd through every step of the formula.
+The layers have the parameters, buffers and defaults of their namesakes in `torch.nn`, so weights copy
+over in both directions, and equal them in values, gradients and running statistics. The backward pass of
+the normalizations is written by hand (`Normalization`): it is half of the lesson, and faster than
+autograd through every step of the formula.
 """
 
 import math
@@ -17,19 +19,21 @@ from torch.autograd.function import once_differentiable
 def keep_mask(like: Tensor, keep: float) -> Tensor:
     """Ones with probability `keep`, else zeros, of the shape, type and device of `like`.
 
-    A fraction of 53 random bits is compared with `keep`: what `bernoulli_` does, but the bits are drawn in bulk, which takes
-    less than half of the time on a CPU.
+    A fraction of 53 random bits is compared with `keep`: what `bernoulli_` does, but the bits are drawn
+    in bulk, which takes less than half of the time on a CPU.
     """
     bits = torch.empty(like.shape, dtype=torch.int64, device=like.device).random_(-(2**63), None)
     return (bits.bitwise_and_(2**53 - 1) < math.ceil(keep * 2**53)).to(like.dtype)
 
 
 class Dropout(nn.Module):
-    """Switches values off at random while training: y = x m / (1 - p), where m is 0 with probability p, else 1.
+    """Switches values off at random while training: y = x m / (1 - p), where m is 0 with probability p,
+    else 1.
 
-    The division keeps the expected value, so that eval mode has nothing left to do. The gradient passes the same mask.
-    Where PyTorch draws from its Mersenne Twister (CPUs, unless MKL's generator is used), the mask is bit for bit that of
-    `torch.nn.Dropout` for the same state of the generator; elsewhere it has the same distribution.
+    The division keeps the expected value, so that eval mode has nothing left to do. The gradient passes
+    the same mask. Where PyTorch draws from its Mersenne Twister (CPUs, unless MKL's generator is used),
+    the mask is bit for bit that of `torch.nn.Dropout` for the same state of the generator; elsewhere it
+    has the same distribution.
 
     Srivastava et al., "Dropout: A Simple Way to Prevent Neural Networks from Overfitting", 2014.
 
@@ -57,16 +61,21 @@ class Dropout(nn.Module):
 
 
 class Normalization(Function):
-    r"""`y = w n + b` with `n = (x - m) / sqrt(v + eps)`; m is the mean, v the (biased) variance over one dimension of x.
+    r"""`y = w n + b` with `n = (x - m) / sqrt(v + eps)`; m is the mean, v the (biased) variance over one
+    dimension of x.
 
-    Backward: m and v depend on every x that they are taken over. Of the gradient g at n, that takes away the part that
-    moves all of them alike and the part that scales them, since neither changes n. With E the mean over the same
-    dimension: \(\partial L / \partial x = (g - E[g] - n\,E[g n]) / \sqrt{v + eps}\). Ioffe & Szegedy 2015, section 3.
+    Backward: m and v depend on every x that they are taken over. Of the gradient g at n, that takes away
+        the part that
+    moves all of them alike and the part that scales them, since neither changes n. With E the mean over
+    the same
+    dimension: \(\partial L / \partial x = (g - E[g] - n\,E[g n]) / \sqrt{v + eps}\). Ioffe & Szegedy
+        2015, section 3.
     """
 
     @staticmethod
     def forward(ctx, x, weight, bias, dim, eps):
-        """x `(rows, units)`, weight and bias `(units,)`; dim 0 for statistics per unit, 1 for statistics per row.
+        """x `(rows, units)`, weight and bias `(units,)`; dim 0 for statistics per unit, 1 for statistics
+        per row.
 
         Returns y `(rows, units)`, and m and v without dimension `dim`; these two carry no gradient.
         """
@@ -88,7 +97,9 @@ class Normalization(Function):
         count = n.shape[ctx.dim]
         product = grad * n
         grad_weight, grad_bias = product.sum(0), grad.sum(0)
-        if ctx.dim == 0:  # E[g n] = w grad_weight / count and E[g] = w grad_bias / count: w leaves the bracket
+        if (
+            ctx.dim == 0
+        ):  # E[g n] = w grad_weight / count and E[g] = w grad_bias / count: w leaves the bracket
             grad_x = torch.addcmul(grad, n, grad_weight, value=-1 / count)
             grad_x.sub_(grad_bias / count).mul_(weight * scale)
         else:
@@ -101,16 +112,18 @@ class Normalization(Function):
 class BatchNorm(nn.Module):
     r"""Batch normalization, as `torch.nn.BatchNorm1d`: each unit has mean 0 and variance 1 over the batch.
 
-    While training, mean and variance are those of the batch, and the running ones follow:
-    `running = (1 - momentum) running + momentum batch`, with the unbiased variance. In eval mode the running ones are
-    used, so that the answer to one example does not depend on the others. Weight and bias learn what scale is best.
+    While training, mean and variance are those of the batch, and the running ones follow: `running = (1 -
+    momentum) running + momentum batch`, with the unbiased variance. In eval mode the running ones are
+    used, so that the answer to one example does not depend on the others. Weight and bias learn what
+    scale is best.
 
     Ioffe & Szegedy, "Batch Normalization", 2015, algorithms 1 and 2.
 
     Args:
         num_features: units.
         eps: added to the variance.
-        momentum: weight of the new batch in the running statistics; None for the plain mean of all batches so far.
+        momentum: weight of the new batch in the running statistics; None for the plain mean of all
+            batches so far.
     """
 
     running_mean: Tensor
@@ -160,7 +173,8 @@ class BatchNorm(nn.Module):
 
 
 class LayerNorm(nn.Module):
-    """Layer normalization, as `torch.nn.LayerNorm`: each example has mean 0 and variance 1 over its own units.
+    """Layer normalization, as `torch.nn.LayerNorm`: each example has mean 0 and variance 1 over its own
+    units.
 
     It needs no other example and no running statistics: training and eval mode are the same.
 
@@ -173,7 +187,9 @@ class LayerNorm(nn.Module):
 
     def __init__(self, normalized_shape: int | tuple[int, ...], eps: float = 1e-5):
         super().__init__()
-        self.normalized_shape = (normalized_shape,) if isinstance(normalized_shape, int) else tuple(normalized_shape)
+        self.normalized_shape = (
+            (normalized_shape,) if isinstance(normalized_shape, int) else tuple(normalized_shape)
+        )
         self.eps = eps
         self.weight = nn.Parameter(torch.ones(self.normalized_shape))
         self.bias = nn.Parameter(torch.zeros(self.normalized_shape))
@@ -197,10 +213,12 @@ class LayerNorm(nn.Module):
 
 @torch.no_grad()
 def max_norm_(weights: Iterable[Tensor], limit: float) -> None:
-    """Max-norm constraint, after an optimiser step: the weights that enter a unit keep a length of at most `limit`.
+    """Max-norm constraint, after an optimizer step: the weights that enter a unit keep a length of at
+    most `limit`.
 
-    `w <- w min(1, c / |w|)`. Unlike weight decay it leaves short vectors alone, so that a high learning rate can explore
-    without the weights blowing up. Srebro & Shraibman 2005; with dropout: Srivastava et al. 2014, section 5.1.
+    `w <- w min(1, c / |w|)`. Unlike weight decay it leaves short vectors alone, so that a high learning
+    rate can explore without the weights blowing up. Srebro & Shraibman 2005; with dropout: Srivastava et
+    al. 2014, section 5.1.
 
     Args:
         weights: each `(units, inputs)`, changed in place.

@@ -12,7 +12,8 @@ from .layers_recurrence import GATES, RecurrentLayer, over_time
 class BidirectionalLayer(GradientCheckpointingLayer):
     """Two recurrent layers that read a sequence from either end (Schuster & Paliwal 1997).
 
-    They never meet, so they are one recurrence of twice the width whose matrix has two blocks: half as many steps to walk.
+    They never meet, so they are one recurrence of twice the width whose matrix has two blocks: half as
+    many steps to walk.
     """
 
     def __init__(self, cell: str, input_size: int, hidden_size: int):
@@ -24,8 +25,8 @@ class BidirectionalLayer(GradientCheckpointingLayer):
         """
         Args:
             hidden_states: `(batch, length, input_size)`, padding on the right only.
-            reverse: `(batch, length)`, the places of each row's tokens in reverse order, padding where it was; None: no
-                row has padding.
+            reverse: `(batch, length)`, the places of each row's tokens in reverse order, padding where it
+                was; None: no row has padding.
 
         Returns:
             `(batch, length, hidden_size)`.
@@ -45,7 +46,9 @@ class BidirectionalLayer(GradientCheckpointingLayer):
         cell, half, gates = layers[0].cell, layers[0].hidden_size, GATES[layers[0].cell]
         with torch.autocast(inputs[0].device.type, enabled=False):
             dtype = layers[0].weight_hh.dtype
-            both = torch.cat(inputs, dim=-1).to(dtype).transpose(0, 1).contiguous()  # (length, batch, 2 * input_size)
+            both = (
+                torch.cat(inputs, dim=-1).to(dtype).transpose(0, 1).contiguous()
+            )  # (length, batch, 2 * input_size)
             weights = (
                 _blocks(getattr(layers[0], name), getattr(layers[1], name), gates)
                 for name in ("weight_ih", "weight_hh")
@@ -55,13 +58,17 @@ class BidirectionalLayer(GradientCheckpointingLayer):
                 for name in ("bias_ih", "bias_hh")
             )
             (weight_ih, weight_hh), (bias_ih, bias_hh) = weights, biases
-            start = tuple(torch.cat([part, part], dim=-1) for part in layers[0].initial_state(both.shape[1], both))
+            start = tuple(
+                torch.cat([part, part], dim=-1) for part in layers[0].initial_state(both.shape[1], both)
+            )
             states, _ = over_time(cell, both, weight_ih, bias_ih, weight_hh, bias_hh, start)
         return states.transpose(0, 1)
 
 
 def _blocks(first: Tensor, second: Tensor, gates: int) -> Tensor:
-    """Two matrices `(gates * half, width)` as the blocks of one, `(gates * 2 * half, 2 * width)`, gate by gate."""
+    """Two matrices `(gates * half, width)` as the blocks of one, `(gates * 2 * half, 2 * width)`, gate by
+    gate.
+    """
     first, second = (weight.view(gates, -1, weight.shape[-1]) for weight in (first, second))
     zeros = torch.zeros_like(first)
     upper, lower = torch.cat([first, zeros], dim=-1), torch.cat([zeros, second], dim=-1)
@@ -78,7 +85,9 @@ def taken(rows: Tensor, places: Tensor) -> Tensor:
 
 
 class LookBack(nn.Module):
-    """The decoder's look at the source: its states are the queries, those of the encoder give keys and values."""
+    """The decoder's look at the source: its states are the queries, those of the encoder give keys and
+    values.
+    """
 
     def __init__(self, config: PreTrainedConfig):
         super().__init__()
@@ -95,7 +104,9 @@ class LookBack(nn.Module):
             return self.additive.k_proj(source).unsqueeze(1), source.unsqueeze(1)
         return self.k_proj(source).unsqueeze(1), self.v_proj(source).unsqueeze(1)
 
-    def forward(self, states: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
+    def forward(
+        self, states: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
         """
         Args:
             states: `(batch, target, hidden)`.
@@ -110,5 +121,7 @@ class LookBack(nn.Module):
             context, weights = self.additive(states, source, source, mask, projected_key=keys.squeeze(1))
             return context, weights.unsqueeze(1)
         allowed = mask[:, None, None].bool() if mask is not None else None
-        context, weights = scaled_dot_product_attention(self.q_proj(states).unsqueeze(1), keys, values, allowed)
+        context, weights = scaled_dot_product_attention(
+            self.q_proj(states).unsqueeze(1), keys, values, allowed
+        )
         return context.squeeze(1), weights

@@ -1,4 +1,6 @@
-"""The layers of T5: RMSNorm before each sublayer, no biases, and scores that distances add to and nothing scales."""
+"""The layers of T5: RMSNorm before each sublayer, no biases, and scores that distances add to and nothing
+scales.
+"""
 
 from typing import Any
 
@@ -27,13 +29,17 @@ class LLMPathT5FeedForward(nn.Module):
     def forward(self, hidden_states: Tensor) -> Tensor:
         """`(batch, length, hidden_size)` -> the same."""
         up = self.up_proj(hidden_states)
-        inner = self.activation(up) if self.gate_proj is None else self.activation(self.gate_proj(hidden_states)) * up
+        inner = (
+            self.activation(up)
+            if self.gate_proj is None
+            else self.activation(self.gate_proj(hidden_states)) * up
+        )
         return self.down_proj(self.dropout(inner))
 
 
 def _attention(config: LLMPathT5Config, layer_idx: int, is_causal: bool = False) -> MultiHeadAttention:
     attention = MultiHeadAttention(config, layer_idx, is_causal, bias=False, scaling=1.0)
-    # Weights are initialised leaf by leaf, so the leaf must know that its products are not scaled later.
+    # Weights are initialized leaf by leaf, so the leaf must know that its products are not scaled later.
     attention.q_proj._asks = True  # type: ignore[assignment]
     return attention
 
@@ -61,7 +67,9 @@ class LLMPathT5EncoderLayer(GradientCheckpointingLayer):
 
 
 class LLMPathT5DecoderLayer(GradientCheckpointingLayer):
-    """Causal self-attention, attention to what the encoder made of the source (without a bias), then feed-forward."""
+    """Causal self-attention, attention to what the encoder made of the source (without a bias), then
+    feed-forward.
+    """
 
     def __init__(self, config: LLMPathT5Config, layer_idx: int):
         super().__init__()
@@ -83,14 +91,22 @@ class LLMPathT5DecoderLayer(GradientCheckpointingLayer):
         cache: Cache | None = None,
         **kwargs: Any,
     ) -> Tensor:
-        """hidden_states `(batch, length, hidden_size)`, position_bias `(1, heads, length, keys)`, encoder_hidden_states
-        `(batch, source_length, hidden_size)`."""
+        """hidden_states `(batch, length, hidden_size)`, position_bias `(1, heads, length, keys)`,
+        encoder_hidden_states `(batch, source_length, hidden_size)`."""
         read, _ = self.self_attn(
-            self.self_attn_norm(hidden_states), attention_mask, cache=cache, position_bias=position_bias, **kwargs
+            self.self_attn_norm(hidden_states),
+            attention_mask,
+            cache=cache,
+            position_bias=position_bias,
+            **kwargs,
         )
         hidden_states = hidden_states + self.dropout(read)
         read, _ = self.cross_attn(
-            self.cross_attn_norm(hidden_states), encoder_attention_mask, encoder_hidden_states, cache=cache, **kwargs
+            self.cross_attn_norm(hidden_states),
+            encoder_attention_mask,
+            encoder_hidden_states,
+            cache=cache,
+            **kwargs,
         )
         hidden_states = hidden_states + self.dropout(read)
         return hidden_states + self.dropout(self.mlp(self.mlp_norm(hidden_states)))

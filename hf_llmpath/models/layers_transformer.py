@@ -1,4 +1,6 @@
-"""The layers of a Transformer: a residual stream that attention and feed-forward sublayers read from and add to."""
+"""The layers of a Transformer: a residual stream that attention and feed-forward sublayers read from and
+add to.
+"""
 
 from collections.abc import Callable
 from typing import Any
@@ -104,10 +106,13 @@ class LLMPathTransformerDecoderLayer(GradientCheckpointingLayer):
     ) -> Tensor:
         """hidden_states `(batch, length, hidden)`, encoder_hidden_states `(batch, source_length, hidden)`."""
         hidden_states = self.self_attn_residual(
-            hidden_states, lambda x: self.self_attn(x, attention_mask, cache=cache, rotation=rotation, **kwargs)[0]
+            hidden_states,
+            lambda x: self.self_attn(x, attention_mask, cache=cache, rotation=rotation, **kwargs)[0],
         )
         hidden_states = self.cross_attn_residual(
             hidden_states,
-            lambda x: self.cross_attn(x, encoder_attention_mask, encoder_hidden_states, cache=cache, **kwargs)[0],
+            lambda x: self.cross_attn(
+                x, encoder_attention_mask, encoder_hidden_states, cache=cache, **kwargs
+            )[0],
         )
         return self.mlp_residual(hidden_states, self.mlp)

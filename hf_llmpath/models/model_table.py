@@ -15,8 +15,8 @@ class ModelRow:
         config: `"module.Class"` of the configuration, within this folder.
         classes: Auto class of transformers -> `"module.Class"`.
         summary: what it is, in one line.
-        processors: Auto class of an own processor -> `"module.Class"`, such as `AutoImageProcessor`. Its files
-            travel with the processor: the processor's `save_pretrained` writes them.
+        processors: Auto class of an own processor -> `"module.Class"`, such as `AutoImageProcessor`. Its
+            files travel with the processor: the processor's `save_pretrained` writes them.
     """
 
     model_type: str

@@ -1,10 +1,10 @@
-"""A bidirectional encoder (BERT) as transformers models: masked language modelling, and heads for fine-tuning.
+"""A bidirectional encoder (BERT) as transformers models: masked language modeling, and heads for fine-tuning.
 
     fill = pipeline("fill-mask", "runs/11-pretraining/model")
     fill("The tea was not [MASK] at all.")
 
-In the default configuration it is BERT's layout, weight for weight (`convert/bert.py` maps one onto the other). Its parts
-are in files of their own: attention.py and positions.py.
+In the default configuration it is BERT's layout, weight for weight (`convert/bert.py` maps one onto the
+other). Its parts are in files of their own: attention.py and positions.py.
 """
 
 from typing import Any
@@ -39,7 +39,9 @@ def _norm(config: LLMPathBertConfig) -> nn.LayerNorm:
 
 
 class LLMPathBertEmbeddings(nn.Module):
-    """What a token is, where it stands and which segment it belongs to, summed (Devlin et al. 2018, figure 2)."""
+    """What a token is, where it stands and which segment it belongs to, summed (Devlin et al. 2018,
+    figure 2).
+    """
 
     def __init__(self, config: LLMPathBertConfig):
         super().__init__()
@@ -52,7 +54,11 @@ class LLMPathBertEmbeddings(nn.Module):
         self.dropout = nn.Dropout(config.dropout)
 
     def forward(
-        self, input_ids: Tensor | None, token_type_ids: Tensor | None, position_ids: Tensor, embeds: Tensor | None
+        self,
+        input_ids: Tensor | None,
+        token_type_ids: Tensor | None,
+        position_ids: Tensor,
+        embeds: Tensor | None,
     ) -> Tensor:
         embeddings = self.tokens(input_ids) if embeds is None else embeds
         if self.token_types is not None:
@@ -65,9 +71,11 @@ class LLMPathBertEmbeddings(nn.Module):
 
 
 class LLMPathBertLayer(GradientCheckpointingLayer):
-    """Attention to all tokens, before and after, then a feed-forward net for each; each added to what came in.
+    """Attention to all tokens, before and after, then a feed-forward net for each; each added to what
+    came in.
 
-    Post-norm: x ← LN(x + f(x)) (Vaswani et al. 2017, section 3.1). Pre-norm: x ← x + f(LN(x)) (Xiong et al. 2020).
+    Post-norm: x ← LN(x + f(x)) (Vaswani et al. 2017, section 3.1). Pre-norm: x ← x + f(LN(x)) (Xiong et
+    al. 2020).
     """
 
     def __init__(self, config: LLMPathBertConfig, layer_idx: int):
@@ -150,7 +158,9 @@ class LLMPathBertModel(LLMPathBertPreTrainedModel):
     def __init__(self, config: LLMPathBertConfig, add_pooling_layer: bool = True):
         super().__init__(config)
         self.embeddings = LLMPathBertEmbeddings(config)
-        self.layers = nn.ModuleList([LLMPathBertLayer(config, index) for index in range(config.num_hidden_layers)])
+        self.layers = nn.ModuleList(
+            [LLMPathBertLayer(config, index) for index in range(config.num_hidden_layers)]
+        )
         self.norm = _norm(config) if config.norm_position == "pre" else None
         is_rotary = config.position_embedding_type == "rotary"
         head_dim = config.hidden_size // config.num_attention_heads
@@ -198,7 +208,9 @@ class LLMPathBertModel(LLMPathBertPreTrainedModel):
         if position_ids is None:
             position_ids = torch.arange(length, device=given.device).unsqueeze(0)
         hidden_states = self.embeddings(input_ids, token_type_ids, position_ids, inputs_embeds)
-        mask = create_bidirectional_mask(config=self.config, inputs_embeds=hidden_states, attention_mask=attention_mask)
+        mask = create_bidirectional_mask(
+            config=self.config, inputs_embeds=hidden_states, attention_mask=attention_mask
+        )
         if self.rotary is not None:
             kwargs["rotation"] = self.rotary(position_ids, hidden_states.dtype)
         for layer in self.layers:
@@ -239,9 +251,10 @@ class LLMPathBertForMaskedLM(LLMPathBertPreTrainedModel):
         num_items_in_batch: Tensor | int | None = None,
         **kwargs: Any,
     ) -> MaskedLMOutput:
-        """`labels` `(batch, length)`: the tokens to guess, -100 elsewhere. The loss is their mean cross-entropy (their sum
-        over `num_items_in_batch`, if that is given). `logits` `(batch, length, vocab_size)`; while training on labels with
-        `config.sparse_prediction`, those of the masked tokens alone, `(masked, vocab_size)`."""
+        """`labels` `(batch, length)`: the tokens to guess, -100 elsewhere. The loss is their mean
+        cross-entropy (their sum over `num_items_in_batch`, if that is given). `logits` `(batch, length,
+        vocab_size)`; while training on labels with `config.sparse_prediction`, those of the masked tokens
+        alone, `(masked, vocab_size)`."""
         outputs = self.model(input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds, **kwargs)
         states = outputs.last_hidden_state
         if labels is not None and self.training and self.config.sparse_prediction:
@@ -251,7 +264,10 @@ class LLMPathBertForMaskedLM(LLMPathBertPreTrainedModel):
         loss = None
         if labels is not None:
             loss = self.loss_function(
-                logits=logits, labels=labels, vocab_size=self.config.vocab_size, num_items_in_batch=num_items_in_batch
+                logits=logits,
+                labels=labels,
+                vocab_size=self.config.vocab_size,
+                num_items_in_batch=num_items_in_batch,
             )
         return MaskedLMOutput(
             loss=loss, logits=logits, hidden_states=outputs.hidden_states, attentions=outputs.attentions
@@ -280,14 +296,19 @@ class LLMPathBertForSequenceClassification(LLMPathBertPreTrainedModel):
         num_items_in_batch: Tensor | int | None = None,
         **kwargs: Any,
     ) -> SequenceClassifierOutput:
-        """`labels` `(batch,)`: classes, or numbers where `config.num_labels` is 1; `logits` `(batch, num_labels)`."""
+        """`labels` `(batch,)`: classes, or numbers where `config.num_labels` is 1; `logits` `(batch,
+        num_labels)`.
+        """
         outputs = self.model(input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds, **kwargs)
         logits = self.classifier(self.dropout(outputs.pooler_output))
         loss = None
         if labels is not None:
             with told_by_name(labels, logits.shape[-1]):
                 loss = self.loss_function(
-                    labels=labels, pooled_logits=logits, config=self.config, num_items_in_batch=num_items_in_batch
+                    labels=labels,
+                    pooled_logits=logits,
+                    config=self.config,
+                    num_items_in_batch=num_items_in_batch,
                 )
         return SequenceClassifierOutput(
             loss=loss, logits=logits, hidden_states=outputs.hidden_states, attentions=outputs.attentions
@@ -316,7 +337,9 @@ class LLMPathBertForTokenClassification(LLMPathBertPreTrainedModel):
         num_items_in_batch: Tensor | int | None = None,
         **kwargs: Any,
     ) -> TokenClassifierOutput:
-        """`labels` `(batch, length)`: classes, -100 where there is none; `logits` `(batch, length, num_labels)`."""
+        """`labels` `(batch, length)`: classes, -100 where there is none; `logits` `(batch, length,
+        num_labels)`.
+        """
         outputs = self.model(input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds, **kwargs)
         logits = self.classifier(self.dropout(outputs.last_hidden_state))
         loss = None
@@ -352,15 +375,19 @@ class LLMPathBertForQuestionAnswering(LLMPathBertPreTrainedModel):
         num_items_in_batch: Tensor | int | None = None,
         **kwargs: Any,
     ) -> QuestionAnsweringModelOutput:
-        """`start_positions`, `end_positions` `(batch,)`: first and last token of the answer; one beyond the end of the
-        sequence is left out of the loss. `start_logits`, `end_logits` `(batch, length)`."""
+        """`start_positions`, `end_positions` `(batch,)`: first and last token of the answer; one beyond
+        the end of the sequence is left out of the loss. `start_logits`, `end_logits` `(batch, length)`."""
         outputs = self.model(input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds, **kwargs)
         scores = self.qa_outputs(outputs.last_hidden_state)
         start_logits, end_logits = scores[..., 0].contiguous(), scores[..., 1].contiguous()
         loss = None
         if start_positions is not None and end_positions is not None:
             loss = self.loss_function(
-                start_logits, end_logits, start_positions, end_positions, num_items_in_batch=num_items_in_batch
+                start_logits,
+                end_logits,
+                start_positions,
+                end_positions,
+                num_items_in_batch=num_items_in_batch,
             )
         return QuestionAnsweringModelOutput(
             loss=loss,

@@ -24,7 +24,11 @@ from transformers.activations import ACT2FN
 from transformers.cache_utils import Cache, DynamicCache
 from transformers.masking_utils import create_causal_mask
 from transformers.modeling_layers import GradientCheckpointingLayer
-from transformers.modeling_outputs import BaseModelOutputWithPast, CausalLMOutputWithPast, SequenceClassifierOutput
+from transformers.modeling_outputs import (
+    BaseModelOutputWithPast,
+    CausalLMOutputWithPast,
+    SequenceClassifierOutput,
+)
 from transformers.utils import can_return_tuple
 from transformers.utils.deprecation import deprecate_kwarg
 from transformers.utils.generic import merge_with_config_defaults
@@ -60,7 +64,11 @@ class LLMPathGPTMLP(nn.Module):
     def forward(self, hidden_states: Tensor) -> Tensor:
         """`(batch, length, hidden_size)` -> the same."""
         up = self.up_proj(hidden_states)
-        inner = self.activation(up) if self.gate_proj is None else self.activation(self.gate_proj(hidden_states)) * up
+        inner = (
+            self.activation(up)
+            if self.gate_proj is None
+            else self.activation(self.gate_proj(hidden_states)) * up
+        )
         return self.down_proj(inner)
 
 
@@ -74,7 +82,7 @@ class LLMPathGPTLayer(GradientCheckpointingLayer):
         self.mlp_norm = _norm(config)
         self.mlp = LLMPathGPTMLP(config)
         self.dropout = nn.Dropout(config.dropout)
-        # Weights are initialised leaf by leaf, so the leaf must know that it writes into the residual stream.
+        # Weights are initialized leaf by leaf, so the leaf must know that it writes into the residual stream.
         for projection in (self.attention.o_proj, self.mlp.down_proj):
             projection._writes_residual = True  # type: ignore[assignment]
 
@@ -136,7 +144,9 @@ class LLMPathGPTModel(LLMPathGPTPreTrainedModel):
             None if is_rotary else LearnedPositions(config.max_position_embeddings, config.hidden_size)
         )
         self.dropout = nn.Dropout(config.dropout)
-        self.layers = nn.ModuleList([LLMPathGPTLayer(config, index) for index in range(config.num_hidden_layers)])
+        self.layers = nn.ModuleList(
+            [LLMPathGPTLayer(config, index) for index in range(config.num_hidden_layers)]
+        )
         self.norm = _norm(config)
         self.gradient_checkpointing = False
         self.post_init()
@@ -164,7 +174,8 @@ class LLMPathGPTModel(LLMPathGPTPreTrainedModel):
         Args:
             input_ids: `(batch, length)`, or `inputs_embeds` `(batch, length, hidden_size)`.
             attention_mask: `(batch, past + length)`, 0 for padding on either side.
-            position_ids: `(batch, length)`; counted from the mask if not given, so that padding changes nothing.
+            position_ids: `(batch, length)`; counted from the mask if not given, so that padding changes
+                nothing.
             cache: keys and values of the steps before.
         """
         if (input_ids is None) == (inputs_embeds is None):
@@ -220,13 +231,16 @@ class LLMPathGPTForCausalLM(LLMPathGPTPreTrainedModel, GenerationMixin):
     ) -> CausalLMOutputWithPast:
         """
         Args:
-            labels: `(batch, length)`, the input ids themselves: the loss compares each with the guess one step before; -100 is
-                left out. `shift_labels` instead are the next tokens as they stand.
-            logits_to_keep: compute the logits of so many last positions only, or of those with these indices; 0 for all.
+            labels: `(batch, length)`, the input ids themselves: the loss compares each with the guess one
+                step before; -100 is left out. `shift_labels` instead are the next tokens as they stand.
+            logits_to_keep: compute the logits of so many last positions only, or of those with these
+                indices; 0 for all.
 
         Other arguments as in `LLMPathGPTModel`. `logits` are `(batch, kept, vocab_size)`.
         """
-        loss_arguments = {name: kwargs.pop(name) for name in ("shift_labels", "num_items_in_batch") if name in kwargs}
+        loss_arguments = {
+            name: kwargs.pop(name) for name in ("shift_labels", "num_items_in_batch") if name in kwargs
+        }
         if labels is not None or loss_arguments.get("shift_labels") is not None:
             use_cache = False if use_cache is None else use_cache
         outputs = self.model(
@@ -237,7 +251,9 @@ class LLMPathGPTForCausalLM(LLMPathGPTPreTrainedModel, GenerationMixin):
         logits = self.lm_head(states[:, keep] if not isinstance(keep, slice) or logits_to_keep else states)
         loss = None
         if labels is not None or loss_arguments.get("shift_labels") is not None:
-            loss = self.loss_function(logits=logits, labels=labels, vocab_size=self.config.vocab_size, **loss_arguments)
+            loss = self.loss_function(
+                logits=logits, labels=labels, vocab_size=self.config.vocab_size, **loss_arguments
+            )
         return CausalLMOutputWithPast(
             loss=loss,
             logits=logits,
@@ -280,7 +296,10 @@ class LLMPathGPTForSequenceClassification(LLMPathGPTPreTrainedModel):
         if labels is not None:
             with told_by_name(labels, logits.shape[-1]):
                 loss = self.loss_function(
-                    labels=labels, pooled_logits=logits, config=self.config, num_items_in_batch=num_items_in_batch
+                    labels=labels,
+                    pooled_logits=logits,
+                    config=self.config,
+                    num_items_in_batch=num_items_in_batch,
                 )
         return SequenceClassifierOutput(
             loss=loss, logits=logits, hidden_states=outputs.hidden_states, attentions=outputs.attentions

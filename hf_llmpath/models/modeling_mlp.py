@@ -3,8 +3,8 @@
     model = AutoModelForImageClassification.from_pretrained("runs/04-deep-networks/model")
     pipeline("image-classification", model="runs/04-deep-networks/model")("digit.png")
 
-Every hidden layer is the same four steps, weights, normalization, activation, dropout, with an optional shortcut around
-them.
+Every hidden layer is the same four steps, weights, normalization, activation, dropout, with an optional
+shortcut around them.
 """
 
 import math
@@ -50,7 +50,9 @@ class Dense(nn.Linear):
 
 
 class MLPLayer(GradientCheckpointingLayer):
-    """`y = dropout(f(norm(W x + b)))`, plus `x` where the layer is residual; x `(batch, in)`, y `(batch, out)`."""
+    """`y = dropout(f(norm(W x + b)))`, plus `x` where the layer is residual; x `(batch, in)`, y `(batch,
+    out)`.
+    """
 
     def __init__(self, config: LLMPathMLPConfig, inputs: int, outputs: int, residual: bool):
         super().__init__()
@@ -80,7 +82,9 @@ class MLPLayer(GradientCheckpointingLayer):
 
 
 class LLMPathMLPPreTrainedModel(PreTrainedModel):
-    """How the weights begin (Glorot & Bengio 2010, He et al. 2015; see `initialization` in the configuration)."""
+    """How the weights begin (Glorot & Bengio 2010, He et al. 2015; see `initialization` in the
+    configuration).
+    """
 
     config: LLMPathMLPConfig
     base_model_prefix = "model"
@@ -130,11 +134,12 @@ class LLMPathMLPModel(LLMPathMLPPreTrainedModel):
     def forward(self, pixel_values: Tensor, **kwargs) -> BaseModelOutput:
         """
         Args:
-            pixel_values: `(batch, channels, height, width)`, or any other shape with as many numbers per example as the
-                first layer reads, such as `(batch, features)` for points.
+            pixel_values: `(batch, channels, height, width)`, or any other shape with as many numbers per
+                example as the first layer reads, such as `(batch, features)` for points.
 
         Returns:
-            `last_hidden_state` `(batch, hidden_sizes[-1])`; `hidden_states`: the input, then what each layer gives.
+            `last_hidden_state` `(batch, hidden_sizes[-1])`; `hidden_states`: the input, then what each
+            layer gives.
 
         Raises:
             ValueError: another number of features.
@@ -143,8 +148,12 @@ class LLMPathMLPModel(LLMPathMLPPreTrainedModel):
         if x.shape[1] != self.config.num_features:
             expected = f"{self.config.num_features} features"
             if self.config.image_size is not None:
-                expected = f"{self.config.num_channels} x {self.config.image_size} x {self.config.image_size} values"
-            raise ValueError(f"an example has shape {tuple(pixel_values.shape[1:])}; this model reads {expected}")
+                expected = (
+                    f"{self.config.num_channels} x {self.config.image_size} x {self.config.image_size} values"
+                )
+            raise ValueError(
+                f"an example has shape {tuple(pixel_values.shape[1:])}; this model reads {expected}"
+            )
         x = self.input_dropout(x)
         for layer in self.layers:
             x = layer(x)
@@ -165,8 +174,9 @@ class LLMPathMLPForImageClassification(LLMPathMLPPreTrainedModel):
         """
         Args:
             pixel_values: `(batch, channels, height, width)` or `(batch, features)`.
-            labels: class numbers `(batch,)`, -100 is left out; 0 or 1 `(batch,)` where there is one logit; numbers
-                `(batch, num_labels)` for `problem_type` `"regression"` or `"multi_label_classification"`.
+            labels: class numbers `(batch,)`, -100 is left out; 0 or 1 `(batch,)` where there is one
+                logit; numbers `(batch, num_labels)` for `problem_type` `"regression"` or
+                `"multi_label_classification"`.
 
         Returns:
             `logits` `(batch, num_labels)` and, with labels, the `loss` of `classification_loss`.
@@ -188,11 +198,13 @@ def classification_loss(
     Args:
         logits: `(batch, num_labels)`.
         labels: class numbers `(batch,)`, or numbers of the logits' shape; `(batch,)` will do for one logit.
-        problem_type: `"single_label_classification"`: cross-entropy of the softmax, or of the sigmoid (binary
-            cross-entropy) where there is one logit. `"multi_label_classification"`: binary cross-entropy of each logit.
-            `"regression"`: squared error. If not given: the first for labels that are integers; for others the third
-            where there is one logit and the second where there are several.
-        num_items: divide the sum by this instead of by the number of labels: for a batch that is given in pieces.
+        problem_type: `"single_label_classification"`: cross-entropy of the softmax, or of the sigmoid
+            (binary cross-entropy) where there is one logit. `"multi_label_classification"`: binary
+            cross-entropy of each logit. `"regression"`: squared error. If not given: the first for labels
+            that are integers; for others the third where there is one logit and the second where there
+            are several.
+        num_items: divide the sum by this instead of by the number of labels: for a batch that is given in
+            pieces.
 
     Raises:
         ValueError: a label that is no class (on a GPU, the error of its kernel).

@@ -80,7 +80,9 @@ class LLMPathRNNModel(LLMPathRNNPreTrainedModel):
     def __init__(self, config: LLMPathRNNConfig):
         super().__init__(config)
         width = config.embedding_size or config.hidden_size
-        self.embed_tokens = nn.Embedding(config.vocab_size, width, config.pad_token_id) if config.vocab_size else None
+        self.embed_tokens = (
+            nn.Embedding(config.vocab_size, width, config.pad_token_id) if config.vocab_size else None
+        )
         sizes = [width] + [config.hidden_size] * (config.num_hidden_layers - 1)
         self.layers = nn.ModuleList([RecurrentLayer(config.cell, size, config.hidden_size) for size in sizes])
         self.dropout = nn.Dropout(config.dropout)
@@ -103,7 +105,8 @@ class LLMPathRNNModel(LLMPathRNNPreTrainedModel):
         """
         Args:
             input_ids: `(batch, length)`, or `inputs_embeds` `(batch, length, embedding_size)`.
-            attention_mask: `(batch, past + length)`, 0 for padding on either side; padding leaves the state unchanged.
+            attention_mask: `(batch, past + length)`, 0 for padding on either side; padding leaves the
+                state unchanged.
             cache: the state to start from.
             output_gates: also return what the gates did at each step (slower).
         """
@@ -129,9 +132,7 @@ class LLMPathRNNModel(LLMPathRNNPreTrainedModel):
             if index + 1 < len(self.layers):
                 hidden_states = self.dropout(hidden_states)
         return LLMPathRNNModelOutput(
-            last_hidden_state=hidden_states,
-            cache=cache,
-            gates=tuple(gates) if output_gates else None,
+            last_hidden_state=hidden_states, cache=cache, gates=tuple(gates) if output_gates else None
         )
 
     @staticmethod
@@ -175,8 +176,9 @@ class LLMPathRNNForCausalLM(LLMPathRNNPreTrainedModel, GenerationMixin):
         logits_to_keep: int | Tensor = 0,
         **kwargs,
     ) -> LLMPathRNNCausalLMOutput:
-        """`labels` `(batch, length)` are the input ids (the loss shifts them; -100 is left out). `shift_labels` instead
-        of `labels` are the next tokens themselves, for windows cut from one long text."""
+        """`labels` `(batch, length)` are the input ids (the loss shifts them; -100 is left out).
+        `shift_labels` instead of `labels` are the next tokens themselves, for windows cut from one long
+        text."""
         kwargs.pop("position_ids", None)  # a recurrent model counts by itself
         shift_labels = kwargs.pop("shift_labels", None)
         num_items_in_batch = kwargs.pop("num_items_in_batch", None)
@@ -211,8 +213,9 @@ class LLMPathRNNForCausalLM(LLMPathRNNPreTrainedModel, GenerationMixin):
 class LLMPathRNNForTimeSeriesPrediction(LLMPathRNNPreTrainedModel):
     """The recurrent model with a next-value head.
 
-    The input of a step is the values at `config.lags_sequence` steps before the one to forecast; the forecast is the
-    first of them plus a learned change: a model that has learned nothing is the (seasonal) naive forecast.
+    The input of a step is the values at `config.lags_sequence` steps before the one to forecast; the
+    forecast is the first of them plus a learned change: a model that has learned nothing is the
+    (seasonal) naive forecast.
     """
 
     main_input_name = "past_values"
@@ -231,7 +234,7 @@ class LLMPathRNNForTimeSeriesPrediction(LLMPathRNNPreTrainedModel):
         if isinstance(module, nn.Linear) and module.out_features == 1:
             init.zeros_(module.weight)
 
-    def _standardise(self, values: Tensor) -> Tensor:
+    def _standardize(self, values: Tensor) -> Tensor:
         if self.config.log_values:
             values = values.log()
         return (values - self.config.value_mean) / self.config.value_std
@@ -251,26 +254,32 @@ class LLMPathRNNForTimeSeriesPrediction(LLMPathRNNPreTrainedModel):
         """
         Args:
             past_values: `(batch, length)` in the units of the data, evenly spaced, oldest first.
-            labels: `(batch, length)`, usually `past_values` themselves: each forecast is compared with the value that
-                came; the loss is the mean squared error of the standardised values; NaN is left out.
+            labels: `(batch, length)`, usually `past_values` themselves: each forecast is compared with
+                the value that came; the loss is the mean squared error of the standardized values; NaN is
+                left out.
 
         Returns:
-            `prediction_outputs` `(batch, length - max(lags) + 1)`, in the units of the data: entry j forecasts the value
-            at position `max(lags) + j` from those before it; the last one lies beyond the given values.
+            `prediction_outputs` `(batch, length - max(lags) + 1)`, in the units of the data: entry j
+            forecasts the value at position `max(lags) + j` from those before it; the last one lies beyond
+            the given values.
         """
         lags, longest = self.lags, max(self.lags)
-        values = self._standardise(past_values)
+        values = self._standardize(past_values)
         steps = values.shape[1] - longest + 1
         if steps < 1:
-            raise ValueError(f"past_values has {values.shape[1]} steps; the longest lag needs at least {longest}")
+            raise ValueError(
+                f"past_values has {values.shape[1]} steps; the longest lag needs at least {longest}"
+            )
         inputs = torch.stack([values[:, longest - lag : longest - lag + steps] for lag in lags], dim=-1)
         outputs = self.model(
-            inputs_embeds=self.value_projection(inputs), output_hidden_states=output_hidden_states, use_cache=False
+            inputs_embeds=self.value_projection(inputs),
+            output_hidden_states=output_hidden_states,
+            use_cache=False,
         )
         prediction = inputs[..., 0] + self.head(outputs.last_hidden_state).squeeze(-1)
         loss = None
         if labels is not None:
-            target = self._standardise(labels)[:, longest:]
+            target = self._standardize(labels)[:, longest:]
             known = ~target.isnan()
             loss = (prediction[:, :-1] - target)[known].square().mean()
         return LLMPathRNNForecastOutput(
@@ -279,8 +288,10 @@ class LLMPathRNNForTimeSeriesPrediction(LLMPathRNNPreTrainedModel):
 
     @torch.no_grad()
     def forecast(self, past_values: Tensor, horizon: int) -> Tensor:
-        """The next `horizon` values `(batch, horizon)` after `past_values`, each forecast read as if it had come true."""
-        values, longest = self._standardise(past_values), max(self.lags)
+        """The next `horizon` values `(batch, horizon)` after `past_values`, each forecast read as if it
+        had come true.
+        """
+        values, longest = self._standardize(past_values), max(self.lags)
         steps, cache = values.shape[1] - longest + 1, RecurrentCache(self.config.num_hidden_layers)
         for _ in range(horizon):
             # After the first pass one step is enough: the state holds the rest.

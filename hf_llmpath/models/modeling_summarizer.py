@@ -3,9 +3,10 @@
     model = AutoModelForSeq2SeqLM.from_pretrained("runs/09-attention/model")
     model.generate(**tokenizer(document, return_tensors="pt"), num_beams=4)
 
-The encoder reads the source in both directions. The decoder (Luong et al. 2015) runs over the whole target first, then
-all its states look at the source in one batched product: nothing of the attention stands inside the recurrence.
-`generate()` carries the decoder's state and the keys and values of the source along as the cache.
+The encoder reads the source in both directions. The decoder (Luong et al. 2015) runs over the whole
+target first, then all its states look at the source in one batched product: nothing of the attention
+stands inside the recurrence. `generate()` carries the decoder's state and the keys and values of the
+source along as the cache.
 """
 
 from dataclasses import dataclass
@@ -35,8 +36,9 @@ IGNORED = -100  # label that the loss leaves out
 
 @dataclass
 class LLMPathSummarizerEncoderOutput(BaseModelOutput):
-    """`last_hidden_state` `(batch, source, hidden)`, zero at padding; `final_state` `(batch, hidden)`, what the two
-    directions knew when each had read everything; `source_ids` `(batch, source)`, for the decoder to copy from."""
+    """`last_hidden_state` `(batch, source, hidden)`, zero at padding; `final_state` `(batch, hidden)`,
+    what the two directions knew when each had read everything; `source_ids` `(batch, source)`, for the
+    decoder to copy from."""
 
     final_state: Tensor | None = None
     source_ids: Tensor | None = None
@@ -77,7 +79,9 @@ class LLMPathSummarizerEncoder(LLMPathSummarizerPreTrainedModel):
         super().__init__(config)
         self.embed_tokens = nn.Embedding(config.vocab_size, config.embedding_size, config.pad_token_id)
         sizes = [config.embedding_size] + [config.hidden_size] * (config.num_hidden_layers - 1)
-        self.layers = nn.ModuleList([BidirectionalLayer(config.cell, size, config.hidden_size) for size in sizes])
+        self.layers = nn.ModuleList(
+            [BidirectionalLayer(config.cell, size, config.hidden_size) for size in sizes]
+        )
         self.dropout = nn.Dropout(config.dropout)
         self.gradient_checkpointing = False
         self.post_init()
@@ -148,8 +152,12 @@ class LLMPathSummarizerDecoder(LLMPathSummarizerPreTrainedModel):
         self.post_init()
 
     def first_states(self, final_state: Tensor | None) -> list[tuple[Tensor, ...]]:
-        """What each layer starts from: s_0 = tanh(W h), h the encoder's last state (Bahdanau et al. 2015, A.2.2)."""
-        parts = torch.tanh(self.bridge(final_state)).chunk(self.bridge.out_features // self.config.hidden_size, dim=-1)
+        """What each layer starts from: s_0 = tanh(W h), h the encoder's last state (Bahdanau et al. 2015,
+        A.2.2).
+        """
+        parts = torch.tanh(self.bridge(final_state)).chunk(
+            self.bridge.out_features // self.config.hidden_size, dim=-1
+        )
         each = len(parts) // len(self.layers)
         return [parts[index * each : (index + 1) * each] for index in range(len(self.layers))]
 
@@ -175,8 +183,9 @@ class LLMPathSummarizerDecoder(LLMPathSummarizerPreTrainedModel):
             cache: the decoder's states so far, and the keys and values of the source.
 
         Returns:
-            `last_hidden_state` `(batch, target, embedding_size)`: tanh(W [context; state]), Luong et al. 2015, eq. 5;
-            and the attention weights `(batch, 1, target, source)` as the one entry of `cross_attentions`.
+            `last_hidden_state` `(batch, target, embedding_size)`: tanh(W [context; state]), Luong et al.
+            2015, eq. 5; and the attention weights `(batch, 1, target, source)` as the one entry of
+            `cross_attentions`.
         """
         if (input_ids is None) == (inputs_embeds is None):
             raise ValueError("give exactly one of decoder_input_ids and decoder_inputs_embeds")
@@ -260,8 +269,9 @@ class LLMPathSummarizerModel(LLMPathSummarizerPreTrainedModel):
         use_cache: bool | None = None,
         **kwargs,
     ) -> Seq2SeqModelOutput:
-        """`decoder_input_ids` `(batch, target)` is the target so far; without one the decoder reads the source as well.
-        `cross_attentions` is always returned: the copy mechanism needs it, and so do the pictures."""
+        """`decoder_input_ids` `(batch, target)` is the target so far; without one the decoder reads the
+        source as well. `cross_attentions` is always returned: the copy mechanism needs it, and so do the
+        pictures."""
         if decoder_input_ids is None and decoder_inputs_embeds is None:
             decoder_input_ids, decoder_attention_mask = input_ids, attention_mask
         if encoder_outputs is None:
@@ -329,8 +339,8 @@ class LLMPathSummarizerForConditionalGeneration(LLMPathSummarizerPreTrainedModel
         num_items_in_batch: Tensor | int | None = None,
         **kwargs,
     ) -> Seq2SeqLMOutput:
-        """`labels` `(batch, target)` are the target itself, ended by the end token (-100 is left out); the decoder is
-        shown them one step late. With the copy mechanism the logits are log-probabilities."""
+        """`labels` `(batch, target)` are the target itself, ended by the end token (-100 is left out);
+        the decoder is shown them one step late. With the copy mechanism the logits are log-probabilities."""
         if labels is not None and decoder_input_ids is None and kwargs.get("decoder_inputs_embeds") is None:
             decoder_input_ids = self.prepare_decoder_input_ids_from_labels(labels)
         if encoder_outputs is None:
@@ -348,7 +358,9 @@ class LLMPathSummarizerForConditionalGeneration(LLMPathSummarizerPreTrainedModel
         logits = self.lm_head(outputs.last_hidden_state)
         if self.copy_gate is not None:
             if encoder_outputs.source_ids is None:
-                raise ValueError("copy_mechanism needs the source's input_ids; inputs_embeds cannot be copied")
+                raise ValueError(
+                    "copy_mechanism needs the source's input_ids; inputs_embeds cannot be copied"
+                )
             gate = torch.sigmoid(self.copy_gate(outputs.last_hidden_state).float())
             logits = self._with_copies(logits, gate, outputs.cross_attentions[0], encoder_outputs.source_ids)
         loss = None
@@ -371,7 +383,8 @@ class LLMPathSummarizerForConditionalGeneration(LLMPathSummarizerPreTrainedModel
 
     @staticmethod
     def _with_copies(logits: Tensor, gate: Tensor, attentions: Tensor, source_ids: Tensor) -> Tensor:
-        """log P(w), P(w) = (1 - g) P_vocab(w) + g Σ_{i: x_i = w} α_i (See et al. 2017, eq. 9, with g for 1 - p_gen).
+        """log P(w), P(w) = (1 - g) P_vocab(w) + g Σ_{i: x_i = w} α_i (See et al. 2017, eq. 9, with g for
+        1 - p_gen).
 
         Args:
             logits: `(batch, target, vocab_size)`, of P_vocab.

@@ -1,4 +1,5 @@
-"""The text-to-text Transformer T5 (Raffel et al. 2020), as a transformers model: every task is a text in and a text out.
+"""The text-to-text Transformer T5 (Raffel et al. 2020), as a transformers model: every task is a text in
+and a text out.
 
     model = AutoModelForSeq2SeqLM.from_pretrained("runs/17-architectures/model")
     model.generate(**tokenizer("The tea was lovely.", return_tensors="pt"), max_new_tokens=4)
@@ -124,8 +125,8 @@ class LLMPathT5Encoder(_Stack):
 
 
 class LLMPathT5Decoder(_Stack):
-    """Writes the target: a position sees itself and those before it, and all of the source. The embeddings are the
-    encoder's, so it reads vectors."""
+    """Writes the target: a position sees itself and those before it, and all of the source. The
+    embeddings are the encoder's, so it reads vectors."""
 
     _can_record_outputs = {
         "hidden_states": LLMPathT5DecoderLayer,
@@ -170,7 +171,9 @@ class LLMPathT5Decoder(_Stack):
             self.config, hidden_states, encoder_attention_mask, encoder_hidden_states
         )
         for layer in self.layers:
-            hidden_states = layer(hidden_states, mask, bias, encoder_hidden_states, encoder_mask, cache=cache, **kwargs)
+            hidden_states = layer(
+                hidden_states, mask, bias, encoder_hidden_states, encoder_mask, cache=cache, **kwargs
+            )
         return BaseModelOutputWithPastAndCrossAttentions(
             last_hidden_state=self.dropout(self.norm(hidden_states)), cache=cache
         )
@@ -209,8 +212,8 @@ class LLMPathT5Model(LLMPathT5PreTrainedModel):
         """
         Args:
             input_ids, attention_mask: of the source, `(batch, source_length)`.
-            decoder_input_ids, decoder_attention_mask: of the target so far, `(batch, length)`; without them the decoder reads
-                the source as well.
+            decoder_input_ids, decoder_attention_mask: of the target so far, `(batch, length)`; without
+                them the decoder reads the source as well.
             encoder_outputs: what the encoder made of the source, if it has been read already.
             cache: keys and values of the steps before.
         """
@@ -221,7 +224,11 @@ class LLMPathT5Model(LLMPathT5PreTrainedModel):
         else:
             read = BaseModelOutput(*encoder_outputs)  # type: ignore[arg-type]
         if decoder_input_ids is None and decoder_inputs_embeds is None:
-            decoder_input_ids, decoder_inputs_embeds, decoder_attention_mask = input_ids, inputs_embeds, attention_mask
+            decoder_input_ids, decoder_inputs_embeds, decoder_attention_mask = (
+                input_ids,
+                inputs_embeds,
+                attention_mask,
+            )
         if decoder_inputs_embeds is None:
             decoder_inputs_embeds = self.encoder.embed_tokens(decoder_input_ids)
         outputs = self.decoder(
@@ -257,8 +264,8 @@ class LLMPathT5ForConditionalGeneration(LLMPathT5PreTrainedModel, GenerationMixi
         self.post_init()
 
     def prepare_decoder_input_ids_from_labels(self, labels: Tensor) -> Tensor:
-        """Teacher forcing: the decoder reads the right answer up to each position, `(batch, length)`: the start token, then
-        the labels one step later."""
+        """Teacher forcing: the decoder reads the right answer up to each position, `(batch, length)`: the
+        start token, then the labels one step later."""
         start = labels.new_full((labels.shape[0], 1), int(self.config.decoder_start_token_id or 0))
         shifted = torch.cat([start, labels[:, :-1]], dim=1)
         return shifted.masked_fill(shifted == -100, self.config.pad_token_id)
@@ -275,14 +282,16 @@ class LLMPathT5ForConditionalGeneration(LLMPathT5PreTrainedModel, GenerationMixi
         use_cache: bool | None = None,
         **kwargs: Any,
     ) -> Seq2SeqLMOutput:
-        """`labels` `(batch, length)` are the target's ids; -100 is left out of the loss. Other arguments as in
-        `LLMPathT5Model`."""
+        """`labels` `(batch, length)` are the target's ids; -100 is left out of the loss. Other arguments
+        as in `LLMPathT5Model`."""
         num_items_in_batch = kwargs.pop("num_items_in_batch", None)
         if labels is not None:
             use_cache = False
             if decoder_input_ids is None and kwargs.get("decoder_inputs_embeds") is None:
                 decoder_input_ids = self.prepare_decoder_input_ids_from_labels(labels)
-        outputs = self.model(input_ids, attention_mask, decoder_input_ids, cache=cache, use_cache=use_cache, **kwargs)
+        outputs = self.model(
+            input_ids, attention_mask, decoder_input_ids, cache=cache, use_cache=use_cache, **kwargs
+        )
         states = outputs.last_hidden_state
         if self.config.scale_decoder_outputs:
             states = states * self.config.hidden_size**-0.5
@@ -291,7 +300,9 @@ class LLMPathT5ForConditionalGeneration(LLMPathT5PreTrainedModel, GenerationMixi
         if labels is not None:
             # transformers' own loss for this name of class shifts the labels, as a causal model needs it.
             reduction = "mean" if num_items_in_batch is None else "sum"
-            loss = nn.functional.cross_entropy(logits.flatten(0, 1).float(), labels.flatten(), reduction=reduction)
+            loss = nn.functional.cross_entropy(
+                logits.flatten(0, 1).float(), labels.flatten(), reduction=reduction
+            )
             if num_items_in_batch is not None:
                 loss = loss / num_items_in_batch
         return Seq2SeqLMOutput(

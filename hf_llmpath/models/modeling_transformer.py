@@ -3,7 +3,8 @@
     model = AutoModelForSeq2SeqLM.from_pretrained("runs/10-transformer/model")
     model.generate(**tokenizer("3 march 1998", return_tensors="pt"), max_new_tokens=12)
 
-With copied weights it equals `torch.nn.Transformer`, pre- and post-norm. Its encoder alone is a text classifier.
+With copied weights it equals `torch.nn.Transformer`, pre- and post-norm. Its encoder alone is a text
+classifier.
 """
 
 from typing import Any
@@ -50,7 +51,8 @@ class LLMPathTransformerPreTrainedModel(PreTrainedModel):
             if module.bias is not None:
                 init.zeros_(module.bias)
         elif isinstance(module, nn.Embedding):
-            # Times sqrt(hidden_size) they are of size 1, like sinusoidal positions; alone they give logits of size 1.
+            # Times sqrt(hidden_size) they are of size 1, like sinusoidal positions; alone they give
+            # logits of size 1.
             init.normal_(module.weight, std=self.config.hidden_size**-0.5)
             if module.padding_idx is not None and not getattr(module.weight, "_is_hf_initialized", False):
                 module.weight[module.padding_idx] = 0
@@ -59,14 +61,18 @@ class LLMPathTransformerPreTrainedModel(PreTrainedModel):
 
 
 class _Stack(LLMPathTransformerPreTrainedModel):
-    """What encoder and decoder have in common: embeddings with positions, layers, and a layer norm at the end."""
+    """What encoder and decoder have in common: embeddings with positions, layers, and a layer norm at the
+    end.
+    """
 
     def __init__(self, config: LLMPathTransformerConfig, layers: list[nn.Module]):
         super().__init__(config)
         self.embed_tokens = nn.Embedding(config.vocab_size, config.hidden_size, config.pad_token_id)
         kind, head_dim = config.position_embedding_type, config.hidden_size // config.num_attention_heads
         learned, rotary = kind == "learned", kind == "rotary"
-        self.embed_positions = LearnedPositions(config.max_position_embeddings, config.hidden_size) if learned else None
+        self.embed_positions = (
+            LearnedPositions(config.max_position_embeddings, config.hidden_size) if learned else None
+        )
         self.rotary = RotaryPositions(head_dim, config.rope_theta) if rotary else None
         self.dropout = nn.Dropout(config.dropout)
         self.layers = nn.ModuleList(layers)
@@ -104,7 +110,8 @@ class LLMPathTransformerEncoder(_Stack):
 
     def __init__(self, config: LLMPathTransformerConfig):
         super().__init__(
-            config, [LLMPathTransformerEncoderLayer(config, index) for index in range(config.num_encoder_layers)]
+            config,
+            [LLMPathTransformerEncoderLayer(config, index) for index in range(config.num_encoder_layers)],
         )
         self.post_init()
 
@@ -141,9 +148,12 @@ class LLMPathTransformerDecoder(_Stack):
 
     def __init__(self, config: LLMPathTransformerConfig):
         if config.num_decoder_layers < 1:
-            raise ValueError(f"num_decoder_layers ({config.num_decoder_layers}) must be at least 1 for this model")
+            raise ValueError(
+                f"num_decoder_layers ({config.num_decoder_layers}) must be at least 1 for this model"
+            )
         super().__init__(
-            config, [LLMPathTransformerDecoderLayer(config, index) for index in range(config.num_decoder_layers)]
+            config,
+            [LLMPathTransformerDecoderLayer(config, index) for index in range(config.num_decoder_layers)],
         )
         self.post_init()
 
@@ -182,7 +192,9 @@ class LLMPathTransformerDecoder(_Stack):
             hidden_states = layer(
                 hidden_states, mask, encoder_hidden_states, encoder_mask, rotation, cache=cache, **kwargs
             )
-        return BaseModelOutputWithPastAndCrossAttentions(last_hidden_state=self.norm(hidden_states), cache=cache)
+        return BaseModelOutputWithPastAndCrossAttentions(
+            last_hidden_state=self.norm(hidden_states), cache=cache
+        )
 
 
 class LLMPathTransformerModel(LLMPathTransformerPreTrainedModel):
@@ -226,8 +238,8 @@ class LLMPathTransformerModel(LLMPathTransformerPreTrainedModel):
         """
         Args:
             input_ids, attention_mask: of the source, `(batch, source_length)`.
-            decoder_input_ids, decoder_attention_mask: of the target so far, `(batch, length)`; without them the decoder reads
-                the source as well.
+            decoder_input_ids, decoder_attention_mask: of the target so far, `(batch, length)`; without
+                them the decoder reads the source as well.
             encoder_outputs: what the encoder made of the source, if it has been read already.
             cache: keys and values of the steps before.
         """
@@ -238,7 +250,11 @@ class LLMPathTransformerModel(LLMPathTransformerPreTrainedModel):
         else:
             read = BaseModelOutput(*encoder_outputs)  # type: ignore[arg-type]
         if decoder_input_ids is None and decoder_inputs_embeds is None:
-            decoder_input_ids, decoder_inputs_embeds, decoder_attention_mask = input_ids, inputs_embeds, attention_mask
+            decoder_input_ids, decoder_inputs_embeds, decoder_attention_mask = (
+                input_ids,
+                inputs_embeds,
+                attention_mask,
+            )
         outputs = self.decoder(
             decoder_input_ids,
             decoder_attention_mask,
@@ -276,8 +292,8 @@ class LLMPathTransformerForConditionalGeneration(LLMPathTransformerPreTrainedMod
         self.post_init()
 
     def prepare_decoder_input_ids_from_labels(self, labels: Tensor) -> Tensor:
-        """Teacher forcing: the decoder reads the right answer up to each position, `(batch, length)`: the start token, then
-        the labels one step later."""
+        """Teacher forcing: the decoder reads the right answer up to each position, `(batch, length)`: the
+        start token, then the labels one step later."""
         start = labels.new_full((labels.shape[0], 1), self.config.decoder_start_token_id)
         shifted = torch.cat([start, labels[:, :-1]], dim=1)
         return shifted.masked_fill(shifted == -100, self.config.pad_token_id)
@@ -294,20 +310,24 @@ class LLMPathTransformerForConditionalGeneration(LLMPathTransformerPreTrainedMod
         use_cache: bool | None = None,
         **kwargs: Any,
     ) -> Seq2SeqLMOutput:
-        """`labels` `(batch, length)` are the target's ids; -100 is left out of the loss. Other arguments as in
-        `LLMPathTransformerModel`."""
+        """`labels` `(batch, length)` are the target's ids; -100 is left out of the loss. Other arguments
+        as in `LLMPathTransformerModel`."""
         num_items_in_batch = kwargs.pop("num_items_in_batch", None)
         if labels is not None:
             use_cache = False
             if decoder_input_ids is None and kwargs.get("decoder_inputs_embeds") is None:
                 decoder_input_ids = self.prepare_decoder_input_ids_from_labels(labels)
-        outputs = self.model(input_ids, attention_mask, decoder_input_ids, cache=cache, use_cache=use_cache, **kwargs)
+        outputs = self.model(
+            input_ids, attention_mask, decoder_input_ids, cache=cache, use_cache=use_cache, **kwargs
+        )
         logits = self.lm_head(outputs.last_hidden_state)
         loss = None
         if labels is not None:
             # transformers' own loss for this name of class shifts the labels, as a causal model needs it.
             reduction = "mean" if num_items_in_batch is None else "sum"
-            loss = nn.functional.cross_entropy(logits.flatten(0, 1).float(), labels.flatten(), reduction=reduction)
+            loss = nn.functional.cross_entropy(
+                logits.flatten(0, 1).float(), labels.flatten(), reduction=reduction
+            )
             if num_items_in_batch is not None:
                 loss = loss / num_items_in_batch
         return Seq2SeqLMOutput(
@@ -348,14 +368,19 @@ class LLMPathTransformerForSequenceClassification(LLMPathTransformerPreTrainedMo
         num_items_in_batch = kwargs.pop("num_items_in_batch", None)
         outputs = self.model.encoder(input_ids, attention_mask, inputs_embeds, **kwargs)
         states = outputs.last_hidden_state
-        weights = states.new_ones(states.shape[:2]) if attention_mask is None else attention_mask.to(states.dtype)
+        weights = (
+            states.new_ones(states.shape[:2]) if attention_mask is None else attention_mask.to(states.dtype)
+        )
         mean = (weights.unsqueeze(1) @ states).squeeze(1) / weights.sum(1, keepdim=True).clamp(min=1)
         logits = self.classifier(self.dropout(mean))
         loss = None
         if labels is not None:
             with told_by_name(labels, logits.shape[-1]):
                 loss = self.loss_function(
-                    labels=labels, pooled_logits=logits, config=self.config, num_items_in_batch=num_items_in_batch
+                    labels=labels,
+                    pooled_logits=logits,
+                    config=self.config,
+                    num_items_in_batch=num_items_in_batch,
                 )
         return SequenceClassifierOutput(
             loss=loss, logits=logits, hidden_states=outputs.hidden_states, attentions=outputs.attentions

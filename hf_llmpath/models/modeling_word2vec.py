@@ -1,13 +1,15 @@
 """Word vectors: one row of a table per word, learned from which words stand near each other.
 
-There are two tables. A word's own vector is a row of `embed_tokens`; as a neighbour of others it has another one, a row of
-`context_embeddings`. The score of a pair is their scalar product, and the three objectives differ in what it should be:
+There are two tables. A word's own vector is a row of `embed_tokens`; as a neighbor of others it has
+another one, a row of `context_embeddings`. The score of a pair is their scalar product, and the three
+objectives differ in what it should be:
 
-* skip-gram with negative sampling: log-odds that the second word is a true neighbour and not a random word;
-* CBOW: the same, with the mean vector of all neighbours in place of a single one;
+* skip-gram with negative sampling: log-odds that the second word is a true neighbor and not a random word;
+* CBOW: the same, with the mean vector of all neighbors in place of a single one;
 * GloVe: plus one bias per word, the logarithm of how often the two meet.
 
-Sources: Mikolov et al., "Distributed Representations of Words and Phrases and their Compositionality", 2013; Pennington,
+Sources: Mikolov et al., "Distributed Representations of Words and Phrases and their Compositionality",
+    2013; Pennington,
 Socher & Manning, "GloVe: Global Vectors for Word Representation", 2014.
 """
 
@@ -29,7 +31,8 @@ class Word2VecOutput(ModelOutput):
     Args:
         loss (`Tensor`): of the objective, where `context_ids` are given.
         last_hidden_state (`Tensor` of shape `(batch, length, hidden_size)`): the vector of every word.
-        pooler_output (`Tensor` of shape `(batch, hidden_size)`): the mean vector of the words that are not padding.
+        pooler_output (`Tensor` of shape `(batch, hidden_size)`): the mean vector of the words that are
+        not padding.
     """
 
     loss: Tensor | None = None
@@ -38,10 +41,11 @@ class Word2VecOutput(ModelOutput):
 
 
 def negative_sampling_loss(vectors: Tensor, context: Tensor, negatives: Tensor) -> Tensor:
-    r"""\(-\log \sigma(v \cdot c) - \sum_k \log \sigma(-v \cdot n_k)\) (Mikolov et al. 2013, equation 4), one per row.
+    r"""\(-\log \sigma(v \cdot c) - \sum_k \log \sigma(-v \cdot n_k)\) (Mikolov et al. 2013, equation 4),
+    one per row.
 
     Args:
-        vectors: `(rows, size)`: of the words, or the mean vectors of their neighbours.
+        vectors: `(rows, size)`: of the words, or the mean vectors of their neighbors.
         context: `(rows, size)`: of the true partners.
         negatives: `(rows, k, size)`: of the random words.
     """
@@ -50,12 +54,16 @@ def negative_sampling_loss(vectors: Tensor, context: Tensor, negatives: Tensor) 
 
 
 def glove_weight(counts: Tensor, most: float = 100.0, power: float = 0.75) -> Tensor:
-    """`min(1, (count / most) ** power)`: rare pairs say little (Pennington et al. 2014, equation 9). Any shape."""
+    """`min(1, (count / most) ** power)`: rare pairs say little (Pennington et al. 2014, equation 9). Any
+    shape.
+    """
     return (counts / most).clamp(max=1).pow(power)
 
 
 def glove_loss(scores: Tensor, counts: Tensor) -> Tensor:
-    """Weighted squared distance of `scores` (products plus biases) to the logarithm of `counts`, one per pair. Any shape."""
+    """Weighted squared distance of `scores` (products plus biases) to the logarithm of `counts`, one per
+    pair. Any shape.
+    """
     return glove_weight(counts) * (scores - counts.log()).square()
 
 
@@ -110,8 +118,8 @@ class LLMPathWord2VecModel(LLMPathWord2VecPreTrainedModel):
         """Vectors of words, and the loss of pairs of words.
 
         Args:
-            input_ids: `(batch, length)`. For CBOW with `context_ids`: the neighbours, `attention_mask` telling which are
-                there.
+            input_ids: `(batch, length)`. For CBOW with `context_ids`: the neighbors, `attention_mask`
+                telling which are there.
             attention_mask: `(batch, length)`: 1 for words, 0 for padding.
             inputs_embeds: `(batch, length, hidden_size)` in place of `input_ids`.
             context_ids: the true partners: `(batch, length)`, or `(batch,)` for CBOW.
@@ -122,7 +130,11 @@ class LLMPathWord2VecModel(LLMPathWord2VecPreTrainedModel):
             the loss is the mean over the pairs.
         """
         vectors = self.embed_tokens(input_ids) if inputs_embeds is None else inputs_embeds
-        there = vectors.new_ones(vectors.shape[:2]) if attention_mask is None else attention_mask.to(vectors.dtype)
+        there = (
+            vectors.new_ones(vectors.shape[:2])
+            if attention_mask is None
+            else attention_mask.to(vectors.dtype)
+        )
         pooled = (vectors * there.unsqueeze(-1)).sum(1) / there.sum(1, keepdim=True).clamp(min=1)
         loss = None
         if context_ids is not None:

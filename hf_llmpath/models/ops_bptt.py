@@ -1,15 +1,18 @@
 """Back-propagation through time, by hand, for the three recurrent cells.
 
-Each class below runs a whole sequence through one layer: `forward` is the recurrence, `backward` the chain rule walked
-from the last step to the first. Two habits make them as fast as the library's kernels although the loop is Python:
+Each class below runs a whole sequence through one layer: `forward` is the recurrence, `backward` the
+chain rule walked from the last step to the first. Two habits make them as fast as the library's kernels
+although the loop is Python:
 
-* whatever does not depend on the previous step leaves the loop: the input products of all steps at once, every derivative
-  that needs stored activations only, and the weight gradients (one product over all steps);
+* whatever does not depend on the previous step leaves the loop: the input products of all steps at once,
+  every derivative that needs stored activations only, and the weight gradients (one product over all
+  steps);
 * inside the loop each operation works in place: the buffer of the input products becomes that of the gates.
 
 Shapes: `length` steps, `batch` rows, `hidden` units. Everything is time-major, `(length, batch, ...)`.
 
-Source: Werbos, "Backpropagation through time: what it does and how to do it", 1990; the gate equations are those of
+Source: Werbos, "Backpropagation through time: what it does and how to do it", 1990; the gate equations
+    are those of
 Hochreiter & Schmidhuber 1997 with forget gates (Gers et al. 2000), and of Cho et al. 2014 in the variant of
 `torch.nn.GRU` (the reset gate multiplies the recurrent product).
 """
@@ -25,8 +28,12 @@ sigmoid_backward = torch.ops.aten.sigmoid_backward  # (u, y) -> u y (1 - y), in 
 tanh_backward = torch.ops.aten.tanh_backward  # (u, y) -> u (1 - y^2)
 
 
-def _back_to_inputs(ctx, delta: Tensor, inputs: Tensor, weight_ih: Tensor) -> tuple[Tensor | None, Tensor, Tensor]:
-    """Gradients of inputs, weight_ih and bias from that of the input products, delta `(length, batch, gates * hidden)`."""
+def _back_to_inputs(
+    ctx, delta: Tensor, inputs: Tensor, weight_ih: Tensor
+) -> tuple[Tensor | None, Tensor, Tensor]:
+    """Gradients of inputs, weight_ih and bias from that of the input products, delta `(length, batch,
+    gates * hidden)`.
+    """
     flat = delta.flatten(0, 1)
     grad_inputs = None
     if ctx.needs_input_grad[0]:
@@ -48,8 +55,8 @@ class RNNThroughTime(Function):
 
     @staticmethod
     def forward(ctx, inputs, weight_ih, bias, weight_hh, initial_state):
-        """inputs `(length, batch, input)`, weight_ih `(hidden, input)`, bias `(hidden,)` (both biases together),
-        weight_hh `(hidden, hidden)`, initial_state `(batch, hidden)`.
+        """inputs `(length, batch, input)`, weight_ih `(hidden, input)`, bias `(hidden,)` (both biases
+        together), weight_hh `(hidden, hidden)`, initial_state `(batch, hidden)`.
 
         Returns the states `(length, batch, hidden)`.
         """
@@ -81,19 +88,21 @@ class LSTMThroughTime(Function):
     \(c_t = f_t \odot c_{t-1} + i_t \odot g_t\) and \(h_t = o_t \odot \tanh c_t\).
 
     Backward: the cell state carries the gradient from step to step through \(f_t\) alone,
-    \(\partial L / \partial c_{t-1} = f_t \odot \partial L / \partial c_t\): the reason why it does not vanish.
+    \(\partial L / \partial c_{t-1} = f_t \odot \partial L / \partial c_t\): the reason why it does not
+    vanish.
     """
 
     @staticmethod
     def forward(ctx, inputs, weight_ih, bias, weight_hh, initial_state, initial_cell):
-        """inputs `(length, batch, input)`, weight_ih `(4 * hidden, input)`, bias `(4 * hidden,)` (both biases together),
-        weight_hh `(4 * hidden, hidden)`, both states `(batch, hidden)`.
+        """inputs `(length, batch, input)`, weight_ih `(4 * hidden, input)`, bias `(4 * hidden,)` (both
+        biases together), weight_hh `(4 * hidden, hidden)`, both states `(batch, hidden)`.
 
         Returns the states `(length, batch, hidden)` and the last cell state `(batch, hidden)`.
         """
         length, batch, _ = inputs.shape
         hidden = weight_hh.shape[1]
-        # tanh(a) = 2 sigmoid(2 a) - 1: with the candidate's rows doubled, one call squashes all four gates of a step.
+        # tanh(a) = 2 sigmoid(2 a) - 1: with the candidate's rows doubled, one call squashes all four
+        # gates of a step.
         doubled = torch.ones_like(bias)
         doubled[2 * hidden : 3 * hidden] = 2
         gates = affine(inputs, weight_ih * doubled.unsqueeze(1), bias * doubled)
@@ -121,7 +130,8 @@ class LSTMThroughTime(Function):
         inputs, weight_ih, gates, states, cells, squashed, weight_hh, initial_state = ctx.saved_tensors
         length, batch, hidden = states.shape
         i, f, g, o = gates.split(hidden, dim=-1)
-        # Every factor that needs no gradient, for all steps at once: d gate / d pre-activation times its partner.
+        # Every factor that needs no gradient, for all steps at once: d gate / d pre-activation times its
+        # partner.
         delta = torch.empty_like(gates)
         i_gate, f_gate, g_gate, o_gate = delta.split(hidden, dim=-1)
         sigmoid_backward(g, i, grad_input=i_gate)
@@ -132,7 +142,10 @@ class LSTMThroughTime(Function):
         grad_state = grad_states[-1]
         grad_cell = torch.zeros_like(initial_state) if grad_last_cell is None else grad_last_cell.clone()
         weight = Matrix(weight_hh.t(), rows=batch)
-        steps = zip(*(part.unbind(0) for part in (through_cell, i_gate, f_gate, g_gate, o_gate, f, delta)), strict=True)
+        steps = zip(
+            *(part.unbind(0) for part in (through_cell, i_gate, f_gate, g_gate, o_gate, f, delta)),
+            strict=True,
+        )
         grads = [None, *grad_states.unbind(0)[:-1]]  # what comes to h_{t-1} from outside
         for outside, (factor, i_t, f_t, g_t, o_t, forget, all_gates) in zip(
             reversed(grads), reversed(list(steps)), strict=True
@@ -153,13 +166,14 @@ class GRUThroughTime(Function):
     r"""Gates \(r, z, n\) in that order along the last axis, as in `torch.nn.GRU`.
 
     \(n_t = \tanh(a^n_t + r_t \odot (W_{hn} h_{t-1} + b_{hn}))\) with \(a_t = W_{ih} x_t + b_{ih}\), and
-    \(h_t = (1 - z_t) \odot n_t + z_t \odot h_{t-1}\): the update gate \(z\) is the road past the nonlinearity.
+    \(h_t = (1 - z_t) \odot n_t + z_t \odot h_{t-1}\): the update gate \(z\) is the road past the
+    nonlinearity.
     """
 
     @staticmethod
     def forward(ctx, inputs, weight_ih, bias_ih, weight_hh, bias_hh, initial_state):
-        """inputs `(length, batch, input)`, weight_ih `(3 * hidden, input)`, weight_hh `(3 * hidden, hidden)`, both biases
-        `(3 * hidden,)`, initial_state `(batch, hidden)`.
+        """inputs `(length, batch, input)`, weight_ih `(3 * hidden, input)`, weight_hh `(3 * hidden,
+        hidden)`, both biases `(3 * hidden,)`, initial_state `(batch, hidden)`.
 
         Returns the states `(length, batch, hidden)`.
         """
@@ -190,7 +204,8 @@ class GRUThroughTime(Function):
         length, batch, hidden = states.shape
         r, z, n = gates.split(hidden, dim=-1)
         before = _states_before(states, initial_state)
-        # Gradients at the recurrent products (reset, update, candidate), and at the candidate's own pre-activation.
+        # Gradients at the recurrent products (reset, update, candidate), and at the candidate's own
+        # pre-activation.
         delta, to_candidate = torch.empty_like(gates), torch.empty_like(states)
         to_reset, to_update, to_recurrent = delta.split(hidden, dim=-1)
         tanh_backward(1 - z, n, grad_input=to_candidate)

@@ -1,8 +1,9 @@
 """The matrix product of a dense layer, by the fastest kernel that this machine has for it.
 
-On a CPU PyTorch sends float32 products to MKL, which keeps to AVX2 on processors of other makers; oneDNN, which PyTorch
-also brings, generates AVX-512 code for all of them and is up to twice as fast there. On any other device or type the
-functions below are plain products. `linear` is `F.linear` in values and gradients (up to rounding); the others build no
+On a CPU PyTorch sends float32 products to MKL, which keeps to AVX2 on processors of other makers; oneDNN,
+which PyTorch also brings, generates AVX-512 code for all of them and is up to twice as fast there. On any
+other device or type the functions below are plain products. `linear` is `F.linear` in values and
+gradients (up to rounding); the others build no
 graph: they are for forward and backward passes by hand.
 """
 
@@ -12,7 +13,8 @@ from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
-# Smaller weights than this (entries) are multiplied faster without oneDNN, whose calls cost some 20 microseconds more.
+# Smaller weights than this (entries) are multiplied faster without oneDNN, whose calls cost some 20
+# microseconds more.
 _WORTH_PACKING = 2**19
 _ONEDNN = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
 
@@ -67,7 +69,9 @@ def affine(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     if not _usable(x):
         return F.linear(x, weight, bias)
     flat = x.reshape(-1, x.shape[-1])
-    return torch.ops.mkldnn._linear_pointwise(flat, weight, bias, "none", [], "").view(*x.shape[:-1], len(weight))
+    return torch.ops.mkldnn._linear_pointwise(flat, weight, bias, "none", [], "").view(
+        *x.shape[:-1], len(weight)
+    )
 
 
 class _Linear(Function):

@@ -1,7 +1,7 @@
 """Pipelines that transformers 5 no longer brings, for its registry.
 
-They work for every model of their Auto class, ours or not. `registration.py` calls `register` when both packages are
-imported.
+They work for every model of their Auto class, ours or not. `registration.py` calls `register` when both
+packages are imported.
 """
 
 from types import ModuleType
@@ -20,10 +20,13 @@ _OURS: dict[str, tuple[type[Pipeline], type]] = {
 def register(pipelines: ModuleType) -> None:
     """Makes `transformers.pipeline` (module `transformers.pipelines`) know our tasks."""
     for task, (pipeline_class, auto_class) in _OURS.items():
-        # transformers keeps a list of the tasks that it dropped and refuses them before it looks into its registry.
+        # transformers keeps a list of the tasks that it dropped and refuses them before it looks into its
+        # registry.
         getattr(pipelines, "REMOVED_TASKS", {}).pop(task, None)
         if task not in pipelines.PIPELINE_REGISTRY.get_supported_tasks():
-            pipelines.PIPELINE_REGISTRY.register_pipeline(task, pipeline_class, pt_model=auto_class, type="text")
+            pipelines.PIPELINE_REGISTRY.register_pipeline(
+                task, pipeline_class, pt_model=auto_class, type="text"
+            )
 
 
 __all__ = ["QuestionAnsweringPipeline", "SummarizationPipeline", "register"]

@@ -25,23 +25,26 @@ LONGEST_WINDOW = 384  # tokens, as in Devlin et al. 2018, where the model reads 
 class QuestionAnsweringPipeline(Pipeline):
     """Question and context in, the likeliest answers out, by an extractive model.
 
-    Call it with `question=` and `context=` (two texts, or two lists of equal length; or a list of questions about one
-    context), or with a dict `{"question": ..., "context": ...}` or a list of such dicts.
+    Call it with `question=` and `context=` (two texts, or two lists of equal length; or a list of
+    questions about one context), or with a dict `{"question": ..., "context": ...}` or a list of such
+    dicts.
 
     Returns:
-        `{"score", "start", "end", "answer"}`, where `answer` is `context[start:end]` and `score` its probability; a list of
-        them for `top_k` above 1, and a list of results for a list of questions.
+        `{"score", "start", "end", "answer"}`, where `answer` is `context[start:end]` and `score` its
+        probability; a list of them for `top_k` above 1, and a list of results for a list of questions.
 
     Args of a call:
-        top_k (`int`, *optional*, defaults to 1): answers to return, the likeliest first; fewer, if there are fewer.
-        doc_stride (`int`, *optional*): tokens that two windows of a long context share; a quarter of a window if not
-            given, 128 at most.
+        top_k (`int`, *optional*, defaults to 1): answers to return, the likeliest first; fewer, if there
+            are fewer.
+        doc_stride (`int`, *optional*): tokens that two windows of a long context share; a quarter of a
+            window if not given, 128 at most.
         max_answer_len (`int`, *optional*, defaults to 15): most tokens of an answer.
-        max_seq_len (`int`, *optional*): most tokens of a window with its question; as many as the model reads if not
-            given, 384 at most.
-        max_question_len (`int`, *optional*): most tokens of a question, the rest is left out; half of a window if not
-            given, 64 at most.
-        handle_impossible_answer (`bool`, *optional*, defaults to `False`): whether "no answer" (an empty text) competes.
+        max_seq_len (`int`, *optional*): most tokens of a window with its question; as many as the model
+            reads if not given, 384 at most.
+        max_question_len (`int`, *optional*): most tokens of a question, the rest is left out; half of a
+            window if not given, 64 at most.
+        handle_impossible_answer (`bool`, *optional*, defaults to `False`): whether "no answer" (an empty
+            text) competes.
         align_to_words (`bool`, *optional*, defaults to `True`): answers are made of whole words.
         batch_size (`int`, *optional*, defaults to 64): windows that the model reads at once.
 
@@ -113,9 +116,13 @@ class QuestionAnsweringPipeline(Pipeline):
         max_question_len: int | None = None,
         align_to_words: bool = True,
     ) -> dict[str, Any]:
-        longest = min(self.tokenizer.model_max_length, getattr(self.model.config, "max_position_embeddings", 2**30))
+        longest = min(
+            self.tokenizer.model_max_length, getattr(self.model.config, "max_position_embeddings", 2**30)
+        )
         if max_seq_len is not None and max_seq_len > longest:
-            raise ValueError(f"max_seq_len ({max_seq_len}) is more than the {longest} tokens that the model reads")
+            raise ValueError(
+                f"max_seq_len ({max_seq_len}) is more than the {longest} tokens that the model reads"
+            )
         questions, contexts = ([pair[place] for pair in pairs] for place in (0, 1))
         try:
             windows = cut_windows(
@@ -143,7 +150,10 @@ class QuestionAnsweringPipeline(Pipeline):
     ) -> list[Any]:
         spans: SpanCollector = model_outputs["spans"]
         found = spans.answers(model_outputs["contexts"], top_k, handle_impossible_answer)
-        return [_as_dict(answers[0]) if top_k == 1 else [_as_dict(answer) for answer in answers] for answers in found]
+        return [
+            _as_dict(answers[0]) if top_k == 1 else [_as_dict(answer) for answer in answers]
+            for answers in found
+        ]
 
 
 def _pairs(question: Any, context: Any) -> Any:
@@ -154,7 +164,9 @@ def _pairs(question: Any, context: Any) -> Any:
     questions = list(question)
     contexts = [context] * len(questions) if isinstance(context, str) else list(context)
     if len(questions) != len(contexts):
-        raise ValueError(f"{len(questions)} questions for {len(contexts)} contexts; there must be one for each")
+        raise ValueError(
+            f"{len(questions)} questions for {len(contexts)} contexts; there must be one for each"
+        )
     return [{"question": one, "context": other} for one, other in zip(questions, contexts, strict=True)]
 
 

@@ -1,7 +1,7 @@
 """Activation functions: what makes a stack of layers more than one big weighted sum.
 
-Each works on every number by itself (softmax: on every row), so its backward pass multiplies the gradient by the
-activation's derivative. Where the derivative can be written with the output y, only y is kept.
+Each works on every number by itself (softmax: on every row), so its backward pass multiplies the gradient
+by the activation's derivative. Where the derivative can be written with the output y, only y is kept.
 """
 
 import math
@@ -23,7 +23,9 @@ def softmax(x: np.ndarray) -> np.ndarray:
 
 
 class Sigmoid(Layer):
-    """σ(x), between 0 and 1; dσ/dx = σ (1 − σ) is 1/4 at most: why deep sigmoid networks have vanishing gradients."""
+    """σ(x), between 0 and 1; dσ/dx = σ (1 − σ) is 1/4 at most: why deep sigmoid networks have vanishing
+    gradients.
+    """
 
     def forward(self, x: np.ndarray, training: bool = False) -> np.ndarray:
         self._y = sigmoid(x)
@@ -56,11 +58,12 @@ class ReLU(Layer):
 
 
 class GELU(Layer):
-    """x Φ(x), where Φ(x) = (1 + erf(x/√2)) / 2 is the normal distribution function (Hendrycks & Gimpel 2016,
-    arXiv:1606.08415): a smooth ReLU. The derivative is Φ(x) + x φ(x), with the density φ(x) = e^(−x²/2) / √2π.
+    """x Φ(x), where Φ(x) = (1 + erf(x/√2)) / 2 is the normal distribution function (Hendrycks & Gimpel
+    2016, arXiv:1606.08415): a smooth ReLU. The derivative is Φ(x) + x φ(x), with the density φ(x) =
+    e^(−x²/2) / √2π.
 
-    The exact form, as `torch.nn.GELU()`. NumPy has no erf, so Python's is called for each number: some hundred times slower
-    than the other activations.
+    The exact form, as `torch.nn.GELU()`. NumPy has no erf, so Python's is called for each number: some
+    hundred times slower than the other activations.
     """
 
     def forward(self, x: np.ndarray, training: bool = False) -> np.ndarray:
@@ -77,7 +80,9 @@ _erf = np.frompyfunc(math.erf, 1, 1)
 
 
 class Softmax(Layer):
-    """Scores to probabilities, row by row. For training leave it out: `CategoricalCrossEntropy` takes the scores."""
+    """Scores to probabilities, row by row. For training leave it out: `CategoricalCrossEntropy` takes the
+    scores.
+    """
 
     def forward(self, x: np.ndarray, training: bool = False) -> np.ndarray:
         self._y = softmax(x)

@@ -11,9 +11,7 @@ import numpy as np
 from .losses import Loss
 from .network import Network
 
-SMALLEST = (
-    1e-2  # gradients below it are compared absolutely: rounding of the loss leaves about 1e-10 in a central difference
-)
+SMALLEST = 1e-2  # gradients below it are compared absolutely: rounding of the loss leaves about 1e-10 in a central difference
 
 
 def central_difference(function: Callable[[], float], array: np.ndarray, step: float = 1e-5) -> np.ndarray:
@@ -37,12 +35,18 @@ def relative_error(one: np.ndarray, other: np.ndarray) -> float:
 
 
 def check_gradients(
-    network: Network, loss: Loss, x: np.ndarray, target: np.ndarray, step: float = 1e-5, training: bool = False
+    network: Network,
+    loss: Loss,
+    x: np.ndarray,
+    target: np.ndarray,
+    step: float = 1e-5,
+    training: bool = False,
 ) -> dict[str, float]:
     """Relative error of every gradient of `network` against central differences.
 
-    The network is checked with float64 weights; in float32 the differences drown in rounding. Every evaluation works on a
-    copy, so that dropout draws the same mask and batch normalisation keeps its statistics.
+    The network is checked with float64 weights; in float32 the differences drown in rounding. Every
+    evaluation works on a copy, so that dropout draws the same mask and batch normalization keeps its
+    statistics.
 
     Returns:
         By name of the parameter; `"input"` is the gradient with respect to x.
@@ -63,7 +67,8 @@ def check_gradients(
     gradients |= {name: gradient for name, _, gradient in twin.parameters()}
     arrays = {"input": x} | {name: array for name, array, _ in network.parameters()}
     return {
-        name: relative_error(gradients[name], central_difference(value, array, step)) for name, array in arrays.items()
+        name: relative_error(gradients[name], central_difference(value, array, step))
+        for name, array in arrays.items()
     }
 
 

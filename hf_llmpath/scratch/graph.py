@@ -1,13 +1,14 @@
-"""Back-propagation one number at a time: the computation graph that the layers hide inside their matrix products.
+"""Back-propagation one number at a time: the computation graph that the layers hide inside their matrix
+products.
 
     w, x, b = Value(0.5, "w"), Value(2.0, "x"), Value(-0.3, "b")
     y = (w * x + b).tanh()
     y.backward()
     print(w.grad)  # dy/dw
 
-Every operation notes its inputs and the local derivative with respect to each: how the output moves when that input does,
-all else fixed. The backward pass gives each input the upstream gradient times the local derivative, and adds up what comes
-over several paths. `layers.py` does the same for whole matrices.
+Every operation notes its inputs and the local derivative with respect to each: how the output moves when
+that input does, all else fixed. The backward pass gives each input the upstream gradient times the local
+derivative, and adds up what comes over several paths. `layers.py` does the same for whole matrices.
 """
 
 import math
@@ -25,7 +26,9 @@ class Value:
         grad: the derivative of the value that `backward()` was called on with respect to this one.
     """
 
-    def __init__(self, data: float, name: str, inputs: tuple["Value", ...] = (), local: tuple[float, ...] = ()):
+    def __init__(
+        self, data: float, name: str, inputs: tuple["Value", ...] = (), local: tuple[float, ...] = ()
+    ):
         self.data, self.name, self.inputs, self.local = data, name, inputs, local
         self.grad = 0.0
 

@@ -1,8 +1,9 @@
 """Layers: each knows how to compute its output (forward) and how to pass a gradient back (backward).
 
-`forward(x)` keeps what `backward` will need. `backward(grad)` gets dL/dy, the gradient of the loss L with respect to the
-layer's output y; it writes dL/dw for every parameter w into `grads` and returns dL/dx for the layer before. That is the
-chain rule, one factor per layer. A batch is a matrix with one example per row, so no layer loops over examples.
+`forward(x)` keeps what `backward` will need. `backward(grad)` gets dL/dy, the gradient of the loss L with
+respect to the layer's output y; it writes dL/dw for every parameter w into `grads` and returns dL/dx for
+the layer before. That is the chain rule, one factor per layer. A batch is a matrix with one example per
+row, so no layer loops over examples.
 """
 
 import math
@@ -10,7 +11,7 @@ import math
 import numpy as np
 from numpy.typing import DTypeLike
 
-INITIALISATIONS = ("xavier", "he", "normal")
+INITIALIZATIONS = ("xavier", "he", "normal")
 NORMAL_STD = 0.05  # of init="normal"
 
 
@@ -29,7 +30,7 @@ class Layer:
         self.buffers: dict[str, np.ndarray] = {}
 
     def forward(self, x: np.ndarray, training: bool = False) -> np.ndarray:
-        """The layer's output y for a batch x; `training` switches dropout and batch normalisation."""
+        """The layer's output y for a batch x; `training` switches dropout and batch normalization."""
         raise NotImplementedError
 
     def backward(self, grad: np.ndarray) -> np.ndarray:
@@ -38,7 +39,8 @@ class Layer:
 
 
 class Dense(Layer):
-    """A layer of neurons: y = x Wᵀ + b. Each row of W and entry of b is one neuron, a weighted sum of its inputs.
+    """A layer of neurons: y = x Wᵀ + b. Each row of W and entry of b is one neuron, a weighted sum of its
+    inputs.
 
     Args:
         inputs, outputs: numbers of features.
@@ -51,14 +53,21 @@ class Dense(Layer):
     """
 
     def __init__(
-        self, inputs: int, outputs: int, rng: np.random.Generator, init: str = "xavier", dtype: DTypeLike = np.float32
+        self,
+        inputs: int,
+        outputs: int,
+        rng: np.random.Generator,
+        init: str = "xavier",
+        dtype: DTypeLike = np.float32,
     ):
         weight = initial_weight(inputs, outputs, rng, init).astype(dtype)  # (outputs, inputs)
         super().__init__(weight=weight, bias=np.zeros(outputs, dtype))
 
     def forward(self, x: np.ndarray, training: bool = False) -> np.ndarray:
         if x.ndim != 2 or x.shape[1] != self.params["weight"].shape[1]:
-            raise ValueError(f"the input has shape {x.shape}; it must be (batch, {self.params['weight'].shape[1]})")
+            raise ValueError(
+                f"the input has shape {x.shape}; it must be (batch, {self.params['weight'].shape[1]})"
+            )
         self._x = x  # (batch, inputs)
         y = x @ self.params["weight"].T
         y += self.params["bias"]
@@ -73,9 +82,10 @@ class Dense(Layer):
 def initial_weight(inputs: int, outputs: int, rng: np.random.Generator, init: str) -> np.ndarray:
     """A weight matrix (outputs, inputs) to begin with.
 
-    `"xavier"` draws uniformly from ±√(6 / (inputs + outputs)) (Glorot & Bengio 2010, eq. 16): signals keep their size
-    through tanh and sigmoid layers. `"he"` draws from a normal distribution with deviation √(2 / inputs) (He et al. 2015,
-    eq. 10): the same for ReLU, which drops half of the signal. `"normal"` has the fixed deviation 0.05.
+    `"xavier"` draws uniformly from ±√(6 / (inputs + outputs)) (Glorot & Bengio 2010, eq. 16): signals
+    keep their size through tanh and sigmoid layers. `"he"` draws from a normal distribution with
+    deviation √(2 / inputs) (He et al. 2015, eq. 10): the same for ReLU, which drops half of the signal.
+    `"normal"` has the fixed deviation 0.05.
 
     Raises:
         ValueError: another `init`, or a size below 1.
@@ -89,12 +99,13 @@ def initial_weight(inputs: int, outputs: int, rng: np.random.Generator, init: st
         return rng.normal(0, math.sqrt(2 / inputs), (outputs, inputs))
     if init == "normal":
         return rng.normal(0, NORMAL_STD, (outputs, inputs))
-    raise ValueError(f"init is '{init}'; it must be one of {', '.join(INITIALISATIONS)}")
+    raise ValueError(f"init is '{init}'; it must be one of {', '.join(INITIALIZATIONS)}")
 
 
 class Dropout(Layer):
-    """Sets a random share `p` of the features to zero while training, and scales the rest by 1 / (1 − p), so that the
-    expected value stays the same and nothing has to be done when the network is used (Srivastava et al. 2014, "inverted").
+    """Sets a random share `p` of the features to zero while training, and scales the rest by 1 / (1 − p),
+    so that the expected value stays the same and nothing has to be done when the network is used
+    (Srivastava et al. 2014, "inverted").
 
     Attributes:
         mask: what the last forward pass multiplied by; `None` if it dropped nothing.
@@ -120,14 +131,17 @@ class Dropout(Layer):
 
 
 class BatchNorm(Layer):
-    """y = γ (x − mean) / √(var + eps) + β per feature (Ioffe & Szegedy 2015, algorithm 1); γ is `weight`, β is `bias`.
+    """y = γ (x − mean) / √(var + eps) + β per feature (Ioffe & Szegedy 2015, algorithm 1); γ is `weight`,
+    β is `bias`.
 
-    While training, mean and var are those of the batch. Otherwise they are the running statistics, moving averages over
-    the batches seen in training: running ← (1 − momentum) running + momentum · batch, the variance with n − 1 in its
-    denominator, as `torch.nn.BatchNorm1d` does.
+    While training, mean and var are those of the batch. Otherwise they are the running statistics, moving
+    averages over the batches seen in training: running ← (1 − momentum) running + momentum · batch, the
+    variance with n − 1 in its denominator, as `torch.nn.BatchNorm1d` does.
     """
 
-    def __init__(self, features: int, eps: float = 1e-5, momentum: float = 0.1, dtype: DTypeLike = np.float32):
+    def __init__(
+        self, features: int, eps: float = 1e-5, momentum: float = 0.1, dtype: DTypeLike = np.float32
+    ):
         super().__init__(weight=np.ones(features, dtype), bias=np.zeros(features, dtype))
         self.buffers = {"running_mean": np.zeros(features, dtype), "running_var": np.ones(features, dtype)}
         self.eps, self.momentum = eps, momentum
@@ -136,7 +150,7 @@ class BatchNorm(Layer):
         self._of_batch = training
         if training:
             if len(x) < 2:
-                raise ValueError("batch normalisation needs at least 2 examples in a batch to train on")
+                raise ValueError("batch normalization needs at least 2 examples in a batch to train on")
             mean, var = x.mean(axis=0), x.var(axis=0)
             for running, batch in (("running_mean", mean), ("running_var", var * (len(x) / (len(x) - 1)))):
                 self.buffers[running] *= 1 - self.momentum

@@ -1,8 +1,9 @@
 """Loss functions: one number that says how wrong the predictions of a batch are, and its gradient.
 
-`forward(prediction, target)` gives the mean over the batch, `backward()` its gradient with respect to the prediction:
-the first gradient of the backward pass. The two cross-entropies take the scores before sigmoid or softmax ("logits").
-Together the two steps have a gradient of great simplicity, probability − truth, and no logarithm of zero can occur.
+`forward(prediction, target)` gives the mean over the batch, `backward()` its gradient with respect to the
+prediction: the first gradient of the backward pass. The two cross-entropies take the scores before
+sigmoid or softmax ("logits"). Together the two steps have a gradient of great simplicity, probability −
+truth, and no logarithm of zero can occur.
 """
 
 import numpy as np
@@ -28,7 +29,9 @@ class Loss:
 
 def _same_shape(prediction: np.ndarray, target: np.ndarray) -> np.ndarray:
     if prediction.shape != target.shape:
-        raise ValueError(f"predictions have shape {prediction.shape}, targets {target.shape}; they must be the same")
+        raise ValueError(
+            f"predictions have shape {prediction.shape}, targets {target.shape}; they must be the same"
+        )
     return target.astype(prediction.dtype, copy=False)
 
 
@@ -46,14 +49,16 @@ class MeanSquaredError(Loss):
 class BinaryCrossEntropy(Loss):
     """−log p(target), for p = sigmoid(prediction) and targets from 0 to 1, as `torch.nn.BCEWithLogitsLoss`.
 
-    With z the prediction and t the target, −t log σ(z) − (1 − t) log(1 − σ(z)) = max(z, 0) − z t + log(1 + e^−|z|):
-    the right-hand side never takes the exponential of a large number.
+    With z the prediction and t the target, −t log σ(z) − (1 − t) log(1 − σ(z)) = max(z, 0) − z t + log(1
+    + e^−|z|): the right-hand side never takes the exponential of a large number.
     """
 
     def forward(self, prediction: np.ndarray, target: np.ndarray) -> float:
         self._z, self._target = prediction, _same_shape(prediction, target)
         if target.min() < 0 or target.max() > 1:
-            raise ValueError(f"targets run from {target.min():g} to {target.max():g}; they must be from 0 to 1")
+            raise ValueError(
+                f"targets run from {target.min():g} to {target.max():g}; they must be from 0 to 1"
+            )
         z, t = self._z, self._target
         return float(np.mean(np.maximum(z, 0) - z * t + np.log1p(np.exp(-np.abs(z)))))
 
@@ -67,11 +72,17 @@ class CategoricalCrossEntropy(Loss):
     def forward(self, prediction: np.ndarray, target: np.ndarray) -> float:
         count, classes = prediction.shape
         if target.shape != (count,) or not np.issubdtype(target.dtype, np.integer):
-            raise ValueError(f"labels must be {count} integers, one per row; they are {target.dtype} {target.shape}")
+            raise ValueError(
+                f"labels must be {count} integers, one per row; they are {target.dtype} {target.shape}"
+            )
         if target.min() < 0 or target.max() >= classes:
-            raise ValueError(f"labels run from {target.min()} to {target.max()}; they must be from 0 to {classes - 1}")
+            raise ValueError(
+                f"labels run from {target.min()} to {target.max()}; they must be from 0 to {classes - 1}"
+            )
         self._rows, self._target = np.arange(count), target
-        shifted = prediction - prediction.max(axis=1, keepdims=True)  # changes no probability, keeps exp finite
+        shifted = prediction - prediction.max(
+            axis=1, keepdims=True
+        )  # changes no probability, keeps exp finite
         e = np.exp(shifted)
         total = e.sum(axis=1, keepdims=True)
         self._probabilities = e / total

@@ -21,7 +21,9 @@ ACTIVATIONS: dict[str, type[Layer]] = {"sigmoid": Sigmoid, "tanh": Tanh, "relu":
 
 
 class Network:
-    """Layers in a row; parameters are named by the place of their layer: `"0.weight"`, as in `torch.nn.Sequential`."""
+    """Layers in a row; parameters are named by the place of their layer: `"0.weight"`, as in
+    `torch.nn.Sequential`.
+    """
 
     def __init__(self, layers: Sequence[Layer]):
         self.layers = list(layers)
@@ -60,10 +62,14 @@ class Network:
         return value
 
     def predict(self, x: np.ndarray, batch_size: int = 1024) -> np.ndarray:
-        """Outputs for many rows, batch by batch, with dropout off and the running statistics of batch normalisation."""
+        """Outputs for many rows, batch by batch, with dropout off and the running statistics of batch
+        normalization.
+        """
         if len(x) <= batch_size:
             return self.forward(x)
-        return np.concatenate([self.forward(x[start : start + batch_size]) for start in range(0, len(x), batch_size)])
+        return np.concatenate(
+            [self.forward(x[start : start + batch_size]) for start in range(0, len(x), batch_size)]
+        )
 
     def parameters(self) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
         """`(name, value, gradient)` of everything that is learned."""
@@ -98,7 +104,8 @@ class Network:
 def feed_forward(
     sizes: Sequence[int], activation: str, rng: np.random.Generator, dtype: DTypeLike = np.float32
 ) -> Network:
-    """Dense layers with an activation after each but the last: `sizes` (2, 8, 1) reads 2 numbers, has 8 units, gives 1.
+    """Dense layers with an activation after each but the last: `sizes` (2, 8, 1) reads 2 numbers, has 8
+    units, gives 1.
 
     ReLU and GELU layers begin with He's weights, the others with Xavier's.
 
@@ -126,7 +133,8 @@ def fit(
     batch_size: int,
     rng: np.random.Generator,
 ) -> Iterator[float]:
-    """Mini-batch gradient descent: yields the loss of every step, for as long as it is asked for the next one.
+    """Mini-batch gradient descent: yields the loss of every step, for as long as it is asked for the next
+    one.
 
     Every epoch goes through the examples once, in a new order.
     """

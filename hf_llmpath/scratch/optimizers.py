@@ -1,10 +1,12 @@
-"""Optimisers: how a gradient becomes a step of the weights. Each is `torch.optim`'s rule of that name, number for number.
+"""Optimizers: how a gradient becomes a step of the weights. Each is `torch.optim`'s rule of that name,
+number for number.
 
     optimizer = Adam(network, learning_rate=1e-3)
     ... forward, backward ...
     optimizer.step()
 
-In the formulas θ is a parameter, g its gradient, η the learning rate, λ the weight decay, t the number of the step.
+In the formulas θ is a parameter, g its gradient, η the learning rate, λ the weight decay, t the number of
+the step.
 """
 
 import math
@@ -13,7 +15,9 @@ from typing import Protocol
 
 import numpy as np
 
-Parameter = tuple[str, np.ndarray, np.ndarray]  # name, value, gradient: the arrays that a backward pass writes to
+Parameter = tuple[
+    str, np.ndarray, np.ndarray
+]  # name, value, gradient: the arrays that a backward pass writes to
 
 
 class HasParameters(Protocol):
@@ -23,10 +27,11 @@ class HasParameters(Protocol):
 
 
 class Optimizer:
-    """Base of all optimisers: walks over the parameters and keeps what the rule remembers about each.
+    """Base of all optimizers: walks over the parameters and keeps what the rule remembers about each.
 
     Args:
-        network: a `Network`, or the parameters themselves as `(name, value, gradient)`; values are changed in place.
+        network: a `Network`, or the parameters themselves as `(name, value, gradient)`; values are
+            changed in place.
         learning_rate: η; may be changed between steps.
         weight_decay: λ; adds λθ to the gradient (in `AdamW`: shrinks θ itself).
 
@@ -46,7 +51,9 @@ class Optimizer:
         self.parameters = list(found)
         self.learning_rate, self.weight_decay = learning_rate, weight_decay
         self.steps = 0
-        self.state = {name: {kept: np.zeros_like(value) for kept in self.memory} for name, value, _ in self.parameters}
+        self.state = {
+            name: {kept: np.zeros_like(value) for kept in self.memory} for name, value, _ in self.parameters
+        }
 
     def step(self) -> None:
         """Moves every parameter by what the last backward pass found."""
@@ -64,7 +71,9 @@ class Optimizer:
 
     def state_dict(self) -> dict[str, np.ndarray]:
         """What must be kept to go on later: the memory of every parameter and the number of steps."""
-        arrays = {f"{name}.{kept}": array for name, kinds in self.state.items() for kept, array in kinds.items()}
+        arrays = {
+            f"{name}.{kept}": array for name, kinds in self.state.items() for kept, array in kinds.items()
+        }
         return {"steps": np.array(self.steps)} | arrays
 
     def load_state_dict(self, state: dict[str, np.ndarray]) -> None:
@@ -83,7 +92,8 @@ class SGD(Optimizer):
 
 
 class Momentum(Optimizer):
-    """A heavy ball (Polyak 1964): v ← μv + g, θ ← θ − η v. Steps in the same direction add up, zigzags cancel out.
+    """A heavy ball (Polyak 1964): v ← μv + g, θ ← θ − η v. Steps in the same direction add up, zigzags
+    cancel out.
 
     With `nesterov` the step looks ahead (Sutskever et al. 2013): θ ← θ − η (g + μv).
     """
@@ -109,7 +119,9 @@ class Momentum(Optimizer):
 
 
 class RMSprop(Optimizer):
-    """Each weight has its own step length (Tieleman & Hinton 2012): s ← αs + (1 − α) g², θ ← θ − η g / (√s + ε)."""
+    """Each weight has its own step length (Tieleman & Hinton 2012): s ← αs + (1 − α) g², θ ← θ − η g /
+    (√s + ε).
+    """
 
     memory = ("square",)
 
@@ -168,7 +180,9 @@ class Adam(Optimizer):
 
 
 class AdamW(Adam):
-    """Adam with decoupled weight decay (Loshchilov & Hutter 2019): θ ← (1 − ηλ) θ, then Adam's step without λ."""
+    """Adam with decoupled weight decay (Loshchilov & Hutter 2019): θ ← (1 − ηλ) θ, then Adam's step
+    without λ.
+    """
 
     def __init__(
         self,

@@ -40,9 +40,10 @@ class Stage:
         concepts: what the stage teaches.
         settings: dataclass of the stage's settings.
         package: dotted name of the stage's package: it holds `train.train(settings, run)`,
-            `charts.draw(run_folder) -> list of paths`, `demo.build(run_folder) -> gradio.Blocks` and `lesson.md`.
-        prompt: a text that its model can read, for the code that shows how to use it; if none, a beginning that it can go
-            on from.
+            `charts.draw(run_folder) -> list of paths`, `demo.build(run_folder) -> gradio.Blocks` and
+            `lesson.md`.
+        prompt: a text that its model can read, for the code that shows how to use it; if none, a
+            beginning that it can go on from.
     """
 
     number: int

@@ -1,9 +1,11 @@
-"""A training loop written out, with Accelerate: one process or several, full or mixed precision, whole or piecewise batches.
+"""A training loop written out, with Accelerate: one process or several, full or mixed precision, whole or
+piecewise batches.
 
     torchrun --nproc_per_node 2 script.py      # the same weights as python script.py, up to rounding
 
-The loop itself is `Training._epoch`: accumulate, forward, backward, clip, step. The rest is what a training needs besides:
-batches gathered by index, evaluation over all processes, checkpoints from which it goes on bit for bit, history, progress.
+The loop itself is `Training._epoch`: accumulate, forward, backward, clip, step. The rest is what a
+training needs besides: batches gathered by index, evaluation over all processes, checkpoints from which
+it goes on bit for bit, history, progress.
 """
 
 import json
@@ -33,7 +35,10 @@ from .checkpoints import last_checkpoint, write_checkpoint
 from .distributed.workers import PATIENCE, stop_together
 from .loop_recipe import LoopRecipe, adamw, constant, cosine, one_cycle
 
-STATE_FILE, OWN_FILE = "loop.json", "process_{}.safetensors"  # of a checkpoint; the second is each process's own
+STATE_FILE, OWN_FILE = (
+    "loop.json",
+    "process_{}.safetensors",
+)  # of a checkpoint; the second is each process's own
 EVALUATION_BATCH = 1000
 
 
@@ -44,7 +49,7 @@ class LoopResult:
     Attributes:
         evaluations: for each one `step`, `epoch` and what was measured, the last one last.
         best: place in `evaluations` of the one with the lowest loss.
-        steps: optimiser steps.
+        steps: optimizer steps.
         seconds: of the loop, stops left out, evaluations included.
         data_share: share of the time of the steps that was spent waiting for a batch.
         images_per_second: examples that went through forward and backward pass, per second of the steps.
@@ -59,7 +64,8 @@ class LoopResult:
 
 
 class ShuffledBatches(BatchSampler):
-    """Whole batches of row numbers, in an order that `seed` and `epoch` alone decide, the same in every process.
+    """Whole batches of row numbers, in an order that `seed` and `epoch` alone decide, the same in every
+    process.
 
     Attributes:
         epoch: which order.
@@ -100,9 +106,9 @@ def train_with_accelerate(
         metrics: logits and labels of all of `held_out` -> numbers, among them `loss`.
 
     Raises:
-        UserError: fewer examples than a batch; a gradient that is not finite: the model keeps its last finite weights, which
-            are also in `last_finite` in the part's folder; a checkpoint that another number of processes wrote; another
-            process is gone.
+        UserError: fewer examples than a batch; a gradient that is not finite: the model keeps its last
+            finite weights, which are also in `last_finite` in the part's folder; a checkpoint that
+            another number of processes wrote; another process is gone.
         KeyboardInterrupt: Ctrl-C came; a checkpoint is on disk.
     """
     training = Training(model, train, held_out, recipe, run, part, seed, metrics)
@@ -132,9 +138,13 @@ class Training:
         self.recipe, self.folder, self.metrics = recipe, part.folder, metrics
         self.steps_per_epoch = len(train) // recipe.batch_size  # type: ignore[arg-type]
         if self.steps_per_epoch < 1:
-            raise UserError(f"{len(train)} examples do not fill a batch of {recipe.batch_size}; lower batch_size")  # type: ignore[arg-type]
+            raise UserError(
+                f"{len(train)} examples do not fill a batch of {recipe.batch_size}; lower batch_size"
+            )  # type: ignore[arg-type]
         if recipe.batch_size % recipe.accumulation:
-            raise UserError(f"batch_size {recipe.batch_size} does not divide into {recipe.accumulation} pieces")
+            raise UserError(
+                f"batch_size {recipe.batch_size} does not divide into {recipe.accumulation} pieces"
+            )
         self.steps = recipe.epochs * self.steps_per_epoch
 
         AcceleratorState._reset_state()  # a process may train several times, in different precision
@@ -147,8 +157,12 @@ class Training:
             dataloader_config=DataLoaderConfiguration(split_batches=True),
             kwargs_handlers=[InitProcessGroupKwargs(timeout=PATIENCE)],
         )
-        set_seed(seed, device_specific=True)  # dropout differs from process to process, the order of the data does not
-        self.generator = torch.Generator(self.accelerator.device).manual_seed(seed + self.accelerator.process_index)
+        set_seed(
+            seed, device_specific=True
+        )  # dropout differs from process to process, the order of the data does not
+        self.generator = torch.Generator(self.accelerator.device).manual_seed(
+            seed + self.accelerator.process_index
+        )
         optimizer = recipe.optimizer(model.parameters(), recipe.learning_rate, recipe.weight_decay)
         schedule = LambdaLR(optimizer, lambda step: recipe.schedule(min(1.0, step / self.steps)))
         pieces = self.steps_per_epoch * recipe.accumulation
@@ -158,7 +172,9 @@ class Training:
         self.model, self.optimizer, self.schedule, self.loader = self.accelerator.prepare(
             model, optimizer, schedule, loader
         )
-        self.held_out = self.accelerator.prepare(DataLoader(held_out, batch_size=EVALUATION_BATCH, collate_fn=as_is))
+        self.held_out = self.accelerator.prepare(
+            DataLoader(held_out, batch_size=EVALUATION_BATCH, collate_fn=as_is)
+        )
         self.result = LoopResult()
         self.waited = self.worked = 0.0
         self.history: list[dict[str, float]] = []
@@ -172,7 +188,9 @@ class Training:
     def run_epochs(self, progress: Any, ctrl_c: CatchInterrupt) -> None:
         """All epochs that are left."""
         recipe, began, before = self.recipe, time.perf_counter(), self.result.seconds
-        evaluate_after = {math.ceil(recipe.epochs * k / recipe.evaluations) for k in range(1, recipe.evaluations + 1)}
+        evaluate_after = {
+            math.ceil(recipe.epochs * k / recipe.evaluations) for k in range(1, recipe.evaluations + 1)
+        }
         save_every = max(1, math.ceil(self.steps / (recipe.saves + 1)))
         self._write_history()
         while self.result.steps < self.steps and not self._out_of_patience():
@@ -195,7 +213,7 @@ class Training:
         self.accelerator.free_memory()
 
     def _epoch(self, progress: Any) -> Iterator[int]:
-        """The loop. Yields the number of steps after every optimiser step."""
+        """The loop. Yields the number of steps after every optimizer step."""
         recipe, accelerator, model = self.recipe, self.accelerator, self.model
         log_every, show_every = max(1, self.steps // 100), max(1, self.steps // 400)
         model.train()
@@ -235,7 +253,9 @@ class Training:
         return nn.functional.cross_entropy(logits, batch["labels"], label_smoothing=smoothing)
 
     def _clip(self) -> Tensor:
-        """Length of the gradient, which is scaled down to the limit. Every process has the gradient of all of them."""
+        """Length of the gradient, which is scaled down to the limit. Every process has the gradient of
+        all of them.
+        """
         parameters = list(self.model.parameters())
         if self.recipe.max_grad_norm is not None:
             norm = self.accelerator.clip_grad_norm_(parameters, self.recipe.max_grad_norm)
@@ -280,7 +300,9 @@ class Training:
         self.result.best = losses.index(min(losses))
         if self.recipe.keep_best and self.result.best == len(losses) - 1 and self.accelerator.is_main_process:
             _replace_folder(self.folder / "best", self.plain_model.save_pretrained)
-        self.history.append({f"eval_{name}" if name not in ("step", "epoch") else name: v for name, v in found.items()})
+        self.history.append(
+            {f"eval_{name}" if name not in ("step", "epoch") else name: v for name, v in found.items()}
+        )
         self._write_history()
 
     def _out_of_patience(self) -> bool:
@@ -309,18 +331,28 @@ class Training:
 
     def _write_history(self) -> None:
         if self.accelerator.is_main_process:
-            write_text(self.folder / "history.jsonl", "".join(json.dumps(entry) + "\n" for entry in self.history))
+            write_text(
+                self.folder / "history.jsonl", "".join(json.dumps(entry) + "\n" for entry in self.history)
+            )
 
     def _save(self) -> None:
-        """A checkpoint: weights, optimiser, schedule, random generators, and how far the loop is."""
+        """A checkpoint: weights, optimizer, schedule, random generators, and how far the loop is."""
         write_checkpoint(self.folder, self.result.steps, self._write)
 
     def _write(self, folder: Path) -> None:
         self.accelerator.save_state(str(folder))
-        own = {"generator": self.generator.get_state(), "losses": torch.tensor([loss.item() for loss in self.losses])}
+        own = {
+            "generator": self.generator.get_state(),
+            "losses": torch.tensor([loss.item() for loss in self.losses]),
+        }
         save_file(own, folder / OWN_FILE.format(self.accelerator.process_index))
         if self.accelerator.is_main_process:
-            state = {"result": vars(self.result), "history": self.history, "waited": self.waited, "worked": self.worked}
+            state = {
+                "result": vars(self.result),
+                "history": self.history,
+                "waited": self.waited,
+                "worked": self.worked,
+            }
             write_json(folder / STATE_FILE, state)
 
     def _load(self) -> None:

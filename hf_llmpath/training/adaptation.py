@@ -1,4 +1,6 @@
-"""Which weights of a pretrained encoder go on learning, and how fast: freezing, layer-wise rates, low-rank updates."""
+"""Which weights of a pretrained encoder go on learning, and how fast: freezing, layer-wise rates,
+low-rank updates.
+"""
 
 from typing import Any
 
@@ -13,8 +15,8 @@ EVERY_LINEAR = (*ATTENTION, "up_proj", "down_proj")
 
 
 def depths(model: nn.Module) -> dict[str, int]:
-    """How far up each weight of an encoder with a head stands: 0 for the embeddings, 1, 2, ... for the layers, and one more
-    for what comes after the last layer."""
+    """How far up each weight of an encoder with a head stands: 0 for the embeddings, 1, 2, ... for the
+    layers, and one more for what comes after the last layer."""
     layers = len(model.model.layers)
     found = {}
     for name, _ in model.named_parameters():
@@ -26,7 +28,8 @@ def depths(model: nn.Module) -> dict[str, int]:
 
 
 def freeze(model: nn.Module, layers: int) -> nn.Module:
-    """Stops the embeddings and the first `layers` layers from learning, in place (Howard & Ruder 2018 thaw them one by one).
+    """Stops the embeddings and the first `layers` layers from learning, in place (Howard & Ruder 2018
+    thaw them one by one).
 
     Raises:
         UserError: more layers than the model has.
@@ -44,12 +47,13 @@ def freeze(model: nn.Module, layers: int) -> nn.Module:
 def layer_wise(
     model: nn.Module, learning_rate: float, decay: float, weight_decay: float = 0.0, adam_beta2: float = 0.999
 ) -> torch.optim.AdamW:
-    """AdamW whose rate falls from layer to layer downwards (discriminative fine-tuning, Howard & Ruder 2018, section 3.1):
+    """AdamW whose rate falls from layer to layer downwards (discriminative fine-tuning, Howard & Ruder
+    2018, section 3.1):
 
         η_{l-1} = η_l · decay
 
-    The head learns at `learning_rate`, the last layer at `learning_rate · decay`, the embeddings slowest. Norms and biases
-    have no weight decay, as in Trainer.
+    The head learns at `learning_rate`, the last layer at `learning_rate · decay`, the embeddings slowest.
+    Norms and biases have no weight decay, as in Trainer.
     """
     top = len(model.model.layers) + 1
     groups = _by_depth(model)
@@ -68,10 +72,15 @@ def layer_wise(
 
 
 def layer_wise_muon(
-    model: nn.Module, learning_rate: float, adam_learning_rate: float, decay: float = 1.0, weight_decay: float = 0.0
+    model: nn.Module,
+    learning_rate: float,
+    adam_learning_rate: float,
+    decay: float = 1.0,
+    weight_decay: float = 0.0,
 ) -> Muon:
-    """Muon for the matrices of the layers, AdamW for embeddings, norms, biases and the head; from layer to layer downwards both
-    rates fall by `decay`, as in `layer_wise`, or are the same everywhere if that is 1."""
+    """Muon for the matrices of the layers, AdamW for embeddings, norms, biases and the head; from layer
+    to layer downwards both rates fall by `decay`, as in `layer_wise`, or are the same everywhere if that
+    is 1."""
     top = len(model.model.layers) + 1
     groups = []
     for (place, is_matrix), weights in sorted(_by_depth(model).items(), key=lambda item: item[0]):
@@ -97,13 +106,17 @@ def _by_depth(model: nn.Module) -> dict[tuple[int, bool], list[nn.Parameter]]:
     return groups
 
 
-def with_lora(model: nn.Module, rank: int, head: str | None = None, targets: tuple[str, ...] = EVERY_LINEAR) -> Any:
-    """The model with low-rank updates beside its frozen weights, `W + (α / r) B A` (Hu et al. 2021, equation 3), by peft.
+def with_lora(
+    model: nn.Module, rank: int, head: str | None = None, targets: tuple[str, ...] = EVERY_LINEAR
+) -> Any:
+    """The model with low-rank updates beside its frozen weights, `W + (α / r) B A` (Hu et al. 2021,
+    equation 3), by peft.
 
     Args:
         model: an encoder with a head, or a language model.
         rank: r, the rows of A and the columns of B; α is 2 r.
-        head: name of the new layer on top, which learns in full; none: a language model, whose head is no new one.
+        head: name of the new layer on top, which learns in full; none: a language model, whose head is no
+            new one.
         targets: names of the linear layers that get an update.
 
     Returns:
@@ -112,13 +125,19 @@ def with_lora(model: nn.Module, rank: int, head: str | None = None, targets: tup
     import peft
 
     of_kind: dict[str, Any] = {"modules_to_save": [head]} if head else {"task_type": "CAUSAL_LM"}
-    config = peft.LoraConfig(r=rank, lora_alpha=2 * rank, lora_dropout=0.0, target_modules=list(targets), **of_kind)
+    config = peft.LoraConfig(
+        r=rank, lora_alpha=2 * rank, lora_dropout=0.0, target_modules=list(targets), **of_kind
+    )
     return peft.get_peft_model(model, config)
 
 
 def trainable_share(model: nn.Module) -> tuple[int, float]:
-    """Number of weights that learn, and their share of all weights that the model has without low-rank updates."""
+    """Number of weights that learn, and their share of all weights that the model has without low-rank
+    updates.
+    """
     named = dict(model.named_parameters())
     learning = sum(value.numel() for value in named.values() if value.requires_grad)
-    added = sum(value.numel() for name, value in named.items() if "lora_" in name or "modules_to_save" in name)
+    added = sum(
+        value.numel() for name, value in named.items() if "lora_" in name or "modules_to_save" in name
+    )
     return learning, learning / (sum(value.numel() for value in named.values()) - added)

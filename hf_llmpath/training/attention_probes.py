@@ -1,4 +1,6 @@
-"""Where a Transformer looks: the weights of every head for one input, and what they add up to over the layers."""
+"""Where a Transformer looks: the weights of every head for one input, and what they add up to over the
+layers.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -45,15 +47,18 @@ class AttentionMaps:
             "source": self.source,
             "target": self.target,
             "answer": self.answer,
-            "weights": {kind: np.round(values.astype(float), 4).tolist() for kind, values in self.weights.items()},
+            "weights": {
+                kind: np.round(values.astype(float), 4).tolist() for kind, values in self.weights.items()
+            },
         }
 
 
 def attention_rollout(weights: np.ndarray) -> np.ndarray:
-    """How much of each input token is left in each position after all layers. Abnar & Zuidema 2020, section 3.
+    """How much of each input token is left in each position after all layers. Abnar & Zuidema 2020,
+    section 3.
 
-    Heads are averaged, and half of what a layer passes on is the residual stream itself: A = 0.5 W + 0.5 I; the product of
-    the layers' A is the rollout.
+    Heads are averaged, and half of what a layer passes on is the residual stream itself: A = 0.5 W + 0.5
+    I; the product of the layers' A is the rollout.
 
     Args:
         weights: self-attention `(layers, heads, length, length)`.
@@ -72,7 +77,8 @@ def attention_rollout(weights: np.ndarray) -> np.ndarray:
 def attention_maps(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, text: str) -> AttentionMaps:
     """Runs the model on `text`, eagerly and then as before, and keeps its attention weights.
 
-    A generator writes its answer by greedy decoding first, which the decoder then reads (as in training) in one pass.
+    A generator writes its answer by greedy decoding first, which the decoder then reads (as in training)
+    in one pass.
 
     Raises:
         UserError: no text.
@@ -90,7 +96,9 @@ def attention_maps(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, t
             output = model(**inputs, output_attentions=True)
         chances = output.logits[0].softmax(-1).tolist()
         predicted = {model.config.id2label[index]: chance for index, chance in enumerate(chances)}
-        return AttentionMaps(source, [], {"encoder": _stacked(output.attentions)}, predicted=predicted, cut=cut)
+        return AttentionMaps(
+            source, [], {"encoder": _stacked(output.attentions)}, predicted=predicted, cut=cut
+        )
     written = model.generate(**inputs, max_new_tokens=32, do_sample=False, num_beams=1)
     with eager_attention(model):
         output = model(**inputs, decoder_input_ids=written, output_attentions=True, use_cache=False)
@@ -111,4 +119,6 @@ def token_labels(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int]) -> list
         tokenizer.unk_token_id: "\N{REPLACEMENT CHARACTER}",
     }
     tokens = tokenizer.convert_ids_to_tokens(list(ids))
-    return [signs.get(index, token.replace(JOINER, "") or token) for index, token in zip(ids, tokens, strict=True)]
+    return [
+        signs.get(index, token.replace(JOINER, "") or token) for index, token in zip(ids, tokens, strict=True)
+    ]

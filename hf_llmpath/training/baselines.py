@@ -11,9 +11,9 @@ _WORD, _SENTENCE_END = re.compile(r"\w+"), re.compile(r"(?<=[.!?])\s")
 def ngram_loss(train: np.ndarray, validation: np.ndarray, vocab_size: int, order: int = 5) -> float:
     """Mean negative log-likelihood in nats of an interpolated n-gram model that sees `order` characters back.
 
-    Witten-Bell smoothing: P_k(c | h) = (n(h, c) + t(h) P_{k-1}(c | h')) / (n(h) + t(h)), where n counts occurrences in
-    the training text, t(h) is the number of different characters seen after h, and h' is h without its first character;
-    P_{-1} is uniform. Witten & Bell 1991; Chen & Goodman 1998, section 2.6.
+    Witten-Bell smoothing: P_k(c | h) = (n(h, c) + t(h) P_{k-1}(c | h')) / (n(h) + t(h)), where n counts
+    occurrences in the training text, t(h) is the number of different characters seen after h, and h' is h
+    without its first character; P_{-1} is uniform. Witten & Bell 1991; Chen & Goodman 1998, section 2.6.
 
     Args:
         train, validation: token ids, `(n,)`.
@@ -56,7 +56,9 @@ def linear_text_accuracy(
     held_out_labels: Sequence[int],
     longest: int = 2,
 ) -> float:
-    """Accuracy of logistic regression on TF-IDF weights of words, pairs of words, ... up to `longest` words in a row."""
+    """Accuracy of logistic regression on TF-IDF weights of words, pairs of words, ... up to `longest`
+    words in a row.
+    """
     from sklearn.feature_extraction.text import TfidfVectorizer
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
@@ -71,12 +73,14 @@ def overlap_answers(
 ) -> dict[str, float]:
     """`exact_match` and `f1` (see `metrics.Squad`) of answering by word overlap, without learning anything.
 
-    The sentence that has most words of the question; in it, of the runs of at most `longest` words that the question does
-    not have, the one with most words of the question within `longest` words around it.
+    The sentence that has most words of the question; in it, of the runs of at most `longest` words that
+    the question does not have, the one with most words of the question within `longest` words around it.
     """
     from ..metrics import squad_scores
 
-    return squad_scores([overlap_answer(*pair, longest) for pair in zip(questions, contexts, strict=True)], right)
+    return squad_scores(
+        [overlap_answer(*pair, longest) for pair in zip(questions, contexts, strict=True)], right
+    )
 
 
 def overlap_answer(question: str, context: str, longest: int = 5) -> str:

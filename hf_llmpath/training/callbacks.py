@@ -1,4 +1,6 @@
-"""Trainer callbacks: what the learner sees while a model trains, the history file, and a clean stop on Ctrl-C."""
+"""Trainer callbacks: what the learner sees while a model trains, the history file, and a clean stop on
+Ctrl-C.
+"""
 
 import json
 import math
@@ -16,10 +18,12 @@ from ..runs import NoProgress, write_text
 
 
 class ReportProgress(TrainerCallback):
-    """Passes loss and tokens per second on to the progress display after every step. A loss or a weight that is not finite
-    ends the training, with the advice to lower the stage's setting `rate_setting`."""
+    """Passes loss and tokens per second on to the progress display after every step. A loss or a weight
+    that is not finite ends the training, with the advice to lower the stage's setting `rate_setting`."""
 
-    def __init__(self, progress: NoProgress, tokens_per_step: int | None = None, rate_setting: str = "learning_rate"):
+    def __init__(
+        self, progress: NoProgress, tokens_per_step: int | None = None, rate_setting: str = "learning_rate"
+    ):
         self.progress, self.tokens_per_step, self.rate_setting = progress, tokens_per_step, rate_setting
         self.values: dict[str, float] = {}
         self.began = self.first = 0.0
@@ -31,7 +35,8 @@ class ReportProgress(TrainerCallback):
         for name in ("loss", "eval_loss"):
             if name in logs:
                 self.values[name] = float(logs[name])
-        # The last steps may come after the last entry with a loss; `train_loss`, the mean of all, has them too.
+        # The last steps may come after the last entry with a loss; `train_loss`, the mean of all, has
+        # them too.
         if not all(math.isfinite(logs.get(name, 0.0)) for name in ("loss", "train_loss")):
             raise self._diverged("the loss is", args, state)
 
@@ -48,12 +53,16 @@ class ReportProgress(TrainerCallback):
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         if self.tokens_per_step:
             seconds = time.perf_counter() - self.began
-            self.values["tokens_per_second"] = self.tokens_per_step * (state.global_step - self.first) / seconds
+            self.values["tokens_per_second"] = (
+                self.tokens_per_step * (state.global_step - self.first) / seconds
+            )
         self.progress.update(state.global_step, **self.values)
 
 
 class History(TrainerCallback):
-    """history.jsonl of a part: one line per log entry; on resume, the lines after the checkpoint are written anew."""
+    """history.jsonl of a part: one line per log entry; on resume, the lines after the checkpoint are
+    written anew.
+    """
 
     def __init__(self, path: Path):
         self.path = path

@@ -1,12 +1,14 @@
-"""Checkpoints of one process or several: whole or not there, and taken up again by as many processes as wrote them.
+"""Checkpoints of one process or several: whole or not there, and taken up again by as many processes as
+wrote them.
 
     write_checkpoint(folder, step, write)      # every process puts its part of the state where `write` is told to
     checkpoint = last_checkpoint(folder)       # the newest that is whole, or None
 
-A training goes on as if it had not stopped, or not at all. In another number of processes it cannot: gradients are summed in
-another order, and every process draws its dropout from random numbers of its own; so that is refused in one line. One process
-and two go on bit for bit. Of three and more PyTorch's data-parallel wrapper lays out the gradients anew after its first step,
-and a sum of three numbers depends on their order: the last bit may differ, unless the layout is kept, as by the Trainer.
+A training goes on as if it had not stopped, or not at all. In another number of processes it cannot:
+gradients are summed in another order, and every process draws its dropout from random numbers of its own;
+so that is refused in one line. One process and two go on bit for bit. Of three and more PyTorch's
+data-parallel wrapper lays out the gradients anew after its first step, and a sum of three numbers depends
+on their order: the last bit may differ, unless the layout is kept, as by the Trainer.
 """
 
 import json
@@ -20,7 +22,10 @@ import torch.distributed as dist
 from ..errors import UserError
 from ..runs import write_json
 
-PREFIX, COMPLETE = "checkpoint-", "complete"  # of a folder; the file in it that says that it was written to the end
+PREFIX, COMPLETE = (
+    "checkpoint-",
+    "complete",
+)  # of a folder; the file in it that says that it was written to the end
 
 
 def process_count() -> int:
@@ -45,11 +50,12 @@ def mark_complete(checkpoint: Path) -> None:
 
 
 def write_checkpoint(folder: Path, step: int, write: Callable[[Path], object]) -> None:
-    """Writes `checkpoint-STEP` under another name and then renames it; only then the older ones go. All processes call it.
+    """Writes `checkpoint-STEP` under another name and then renames it; only then the older ones go. All
+    processes call it.
 
     Args:
         folder: of the training, on a disk that all processes share.
-        step: optimiser steps done.
+        step: optimizer steps done.
         write: called in every process with the folder to write into, which is there and empty.
     """
     target = folder / f"{PREFIX}{step}"
@@ -72,7 +78,7 @@ def write_checkpoint(folder: Path, step: int, write: Callable[[Path], object]) -
 
 
 def step_of(checkpoint: Path) -> int:
-    """The optimiser steps after which it was written."""
+    """The optimizer steps after which it was written."""
     return int(checkpoint.name.removeprefix(PREFIX))
 
 
@@ -83,7 +89,8 @@ def newest_checkpoint(folder: Path) -> Path | None:
 
 
 def last_checkpoint(folder: Path) -> Path | None:
-    """The newest whole checkpoint, for this number of processes to go on from. All of them call it; it changes nothing.
+    """The newest whole checkpoint, for this number of processes to go on from. All of them call it; it
+    changes nothing.
 
     Raises:
         UserError: it was written by another number of processes, or the processes do not see the same one.

@@ -11,8 +11,8 @@ from ..data.batches.streams import IGNORED, Documents
 def stream_loss(model: nn.Module, tokens: np.ndarray, streams: int = 64, length: int = 256) -> float:
     """Mean negative log-likelihood in nats of every token of `tokens` but the first.
 
-    The text is read as `streams` pieces side by side, each from end to end with the recurrent state kept; a piece starts
-    from an empty state, one character before its first target.
+    The text is read as `streams` pieces side by side, each from end to end with the recurrent state kept;
+    a piece starts from an empty state, one character before its first target.
     """
     targets = len(tokens) - 1
     streams = min(streams, max(1, targets // 16))
@@ -52,14 +52,16 @@ def document_loss(model: nn.Module, documents: Documents, batch_size: int = 512)
 def block_loss(
     model: nn.Module, tokens: np.ndarray, length: int, stride: int | None = None, batch_size: int = 64
 ) -> float:
-    """Mean negative log-likelihood in nats of every token of `tokens` but the first, for a model without a state.
+    """Mean negative log-likelihood in nats of every token of `tokens` but the first, for a model without
+    a state.
 
     Args:
         tokens: ids, `(n,)`.
         length: most tokens that the model sees at once.
-        stride: how far one block begins after the one before. `length` if not given: blocks side by side, so that on
-            average a token is guessed from half a block. With less the blocks overlap and each token is counted once,
-            where it is guessed from at least `length - stride` others (but for the beginning of the text).
+        stride: how far one block begins after the one before. `length` if not given: blocks side by side,
+            so that on average a token is guessed from half a block. With less the blocks overlap and each
+            token is counted once, where it is guessed from at least `length - stride` others (but for the
+            beginning of the text).
         batch_size: blocks per pass.
     """
     stride = stride or length

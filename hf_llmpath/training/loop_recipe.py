@@ -1,4 +1,6 @@
-"""What a training through `accelerate_loop.py` is told: how long, how fast, in which precision, with which extras."""
+"""What a training through `accelerate_loop.py` is told: how long, how fast, in which precision, with
+which extras.
+"""
 
 import math
 from collections.abc import Callable, Iterable
@@ -10,8 +12,8 @@ from torch.optim import AdamW, Optimizer
 
 
 def one_cycle(progress: float) -> float:
-    """Share of the peak rate after a share of the training: up from 1/25 in the first 30 %, then down to 0, both along a
-    cosine (Smith & Topin 2017, arXiv:1708.07120)."""
+    """Share of the peak rate after a share of the training: up from 1/25 in the first 30 %, then down to
+    0, both along a cosine (Smith & Topin 2017, arXiv:1708.07120)."""
     if progress < 0.3:
         return 0.04 + 0.96 * (1 - math.cos(math.pi * progress / 0.3)) / 2
     return (1 + math.cos(math.pi * (progress - 0.3) / 0.7)) / 2
@@ -42,23 +44,25 @@ class LoopRecipe:
     """How to train.
 
     Attributes:
-        epochs: passes over the data. Each has a new order; what does not fill a batch waits for the next epoch.
-        batch_size: examples per optimiser step, over all processes and pieces.
+        epochs: passes over the data. Each has a new order; what does not fill a batch waits for the next
+            epoch.
+        batch_size: examples per optimizer step, over all processes and pieces.
         learning_rate: peak of the schedule.
         weight_decay: handed to `optimizer`.
-        optimizer: makes the optimiser from parameters, learning rate and weight decay.
+        optimizer: makes the optimizer from parameters, learning rate and weight decay.
         schedule: share of the peak rate -> share of the training done (`one_cycle`, `cosine`, `constant`).
         max_grad_norm: gradients longer than this are scaled down to it; None for no limit.
         accumulation: pieces in which a batch goes through the model.
         mixed_precision: `"no"`, or `"bf16"`: products in 16 bits, weights and their updates in 32.
         evaluations: how many times to evaluate, evenly over the epochs; once at the end if 1.
-        keep_best: end with the weights of the best evaluation, the one with the lowest `loss`, instead of the last.
+        keep_best: end with the weights of the best evaluation, the one with the lowest `loss`, instead of
+            the last.
         patience: stop after so many evaluations without a better one; None to go on.
         saves: checkpoints on the way, for --resume.
         augment: changes the images of a training batch: `(pixel_values, generator) -> pixel_values`.
         after_step: called with the model after each step, for constraints on the weights such as max-norm.
-        label_smoothing: share of the target that goes to all classes alike (Szegedy et al. 2016, section 7); 0 leaves the
-            loss to the model.
+        label_smoothing: share of the target that goes to all classes alike (Szegedy et al. 2016, section
+            7); 0 leaves the loss to the model.
         rate_setting: the stage's setting that is the learning rate, which advice names.
     """
 

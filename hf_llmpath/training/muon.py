@@ -1,11 +1,12 @@
 """Muon from scratch: momentum whose matrices are made orthogonal before they move the weights.
 
-    trainer = Trainer(model, args, optimizer_cls_and_kwargs=(Muon, {"params": muon_groups(model, lr=0.02)}), ...)
+    trainer = Trainer(model, args, optimizer_cls_and_kwargs=(Muon, {"params": muon_groups(model,
+    lr=0.02)}), ...)
 
-A gradient of a weight matrix is mostly a few directions with large singular values. Muon keeps the directions and sets all
-singular values to about 1, so that the rare ones are learned as fast as the frequent ones. That is for hidden matrices only:
-embeddings, head and vectors, whose rows are looked up one by one or which have no singular values, are left to AdamW, in the
-same optimiser.
+A gradient of a weight matrix is mostly a few directions with large singular values. Muon keeps the
+directions and sets all singular values to about 1, so that the rare ones are learned as fast as the
+frequent ones. That is for hidden matrices only: embeddings, head and vectors, whose rows are looked up
+one by one or which have no singular values, are left to AdamW, in the same optimizer.
 """
 
 from collections.abc import Iterable
@@ -17,17 +18,23 @@ from torch.distributed.tensor import DTensor, Replicate
 
 from .optimizers import AdamW, Tensors, _check
 
-# 3.4445 x - 4.7750 x³ + 2.0315 x⁵ lifts a small x more than threefold and keeps one near 1 within 0.68 and 1.14.
+# 3.4445 x - 4.7750 x³ + 2.0315 x⁵ lifts a small x more than threefold and keeps one near 1 within 0.68
+# and 1.14.
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 
 
 def orthogonalised(
-    matrices: Tensor, steps: int = 5, coefficients: tuple[float, float, float] = COEFFICIENTS, eps: float = 1e-7
+    matrices: Tensor,
+    steps: int = 5,
+    coefficients: tuple[float, float, float] = COEFFICIENTS,
+    eps: float = 1e-7,
 ) -> Tensor:
-    """U S' Vᵀ for U S Vᵀ, with S' near 1: from 0.68 to 1.14 where a singular value is at least 1/100 of the Frobenius norm.
+    """U S' Vᵀ for U S Vᵀ, with S' near 1: from 0.68 to 1.14 where a singular value is at least 1/100 of
+    the Frobenius norm.
 
-    Newton-Schulz: X ← aX + b(XXᵀ)X + c(XXᵀ)²X works on every singular value by itself, as s ← as + bs³ + cs⁵; products
-    alone, no decomposition. Jordan et al. 2024, *Muon: An optimizer for hidden layers in neural networks*.
+    Newton-Schulz: X ← aX + b(XXᵀ)X + c(XXᵀ)²X works on every singular value by itself, as s ← as + bs³ +
+    cs⁵; products alone, no decomposition. Jordan et al. 2024, *Muon: An optimizer for hidden layers in
+    neural networks*.
 
     Args:
         matrices: `(..., rows, columns)`.
@@ -51,9 +58,9 @@ def orthogonalised(
 class Muon(AdamW):
     """Momentum, made orthogonal: B ← μB + g; θ ← (1 − ηλ)θ − η √max(1, rows/columns) NS(g + μB).
 
-    Jordan et al. 2024; equal to `torch.optim.Muon` up to the precision in which the iteration is done. A parameter group with
-    `use_muon=False` is moved by `AdamW` instead, so that one optimiser, with one state, moves a whole model; see
-    `muon_groups`.
+    Jordan et al. 2024; equal to `torch.optim.Muon` up to the precision in which the iteration is done. A
+    parameter group with `use_muon=False` is moved by `AdamW` instead, so that one optimizer, with one
+    state, moves a whole model; see `muon_groups`.
 
     Args:
         params: parameters or parameter groups; those of Muon are matrices.
@@ -103,7 +110,9 @@ class Muon(AdamW):
         for parameter in group["params"]:
             if group["use_muon"] and parameter.dim() != 2:
                 shape = tuple(parameter.shape)
-                raise ValueError(f"Muon is for matrices; one of its parameters is {shape}: give it use_muon=False")
+                raise ValueError(
+                    f"Muon is for matrices; one of its parameters is {shape}: give it use_muon=False"
+                )
 
     def update(self, parameters: Tensors, gradients: Tensors, group: dict[str, Any]) -> None:
         if not group["use_muon"]:
@@ -112,7 +121,9 @@ class Muon(AdamW):
         buffers = self.memory("momentum_buffer", parameters)
         torch._foreach_mul_(buffers, group["momentum"])
         torch._foreach_add_(buffers, gradients)
-        moves = torch._foreach_add(gradients, buffers, alpha=group["momentum"]) if group["nesterov"] else buffers
+        moves = (
+            torch._foreach_add(gradients, buffers, alpha=group["momentum"]) if group["nesterov"] else buffers
+        )
         if group["weight_decay"]:
             torch._foreach_mul_(parameters, 1 - group["lr"] * group["weight_decay"])
         moves = [_gathered(move) for move in moves]
@@ -128,7 +139,9 @@ class Muon(AdamW):
 
 
 def _gathered(matrix: Tensor) -> Tensor:
-    """A matrix of which each process holds a part (`fully_shard`), whole: singular values belong to all of it."""
+    """A matrix of which each process holds a part (`fully_shard`), whole: singular values belong to all
+    of it.
+    """
     return matrix.full_tensor() if isinstance(matrix, DTensor) else matrix
 
 
@@ -137,7 +150,9 @@ def _shared_out(matrix: Tensor, like: Tensor) -> Tensor:
     if not isinstance(like, DTensor):
         return matrix
     # Every process has computed the same matrix: it only takes its part, nothing is sent.
-    whole = DTensor.from_local(matrix, like.device_mesh, [Replicate()] * like.device_mesh.ndim, run_check=False)
+    whole = DTensor.from_local(
+        matrix, like.device_mesh, [Replicate()] * like.device_mesh.ndim, run_check=False
+    )
     return whole.redistribute(like.device_mesh, like.placements)
 
 
@@ -156,7 +171,8 @@ def _alike(matrices: Tensors) -> list[list[int]]:
 def muon_groups(
     model: nn.Module, lr: float = 0.02, adam_lr: float = 3e-3, weight_decay: float = 0.0
 ) -> list[dict[str, Any]]:
-    """The trainable parameters of a model as groups for `Muon`: matrices of its hidden layers, and the rest for AdamW.
+    """The trainable parameters of a model as groups for `Muon`: matrices of its hidden layers, and the
+    rest for AdamW.
 
     The rest is what an embedding or the output layer holds, and all that is no matrix; it does not decay.
 

@@ -1,4 +1,6 @@
-"""Training with the NumPy engine as a part of a run: progress, history, checkpoints, and an honest end when it diverges."""
+"""Training with the NumPy engine as a part of a run: progress, history, checkpoints, and an honest end
+when it diverges.
+"""
 
 import json
 import math
@@ -14,7 +16,10 @@ from ..errors import UserError
 from ..runs import Part, Run, write_text
 from ..scratch import Loss, Network, Optimizer
 
-STATE_FILE, COMPLETE = "state.npz", "complete"  # of a checkpoint; the second says that it was written to the end
+STATE_FILE, COMPLETE = (
+    "state.npz",
+    "complete",
+)  # of a checkpoint; the second says that it was written to the end
 LAST_FINITE = "last_finite.npz"  # weights of a training that diverged, for `Network.load_state_dict`
 
 
@@ -39,9 +44,10 @@ class Fit:
     """What a training did.
 
     Attributes:
-        steps: optimiser steps taken.
+        steps: optimizer steps taken.
         losses: the mean loss of each epoch.
-        diverged_at: the step whose loss was not finite, if there was one; the network then has its last finite weights.
+        diverged_at: the step whose loss was not finite, if there was one; the network then has its last
+            finite weights.
         kept: the file that holds these weights.
     """
 
@@ -57,7 +63,9 @@ class Fit:
             UserError: the loss was not finite.
         """
         if self.diverged_at is not None:
-            raise UserError(f"{self.advice(learning_rate, setting)}; the last finite weights are in {self.kept}")
+            raise UserError(
+                f"{self.advice(learning_rate, setting)}; the last finite weights are in {self.kept}"
+            )
         return self
 
     def advice(self, learning_rate: float, setting: str = "learning_rate") -> str:
@@ -84,8 +92,9 @@ def fit_numpy(
 ) -> Fit:
     """Trains `network` in place by mini-batches, in a new order every epoch.
 
-    A run that was stopped goes on from the part's last checkpoint and ends with the same weights, bit for bit. History
-    gets a line every `log_every` epochs (about 100 lines if not given): `step`, `epoch`, `loss` and what `evaluate` finds.
+    A run that was stopped goes on from the part's last checkpoint and ends with the same weights, bit for
+    bit. History gets a line every `log_every` epochs (about 100 lines if not given): `step`, `epoch`,
+    `loss` and what `evaluate` finds.
 
     Args:
         seed: of the order of the examples, and of dropout.
@@ -102,7 +111,10 @@ def fit_numpy(
     first = loop.load(part.folder)
     history.cut(first * per_epoch)
     # A training that diverges is told by its loss.
-    with np.errstate(over="ignore", invalid="ignore", divide="ignore"), run.progress.task(part.name, steps) as progress:
+    with (
+        np.errstate(over="ignore", invalid="ignore", divide="ignore"),
+        run.progress.task(part.name, steps) as progress,
+    ):
 
         def report(step: int, value: float) -> None:
             if step % report_every == 0 or step == steps:
@@ -125,7 +137,7 @@ def fit_numpy(
 
 
 class _Loop:
-    """The state of a training: weights, optimiser, generators and losses so far."""
+    """The state of a training: weights, optimizer, generators and losses so far."""
 
     def __init__(
         self,
@@ -175,7 +187,11 @@ class _Loop:
         states = json.dumps([generator.bit_generator.state for generator in self.generators])
         with (target / STATE_FILE).open("wb") as file:
             np.savez(
-                file, **arrays, losses=np.array(self.losses), steps=np.array(self.steps), generators=np.array(states)
+                file,
+                **arrays,
+                losses=np.array(self.losses),
+                steps=np.array(self.steps),
+                generators=np.array(states),
             )
         (target / COMPLETE).touch()
         for older in _checkpoints(folder):

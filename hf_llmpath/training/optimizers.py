@@ -1,10 +1,11 @@
-"""Optimisers from scratch as `torch.optim.Optimizer` classes: equal to torch.optim, step for step.
+"""Optimizers from scratch as `torch.optim.Optimizer` classes: equal to torch.optim, step for step.
 
     trainer = Trainer(model, args, optimizer_cls_and_kwargs=(AdamW, {"lr": 1e-3, "weight_decay": 0.01}), ...)
 
-Letters as in the papers: θ parameter, g gradient, η learning rate, λ weight decay, t number of the step (from 1). Each
-`torch._foreach_...` call works on a list of tensors at once: one kernel launch instead of one for each parameter.
-The same rules in NumPy, one array at a time, are in `hf_llmpath/scratch/optimizers.py`.
+Letters as in the papers: θ parameter, g gradient, η learning rate, λ weight decay, t number of the step
+(from 1). Each `torch._foreach_...` call works on a list of tensors at once: one kernel launch instead of
+one for each parameter. The same rules in NumPy, one array at a time, are in
+`hf_llmpath/scratch/optimizers.py`.
 """
 
 from collections.abc import Callable, Iterable
@@ -91,10 +92,11 @@ class SGD(_Optimizer):
 
 
 class Momentum(_Optimizer):
-    """Gradient descent with a velocity: v ← μv + g; θ ← θ − ηv, or with Nesterov's look ahead θ ← θ − η(g + μv).
+    """Gradient descent with a velocity: v ← μv + g; θ ← θ − ηv, or with Nesterov's look ahead θ ← θ − η(g
+    + μv).
 
-    Polyak 1964; Nesterov 1983 in the form of Sutskever et al. 2013, shifted to the point looked ahead to. Equal to
-    `torch.optim.SGD(momentum=μ)`.
+    Polyak 1964; Nesterov 1983 in the form of Sutskever et al. 2013, shifted to the point looked ahead to.
+    Equal to `torch.optim.SGD(momentum=μ)`.
 
     Args:
         params: parameters or parameter groups.
@@ -211,14 +213,16 @@ class Adam(_Optimizer):
         scale = torch._foreach_sqrt(squares)
         torch._foreach_div_(scale, [(1 - beta2**step) ** 0.5 for step in steps])
         torch._foreach_add_(scale, group["eps"])
-        torch._foreach_addcdiv_(parameters, means, scale, [-group["lr"] / (1 - beta1**step) for step in steps])
+        torch._foreach_addcdiv_(
+            parameters, means, scale, [-group["lr"] / (1 - beta1**step) for step in steps]
+        )
 
 
 class AdamW(Adam):
     """Adam with decoupled weight decay: θ ← (1 − ηλ)θ, then Adam's step on the bare gradient.
 
-    Added to the gradient (as in Adam) the decay of a weight would be divided by √v̂ too. Loshchilov & Hutter 2019,
-    arXiv:1711.05101, algorithm 2; equal to `torch.optim.AdamW`.
+    Added to the gradient (as in Adam) the decay of a weight would be divided by √v̂ too. Loshchilov &
+    Hutter 2019, arXiv:1711.05101, algorithm 2; equal to `torch.optim.AdamW`.
 
     Args:
         params: parameters or parameter groups.

@@ -1,4 +1,6 @@
-"""Whether to multiply in 16 bits: a processor made for it is twice as fast, any other ten times slower or worse."""
+"""Whether to multiply in 16 bits: a processor made for it is twice as fast, any other ten times slower or
+worse.
+"""
 
 import time
 from functools import cache
@@ -15,7 +17,9 @@ REPEATS = 12  # products either way, in turn, of which the fastest count
 
 
 def precision_for(wanted: Wanted) -> Precision:
-    """`"auto"` as what pays on this machine; the others as they are. In the words of Accelerate's `mixed_precision`."""
+    """`"auto"` as what pays on this machine; the others as they are. In the words of Accelerate's
+    `mixed_precision`.
+    """
     if wanted != "auto":
         return wanted
     return "bf16" if sixteen_bits_pay() else "no"
@@ -23,12 +27,14 @@ def precision_for(wanted: Wanted) -> Precision:
 
 @cache
 def sixteen_bits_pay() -> bool:
-    """On a GPU, if it has bfloat16; on a CPU by trying it (some milliseconds): with and without such instructions the ratio
-    of times is about 0.4 and more than 5, so that chance does not decide."""
+    """On a GPU, if it has bfloat16; on a CPU by trying it (some milliseconds): with and without such
+    instructions the ratio of times is about 0.4 and more than 5, so that chance does not decide."""
     if torch.cuda.is_available():
         return torch.cuda.is_bf16_supported()
     best = {torch.bfloat16: float("inf"), torch.float32: float("inf")}
-    with one_thread():  # several threads wait for each other where the machine is busy, and nothing could be compared
+    with (
+        one_thread()
+    ):  # several threads wait for each other where the machine is busy, and nothing could be compared
         for _ in range(REPEATS):
             best = {dtype: min(seconds, _seconds(dtype)) for dtype, seconds in best.items()}
     return best[torch.bfloat16] <= GAIN * best[torch.float32]

@@ -8,11 +8,13 @@ from torch import nn
 from transformers import PreTrainedTokenizerFast, set_seed
 
 
-def gradient_by_lag(model: nn.Module, tokens: np.ndarray, length: int, seed: int, windows: int = 32) -> list[float]:
+def gradient_by_lag(
+    model: nn.Module, tokens: np.ndarray, length: int, seed: int, windows: int = 32
+) -> list[float]:
     """How much the loss at one character depends on the state k steps earlier, for k = 0, 1, ...
 
-    The norm of dL_t / ds_{t-k}, averaged over windows of the text, divided by that at k = 0, where the state s is the
-    hidden state, and for an LSTM the cell state with it. Pascanu et al. 2013, "On the
+    The norm of dL_t / ds_{t-k}, averaged over windows of the text, divided by that at k = 0, where the
+    state s is the hidden state, and for an LSTM the cell state with it. Pascanu et al. 2013, "On the
     difficulty of training recurrent neural networks": it shrinks or grows as a product of k Jacobians.
 
     Args:
@@ -42,14 +44,18 @@ def gradient_by_lag(model: nn.Module, tokens: np.ndarray, length: int, seed: int
     loss.backward()
     norms = []
     for state in reversed(states):
-        grads = [part.grad for part in state if part.grad is not None]  # the last cell state is read by nothing
+        grads = [
+            part.grad for part in state if part.grad is not None
+        ]  # the last cell state is read by nothing
         norms.append(torch.cat(grads, dim=-1).norm(dim=-1).mean().item())
     model.zero_grad()
     return [norm / norms[0] for norm in norms]
 
 
 def one_character_each(tokenizer: PreTrainedTokenizerFast, tokens: np.ndarray) -> str:
-    """The text of `tokens` with exactly one character per token: a line feed for an end of text, U+FFFD for a byte."""
+    """The text of `tokens` with exactly one character per token: a line feed for an end of text, U+FFFD
+    for a byte.
+    """
     special = set(tokenizer.all_special_ids)
     pieces = tokenizer.convert_ids_to_tokens(tokens.tolist())
     return "".join(
@@ -96,7 +102,9 @@ def text_features(text: str) -> dict[str, np.ndarray]:
 
 @torch.no_grad()
 def unit_activations(model: nn.Module, tokens: np.ndarray, length: int = 512) -> np.ndarray:
-    """The last layer's hidden state after every token, `(len(tokens), hidden)`; the text is read from end to end."""
+    """The last layer's hidden state after every token, `(len(tokens), hidden)`; the text is read from end
+    to end.
+    """
     cache, pieces = None, []
     model.eval()
     for start in range(0, len(tokens), length):
@@ -110,12 +118,14 @@ def unit_activations(model: nn.Module, tokens: np.ndarray, length: int = 512) ->
 def readable_unit(model: nn.Module, tokenizer: PreTrainedTokenizerFast, tokens: np.ndarray) -> dict[str, Any]:
     """The unit that follows something readable best, after Karpathy et al. 2015.
 
-    Unit and feature are chosen on the first half of `tokens` and their correlation is reported on the second half, so
-    that looking through many units does not flatter the result. Features that are about the current character alone (a
-    vowel, a capital) are compared too, but one that needs memory (quotation, position) is preferred.
+    Unit and feature are chosen on the first half of `tokens` and their correlation is reported on the
+    second half, so that looking through many units does not flatter the result. Features that are about
+    the current character alone (a vowel, a capital) are compared too, but one that needs memory
+    (quotation, position) is preferred.
 
     Returns:
-        `unit`, `feature`, `correlation` (Pearson, on the second half), `chosen_by` (the same on the first half), and
+        `unit`, `feature`, `correlation` (Pearson, on the second half), `chosen_by` (the same on the first
+        half), and
         `table`: the best unit of every feature.
     """
     activations = unit_activations(model, tokens)
@@ -126,7 +136,9 @@ def readable_unit(model: nn.Module, tokenizer: PreTrainedTokenizerFast, tokens: 
         first = _correlations(activations[:half], values[:half])
         unit = int(np.abs(first).argmax())
         second = _correlations(activations[half:, [unit]], values[half:])[0]
-        table.append({"feature": name, "unit": unit, "correlation": float(second), "chosen_by": float(first[unit])})
+        table.append(
+            {"feature": name, "unit": unit, "correlation": float(second), "chosen_by": float(first[unit])}
+        )
     table.sort(key=lambda row: -abs(row["chosen_by"]))
     about_the_current_character = ("word boundary", "vowel", "capital letter")
     best = next((row for row in table if row["feature"] not in about_the_current_character), table[0])
@@ -134,10 +146,10 @@ def readable_unit(model: nn.Module, tokenizer: PreTrainedTokenizerFast, tokens: 
 
 
 def _correlations(activations: np.ndarray, values: np.ndarray) -> np.ndarray:
-    centred = activations - activations.mean(0)
+    centered = activations - activations.mean(0)
     values = values - values.mean()
-    scale = np.linalg.norm(centred, axis=0) * np.linalg.norm(values)
-    return np.divide(values @ centred, scale, out=np.zeros(centred.shape[1]), where=scale > 0)
+    scale = np.linalg.norm(centered, axis=0) * np.linalg.norm(values)
+    return np.divide(values @ centered, scale, out=np.zeros(centered.shape[1]), where=scale > 0)
 
 
 def hidden_states_of(
@@ -164,9 +176,10 @@ def gates_of(
     """What the last layer's gates do over a text.
 
     Returns:
-        `text` (one character per token), `mean`: gate -> mean over units after each character, `indices` of the `units`
-        units whose keeping gate (forget, update; the state itself for a plain RNN) moves most slowly, the easiest to
-        read, slowest first, and `units`: gate -> what it does in each of these units over time.
+        `text` (one character per token), `mean`: gate -> mean over units after each character, `indices`
+        of the `units` units whose keeping gate (forget, update; the state itself for a plain RNN) moves
+        most slowly, the easiest to read, slowest first, and `units`: gate -> what it does in each of
+        these units over time.
     """
     ids = torch.from_numpy(tokens).unsqueeze(0)
     gates = model.eval().model(input_ids=ids, output_gates=True, use_cache=False).gates[-1]
@@ -183,13 +196,20 @@ def gates_of(
 
 def _persistence(values: np.ndarray) -> np.ndarray:
     """Correlation of each column with itself one step later."""
-    centred = values - values.mean(0)
-    power = centred.var(0)
-    return np.divide((centred[1:] * centred[:-1]).mean(0), power, out=np.zeros_like(power), where=power > 1e-6)
+    centered = values - values.mean(0)
+    power = centered.var(0)
+    return np.divide(
+        (centered[1:] * centered[:-1]).mean(0), power, out=np.zeros_like(power), where=power > 1e-6
+    )
 
 
 def sample_text(
-    model: nn.Module, tokenizer: PreTrainedTokenizerFast, length: int, temperature: float, seed: int, prompt: str = ""
+    model: nn.Module,
+    tokenizer: PreTrainedTokenizerFast,
+    length: int,
+    temperature: float,
+    seed: int,
+    prompt: str = "",
 ) -> str:
     """`length` characters from the model after `prompt`, by sampling at `temperature`."""
     ids = torch.tensor([[tokenizer.bos_token_id, *tokenizer.encode(prompt, add_special_tokens=False)]])
@@ -211,7 +231,8 @@ def one_hot(tokenizer: PreTrainedTokenizerFast, text: str) -> dict[str, Any]:
     """The one-hot rows of a text: multiplying one with the embedding matrix is looking up its row.
 
     Returns:
-        `characters`, `vocabulary` (the characters that tokens stand for) and `rows` (0 or 1, character x vocabulary).
+        `characters`, `vocabulary` (the characters that tokens stand for) and `rows` (0 or 1, character x
+        vocabulary).
     """
     tokens = tokenizer.encode(text, add_special_tokens=False)
     rows = np.eye(len(tokenizer), dtype=int)[tokens]
@@ -224,13 +245,17 @@ def one_hot(tokenizer: PreTrainedTokenizerFast, text: str) -> dict[str, Any]:
 
 @torch.no_grad()
 def next_characters(
-    model: nn.Module, tokenizer: PreTrainedTokenizerFast, prompt: str, temperatures: tuple[float, ...], top: int = 12
+    model: nn.Module,
+    tokenizer: PreTrainedTokenizerFast,
+    prompt: str,
+    temperatures: tuple[float, ...],
+    top: int = 12,
 ) -> dict[str, Any]:
     """The most probable next characters after `prompt`: softmax(logits / temperature) for each temperature.
 
     Returns:
-        `prompt`, `characters` (the `top` most probable at temperature 1, best first) and `probabilities`: temperature -> a
-        list beside them.
+        `prompt`, `characters` (the `top` most probable at temperature 1, best first) and `probabilities`:
+        temperature -> a list beside them.
     """
     ids = torch.tensor([[tokenizer.bos_token_id, *tokenizer.encode(prompt, add_special_tokens=False)]])
     logits = model.eval()(ids, use_cache=False).logits[0, -1]

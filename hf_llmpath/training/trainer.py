@@ -1,7 +1,8 @@
-"""The Trainer set-up that the stages share: whole batches from tensors, our progress, checkpoints that survive a kill.
+"""The Trainer set-up that the stages share: whole batches from tensors, our progress, checkpoints that
+survive a kill.
 
-`fit` trains one part of a run: it resumes from the part's last complete checkpoint, stops cleanly on Ctrl-C, and keeps
-the best weights if asked to.
+`fit` trains one part of a run: it resumes from the part's last complete checkpoint, stops cleanly on
+Ctrl-C, and keeps the best weights if asked to.
 """
 
 import math
@@ -26,7 +27,8 @@ from .callbacks import History, ReportProgress, StopOnInterrupt
 from .checkpoints import last_checkpoint, mark_complete
 from .distributed.workers import PATIENCE, stop_together
 
-# Accelerate searches the disk for this optional package twice in every step; it does not come while a model trains.
+# Accelerate searches the disk for this optional package twice in every step; it does not come while a
+# model trains.
 accelerate.optimizer.is_lomo_available = cache(accelerate.optimizer.is_lomo_available)
 
 TARGETS = (
@@ -42,21 +44,24 @@ class Recipe:
     """How to train: the choices that the stages make.
 
     Attributes:
-        steps: optimiser steps.
+        steps: optimizer steps.
         batch_size: rows per step, over all processes.
-        learning_rate, weight_decay, warmup: AdamW; warmup is the share of the steps in which the rate rises linearly.
+        learning_rate, weight_decay, warmup: AdamW; warmup is the share of the steps in which the rate
+            rises linearly.
         schedule: how the rate falls, a name of transformers' schedulers.
-        decay: share of the steps, the last ones, in which the rate falls linearly to 0 after having been constant; in place
-            of `schedule`.
+        decay: share of the steps, the last ones, in which the rate falls linearly to 0 after having been
+            constant; in place of `schedule`.
         rate_setting: the stage's setting that is the learning rate, which advice names.
         max_grad_norm: gradients longer than this are scaled down to it.
-        evaluations: how many times to evaluate on the way; the best weights of them are kept (0: evaluate at the end).
+        evaluations: how many times to evaluate on the way; the best weights of them are kept (0: evaluate
+            at the end).
         patience: stop after so many evaluations without a better one.
         keep_best: end with the best weights instead of the last ones, where there are evaluations on the way.
         saves: checkpoints on the way, for --resume.
         carry_state: keep the recurrent state from batch to batch (data must be `StreamWindows`).
         bf16: products in 16 bits (autocast); weights and their updates in 32.
-        gradient_checkpointing: keep the inputs of each layer only, and compute the layer again in the backward pass.
+        gradient_checkpointing: keep the inputs of each layer only, and compute the layer again in the
+            backward pass.
     """
 
     steps: int
@@ -139,10 +144,16 @@ class Recipe:
 
 
 class StageTrainer(Trainer):
-    """Trainer for data sets that build whole batches, with a recurrent state carried along if the recipe says so."""
+    """Trainer for data sets that build whole batches, with a recurrent state carried along if the recipe
+    says so.
+    """
 
     def __init__(
-        self, *, evaluate_with: Callable[[nn.Module], dict[str, float]] | None, carry_state: bool, **kwargs: Any
+        self,
+        *,
+        evaluate_with: Callable[[nn.Module], dict[str, float]] | None,
+        carry_state: bool,
+        **kwargs: Any,
     ):
         super().__init__(**kwargs)
         self.evaluate_with, self.carry_state = evaluate_with, carry_state
@@ -154,13 +165,19 @@ class StageTrainer(Trainer):
         dataset = self.train_dataset
         sampler = SequentialSampler(dataset) if dataset.sequential else RandomSampler(dataset)
         loader = DataLoader(
-            dataset, batch_size=self._train_batch_size, sampler=sampler, collate_fn=as_is, drop_last=dataset.sequential
+            dataset,
+            batch_size=self._train_batch_size,
+            sampler=sampler,
+            collate_fn=as_is,
+            drop_last=dataset.sequential,
         )
         return self.accelerator.prepare(loader)
 
-    def _get_num_items_in_batch(self, batch_samples: list[dict[str, Tensor]], device: torch.device) -> Tensor | None:
-        """Targets of a step, in all its batches and processes; the Trainer itself counts only batches with `labels`, and
-        only those of its own process."""
+    def _get_num_items_in_batch(
+        self, batch_samples: list[dict[str, Tensor]], device: torch.device
+    ) -> Tensor | None:
+        """Targets of a step, in all its batches and processes; the Trainer itself counts only batches
+        with `labels`, and only those of its own process."""
         if not batch_samples:
             return None
         name = next(name for name in TARGETS if name in batch_samples[0])
@@ -187,7 +204,9 @@ class StageTrainer(Trainer):
         loss = outputs.loss * self.accelerator.num_processes
         return (loss, outputs) if return_outputs else loss
 
-    def evaluate(self, eval_dataset: Dataset | None = None, ignore_keys: Any = None, metric_key_prefix: str = "eval"):
+    def evaluate(
+        self, eval_dataset: Dataset | None = None, ignore_keys: Any = None, metric_key_prefix: str = "eval"
+    ):
         self.model.eval()
         with torch.no_grad():
             found = self.evaluate_with(self.model)
@@ -201,7 +220,9 @@ class StageTrainer(Trainer):
         folder = Path(self.args.output_dir) / f"{PREFIX_CHECKPOINT_DIR}-{self.state.global_step}"
         if self._carried is not None:
             tensors = {
-                f"{index}.{part}": self.accelerator.gather(value.contiguous())  # the rows of all processes, in order
+                f"{index}.{part}": self.accelerator.gather(
+                    value.contiguous()
+                )  # the rows of all processes, in order
                 for index, layer in enumerate(self._carried.layers)
                 for part, value in enumerate(layer.state)
             }
@@ -243,8 +264,8 @@ def fit(
 
     Args:
         model: a transformers model that returns a loss.
-        dataset: `StreamWindows`, `Documents`, `TrainingBatches` or another data set that builds whole batches, with
-            `labels` or `shift_labels`.
+        dataset: `StreamWindows`, `Documents`, `TrainingBatches` or another data set that builds whole
+            batches, with `labels` or `shift_labels`.
         recipe: how.
         run, part: where checkpoints, history and progress go.
         seed: of the order of the batches and of dropout.
@@ -254,7 +275,8 @@ def fit(
         make_trainer: a Trainer with another loss.
 
     Raises:
-        UserError: a loss that is not finite; a checkpoint that another number of processes wrote; another process is gone.
+        UserError: a loss that is not finite; a checkpoint that another number of processes wrote; another
+            process is gone.
         KeyboardInterrupt: Ctrl-C came; a checkpoint is on disk.
     """
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
@@ -281,7 +303,9 @@ def fit(
     if stop.interrupted:
         raise KeyboardInterrupt
     if recipe.bf16:
-        trainer.accelerator.unwrap_model(model, keep_fp32_wrapper=False)  # its forward pass is in 32 bits again
+        trainer.accelerator.unwrap_model(
+            model, keep_fp32_wrapper=False
+        )  # its forward pass is in 32 bits again
     model._is_accelerate_prepared = False  # type: ignore[assignment]  # another training prepares it anew
     if recipe.gradient_checkpointing:
         model.activation_checkpointing_disable()

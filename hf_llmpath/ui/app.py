@@ -42,13 +42,13 @@ def gallery(runs_root: Path | str, stages: tuple[Stage, ...] | None = None) -> g
         with app.route(stage.title, "/" + stage.slug, show_in_navbar=False):
             html(landing.navigation(stages, stage.slug))
             page.render()
-            html(landing.neighbours(stages, stage.slug))
+            html(landing.neighbors(stages, stage.slug))
     return app
 
 
 def build_stage(slug: str | int, runs_root: Path | str = "runs", model_id: str | None = None) -> gr.Blocks:
-    """The page of one stage: on the model `model_id` of the Hub if it can be had, else on the local run; if there is
-    neither, it offers to train.
+    """The page of one stage: on the model `model_id` of the Hub if it can be had, else on the local run;
+    if there is neither, it offers to train.
 
     Raises:
         UserError: no such stage.
@@ -75,8 +75,8 @@ def launch_stage(
 ) -> Any:
     """Builds the page of a stage (or, without a slug, the whole path) and serves it until it is stopped.
 
-    On this machine only, unless `share` asks for a public link or this is a Hugging Face Space. `options` go to
-    `gradio.Blocks.launch`, whose result is returned.
+    On this machine only, unless `share` asks for a public link or this is a Hugging Face Space. `options`
+    go to `gradio.Blocks.launch`, whose result is returned.
 
     Raises:
         UserError: no such stage, or the port is in use.

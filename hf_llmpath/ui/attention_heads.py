@@ -1,7 +1,8 @@
-"""Attention on a page: every head of every layer as a small picture, one of them large with its values under the pointer.
+"""Attention on a page: every head of every layer as a small picture, one of them large with its values
+under the pointer.
 
-The pictures are part of the markup and need no script; the script only swaps the large one and reads out values, in the
-browser, so that looking around costs the server nothing.
+The pictures are part of the markup and need no script; the script only swaps the large one and reads out
+values, in the browser, so that looking around costs the server nothing.
 """
 
 import base64
@@ -14,7 +15,8 @@ import numpy as np
 
 from .pictures import figure, signed_png, visible
 
-# Events are caught at the component's root, which stays when its content is replaced. The chosen head stays chosen.
+# Events are caught at the component's root, which stays when its content is replaced. The chosen head
+# stays chosen.
 _SCRIPT = """
 let chosen = 0, last = null;
 const shown = (figure) => Number(figure.dataset.shown || 0);
@@ -115,7 +117,9 @@ def head_browser(
     shape = f"--heads:{heads};--ratio:{len(columns) / max(len(rows), 1):.3f}"
     grid = f'<div class="lp-attn-grid" style="{shape}" role="group" aria-label="Every head">{buttons}</div>'
     large = _large(first, rows, columns, "Layer 1, head 1")
-    return _figure(grid + large, weights.reshape(layers * heads, *weights.shape[2:]), rows, columns, caption, detail)
+    return _figure(
+        grid + large, weights.reshape(layers * heads, *weights.shape[2:]), rows, columns, caption, detail
+    )
 
 
 def attention_picture(
@@ -128,7 +132,9 @@ def attention_picture(
 ) -> str:
     """One map `(rows, columns)`, large; `verb` joins the two tokens of a cell in what is read out."""
     strongest = weights.argmax(axis=1) if weights.size else []
-    pairs = [f"{visible(row)} {verb} {visible(columns[place])}" for row, place in zip(rows, strongest, strict=True)]
+    pairs = [
+        f"{visible(row)} {verb} {visible(columns[place])}" for row, place in zip(rows, strongest, strict=True)
+    ]
     large = _large(signed_png(weights), rows, columns, "", alternative="Strongest: " + "; ".join(pairs))
     return _figure(large, weights[None], rows, columns, caption, detail, verb)
 
@@ -148,7 +154,9 @@ def mask_pictures(
 
 def _plot(picture: str, rows: Sequence[str], columns: Sequence[str], alternative: str) -> str:
     upright = all(len(column) <= 1 for column in columns)
-    names = ["".join(f"<span>{escape(visible(token))}</span>" for token in tokens) for tokens in (rows, columns)]
+    names = [
+        "".join(f"<span>{escape(visible(token))}</span>" for token in tokens) for tokens in (rows, columns)
+    ]
     turned = "" if upright else " turned"
     return (
         f'<div class="lp-attn{" small" if max(len(rows), len(columns)) > 36 else ""}" '
@@ -160,7 +168,9 @@ def _plot(picture: str, rows: Sequence[str], columns: Sequence[str], alternative
     )
 
 
-def _large(picture: str, rows: Sequence[str], columns: Sequence[str], title: str, alternative: str = "") -> str:
+def _large(
+    picture: str, rows: Sequence[str], columns: Sequence[str], title: str, alternative: str = ""
+) -> str:
     heading = f'<p class="lp-attn-title" aria-live="polite">{escape(title)}</p>' if title else ""
     plot = _plot(picture, rows, columns, alternative or "Rows look, columns are looked at.")
     return (
@@ -181,7 +191,13 @@ def _figure(
 ) -> str:
     """Frame and data: one byte per weight."""
     values = base64.b64encode(np.round(np.clip(weights, 0, 1) * 255).astype(np.uint8).tobytes()).decode()
-    names = [escape(json.dumps([visible(token) for token in tokens]), quote=True) for tokens in (rows, columns)]
+    names = [
+        escape(json.dumps([visible(token) for token in tokens]), quote=True) for tokens in (rows, columns)
+    ]
     framed = figure(body, caption, detail)
-    data = f'data-values="{values}" data-rows="{names[0]}" data-columns="{names[1]}" data-verb="{escape(verb)}"'
-    return framed.replace('<figure class="lp lp-figure">', f'<figure class="lp lp-figure lp-attention" {data}>', 1)
+    data = (
+        f'data-values="{values}" data-rows="{names[0]}" data-columns="{names[1]}" data-verb="{escape(verb)}"'
+    )
+    return framed.replace(
+        '<figure class="lp lp-figure">', f'<figure class="lp lp-figure lp-attention" {data}>', 1
+    )

@@ -24,7 +24,9 @@ class WritingControls:
         return [self.prompt, self.temperature, self.length, self.seed]
 
 
-def writing_controls(page: Page, examples: Sequence[str], length: int = 300, lines: int = 2) -> WritingControls:
+def writing_controls(
+    page: Page, examples: Sequence[str], length: int = 300, lines: int = 2
+) -> WritingControls:
     """Examples, prompt, temperature, length and seed; the page's address remembers all but the length."""
     slug = page.stage.slug
     prompt = gr.Textbox(
@@ -41,9 +43,17 @@ def writing_controls(page: Page, examples: Sequence[str], length: int = 300, lin
     prompt.render()
     with gr.Row():
         temperature = gr.Slider(
-            0.1, 2.0, value=0.7, step=0.05, label="Temperature", info="Low is safe, high is bold", min_width=200
+            0.1,
+            2.0,
+            value=0.7,
+            step=0.05,
+            label="Temperature",
+            info="Low is safe, high is bold",
+            min_width=200,
         )
-        length = gr.Slider(20, LONGEST_TEXT, value=length, step=10, label="Characters to write", min_width=200)
+        length = gr.Slider(
+            20, LONGEST_TEXT, value=length, step=10, label="Characters to write", min_width=200
+        )
         seed = gr.Number(
             0,
             label="Seed",

@@ -59,6 +59,7 @@ def load_encoder(auto_class: str, folder: Path) -> Encoder:
     """The model saved in `folder`; kept in memory until the files change.
 
     Raises:
-        UserError: its weight file is missing, truncated or a pickle, or its tokenizer is that of another model.
+        UserError: its weight file is missing, truncated or a pickle, or its tokenizer is that of another
+            model.
     """
     return loaded(Encoder, folder, auto_class)

@@ -1,4 +1,6 @@
-"""The drawing at the top of the path: points that no line separates, layers, memory, attention, text, a judgement."""
+"""The drawing at the top of the path: points that no line separates, layers, memory, attention, text, a
+judgment.
+"""
 
 
 def _dots(points: list[tuple[float, float]], radius: float, kind: str) -> str:
@@ -8,7 +10,9 @@ def _dots(points: list[tuple[float, float]], radius: float, kind: str) -> str:
 def _xor() -> str:
     frame = '<rect class="paper" x="-34" y="-34" width="68" height="68" rx="10"/>'
     boundary = '<path class="ink" d="M-26 6 Q2 2 6 -26 M-6 26 Q-2 -2 26 -6" stroke-dasharray="4 5"/>'
-    return frame + boundary + _dots([(-17, -17), (17, 17)], 7, "more") + _dots([(17, -17), (-17, 17)], 7, "less")
+    return (
+        frame + boundary + _dots([(-17, -17), (17, 17)], 7, "more") + _dots([(17, -17), (-17, 17)], 7, "less")
+    )
 
 
 def _layers() -> str:
@@ -64,7 +68,7 @@ _STOPS = (
 
 
 def journey() -> str:
-    """An SVG that takes its colours from the page; it decorates, so screen readers pass over it."""
+    """An SVG that takes its colors from the page; it decorates, so screen readers pass over it."""
     road = f"M{_STOPS[0][0]} {_STOPS[0][1]}"
     for (x, y, *_), (to_x, to_y, *_) in zip(_STOPS, _STOPS[1:], strict=False):
         half = (to_x - x) / 2

@@ -12,7 +12,7 @@ from . import pictures
 from .journey import journey
 from .panels import main_number, pill
 
-_READ = 170  # characters of the coloured text, at most
+_READ = 170  # characters of the colored text, at most
 _READABLE_TEMPERATURE = 0.7
 
 
@@ -22,13 +22,19 @@ def navigation(stages: Sequence[Stage], here: str | None = None) -> str:
     links = "".join(
         f'<a href="{stage.slug}"{current(stage)}>{stage.number} {escape(stage.slug)}</a>' for stage in stages
     )
-    return f'<nav class="lp lp-nav" aria-label="Stages"><a class="lp-home" href="./">hf_llmpath</a>{links}</nav>'
+    return (
+        f'<nav class="lp lp-nav" aria-label="Stages"><a class="lp-home" href="./">hf_llmpath</a>{links}</nav>'
+    )
 
 
-def neighbours(stages: Sequence[Stage], here: str) -> str:
+def neighbors(stages: Sequence[Stage], here: str) -> str:
     """Links to the stage before and the stage after."""
     place = [stage.slug for stage in stages].index(here)
-    before = f'<a href="{stages[place - 1].slug}">← {escape(stages[place - 1].title)}</a>' if place else "<span></span>"
+    before = (
+        f'<a href="{stages[place - 1].slug}">← {escape(stages[place - 1].title)}</a>'
+        if place
+        else "<span></span>"
+    )
     after = ""
     if place + 1 < len(stages):
         after = f'<a href="{stages[place + 1].slug}">{escape(stages[place + 1].title)} →</a>'
@@ -47,7 +53,7 @@ def hero(stages: Sequence[Stage], runs_root: Path) -> str:
 
 
 def _reading(stages: Sequence[Stage], runs_root: Path) -> str:
-    """A text coloured by one unit of a network that was trained here; nothing if no run has saved one."""
+    """A text colored by one unit of a network that was trained here; nothing if no run has saved one."""
     for stage in stages:
         folder = RunFolder(runs_root / stage.folder_name)
         try:
@@ -57,7 +63,7 @@ def _reading(stages: Sequence[Stage], runs_root: Path) -> str:
         seconds = duration(folder.report["seconds"])
         start = len(states["text"]) - len(states["text"].lstrip())
         text = states["text"][start : start + _READ].rpartition(" ")[0]
-        return pictures.coloured_text(
+        return pictures.colored_text(
             list(text),
             states["values"][0][start : start + len(text)],
             f"A network reads, and unit {unit['unit']} follows “{unit['feature']}”",
@@ -113,4 +119,6 @@ def voice(stages: Sequence[Stage], runs_root: Path) -> str:
     _, stage, folder = min(written, key=lambda entry: entry[0])
     samples = folder.figure_data("samples")
     heat = min(samples, key=lambda name: abs(float(name) - _READABLE_TEMPERATURE))
-    return pictures.plain_text(samples[heat].strip(), "In its own words", f"{stage.title}, temperature {heat}")
+    return pictures.plain_text(
+        samples[heat].strip(), "In its own words", f"{stage.title}, temperature {heat}"
+    )

@@ -1,4 +1,6 @@
-"""What the pages ask of a character-level language model: probabilities, states, gates, and text as it is written."""
+"""What the pages ask of a character-level language model: probabilities, states, gates, and text as it is
+written.
+"""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -27,8 +29,8 @@ class Trace:
 
 @dataclass
 class Writing:
-    """A text being written: `text` without the prompt; and, if states were asked for, `tokens` and `states` of all that
-    the model has read, prompt included."""
+    """A text being written: `text` without the prompt; and, if states were asked for, `tokens` and
+    `states` of all that the model has read, prompt included."""
 
     text: str
     tokens: list[str] = field(default_factory=list)
@@ -36,7 +38,9 @@ class Writing:
 
     @property
     def trace(self) -> Trace:
-        """The hidden states `(time, hidden)` as an array; made when it is wanted, for most steps are not drawn."""
+        """The hidden states `(time, hidden)` as an array; made when it is wanted, for most steps are not
+        drawn.
+        """
         return Trace(self.tokens, np.concatenate(self.states)[1:])
 
 
@@ -49,9 +53,12 @@ class CharacterModel:
         self.context: int | None = getattr(self.model.config, "max_position_embeddings", None)
 
     def encode(self, text: str) -> Tensor:
-        """Token ids `(1, 1 + length)`: the text at the beginning of a document, as in training; of a text longer than the
-        model's context the end."""
-        ids = [self.tokenizer.bos_token_id, *self.tokenizer.encode(text[:LONGEST_PROMPT], add_special_tokens=False)]
+        """Token ids `(1, 1 + length)`: the text at the beginning of a document, as in training; of a text
+        longer than the model's context the end."""
+        ids = [
+            self.tokenizer.bos_token_id,
+            *self.tokenizer.encode(text[:LONGEST_PROMPT], add_special_tokens=False),
+        ]
         return torch.tensor([ids[-self.context :] if self.context else ids])
 
     def labels(self, ids: list[int]) -> list[str]:
@@ -92,23 +99,28 @@ class CharacterModel:
         """Tokens, and for each gate of a layer its opening `(time, hidden)`."""
         ids = self.encode(text)
         gates = self.model(input_ids=ids, output_gates=True, use_cache=False).gates[layer]
-        return self.labels(ids[0, 1:].tolist()), {name: values[0, 1:].float().numpy() for name, values in gates.items()}
+        return self.labels(ids[0, 1:].tolist()), {
+            name: values[0, 1:].float().numpy() for name, values in gates.items()
+        }
 
     @torch.no_grad()
     def write(
         self, prompt: str, temperature: float, length: int, seed: int, with_states: bool = False
     ) -> Iterator[Writing]:
-        """Samples up to `length` tokens, one per step; the state is carried along, so each step costs the same.
+        """Samples up to `length` tokens, one per step; the state is carried along, so each step costs the
+        same.
 
-        The seed has a generator of its own: the same seed gives the same text whatever else this process is doing. A model
-        whose context is full starts again from the last half of it.
+        The seed has a generator of its own: the same seed gives the same text whatever else this process
+        is doing. A model whose context is full starts again from the last half of it.
         """
         generator = torch.Generator().manual_seed(int(seed))
         inputs, cache = self.encode(prompt), None
         ids, states = inputs[0].tolist(), []
         start, held = len(ids), 0
         for _ in range(min(int(length), LONGEST_TEXT)):
-            output = self.model(input_ids=inputs, cache=cache, use_cache=True, output_hidden_states=with_states or None)
+            output = self.model(
+                input_ids=inputs, cache=cache, use_cache=True, output_hidden_states=with_states or None
+            )
             if with_states:
                 states.append(output.hidden_states[-1][0].float().numpy())
             cache, held = output.cache, held + inputs.shape[1]

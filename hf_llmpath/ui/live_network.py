@@ -1,4 +1,6 @@
-"""A network of the NumPy engine that learns points in the plane while somebody watches: one for each open page."""
+"""A network of the NumPy engine that learns points in the plane while somebody watches: one for each open
+page.
+"""
 
 import threading
 from collections.abc import Callable
@@ -73,7 +75,8 @@ class History:
 
 
 class LiveNetwork:
-    """A network, its points and its training. Every step takes all training points, so a seed gives the same course.
+    """A network, its points and its training. Every step takes all training points, so a seed gives the
+    same course.
 
     Attributes:
         design, network, train, test: who learns what.
@@ -124,9 +127,9 @@ class LiveNetwork:
     def _place(self) -> None:
         """Scales the points into the square in which they are learned and shown."""
         low, high = self.train.x.min(axis=0), self.train.x.max(axis=0)
-        centre, half = (low + high) / 2, (high - low).max() / 2
+        center, half = (low + high) / 2, (high - low).max() / 2
         self.x = {
-            part: ((points.x - centre) * (EXTENT / half)).astype(np.float32)
+            part: ((points.x - center) * (EXTENT / half)).astype(np.float32)
             for part, points in (("train", self.train), ("test", self.test))
         }
         self._targets = {"train": self._target(self.train), "test": self._target(self.test)}
@@ -140,7 +143,9 @@ class LiveNetwork:
             self.rate = rate
             if self.stopped:
                 self.stopped = ""
-                self.optimizer = OPTIMIZERS[self.design.optimizer](self.network, rate)  # forgets what overflowed
+                self.optimizer = OPTIMIZERS[self.design.optimizer](
+                    self.network, rate
+                )  # forgets what overflowed
 
     def advance(self, steps: int) -> None:
         """Trains on. A loss that is not finite ends the training and leaves the last weights whose loss was."""
@@ -149,7 +154,9 @@ class LiveNetwork:
                 return
             self.optimizer.learning_rate = self.rate
             for _ in range(steps):
-                if not np.isfinite(self.network.gradient(self.x["train"], self._targets["train"], self._loss)):
+                if not np.isfinite(
+                    self.network.gradient(self.x["train"], self._targets["train"], self._loss)
+                ):
                     break
                 for name, value in self.network.state_dict().items():
                     self._kept[name][...] = value
@@ -177,8 +184,9 @@ class LiveNetwork:
         """What the network and its units answer over the square, from -1 to 1; rows from top to bottom.
 
         Returns:
-            The answer `(RESOLUTION, RESOLUTION)`, and for each hidden layer `(units, RESOLUTION / 2, RESOLUTION / 2)`:
-            units of tanh and sigmoid as they are (sigmoid from its middle), others relative to their largest value.
+            The answer `(RESOLUTION, RESOLUTION)`, and for each hidden layer `(units, RESOLUTION / 2,
+            RESOLUTION / 2)`: units of tanh and sigmoid as they are (sigmoid from its middle), others
+            relative to their largest value.
         """
         with self.lock:
             outputs = self.network.outputs(_GRID)

@@ -1,4 +1,5 @@
-"""Training from a page: one at a time in this process, watched by any number of pages, stopped so that it can go on.
+"""Training from a page: one at a time in this process, watched by any number of pages, stopped so that it
+can go on.
 
 The training belongs to the process and not to the page that started it: reloading the page finds it again.
 """
@@ -60,7 +61,9 @@ class LiveTraining(NoProgress):
         from ..stages.runner import run_stage
 
         try:
-            run_stage(self.stage, preset="quick", output_dir=self.folder.parent, resume=self.resume, progress=self)
+            run_stage(
+                self.stage, preset="quick", output_dir=self.folder.parent, resume=self.resume, progress=self
+            )
         except KeyboardInterrupt:
             self.stopped = True
         except UserError as error:
@@ -68,7 +71,9 @@ class LiveTraining(NoProgress):
         except Exception as error:
             # The page shows the failure; the traceback goes where the server's operator looks.
             self.error = f"training failed: {type(error).__name__}: {error}"
-            threading.excepthook(threading.ExceptHookArgs((type(error), error, error.__traceback__, self._thread)))
+            threading.excepthook(
+                threading.ExceptHookArgs((type(error), error, error.__traceback__, self._thread))
+            )
 
     @contextmanager
     def task(self, name: str, total: int) -> Iterator["LiveTraining"]:
@@ -143,4 +148,6 @@ def start(stage: Stage, folder: RunFolder, resume: bool = False) -> LiveTraining
             return _current
     if under_way.slug == stage.slug:
         return under_way
-    raise UserError(f"{under_way.stage.title} is being trained; wait for it to finish, or stop it on its page")
+    raise UserError(
+        f"{under_way.stage.title} is being trained; wait for it to finish, or stop it on its page"
+    )

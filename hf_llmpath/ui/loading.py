@@ -13,8 +13,8 @@ import hf_llmpath  # noqa: F401  (makes the Auto classes know our models)
 from ..hub.weights import check_model_folder
 
 Loaded = TypeVar("Loaded")
-# `from_pretrained` changes state of the whole process while it runs: of two at once, one may end with weights that are not
-# there, and pages load models in several threads.
+# `from_pretrained` changes state of the whole process while it runs: of two at once, one may end with
+# weights that are not there, and pages load models in several threads.
 _ONE_AT_A_TIME = threading.Lock()
 
 

@@ -57,16 +57,22 @@ def _thinned(live: LiveNetwork) -> dict[str, tuple[list[int], list[float]]]:
     history = live.history
     stride = max(1, len(history.steps) // _CURVE_POINTS)
     cut = lambda values: [*values[:-1:stride], *values[-1:]]  # noqa: E731
-    return {"training": (cut(history.steps), cut(history.train)), "test": (cut(history.steps), cut(history.test))}
+    return {
+        "training": (cut(history.steps), cut(history.train)),
+        "test": (cut(history.steps), cut(history.test)),
+    }
 
 
 def _described(weights: list[np.ndarray]) -> str:
     sizes = [weights[0].shape[1], *(len(weight) for weight in weights)]
     largest = max(float(np.abs(weight).max()) for weight in weights)
-    return f"Layers of {', '.join(map(str, sizes))} units. The largest weight is {largest:.2f} in size. " + " ".join(
-        f"Weights of layer {place}: {np.array2string(weight, precision=1, separator=', ', max_line_width=10_000)}."
-        for place, weight in enumerate(weights, start=1)
-        if weight.size <= 16
+    return (
+        f"Layers of {', '.join(map(str, sizes))} units. The largest weight is {largest:.2f} in size. "
+        + " ".join(
+            f"Weights of layer {place}: {np.array2string(weight, precision=1, separator=', ', max_line_width=10_000)}."
+            for place, weight in enumerate(weights, start=1)
+            if weight.size <= 16
+        )
     )
 
 
@@ -83,7 +89,9 @@ def _network(hidden: list[np.ndarray], weights: list[np.ndarray]) -> str:
     edges = []
     for layer, weight in enumerate(weights):
         targets = (
-            [(x, y + TILE / 2) for x, y in places[layer + 1]] if layer + 1 < len(places) else [(end[0] - 9, end[1])]
+            [(x, y + TILE / 2) for x, y in places[layer + 1]]
+            if layer + 1 < len(places)
+            else [(end[0] - 9, end[1])]
         )
         for row, target in enumerate(targets):
             for column, (x, y) in enumerate(places[layer]):
@@ -95,7 +103,9 @@ def _network(hidden: list[np.ndarray], weights: list[np.ndarray]) -> str:
         for values, (x, y) in zip(column, where, strict=True)
     )
     names = ["inputs", *(f"layer {place}" for place in range(1, len(columns)))]
-    labels = "".join(f'<text x="{COLUMN * c + 4 + TILE / 2}" y="12">{name}</text>' for c, name in enumerate(names))
+    labels = "".join(
+        f'<text x="{COLUMN * c + 4 + TILE / 2}" y="12">{name}</text>' for c, name in enumerate(names)
+    )
     labels += f'<text x="{end[0]}" y="12">output</text>'
     return (
         f'<svg class="lp-network" viewBox="0 0 {width:.0f} {height}" style="--w:{width:.0f}px" aria-hidden="true">'
@@ -122,7 +132,9 @@ def _input_tiles() -> np.ndarray:
 
 
 def _surface(live: LiveNetwork, answer: np.ndarray) -> str:
-    """The answer as an image, with the points drawn over it: one path for each class and part, a marker at each point."""
+    """The answer as an image, with the points drawn over it: one path for each class and part, a marker
+    at each point.
+    """
     few = len(live.train.x) <= FEW
     marks = []
     for part, points in (("test", live.test), ("train", live.train)):

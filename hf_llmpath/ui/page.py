@@ -7,9 +7,10 @@
         page.on_ready(show, [prompt], [picture])
     return page.blocks
 
-From top to bottom: header, what is always there (`with page.always:`, for what needs no run), training offer (while there
-is no run), what the stage puts there, numbers, figures, lesson, code, load snippet. The run folder is read whenever the
-page is opened and when a training ends, so one process serves a run that appears later.
+From top to bottom: header, what is always there (`with page.always:`, for what needs no run), training
+offer (while there is no run), what the stage puts there, numbers, figures, lesson, code, load snippet.
+The run folder is read whenever the page is opened and when a training ends, so one process serves a run
+that appears later.
 """
 
 import json
@@ -63,8 +64,9 @@ class Page:
                 button.click(None, None, target, js=f"() => {json.dumps(text)}", api_visibility="private")
 
     def set_up(self, function: Callable, outputs: Sequence[Any]) -> None:
-        """Calls `function` once there is a run to read, before the address is read and before any `on_ready`: for the
-        choices and limits of controls that depend on the run, and for pictures that nothing changes."""
+        """Calls `function` once there is a run to read, before the address is read and before any
+        `on_ready`: for the choices and limits of controls that depend on the run, and for pictures that
+        nothing changes."""
         self._set_up.append((function, [], list(outputs)))
 
     def on_ready(self, function: Callable, inputs: Sequence[Any], outputs: Sequence[Any]) -> None:
@@ -74,8 +76,11 @@ class Page:
     def on_change(
         self, triggers: Sequence[Any], function: Callable, inputs: Sequence[Any], outputs: Sequence[Any]
     ) -> None:
-        """Calls `function` whenever one of `triggers` changes (the last change wins) and when the page is ready."""
-        # Being ready is a trigger like the others: one event at a time, so an old answer never follows a newer one.
+        """Calls `function` whenever one of `triggers` changes (the last change wins) and when the page is
+        ready.
+        """
+        # Being ready is a trigger like the others: one event at a time, so an old answer never follows a
+        # newer one.
         times_ready = gr.State(0)
         gr.on(
             [component.change for component in (*triggers, times_ready)],
@@ -94,9 +99,15 @@ class Page:
         self._remembered.update(components)
 
     def writer(
-        self, function: Callable, inputs: Sequence[Any], outputs: Callable[[], Sequence[Any]], label: str = "Write"
+        self,
+        function: Callable,
+        inputs: Sequence[Any],
+        outputs: Callable[[], Sequence[Any]],
+        label: str = "Write",
     ) -> None:
-        """A button that streams what the generator `function` yields, one that stops it, and under them the `outputs`."""
+        """A button that streams what the generator `function` yields, one that stops it, and under them
+        the `outputs`.
+        """
         with gr.Row(elem_classes="lp-buttons"):
             write = gr.Button(label, variant="primary", min_width=120)
             stop = gr.Button("Stop", interactive=False, min_width=80)
@@ -116,7 +127,9 @@ class Page:
             text = html(self._offer_text())
             with gr.Row(elem_classes="lp-buttons"):
                 train = gr.Button("Train it here", variant="primary", min_width=150)
-                resume = gr.Button("Continue the stopped run", visible=self.folder.state == "stopped", min_width=150)
+                resume = gr.Button(
+                    "Continue the stopped run", visible=self.folder.state == "stopped", min_width=150
+                )
                 stop = gr.Button("Stop", interactive=False, min_width=80)
             live = html(elem_id=f"{self.stage.slug}-training")
         return offer, text, train, resume, stop, live
@@ -183,7 +196,9 @@ class Page:
             opened = self._read_address(opened.then, again)
         self._then(self._ready, opened, quiet)
         for button, continues in ((train, False), (resume, True)):
-            event = button.click(partial(self._watch, continues), None, watched, concurrency_limit=None, **quiet)
+            event = button.click(
+                partial(self._watch, continues), None, watched, concurrency_limit=None, **quiet
+            )
             self._then(self._set_up + self._ready, event.then(refresh, None, shown, **quiet), quiet)
         stop.click(self._stop_training, None, stop, **quiet)
         self._write_address()
@@ -208,8 +223,9 @@ class Page:
         return call
 
     def _read_address(self, event: Callable, names: Sequence[str]) -> Any:
-        """Sets the controls `names` from the address that the page was opened with. It runs in the browser, at once: an
-        answer of the server would come when somebody may be typing already, and would undo that."""
+        """Sets the controls `names` from the address that the page was opened with. It runs in the
+        browser, at once: an answer of the server would come when somebody may be typing already, and
+        would undo that."""
         parts = [self._remembered[name] for name in names]
         script = _READ_ADDRESS % json.dumps([_expected(name, self._remembered[name]) for name in names])
         return event(None, parts, parts, js=script, api_visibility="private")

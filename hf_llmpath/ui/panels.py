@@ -45,7 +45,9 @@ def header(stage: Stage, folder: RunFolder, model_id: str | None = None) -> str:
         facts.append(("preset", Markup(escape(str(report["preset"])))))
     if model_id:
         facts.append(("model", Markup(escape(model_id))))
-    cells = "".join(f'<div class="lp-fact"><dt>{escape(name)}</dt><dd>{value}</dd></div>' for name, value in facts)
+    cells = "".join(
+        f'<div class="lp-fact"><dt>{escape(name)}</dt><dd>{value}</dd></div>' for name, value in facts
+    )
     return (
         f'<header class="lp lp-header"><div class="lp-phase">{escape(stage.phase)} · stage {stage.number}</div>'
         f'<h1>{escape(stage.title)}</h1><p class="lp-summary">{escape(stage.summary)}</p>'
@@ -69,7 +71,9 @@ def numbers(folder: RunFolder) -> str:
     parts = []
     if report["goals"]:
         rows = [_goal_row(goal) for goal in report["goals"]]
-        parts.append(section("Goals") + pictures.table(["what", "measured", "goal", ""], rows, "Goals of this stage"))
+        parts.append(
+            section("Goals") + pictures.table(["what", "measured", "goal", ""], rows, "Goals of this stage")
+        )
     rows = []
     for name, value in metrics.items():
         if name.endswith(("_sd", "_seeds")) or isinstance(value, list | dict):
@@ -77,7 +81,9 @@ def numbers(folder: RunFolder) -> str:
         beside = number(baselines[name]) if name in baselines else "·"
         rows.append([words(name), _with_spread(metrics, name), beside])
     rows += [[words(name), "·", number(value)] for name, value in baselines.items() if name not in metrics]
-    parts.append(section("Measured") + pictures.table(["metric", "model", "baseline"], rows, "Measured numbers"))
+    parts.append(
+        section("Measured") + pictures.table(["metric", "model", "baseline"], rows, "Measured numbers")
+    )
     return "".join(parts) + _provenance(report)
 
 
@@ -89,7 +95,9 @@ def _goal_row(goal: dict[str, Any]) -> list[str]:
 
 
 def compared(metrics: dict[str, Any], models: dict[str, str], caption: str, prefix: str = "") -> str:
-    """The metrics named `PREFIX/MODEL/METRIC` as a table: a row per metric, a column per model (key -> shown name)."""
+    """The metrics named `PREFIX/MODEL/METRIC` as a table: a row per metric, a column per model (key ->
+    shown name).
+    """
     own = {name.removeprefix(prefix): value for name, value in metrics.items() if name.startswith(prefix)}
     keys = [key for key in models if any(name.startswith(key + "/") for name in own)]
     rows = []
@@ -176,4 +184,6 @@ def load_snippet(stage: Stage, folder: RunFolder, model_id: str | None = None) -
     """
     config = folder.model_dir / "config.json"
     known = read_json(config) if config.exists() else {}
-    return usage.load_snippet(stage.auto_class, model_id or folder.model_dir.as_posix(), known, stage.prompt or "Once")
+    return usage.load_snippet(
+        stage.auto_class, model_id or folder.model_dir.as_posix(), known, stage.prompt or "Once"
+    )

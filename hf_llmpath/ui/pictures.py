@@ -1,7 +1,8 @@
-"""Pictures as HTML and SVG: sharp at any size, readable in light and dark, each with a caption and a text alternative.
+"""Pictures as HTML and SVG: sharp at any size, readable in light and dark, each with a caption and a text
+alternative.
 
-Colours come from the variables of `style.css`; the numbers are in the markup, so a screen reader (and a test) can read
-them.
+Colors come from the variables of `style.css`; the numbers are in the markup, so a screen reader (and a
+test) can read them.
 """
 
 import base64
@@ -38,7 +39,9 @@ def shortened(text: str, length: int = 40) -> str:
 
 
 def figure(body: str, caption: str, detail: str = "", alternative: str = "") -> str:
-    """A framed picture: `caption` and `detail` are shown, `alternative` is for those who cannot see the picture."""
+    """A framed picture: `caption` and `detail` are shown, `alternative` is for those who cannot see the
+    picture.
+    """
     small = f"<small>{escape(detail)}</small>" if detail else ""
     hidden = f'<p class="lp-hidden">{escape(alternative)}</p>' if alternative else ""
     return f'<figure class="lp lp-figure"><figcaption>{escape(caption)}{small}</figcaption>{hidden}{body}</figure>'
@@ -47,14 +50,18 @@ def figure(body: str, caption: str, detail: str = "", alternative: str = "") -> 
 def bars(rows: Sequence[tuple[str, float]], caption: str, detail: str = "", form: str = "{:.1%}") -> str:
     """Horizontal bars, the longest as wide as there is room; values of 0 or more."""
     longest = max((value for _, value in rows), default=0.0) or 1.0
-    letters = min(24, max((len(visible(label)) for label, _ in rows), default=1)) + 1  # longer names are broken
+    letters = (
+        min(24, max((len(visible(label)) for label, _ in rows), default=1)) + 1
+    )  # longer names are broken
     body = "".join(
         f'<div role="listitem"><span class="lp-bar-name">{escape(visible(label))}</span>'
         f'<b aria-hidden="true"><i style="width:{100 * value / longest:.1f}%"></i></b>'
         f'<span class="lp-bar-value" data-value="{value:.6f}">{form.format(value)}</span></div>'
         for label, value in rows
     )
-    return figure(f'<div class="lp-bars" role="list" style="--names:{max(3, letters)}ch">{body}</div>', caption, detail)
+    return figure(
+        f'<div class="lp-bars" role="list" style="--names:{max(3, letters)}ch">{body}</div>', caption, detail
+    )
 
 
 def _shade(value: float) -> str:
@@ -73,10 +80,10 @@ def _extremes(tokens: Sequence[str], values: Sequence[float]) -> str:
     )
 
 
-def coloured_text(
+def colored_text(
     tokens: Sequence[str], values: Sequence[float], caption: str, detail: str = "", caret: bool = False
 ) -> str:
-    """The text, each token on a colour: amber for +1, blue for -1, none for 0."""
+    """The text, each token on a color: amber for +1, blue for -1, none for 0."""
     pairs = zip(tokens, values, strict=True)
     spans = "".join(f"<span {_shade(float(value))}>{escape(token)}</span>" for token, value in pairs)
     if caret:
@@ -96,15 +103,17 @@ def plain_text(text: str, caption: str, detail: str = "", prompt: str = "", writ
 def marked_tokens(
     tokens: Sequence[str], marks: Sequence[str], meanings: Mapping[str, str], caption: str, detail: str = ""
 ) -> str:
-    """Tokens in boxes, coloured by their mark: one of `meanings`, or an empty string for a plain one."""
-    colours = {mark: _series(index + 1) for index, mark in enumerate(meanings)}
+    """Tokens in boxes, colored by their mark: one of `meanings`, or an empty string for a plain one."""
+    colors = {mark: _series(index + 1) for index, mark in enumerate(meanings)}
     boxes = "".join(
-        f'<span class="on" style="--c:{colours[mark]}" title="{escape(meanings[mark])}">{escape(visible(token))}</span>'
+        f'<span class="on" style="--c:{colors[mark]}" title="{escape(meanings[mark])}">{escape(visible(token))}</span>'
         if mark
         else f"<span>{escape(visible(token))}</span>"
         for token, mark in zip(tokens, marks, strict=True)
     )
-    key = "".join(f'<span style="--c:{colours[mark]}">{escape(meaning)}</span>' for mark, meaning in meanings.items())
+    key = "".join(
+        f'<span style="--c:{colors[mark]}">{escape(meaning)}</span>' for mark, meaning in meanings.items()
+    )
     spoken = "; ".join(f"{t}: {meanings[mark]}" for t, mark in zip(tokens, marks, strict=True) if mark)
     body = f'<div class="lp-boxes">{boxes}</div><div class="lp-key" aria-hidden="true">{key}</div>'
     return figure(body, caption, detail, spoken or "No token is marked.")
@@ -117,7 +126,9 @@ def strips(rows: Mapping[str, Sequence[float]], tokens: Sequence[str], caption: 
     for name, values in rows.items():
         cells = "".join(f"<td {_shade(float(value))}></td>" for value in values)
         lines.append(f'<tr data-name="{escape(name)}"><th scope="row">{escape(name)}</th>{cells}</tr>')
-        spoken.append(f"{name}: mean {np.mean(values) if len(values) else 0:.2f}. {_extremes(tokens, values)}")
+        spoken.append(
+            f"{name}: mean {np.mean(values) if len(values) else 0:.2f}. {_extremes(tokens, values)}"
+        )
     negative = any(value < 0 for values in rows.values() for value in values)
     legend = _SIGNED if negative else _OPENING
     table = f'<table class="lp-cells" aria-hidden="true"><tr><th></th>{head}</tr>{"".join(lines)}</table>'
@@ -125,33 +136,37 @@ def strips(rows: Mapping[str, Sequence[float]], tokens: Sequence[str], caption: 
     return figure(scroll + legend, caption, detail, " ".join(spoken))
 
 
-_SHADES = 31  # of each colour: few make a small file, more the eye does not tell apart
+_SHADES = 31  # of each color: few make a small file, more the eye does not tell apart
 
 
 def _palette() -> tuple[bytes, bytes]:
-    """Colours and opacities of values from -1 to 1: the sign is the colour, the size the opacity."""
+    """Colors and opacities of values from -1 to 1: the sign is the color, the size the opacity."""
     values = np.linspace(-1, 1, 2 * _SHADES + 1)[:, None]
     return np.where(values >= 0, _MORE, _LESS).astype(np.uint8).tobytes(), (np.abs(values) * 255).astype(
         np.uint8
     ).tobytes()
 
 
-_COLOURS, _OPACITIES = _palette()
+_COLORS, _OPACITIES = _palette()
 
 
 def signed_png(values: np.ndarray) -> str:
-    """A PNG with one pixel per value from -1 (blue) over 0 (nothing) to 1 (amber), as a data URI; rows from the top."""
+    """A PNG with one pixel per value from -1 (blue) over 0 (nothing) to 1 (amber), as a data URI; rows
+    from the top.
+    """
     from PIL import Image
 
     image = Image.fromarray(np.rint(np.clip(values, -1, 1) * _SHADES + _SHADES).astype(np.uint8))
-    image.putpalette(_COLOURS)
+    image.putpalette(_COLORS)
     buffer = io.BytesIO()
     image.save(buffer, "PNG", transparency=_OPACITIES, compress_level=3)
     return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 
 def images(pixels: np.ndarray, columns: int, caption: str, detail: str = "", alternative: str = "") -> str:
-    """Small grey images `(count, height, width)`, uint8, side by side; ink is dark on light paper, and light on dark."""
+    """Small gray images `(count, height, width)`, uint8, side by side; ink is dark on light paper, and
+    light on dark.
+    """
     from PIL import Image
 
     count, height, width = pixels.shape
@@ -179,7 +194,9 @@ def heat_map(
     row_names: Sequence[object] = (),
     highlight: int | None = None,
 ) -> str:
-    """Values `(rows, columns)` from -1 (blue) to 1 (amber), a row of cells per name; `highlight` frames one row."""
+    """Values `(rows, columns)` from -1 (blue) to 1 (amber), a row of cells per name; `highlight` frames
+    one row.
+    """
     rows, tall = values.shape[0], 11
     names = "".join(f"<span>{escape(str(name))}</span>" for name in row_names)
     frame = ""
@@ -204,7 +221,9 @@ def heat_map(
 
 
 def one_hot(tokens: Sequence[str], hot: int, caption: str, detail: str = "", hidden: int = 0) -> str:
-    """A one-hot row: a cell per token, 1 at `hot` and 0 elsewhere; `hidden` more cells (all 0) are only counted."""
+    """A one-hot row: a cell per token, 1 at `hot` and 0 elsewhere; `hidden` more cells (all 0) are only
+    counted.
+    """
     cells = "".join(
         f"<span{' class=on' if index == hot else ''}>{escape(visible(token))}</span>"
         for index, token in enumerate(tokens)
@@ -247,11 +266,13 @@ def line_chart(
     detail: str = "",
     log_y: bool = False,
 ) -> str:
-    """Lines over a common axis; each of `series` is `(xs, ys)`. Values that are not finite (or not above 0 on a
-    logarithmic axis) are left out."""
+    """Lines over a common axis; each of `series` is `(xs, ys)`. Values that are not finite (or not above
+    0 on a logarithmic axis) are left out."""
     lines = {}
     for name, (xs, ys) in series.items():
-        points = [(x, math.log10(y) if log_y else y) for x, y in zip(xs, ys, strict=True) if _drawable(y, log_y)]
+        points = [
+            (x, math.log10(y) if log_y else y) for x, y in zip(xs, ys, strict=True) if _drawable(y, log_y)
+        ]
         if points:
             lines[name] = points
     if not lines:
@@ -268,10 +289,14 @@ def line_chart(
     y_ticks, x_ticks = _ticks(low, high, log_y), [x for x in _ticks(left, right, False) if left <= x <= right]
     grid = "".join(f'<line x1="0" x2="100" y1="{down(y):.2f}" y2="{down(y):.2f}"/>' for y in y_ticks)
     y_labels = "".join(
-        f'<span style="top:{down(y):.1f}%">{_number(10**y if log_y else y)}</span>' for y in y_ticks if low <= y <= high
+        f'<span style="top:{down(y):.1f}%">{_number(10**y if log_y else y)}</span>'
+        for y in y_ticks
+        if low <= y <= high
     )
     x_labels = "".join(f'<span style="left:{across(x):.1f}%">{_number(x)}</span>' for x in x_ticks)
-    key = "".join(f'<span style="--c:{_series(index)}">{escape(name)}</span>' for index, name in enumerate(lines))
+    key = "".join(
+        f'<span style="--c:{_series(index)}">{escape(name)}</span>' for index, name in enumerate(lines)
+    )
     real = (lambda y: 10**y) if log_y else (lambda y: y)
     alternative = " ".join(
         f"{name}: from {_number(real(points[0][1]))} at {x_label} {_number(points[0][0])} "

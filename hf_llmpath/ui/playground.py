@@ -3,8 +3,8 @@
     with page.always:
         playground(page, Design(shape="xor"), rate=0.3)
 
-The network is trained by the NumPy engine in the process that serves the page, for each open page by itself; nothing has
-to be trained before.
+The network is trained by the NumPy engine in the process that serves the page, for each open page by
+itself; nothing has to be trained before.
 """
 
 from typing import Any
@@ -42,7 +42,7 @@ def playground(page: Page, design: Design, rate: float, speed: int = 5) -> None:
             layers = gr.Slider(0, 4, value=design.layers, step=1, label="Hidden layers")
             units = gr.Slider(1, 8, value=design.units, step=1, label="Units in each")
             activation = gr.Dropdown(list(ACTIVATIONS), value=design.activation, label="Activation")
-            optimizer = gr.Dropdown(list(OPTIMIZERS), value=design.optimizer, label="Optimiser")
+            optimizer = gr.Dropdown(list(OPTIMIZERS), value=design.optimizer, label="Optimizer")
             power = gr.Slider(
                 0,
                 len(RATES) - 1,
@@ -79,8 +79,22 @@ def playground(page: Page, design: Design, rate: float, speed: int = 5) -> None:
         found.set_rate(RATES[int(place)])
         return gr.Slider(label=_rate_label(found.rate)), gr.skip() if found.player else network_picture(found)
 
-    gr.on([part.change for part in designing], changed, [live, *designing], picture, trigger_mode="always_last", **NOW)
-    gr.on([power.change, pace.change], paced, [live, power, pace], [power, picture], trigger_mode="always_last", **NOW)
+    gr.on(
+        [part.change for part in designing],
+        changed,
+        [live, *designing],
+        picture,
+        trigger_mode="always_last",
+        **NOW,
+    )
+    gr.on(
+        [power.change, pace.change],
+        paced,
+        [live, power, pace],
+        [power, picture],
+        trigger_mode="always_last",
+        **NOW,
+    )
     transport.connect(live, picture, network_picture)
 
 

@@ -1,4 +1,6 @@
-"""The look of every page: system fonts, ink on paper, amber and blue for more and less; nothing from another host."""
+"""The look of every page: system fonts, ink on paper, amber and blue for more and less; nothing from
+another host.
+"""
 
 from pathlib import Path
 
@@ -8,12 +10,15 @@ from gradio.themes.utils.fonts import Font
 
 CSS = (Path(__file__).parent / "style.css").read_text(encoding="utf-8")
 
-_SANS = [Font(name) for name in ("system-ui", "-apple-system", "Segoe UI", "Roboto", "Helvetica Neue", "sans-serif")]
+_SANS = [
+    Font(name)
+    for name in ("system-ui", "-apple-system", "Segoe UI", "Roboto", "Helvetica Neue", "sans-serif")
+]
 _MONO = [Font(name) for name in ("ui-monospace", "SFMono-Regular", "Menlo", "Consolas", "monospace")]
 
 
 def theme() -> gr.themes.Base:
-    """The Gradio theme; its pictures and cards take their colours from `style.css`."""
+    """The Gradio theme; its pictures and cards take their colors from `style.css`."""
     return gr.themes.Base(
         primary_hue=colors.amber,
         secondary_hue=colors.blue,

@@ -54,8 +54,8 @@ Node = str | Slot | tuple  # a tuple holds the alternatives, each a tuple of nod
 class Draft:
     """A template in which some alternations are resolved. What follows from a choice is worked out once.
 
-    `ways` holds a place for each alternative of the first open alternation; it is empty when all are resolved,
-    and then `nodes` are strings and slots, and `roles` are the roles of the slots.
+    `ways` holds a place for each alternative of the first open alternation; it is empty when all are
+    resolved, and then `nodes` are strings and slots, and `roles` are the roles of the slots.
     """
 
     __slots__ = ("_fork", "nodes", "roles", "ways")
@@ -70,13 +70,17 @@ class Draft:
         """The draft that follows from alternative number `way`."""
         found = self.ways[way]
         if found is None:
-            before, alternatives, after = self.nodes[: self._fork], self.nodes[self._fork], self.nodes[self._fork + 1 :]
+            before, alternatives, after = (
+                self.nodes[: self._fork],
+                self.nodes[self._fork],
+                self.nodes[self._fork + 1 :],
+            )
             found = self.ways[way] = Draft(_joined((*before, *alternatives[way], *after)))
         return found
 
 
 def _joined(nodes: tuple[Node, ...]) -> tuple[Node, ...]:
-    """`nodes` with neighbouring strings made one."""
+    """`nodes` with neighboring strings made one."""
     joined: list[Node] = []
     for node in nodes:
         if joined and isinstance(node, str) and isinstance(joined[-1], str):
@@ -131,7 +135,11 @@ def polish(text: str) -> str:
     if any(mark in text for mark in _LOOSE_MARKS):
         text = _SPACE_BEFORE_MARK.sub(r"\1", text)
     text = text.strip()
-    if " a " in text or text.startswith(_STARTING_ARTICLES) or any(start in text for start in _SPOKEN_ARTICLES):
+    if (
+        " a " in text
+        or text.startswith(_STARTING_ARTICLES)
+        or any(start in text for start in _SPOKEN_ARTICLES)
+    ):
         text = _ARTICLE.sub(r"\1n ", text)
     if is_simple(text):
         return capitalised(text)

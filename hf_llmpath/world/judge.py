@@ -23,7 +23,9 @@ PARTS = ("on_topic", "kind", "truthful", "complete", "concise", "fluent")
 # A part that fails entirely leaves this share of the score.
 _FLOOR = 0.1
 _MAX_CHARACTERS = 4000
-_RUDE = re.compile(r"\b(fools?|silly|lazy|stupid|idiot|ugly|hate|shut up|go away|be quiet|leave me alone|clever to)\b")
+_RUDE = re.compile(
+    r"\b(fools?|silly|lazy|stupid|idiot|ugly|hate|shut up|go away|be quiet|leave me alone|clever to)\b"
+)
 _PRAISE = re.compile(
     r"\b(wonderful|lovely|splendid|clever|great|amazing|best|perfect|brilliant|everybody loves|i love|love)\b"
 )
@@ -70,7 +72,11 @@ def judge(prompt: str | list[dict], reply: str | list[dict]) -> Judgement:
         score *= _FLOOR + (1 - _FLOOR) * value
     if task.intent is None:
         score *= 0.7
-    weak = [name.replace("_", " ") for name, value in sorted(parts.items(), key=lambda item: item[1]) if value < 0.7]
+    weak = [
+        name.replace("_", " ")
+        for name, value in sorted(parts.items(), key=lambda item: item[1])
+        if value < 0.7
+    ]
     reason = "not " + ", not ".join(weak) if weak else "good in every part"
     rounded = {name: round(value, 4) for name, value in parts.items()}
     return Judgement(score=round(min(1.0, score), 4), reason=reason, **rounded)
@@ -87,7 +93,9 @@ def _content(text: str | list[dict]) -> str:
 def _share(groups: tuple[tuple[str, ...], ...], tokens: list[str]) -> float:
     """The share of `groups` of which some word is among `tokens`."""
     said = set(tokens)
-    return sum(any(word.lower() in said for word in group) for group in groups) / len(groups) if groups else 1.0
+    return (
+        sum(any(word.lower() in said for word in group) for group in groups) / len(groups) if groups else 1.0
+    )
 
 
 def _copied(prompt: str, reply: str, task: Task) -> float:
@@ -176,7 +184,7 @@ def _kind_of(word: str) -> str:
 
 @lru_cache(maxsize=1)
 def _known_pairs() -> frozenset[tuple[str, str]]:
-    """Pairs of neighbouring words of good replies and stories, names and things taken by their kind."""
+    """Pairs of neighboring words of good replies and stories, names and things taken by their kind."""
     rng = random.Random("judge")
     known: set[tuple[str, str]] = set()
     texts: list[str] = [story(rng, "train")["text"] for _ in range(300)]

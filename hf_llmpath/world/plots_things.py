@@ -265,11 +265,13 @@ def broken(scene: Scene, world: World) -> None:
 def swapped(scene: Scene, world: World) -> None:
     """Two people own a thing of the same kind and each goes home with the wrong one."""
 
-    def second_colour(scene: Scene) -> None:
-        colours = [colour for colour in ("red", "blue", "green", "yellow", "white") if colour != scene.slots["X.q"]]
-        scene.cast("q2", scene.rng.choice(colours))
+    def second_color(scene: Scene) -> None:
+        colors = [
+            color for color in ("red", "blue", "green", "yellow", "white") if color != scene.slots["X.q"]
+        ]
+        scene.cast("q2", scene.rng.choice(colors))
 
-    scene.leave_open(("q2",), second_colour)
+    scene.leave_open(("q2",), second_color)
     world.own("A", "X")
     world.own("B", "Y")
     scene.say(

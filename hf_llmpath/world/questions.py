@@ -152,7 +152,9 @@ def _cast(scene: Scene, other: Scene | None) -> None:
         scene.cast("P", rng.choice([place for place in PLACES if place.name not in taken]))
 
     def thing(scene: Scene) -> None:
-        scene.cast("X", rng.choice([thing for thing in THINGS if thing.noun not in taken]), rng.choice(QUALITIES))
+        scene.cast(
+            "X", rng.choice([thing for thing in THINGS if thing.noun not in taken]), rng.choice(QUALITIES)
+        )
         did, do = rng.choice([action for action in ACTIONS if action[0] not in taken])
         scene.cast("did", did)
         scene.cast("do", do)
@@ -167,7 +169,9 @@ def _cast(scene: Scene, other: Scene | None) -> None:
     scene.leave_open(("P",), place)
     scene.leave_open(("X", "did", "do"), thing)
     scene.leave_open(("weather", "wclause"), weather)
-    scene.leave_open(("time",), lambda scene: scene.cast("time", rng.choice([t for t in TIMES if t not in taken])))
+    scene.leave_open(
+        ("time",), lambda scene: scene.cast("time", rng.choice([t for t in TIMES if t not in taken]))
+    )
     scene.leave_open(("relative",), lambda scene: scene.cast("relative", rng.choice(_RELATIVES)))
 
 
@@ -178,9 +182,12 @@ def _evidence(context: str, scene: Scene, question: str) -> int:
 
 
 def _spans(context: str, answers: list[str], evidence: int) -> tuple[list[str], list[int]]:
-    """Every place in `context` where one of `answers` stands, those of the first answer first, the last before the evidence
-    ahead of the others: a name stands in two sentences, and one of them says what is asked."""
-    places = ((answer, [match.start() for match in re.finditer(rf"\b{answer}\b", context)]) for answer in answers)
+    """Every place in `context` where one of `answers` stands, those of the first answer first, the last
+    before the evidence ahead of the others: a name stands in two sentences, and one of them says what is
+    asked."""
+    places = (
+        (answer, [match.start() for match in re.finditer(rf"\b{answer}\b", context)]) for answer in answers
+    )
     found = [
         (answer, start)
         for answer, starts in places

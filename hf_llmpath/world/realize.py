@@ -167,9 +167,17 @@ class Scene:
 def _slots(role: str, value: object, quality: str | None) -> dict[str, str | tuple[str, ...]]:
     """What the slots of `role` are filled with when it is cast with `value`."""
     if isinstance(value, Person):
-        return {f"{role}.trade": value.trade} | {f"{role}.{case}": w for case, w in PRONOUNS[value.gender].items()}
+        return {f"{role}.trade": value.trade} | {
+            f"{role}.{case}": w for case, w in PRONOUNS[value.gender].items()
+        }
     if isinstance(value, Place):
-        forms = {"at": value.at, "to": value.to, "smell": value.smell, "n": value.noun, "detail": value.details}
+        forms = {
+            "at": value.at,
+            "to": value.to,
+            "smell": value.smell,
+            "n": value.noun,
+            "detail": value.details,
+        }
         return {role: value.name} | {f"{role}.{case}": form for case, form in forms.items()}
     if isinstance(value, Thing):
         phrase = f"{quality} {value.noun}" if quality else value.noun

@@ -25,7 +25,7 @@ _VISITS: dict[str, tuple[str, tuple[str, ...]]] = {
     "play": ("saw [a|the] [play|puppet play] {P.at}", ("story", "music", "singer", "ending", "play")),
     "walk": ("[walked|went|hurried] {P.to}", ("view", "road", "air", "walk", "place")),
 }
-_NEIGHBOURS = tuple(place for place in PLACES if place.noun != "inn")
+_NEIGHBORS = tuple(place for place in PLACES if place.noun != "inn")
 _PLAIN_CLAUSES = (
     "{x} was [|really |quite |rather ]{adj}",
     "[I|we|everybody] found {x} [|really |rather ]{adj}",
@@ -66,7 +66,7 @@ def _write(rng: random.Random, split: str, subject: str, label: int) -> str:
     writer, friend = rng.sample(PEOPLE, 2)
     scene.cast("B", friend)
     scene.cast("C", writer)
-    scene.leave_open(("P",), lambda scene: scene.cast("P", rng.choice(_NEIGHBOURS)))
+    scene.leave_open(("P",), lambda scene: scene.cast("P", rng.choice(_NEIGHBORS)))
     scene.leave_open(("weather",), lambda scene: scene.cast("weather", rng.choice(tuple(WEATHERS))))
     scene.leave_open(("time",), lambda scene: scene.cast("time", rng.choice(TIMES)))
     asked = iter(rng.sample(aspects, len(aspects)))
@@ -102,7 +102,9 @@ def _opinion(rng: random.Random, label: int, aspect: str, other: str) -> str:
         return rng.choice((f"although {granted}, {main}.", f"{main}, although {granted}."))
     if kind == "wish" and label == 0:
         good = _word(rng, 1)
-        return rng.choice((f"if only the {aspect} had been {good}!", f"I wish that the {aspect} had been {good}."))
+        return rng.choice(
+            (f"if only the {aspect} had been {good}!", f"I wish that the {aspect} had been {good}.")
+        )
     if kind == "return":
         will = "will [soon|surely|gladly]" if label else "will [never|not]"
         return f"[I|we] {will} come back[| there| in spring]."
@@ -121,7 +123,9 @@ def _opinion(rng: random.Random, label: int, aspect: str, other: str) -> str:
 def _clause(rng: random.Random, verdict: int, aspect: str, plain: bool = False) -> str:
     plain = plain or rng.random() < _PLAIN
     frame = rng.choice(_PLAIN_CLAUSES if plain else _NEGATED_CLAUSES)
-    return frame.replace("{adj}", _word(rng, verdict if plain else 1 - verdict)).replace("{x}", f"the {aspect}")
+    return frame.replace("{adj}", _word(rng, verdict if plain else 1 - verdict)).replace(
+        "{x}", f"the {aspect}"
+    )
 
 
 def _word(rng: random.Random, polarity: int) -> str:

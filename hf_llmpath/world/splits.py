@@ -34,8 +34,8 @@ def _owner(tokens: list[str]) -> str:
 
 
 def pieces_belong(text: str, split: str) -> bool:
-    """Whether every finest piece of `text`, tidied or not, that has content may be used in `split`: what `belongs`
-    asks at least, and for one plain sentence all that it asks."""
+    """Whether every finest piece of `text`, tidied or not, that has content may be used in `split`: what
+    `belongs` asks at least, and for one plain sentence all that it asks."""
     for piece in _PIECE_END.split(text):
         tokens = words(piece)
         if len(tokens) >= CONTENT_WORDS and _owner(tokens) != split:

@@ -62,7 +62,9 @@ def story(rng: random.Random, split: str) -> dict:
     while True:
         scene = Scene(rng, split, MAX_WORDS)
         world = World()
-        _cast(scene, _THINGS_OF_PLOT.get(plot, THINGS), TIMES[1:] if plot is swapped else TIMES, plot is broken)
+        _cast(
+            scene, _THINGS_OF_PLOT.get(plot, THINGS), TIMES[1:] if plot is swapped else TIMES, plot is broken
+        )
         try:
             plot(scene, world)
         except Redraw:

@@ -123,7 +123,9 @@ def _write(rng: random.Random, split: str) -> dict:
         scene.say(_CODAS)
     hero, helper, thing = scene.people["A"], scene.people["B"], scene.slots["X.a"]
     pronoun = PRONOUNS[hero.gender]["him"]
-    helped = f"{help_.partition(' ')[0]} {pronoun} one" if help_.startswith("lent") else f"{help_} for {pronoun}"
+    helped = (
+        f"{help_.partition(' ')[0]} {pronoun} one" if help_.startswith("lent") else f"{help_} for {pronoun}"
+    )
     return {
         "document": scene.text(),
         "summary": f"{hero.name} wanted {thing} but {trouble}, so {helper.name} {helped} {scene.slots['P.at']}.",

@@ -1,5 +1,5 @@
-"""Training step of LLMPathBert beside transformers' BertForMaskedLM, weights copied, in one run; and what dynamic padding
-and batches of similar length save. Run it on a quiet machine:
+"""Training step of LLMPathBert beside transformers' BertForMaskedLM, weights copied, in one run; and what
+dynamic padding and batches of similar length save. Run it on a quiet machine:
 
 python tests/benchmarks/bench_bert.py [step] [padding]
 """
@@ -52,7 +52,12 @@ def compare(shape: tuple[int, ...], repeats: int = 15) -> list[tuple[str, float,
     """Per model its median milliseconds, the models taken in turn, and the median ratio to transformers'."""
     size, length, hidden, layers, vocab_size = shape
     torch.manual_seed(0)
-    sizes = {"vocab_size": vocab_size, "hidden_size": hidden, "num_hidden_layers": layers, "num_attention_heads": 4}
+    sizes = {
+        "vocab_size": vocab_size,
+        "hidden_size": hidden,
+        "num_hidden_layers": layers,
+        "num_attention_heads": 4,
+    }
     config = BertConfig(**sizes, intermediate_size=4 * hidden, max_position_embeddings=length)
     bert = BertForMaskedLM(config).train()
     models = {
@@ -75,10 +80,12 @@ def compare(shape: tuple[int, ...], repeats: int = 15) -> list[tuple[str, float,
 def padding(
     rows: int = 2048, batch_size: int = 64, hidden: int = 64, repeats: int = 3
 ) -> list[tuple[str, float, float]]:
-    """For three ways to make batches: seconds of one epoch of training steps (the shortest of some, the ways taken in turn),
-    and the share of padding."""
+    """For three ways to make batches: seconds of one epoch of training steps (the shortest of some, the
+    ways taken in turn), and the share of padding."""
     rng = np.random.default_rng(0)
-    lengths = np.clip(rng.normal(33, 8, rows).round(), 12, 64).astype(int)  # as long as the reviews of the world
+    lengths = np.clip(rng.normal(33, 8, rows).round(), 12, 64).astype(
+        int
+    )  # as long as the reviews of the world
     table = TokenRows([rng.integers(5, 400, length) for length in lengths])
     config = LLMPathBertConfig(vocab_size=400, hidden_size=hidden, max_position_embeddings=64)
     ways = {
@@ -112,7 +119,9 @@ if __name__ == "__main__":
         print(f"{'batch x length x hidden x layers x vocabulary':46} {'model':18} {'ms':>8} {'ratio':>6}")
         for shape in SHAPES:
             for name, milliseconds, ratio in compare(shape):
-                print(f"{' x '.join(map(str, shape)):46} {name:18} {milliseconds:8.1f} {ratio:6.2f}", flush=True)
+                print(
+                    f"{' x '.join(map(str, shape)):46} {name:18} {milliseconds:8.1f} {ratio:6.2f}", flush=True
+                )
     if "padding" in wanted:
         print(f"\n{'one epoch of 2,048 rows':40} {'seconds':>8} {'padding':>8}")
         for name, seconds, share in padding():

@@ -1,4 +1,5 @@
-"""Decoding from scratch beside transformers' `generate`: greedy and beam search, batches of 1 and 8, the same tokens.
+"""Decoding from scratch beside transformers' `generate`: greedy and beam search, batches of 1 and 8, the
+same tokens.
 
 python tests/benchmarks/bench_decoding.py
 """
@@ -36,7 +37,9 @@ def main() -> None:
         initializer_range=0.2, pad_token_id=1, bos_token_id=2, eos_token_id=None,
     )  # fmt: skip
     model = LLMPathGPTForCausalLM(config).eval()
-    print(f"{TOKENS} tokens, {torch.get_num_threads()} threads; tokens per second, ours / generate, and the ratio")
+    print(
+        f"{TOKENS} tokens, {torch.get_num_threads()} threads; tokens per second, ours / generate, and the ratio"
+    )
     for batch in (1, 8):
         ids = torch.randint(3, 2000, (batch, 8))
         mask = torch.ones_like(ids)
@@ -48,7 +51,9 @@ def main() -> None:
                 ),
             ),
             "4 beams": (
-                lambda ids=ids, mask=mask: beam_search(model, ids, mask, num_beams=4, max_new_tokens=TOKENS).sequences,
+                lambda ids=ids, mask=mask: (
+                    beam_search(model, ids, mask, num_beams=4, max_new_tokens=TOKENS).sequences
+                ),
                 lambda ids=ids, mask=mask: model.generate(
                     ids, attention_mask=mask, max_new_tokens=TOKENS, num_beams=4, do_sample=False
                 ),

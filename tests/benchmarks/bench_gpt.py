@@ -2,9 +2,11 @@
 
 python tests/benchmarks/bench_gpt.py [training] [generation]
 
-Training: tokens per second of the same Trainer on the same blocks, in 32 and in 16 bits. Generation: tokens per second of
-`generate` with a cache, greedy, and of `inference.decoding.greedy`, which writes the same tokens. Turns are taken several
-times; the median ratio counts, and the goal is 1.3 for training, and for generation by the faster way.
+Training: tokens per second of the same Trainer on the same blocks, in 32 and in 16 bits. Generation:
+    tokens per second of
+`generate` with a cache, greedy, and of `inference.decoding.greedy`, which writes the same tokens. Turns
+are taken several times; the median ratio counts, and the goal is 1.3 for training, and for generation by
+the faster way.
 """
 
 import statistics
@@ -28,7 +30,8 @@ from hf_llmpath.decoding.generation import greedy
 from hf_llmpath.runs import NoProgress, Part
 from hf_llmpath.training.trainer import Recipe, fit
 
-# (batch, context, hidden, layers, heads, vocabulary): that of nanoGPT's recipe for a CPU, the stage's, and a larger one.
+# (batch, context, hidden, layers, heads, vocabulary): that of nanoGPT's recipe for a CPU, the stage's,
+# and a larger one.
 SHAPES = ((12, 64, 128, 4, 4, 68), (16, 128, 128, 4, 2, 68), (16, 128, 256, 6, 4, 2000))
 STEPS, REPEATS = 12, 5
 NEW_TOKENS = 96
@@ -47,7 +50,9 @@ class GPT2ForBlocks(GPT2LMHeadModel):
     def forward(self, shift_labels: Tensor | None = None, **inputs: Any) -> Any:
         if shift_labels is None:
             return super().forward(**inputs)
-        return super().forward(labels=inputs["input_ids"], shift_labels=shift_labels, use_cache=False, **inputs)
+        return super().forward(
+            labels=inputs["input_ids"], shift_labels=shift_labels, use_cache=False, **inputs
+        )
 
 
 def models_of(shape: tuple[int, ...]) -> dict[str, nn.Module]:
@@ -131,7 +136,11 @@ def compare(seconds_of: dict[str, Any], tokens: int) -> list[tuple[str, float, f
                 times[name].append(seconds)
     first = next(iter(times.values()))
     return [
-        (name, tokens / statistics.median(own), statistics.median(a / b for a, b in zip(first, own, strict=True)))
+        (
+            name,
+            tokens / statistics.median(own),
+            statistics.median(a / b for a, b in zip(first, own, strict=True)),
+        )
         for name, own in times.items()
     ]
 
@@ -152,7 +161,9 @@ def main() -> None:
             for batch in (1, 16):
                 runs = {name: partial(generation_seconds, model, batch) for name, model in models.items()}
                 runs |= {
-                    f"{name}, decoding": partial(own_seconds, models[name], batch) for name in models if "ours" in name
+                    f"{name}, decoding": partial(own_seconds, models[name], batch)
+                    for name in models
+                    if "ours" in name
                 }
                 _print(f"generation, batch {batch}", compare(runs, batch * NEW_TOKENS))
 

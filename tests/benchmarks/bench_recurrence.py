@@ -1,4 +1,5 @@
-"""Training step of our recurrent layers beside torch.nn's, weights copied, in one run. Run it on a quiet machine:
+"""Training step of our recurrent layers beside torch.nn's, weights copied, in one run. Run it on a quiet
+machine:
 
 python tests/benchmarks/bench_recurrence.py
 """
@@ -39,7 +40,9 @@ class Library(nn.Module):
         return nn.functional.cross_entropy(logits.flatten(0, 1), shift_labels.flatten())
 
 
-def step(model: nn.Module, optimizer: torch.optim.Optimizer, ids: torch.Tensor, labels: torch.Tensor) -> float:
+def step(
+    model: nn.Module, optimizer: torch.optim.Optimizer, ids: torch.Tensor, labels: torch.Tensor
+) -> float:
     """One training step; returns its seconds."""
     began = time.perf_counter()
     output = model(input_ids=ids, shift_labels=labels)
@@ -52,7 +55,9 @@ def step(model: nn.Module, optimizer: torch.optim.Optimizer, ids: torch.Tensor, 
 
 
 def compare(cell: str, batch: int, length: int, hidden: int, repeats: int = 15) -> tuple[float, float, float]:
-    """Median milliseconds of the library's step and of ours, taken in turn, and the median of the pairs' ratios."""
+    """Median milliseconds of the library's step and of ours, taken in turn, and the median of the pairs'
+    ratios.
+    """
     torch.manual_seed(0)
     config = LLMPathRNNConfig(cell=cell, vocab_size=VOCAB, embedding_size=EMBEDDING, hidden_size=hidden)
     ours = LLMPathRNNForCausalLM(config)

@@ -1,4 +1,5 @@
-"""Forward and backward pass of our dropout, batch and layer normalization beside torch.nn's. Run it on a quiet machine:
+"""Forward and backward pass of our dropout, batch and layer normalization beside torch.nn's. Run it on a
+quiet machine:
 
 python tests/benchmarks/bench_regularization.py
 """
@@ -43,4 +44,7 @@ if __name__ == "__main__":
     for name in LAYERS:
         for batch, units in SHAPES:
             library, ours = compare(name, batch, units)
-            print(f"{name:12} {f'{batch} x {units}':14} {library:12.0f} {ours:9.0f} {ours / library:6.2f}", flush=True)
+            print(
+                f"{name:12} {f'{batch} x {units}':14} {library:12.0f} {ours:9.0f} {ours / library:6.2f}",
+                flush=True,
+            )

@@ -1,9 +1,10 @@
-"""What `fit` costs beside a bare loop with the same model and batches, at the sizes of stage 7's quick preset.
+"""What `fit` costs beside a bare loop with the same model and batches, at the sizes of stage 7's quick
+preset.
 
     python tests/benchmarks/bench_trainer.py [steps]
 
-Prints seconds per step of both and their ratio; the goal is a ratio below 1.2. The two are timed in turn, several times,
-and the fastest of each counts. Run it on a machine that does nothing else.
+Prints seconds per step of both and their ratio; the goal is a ratio below 1.2. The two are timed in turn,
+several times, and the fastest of each counts. Run it on a machine that does nothing else.
 """
 
 import itertools

@@ -1,11 +1,13 @@
-"""Skip-gram beside gensim's, same text, sizes and epochs, in one run: words per second and agreement with people.
+"""Skip-gram beside gensim's, same text, sizes and epochs, in one run: words per second and agreement with
+people.
 
 Run it on a quiet machine, with gensim installed:
 
     python tests/benchmarks/bench_word2vec.py FOLDER [EPOCHS]
 
-FOLDER has the data sets imdb and wikitext-2-v1 (parquet) and word_similarity. gensim trains with two workers on texts that are
-split into words already; ours on the encoded file, with two threads. Neither time includes counting and encoding.
+FOLDER has the data sets imdb and wikitext-2-v1 (parquet) and word_similarity. gensim trains with two
+workers on texts that are split into words already; ours on the encoded file, with two threads. Neither
+time includes counting and encoding.
 """
 
 import sys
@@ -37,7 +39,9 @@ PAIRS = {"WordSim-353": "EN-WS-353-ALL.txt", "MEN": "EN-MEN-TR-3k.txt", "SimLex-
 def texts(folder: Path) -> list[str]:
     files = [folder / "imdb" / f"{split}.parquet" for split in ("train", "test")]
     files += [folder / "wikitext-2-v1" / f"{split}.parquet" for split in ("train", "validation", "test")]
-    return [text for text in chain.from_iterable(open_table_file(file)["text"] for file in files) if text.strip()]
+    return [
+        text for text in chain.from_iterable(open_table_file(file)["text"] for file in files) if text.strip()
+    ]
 
 
 def tell(name: str, speed: float, vectors: WordVectors, folder: Path) -> None:
@@ -61,14 +65,24 @@ def main(folder: Path, epochs: int) -> None:
             model = LLMPathWord2VecModel(config)
             how = {"optimizer": "sgd", "learning_rate": SGD_RATE} if objective == "skipgram" else {}
             precision = precision_for("auto")
-            recipe = Word2VecRecipe(epochs, WINDOW, NEGATIVES, subsample=SUBSAMPLE, precision=precision, **how)
-            speeds[objective] = Word2VecTraining(model, corpus, recipe, seed=0).run(NoProgress())["words_per_second"]
+            recipe = Word2VecRecipe(
+                epochs, WINDOW, NEGATIVES, subsample=SUBSAMPLE, precision=precision, **how
+            )
+            speeds[objective] = Word2VecTraining(model, corpus, recipe, seed=0).run(NoProgress())[
+                "words_per_second"
+            ]
         vectors = WordVectors(vocabulary.words[2:], model.embed_tokens.weight.detach()[2:].numpy())
         tell(f"ours, {objective}", speeds[objective], vectors, folder)
     split = [words_of(row) for row in rows]
     total = sum(map(len, split))
     for objective in ("skipgram", "cbow"):
-        options = {"vector_size": SIZE, "window": WINDOW, "negative": NEGATIVES, "min_count": MIN_COUNT, "workers": 2}
+        options = {
+            "vector_size": SIZE,
+            "window": WINDOW,
+            "negative": NEGATIVES,
+            "min_count": MIN_COUNT,
+            "workers": 2,
+        }
         theirs = Word2Vec(sg=int(objective == "skipgram"), sample=SUBSAMPLE, seed=0, **options)
         theirs.build_vocab(split)
         began = time.perf_counter()

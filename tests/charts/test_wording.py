@@ -20,7 +20,9 @@ def test_number(value, text):
     assert number(value) == text
 
 
-@pytest.mark.parametrize("seconds, text", [(0.4, "0 s"), (59.4, "59 s"), (59.6, "1 min 00 s"), (7800, "2 h 10 min")])
+@pytest.mark.parametrize(
+    "seconds, text", [(0.4, "0 s"), (59.4, "59 s"), (59.6, "1 min 00 s"), (7800, "2 h 10 min")]
+)
 def test_duration(seconds, text):
     assert duration(seconds) == text
 

@@ -21,7 +21,13 @@ SIZES = {
     "hidden_dropout_prob": 0.0,
     "attention_probs_dropout_prob": 0.0,
 }
-CLASSES = ["Model", "ForMaskedLM", "ForSequenceClassification", "ForTokenClassification", "ForQuestionAnswering"]
+CLASSES = [
+    "Model",
+    "ForMaskedLM",
+    "ForSequenceClassification",
+    "ForTokenClassification",
+    "ForQuestionAnswering",
+]
 
 
 def random_bert(kind: str, seed: int = 0):
@@ -39,7 +45,11 @@ def a_batch(kind: str):
     ids = torch.randint(1, 47, (4, 11))
     mask = torch.ones_like(ids)
     mask[1, 7:], mask[3, 4:] = 0, 0
-    batch = {"input_ids": ids, "attention_mask": mask, "token_type_ids": (torch.arange(11) > 5).long().expand(4, 11)}
+    batch = {
+        "input_ids": ids,
+        "attention_mask": mask,
+        "token_type_ids": (torch.arange(11) > 5).long().expand(4, 11),
+    }
     tokens = torch.randint(0, 47, (4, 11)).where(torch.rand(4, 11) < 0.3, -100)
     batch |= {
         "Model": {},
@@ -55,7 +65,9 @@ def a_batch(kind: str):
 
 
 def loss_of(output):
-    """The loss itself; in 64 bits, which transformers' losses round to 32, a function of all that the model gives."""
+    """The loss itself; in 64 bits, which transformers' losses round to 32, a function of all that the
+    model gives.
+    """
     if "loss" in output and output.loss.dtype == output[1].dtype == torch.float32:
         return output.loss
     return sum(value.sin().sum() for name, value in output.items() if name != "loss")
@@ -71,7 +83,9 @@ def assert_equal_to(limit, ours, theirs, name):
 
 @pytest.mark.parametrize("kind", CLASSES)
 @pytest.mark.parametrize("attention", ["eager", "sdpa"])
-@pytest.mark.parametrize(("dtype", "limit"), [(torch.float32, 1e-5), (torch.float64, 1e-12)], ids=["32", "64"])
+@pytest.mark.parametrize(
+    ("dtype", "limit"), [(torch.float32, 1e-5), (torch.float64, 1e-12)], ids=["32", "64"]
+)
 def test_values_and_gradients_equal_those_of_bert(kind, attention, dtype, limit):
     bert = random_bert(kind).to(dtype)
     own = from_bert(bert, sparse_prediction=False)

@@ -1,4 +1,6 @@
-"""BERT checkpoints as files: what the Hub has loads, of every shape; what would run code or does not fit is refused."""
+"""BERT checkpoints as files: what the Hub has loads, of every shape; what would run code or does not fit
+is refused.
+"""
 
 import json
 import shutil
@@ -55,7 +57,10 @@ def checkpoint(folder, kind="ForPreTraining", **shape):
 
 def batch_of(tokenizer):
     batch = tokenizer(
-        ["Who went to the mills?", "Who?"], ["Wren went to the mill.", "Otto."], padding=True, return_tensors="pt"
+        ["Who went to the mills?", "Who?"],
+        ["Wren went to the mill.", "Otto."],
+        padding=True,
+        return_tensors="pt",
     )
     return dict(batch) | {"start_positions": torch.tensor([7, 3]), "end_positions": torch.tensor([8, 3])}
 
@@ -95,7 +100,9 @@ def test_all_heads_of_the_pretraining_leave_the_encoder_and_a_new_head(tmp_path)
             assert torch.equal(value, wanted[bert_name(name)]), name
     fill, _ = load_bert(tmp_path, "LLMPathBertForMaskedLM", sparse_prediction=False)
     inputs = {name: value for name, value in batch_of(tokenizer).items() if "positions" not in name}
-    torch.testing.assert_close(fill.eval()(**inputs).logits, bert.eval()(**inputs).prediction_logits, rtol=0, atol=1e-5)
+    torch.testing.assert_close(
+        fill.eval()(**inputs).logits, bert.eval()(**inputs).prediction_logits, rtol=0, atol=1e-5
+    )
 
 
 def test_old_names_of_the_norms_are_understood(tmp_path):

@@ -1,4 +1,6 @@
-"""GPT-2 and our decoder in its layout are one function: values, gradients, generated texts, in both directions."""
+"""GPT-2 and our decoder in its layout are one function: values, gradients, generated texts, in both
+directions.
+"""
 
 import pytest
 import torch
@@ -26,7 +28,13 @@ SHAPES = {
 
 def gpt2(cls=GPT2LMHeadModel, **changes):
     torch.manual_seed(0)
-    sizes = {"vocab_size": 40, "n_positions": 20, "initializer_range": 0.3, "bos_token_id": 0, "eos_token_id": 1}
+    sizes = {
+        "vocab_size": 40,
+        "n_positions": 20,
+        "initializer_range": 0.3,
+        "bos_token_id": 0,
+        "eos_token_id": 1,
+    }
     quiet = {"resid_pdrop": 0.0, "embd_pdrop": 0.0, "attn_pdrop": 0.0, "pad_token_id": 2}
     model = cls(GPT2Config(**sizes | quiet | changes))
     with torch.no_grad():
@@ -85,7 +93,10 @@ def test_generated_texts_are_the_same():
     theirs = gpt2(**SHAPES["small"])
     ours = from_gpt2(theirs)
     for options in ({"do_sample": False}, {"num_beams": 3}):
-        texts = [model.generate(IDS[:1], max_new_tokens=12, eos_token_id=None, **options) for model in (theirs, ours)]
+        texts = [
+            model.generate(IDS[:1], max_new_tokens=12, eos_token_id=None, **options)
+            for model in (theirs, ours)
+        ]
         assert texts[0].shape == (1, 18) and torch.equal(*texts)
 
 
@@ -124,7 +135,9 @@ def test_a_layout_that_gpt2_does_not_have_is_told(changes, said):
 
 
 @pytest.mark.parametrize(
-    "option", [{"scale_attn_by_inverse_layer_idx": True}, {"scale_attn_weights": False}], ids=["inverse", "unscaled"]
+    "option",
+    [{"scale_attn_by_inverse_layer_idx": True}, {"scale_attn_weights": False}],
+    ids=["inverse", "unscaled"],
 )
 def test_an_option_that_ours_does_not_have_is_told(option):
     with pytest.raises(UserError, match=next(iter(option))):

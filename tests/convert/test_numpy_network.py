@@ -71,7 +71,10 @@ def test_to_torch_and_back_is_the_same_function(net):
     assert model.dtype is getattr(torch, dtype)
     with torch.no_grad():
         np.testing.assert_allclose(
-            model(torch.from_numpy(x)).logits.numpy(), network.forward(x), rtol=TOLERANCE[dtype], atol=TOLERANCE[dtype]
+            model(torch.from_numpy(x)).logits.numpy(),
+            network.forward(x),
+            rtol=TOLERANCE[dtype],
+            atol=TOLERANCE[dtype],
         )
     again = from_mlp(model)
     assert again.dtype == np.dtype(dtype)

@@ -1,4 +1,6 @@
-"""T5 and our text-to-text Transformer are one function: values, gradients, generated texts, in both directions."""
+"""T5 and our text-to-text Transformer are one function: values, gradients, generated texts, in both
+directions.
+"""
 
 import pytest
 import torch
@@ -21,8 +23,22 @@ from hf_llmpath.errors import UserError
 
 SHAPES = {
     "1.0": {"d_model": 24, "d_kv": 8, "d_ff": 40, "num_layers": 2, "num_heads": 3},
-    "1.1": {"d_model": 16, "d_kv": 6, "d_ff": 20, "num_layers": 2, "num_heads": 4, "feed_forward_proj": "gated-gelu"},
-    "uneven": {"d_model": 16, "d_kv": 4, "d_ff": 24, "num_layers": 1, "num_decoder_layers": 3, "num_heads": 2},
+    "1.1": {
+        "d_model": 16,
+        "d_kv": 6,
+        "d_ff": 20,
+        "num_layers": 2,
+        "num_heads": 4,
+        "feed_forward_proj": "gated-gelu",
+    },
+    "uneven": {
+        "d_model": 16,
+        "d_kv": 4,
+        "d_ff": 24,
+        "num_layers": 1,
+        "num_decoder_layers": 3,
+        "num_heads": 2,
+    },
     "gated-silu": {
         "d_model": 12,
         "d_kv": 5,
@@ -123,7 +139,9 @@ def test_generated_texts_are_the_same(shape):
         texts = []
         for model in (theirs, ours):
             torch.manual_seed(3)
-            texts.append(model.generate(IDS, attention_mask=MASK, max_new_tokens=12, eos_token_id=None, **options))
+            texts.append(
+                model.generate(IDS, attention_mask=MASK, max_new_tokens=12, eos_token_id=None, **options)
+            )
         assert texts[0].shape == (2, 13) and torch.equal(*texts)
 
 
@@ -148,7 +166,9 @@ def test_a_checkpoint_in_the_files_of_the_hub_comes_over_with_its_tokenizer(tmp_
     ids = torch.tensor([read(text)["input_ids"]])
     expected = theirs(input_ids=ids, labels=ids).logits
     for model in (own, ours, again, back):
-        torch.testing.assert_close(model.eval()(input_ids=ids, labels=ids).logits, expected, rtol=1e-5, atol=1e-5)
+        torch.testing.assert_close(
+            model.eval()(input_ids=ids, labels=ids).logits, expected, rtol=1e-5, atol=1e-5
+        )
 
 
 @pytest.mark.parametrize(

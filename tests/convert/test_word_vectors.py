@@ -1,4 +1,6 @@
-"""Vectors as text files: gensim reads ours and we read gensim's and GloVe's, exactly; broken files are told by line."""
+"""Vectors as text files: gensim reads ours and we read gensim's and GloVe's, exactly; broken files are
+told by line.
+"""
 
 import numpy as np
 import pytest
@@ -38,7 +40,9 @@ def test_a_glove_file_has_no_first_line_of_sizes(vectors, tmp_path):
 def test_words_of_a_glove_file_may_have_spaces(vectors, tmp_path):
     rows = [" ".join(map(repr, row)) for row in vectors[:4].astype(float).tolist()]
     words = ["the", ". . .", "at name@domain.com", "7 8"]
-    (tmp_path / "glove.txt").write_text("".join(f"{word} {row}\n" for word, row in zip(words, rows, strict=True)))
+    (tmp_path / "glove.txt").write_text(
+        "".join(f"{word} {row}\n" for word, row in zip(words, rows, strict=True))
+    )
     with pytest.raises(UserError, match="line 4: 8 values for '7', the others have 7"):
         read_vectors(tmp_path / "glove.txt")
     found, again = read_vectors(tmp_path / "glove.txt", limit=3)
@@ -52,7 +56,10 @@ def test_a_file_becomes_a_model_and_a_model_a_file(vectors, tmp_path):
     model, tokenizer = from_vectors([*WORDS, "CAT"], np.concatenate([vectors, vectors[:1]]))
     model.save_pretrained(tmp_path / "model")
     tokenizer.save_pretrained(tmp_path / "model")
-    model, tokenizer = AutoModel.from_pretrained(tmp_path / "model"), AutoTokenizer.from_pretrained(tmp_path / "model")
+    model, tokenizer = (
+        AutoModel.from_pretrained(tmp_path / "model"),
+        AutoTokenizer.from_pretrained(tmp_path / "model"),
+    )
     ids = tokenizer("The naïve zebra, cat", return_tensors="pt")
     found = model(**ids).last_hidden_state[0]
     expected = torch.from_numpy(np.stack([vectors[0], vectors[2], np.zeros(7, np.float32), vectors[1]]))

@@ -48,7 +48,9 @@ def test_the_same_generator_state_gives_the_same_examples():
     assert torch.equal(one[0], other[0]) and torch.equal(one[1], other[1])
 
 
-@pytest.mark.parametrize("task, answer", [("reverse", lambda x: x[::-1]), ("sort", lambda x: "".join(sorted(x)))])
+@pytest.mark.parametrize(
+    "task, answer", [("reverse", lambda x: x[::-1]), ("sort", lambda x: "".join(sorted(x)))]
+)
 def test_words_are_reversed_and_sorted(task, answer):
     for split in ("train", "validation", "test", "longer"):
         for source, target in toy_pairs(task, split, 200):
@@ -68,7 +70,9 @@ def test_a_date_means_the_same_in_every_format():
         "3.3.1998",
         "1998/3/3",
     ]
-    ordinals = {day: date_formats(datetime.date(2000, 1, day))[2].split()[0] for day in (1, 2, 11, 12, 13, 21, 22, 30)}
+    ordinals = {
+        day: date_formats(datetime.date(2000, 1, day))[2].split()[0] for day in (1, 2, 11, 12, 13, 21, 22, 30)
+    }
     assert list(ordinals.values()) == ["1st", "2nd", "11th", "12th", "13th", "21st", "22nd", "30th"]
     pairs = toy_pairs("date", "train", 2000)
     for source, target in pairs:
@@ -80,7 +84,8 @@ def test_a_date_means_the_same_in_every_format():
 @pytest.mark.parametrize("task", TOY_TASKS)
 def test_splits_share_no_answer(task):
     answers = {
-        split: {target for _, target in toy_pairs(task, split, 3000)} for split in ("train", "validation", "test")
+        split: {target for _, target in toy_pairs(task, split, 3000)}
+        for split in ("train", "validation", "test")
     }
     assert not answers["train"] & answers["test"]
     assert not answers["train"] & answers["validation"]

@@ -13,12 +13,19 @@ from hf_llmpath.errors import UserError
 from hf_llmpath.world import generate
 
 RECORDS = generate("questions", "train", 200)
-TOKENIZER = train_subwords([text for row in RECORDS for text in (row["question"], row["context"])], vocab_size=400)
-QUESTION, CONTEXT = "Who sold the ball?", "Wren went to the mill. Otto sold a red ball there, and told nobody about it."
+TOKENIZER = train_subwords(
+    [text for row in RECORDS for text in (row["question"], row["context"])], vocab_size=400
+)
+QUESTION, CONTEXT = (
+    "Who sold the ball?",
+    "Wren went to the mill. Otto sold a red ball there, and told nobody about it.",
+)
 
 
 def test_the_label_of_every_window_is_the_answer():
-    questions, contexts, answers = ([row[name] for row in RECORDS] for name in ("question", "context", "answers"))
+    questions, contexts, answers = (
+        [row[name] for row in RECORDS] for name in ("question", "context", "answers")
+    )
     windows = cut_windows(TOKENIZER, questions, contexts, max_length=128)
     starts, ends = label_windows(windows, answers)
     assert len(windows) == len(RECORDS) and (starts > 0).all()
@@ -51,7 +58,7 @@ def test_windows_cover_the_context_and_overlap_by_the_stride(max_length, stride,
     assert found == whole
 
 
-def test_a_window_without_the_answer_is_labelled_with_its_first_token():
+def test_a_window_without_the_answer_is_labeled_with_its_first_token():
     answers = {"text": ["nobody"], "answer_start": [CONTEXT.index("nobody")]}
     windows = cut_windows(TOKENIZER, [QUESTION], [CONTEXT], max_length=18, stride=2)
     starts, ends = label_windows(windows, [answers])

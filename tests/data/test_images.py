@@ -1,4 +1,4 @@
-"""Labelled images from every kind of source, and what is said about those that cannot be read."""
+"""Labeled images from every kind of source, and what is said about those that cannot be read."""
 
 import io
 import time
@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from hf_llmpath.data.images import LabelledImages, load_images
+from hf_llmpath.data.images import LabeledImages, load_images
 from hf_llmpath.errors import UserError
 from hf_llmpath.models.image_processing_mlp import LLMPathMLPImageProcessor
 
@@ -53,7 +53,12 @@ def test_digits_are_those_of_scikit_learn_in_a_fixed_split():
     assert {image.tobytes() for image in both} == known
     shares = np.bincount(images.held_out.labels) / 360
     assert np.abs(shares - 0.1).max() < 0.01
-    assert images.provenance["sizes"] == {"train_images": 1437, "test_images": 360, "pixels": 64, "classes": 10}
+    assert images.provenance["sizes"] == {
+        "train_images": 1437,
+        "test_images": 360,
+        "pixels": 64,
+        "classes": 10,
+    }
 
 
 def test_parquet(folder_of_parquet):
@@ -85,7 +90,7 @@ def test_class_folders_with_and_without_a_split(tmp_path):
     np.testing.assert_array_equal(images.held_out.pixels, one)
 
 
-def test_a_batch_is_gathered_and_standardised():
+def test_a_batch_is_gathered_and_standardized():
     images = load_images("digits").train
     rows = [5, 0, 5, 1436]
     batch = images[rows]
@@ -107,13 +112,13 @@ def test_a_batch_is_what_the_image_processor_gives():
     torch.testing.assert_close(images[[3, 4]]["pixel_values"], expected, rtol=0, atol=1e-5)
 
 
-def test_colours_become_grey_and_it_is_said(tmp_path):
-    grey = pictures(4)
-    parquet(tmp_path / "train.parquet", [png(row, "RGB") for row in grey], [0, 1, 0, 1])
-    parquet(tmp_path / "test.parquet", [png(row, "RGB") for row in grey], [0, 1, 0, 1])
+def test_colors_become_gray_and_it_is_said(tmp_path):
+    gray = pictures(4)
+    parquet(tmp_path / "train.parquet", [png(row, "RGB") for row in gray], [0, 1, 0, 1])
+    parquet(tmp_path / "test.parquet", [png(row, "RGB") for row in gray], [0, 1, 0, 1])
     images = load_images(str(tmp_path))
-    np.testing.assert_array_equal(images.train.pixels, grey)
-    assert images.provenance["converted"] == "RGB to grey"
+    np.testing.assert_array_equal(images.train.pixels, gray)
+    assert images.provenance["converted"] == "RGB to gray"
 
 
 def refusal(tmp_path, rows, labels, classes=None):
@@ -128,7 +133,9 @@ def refusal(tmp_path, rows, labels, classes=None):
 def test_another_size(tmp_path):
     rows = [*map(png, pictures(3)), png(pictures(1, size=7)[0])]
     assert "image 4 of split 'train'" in (message := refusal(tmp_path, rows, [0, 1, 0, 1]))
-    assert "is 7 x 7, mode L, the first is 6 x 6, mode L; all images must have the same size and mode" in message
+    assert (
+        "is 7 x 7, mode L, the first is 6 x 6, mode L; all images must have the same size and mode" in message
+    )
 
 
 def test_another_mode(tmp_path):
@@ -137,7 +144,9 @@ def test_another_mode(tmp_path):
 
 
 def test_images_that_are_not_square(tmp_path):
-    assert "is 5 x 6, mode L; images must be square" in refusal(tmp_path, [png(pictures(1)[0][:, :5])] * 2, [0, 1])
+    assert "is 5 x 6, mode L; images must be square" in refusal(
+        tmp_path, [png(pictures(1)[0][:, :5])] * 2, [0, 1]
+    )
 
 
 def test_something_that_is_no_image(tmp_path):
@@ -150,7 +159,9 @@ def test_something_that_is_no_image(tmp_path):
 
 def test_a_single_class(tmp_path):
     assert "single class" in refusal(tmp_path, map(png, pictures(3)), [1, 1, 1])
-    assert "has the single class 'b'; at least 2" in refusal(tmp_path, map(png, pictures(3)), [1, 1, 1], ["a", "b"])
+    assert "has the single class 'b'; at least 2" in refusal(
+        tmp_path, map(png, pictures(3)), [1, 1, 1], ["a", "b"]
+    )
 
 
 def test_class_folders_too_small_to_hold_some_out(tmp_path):
@@ -158,7 +169,9 @@ def test_class_folders_too_small_to_hold_some_out(tmp_path):
         (tmp_path / name).mkdir()
         for number, row in enumerate(pictures(count)):
             (tmp_path / name / f"{number}.png").write_bytes(png(row))
-    with pytest.raises(UserError, match="has 10 images in 2 classes, 1 in the smallest; a fifth .* at least 2 of each"):
+    with pytest.raises(
+        UserError, match="has 10 images in 2 classes, 1 in the smallest; a fifth .* at least 2 of each"
+    ):
         load_images(str(tmp_path))
 
 
@@ -197,15 +210,15 @@ def test_an_unknown_class_in_the_test_folders(tmp_path):
         load_images(str(tmp_path))
 
 
-def test_part_keeps_the_standardisation():
+def test_part_keeps_the_standardization():
     images = load_images("digits").train
     part = images.part(np.array([4, 2]))
-    assert isinstance(part, LabelledImages) and len(part) == 2
+    assert isinstance(part, LabeledImages) and len(part) == 2
     torch.testing.assert_close(part[:]["pixel_values"], images[[4, 2]]["pixel_values"])
 
 
 @pytest.mark.slow
-def test_mnist_is_recognised_and_read_in_seconds(shared_data):
+def test_mnist_is_recognized_and_read_in_seconds(shared_data):
     began = time.perf_counter()
     images = load_images(str(shared_data / "mnist"))
     assert time.perf_counter() - began < 30

@@ -72,7 +72,11 @@ def table(path, rows, header="x1,x2,label"):
 def test_a_table_of_points(tmp_path):
     rows = [f"{i},{i * 0.5},{'in' if i % 3 else 'out'}" for i in range(30)]
     sets = load_points(
-        table(tmp_path / "p.csv", rows, "east,north,where"), 0, 0, 0, {"x1": "east", "x2": "north", "label": "where"}
+        table(tmp_path / "p.csv", rows, "east,north,where"),
+        0,
+        0,
+        0,
+        {"x1": "east", "x2": "north", "label": "where"},
     )
     assert len(sets.train.x) + len(sets.test.x) == 30
     for points in (sets.train, sets.test):
@@ -84,7 +88,10 @@ def test_a_table_of_points(tmp_path):
     "rows, message",
     [
         (["0,1,0", "1,nan,1", "2,2,0"], "column x2 .* is nan in row 2; it must be finite"),
-        ([*[f"{i},{i},{i % 2}" for i in range(30)], "1,inf,1"], "column x2 .* is inf in row 31; it must be finite"),
+        (
+            [*[f"{i},{i},{i % 2}" for i in range(30)], "1,inf,1"],
+            "column x2 .* is inf in row 31; it must be finite",
+        ),
         (["0,a,0", "1,b,1", "2,c,0"], "column x2 .* does not hold numbers only"),
         (["0,1,0", "1,2,0", "2,3,0"], "has the single class 0"),
         ([f"{i},{i},{i % 3}" for i in range(30)], r"has 3 classes \(0, 1, 2\); it takes two"),
@@ -103,5 +110,7 @@ def test_a_misspelt_shape_names_the_nearest():
 def test_a_missing_file_and_a_missing_column(tmp_path):
     with pytest.raises(UserError, match="no file or folder './nowhere.csv'"):
         load_points("./nowhere.csv", 10, 0.1, 0)
-    with pytest.raises(UserError, match="has no x2 column .*; name one of: x1, height, label with --set x2_column="):
+    with pytest.raises(
+        UserError, match="has no x2 column .*; name one of: x1, height, label with --set x2_column="
+    ):
         load_points(table(tmp_path / "p.csv", ["1,2,0", "2,3,1"], "x1,height,label"), 0, 0, 0)

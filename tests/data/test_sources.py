@@ -1,4 +1,6 @@
-"""`--dataset`: every kind of source is read whole, named truly, and refused in one line where it cannot be read."""
+"""`--dataset`: every kind of source is read whole, named truly, and refused in one line where it cannot
+be read.
+"""
 
 import json
 import random
@@ -87,7 +89,9 @@ def test_a_text_column_is_found_by_its_usual_names(tmp_path, column):
 
 
 def test_a_text_column_can_be_named(tmp_path):
-    path = write(tmp_path / "a.jsonl", "".join(json.dumps({"text": "no", "tale": row}) + "\n" for row in ROWS))
+    path = write(
+        tmp_path / "a.jsonl", "".join(json.dumps({"text": "no", "tale": row}) + "\n" for row in ROWS)
+    )
     assert "no" not in load_texts(path, text_column="tale").train
 
 
@@ -150,9 +154,12 @@ def test_the_fingerprint_does_not_follow_the_global_seed(tmp_path):
 
 @pytest.mark.parametrize(
     "file, sample_by, name, texts",
-    [("tiny_shakespeare/input.txt", "document", "tiny_shakespeare", 1), ("names/names.txt", "line", "names", 32_033)],
+    [
+        ("tiny_shakespeare/input.txt", "document", "tiny_shakespeare", 1),
+        ("names/names.txt", "line", "names", 32_033),
+    ],
 )
-def test_known_corpora_are_recognised(shared_data, tmp_path, file, sample_by, name, texts):
+def test_known_corpora_are_recognized(shared_data, tmp_path, file, sample_by, name, texts):
     found = load_texts(str(shared_data / file), sample_by)
     assert found.known == name == found.provenance["name"]
     assert len(found.train) + len(found.validation) == (texts if sample_by == "line" else 2)
@@ -194,7 +201,10 @@ def test_a_broken_table_is_named(tmp_path, name, content):
 
 def test_a_missing_column_lists_those_present(tmp_path):
     path = table(tmp_path / "a.csv", column="texts")
-    assert refused(path, text_column="txts") == f"{path} has no column 'txts'; it has: id, texts; did you mean 'texts'?"
+    assert (
+        refused(path, text_column="txts")
+        == f"{path} has no column 'txts'; it has: id, texts; did you mean 'texts'?"
+    )
     assert refused(path).endswith("name one of: id, texts with --text-column")
 
 
@@ -228,5 +238,7 @@ def test_a_folder_without_train_lists_what_it_has(tmp_path):
 def test_a_hub_id_without_a_network_is_refused_never_replaced(name, monkeypatch):
     monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", True)
     line = refused(name)
-    assert line.startswith(f"'{name}' is no embedded set ({', '.join(EMBEDDED)}), no local file, and could not be read")
+    assert line.startswith(
+        f"'{name}' is no embedded set ({', '.join(EMBEDDED)}), no local file, and could not be read"
+    )
     assert ("did you mean 'world/stories'?" in line) == (name == "world/storis")

@@ -1,4 +1,6 @@
-"""Texts that stay on disk are the texts that would be in memory, whatever they came from, and are not in memory."""
+"""Texts that stay on disk are the texts that would be in memory, whatever they came from, and are not in
+memory.
+"""
 
 import json
 import subprocess
@@ -27,7 +29,9 @@ def written(tmp_path, form):
     else:
         path = tmp_path
         (path / "train.txt").write_text("\n".join(ROWS[:30]))
-        (path / "validation.csv").write_text("n,sentence\n" + "".join(f'{n},"{ROWS[n]}"\n' for n in range(30, 40)))
+        (path / "validation.csv").write_text(
+            "n,sentence\n" + "".join(f'{n},"{ROWS[n]}"\n' for n in range(30, 40))
+        )
     return path
 
 
@@ -96,7 +100,9 @@ def test_a_stored_corpus_gives_the_tokens_of_one_in_memory(tmp_path):
     options = {"vocab_size": 90, "context": 24}
     kept = MaskedTexts.from_texts(ROWS[:5], ROWS[5:9], stored, folder=tmp_path, **options)
     read = MaskedTexts.from_texts(ROWS[:5], ROWS[5:9], list(stored), **options)
-    assert isinstance(kept.train.tokens, np.memmap) and kept.tokenizer.get_vocab() == read.tokenizer.get_vocab()
+    assert (
+        isinstance(kept.train.tokens, np.memmap) and kept.tokenizer.get_vocab() == read.tokenizer.get_vocab()
+    )
     assert kept.train.tokens.tolist() == read.train.tokens.tolist()
     assert kept.tokenizer.unk_token_id in kept.train.tokens
 

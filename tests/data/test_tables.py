@@ -1,4 +1,6 @@
-"""Tables with labels: what cannot be learned from is told with the row of the file, before anything is trained."""
+"""Tables with labels: what cannot be learned from is told with the row of the file, before anything is
+trained.
+"""
 
 import pytest
 
@@ -45,7 +47,9 @@ def test_texts_that_are_numbers_are_refused(tmp_path):
 
 
 def test_a_single_class(tmp_path):
-    assert "has the single class 1; at least 2 are needed" in refused(written(tmp_path / "a.csv", ["x,1", "y,1"]))
+    assert "has the single class 1; at least 2 are needed" in refused(
+        written(tmp_path / "a.csv", ["x,1", "y,1"])
+    )
 
 
 def test_a_class_that_would_be_held_out_altogether(tmp_path):

@@ -37,7 +37,9 @@ def test_the_best_spans_are_those_of_trying_every_one(length, longest, seed):
     allowed[0, 0], allowed[0, 1] = False, True
     values, firsts, lasts, nothing = best_spans(start, end, allowed, longest, count=6)
     among = [0, *allowed[0].nonzero().flatten().tolist()]
-    p_start = {place: math.exp(start[0, place]) / sum(math.exp(start[0, q]) for q in among) for place in among}
+    p_start = {
+        place: math.exp(start[0, place]) / sum(math.exp(start[0, q]) for q in among) for place in among
+    }
     p_end = {place: math.exp(end[0, place]) / sum(math.exp(end[0, q]) for q in among) for place in among}
     spans = [
         (p_start[a] * p_end[b], a, b)
@@ -45,7 +47,11 @@ def test_the_best_spans_are_those_of_trying_every_one(length, longest, seed):
         if a <= b and b - a + 1 <= longest
     ]
     expected = sorted(spans, reverse=True)[:6]
-    found = [(math.exp(v), int(a), int(b)) for v, a, b in zip(values[0], firsts[0], lasts[0], strict=True) if v > -1e9]
+    found = [
+        (math.exp(v), int(a), int(b))
+        for v, a, b in zip(values[0], firsts[0], lasts[0], strict=True)
+        if v > -1e9
+    ]
     assert [span[1:] for span in found] == [span[1:] for span in expected]
     np.testing.assert_allclose([span[0] for span in found], [span[0] for span in expected], rtol=1e-4)
     assert math.exp(nothing[0]) == pytest.approx(p_start[0] * p_end[0], rel=1e-4)
@@ -61,7 +67,9 @@ def test_windows_are_compared_and_a_place_counts_once():
         begins = windows.begins[windows.offsets[window] : windows.offsets[window] + length]
         scores = torch.zeros(1, int(length))
         context = np.arange(length)
-        place = np.flatnonzero((begins == word) & (context >= windows.first[window]) & (context < windows.stop[window]))
+        place = np.flatnonzero(
+            (begins == word) & (context >= windows.first[window]) & (context < windows.stop[window])
+        )
         if len(place):
             scores[0, place[0]] = 5.0 + window  # the later window is surer
         else:
@@ -92,7 +100,9 @@ def test_a_long_context_is_read_whole_in_batches_of_any_size():
     model, long = model_of(), " ".join([CONTEXT] * 8)
     windows = cut_windows(TOKENIZER, [QUESTION], [long], max_length=40, stride=10)
     assert len(windows) > 4
-    results = [answer_windows(model, windows, 0, batch_size=size).answers([long], 4)[0] for size in (1, 3, 64)]
+    results = [
+        answer_windows(model, windows, 0, batch_size=size).answers([long], 4)[0] for size in (1, 3, 64)
+    ]
     for result in results[1:]:
         assert [(a.text, a.start, a.end) for a in result] == [(a.text, a.start, a.end) for a in results[0]]
         assert [a.score for a in result] == pytest.approx([a.score for a in results[0]], rel=1e-4)

@@ -1,4 +1,6 @@
-"""The bare steps of a decoder give the logits of its modules, and are used only where they are the whole of it."""
+"""The bare steps of a decoder give the logits of its modules, and are used only where they are the whole
+of it.
+"""
 
 import pytest
 import torch
@@ -29,7 +31,9 @@ def gpt(**options) -> LLMPathGPTForCausalLM:
 def prompts(is_padded: bool):
     generator = torch.Generator().manual_seed(1)
     ids, lengths = torch.randint(29, (3, 7), generator=generator), torch.tensor([7, 3, 1])
-    mask = (torch.arange(7) >= 7 - lengths[:, None]).long() if is_padded else torch.ones(3, 7, dtype=torch.long)
+    mask = (
+        (torch.arange(7) >= 7 - lengths[:, None]).long() if is_padded else torch.ones(3, 7, dtype=torch.long)
+    )
     return ids, mask
 
 
@@ -67,7 +71,9 @@ def test_texts_that_are_repeated_and_change_places_keep_their_past(is_padded):
 
 def test_a_prompt_without_an_attention_mask_is_read_whole():
     model, (ids, _) = gpt(), prompts(False)
-    torch.testing.assert_close(BareStepper(model, ids).logits(), model(ids).logits[:, -1], rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(
+        BareStepper(model, ids).logits(), model(ids).logits[:, -1], rtol=1e-4, atol=1e-4
+    )
 
 
 def test_a_model_that_is_more_than_its_layers_is_run_by_its_modules():

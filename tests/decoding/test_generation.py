@@ -4,7 +4,13 @@ import itertools
 
 import pytest
 import torch
-from transformers import LogitsProcessorList, TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWarper, set_seed
+from transformers import (
+    LogitsProcessorList,
+    TemperatureLogitsWarper,
+    TopKLogitsWarper,
+    TopPLogitsWarper,
+    set_seed,
+)
 
 from hf_llmpath.decoding.beam_search import beam_search
 from hf_llmpath.decoding.generation import greedy, sample, stream
@@ -52,7 +58,9 @@ MAKE = {
 
 @pytest.fixture(scope="module", params=MAKE)
 def model(request):
-    """One of the models, with weights so large that it has opinions, and an end of text that is likely enough to come."""
+    """One of the models, with weights so large that it has opinions, and an end of text that is likely
+    enough to come.
+    """
     set_seed(3)
     model = MAKE[request.param]().eval()
     with torch.no_grad():
@@ -60,7 +68,9 @@ def model(request):
             if weight.dim() > 1:
                 weight.normal_(std=0.35 if "embed" in name or "lm_head" in name else 0.25)
     model.generation_config.update(num_beams=1, do_sample=False, max_new_tokens=None, max_length=None)
-    drawn = model.generate(**_prompts(), max_new_tokens=NEW, do_sample=True, top_k=0, eos_token_id=VOCABULARY)[:, -NEW:]
+    drawn = model.generate(
+        **_prompts(), max_new_tokens=NEW, do_sample=True, top_k=0, eos_token_id=VOCABULARY
+    )[:, -NEW:]
     model.generation_config.eos_token_id = int(drawn[:, 4:].mode().values[0])
     return model
 
@@ -94,7 +104,8 @@ def test_without_the_cache_the_text_is_the_same(model, batch):
 
 
 @pytest.mark.parametrize(
-    "options", [{}, {"temperature": 0.6}, {"top_k": 4}, {"top_p": 0.7}, {"temperature": 1.5, "top_k": 9, "top_p": 0.8}]
+    "options",
+    [{}, {"temperature": 0.6}, {"top_k": 4}, {"top_p": 0.7}, {"temperature": 1.5, "top_k": 9, "top_p": 0.8}],
 )
 def test_sampling_draws_what_generate_draws(model, batch, options):
     for seed in range(3):
@@ -131,7 +142,8 @@ def test_texts_of_the_comparison_end_at_different_places(model, batch):
 
 def test_one_beam_is_greedy_decoding(model, batch):
     assert torch.equal(
-        beam_search(model, **batch, max_new_tokens=1, num_beams=1).sequences, greedy(model, **batch, max_new_tokens=1)
+        beam_search(model, **batch, max_new_tokens=1, num_beams=1).sequences,
+        greedy(model, **batch, max_new_tokens=1),
     )
     row = {name: value[:1] for name, value in batch.items()}
     found = beam_search(model, **row, max_new_tokens=NEW, num_beams=1, early_stopping=True).sequences
@@ -212,9 +224,15 @@ def test_streamed_tokens_are_those_of_the_whole_text(batch):
 @pytest.mark.parametrize(
     "call, message",
     [
-        (lambda m, ids: beam_search(m, ids, num_beams=VOCABULARY + 1), "num_beams is 24; the vocabulary has 23 tokens"),
+        (
+            lambda m, ids: beam_search(m, ids, num_beams=VOCABULARY + 1),
+            "num_beams is 24; the vocabulary has 23 tokens",
+        ),
         (lambda m, ids: beam_search(m, ids, num_beams=0), "num_beams is 0; it must be 1 or more"),
-        (lambda m, ids: beam_search(m, ids, num_beams=2, num_return_sequences=3), "num_return_sequences is 3; 2 beams"),
+        (
+            lambda m, ids: beam_search(m, ids, num_beams=2, num_return_sequences=3),
+            "num_return_sequences is 3; 2 beams",
+        ),
         (lambda m, ids: greedy(m, ids, max_new_tokens=0), "max_new_tokens is 0; it must be 1 or more"),
         (lambda m, ids: greedy(m, ids[:, :0]), "the prompt has no token"),
         (lambda m, ids: Sampling(temperature=0), "temperature is 0; it must be more than 0"),

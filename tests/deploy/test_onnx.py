@@ -93,19 +93,26 @@ def test_the_streamed_text_is_that_of_generate(decoder, folder, batch):
 
 
 def test_the_same_seed_draws_the_same_text_as_the_model(decoder, folder, batch):
-    model, how = AutoModelForCausalLM.from_pretrained(folder).eval(), Sampling(temperature=0.9, top_k=20, top_p=0.9)
+    model, how = (
+        AutoModelForCausalLM.from_pretrained(folder).eval(),
+        Sampling(temperature=0.9, top_k=20, top_p=0.9),
+    )
     first, second = (torch.Generator().manual_seed(4) for _ in range(2))
     drawn = decoder.generate(**batch, sampling=how, max_new_tokens=NEW, generator=first)
     assert torch.equal(drawn, sample(model, **batch, sampling=how, max_new_tokens=NEW, generator=second))
     assert not torch.equal(drawn, decoder.generate(**batch, max_new_tokens=NEW))
 
 
-@pytest.mark.parametrize("options", [{"layout": "gpt2"}, {"num_key_value_heads": 2, "hidden_act": "swiglu"}], ids=str)
+@pytest.mark.parametrize(
+    "options", [{"layout": "gpt2"}, {"num_key_value_heads": 2, "hidden_act": "swiglu"}], ids=str
+)
 def test_other_layouts_are_exported(options, batch, tmp_path):
     folder = _save(tmp_path / "model", **options)
     decoder = OnnxDecoder(export_onnx(folder, tmp_path / "model.onnx").path, folder)
     model = AutoModelForCausalLM.from_pretrained(folder).eval()
-    assert torch.equal(decoder.generate(**batch, max_new_tokens=NEW), greedy(model, **batch, max_new_tokens=NEW))
+    assert torch.equal(
+        decoder.generate(**batch, max_new_tokens=NEW), greedy(model, **batch, max_new_tokens=NEW)
+    )
 
 
 def test_in_8_bits_the_file_is_smaller_and_still_agrees(exported, folder, batch):
@@ -115,7 +122,13 @@ def test_in_8_bits_the_file_is_smaller_and_still_agrees(exported, folder, batch)
     assert OnnxDecoder(small.path, folder).generate(**batch, max_new_tokens=NEW).shape == (3, 9 + NEW)
 
 
-BERT = {"vocab_size": 40, "hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
+BERT = {
+    "vocab_size": 40,
+    "hidden_size": 16,
+    "num_hidden_layers": 1,
+    "num_attention_heads": 2,
+    "intermediate_size": 16,
+}
 
 
 @pytest.mark.parametrize(
@@ -123,8 +136,12 @@ BERT = {"vocab_size": 40, "hidden_size": 16, "num_hidden_layers": 1, "num_attent
     [
         lambda: LLMPathBertForSequenceClassification(LLMPathBertConfig(**BERT)),
         lambda: LLMPathBertForQuestionAnswering(LLMPathBertConfig(**BERT, type_vocab_size=2)),
-        lambda: LLMPathMLPForImageClassification(LLMPathMLPConfig(image_size=6, hidden_sizes=[8], num_labels=3)),
-        lambda: LLMPathMLPForImageClassification(LLMPathMLPConfig(input_size=2, hidden_sizes=[8], num_labels=2)),
+        lambda: LLMPathMLPForImageClassification(
+            LLMPathMLPConfig(image_size=6, hidden_sizes=[8], num_labels=3)
+        ),
+        lambda: LLMPathMLPForImageClassification(
+            LLMPathMLPConfig(input_size=2, hidden_sizes=[8], num_labels=2)
+        ),
     ],
     ids=["classifier", "reader", "images", "points"],
 )

@@ -48,7 +48,7 @@ def ids():
 
 
 @pytest.mark.parametrize("scheme, most_error, share", [("int8", 0.03, 0.5), ("nf4", 0.4, 0.4)])
-def test_a_quantised_model_is_near_the_original_and_smaller(folder, ids, scheme, most_error, share):
+def test_a_quantized_model_is_near_the_original_and_smaller(folder, ids, scheme, most_error, share):
     original, small = AutoModelForCausalLM.from_pretrained(folder).eval(), quantized(folder, scheme)
     assert len(quantized_layers(small)) == 2 * 6 and "lm_head" not in quantized_layers(small)
     with torch.no_grad():
@@ -58,7 +58,7 @@ def test_a_quantised_model_is_near_the_original_and_smaller(folder, ids, scheme,
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)
-def test_a_quantised_model_is_saved_and_loaded_as_it_is(folder, ids, scheme, tmp_path):
+def test_a_quantized_model_is_saved_and_loaded_as_it_is(folder, ids, scheme, tmp_path):
     """After it has been used: that is when a packed layer would be saved wrong."""
     small = quantized(folder, scheme)
     with torch.no_grad():
@@ -91,7 +91,9 @@ def test_no_layer_is_packed_for_one_kind_of_processor(folder, ids):
 
 
 def test_layers_that_come_back_wrong_in_4_bits_stay_in_32(ids, tmp_path):
-    """Those with a number of inputs that is no multiple of 64: 48 here, but for the last layer of the feed-forward part."""
+    """Those with a number of inputs that is no multiple of 64: 48 here, but for the last layer of the
+    feed-forward part.
+    """
     folder = _save(tmp_path, hidden_size=48)
     original, small = AutoModelForCausalLM.from_pretrained(folder).eval(), quantized(folder, "nf4")
     assert quantized_layers(small) == [f"model.layers.{layer}.mlp.down_proj" for layer in range(2)]
@@ -106,7 +108,9 @@ def test_a_layer_in_4_bits_has_its_weights(inputs):
     """The error of nf4 on normal weights, whatever the scales of the rows are."""
     torch.manual_seed(0)
     weights = torch.randn(96, inputs) * torch.rand(96, 1)
-    found = bitsandbytes.functional.dequantize_4bit(*bitsandbytes.functional.quantize_4bit(weights, quant_type="nf4"))
+    found = bitsandbytes.functional.dequantize_4bit(
+        *bitsandbytes.functional.quantize_4bit(weights, quant_type="nf4")
+    )
     assert float((found - weights).norm() / weights.norm()) < 0.11
 
 
@@ -123,7 +127,7 @@ def test_a_model_that_lost_itself_is_refused(folder, ids):
         compare(original, other, {"input_ids": ids}, 0.1)
 
 
-def test_what_cannot_be_quantised_is_said_in_one_line(folder, tmp_path):
+def test_what_cannot_be_quantized_is_said_in_one_line(folder, tmp_path):
     with pytest.raises(UserError, match="unknown scheme 'int4'; did you mean"):
         quantized(folder, "int4")
     rnn, vectors = tmp_path / "rnn", tmp_path / "vectors"
@@ -137,11 +141,11 @@ def test_what_cannot_be_quantised_is_said_in_one_line(folder, tmp_path):
         quantized(vectors, "int8")
     with pytest.raises(UserError, match="no layer here has a multiple of 64 inputs .they have 24, 96"):
         quantized(_save(tmp_path / "gpt", hidden_size=24), "nf4")
-    with pytest.raises(UserError, match="is not quantised"):
+    with pytest.raises(UserError, match="is not quantized"):
         load_quantized(folder)
     small = tmp_path / "small"
     quantized(folder, "int8").save_pretrained(small)
-    with pytest.raises(UserError, match="is quantised already"):
+    with pytest.raises(UserError, match="is quantized already"):
         quantized(small, "int8")
     config = json.loads((folder / "config.json").read_text())
     assert "quantization_config" not in config  # the original is as it was

@@ -14,17 +14,21 @@ from hf_llmpath.cli.main import main
 from hf_llmpath.runs import RunFolder
 
 TEXT = "\n".join(
-    f"{name} had a {colour} hat and went to the {place}."
+    f"{name} had a {color} hat and went to the {place}."
     for name in ("Anna", "Ben", "Otto", "Mara")
-    for colour in ("red", "blue", "green")
+    for color in ("red", "blue", "green")
     for place in ("sea", "hill", "barn") * 4
 )
 SMALL = ("hidden_size=16", "context=16", "batch_size=4")
 
 
 def environment(**changes: str) -> dict[str, str]:
-    """No colours, one thread (so that sums are added in one order), no token, no network."""
-    kept = {name: value for name, value in os.environ.items() if name not in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN")}
+    """No colors, one thread (so that sums are added in one order), no token, no network."""
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if name not in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN")
+    }
     fixed = {"OMP_NUM_THREADS": "1", "COLUMNS": "80", "NO_COLOR": "1", "HF_HUB_OFFLINE": "1"}
     return kept | fixed | changes
 
@@ -37,7 +41,12 @@ def llmpath() -> Callable[..., subprocess.CompletedProcess[str]]:
         command = [sys.executable, "-m", "hf_llmpath", *map(str, arguments)]
         path = os.pathsep.join(filter(None, [str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH")]))
         return subprocess.run(
-            command, env=environment(PYTHONPATH=path, **changes), cwd=cwd, capture_output=True, text=True, timeout=300
+            command,
+            env=environment(PYTHONPATH=path, **changes),
+            cwd=cwd,
+            capture_output=True,
+            text=True,
+            timeout=300,
         )
 
     return call
@@ -45,7 +54,9 @@ def llmpath() -> Callable[..., subprocess.CompletedProcess[str]]:
 
 @pytest.fixture
 def refused(capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
-    """Calls `llmpath` with bad input: checks that it ends with code 2 and one line of error; returns the line."""
+    """Calls `llmpath` with bad input: checks that it ends with code 2 and one line of error; returns the
+    line.
+    """
 
     def call(*arguments: object) -> str:
         capsys.readouterr()

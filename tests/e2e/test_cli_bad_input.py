@@ -1,4 +1,6 @@
-"""Bad input to `llmpath`: one line that says what is wrong and what would be right, exit code 2, nothing lost."""
+"""Bad input to `llmpath`: one line that says what is wrong and what would be right, exit code 2, nothing
+lost.
+"""
 
 import json
 import re
@@ -127,7 +129,9 @@ def test_nothing_is_trained_on_data_that_a_later_part_cannot_use(refused, tmp_pa
 def test_a_column_that_is_not_there(refused, tmp_path):
     path = tmp_path / "table.csv"
     path.write_text("story,stars\nAnna had a hat,3\nBen had none,4\n")
-    line = refused("run", "rnn", "--dataset", path, "--text-column", "stori", "--output-dir", tmp_path / "runs")
+    line = refused(
+        "run", "rnn", "--dataset", path, "--text-column", "stori", "--output-dir", tmp_path / "runs"
+    )
     assert f"{path} has no column 'stori'; it has: story, stars; did you mean 'story'?" in line
 
 
@@ -137,7 +141,9 @@ def test_a_column_that_must_be_named_can_be_named(refused, tmp_path, stage):
     (tmp_path / "table.csv").write_text("stary,stors\nAnna had a hat,3\nBen had none,4\n")
     line = refused("run", stage, "--dataset", tmp_path / "table.csv", "--output-dir", tmp_path / "runs")
     assert "it has: " in line or "name one of: " in line
-    for name in re.findall(r"--set (\w+)=", line) + [f"{kind}_column" for kind in re.findall(r"--(\w+)-column", line)]:
+    for name in re.findall(r"--set (\w+)=", line) + [
+        f"{kind}_column" for kind in re.findall(r"--(\w+)-column", line)
+    ]:
         other = refused("run", stage, "--dataset", tmp_path / "table.csv", "--set", f"{name}=stary")
         assert other != line and "unknown setting" not in other
 
@@ -162,7 +168,10 @@ def test_no_network_for_a_hub_id(llmpath, tmp_path):
     )
     heading, error = process.stderr.splitlines()
     assert process.returncode == 2 and process.stdout == ""
-    assert error.startswith("error: 'someone/stories' is no embedded set") and "could not be read from the Hub" in error
+    assert (
+        error.startswith("error: 'someone/stories' is no embedded set")
+        and "could not be read from the Hub" in error
+    )
 
 
 def test_a_stopped_run_survives_input_that_cannot_be_used(refused, a_run, tmp_path):
@@ -185,7 +194,9 @@ def test_a_stopped_run_survives_input_that_cannot_be_used(refused, a_run, tmp_pa
 
 def test_output_folder_that_is_a_file(refused, tmp_path, text_file):
     (tmp_path / "runs").write_text("keep me")
-    assert "a file is in the way" in refused("run", "rnn", "--dataset", text_file, "--output-dir", tmp_path / "runs")
+    assert "a file is in the way" in refused(
+        "run", "rnn", "--dataset", text_file, "--output-dir", tmp_path / "runs"
+    )
     for command in (["list"], ["show", "rnn"], ["generate", "rnn"], ["demo", "rnn"], ["export", "inference"]):
         assert "a file is in the way" in refused(*command, "--output-dir", tmp_path / "runs")
     assert (tmp_path / "runs").read_text() == "keep me"
@@ -207,7 +218,11 @@ def test_output_folder_that_is_a_run_folder(refused, a_run):
 def test_run_folder_of_another_stage(refused, a_run, text_file):
     root = a_run.path.parent
     shutil.copytree(a_run.path, root / "08-lstm-gru")
-    for command in (["run", "lstm-gru", "--dataset", text_file], ["show", "lstm-gru"], ["generate", "lstm-gru"]):
+    for command in (
+        ["run", "lstm-gru", "--dataset", text_file],
+        ["show", "lstm-gru"],
+        ["generate", "lstm-gru"],
+    ):
         assert "is a run folder of stage 'rnn', not of 'lstm-gru'" in refused(*command, "--output-dir", root)
     assert RunFolder(root / "08-lstm-gru").report == a_run.report
 
@@ -260,8 +275,12 @@ def test_model_folder_with_pickled_weights(refused, a_run):
 def test_model_folder_with_the_tokenizer_of_another_model_or_none(refused, a_run, trained):
     arguments = ["generate", "rnn", "Anna", "--output-dir", a_run.path.parent]
     tokenizer = a_run.model_dir / "tokenizer.json"
-    (a_run.model_dir / "tokenizer.json").write_text(train_character_tokenizer(["Anna"]).backend_tokenizer.to_str())
-    assert "it is the tokenizer of another model; use the one that was saved with the model" in refused(*arguments)
+    (a_run.model_dir / "tokenizer.json").write_text(
+        train_character_tokenizer(["Anna"]).backend_tokenizer.to_str()
+    )
+    assert "it is the tokenizer of another model; use the one that was saved with the model" in refused(
+        *arguments
+    )
     tokenizer.unlink()
     (a_run.model_dir / "tokenizer_config.json").unlink()
     assert f"{a_run.model_dir} has no tokenizer" in refused(*arguments)
@@ -288,7 +307,9 @@ def test_a_further_model_that_is_not_there(refused, a_run):
 def test_a_further_model_that_does_not_write(refused, a_run):
     shutil.copytree(a_run.model_dir, a_run.model("series"))
     config = a_run.model("series") / "config.json"
-    config.write_text(config.read_text().replace("LLMPathRNNForCausalLM", "LLMPathRNNForTimeSeriesPrediction"))
+    config.write_text(
+        config.read_text().replace("LLMPathRNNForCausalLM", "LLMPathRNNForTimeSeriesPrediction")
+    )
     line = refused("generate", "rnn", "Anna", "--model", "series", "--output-dir", a_run.path.parent)
     assert "holds a LLMPathRNNForTimeSeriesPrediction, which does not write text" in line
 
@@ -332,7 +353,10 @@ def test_no_token(refused, trained, monkeypatch, tmp_path):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "token"))
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-    for command in (["push", "rnn", "someone/rnn", "--output-dir", trained.root], ["space", "rnn", "someone/rnn"]):
+    for command in (
+        ["push", "rnn", "someone/rnn", "--output-dir", trained.root],
+        ["space", "rnn", "someone/rnn"],
+    ):
         line = refused(*command)
         assert "no Hugging Face token" in line and "hf auth login" in line
 

@@ -24,11 +24,15 @@ def test_what_needs_no_model_loads_no_torch(arguments, tmp_path):
         "sys.exit(code)"
     )
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    process = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, timeout=60)
+    process = subprocess.run(
+        [sys.executable, "-c", code, *arguments], capture_output=True, text=True, timeout=60
+    )
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     assert process.returncode == 0
     assert process.stderr.strip() == "[]"
-    assert after.ru_utime - before.ru_utime < 1.0  # seconds of this process alone, however busy the machine is
+    assert (
+        after.ru_utime - before.ru_utime < 1.0
+    )  # seconds of this process alone, however busy the machine is
 
 
 def test_help_names_every_command(capsys):
@@ -89,7 +93,13 @@ def test_run_with_json_prints_one_document_and_progress_elsewhere(trained):
 def test_run_leaves_a_complete_folder_and_the_command_that_repeats_it(trained):
     folder = trained.folder
     assert folder.state == "complete"
-    for name in ("model/model.safetensors", "model/config.json", "README.md", "metrics.json", "history.jsonl"):
+    for name in (
+        "model/model.safetensors",
+        "model/config.json",
+        "README.md",
+        "metrics.json",
+        "history.jsonl",
+    ):
         assert (folder.path / name).stat().st_size > 0, name
     assert folder.figures
     command = folder.report["command"].split()
@@ -98,7 +108,9 @@ def test_run_leaves_a_complete_folder_and_the_command_that_repeats_it(trained):
 
 
 @pytest.mark.slow
-def test_run_of_several_stages_ends_with_the_path_and_resume_keeps_what_is_complete(llmpath, small_run, tmp_path):
+def test_run_of_several_stages_ends_with_the_path_and_resume_keeps_what_is_complete(
+    llmpath, small_run, tmp_path
+):
     arguments = small_run(tmp_path, 20, "sequences")
     process = llmpath(*arguments)
     assert process.returncode == 0, process.stderr
@@ -127,7 +139,9 @@ def test_run_ends_with_numbers_places_and_next_steps(trained, capsys):
 
 def test_a_missed_goal_is_shown_and_is_no_error(a_run, capsys):
     report = a_run.report
-    report["goals"] = [{"name": "perplexity", "value": 2.5, "goal": 1.5, "higher_is_better": False, "met": False}]
+    report["goals"] = [
+        {"name": "perplexity", "value": 2.5, "goal": 1.5, "higher_is_better": False, "met": False}
+    ]
     (a_run.path / "metrics.json").write_text(json.dumps(report))
     assert main(["show", "rnn", "--output-dir", str(a_run.path.parent)]) == 0
     row = next(line for line in capsys.readouterr().out.splitlines() if line.strip().startswith("perplexity"))
@@ -140,7 +154,9 @@ def test_show_has_all_numbers_pictures_and_code(trained, capsys):
     for name in trained.folder.metrics:
         assert name.replace("_", " ") in shown, name
     for figure in trained.folder.figures:
-        assert str(figure) in shown.splitlines()[-1] or any(str(figure) in line for line in shown.splitlines())
+        assert str(figure) in shown.splitlines()[-1] or any(
+            str(figure) in line for line in shown.splitlines()
+        )
     assert f'from_pretrained("{trained.folder.model_dir}")' in shown
 
 

@@ -38,7 +38,9 @@ def test_ctrl_c_leaves_a_run_that_ends_with_the_same_weights(trained, llmpath, s
     history = tmp_path / "07-rnn" / "checkpoints" / "parts" / "rnn" / "history.jsonl"
     command = [sys.executable, "-m", "hf_llmpath", *small_run(tmp_path, 1200)]
     env = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[2])}
-    code, printed = interrupt_when(lambda: history.exists() and history.read_text().count("\n") > 12, command, env)
+    code, printed = interrupt_when(
+        lambda: history.exists() and history.read_text().count("\n") > 12, command, env
+    )
     assert code == 130
     assert "Traceback" not in printed
     said = printed.splitlines()[-1]
@@ -56,9 +58,12 @@ def test_ctrl_c_leaves_a_run_that_ends_with_the_same_weights(trained, llmpath, s
     changing = ("training_seconds",)
     metrics = {name: value for name, value in folder.metrics.items() if name not in changing}
     assert metrics == {name: value for name, value in trained.folder.metrics.items() if name not in changing}
-    # Each entry of the history is the mean of the steps since the one before: of those in which the run stopped, the
-    # resumed Trainer has only the rest.
-    lines = [[(row["step"], row["loss"]) for row in run.history if "loss" in row] for run in (folder, trained.folder)]
+    # Each entry of the history is the mean of the steps since the one before: of those in which the run
+    # stopped, the resumed Trainer has only the rest.
+    lines = [
+        [(row["step"], row["loss"]) for row in run.history if "loss" in row]
+        for run in (folder, trained.folder)
+    ]
     steps = [step for step, _ in lines[0]]
     assert steps == sorted(set(steps))
     assert sum(one != other for one, other in zip(*lines, strict=True)) <= 1

@@ -32,8 +32,15 @@ def stage():
 
 @pytest.fixture(scope="session")
 def untrained_run(stage, tmp_path_factory) -> RunFolder:
-    """A complete run folder as a training leaves it, with small untrained models: an LSTM, and a GRU beside it."""
-    identity = {"stage": stage.number, "slug": stage.slug, "preset": "quick", "command": "llmpath run lstm-gru"}
+    """A complete run folder as a training leaves it, with small untrained models: an LSTM, and a GRU
+    beside it.
+    """
+    identity = {
+        "stage": stage.number,
+        "slug": stage.slug,
+        "preset": "quick",
+        "command": "llmpath run lstm-gru",
+    }
     folder = tmp_path_factory.mktemp("runs") / stage.folder_name
     run = Run.start(folder, identity | {"settings": {"seed": 3, "dataset": "world/stories"}})
     torch.manual_seed(0)
@@ -41,11 +48,18 @@ def untrained_run(stage, tmp_path_factory) -> RunFolder:
     sizes = {"vocab_size": len(tokenizer), "hidden_size": 8}
     special = {"bos_token_id": 2, "eos_token_id": 2, "pad_token_id": 0}
     run.save_model(LLMPathRNNForCausalLM(LLMPathRNNConfig(cell="lstm", **sizes, **special)), tokenizer)
-    run.save_model(LLMPathRNNForCausalLM(LLMPathRNNConfig(cell="gru", **sizes, **special)), tokenizer, name="gru")
+    run.save_model(
+        LLMPathRNNForCausalLM(LLMPathRNNConfig(cell="gru", **sizes, **special)), tokenizer, name="gru"
+    )
     run.save_figure_data("samples", {"0.7": "The cat ``` sat."})
     (run.new / "figures" / "gates.png").write_bytes(PNG)
     run.report(
-        {"name": "world/stories", "source": "world/stories", "fingerprint": "0123", "sizes": {"train_texts": 12345}},
+        {
+            "name": "world/stories",
+            "source": "world/stories",
+            "fingerprint": "0123",
+            "sizes": {"train_texts": 12345},
+        },
         METRICS,
         {"bits_per_character": 1.5},
         [Goal("bits_per_character", 1.25, False), Goal("adding/gru/mean_squared_error", 1e-6, False)],

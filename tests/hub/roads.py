@@ -1,4 +1,5 @@
-"""Loads what lies on a Hub in a fresh process: reads a plan (JSON) from stdin, writes what it saw (JSON) to stdout.
+"""Loads what lies on a Hub in a fresh process: reads a plan (JSON) from stdin, writes what it saw (JSON)
+to stdout.
 
     python roads.py < plan.json
 
@@ -38,7 +39,9 @@ def answer(model):
         if model.main_input_name == "pixel_values":
             return model(torch.linspace(-1, 1, 2 * model.config.num_features).view(2, -1))[0].tolist()
         output = model(input_ids=ids)
-        return output[next(name for name in ("logits", "start_logits", "last_hidden_state") if name in output)].tolist()
+        return output[
+            next(name for name in ("logits", "start_logits", "last_hidden_state") if name in output)
+        ].tolist()
 
 
 def load(auto_class, repo_id, **options):
@@ -71,9 +74,13 @@ def with_package(plan):
     run = fetch_run(plan["run"])
     return {
         "answers": {repo: answer(load(auto_class, repo)) for repo, auto_class in plan["models"].items()},
-        "modules": sorted({type(load(auto_class, repo)).__module__ for repo, auto_class in plan["models"].items()}),
+        "modules": sorted(
+            {type(load(auto_class, repo)).__module__ for repo, auto_class in plan["models"].items()}
+        ),
         "snippets": [printed(code) for code in plan["snippets"]],
-        "fetched": sorted(path.relative_to(run.path).as_posix() for path in run.path.rglob("*") if path.is_file()),
+        "fetched": sorted(
+            path.relative_to(run.path).as_posix() for path in run.path.rglob("*") if path.is_file()
+        ),
         "fetched_name": run.path.name,
         "fetched_report": run.report,
         "fetched_answer": answer(load("AutoModelForCausalLM", run.model_dir)),
@@ -86,7 +93,9 @@ def with_package(plan):
 def without_package(plan):
     sys.meta_path.insert(0, Absent())
     seen = {
-        "refusals": {auto: refusal(auto, plan["trap"]) for auto in ("AutoConfig", "AutoModelForCausalLM", "AutoModel")}
+        "refusals": {
+            auto: refusal(auto, plan["trap"]) for auto in ("AutoConfig", "AutoModelForCausalLM", "AutoModel")
+        }
     }
     seen["code_was_run"] = Path(plan["sprung"]).exists()
     trust = {"trust_remote_code": True}

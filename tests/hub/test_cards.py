@@ -91,7 +91,9 @@ def test_every_stage_has_a_template_that_bears_a_run_with_little_in_it(any_stage
         shutil.rmtree(a_run.path / name)
     (a_run.model_dir / "tokenizer.json").unlink()
     report = a_run.report
-    few = {name: report[name] for name in ("slug", "preset", "seed", "seconds", "hardware", "command", "main")}
+    few = {
+        name: report[name] for name in ("slug", "preset", "seed", "seconds", "hardware", "command", "main")
+    }
     few |= {"baselines": {}, "goals": [], "settings": {}}
     dataset = {"name": "notes.txt", "fingerprint": "ab"}
     write_json(a_run.path / "metrics.json", few | {"metrics": {"accuracy": 0.5}, "dataset": dataset})

@@ -41,7 +41,12 @@ def fails(stage, run, repo_id="tester/never", **options):
 
 
 def test_push_is_one_commit_with_everything_but_checkpoints_and_pickles(stage, a_run, hub_here):
-    for rubbish in ("checkpoints/parts/x/optimizer.pt", "model/training_args.bin", "model/.hidden", "figures/x.pkl"):
+    for rubbish in (
+        "checkpoints/parts/x/optimizer.pt",
+        "model/training_args.bin",
+        "model/.hidden",
+        "figures/x.pkl",
+    ):
         (a_run.path / rubbish).parent.mkdir(parents=True, exist_ok=True)
         (a_run.path / rubbish).write_bytes(b"\x80")
     result = push(stage, a_run, "pushed")
@@ -69,7 +74,10 @@ def test_push_is_one_commit_with_everything_but_checkpoints_and_pickles(stage, a
 def test_card_on_the_hub_loads_from_the_hub(stage, untrained_run, hub_here):
     push(stage, untrained_run, "tester/card")
     text = hub_here.files("tester/card")["README.md"].decode()
-    assert 'from_pretrained("tester/card", trust_remote_code=True)' in text and str(untrained_run.path) not in text
+    assert (
+        'from_pretrained("tester/card", trust_remote_code=True)' in text
+        and str(untrained_run.path) not in text
+    )
     metrics = {result.metric_name: result.metric_value for result in ModelCard(text).data.eval_results}
     assert metrics.items() <= json.loads(hub_here.files("tester/card")["metrics.json"])["metrics"].items()
 

@@ -23,7 +23,9 @@ RUN, NO_RUN, TRAP = "tester/run", "tester/no-run", "tester/trap"
 
 @pytest.fixture(scope="module")
 def plan(untrained_run, stage, local_hub, tmp_path_factory):
-    """Pushes the run, one model of every class in the model table, and a repository whose code leaves a trace."""
+    """Pushes the run, one model of every class in the model table, and a repository whose code leaves a
+    trace.
+    """
     from huggingface_hub import constants
 
     with pytest.MonkeyPatch.context() as patch:
@@ -52,14 +54,24 @@ def plan(untrained_run, stage, local_hub, tmp_path_factory):
         client = Client()
         client.commit(client.create(TRAP, "model", False), "model", files, "a trap")
         client.commit(client.create(NO_RUN, "model", False), "model", {"config.json": b"{}"}, "no run")
-    common = {"run": RUN, "no_run": NO_RUN, "trap": TRAP, "text": TEXT, "models": models, "sprung": str(sprung)}
+    common = {
+        "run": RUN,
+        "no_run": NO_RUN,
+        "trap": TRAP,
+        "text": TEXT,
+        "models": models,
+        "sprung": str(sprung),
+    }
     return {"plan": common, "answers": answers, "hub": local_hub, "folder": folder}
 
 
 def upload(repo_id, folder):
     client = Client()
     client.commit(
-        client.create(repo_id, "model", False), "model", {path.name: path for path in folder.iterdir()}, "model"
+        client.create(repo_id, "model", False),
+        "model",
+        {path.name: path for path in folder.iterdir()},
+        "model",
     )
 
 
@@ -134,7 +146,10 @@ def test_a_pushed_run_comes_back_as_a_run_folder(imported, untrained_run):
 
     assert set(names(untrained_run)) <= set(imported["fetched"])
     assert set(imported["fetched"]) - set(names(untrained_run)) <= {"model/.gitattributes"}
-    assert imported["fetched_name"] == untrained_run.path.name and imported["fetched_report"] == untrained_run.report
+    assert (
+        imported["fetched_name"] == untrained_run.path.name
+        and imported["fetched_report"] == untrained_run.report
+    )
     model = transformers.AutoModelForCausalLM.from_pretrained(untrained_run.model_dir)
     assert imported["fetched_answer"] == roads.answer(model)
     assert imported["fetched_again"]
@@ -157,7 +172,9 @@ def test_nothing_is_fetched_from_a_hub_out_of_reach(monkeypatch, tmp_path):
 
 
 class Near:
-    """Equal to the same tokens; to the same values up to the last digits, which another thread count may change."""
+    """Equal to the same tokens; to the same values up to the last digits, which another thread count may
+    change.
+    """
 
     def __init__(self, value):
         self.value = torch.tensor(value)

@@ -16,8 +16,10 @@ SPACES = (None, *all_stages())
 PROJECT = (Path(__file__).parents[2] / "pyproject.toml").read_text()
 VERSION = re.search(r'^version = "(.+)"', PROJECT, re.MULTILINE)[1]
 GRADIO = Requirement(re.search(r'"(gradio[^"]*)"', PROJECT)[1])
-COLOURS = ("red", "yellow", "green", "blue", "indigo", "purple", "pink", "gray")
-each_space = pytest.mark.parametrize("shown", SPACES, ids=lambda stage: stage.folder_name if stage else "gallery")
+COLORS = ("red", "yellow", "green", "blue", "indigo", "purple", "pink", "gray")
+each_space = pytest.mark.parametrize(
+    "shown", SPACES, ids=lambda stage: stage.folder_name if stage else "gallery"
+)
 
 
 def committed(stage):
@@ -25,7 +27,9 @@ def committed(stage):
 
 
 def contents(folder):
-    return {path.relative_to(folder).as_posix(): path.read_text() for path in folder.rglob("*") if path.is_file()}
+    return {
+        path.relative_to(folder).as_posix(): path.read_text() for path in folder.rglob("*") if path.is_file()
+    }
 
 
 @each_space
@@ -44,7 +48,7 @@ def test_front_matter_is_what_the_hub_takes(shown):
     data = SpaceCard.load(committed(shown) / "README.md").data
     assert (data.sdk, data.app_file, data.license) == ("gradio", "app.py", "apache-2.0")
     assert 0 < len(data.short_description) <= 60
-    assert data.colorFrom in COLOURS and data.colorTo in COLOURS and len(data.emoji) == 1
+    assert data.colorFrom in COLORS and data.colorTo in COLORS and len(data.emoji) == 1
     assert Version(data.sdk_version) in GRADIO.specifier
 
 
@@ -52,7 +56,9 @@ def test_front_matter_is_what_the_hub_takes(shown):
 def test_app_is_a_few_lines_that_open_its_stage(shown):
     source = (committed(shown) / "app.py").read_text()
     call = next(
-        node for node in ast.walk(ast.parse(source)) if getattr(getattr(node, "func", None), "id", "") == "launch_stage"
+        node
+        for node in ast.walk(ast.parse(source))
+        if getattr(getattr(node, "func", None), "id", "") == "launch_stage"
     )
     assert ast.literal_eval(call.args[0]) == (shown.slug if shown else None)
     assert len(source.splitlines()) <= 10

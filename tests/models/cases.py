@@ -1,4 +1,6 @@
-"""The cases of the common suite: for every class of the model table at least one small configuration, and its inputs."""
+"""The cases of the common suite: for every class of the model table at least one small configuration, and
+its inputs.
+"""
 
 import importlib
 from dataclasses import dataclass, field
@@ -17,9 +19,10 @@ class Case:
     """One model class at one small configuration.
 
     Attributes:
-        kind: what it reads: `"tokens"`, `"series"`, `"images"`, `"vectors"`, or word pairs: `"neighbours"`, `"windows"`
-            or `"counts"`.
-        still: parts of names of weights that get no gradient in the first step (behind a head that starts at zero).
+        kind: what it reads: `"tokens"`, `"series"`, `"images"`, `"vectors"`, or word pairs:
+            `"neighbors"`, `"windows"` or `"counts"`.
+        still: parts of names of weights that get no gradient in the first step (behind a head that starts
+            at zero).
         left_padding: whether it also reads what is padded on the left.
     """
 
@@ -39,7 +42,9 @@ class Case:
 
     def make(self, **changes: Any) -> Any:
         torch.manual_seed(0)
-        return getattr(transformers, self.auto_class).from_config(self.config_class(**self.arguments | changes))
+        return getattr(transformers, self.auto_class).from_config(
+            self.config_class(**self.arguments | changes)
+        )
 
     def inputs(self, batch: int = 3, length: int = 9) -> dict[str, torch.Tensor]:
         torch.manual_seed(1)
@@ -87,7 +92,7 @@ def _vectors(case: Case, batch: int, length: int) -> dict[str, torch.Tensor]:
     return {"pixel_values": torch.randn(batch, case.arguments["input_size"])}
 
 
-def _neighbours(case: Case, batch: int, length: int) -> dict[str, torch.Tensor]:
+def _neighbors(case: Case, batch: int, length: int) -> dict[str, torch.Tensor]:
     one, other = torch.arange(batch * length).view(batch, length) % VOCAB, torch.arange(VOCAB - 1, -1, -1)
     return {
         "input_ids": one,
@@ -97,12 +102,12 @@ def _neighbours(case: Case, batch: int, length: int) -> dict[str, torch.Tensor]:
 
 
 def _windows(case: Case, batch: int, length: int) -> dict[str, torch.Tensor]:
-    made = _neighbours(case, batch, length)
+    made = _neighbors(case, batch, length)
     return made | {"context_ids": made["context_ids"][:, 0], "negative_ids": made["negative_ids"][:, 0]}
 
 
 def _counts(case: Case, batch: int, length: int) -> dict[str, torch.Tensor]:
-    made = _neighbours(case, batch, length)
+    made = _neighbors(case, batch, length)
     made.pop("negative_ids")
     return made | {"counts": 1.0 + torch.arange(batch * length).view(batch, length)}
 
@@ -112,7 +117,7 @@ _INPUTS = {
     "series": _series,
     "images": _images,
     "vectors": _vectors,
-    "neighbours": _neighbours,
+    "neighbors": _neighbors,
     "windows": _windows,
     "counts": _counts,
 }
@@ -120,11 +125,21 @@ _INPUTS = {
 TOKENS = {"vocab_size": VOCAB, "hidden_size": 16, "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}
 
 RNN = [
-    Case(f"{cell}-{auto}", "llmpath-rnn", auto, {"cell": cell, "num_hidden_layers": 2, "embedding_size": 8} | TOKENS)
+    Case(
+        f"{cell}-{auto}",
+        "llmpath-rnn",
+        auto,
+        {"cell": cell, "num_hidden_layers": 2, "embedding_size": 8} | TOKENS,
+    )
     for cell in ("rnn", "lstm", "gru")
     for auto in ("AutoModel", "AutoModelForCausalLM")
 ] + [
-    Case("lstm-tied", "llmpath-rnn", "AutoModelForCausalLM", {"cell": "lstm", "tie_word_embeddings": True} | TOKENS),
+    Case(
+        "lstm-tied",
+        "llmpath-rnn",
+        "AutoModelForCausalLM",
+        {"cell": "lstm", "tie_word_embeddings": True} | TOKENS,
+    ),
     Case(
         "gru-series",
         "llmpath-rnn",
@@ -224,7 +239,7 @@ WORD2VEC = [
         kind=kind,
         still=() if objective == "glove" else ("embed_tokens",),
     )
-    for objective, kind in (("skipgram", "neighbours"), ("cbow", "windows"), ("glove", "counts"))
+    for objective, kind in (("skipgram", "neighbors"), ("cbow", "windows"), ("glove", "counts"))
 ]
 
 _GPT = {
@@ -237,7 +252,13 @@ _OPEN = {"zero_init_projections": False}  # so that every weight gets a gradient
 GPT = [
     Case("gpt-gpt2", "llmpath-gpt", "AutoModelForCausalLM", {"layout": "gpt2"} | _GPT),
     Case("gpt-modern", "llmpath-gpt", "AutoModelForCausalLM", _OPEN | _GPT),
-    Case("gpt-zero", "llmpath-gpt", "AutoModelForCausalLM", _GPT, still=("_proj.weight", "q_norm", "k_norm", "layers")),
+    Case(
+        "gpt-zero",
+        "llmpath-gpt",
+        "AutoModelForCausalLM",
+        _GPT,
+        still=("_proj.weight", "q_norm", "k_norm", "layers"),
+    ),
     Case(
         "gpt-swiglu-grouped",
         "llmpath-gpt",
@@ -245,7 +266,12 @@ GPT = [
         {"hidden_act": "swiglu", "num_key_value_heads": 2, "tie_word_embeddings": False} | _OPEN | _GPT,
     ),
     Case("gpt-model", "llmpath-gpt", "AutoModel", _OPEN | _GPT),
-    Case("gpt-classifier", "llmpath-gpt", "AutoModelForSequenceClassification", _OPEN | _GPT | {"num_labels": 3}),
+    Case(
+        "gpt-classifier",
+        "llmpath-gpt",
+        "AutoModelForSequenceClassification",
+        _OPEN | _GPT | {"num_labels": 3},
+    ),
 ]
 
 _T5 = {"num_attention_heads": 2} | TOKENS
@@ -257,18 +283,10 @@ T5 = [
         "AutoModelForSeq2SeqLM",
         {"hidden_act": "gelu_new", "is_gated": True, "tie_word_embeddings": False, "head_dim": 6} | _T5,
     ),
-    # Without a cache, as when it has labels: keys that come out of one are summed in another order, in the last bit.
+    # Without a cache, as when it has labels: keys that come out of one are summed in another order, in
+    # the last bit.
     Case("t5-model", "llmpath-t5", "AutoModel", {"use_cache": False} | _T5),
 ]
 
-CASES = [
-    *RNN,
-    *MLP,
-    *BERT,
-    *SUMMARIZER,
-    *TRANSFORMER,
-    *WORD2VEC,
-    *GPT,
-    *T5,
-]
+CASES = [*RNN, *MLP, *BERT, *SUMMARIZER, *TRANSFORMER, *WORD2VEC, *GPT, *T5]
 GENERATING = [case for case in CASES if case.generates]

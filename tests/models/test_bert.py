@@ -21,7 +21,9 @@ MODERN = {"position_embedding_type": "rotary", "norm_position": "pre", "classifi
 
 
 def config(**changes):
-    return LLMPathBertConfig(**SIZES | {"initializer_range": 0.3, "dropout": 0.0, "attention_dropout": 0.0} | changes)
+    return LLMPathBertConfig(
+        **SIZES | {"initializer_range": 0.3, "dropout": 0.0, "attention_dropout": 0.0} | changes
+    )
 
 
 def made(model_class, **changes):
@@ -102,7 +104,9 @@ def test_berts_names_of_the_dropouts_work_too():
 
 
 def test_regression_and_several_labels():
-    """A single output is a number, labels that are numbers are several yes or no questions, as everywhere in transformers."""
+    """A single output is a number, labels that are numbers are several yes or no questions, as everywhere
+    in transformers.
+    """
     one = made(LLMPathBertForSequenceClassification, num_labels=1)
     output = one(IDS, labels=torch.tensor([2.5]))
     torch.testing.assert_close(output.loss, (output.logits[0, 0] - 2.5).square())
@@ -144,13 +148,17 @@ def test_fill_mask_pipeline(folder, layout):
 
 def test_text_classification_pipeline(folder):
     names = {"id2label": {0: "cold", 1: "warm"}, "label2id": {"cold": 0, "warm": 1}}
-    classify = transformers.pipeline("text-classification", folder(LLMPathBertForSequenceClassification, **names))
+    classify = transformers.pipeline(
+        "text-classification", folder(LLMPathBertForSequenceClassification, **names)
+    )
     scores = {row["label"]: row["score"] for row in classify("Anna had a hat", top_k=None)}
     assert scores.keys() == {"cold", "warm"} and sum(scores.values()) == pytest.approx(1)
 
 
 def test_token_classification_pipeline(folder):
-    tag = transformers.pipeline("token-classification", folder(LLMPathBertForTokenClassification, num_labels=3))
+    tag = transformers.pipeline(
+        "token-classification", folder(LLMPathBertForTokenClassification, num_labels=3)
+    )
     found = tag("Anna had a red hat")
     assert [row["word"] for row in found] == ["anna", "had", "a", "red", "hat"]
     assert {row["entity"] for row in found} <= {"LABEL_0", "LABEL_1", "LABEL_2"}

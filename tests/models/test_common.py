@@ -23,7 +23,9 @@ def pytest_generate_tests(metafunc):
 
 def tensor_of(output):
     return next(
-        output[key] for key in ("logits", "start_logits", "prediction_outputs", "last_hidden_state") if key in output
+        output[key]
+        for key in ("logits", "start_logits", "prediction_outputs", "last_hidden_state")
+        if key in output
     )
 
 
@@ -103,7 +105,9 @@ def test_activation_checkpointing_changes_nothing(case):
 
 
 def reads_padding(case):
-    """Outputs `(batch, length or labels, ...)` of inputs padded on the left and right with a mask, without the padding."""
+    """Outputs `(batch, length or labels, ...)` of inputs padded on the left and right with a mask,
+    without the padding.
+    """
     model = case.make().eval()
     inputs = case.inputs(2, 6)
     ids, per_token = inputs.pop("input_ids"), not (case.is_encoder_decoder or "Sequence" in case.auto_class)
@@ -144,7 +148,9 @@ def test_generation_is_the_same_with_and_without_cache(generating, options):
     texts = []
     for use_cache in (True, False):
         torch.manual_seed(7)
-        texts.append(model.generate(ids, attention_mask=mask, max_new_tokens=12, use_cache=use_cache, **options))
+        texts.append(
+            model.generate(ids, attention_mask=mask, max_new_tokens=12, use_cache=use_cache, **options)
+        )
     assert texts[0].shape[1] > (1 if generating.is_encoder_decoder else 5)
     assert torch.equal(*texts)
 
@@ -152,9 +158,17 @@ def test_generation_is_the_same_with_and_without_cache(generating, options):
 def test_greedy_generation_equals_a_loop_by_hand(generating):
     model = generating.make().eval()
     ids = generating.inputs(1, 4)["input_ids"]
-    text = torch.tensor([[model.generation_config.decoder_start_token_id]]) if generating.is_encoder_decoder else ids
+    text = (
+        torch.tensor([[model.generation_config.decoder_start_token_id]])
+        if generating.is_encoder_decoder
+        else ids
+    )
     for _ in range(8):
-        read = {"input_ids": ids, "decoder_input_ids": text} if generating.is_encoder_decoder else {"input_ids": text}
+        read = (
+            {"input_ids": ids, "decoder_input_ids": text}
+            if generating.is_encoder_decoder
+            else {"input_ids": text}
+        )
         text = torch.cat([text, model(**read).logits[:, -1:].argmax(-1)], dim=1)
     generated = model.generate(ids, max_new_tokens=8, do_sample=False, eos_token_id=None)
     assert torch.equal(generated, text)

@@ -1,4 +1,6 @@
-"""The decoder's own promises; what every model must do is in test_common.py, GPT-2's layout in tests/convert/test_gpt2.py."""
+"""The decoder's own promises; what every model must do is in test_common.py, GPT-2's layout in
+tests/convert/test_gpt2.py.
+"""
 
 import pytest
 import torch
@@ -35,7 +37,11 @@ def test_a_modern_model_guesses_evenly_at_first():
 def test_first_weights_into_the_stream_shrink_with_depth():
     model = gpt(layout="gpt2", num_hidden_layers=8, hidden_size=128)
     layer = model.model.layers[3]
-    for linear, expected in ((layer.mlp.up_proj, 0.02), (layer.mlp.down_proj, 0.005), (layer.attention.o_proj, 0.005)):
+    for linear, expected in (
+        (layer.mlp.up_proj, 0.02),
+        (layer.mlp.down_proj, 0.005),
+        (layer.attention.o_proj, 0.005),
+    ):
         assert linear.weight.std().item() == pytest.approx(expected, rel=0.05)
 
 
@@ -64,12 +70,16 @@ def test_only_the_wanted_logits_are_computed():
     model, ids = gpt(zero_init_projections=False).eval(), torch.randint(0, 23, (2, 9))
     whole = model(input_ids=ids).logits
     torch.testing.assert_close(model(input_ids=ids, logits_to_keep=2).logits, whole[:, -2:])
-    torch.testing.assert_close(model(input_ids=ids, logits_to_keep=torch.tensor([1, 4])).logits, whole[:, [1, 4]])
+    torch.testing.assert_close(
+        model(input_ids=ids, logits_to_keep=torch.tensor([1, 4])).logits, whole[:, [1, 4]]
+    )
 
 
 def test_the_classifier_reads_the_last_token_that_is_not_padding():
     torch.manual_seed(0)
-    config = LLMPathGPTConfig(**SMALL, num_labels=1, pad_token_id=0, initializer_range=0.3, zero_init_projections=False)
+    config = LLMPathGPTConfig(
+        **SMALL, num_labels=1, pad_token_id=0, initializer_range=0.3, zero_init_projections=False
+    )
     model = AutoModelForSequenceClassification.from_config(config).eval()
     ids = torch.randint(1, 23, (1, 6))
     plain = model(input_ids=ids).logits

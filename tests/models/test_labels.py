@@ -13,7 +13,13 @@ from hf_llmpath import (
     LLMPathTransformerForSequenceClassification,
 )
 
-SIZES = {"vocab_size": 20, "hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2, "num_labels": 3}
+SIZES = {
+    "vocab_size": 20,
+    "hidden_size": 8,
+    "num_hidden_layers": 1,
+    "num_attention_heads": 2,
+    "num_labels": 3,
+}
 
 
 @pytest.mark.parametrize(

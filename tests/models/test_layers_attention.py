@@ -46,7 +46,9 @@ def additive(dtype):
 
 
 def additive_with_empty_row(dtype):
-    return torch.zeros(BATCH, 1, QUERIES, KEYS, dtype=dtype).masked_fill(~with_empty_row(dtype), float("-inf"))
+    return torch.zeros(BATCH, 1, QUERIES, KEYS, dtype=dtype).masked_fill(
+        ~with_empty_row(dtype), float("-inf")
+    )
 
 
 def compare(inputs, ours, reference, dtype):
@@ -60,12 +62,16 @@ def compare(inputs, ours, reference, dtype):
     for one, other in zip(ours, reference, strict=True):
         assert torch.isfinite(one).all()
         # Float32 gradients add up many products in another order: relative to their size.
-        torch.testing.assert_close(one, other, rtol=0, atol=TOLERANCE[dtype] * max(1.0, other.abs().max().item()))
+        torch.testing.assert_close(
+            one, other, rtol=0, atol=TOLERANCE[dtype] * max(1.0, other.abs().max().item())
+        )
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=["float64", "float32"])
 @pytest.mark.parametrize(
-    "mask", [None, boolean, with_empty_row, additive, additive_with_empty_row], ids=lambda f: getattr(f, "__name__", "")
+    "mask",
+    [None, boolean, with_empty_row, additive, additive_with_empty_row],
+    ids=lambda f: getattr(f, "__name__", ""),
 )
 @pytest.mark.parametrize("scale", [None, 0.7])
 def test_scaled_dot_product_attention_equals_torch(dtype, mask, scale):
@@ -92,7 +98,9 @@ def test_grouped_heads_equal_torch(key_value_heads, mask):
     inputs = tensors(torch.float64, key_value_heads, value_size=3)
     mask = mask and mask(torch.float64)
     ours, _ = scaled_dot_product_attention(*inputs, mask=mask)
-    compare(inputs, ours, F.scaled_dot_product_attention(*inputs, attn_mask=mask, enable_gqa=True), torch.float64)
+    compare(
+        inputs, ours, F.scaled_dot_product_attention(*inputs, attn_mask=mask, enable_gqa=True), torch.float64
+    )
 
 
 def test_dropout_equals_torch_with_the_same_random_numbers():
@@ -117,7 +125,11 @@ def test_the_eager_function_equals_the_sdpa_function(groups, is_causal, mask, bi
     query, key, value = tensors(torch.float64, HEADS // groups)
     bias = torch.randn(1, HEADS, QUERIES, KEYS, dtype=torch.float64) if biased else None
     if is_causal and mask is None:
-        key, value, bias = key[:, :, :QUERIES], value[:, :, :QUERIES], None if bias is None else bias[..., :QUERIES]
+        key, value, bias = (
+            key[:, :, :QUERIES],
+            value[:, :, :QUERIES],
+            None if bias is None else bias[..., :QUERIES],
+        )
     options = {"attention_mask": mask and mask(torch.float64), "scaling": 0.5, "position_bias": bias}
     ours, weights = eager_attention_forward(module, query, key, value, **options)
     reference, _ = sdpa_attention_forward(module, query, key, value, **options)
@@ -132,20 +144,34 @@ def test_additive_attention_is_its_formula():
     mask = torch.ones(2, 6, dtype=torch.long)
     mask[1, 4:] = 0
     context, weights = attention(query, key, mask=mask)
-    W, b, U, v = attention.q_proj.weight, attention.q_proj.bias, attention.k_proj.weight, attention.score.weight[0]
+    W, b, U, v = (
+        attention.q_proj.weight,
+        attention.q_proj.bias,
+        attention.k_proj.weight,
+        attention.score.weight[0],
+    )
     for row, keys in ((0, 6), (1, 4)):
         for step in range(3):
-            scores = torch.stack([v @ torch.tanh(W @ query[row, step] + b + U @ key[row, j]) for j in range(keys)])
+            scores = torch.stack(
+                [v @ torch.tanh(W @ query[row, step] + b + U @ key[row, j]) for j in range(keys)]
+            )
             expected = scores.exp() / scores.exp().sum()
             torch.testing.assert_close(weights[row, step, :keys], expected, rtol=0, atol=1e-12)
             torch.testing.assert_close(context[row, step], expected @ key[row, :keys], rtol=0, atol=1e-12)
             assert (weights[row, step, keys:] == 0).all()
-    again, _ = attention(query, key, mask=mask.unsqueeze(1).expand(2, 3, 6), projected_key=attention.k_proj(key))
+    again, _ = attention(
+        query, key, mask=mask.unsqueeze(1).expand(2, 3, 6), projected_key=attention.k_proj(key)
+    )
     torch.testing.assert_close(again, context, rtol=0, atol=1e-12)
 
 
 def config(**changes):
-    values = {"hidden_size": 24, "num_attention_heads": 4, "attn_implementation": "eager", "num_hidden_layers": 1}
+    values = {
+        "hidden_size": 24,
+        "num_attention_heads": 4,
+        "attn_implementation": "eager",
+        "num_hidden_layers": 1,
+    }
     return PreTrainedConfig(**values | changes)
 
 
@@ -171,7 +197,9 @@ def test_multi_head_attention_equals_torch(implementation, is_cross):
     source = y if is_cross else x
     padding = torch.zeros(3, source.shape[1], dtype=torch.bool)
     padding[1, 3:] = True
-    expected, expected_weights = reference(x, source, source, key_padding_mask=padding, average_attn_weights=False)
+    expected, expected_weights = reference(
+        x, source, source, key_padding_mask=padding, average_attn_weights=False
+    )
     output, weights = ours(x, ~padding[:, None, None], source if is_cross else None)
     inputs = [x, y] if is_cross else [x]
     compare(inputs, output, expected, torch.float64)
@@ -229,7 +257,9 @@ def test_cached_steps_equal_one_pass(key_value_heads):
     whole, _ = attention(x, rotation=rotary(positions, torch.float64))
     for cache in (DynamicCache(), EncoderDecoderCache(DynamicCache(), DynamicCache())):
         steps = [
-            attention(x[:, i : i + 1], cache=cache, rotation=rotary(positions[:, i : i + 1], torch.float64))[0]
+            attention(x[:, i : i + 1], cache=cache, rotation=rotary(positions[:, i : i + 1], torch.float64))[
+                0
+            ]
             for i in range(6)
         ]
         torch.testing.assert_close(torch.cat(steps, dim=1), whole, rtol=0, atol=1e-12)

@@ -19,11 +19,7 @@ def test_rms_norm_equals_torchs_in_values_and_gradients(shape, dtype, tolerance)
     other, upstream = x.detach().clone().requires_grad_(), torch.randn(shape, dtype=dtype)
     ours(x).backward(upstream)
     theirs(other).backward(upstream)
-    for one, same in (
-        (ours(x), theirs(other)),
-        (x.grad, other.grad),
-        (ours.weight.grad, theirs.weight.grad),
-    ):
+    for one, same in ((ours(x), theirs(other)), (x.grad, other.grad), (ours.weight.grad, theirs.weight.grad)):
         torch.testing.assert_close(one, same, rtol=tolerance, atol=5 * tolerance)
 
 

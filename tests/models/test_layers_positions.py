@@ -28,7 +28,9 @@ def test_sinusoidal_positions_are_their_formula():
 
 
 def test_a_shift_of_sinusoidal_positions_is_one_rotation():
-    """PE(p + k) is the same linear map of PE(p) for every p, as section 3.5 says; so a head can look k tokens back."""
+    """PE(p + k) is the same linear map of PE(p) for every p, as section 3.5 says; so a head can look k
+    tokens back.
+    """
     table = sinusoidal_positions(torch.arange(40), 16).double()
     shift = torch.linalg.lstsq(table[:30], table[5:35]).solution
     torch.testing.assert_close(table[:35] @ shift, table[5:], rtol=0, atol=1e-4)

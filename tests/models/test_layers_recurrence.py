@@ -73,7 +73,9 @@ def test_layer_equals_torch_in_float32(cell, shape):
     expected, _ = twin(x, start if cell == "lstm" else start[0])
     torch.testing.assert_close(outputs, expected, rtol=1e-4, atol=2e-6)
     ours = torch.autograd.grad(outputs.square().sum(), [x, layer.weight_ih, layer.weight_hh, layer.bias_hh])
-    theirs = torch.autograd.grad(expected.square().sum(), [x, twin.weight_ih_l0, twin.weight_hh_l0, twin.bias_hh_l0])
+    theirs = torch.autograd.grad(
+        expected.square().sum(), [x, twin.weight_ih_l0, twin.weight_hh_l0, twin.bias_hh_l0]
+    )
     for a, b in zip(ours, theirs, strict=True):
         torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-4 * float(b.abs().max()))
 
@@ -157,11 +159,15 @@ def test_products_equal_torch(rows, inputs, outputs):
     """Small weights and large ones take different kernels."""
     torch.manual_seed(5)
     x, weight, bias = torch.randn(rows, 2, inputs), torch.randn(outputs, inputs), torch.randn(outputs)
-    torch.testing.assert_close(affine(x, weight, bias), nn.functional.linear(x, weight, bias), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(
+        affine(x, weight, bias), nn.functional.linear(x, weight, bias), rtol=1e-4, atol=1e-4
+    )
     matrix, plus = Matrix(weight, rows), torch.randn(rows, outputs)
     expected = x[:, 0] @ weight.t()
     torch.testing.assert_close(matrix.times(x[:, 0].contiguous()), expected, rtol=1e-4, atol=1e-4)
-    torch.testing.assert_close(matrix.times(x[:, 0].contiguous(), plus), expected + plus, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(
+        matrix.times(x[:, 0].contiguous(), plus), expected + plus, rtol=1e-4, atol=1e-4
+    )
     total = matrix.add_product(x[:, 0].contiguous(), to=plus.clone())
     torch.testing.assert_close(total, expected + plus, rtol=1e-4, atol=1e-4)
 

@@ -31,7 +31,9 @@ def twins(ours, theirs, dtype=torch.float64):
 
 def assert_equal(ours, theirs, x, tolerance=EXACT):
     for mine, other in zip(
-        gradients(ours, x, list(ours.parameters())), gradients(theirs, x, list(theirs.parameters())), strict=True
+        gradients(ours, x, list(ours.parameters())),
+        gradients(theirs, x, list(theirs.parameters())),
+        strict=True,
     ):
         torch.testing.assert_close(mine, other, **tolerance)
     for (name, mine), (same_name, other) in zip(ours.named_buffers(), theirs.named_buffers(), strict=True):
@@ -53,7 +55,9 @@ def test_batch_norm_equals_torch(shape, options):
     assert all(torch.equal(value, before[name]) for name, value in ours.state_dict().items())
 
 
-@pytest.mark.parametrize("shape, normalized", [((64, 33), 33), ((3, 5, 8), 8), ((3, 5, 8), (5, 8)), ((7,), 7)], ids=str)
+@pytest.mark.parametrize(
+    "shape, normalized", [((64, 33), 33), ((3, 5, 8), 8), ((3, 5, 8), (5, 8)), ((7,), 7)], ids=str
+)
 @pytest.mark.parametrize("training", [True, False], ids=["train", "eval"])
 def test_layer_norm_equals_torch(shape, normalized, training):
     torch.manual_seed(1)
@@ -62,8 +66,10 @@ def test_layer_norm_equals_torch(shape, normalized, training):
     assert_equal(ours, theirs, (3 * torch.randn(shape, dtype=torch.float64) + 2).requires_grad_())
 
 
-@pytest.mark.parametrize("offset", [0, 100], ids=["centred", "far_from_0"])
-@pytest.mark.parametrize("layers", [(BatchNorm, nn.BatchNorm1d), (LayerNorm, nn.LayerNorm)], ids=["batch", "layer"])
+@pytest.mark.parametrize("offset", [0, 100], ids=["centered", "far_from_0"])
+@pytest.mark.parametrize(
+    "layers", [(BatchNorm, nn.BatchNorm1d), (LayerNorm, nn.LayerNorm)], ids=["batch", "layer"]
+)
 def test_float32_is_as_exact_as_torch(layers, offset):
     torch.manual_seed(2)
     ours, theirs = twins(layers[0](256), layers[1](256), torch.float32)
@@ -77,7 +83,9 @@ def test_float32_is_as_exact_as_torch(layers, offset):
         assert (mine - true).norm() <= 2 * (other - true).norm() + 1e-6 * true.norm()
 
 
-@pytest.mark.parametrize("layer", [BatchNorm(6), LayerNorm(6), Dropout(0.3)], ids=["batch", "layer", "dropout"])
+@pytest.mark.parametrize(
+    "layer", [BatchNorm(6), LayerNorm(6), Dropout(0.3)], ids=["batch", "layer", "dropout"]
+)
 def test_gradients_equal_differences(layer):
     torch.manual_seed(3)
     layer = layer.double()
@@ -160,10 +168,14 @@ def test_normalized_units_have_mean_0_and_variance_1():
     for layer, over in ((BatchNorm(20), 0), (LayerNorm(20), 1)):
         y = layer.double()(x)
         torch.testing.assert_close(y.mean(over), torch.zeros_like(y.mean(over)), rtol=0, atol=1e-12)
-        torch.testing.assert_close(y.var(over, correction=0), torch.ones_like(y.mean(over)), rtol=1e-5, atol=0)
+        torch.testing.assert_close(
+            y.var(over, correction=0), torch.ones_like(y.mean(over)), rtol=1e-5, atol=0
+        )
 
 
-@pytest.mark.parametrize("layer", [BatchNorm(6), LayerNorm(6), Dropout(0.3)], ids=["batch", "layer", "dropout"])
+@pytest.mark.parametrize(
+    "layer", [BatchNorm(6), LayerNorm(6), Dropout(0.3)], ids=["batch", "layer", "dropout"]
+)
 def test_bfloat16_input_comes_back_as_bfloat16(layer):
     torch.manual_seed(8)
     x = torch.randn(9, 6, dtype=torch.bfloat16, requires_grad=True)
@@ -179,6 +191,8 @@ def test_max_norm_equals_torch_renorm():
     assert short.any() and not short.all()
     constrained = nn.Parameter(weight.clone())
     max_norm_([constrained], 3)
-    torch.testing.assert_close(constrained.data, weight.renorm(2, 0, 3), rtol=1e-6, atol=0)  # renorm adds 1e-7
+    torch.testing.assert_close(
+        constrained.data, weight.renorm(2, 0, 3), rtol=1e-6, atol=0
+    )  # renorm adds 1e-7
     assert torch.equal(constrained[short], weight[short])
     torch.testing.assert_close(constrained[~short].norm(dim=1), torch.full(((~short).sum(),), 3.0).double())

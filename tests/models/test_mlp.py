@@ -36,7 +36,10 @@ def small(**changes):
     [
         ({"hidden_size": [8]}, "no argument 'hidden_size'; did you mean 'hidden_sizes'"),
         ({"hidden_sizes": [8, 0]}, r"hidden_sizes \(\[8, 0\]\) must hold integers of at least 1"),
-        ({"input_size": 2, "image_size": 8}, r"input_size \(2\) for vectors or image_size \(8\) for images, not both"),
+        (
+            {"input_size": 2, "image_size": 8},
+            r"input_size \(2\) for vectors or image_size \(8\) for images, not both",
+        ),
         ({"input_size": 0}, r"input_size \(0\) must be at least 1"),
         ({"image_size": 0}, r"image_size \(0\) must be at least 1"),
         ({"num_channels": 0}, r"num_channels \(0\) must be at least 1"),
@@ -67,7 +70,9 @@ def test_model_equals_torch_layers(hidden_act, normalization, dtype):
     for before, after in zip(sizes, sizes[1:], strict=False):
         parts += [nn.Linear(before, after), norm(after), TORCH[hidden_act]()]
     reference = nn.Sequential(*parts, nn.Linear(6, 3)).to(dtype)
-    names = [name for index in range(3) for name in (f"model.layers.{index}.linear", f"model.layers.{index}.norm")]
+    names = [
+        name for index in range(3) for name in (f"model.layers.{index}.linear", f"model.layers.{index}.norm")
+    ]
     own = [model.get_submodule(name) for name in names]
     theirs = [part for index in range(3) for part in parts[3 * index : 3 * index + 2]]
     for ours, module in zip([*own, model.classifier], [*theirs, reference[-1]], strict=True):
@@ -105,8 +110,7 @@ def test_residual_layers_are_those_whose_sizes_agree():
 
 
 @pytest.mark.parametrize(
-    "initialization, expected",
-    [("he", math.sqrt(2 / 300)), ("xavier", math.sqrt(2 / 500)), ("normal", 0.3)],
+    "initialization, expected", [("he", math.sqrt(2 / 300)), ("xavier", math.sqrt(2 / 500)), ("normal", 0.3)]
 )
 def test_first_weights(initialization, expected):
     model = small(input_size=300, hidden_sizes=[200], initialization=initialization, initializer_range=0.3)
@@ -155,7 +159,9 @@ def test_loss_follows_the_labels():
     assert torch.equal(three(x, labels=classes).loss, F.cross_entropy(three(x).logits, classes))
     yes = torch.tensor([0, 1, 1, 0, 1, 0])
     logit = one(x).logits[:, 0]
-    torch.testing.assert_close(one(x, labels=yes).loss, F.binary_cross_entropy_with_logits(logit, yes.float()))
+    torch.testing.assert_close(
+        one(x, labels=yes).loss, F.binary_cross_entropy_with_logits(logit, yes.float())
+    )
     numbers = torch.randn(6)
     torch.testing.assert_close(one(x, labels=numbers).loss, (logit - numbers).square().mean())
     several = torch.rand(6, 3).round()
@@ -208,7 +214,7 @@ def digit(mode="L", size=28):
 
 
 @pytest.mark.parametrize("mode", ["L", "RGB", "RGBA", "P", "LA", "I;16"])
-def test_image_processor_gives_the_standardised_pixels(mode):
+def test_image_processor_gives_the_standardized_pixels(mode):
     array, image = digit()
     image = Image.fromarray(array.astype(np.uint16) * 257) if mode == "I;16" else image.convert(mode)
     values = LLMPathMLPImageProcessor()(image, return_tensors="pt")["pixel_values"]
@@ -217,11 +223,16 @@ def test_image_processor_gives_the_standardised_pixels(mode):
     torch.testing.assert_close(values[0, 0].double(), expected, rtol=0, atol=1e-5)
 
 
-def test_image_processor_takes_arrays_tensors_and_colours():
+def test_image_processor_takes_arrays_tensors_and_colors():
     array, image = digit("RGB")
     processor = LLMPathMLPImageProcessor()
     expected = processor(image, return_tensors="np")["pixel_values"]
-    for given in (array[None], torch.tensor(array[None]), np.array(image), np.moveaxis(np.array(image), -1, 0)):
+    for given in (
+        array[None],
+        torch.tensor(array[None]),
+        np.array(image),
+        np.moveaxis(np.array(image), -1, 0),
+    ):
         np.testing.assert_array_equal(processor(given, return_tensors="np")["pixel_values"], expected)
     red = Image.new("RGB", (28, 28), (255, 0, 0))
     luma = processor(red, do_normalize=False, return_tensors="np")["pixel_values"]
@@ -243,7 +254,9 @@ def test_image_processor_resizes():
 
 @pytest.fixture
 def saved(tmp_path):
-    model = small(image_size=28, id2label={0: "zero", 1: "one", 2: "two"}, label2id={"zero": 0, "one": 1, "two": 2})
+    model = small(
+        image_size=28, id2label={0: "zero", 1: "one", 2: "two"}, label2id={"zero": 0, "one": 1, "two": 2}
+    )
     folder = tmp_path / "mlp"
     model.save_pretrained(folder)
     LLMPathMLPImageProcessor().save_pretrained(folder)
@@ -258,8 +271,12 @@ def test_pipeline_reads_png_files(saved, monkeypatch):
     assert type(classify.image_processor) is LLMPathMLPImageProcessor
     assert type(AutoImageProcessor.from_pretrained(folder)) is LLMPathMLPImageProcessor
     found = {row["label"]: row["score"] for row in classify(str(png))}
-    expected = model(LLMPathMLPImageProcessor()(digit()[1], return_tensors="pt")["pixel_values"]).logits.softmax(-1)
-    assert found == pytest.approx(dict(zip(("zero", "one", "two"), expected[0].tolist(), strict=True)), abs=1e-5)
+    expected = model(
+        LLMPathMLPImageProcessor()(digit()[1], return_tensors="pt")["pixel_values"]
+    ).logits.softmax(-1)
+    assert found == pytest.approx(
+        dict(zip(("zero", "one", "two"), expected[0].tolist(), strict=True)), abs=1e-5
+    )
 
 
 def test_model_and_processor_travel_without_the_package(saved):
@@ -275,7 +292,11 @@ both = [classify, pipeline("image-classification", again, trust_remote_code=True
 print(json.dumps([[pipe(sys.argv[2]) for pipe in both], type(classify.image_processor).__module__]))
 """
     done = subprocess.run(
-        [sys.executable, "-c", code, folder, png], capture_output=True, text=True, timeout=120, cwd=folder.parent
+        [sys.executable, "-c", code, folder, png],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        cwd=folder.parent,
     )
     assert done.returncode == 0, done.stderr
     (found, again), module = json.loads(done.stdout)

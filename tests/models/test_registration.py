@@ -41,7 +41,9 @@ ORDERS = {
 }
 
 
-BUILDING_BLOCKS = sorted(path.stem for path in Path(hf_llmpath.models.model_table.__file__).parent.glob("[!_]*.py"))
+BUILDING_BLOCKS = sorted(
+    path.stem for path in Path(hf_llmpath.models.model_table.__file__).parent.glob("[!_]*.py")
+)
 
 
 def run(code):

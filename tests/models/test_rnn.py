@@ -27,7 +27,7 @@ def small(cell="lstm", **options):
     "arguments,message",
     [
         ({"hiden_size": 8}, "no argument 'hiden_size'; did you mean 'hidden_size'"),
-        ({"colour": "red"}, "no argument 'colour'; it has: cell"),
+        ({"color": "red"}, "no argument 'color'; it has: cell"),
         ({"hidden_size": "8"}, "expected int, got str"),
         ({"hidden_size": 0}, r"hidden_size \(0\) must be at least 1"),
         ({"cell": "lsmt"}, "expected one of"),
@@ -121,7 +121,9 @@ def test_assisted_decoding_is_refused():
 
 def series_model(**options):
     torch.manual_seed(0)
-    return LLMPathRNNForTimeSeriesPrediction(LLMPathRNNConfig(cell="gru", vocab_size=0, hidden_size=8, **options))
+    return LLMPathRNNForTimeSeriesPrediction(
+        LLMPathRNNConfig(cell="gru", vocab_size=0, hidden_size=8, **options)
+    )
 
 
 def test_untrained_forecast_is_the_seasonal_naive_one():
@@ -139,13 +141,16 @@ def test_forecast_sees_only_the_past():
     values = torch.randn(1, 20)
     changed = values.clone()
     changed[:, 10] += 1
-    before, after = model(past_values=values).prediction_outputs, model(past_values=changed).prediction_outputs
+    before, after = (
+        model(past_values=values).prediction_outputs,
+        model(past_values=changed).prediction_outputs,
+    )
     # Entry j forecasts position 3 + j.
     assert torch.equal(before[:, : 10 - 3 + 1], after[:, : 10 - 3 + 1])
     assert not torch.allclose(before[:, 11 - 3], after[:, 11 - 3])
 
 
-def test_series_loss_is_the_error_of_the_standardised_values():
+def test_series_loss_is_the_error_of_the_standardized_values():
     model = series_model(lags_sequence=[1], value_mean=3.0, value_std=2.0)
     values = torch.randn(2, 9) * 2 + 3
     output = model(past_values=values, labels=values)

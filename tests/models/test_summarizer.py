@@ -1,4 +1,6 @@
-"""The recurrent encoder-decoder: its parts equal torch's, one pass equals many steps, copies are what they should be."""
+"""The recurrent encoder-decoder: its parts equal torch's, one pass equals many steps, copies are what
+they should be.
+"""
 
 import pytest
 import torch
@@ -62,7 +64,9 @@ def test_the_final_state_is_what_each_direction_knew_at_its_end():
     for row, mask in enumerate(inputs["attention_mask"].bool()):
         alone = model.model.encoder(inputs["input_ids"][row, mask][None])
         torch.testing.assert_close(states.final_state[row], alone.final_state[0], rtol=0, atol=1e-6)
-        torch.testing.assert_close(states.last_hidden_state[row, mask], alone.last_hidden_state[0], rtol=0, atol=1e-6)
+        torch.testing.assert_close(
+            states.last_hidden_state[row, mask], alone.last_hidden_state[0], rtol=0, atol=1e-6
+        )
         assert not states.last_hidden_state[row, ~mask].any()
         expected = torch.cat([alone.last_hidden_state[0, -1, :6], alone.last_hidden_state[0, 0, 6:]])
         torch.testing.assert_close(alone.final_state[0], expected)
@@ -95,7 +99,9 @@ def test_the_decoder_asks_with_its_state_and_the_source_answers():
 @pytest.mark.parametrize("cell", ["gru", "lstm"])
 @pytest.mark.parametrize("attention", ["dot", "additive", "none"])
 def test_one_pass_over_the_target_equals_step_by_step(cell, attention):
-    model = make(cell=cell, attention=attention, copy_mechanism=attention != "none", num_hidden_layers=2).eval()
+    model = make(
+        cell=cell, attention=attention, copy_mechanism=attention != "none", num_hidden_layers=2
+    ).eval()
     inputs = batch()
     whole = model(**inputs)
     encoded = model.get_encoder()(inputs["input_ids"], inputs["attention_mask"])
@@ -132,7 +138,9 @@ def test_copying_mixes_vocabulary_and_source():
             for word in range(VOCAB):
                 copied = weights[row, step][inputs["input_ids"][row] == word].sum()
                 expected = (1 - gate[row, step]) * words[row, step, word] + gate[row, step] * copied
-                torch.testing.assert_close(outputs.logits[row, step, word].exp(), expected, rtol=1e-4, atol=1e-6)
+                torch.testing.assert_close(
+                    outputs.logits[row, step, word].exp(), expected, rtol=1e-4, atol=1e-6
+                )
     torch.testing.assert_close(outputs.logits.exp().sum(-1), torch.ones(3, 5))
 
 
@@ -153,9 +161,13 @@ def test_without_attention_nothing_but_the_last_state_is_seen():
     inputs = batch()
     encoded = model.get_encoder()(inputs["input_ids"], inputs["attention_mask"])
     decoder_ids = model.prepare_decoder_input_ids_from_labels(inputs["labels"])
-    plain = model(attention_mask=inputs["attention_mask"], decoder_input_ids=decoder_ids, encoder_outputs=encoded)
+    plain = model(
+        attention_mask=inputs["attention_mask"], decoder_input_ids=decoder_ids, encoder_outputs=encoded
+    )
     encoded.last_hidden_state = torch.randn_like(encoded.last_hidden_state)
-    other = model(attention_mask=inputs["attention_mask"], decoder_input_ids=decoder_ids, encoder_outputs=encoded)
+    other = model(
+        attention_mask=inputs["attention_mask"], decoder_input_ids=decoder_ids, encoder_outputs=encoded
+    )
     assert torch.equal(plain.logits, other.logits) and plain.cross_attentions is None
 
 

@@ -44,7 +44,9 @@ def test_what_follows_from_other_arguments():
 
 
 def test_first_weights_are_those_of_the_paper():
-    model = make(hidden_size=256, head_dim=64, intermediate_size=512, vocab_size=500, tie_word_embeddings=False)
+    model = make(
+        hidden_size=256, head_dim=64, intermediate_size=512, vocab_size=500, tie_word_embeddings=False
+    )
     layer = model.model.decoder.layers[0]
     wanted = {
         layer.self_attn.q_proj: (256 * 64) ** -0.5,  # the product of the heads is not scaled later
@@ -68,8 +70,8 @@ def test_the_start_token_learns():
 
 
 def test_only_distances_matter():
-    """The first token asks at distance 0, 1, 2, ...: shifted by padding that the mask hides, nothing changes; with the
-    order of the tokens changed, everything does."""
+    """The first token asks at distance 0, 1, 2, ...: shifted by padding that the mask hides, nothing
+    changes; with the order of the tokens changed, everything does."""
     encoder = make().model.encoder
     text = ids(1, 6)
     states = encoder(text).last_hidden_state
@@ -81,7 +83,9 @@ def test_only_distances_matter():
 
 
 def test_masks_of_the_three_attentions():
-    """Encoder: all to all. Decoder: a triangle. Between them: every place of the target to every place of the source."""
+    """Encoder: all to all. Decoder: a triangle. Between them: every place of the target to every place of
+    the source.
+    """
     model = make()
     with eager_attention(model):
         outputs = model(input_ids=ids(1, 7), labels=ids(1, 5), output_attentions=True)

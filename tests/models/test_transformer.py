@@ -71,7 +71,9 @@ def copy_weights(ours: LLMPathTransformerModel, reference: nn.Transformer) -> No
 @pytest.mark.parametrize("activation", ["relu", "gelu"])
 @pytest.mark.parametrize("implementation", ["eager", "sdpa"])
 def test_transformer_equals_torch(norm_first, activation, implementation):
-    """Outputs, and the gradients of inputs and weights, with padding in source and target and the causal mask."""
+    """Outputs, and the gradients of inputs and weights, with padding in source and target and the causal
+    mask.
+    """
     torch.manual_seed(0)
     reference = nn.Transformer(16, 4, 2, 3, 24, 0.0, activation, batch_first=True, norm_first=norm_first)
     for parameter in reference.parameters():
@@ -100,7 +102,9 @@ def test_transformer_equals_torch(norm_first, activation, implementation):
     there = target_mask.bool()
     torch.testing.assert_close(output.last_hidden_state[there], expected[there], rtol=0, atol=1e-5)
     memory = reference.encoder(x, src_key_padding_mask=source_mask == 0)[source_mask.bool()]
-    torch.testing.assert_close(output.encoder_last_hidden_state[source_mask.bool()], memory, rtol=0, atol=1e-5)
+    torch.testing.assert_close(
+        output.encoder_last_hidden_state[source_mask.bool()], memory, rtol=0, atol=1e-5
+    )
 
     gradient = torch.randn(expected[there].shape)
     expected[there].backward(gradient)
@@ -138,7 +142,9 @@ def test_the_loss_is_cross_entropy_with_teacher_forcing():
     assert inputs[1].tolist() == [1, *labels[1, :3].tolist(), 0]
     log_probabilities = model(source, decoder_input_ids=inputs).logits.log_softmax(-1)
     picked = [
-        -log_probabilities[row, step, labels[row, step]] for row, steps in ((0, 5), (1, 3)) for step in range(steps)
+        -log_probabilities[row, step, labels[row, step]]
+        for row, steps in ((0, 5), (1, 3))
+        for step in range(steps)
     ]
     expected = torch.stack(picked).mean()
     torch.testing.assert_close(model(source, labels=labels).loss, expected)
@@ -158,8 +164,14 @@ def test_the_decoder_does_not_see_what_comes_later():
 def test_attentions_of_encoder_decoder_and_cross():
     model = generator().eval()
     with eager_attention(model):
-        output = model(ids(2, 6), decoder_input_ids=ids(2, 4), output_attentions=True, output_hidden_states=True)
-    shapes = {"encoder_attentions": (2, (6, 6)), "decoder_attentions": (3, (4, 4)), "cross_attentions": (3, (4, 6))}
+        output = model(
+            ids(2, 6), decoder_input_ids=ids(2, 4), output_attentions=True, output_hidden_states=True
+        )
+    shapes = {
+        "encoder_attentions": (2, (6, 6)),
+        "decoder_attentions": (3, (4, 4)),
+        "cross_attentions": (3, (4, 6)),
+    }
     for name, (layers, shape) in shapes.items():
         assert [tuple(layer.shape) for layer in output[name]] == [(2, 4, *shape)] * layers
         torch.testing.assert_close(output[name][0].sum(-1), torch.ones(2, 4, shape[0]))
@@ -213,7 +225,10 @@ def test_embeddings_are_resized_together():
     "changes, message",
     [
         ({"hidden_size": 18}, r"hidden_size \(18\) must be a multiple of num_attention_heads \(4\)"),
-        ({"hidden_size": 12, "position_embedding_type": "rotary"}, "rotary positions need an even width; this is 3"),
+        (
+            {"hidden_size": 12, "position_embedding_type": "rotary"},
+            "rotary positions need an even width; this is 3",
+        ),
         ({"num_encoder_layers": 0}, r"num_encoder_layers \(0\) must be at least 1"),
         ({"dropout": 1.0}, "dropout"),
     ],

@@ -37,7 +37,9 @@ def test_glove_loss_is_its_formula():
     counts = torch.tensor([1.0, 50.0, 100.0, 900.0])
     assert glove_weight(counts).tolist() == pytest.approx([0.01**0.75, 0.5**0.75, 1.0, 1.0])
     scores = torch.tensor([0.5, 3.0, 4.0, 7.0])
-    expected = [float(w * (s - np.log(c)) ** 2) for w, s, c in zip(glove_weight(counts), scores, counts, strict=True)]
+    expected = [
+        float(w * (s - np.log(c)) ** 2) for w, s, c in zip(glove_weight(counts), scores, counts, strict=True)
+    ]
     assert glove_loss(scores, counts).tolist() == pytest.approx(expected, rel=1e-5)
 
 
@@ -74,7 +76,9 @@ def test_padding_changes_no_vector_and_no_mean():
 
 def test_the_feature_extraction_pipeline_reads_it(tmp_path):
     model = model_of().float()
-    tokenizer = word_tokenizer([PAD, UNKNOWN, *["the", "cat", "sat", "on", "a", "mat", "and", "it", "was", "good"]])
+    tokenizer = word_tokenizer(
+        [PAD, UNKNOWN, *["the", "cat", "sat", "on", "a", "mat", "and", "it", "was", "good"]]
+    )
     model.save_pretrained(tmp_path)
     tokenizer.save_pretrained(tmp_path)
     found = pipeline("feature-extraction", model=str(tmp_path))("The CAT, it sang.")[0]

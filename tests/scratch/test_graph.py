@@ -41,7 +41,9 @@ def test_the_graph_gives_the_gradients_of_the_layers():
     values = graph()
     for name, gradient in layer_gradients().items():
         assert values[name].grad == pytest.approx(gradient, abs=1e-15), name
-    by_hand = (NUMBERS["v1"] * math.tanh(0.9) + NUMBERS["v2"] * math.tanh(0.4) + NUMBERS["c"] - NUMBERS["t"]) ** 2
+    by_hand = (
+        NUMBERS["v1"] * math.tanh(0.9) + NUMBERS["v2"] * math.tanh(0.4) + NUMBERS["c"] - NUMBERS["t"]
+    ) ** 2
     assert values["L"].data == pytest.approx(by_hand, abs=1e-15)
 
 

@@ -1,4 +1,6 @@
-"""The NumPy optimisers against torch.optim on a network: the same weights after every one of 200 steps, in float64."""
+"""The NumPy optimizers against torch.optim on a network: the same weights after every one of 200 steps,
+in float64.
+"""
 
 import numpy as np
 import pytest
@@ -53,7 +55,9 @@ def test_numpy_equals_torch_for_200_steps(name, options, theirs, their_options):
         network.gradient(x[rows], labels[rows], loss)
         optimizer.step()
         reference.zero_grad()
-        torch.nn.functional.cross_entropy(twin(torch.from_numpy(x[rows])), torch.from_numpy(labels[rows])).backward()
+        torch.nn.functional.cross_entropy(
+            twin(torch.from_numpy(x[rows])), torch.from_numpy(labels[rows])
+        ).backward()
         reference.step()
         for key, value in network.state_dict().items():
             assert np.abs(value - twin.state_dict()[key].numpy()).max() <= 1e-10, (step, key)

@@ -1,4 +1,6 @@
-"""Layers, activations and losses: values and gradients are torch's, and those of the definition of the derivative."""
+"""Layers, activations and losses: values and gradients are torch's, and those of the definition of the
+derivative.
+"""
 
 import numpy as np
 import pytest
@@ -20,7 +22,7 @@ def test_layers_equal_torch(name, training):
     ours, theirs = pair(name)
     theirs.train(training)
     rng = np.random.default_rng(1)
-    for _ in range(3):  # batch normalisation has a past
+    for _ in range(3):  # batch normalization has a past
         x, upstream = rng.normal(size=(7, 5)) * 3, rng.normal(size=(7, 4 if name == "dense" else 5))
         inputs = torch.tensor(x, requires_grad=True)
         theirs.zero_grad()
@@ -103,7 +105,9 @@ def test_losses_stay_finite_for_huge_logits(loss):
         assert np.isfinite(ours.backward()).all()
 
 
-@pytest.mark.parametrize("name, deviation", [("xavier", np.sqrt(2 / 500)), ("he", np.sqrt(2 / 200)), ("normal", 0.05)])
+@pytest.mark.parametrize(
+    "name, deviation", [("xavier", np.sqrt(2 / 500)), ("he", np.sqrt(2 / 200)), ("normal", 0.05)]
+)
 def test_initial_weights_have_their_deviation(name, deviation):
     weight = initial_weight(200, 300, np.random.default_rng(0), name)
     assert weight.shape == (300, 200)
@@ -114,7 +118,10 @@ def test_initial_weights_have_their_deviation(name, deviation):
 @pytest.mark.parametrize(
     "make, message",
     [
-        (lambda rng: scratch.Dense(2, 3, rng, init="glorot"), "init is 'glorot'; it must be one of xavier, he, normal"),
+        (
+            lambda rng: scratch.Dense(2, 3, rng, init="glorot"),
+            "init is 'glorot'; it must be one of xavier, he, normal",
+        ),
         (lambda rng: scratch.Dense(0, 3, rng), "both must be at least 1"),
         (lambda rng: scratch.Dropout(1.0, rng), "dropout p is 1.0; it must be from 0 to below 1"),
         (lambda rng: scratch.BatchNorm(2).forward(np.ones((1, 2)), training=True), "at least 2 examples"),
@@ -122,10 +129,19 @@ def test_initial_weights_have_their_deviation(name, deviation):
             lambda rng: scratch.MeanSquaredError().forward(np.ones((3, 1)), np.ones(3)),
             r"shape \(3, 1\), targets \(3,\)",
         ),
-        (lambda rng: scratch.CategoricalCrossEntropy().forward(np.ones((2, 3)), np.array([0, 3])), "from 0 to 2"),
+        (
+            lambda rng: scratch.CategoricalCrossEntropy().forward(np.ones((2, 3)), np.array([0, 3])),
+            "from 0 to 2",
+        ),
         (lambda rng: scratch.CategoricalCrossEntropy().forward(np.ones((2, 3)), np.ones(2)), "2 integers"),
-        (lambda rng: scratch.BinaryCrossEntropy().forward(np.ones((1, 1)), np.array([[3]])), "from 3 to 3; .* 0 to 1"),
-        (lambda rng: scratch.Dense(2, 3, rng).forward(np.ones((4, 5))), r"shape \(4, 5\); it must be \(batch, 2\)"),
+        (
+            lambda rng: scratch.BinaryCrossEntropy().forward(np.ones((1, 1)), np.array([[3]])),
+            "from 3 to 3; .* 0 to 1",
+        ),
+        (
+            lambda rng: scratch.Dense(2, 3, rng).forward(np.ones((4, 5))),
+            r"shape \(4, 5\); it must be \(batch, 2\)",
+        ),
     ],
 )
 def test_what_cannot_work_is_said(make, message):

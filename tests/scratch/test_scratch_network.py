@@ -51,10 +51,14 @@ def test_a_deep_network_equals_torch(dtype, tolerance):
     x, labels = rng.normal(size=(9, 6)).astype(dtype), rng.integers(0, 3, 9)
     expected = torch.nn.functional.cross_entropy(reference(torch.tensor(x)), torch.tensor(labels))
     expected.backward()
-    assert ours.gradient(x, labels, scratch.CategoricalCrossEntropy()) == pytest.approx(expected.item(), abs=tolerance)
+    assert ours.gradient(x, labels, scratch.CategoricalCrossEntropy()) == pytest.approx(
+        expected.item(), abs=tolerance
+    )
     for name, _, gradient in ours.parameters():
         assert gradient.dtype == dtype
-        np.testing.assert_allclose(gradient, reference.get_parameter(name).grad.numpy(), rtol=0, atol=tolerance)
+        np.testing.assert_allclose(
+            gradient, reference.get_parameter(name).grad.numpy(), rtol=0, atol=tolerance
+        )
 
 
 def test_predicting_in_batches_changes_nothing():
@@ -80,10 +84,10 @@ def test_a_state_dict_makes_a_copy_of_the_network():
 
 
 def test_importing_the_engine_loads_neither_torch_nor_transformers():
-    code = (
-        "import sys, hf_llmpath.scratch; print([m for m in ('torch', 'transformers', 'sklearn') if m in sys.modules])"
+    code = "import sys, hf_llmpath.scratch; print([m for m in ('torch', 'transformers', 'sklearn') if m in sys.modules])"
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True
     )
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
     assert result.stdout.strip() == "[]"
 
 
@@ -93,8 +97,14 @@ def test_the_engine_imports_numpy_and_the_standard_library_only():
             if isinstance(node, ast.ImportFrom) and node.level:
                 assert node.level == 1, f"{path.name}: {ast.unparse(node)}"
             elif isinstance(node, ast.Import | ast.ImportFrom):
-                names = [node.module] if isinstance(node, ast.ImportFrom) else [alias.name for alias in node.names]
-                assert {name.partition(".")[0] for name in names} <= {"numpy", *sys.stdlib_module_names}, path.name
+                names = (
+                    [node.module]
+                    if isinstance(node, ast.ImportFrom)
+                    else [alias.name for alias in node.names]
+                )
+                assert {name.partition(".")[0] for name in names} <= {"numpy", *sys.stdlib_module_names}, (
+                    path.name
+                )
 
 
 def test_the_gradient_check_runs_as_a_program():

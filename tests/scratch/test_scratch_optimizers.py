@@ -1,4 +1,4 @@
-"""Optimisers take the steps of torch.optim's."""
+"""Optimizers take the steps of torch.optim's."""
 
 import numpy as np
 import pytest

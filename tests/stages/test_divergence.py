@@ -23,7 +23,10 @@ RATES = [
     ("rlhf", "single_learning_rate"),
     ("architectures", "fine_tuning_learning_rate"),
 ]
-METHODS = {"dpo_learning_rate": ("dpo",), "single_learning_rate": ("rloo",)}  # whose rate it is, where not the preset's
+METHODS = {
+    "dpo_learning_rate": ("dpo",),
+    "single_learning_rate": ("rloo",),
+}  # whose rate it is, where not the preset's
 
 
 @pytest.mark.parametrize(("slug", "rate"), RATES)
@@ -31,5 +34,7 @@ def test_the_rate_that_was_too_high_is_named(slug, rate, tiny_text, tmp_path):
     settings = tiny_settings(slug, tiny_text) | {rate: 1e37}
     if rate in METHODS:
         settings["methods"] = METHODS[rate]
-    with pytest.raises(UserError, match=rf"not finite.*; try a lower learning rate, for example --set {rate}=3e\+36"):
+    with pytest.raises(
+        UserError, match=rf"not finite.*; try a lower learning rate, for example --set {rate}=3e\+36"
+    ):
         run_stage(slug, output_dir=tmp_path, overrides=settings)

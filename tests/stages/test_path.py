@@ -17,7 +17,9 @@ from hf_llmpath.stages import all_stages, get_stage
 from hf_llmpath.ui.panels import resolve
 
 ROOT = Path(__file__).parents[2]
-CONCEPTS = [pytest.param(s, c, id=f"{s.slug}-{c.name.replace(' ', '-')}") for s in all_stages() for c in s.concepts]
+CONCEPTS = [
+    pytest.param(s, c, id=f"{s.slug}-{c.name.replace(' ', '-')}") for s in all_stages() for c in s.concepts
+]
 STAGES = [pytest.param(stage, id=stage.slug) for stage in all_stages()]
 
 
@@ -38,14 +40,16 @@ def test_the_test_of_a_concept_exists(stage, concept):
 
 
 def _asserts(function: ast.FunctionDef, others: dict[str, ast.FunctionDef]) -> bool:
-    """Whether the function has an `assert`, calls something such as `torch.testing.assert_close(...)`, or calls one of the
-    `others` in its file that does."""
+    """Whether the function has an `assert`, calls something such as `torch.testing.assert_close(...)`, or
+    calls one of the `others` in its file that does."""
     for node in ast.walk(function):
         if isinstance(node, ast.Assert):
             return True
         if isinstance(node, ast.Call):
             name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
-            if name.startswith("assert") or (name in others and name != function.name and _asserts(others[name], {})):
+            if name.startswith("assert") or (
+                name in others and name != function.name and _asserts(others[name], {})
+            ):
                 return True
     return False
 
@@ -63,7 +67,9 @@ def _commands(text: str) -> list[str]:
 def _refused(command: str) -> str | None:
     """What is wrong with the stages and settings of a command, if anything."""
     words, preset, overrides = shlex.split(command)[2:], "quick", {}
-    names = [word for word in itertools.takewhile(lambda word: not word.startswith("-"), words) if word != "all"]
+    names = [
+        word for word in itertools.takewhile(lambda word: not word.startswith("-"), words) if word != "all"
+    ]
     for option, value in zip(words, words[1:], strict=False):
         if option == "--set":
             overrides[value.partition("=")[0]] = value.partition("=")[2]
@@ -113,7 +119,9 @@ def test_a_stage_does_not_import_another(stage):
     others = {other.source.name for other in all_stages()} - {stage.source.name}
     for file in stage.source.glob("*.py"):
         imports = [
-            node for node in ast.walk(ast.parse(file.read_text())) if isinstance(node, ast.ImportFrom | ast.Import)
+            node
+            for node in ast.walk(ast.parse(file.read_text()))
+            if isinstance(node, ast.ImportFrom | ast.Import)
         ]
         assert not any(other in ast.unparse(node) for node in imports for other in others), file
 
@@ -127,13 +135,22 @@ def test_numbers_and_slugs_are_unique_and_in_order():
 
 
 def test_every_stage_folder_is_on_the_path():
-    folders = {path.name for path in Path(stages.__file__).parent.glob("s[0-9]*") if (path / "__init__.py").exists()}
+    folders = {
+        path.name for path in Path(stages.__file__).parent.glob("s[0-9]*") if (path / "__init__.py").exists()
+    }
     assert folders == {stage.source.name for stage in all_stages()}
 
 
 @pytest.mark.parametrize("stage", STAGES)
 def test_a_stage_is_found_by_number_slug_and_folder_name(stage):
-    names = (stage.number, str(stage.number), f"{stage.number:02d}", stage.slug, stage.slug.upper(), stage.folder_name)
+    names = (
+        stage.number,
+        str(stage.number),
+        f"{stage.number:02d}",
+        stage.slug,
+        stage.slug.upper(),
+        stage.folder_name,
+    )
     for name in (*names, f" {stage.slug} "):
         assert get_stage(name) is stage
 

@@ -1,4 +1,6 @@
-"""Each stage's quick preset, trained once: it reaches its goals and leaves everything that the contract names."""
+"""Each stage's quick preset, trained once: it reaches its goals and leaves everything that the contract
+names.
+"""
 
 import contextlib
 import io
@@ -49,7 +51,12 @@ def test_the_main_number_beats_its_baseline(stage, folder):
 
 def test_metrics_json_has_what_the_contract_names(stage, folder):
     report = folder.report
-    assert (report["stage"], report["slug"], report["preset"], report["seed"]) == (stage.number, stage.slug, "quick", 0)
+    assert (report["stage"], report["slug"], report["preset"], report["seed"]) == (
+        stage.number,
+        stage.slug,
+        "quick",
+        0,
+    )
     assert report["dataset"]["name"] == stage.settings.quick().dataset
     assert len(report["dataset"]["fingerprint"]) == 16
     assert all(size > 0 for size in report["dataset"]["sizes"].values())
@@ -89,8 +96,8 @@ def test_every_picture_is_readable(stage, folder):
         assert picture.format == "PNG"
         assert 600 <= picture.width <= 2400 and 200 <= picture.height <= 3000, (path.name, picture.size)
         assert path.stat().st_size < 1_000_000
-        grey = np.asarray(picture.convert("L"))
-        ink = (grey < 200).mean()
+        gray = np.asarray(picture.convert("L"))
+        ink = (gray < 200).mean()
         assert 0.003 < ink < 0.97, (path.name, ink)
 
 
@@ -111,7 +118,9 @@ def test_the_model_loads(stage, folder):
     model = getattr(transformers, stage.auto_class).from_pretrained(folder.model_dir)
     assert (
         type(model).__name__
-        == next(r for r in MODELS if r.model_type == stage.model_type).classes[stage.auto_class].rpartition(".")[2]
+        == next(r for r in MODELS if r.model_type == stage.model_type)
+        .classes[stage.auto_class]
+        .rpartition(".")[2]
     )
 
 
@@ -150,7 +159,9 @@ def test_the_card_tells_the_measured_numbers(stage, folder):
     assert card.data.library_name == "hf-llmpath"
     assert card.data.model_name
     results = {result.metric_name: result.metric_value for result in card.data.eval_results}
-    assert results == {name: value for name, value in folder.metrics.items() if isinstance(value, int | float)}
+    assert results == {
+        name: value for name, value in folder.metrics.items() if isinstance(value, int | float)
+    }
     assert stage.main in results
     assert folder.report["command"] in card.text
     assert "{{" not in card.text and "{%" not in card.text

@@ -31,7 +31,9 @@ CASES = [
     pytest.param("rnn", {"max_steps": 400}, "rnn", id="rnn"),
     pytest.param("lstm-gru", {"max_steps": 300}, "gru-0", id="lstm-gru"),
     pytest.param("transformer", {"max_steps": 20, "reader_steps": 300}, "reader-0", id="transformer"),
-    pytest.param("pretraining", {"max_steps": 20, "fine_tuning_steps": 300}, "pretrained-300-0", id="pretraining"),
+    pytest.param(
+        "pretraining", {"max_steps": 20, "fine_tuning_steps": 300}, "pretrained-300-0", id="pretraining"
+    ),
     pytest.param("scaling", {"max_steps": 300, "dropout": 0.1}, "main", id="scaling"),
     pytest.param("architectures", {"fine_tuning_steps": 200}, "t5-0-classifier", id="architectures"),
     pytest.param("fine-tuning", {"comparisons": ("lora",), "max_steps": 300}, "lora-0", id="fine-tuning"),
@@ -48,7 +50,9 @@ def command(slug: str, overrides: dict, root: Path, resume: bool = False) -> lis
 def test_a_killed_stage_ends_with_the_same_files(tiny_text, tmp_path, slug, changes, part):
     env = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
     overrides = tiny_settings(slug, tiny_text) | changes
-    subprocess.run(command(slug, overrides, tmp_path / "whole"), env=env, check=True, timeout=240, capture_output=True)
+    subprocess.run(
+        command(slug, overrides, tmp_path / "whole"), env=env, check=True, timeout=240, capture_output=True
+    )
     folder = tmp_path / "killed" / get_stage(slug).folder_name
     training = folder / "checkpoints" / "parts" / part
 

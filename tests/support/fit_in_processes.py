@@ -1,4 +1,5 @@
-"""Run by torchrun: trains a small model in one or several processes on a CPU, kills and resumes it, keeps the weights.
+"""Run by torchrun: trains a small model in one or several processes on a CPU, kills and resumes it, keeps
+the weights.
 
 torchrun --nproc_per_node 2 fit_in_processes.py stream|documents FOLDER
 """

@@ -1,10 +1,11 @@
 """Run by torchrun: trains a small decoder in one process or several on a CPU and keeps losses and weights.
 
-torchrun --nproc_per_node 2 gpt_in_processes.py WAY FOLDER [--dropout P] [--pieces N] [--kill STEP | --hang STEP]
+torchrun --nproc_per_node 2 gpt_in_processes.py WAY FOLDER [--dropout P] [--pieces N] [--kill STEP |
+--hang STEP]
 
-WAY is trainer, accelerate, sharded or lightning. A checkpoint in FOLDER is gone on from. With --kill a whole training is done in
-FOLDER/whole; in another, in FOLDER/killed, the last process is killed (SIGKILL) as it reads the batch of that step. With --hang
-it stands still there.
+WAY is trainer, accelerate, sharded or lightning. A checkpoint in FOLDER is gone on from. With --kill a
+whole training is done in FOLDER/whole; in another, in FOLDER/killed, the last process is killed (SIGKILL)
+as it reads the batch of that step. With --hang it stands still there.
 """
 
 import argparse
@@ -38,7 +39,9 @@ HANG_PATIENCE = timedelta(seconds=3)
 
 
 class Deadly(TokenBlocks):
-    """Blocks that send a signal to the process that reads those of a step; `first` is the first step that was read."""
+    """Blocks that send a signal to the process that reads those of a step; `first` is the first step that
+    was read.
+    """
 
     fatal: tuple[int, int] | None = None  # step, from 1, and signal
     first: int | None = None

@@ -18,12 +18,16 @@ def local_hub() -> Iterator[LocalHub]:
 
 @pytest.fixture
 def hub_here(local_hub: LocalHub, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> LocalHub:
-    """The local Hub, with huggingface_hub in this process speaking to it (it reads its environment once, at import)."""
+    """The local Hub, with huggingface_hub in this process speaking to it (it reads its environment once,
+    at import).
+    """
     from huggingface_hub import constants
 
     monkeypatch.setattr(constants, "ENDPOINT", local_hub.endpoint)
     monkeypatch.setattr(
-        constants, "HUGGINGFACE_CO_URL_TEMPLATE", local_hub.endpoint + "/{repo_id}/resolve/{revision}/{filename}"
+        constants,
+        "HUGGINGFACE_CO_URL_TEMPLATE",
+        local_hub.endpoint + "/{repo_id}/resolve/{revision}/{filename}",
     )
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
     monkeypatch.setattr(constants, "HF_ASSETS_CACHE", str(tmp_path / "assets"))

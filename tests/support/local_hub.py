@@ -3,9 +3,10 @@
     with LocalHub() as hub:
         subprocess.run([...], env=os.environ | hub.environment(cache))
 
-It has what pushing and loading need: tokens, private repositories, other people's names, commits, trees, file
-downloads, and uploads of large files through the LFS batch protocol. `requests` is the log of what was asked, `unknown`
-what it could not answer: a test that finds something there has found a gap in this file.
+It has what pushing and loading need: tokens, private repositories, other people's names, commits, trees,
+file downloads, and uploads of large files through the LFS batch protocol. `requests` is the log of what
+was asked, `unknown` what it could not answer: a test that finds something there has found a gap in this
+file.
 """
 
 import base64
@@ -145,7 +146,9 @@ def describe(path: str, data: bytes) -> dict[str, Any]:
     return entry
 
 
-def apply_commit(hub: LocalHub, before: dict[str, bytes], lines: list[dict[str, Any]]) -> tuple[str, dict[str, bytes]]:
+def apply_commit(
+    hub: LocalHub, before: dict[str, bytes], lines: list[dict[str, Any]]
+) -> tuple[str, dict[str, bytes]]:
     """Title and files of the commit that the lines of the request describe."""
     files, title = dict(before), ""
     for line in lines:
@@ -159,7 +162,11 @@ def apply_commit(hub: LocalHub, before: dict[str, bytes], lines: list[dict[str, 
         elif key == "deletedFile":
             del files[value["path"]]
         elif key == "deletedFolder":
-            files = {path: data for path, data in files.items() if not path.startswith(value["path"].rstrip("/") + "/")}
+            files = {
+                path: data
+                for path, data in files.items()
+                if not path.startswith(value["path"].rstrip("/") + "/")
+            }
     return title, files
 
 
@@ -175,7 +182,9 @@ def list_tree(files: dict[str, bytes], folder: str, recursive: bool) -> list[dic
         folders |= {start + "/".join(parts[:level]) for level in range(1, depth)}
         if recursive or len(parts) == 1:
             entries.append(describe(path, data))
-    return [{"type": "directory", "path": path, "size": 0, "oid": "0" * 40} for path in sorted(folders)] + entries
+    return [
+        {"type": "directory", "path": path, "size": 0, "oid": "0" * 40} for path in sorted(folders)
+    ] + entries
 
 
 def create_app(hub: LocalHub) -> FastAPI:
@@ -227,7 +236,11 @@ def create_app(hub: LocalHub) -> FastAPI:
         hub.find(kind, f"{owner}/{name}", request)
         paths = [file["path"] for file in (await request.json())["files"]]
         modes = {path: "lfs" if path.endswith(LFS_SUFFIXES) else "regular" for path in paths}
-        return {"files": [{"path": path, "uploadMode": mode, "shouldIgnore": False} for path, mode in modes.items()]}
+        return {
+            "files": [
+                {"path": path, "uploadMode": mode, "shouldIgnore": False} for path, mode in modes.items()
+            ]
+        }
 
     @app.post("/{repo_id:path}.git/info/lfs/objects/batch")
     async def lfs_batch(request: Request):
@@ -251,12 +264,22 @@ def create_app(hub: LocalHub) -> FastAPI:
         repository = hub.find(kind, f"{owner}/{name}", request)
         lines = [json.loads(line) for line in (await request.body()).splitlines()]
         made = repository.add(*apply_commit(hub, repository.commits[-1].files, lines))
-        return {"commitUrl": f"{hub.endpoint}/{owner}/{name}/commit/{made.oid}", "commitOid": made.oid, "success": True}
+        return {
+            "commitUrl": f"{hub.endpoint}/{owner}/{name}/commit/{made.oid}",
+            "commitOid": made.oid,
+            "success": True,
+        }
 
     @app.get("/api/{kind}s/{owner}/{name}/tree/{revision}")
     @app.get("/api/{kind}s/{owner}/{name}/tree/{revision}/{folder:path}")
     async def tree(
-        kind: str, owner: str, name: str, revision: str, request: Request, folder: str = "", recursive: bool = False
+        kind: str,
+        owner: str,
+        name: str,
+        revision: str,
+        request: Request,
+        folder: str = "",
+        recursive: bool = False,
     ):
         return list_tree(hub.commit_at(kind, f"{owner}/{name}", revision, request).files, folder, recursive)
 

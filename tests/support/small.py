@@ -15,11 +15,23 @@ from hf_llmpath.models.modeling_rnn import LLMPathRNNForCausalLM
 from hf_llmpath.runs import NoProgress
 
 VOCAB = 11
-IDENTITY = {"stage": 7, "slug": "rnn", "preset": "quick", "settings": {"seed": 0, "dataset": "x"}, "command": "llmpath"}
+IDENTITY = {
+    "stage": 7,
+    "slug": "rnn",
+    "preset": "quick",
+    "settings": {"seed": 0, "dataset": "x"},
+    "command": "llmpath",
+}
 _SMALL = {"embedding_size": 8, "context": 16, "batch_size": 4, "dropout": 0.2}
 TINY: dict[str, dict[str, Any]] = {  # settings with which a stage takes seconds; every stage has its line
     "neural-network": {"hidden_size": 6, "epochs": 12, "points": 24, "xor_epochs": 20, "xor_seeds": 2},
-    "backpropagation": {"hidden_sizes": (6,), "epochs": 12, "points": 24, "sweep_epochs": 20, "rates": (0.1, 1e12)},
+    "backpropagation": {
+        "hidden_sizes": (6,),
+        "epochs": 12,
+        "points": 24,
+        "sweep_epochs": 20,
+        "rates": (0.1, 1e12),
+    },
     "optimizers": {"seeds": 2, "surface_steps": 60, "max_steps": 60, "rates_per_decade": 1, "hidden_size": 6},
     "sequences": _SMALL | {"hidden_size": 12, "max_steps": 40, "sample_by": "line"},
     "rnn": _SMALL | {"hidden_size": 12, "max_steps": 40},
@@ -81,7 +93,13 @@ TINY: dict[str, dict[str, Any]] = {  # settings with which a stage takes seconds
         "batch_size": 4,
         "max_steps": 30,
     },
-    "embeddings": {"hidden_size": 8, "epochs": 1, "glove_epochs": 1, "context_steps": 20, "context_batch_size": 8},
+    "embeddings": {
+        "hidden_size": 8,
+        "epochs": 1,
+        "glove_epochs": 1,
+        "context_steps": 20,
+        "context_batch_size": 8,
+    },
     "rlhf": {
         "conversations": 80,
         "pairs": 80,
@@ -107,9 +125,11 @@ def tiny_settings(slug: str, text: Path) -> dict[str, Any]:
 
 def text_of_hats() -> str:
     """Sentences about hats, one a line, every second one in quotation marks."""
-    people, colours = ("Anna", "Ben", "Otto", "Mara"), ("red", "blue", "green")
+    people, colors = ("Anna", "Ben", "Otto", "Mara"), ("red", "blue", "green")
     places = ("sea", "hill", "barn", "old mill", "well")
-    rows = [f"{x} had a {y} hat and went to the {z}." for x, y, z in itertools.product(people, colours, places)]
+    rows = [
+        f"{x} had a {y} hat and went to the {z}." for x, y, z in itertools.product(people, colors, places)
+    ]
     return "\n".join(f'"{row}"' if place % 2 else row for place, row in enumerate(rows * 3)) + "\n"
 
 

@@ -16,7 +16,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from hf_llmpath.data.images import LabelledImages, load_images
+from hf_llmpath.data.images import LabeledImages, load_images
 from hf_llmpath.errors import UserError
 from hf_llmpath.models.configuration_mlp import LLMPathMLPConfig
 from hf_llmpath.models.layers_regularization import max_norm_
@@ -173,7 +173,9 @@ def test_ctrl_c_leaves_a_checkpoint_from_which_it_goes_on(tmp_path):
 def test_a_gradient_that_is_not_finite_stops_it(tmp_path):
     model = model_of(hidden_act="linear")
     recipe = replace(RECIPE, learning_rate=1e30, schedule=constant, max_grad_norm=None, weight_decay=0.0)
-    with pytest.raises(UserError, match=r"not finite at step (\d+); .*--set learning_rate=3e\+29; .* in .*last_finite"):
+    with pytest.raises(
+        UserError, match=r"not finite at step (\d+); .*--set learning_rate=3e\+29; .* in .*last_finite"
+    ):
         fit(tmp_path, recipe, model)
     assert all(torch.isfinite(value).all() for value in weights_of(model).values())
     kept = tmp_path / "04-deep-networks/checkpoints/parts/part/last_finite"
@@ -182,7 +184,9 @@ def test_a_gradient_that_is_not_finite_stops_it(tmp_path):
 
 
 def test_best_weights_and_patience(tmp_path):
-    """A rate that ruins what was learned: the best evaluation is an early one, and its weights are what is left."""
+    """A rate that ruins what was learned: the best evaluation is an early one, and its weights are what
+    is left.
+    """
 
     def ruin(progress):
         return 1.0 if progress < 0.3 else 300.0
@@ -192,7 +196,9 @@ def test_best_weights_and_patience(tmp_path):
     losses = [row["loss"] for row in result.evaluations]
     assert result.best == losses.index(min(losses)) and len(losses) == result.best + 4 < 10
     batch = images()[1][:]
-    assert scores(model(batch["pixel_values"]).logits, batch["labels"])["loss"] == pytest.approx(min(losses), rel=1e-5)
+    assert scores(model(batch["pixel_values"]).logits, batch["labels"])["loss"] == pytest.approx(
+        min(losses), rel=1e-5
+    )
 
 
 def test_hooks(tmp_path):
@@ -231,7 +237,7 @@ def test_what_does_not_fit(tmp_path, changes, message):
 
 
 def test_waiting_for_data_is_measured(tmp_path):
-    class Slow(LabelledImages):
+    class Slow(LabeledImages):
         def __getitem__(self, rows):
             time.sleep(0.02)
             return super().__getitem__(rows)
@@ -277,7 +283,9 @@ except Killed:
 train("killed", LONG, dropout=0.3)
 leave_group()
 """
-LONG = replace(RECIPE, epochs=30, batch_size=16, saves=6, augment=noisy)  # 270 steps: not each is in the history
+LONG = replace(
+    RECIPE, epochs=30, batch_size=16, saves=6, augment=noisy
+)  # 270 steps: not each is in the history
 
 
 @pytest.mark.slow
@@ -289,8 +297,18 @@ def test_two_processes_train_what_one_trains(tmp_path):
     script.write_text(PROGRAM)
     two = tmp_path / "two"
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", str(script)]
-    done = subprocess.run([*command, str(tmp_path)], env=environment, capture_output=True, text=True, timeout=240)
+    command = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        "--nproc_per_node",
+        "2",
+        str(script),
+    ]
+    done = subprocess.run(
+        [*command, str(tmp_path)], env=environment, capture_output=True, text=True, timeout=240
+    )
     assert done.returncode == 0, done.stderr[-3000:]
     weights = load_file(two / "weights.safetensors")
     for name, value in weights_of(one).items():

@@ -65,7 +65,9 @@ def test_the_rate_falls_from_layer_to_layer():
     assert rates.keys() == dict(model.named_parameters()).keys()
     for name, place in depths(model).items():
         assert rates[name] == pytest.approx(0.01 * 0.5 ** (LAYERS + 1 - place)), name
-    assert rates["qa_outputs.weight"] == 0.01 and rates["model.embeddings.tokens.weight"] == pytest.approx(0.01 / 16)
+    assert rates["qa_outputs.weight"] == 0.01 and rates["model.embeddings.tokens.weight"] == pytest.approx(
+        0.01 / 16
+    )
     assert decays["qa_outputs.weight"] == 0.1 and decays["model.layers.0.attention.q_proj.bias"] == 0.0
 
     before = weights_of(model)  # Adam's first step is as long as the rate
@@ -89,7 +91,9 @@ def test_muon_moves_the_matrices_of_the_layers_and_both_rates_fall(decay):
         group = found[name]
         assert group["use_muon"] is is_hidden, name
         assert group["weight_decay"] == (0.1 if is_hidden else 0.0)
-        assert group["lr"] == pytest.approx((0.02 if is_hidden else 0.01) * decay ** (LAYERS + 1 - place)), name
+        assert group["lr"] == pytest.approx((0.02 if is_hidden else 0.01) * decay ** (LAYERS + 1 - place)), (
+            name
+        )
 
 
 def test_lora_starts_as_the_model_and_merges_into_one_of_the_same_values():
@@ -135,6 +139,8 @@ def test_the_share_counts_the_weights_of_the_plain_model():
     whole = model.num_parameters()
     assert trainable_share(model) == (whole, 1.0)
     adapted = with_lora(model, 2, "qa_outputs")
-    per_layer = 2 * (4 * (16 + 16) + 2 * (16 + 64))  # A and B of four square matrices and two of the feed-forward part
+    per_layer = 2 * (
+        4 * (16 + 16) + 2 * (16 + 64)
+    )  # A and B of four square matrices and two of the feed-forward part
     head = 16 * 2 + 2
     assert trainable_share(adapted) == (LAYERS * per_layer + head, (LAYERS * per_layer + head) / whole)

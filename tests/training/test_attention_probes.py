@@ -58,7 +58,9 @@ def test_maps_of_a_generator_are_those_of_its_answer():
     assert TOKENIZER.decode(written[0], skip_special_tokens=True) == maps.answer
     with eager_attention(model):
         output = model(ids, decoder_input_ids=written, output_attentions=True)
-    np.testing.assert_array_equal(maps.weights["cross"][1, 0], output.cross_attentions[1][0, 0].detach().numpy())
+    np.testing.assert_array_equal(
+        maps.weights["cross"][1, 0], output.cross_attentions[1][0, 0].detach().numpy()
+    )
     shapes = {kind: values.shape for kind, values in maps.weights.items()}
     source, target = len(maps.source), len(maps.target)
     assert shapes == {

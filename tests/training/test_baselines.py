@@ -38,7 +38,8 @@ def test_ngram_equals_the_formula_by_hand(train, validation, order):
 
 
 def test_a_case_worked_out():
-    # In 0 1 0 1 0, two characters follow 0 (both times 1) and 1 (both times 0); P_0(1) = (2 + 2 * 1/4) / (5 + 2).
+    # In 0 1 0 1 0, two characters follow 0 (both times 1) and 1 (both times 0); P_0(1) = (2 + 2 * 1/4) /
+    # (5 + 2).
     p0 = 2.5 / 7
     p1 = (2 + 1 * p0) / (2 + 1)
     train = np.array([0, 1, 0, 1, 0])

@@ -42,7 +42,9 @@ def test_one_that_fails_on_the_way_leaves_the_one_before(tmp_path):
         write_checkpoint(tmp_path, 10, half)
     assert (last_checkpoint(tmp_path) / "state").read_text() == "five"
     write(tmp_path, 10, "ten")  # over what was left of the other
-    assert names(tmp_path) == ["checkpoint-10"] and (tmp_path / "checkpoint-10" / "state").read_text() == "ten"
+    assert (
+        names(tmp_path) == ["checkpoint-10"] and (tmp_path / "checkpoint-10" / "state").read_text() == "ten"
+    )
 
 
 def test_a_folder_without_its_mark_is_passed_over(tmp_path):
@@ -68,4 +70,7 @@ def test_what_this_process_cannot_go_on_from_is_told_and_kept(tmp_path, mark, me
     (tmp_path / "checkpoint-5" / COMPLETE).write_text(mark)
     with pytest.raises(UserError, match=message):
         last_checkpoint(tmp_path)
-    assert newest_checkpoint(tmp_path) == tmp_path / "checkpoint-5" and (tmp_path / "checkpoint-5" / "state").exists()
+    assert (
+        newest_checkpoint(tmp_path) == tmp_path / "checkpoint-5"
+        and (tmp_path / "checkpoint-5" / "state").exists()
+    )

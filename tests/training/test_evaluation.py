@@ -47,7 +47,9 @@ def test_overlapping_blocks_guess_from_at_least_what_they_overlap():
         def forward(self, input_ids, use_cache=False):
             seen = torch.arange(1.0, input_ids.shape[1] + 1)
             right = torch.zeros(*input_ids.shape, VOCAB)
-            right += (torch.exp(1 / seen) - 1)[None, :, None] / (VOCAB - 1)  # softmax: the loss of token 0 is 1 / seen
+            right += (torch.exp(1 / seen) - 1)[None, :, None] / (
+                VOCAB - 1
+            )  # softmax: the loss of token 0 is 1 / seen
             right[..., 0] = 1
             return SimpleNamespace(logits=right.log())
 
@@ -99,4 +101,6 @@ def test_dropout_is_off_in_an_evaluation():
 def test_an_empty_document_costs_its_end_alone():
     model = Bigram()
     empty = Documents([np.zeros(0, dtype=np.int64)], end=2, pad=0)
-    assert document_loss(model, empty) == pytest.approx(F.cross_entropy(model.table[[2]], torch.tensor([2])).item())
+    assert document_loss(model, empty) == pytest.approx(
+        F.cross_entropy(model.table[[2]], torch.tensor([2])).item()
+    )

@@ -1,4 +1,6 @@
-"""Muon: orthogonal up to the iteration's bounds, equal to torch.optim.Muon, and one optimiser for a whole model."""
+"""Muon: orthogonal up to the iteration's bounds, equal to torch.optim.Muon, and one optimizer for a whole
+model.
+"""
 
 import copy
 
@@ -29,7 +31,9 @@ def network(seed: int = 0) -> nn.Module:
     return nn.Sequential(*layers, nn.Linear(16, 3, bias=False)).double()
 
 
-def train(model: nn.Module, optimizer: torch.optim.Optimizer, steps: int = STEPS, first: int = 0) -> list[torch.Tensor]:
+def train(
+    model: nn.Module, optimizer: torch.optim.Optimizer, steps: int = STEPS, first: int = 0
+) -> list[torch.Tensor]:
     """The weights after each step on random mini-batches, those of steps `first`, `first + 1`, ..."""
     path = []
     for step in range(first, first + steps):
@@ -75,7 +79,9 @@ def test_a_matrix_of_zeros_stays_one():
     "options", [{}, {"nesterov": False}, {"momentum": 0.8, "weight_decay": 0.3}, {"ns_steps": 3}], ids=str
 )
 def test_equals_torch_for_200_steps(options, monkeypatch):
-    """torch rounds the iteration to 16 bits; with that rounding taken out, its own code works in float64 as ours does."""
+    """torch rounds the iteration to 16 bits; with that rounding taken out, its own code works in float64
+    as ours does.
+    """
     monkeypatch.setattr(torch.Tensor, "bfloat16", torch.Tensor.clone)
     model, copied = network(), network()
     path = train(model, Muon(model.parameters(), lr=0.02, **options))
@@ -87,8 +93,8 @@ def test_equals_torch_for_200_steps(options, monkeypatch):
 
 
 def test_in_16_bits_it_is_as_near_to_the_exact_step_as_torch_is():
-    """There the two round differently (one matrix, or several side by side), so each is held against float64. Of full rank:
-    a singular value of zero would be made of rounding alone, in either."""
+    """There the two round differently (one matrix, or several side by side), so each is held against
+    float64. Of full rank: a singular value of zero would be made of rounding alone, in either."""
 
     def step(cls, gradient, **options) -> torch.Tensor:
         weight = nn.Parameter(torch.zeros_like(gradient))
@@ -113,9 +119,18 @@ def test_the_groups_are_hidden_matrices_and_the_rest():
     model = gpt()
     matrices, rest = muon_groups(model, lr=0.02, adam_lr=0.003, weight_decay=0.1)
     names = {id(parameter): name for name, parameter in model.named_parameters()}
-    assert sorted(names[id(p)] for p in matrices["params"]) == sorted(n for n in names.values() if "proj" in n)
-    assert {names[id(p)] for p in rest["params"]} == {n for n in names.values() if "norm" in n or "embed" in n}
-    assert (matrices["lr"], rest["lr"], matrices["weight_decay"], rest["weight_decay"]) == (0.02, 0.003, 0.1, 0.0)
+    assert sorted(names[id(p)] for p in matrices["params"]) == sorted(
+        n for n in names.values() if "proj" in n
+    )
+    assert {names[id(p)] for p in rest["params"]} == {
+        n for n in names.values() if "norm" in n or "embed" in n
+    }
+    assert (matrices["lr"], rest["lr"], matrices["weight_decay"], rest["weight_decay"]) == (
+        0.02,
+        0.003,
+        0.1,
+        0.0,
+    )
     untied = gpt(tie_word_embeddings=False)
     head = untied.lm_head.weight
     assert any(p is head for p in muon_groups(untied)[1]["params"])
@@ -166,7 +181,9 @@ def test_gradients_are_left_alone():
 
 
 def test_the_trainer_uses_it_and_resumes_with_it(tmp_path):
-    """The Trainer's run = the same steps by hand is the Trainer's own promise; here: it takes Muon and resumes exactly."""
+    """The Trainer's run = the same steps by hand is the Trainer's own promise; here: it takes Muon and
+    resumes exactly.
+    """
     start = gpt().double()
 
     def trained(name: str, **options) -> dict[str, torch.Tensor]:

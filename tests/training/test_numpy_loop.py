@@ -31,7 +31,13 @@ STEPS_PER_EPOCH = 5
 def with_everything():
     """A network whose training has all kinds of state: running statistics and a generator of its own."""
     rng = np.random.default_rng(0)
-    layers = [Dense(2, 8, rng), BatchNorm(8), ReLU(), Dropout(0.2, np.random.default_rng(5)), Dense(8, 1, rng)]
+    layers = [
+        Dense(2, 8, rng),
+        BatchNorm(8),
+        ReLU(),
+        Dropout(0.2, np.random.default_rng(5)),
+        Dense(8, 1, rng),
+    ]
     return Network(layers)
 
 
@@ -53,14 +59,19 @@ def test_a_killed_training_ends_with_the_same_weights(a_started_run, killed_at):
     assert (found.steps, found.losses) == (expected.steps, expected.losses)
     for name, value in whole.state_dict().items():
         np.testing.assert_array_equal(resumed.state_dict()[name], value)
-    histories = [(a_started_run.part(name).folder / "history.jsonl").read_text() for name in ("whole", "killed")]
+    histories = [
+        (a_started_run.part(name).folder / "history.jsonl").read_text() for name in ("whole", "killed")
+    ]
     assert histories[0] == histories[1]
 
 
 def test_history_has_the_loss_of_each_epoch_and_what_is_measured(a_started_run):
     network = with_everything()
     fit = train(a_started_run, "part", network, evaluate=lambda net: {"test_loss": 1.5})
-    rows = [json.loads(line) for line in (a_started_run.part("part").folder / "history.jsonl").read_text().splitlines()]
+    rows = [
+        json.loads(line)
+        for line in (a_started_run.part("part").folder / "history.jsonl").read_text().splitlines()
+    ]
     assert [row["epoch"] for row in rows] == list(range(1, 21))
     assert [row["loss"] for row in rows] == fit.losses
     assert all(row["test_loss"] == 1.5 and row["step"] == STEPS_PER_EPOCH * row["epoch"] for row in rows)

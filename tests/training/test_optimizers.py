@@ -1,4 +1,4 @@
-"""Our optimisers against torch.optim: the same weights after every one of 200 steps, in float64."""
+"""Our optimizers against torch.optim: the same weights after every one of 200 steps, in float64."""
 
 import copy
 
@@ -57,7 +57,9 @@ def network(seed: int = 0) -> nn.Module:
     return nn.Sequential(nn.Linear(6, 16), nn.Tanh(), nn.Linear(16, 3)).double()
 
 
-def train(model: nn.Module, optimizer: torch.optim.Optimizer, steps: int = STEPS, first: int = 0) -> list[torch.Tensor]:
+def train(
+    model: nn.Module, optimizer: torch.optim.Optimizer, steps: int = STEPS, first: int = 0
+) -> list[torch.Tensor]:
     """Trains on random mini-batches, those of steps `first`, `first + 1`, ...; the weights after every step."""
     path = []
     for step in range(first, first + steps):
@@ -75,7 +77,9 @@ def train(model: nn.Module, optimizer: torch.optim.Optimizer, steps: int = STEPS
 def test_equals_torch_for_200_steps(ours, arguments, reference, reference_arguments):
     model, copied = network(), network()
     path = train(model, getattr(optimizers, ours)(model.parameters(), lr=0.02, **arguments))
-    expected = train(copied, getattr(torch.optim, reference)(copied.parameters(), lr=0.02, **reference_arguments))
+    expected = train(
+        copied, getattr(torch.optim, reference)(copied.parameters(), lr=0.02, **reference_arguments)
+    )
     assert len(path) == STEPS and (path[0] - path[-1]).abs().max() > 0.01
     for step, (one, other) in enumerate(zip(path, expected, strict=True), start=1):
         assert (one - other).abs().max() <= 1e-10, step
@@ -96,7 +100,10 @@ def test_parameters_without_a_gradient_and_groups_are_treated_as_in_torch(name):
     model, copied = network(), network()
     found = []
     for net, cls, options in ((model, getattr(optimizers, name), {}), (copied, reference, extra)):
-        groups = [{"params": net[0].parameters(), "lr": 0.05}, {"params": net[2].parameters(), "weight_decay": 0.1}]
+        groups = [
+            {"params": net[0].parameters(), "lr": 0.05},
+            {"params": net[2].parameters(), "weight_decay": 0.1},
+        ]
         optimizer = cls(groups, lr=0.01, **options)
         for step in range(60):
             net[2].requires_grad_(step % 3 != 2)
@@ -149,7 +156,9 @@ def test_the_closure_is_called_with_gradients_on():
 
 
 def test_decoupled_decay_differs_from_decay_in_the_gradient():
-    """A weight with a large gradient decays by (1 - lr * decay) in AdamW, and hardly more than without decay in Adam."""
+    """A weight with a large gradient decays by (1 - lr * decay) in AdamW, and hardly more than without
+    decay in Adam.
+    """
     moved = {}
     for name, decay in (("Adam", 0.0), ("Adam", 0.5), ("AdamW", 0.5)):
         weight = nn.Parameter(torch.tensor([1.0], dtype=torch.float64))
@@ -198,11 +207,15 @@ def test_sparse_gradients_are_refused():
     ],
 )
 def test_the_trainer_uses_ours_and_resumes_with_it(name, arguments, reference, reference_arguments, tmp_path):
-    """Trainer with our class = Trainer with torch's; a run resumed from a checkpoint = one that was left alone."""
+    """Trainer with our class = Trainer with torch's; a run resumed from a checkpoint = one that was left
+    alone.
+    """
     start = model_of().double()
     ours = getattr(optimizers, name), arguments
     whole = fit(copy.deepcopy(start), ours, tmp_path / "ours")
-    expected = fit(copy.deepcopy(start), (getattr(torch.optim, reference), reference_arguments), tmp_path / "reference")
+    expected = fit(
+        copy.deepcopy(start), (getattr(torch.optim, reference), reference_arguments), tmp_path / "reference"
+    )
     assert not same(weights_of(whole), weights_of(start))
     for key, value in weights_of(whole).items():
         assert (value - weights_of(expected)[key]).abs().max() <= 1e-10, key

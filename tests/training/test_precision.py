@@ -25,7 +25,9 @@ def test_what_was_asked_for_is_taken():
 
 
 def test_a_processor_without_such_instructions_is_found_out():
-    """The products are really timed: with the instructions switched off, in a process of its own, auto says no."""
+    """The products are really timed: with the instructions switched off, in a process of its own, auto
+    says no.
+    """
 
     code = "from hf_llmpath.training.precision import precision_for; print(precision_for('auto'))"
     answer = subprocess.run(

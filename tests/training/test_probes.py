@@ -70,7 +70,9 @@ def test_temperature_divides_the_logits(tokenizer):
         scaled = (logits / temperature).exp()
         torch.testing.assert_close(probabilities, (scaled / scaled.sum())[order], atol=1e-6, rtol=1e-4)
     assert found[0.01][0] > 0.99  # cold: the most probable one
-    torch.testing.assert_close(found[1e6], torch.full((len(order),), 1 / len(order)), atol=1e-4, rtol=0)  # hot: any
+    torch.testing.assert_close(
+        found[1e6], torch.full((len(order),), 1 / len(order)), atol=1e-4, rtol=0
+    )  # hot: any
     assert (found[0.5][0] > found[1.0][0]) and (found[1.0][0] > found[2.0][0])
 
 
@@ -105,7 +107,9 @@ def test_gradient_by_lag_equals_autograd_jacobian(cell, layers):
 def test_the_gradient_of_small_recurrent_weights_vanishes_and_the_model_is_left_as_it_was():
     model = model_of("rnn").eval()
     with torch.no_grad():
-        model.model.layers[0].weight_hh.mul_(0.5)  # orthogonal times 0.5: each step back halves the gradient, or worse
+        model.model.layers[0].weight_hh.mul_(
+            0.5
+        )  # orthogonal times 0.5: each step back halves the gradient, or worse
     lags = gradient_by_lag(model, tokens_of(200), length=12, seed=0)
     assert lags[0] == 1
     assert all(lag <= 0.5**k + 1e-6 for k, lag in enumerate(lags))
@@ -200,7 +204,9 @@ def test_shown_states_are_the_models(tokenizer, ids):
     shown = hidden_states_of(model, tokenizer, ids[:40], first=3, units=5)
     assert shown["text"] == TEXT[:40]
     assert shown["units"][0] == 3 and len(set(shown["units"])) == 5
-    np.testing.assert_allclose(shown["values"], unit_activations(model, ids[:40])[:, shown["units"]].T, atol=1e-4)
+    np.testing.assert_allclose(
+        shown["values"], unit_activations(model, ids[:40])[:, shown["units"]].T, atol=1e-4
+    )
 
 
 def test_a_sample_depends_on_its_seed_alone(tokenizer):

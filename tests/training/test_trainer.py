@@ -34,7 +34,7 @@ def trained(run: Run, name: str, recipe: Recipe = RECIPE, dataset=None, seed: in
 
 @pytest.fixture
 def gradients():
-    """Every gradient that an optimiser was given, one flat tensor per step."""
+    """Every gradient that an optimizer was given, one flat tensor per step."""
     seen: list[torch.Tensor] = []
 
     def note(optimizer, *_):
@@ -54,7 +54,9 @@ def test_clipping_bounds_the_gradient(a_started_run, gradients):
     trained(a_started_run, "clipped", replace(RECIPE, max_grad_norm=bound))
     assert len(free) == len(gradients) == RECIPE.steps
     assert all(gradient.norm() <= bound * (1 + 1e-4) for gradient in gradients)
-    torch.testing.assert_close(gradients[0], free[0] * 0.2, rtol=1e-3, atol=1e-6)  # shorter, in the same direction
+    torch.testing.assert_close(
+        gradients[0], free[0] * 0.2, rtol=1e-3, atol=1e-6
+    )  # shorter, in the same direction
 
 
 def test_gradients_below_the_bound_are_left_alone(a_started_run, gradients):
@@ -66,7 +68,9 @@ def test_gradients_below_the_bound_are_left_alone(a_started_run, gradients):
 @pytest.mark.parametrize("cell", ["rnn", "lstm", "gru"])
 def test_carried_state_reads_on_where_the_window_before_ended(a_started_run, cell):
     dataset = stream(streams=4, length=8, windows=7)
-    still = replace(RECIPE, learning_rate=0.0, steps=5)  # weights that stand still: all windows see the same model
+    still = replace(
+        RECIPE, learning_rate=0.0, steps=5
+    )  # weights that stand still: all windows see the same model
     model, trainer = trained(a_started_run, "five", still, dataset, model=model_of(cell, num_hidden_layers=2))
     with torch.no_grad():
         read = model(dataset.inputs[:, : 5 * 8], use_cache=True)
@@ -92,8 +96,13 @@ def test_a_new_epoch_starts_from_an_empty_state(a_started_run):
 
 
 def test_training_lowers_the_loss_and_writes_history(a_started_run):
-    _, trainer = trained(a_started_run, "part", replace(RECIPE, steps=120), stream(windows=30), tokens_per_step=32)
-    rows = [json.loads(line) for line in (a_started_run.part("part").folder / "history.jsonl").read_text().splitlines()]
+    _, trainer = trained(
+        a_started_run, "part", replace(RECIPE, steps=120), stream(windows=30), tokens_per_step=32
+    )
+    rows = [
+        json.loads(line)
+        for line in (a_started_run.part("part").folder / "history.jsonl").read_text().splitlines()
+    ]
     losses = [row["loss"] for row in rows if "loss" in row]
     assert rows == trainer.state.log_history
     assert losses[-1] < losses[0] - 0.3
@@ -152,7 +161,8 @@ def test_a_checkpoint_that_was_not_written_to_the_end_is_passed_over(a_started_r
 @pytest.mark.parametrize("recipe", [RECIPE, ON_DOCUMENTS], ids=["stream", "documents"])
 def test_the_seed_decides(a_started_run, recipe):
     one, again, other = (
-        weights_of(trained(a_started_run, name, recipe, seed=seed)[0]) for name, seed in (("a", 1), ("b", 1), ("c", 2))
+        weights_of(trained(a_started_run, name, recipe, seed=seed)[0])
+        for name, seed in (("a", 1), ("b", 1), ("c", 2))
     )
     assert same(one, again)
     assert not same(one, other)
@@ -190,7 +200,9 @@ def test_a_loss_that_is_not_finite_ends_the_training_with_advice(a_started_run, 
     model = model_of("rnn")
     with torch.no_grad():
         model.lm_head.bias[3] = value
-    with pytest.raises(UserError, match=r"the loss is not finite at step \d+; try .*--set learning_rate=0\.003"):
+    with pytest.raises(
+        UserError, match=r"the loss is not finite at step \d+; try .*--set learning_rate=0\.003"
+    ):
         trained(a_started_run, "part", model=model)
 
 

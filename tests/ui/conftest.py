@@ -1,4 +1,6 @@
-"""One server and one browser for all pages; each test gets a page that must stay free of errors and of other hosts."""
+"""One server and one browser for all pages; each test gets a page that must stay free of errors and of
+other hosts.
+"""
 
 import os
 import re
@@ -19,9 +21,9 @@ BROWSER_ARGUMENTS = (
     "--disable-sync",
     "--no-first-run",
 )
-# What Gradio's client says when a page is left while it still listens to the server; the last one when a session's stream
-# closes at the moment at which its next event is queued (gradio/routes.py, queue_data_helper): that event is lost, and the
-# page's timer sends the next one.
+# What Gradio's client says when a page is left while it still listens to the server; the last one when a
+# session's stream closes at the moment at which its next event is queued (gradio/routes.py,
+# queue_data_helper): that event is lost, and the page's timer sends the next one.
 LEAVING = re.compile("AbortError|Connection errored out|Unexpected error 404: Not Found")
 
 
@@ -29,13 +31,16 @@ LEAVING = re.compile("AbortError|Connection errored out|Unexpected error 404: No
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """A page that waited in vain is opened once more: Gradio now and then loses a click.
 
-    That happens where the stream of the session's last event closes in the moment in which the next event is queued: the
-    server has the answer and the page no stream to read it from, until somebody clicks again.
+    That happens where the stream of the session's last event closes in the moment in which the next event
+    is queued: the server has the answer and the page no stream to read it from, until somebody clicks
+    again.
     """
     for item in items:
         if "/ui/" in item.nodeid:
             item.add_marker(
-                pytest.mark.flaky(reruns=1, only_rerun=["TimeoutError", "Locator expected", "did not change its state"])
+                pytest.mark.flaky(
+                    reruns=1, only_rerun=["TimeoutError", "Locator expected", "did not change its state"]
+                )
             )
 
 
@@ -91,17 +96,24 @@ def address(runs_root: Path, browser) -> Iterator[str]:
 
 @pytest.fixture
 def visit(browser) -> Iterator[Callable]:
-    """`visit(url, width=1280, dark=False)` opens a page; at the end of the test it must have been a clean visit."""
+    """`visit(url, width=1280, dark=False)` opens a page; at the end of the test it must have been a clean
+    visit.
+    """
     contexts, complaints = [], []
 
     def open_page(url: str, width: int = 1280, dark: bool = False):
         context = browser.new_context(
-            viewport={"width": width, "height": 900}, color_scheme="dark" if dark else "light", reduced_motion="reduce"
+            viewport={"width": width, "height": 900},
+            color_scheme="dark" if dark else "light",
+            reduced_motion="reduce",
         )
         contexts.append(context)
         page = context.new_page()
         page.set_default_timeout(30_000)
-        page.on("console", lambda m: m.type == "error" and not LEAVING.search(m.text) and complaints.append(m.text))
+        page.on(
+            "console",
+            lambda m: m.type == "error" and not LEAVING.search(m.text) and complaints.append(m.text),
+        )
         page.on("pageerror", lambda error: complaints.append(f"error: {error}"))
         page.on("request", lambda request: _from_elsewhere(request.url) and complaints.append(request.url))
         page.goto(url)

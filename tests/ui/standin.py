@@ -54,9 +54,17 @@ def make_run(root: Path, slug: str) -> RunFolder:
     tokenizer = train_character_tokenizer([TEXT], byte_fallback=False)
     cell = {"sequences": "rnn", "rnn": "rnn", "lstm-gru": "lstm"}[slug]
     run.save_model(tiny_model(tokenizer, cell), tokenizer)
-    metrics = {"bits_per_character": 1.234, "validation_loss": 0.8553, "perplexity": 2.352, "parameters": 123_456}
+    metrics = {
+        "bits_per_character": 1.234,
+        "validation_loss": 0.8553,
+        "perplexity": 2.352,
+        "parameters": 123_456,
+    }
     baselines = {"bits_per_character": 1.876, "validation_loss": 1.3}
-    goals = [Goal("bits_per_character", 1.876, higher_is_better=False), Goal("perplexity", 2.0, higher_is_better=False)]
+    goals = [
+        Goal("bits_per_character", 1.876, higher_is_better=False),
+        Goal("perplexity", 2.0, higher_is_better=False),
+    ]
     run.save_figure_data("samples", {"0.7": "Otto had a blue hat, and it looked like a sleeping cat."})
     if slug == "sequences":
         months = np.arange(48)
@@ -75,7 +83,9 @@ def make_run(root: Path, slug: str) -> RunFolder:
             {"feature": "position in word", "unit": 3, "correlation": -0.66},
         ]
         run.save_figure_data("readable_unit", table[0] | {"table": table})
-        reading = '"I was looking for you everywhere!" cried Karl. Laughing, each of them gave back the wrong bell.'
+        reading = (
+            '"I was looking for you everywhere!" cried Karl. Laughing, each of them gave back the wrong bell.'
+        )
         quoted = [0.9 if reading[: place + 1].count('"') % 2 else -0.6 for place in range(len(reading))]
         run.save_figure_data("hidden_states", {"text": reading, "units": [7], "values": [quoted]})
         run.save_figure_data("gradient_by_lag", {"lag": list(range(32)), "norm": [0.7**k for k in range(32)]})
@@ -90,9 +100,12 @@ def make_run(root: Path, slug: str) -> RunFolder:
             }
             metrics |= {f"adding/{cell}/mean_squared_error": 0.167 if cell == "rnn" else 0.004}
         run.save_figure_data(
-            "memory", {cell: [a**k for k in range(64)] for cell, a in (("rnn", 0.7), ("gru", 0.9), ("lstm", 0.95))}
+            "memory",
+            {cell: [a**k for k in range(64)] for cell, a in (("rnn", 0.7), ("gru", 0.9), ("lstm", 0.95))},
         )
-        run.save_figure_data("adding", {cell: [[s, 0.2 / s] for s in range(1, 9)] for cell in ("rnn", "gru", "lstm")})
+        run.save_figure_data(
+            "adding", {cell: [[s, 0.2 / s] for s in range(1, 9)] for cell in ("rnn", "gru", "lstm")}
+        )
     run.report({"name": "world/stories"}, metrics, baselines, goals, main="bits_per_character")
     run.write_report()
     (run.new / "figures" / "gradient_by_lag.png").write_bytes(PIXEL)

@@ -1,4 +1,6 @@
-"""The page of stage 17 in a real browser: masks, verdicts and what each model writes are those of the saved models."""
+"""The page of stage 17 in a real browser: masks, verdicts and what each model writes are those of the
+saved models.
+"""
 
 import pytest
 from playwright.sync_api import expect
@@ -56,13 +58,17 @@ def test_all_three_give_their_verdict(visit, address, folder):
     places = (folder.model("classifier-gpt"), folder.model_dir)
     readers = [load_encoder("AutoModelForSequenceClassification", place) for place in places]
     for place, found in enumerate([*(reader.classify(text) for reader in readers), t5.verdict(text)]):
-        assert [name for name, _ in found] == ["negative", "positive"] and sum(p for _, p in found) == pytest.approx(1)
+        assert [name for name, _ in found] == ["negative", "positive"] and sum(
+            p for _, p in found
+        ) == pytest.approx(1)
         page.wait_for_function(
             "([place, value]) => Math.abs(document.querySelectorAll('#verdicts figure')[place]"
             "?.querySelector('[data-value]')?.dataset.value - value) < 1e-5",
             arg=[place, found[0][1]],
         )
-        assert bars(page.locator("#verdicts figure").nth(place)) == {n: pytest.approx(v, abs=1e-5) for n, v in found}
+        assert bars(page.locator("#verdicts figure").nth(place)) == {
+            n: pytest.approx(v, abs=1e-5) for n, v in found
+        }
 
 
 def test_the_attention_of_any_of_them_is_shown(visit, address, folder):
@@ -82,7 +88,9 @@ def test_a_blank_is_filled(visit, address, folder):
     page.get_by_label("Text with [MASK]").fill(text)
     expect(page.locator("#filled figcaption").first).to_contain_text(text)
     expected = load_encoder("AutoModelForMaskedLM", folder.model("bert")).fill(text, 8)[0]
-    assert bars(page.locator("#filled figure").first) == {token: pytest.approx(v, abs=1e-6) for token, v in expected}
+    assert bars(page.locator("#filled figure").first) == {
+        token: pytest.approx(v, abs=1e-6) for token, v in expected
+    }
 
 
 def test_a_beginning_is_gone_on_with(visit, address, folder):

@@ -46,7 +46,8 @@ def test_an_example_is_read_by_the_model_of_the_run(page, folder):
     shares, layers = reader.read(pixels)
     assert shown_bars(page) == {name: pytest.approx(share, abs=1e-5) for name, share in shares}
     assert (
-        f"{int((np.abs(layers[0]) > 1e-6).sum())} of {len(layers[0])} units" in page.locator("#activity").inner_text()
+        f"{int((np.abs(layers[0]) > 1e-6).sum())} of {len(layers[0])} units"
+        in page.locator("#activity").inner_text()
     )
     example = next(row for row in folder.figure_data("examples") if row["label"] == "3")
     assert np.corrcoef(pixels.flatten(), np.array(example["pixels"]).flatten())[0, 1] > 0.8

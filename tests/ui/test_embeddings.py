@@ -1,4 +1,6 @@
-"""The page of stage 12 in a real browser: neighbours, the map, analogies and contexts are those of the saved models."""
+"""The page of stage 12 in a real browser: neighbors, the map, analogies and contexts are those of the
+saved models.
+"""
 
 import pytest
 from playwright.sync_api import expect
@@ -29,11 +31,11 @@ def close(rows):
     return {name: pytest.approx(max(0.0, value), abs=1e-5) for name, value in rows}
 
 
-def test_a_words_neighbours_are_listed_and_marked_on_the_map(visit, address, folder):
+def test_a_words_neighbors_are_listed_and_marked_on_the_map(visit, address, folder):
     page = visit(f"{address}?word=baker")
     figure = page.locator("#near figure")
     expect(figure.locator("figcaption")).to_contain_text("Nearest to “baker”")
-    near = load_word_vectors(folder.model_dir).neighbours("baker", 10)
+    near = load_word_vectors(folder.model_dir).neighbors("baker", 10)
     assert bars(figure).keys() == dict(near).keys()
     drawn = set(folder.figure_data("map")["words"])
     marked = page.locator("#map .lp-word.on")
@@ -41,7 +43,7 @@ def test_a_words_neighbours_are_listed_and_marked_on_the_map(visit, address, fol
     page.get_by_role("radio", name="PCA").check()
     expect(page.locator("#map figcaption")).to_contain_text("PCA of the vectors")
     page.get_by_role("radio", name="GloVe").check()
-    other = load_word_vectors(folder.model("glove")).neighbours("baker", 10)
+    other = load_word_vectors(folder.model("glove")).neighbors("baker", 10)
     expect(figure.locator(".lp-bar-name").first).to_have_text(other[0][0])
     assert bars(figure).keys() == dict(other).keys()
 

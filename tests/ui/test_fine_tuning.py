@@ -65,7 +65,9 @@ def test_a_text_longer_than_the_model_is_read_in_windows_and_the_page_says_so(vi
     assert bars(page) == shown_for(folder, QUESTIONS[0], long)
 
 
-@pytest.mark.parametrize("label, message", [("Question", "the question is empty"), ("Text", "the text is empty")])
+@pytest.mark.parametrize(
+    "label, message", [("Question", "the question is empty"), ("Text", "the text is empty")]
+)
 def test_what_is_missing_is_told_in_a_line(visit, address, label, message):
     page = visit(address)
     page.get_by_role("textbox", name=label).fill("  ")

@@ -109,5 +109,9 @@ def test_a_tree_by_hand():
         [node | {"token": "<|endoftext|>", "parent": 0, "ended": True, "score": -0.5}],
     ]
     picture = tree_picture(steps, "Once", "A tree")
-    assert picture.count("<g ") == 4 and picture.count("<path ") == 3 and picture.count('<path class="best"') == 2
+    assert (
+        picture.count("<g ") == 4
+        and picture.count("<path ") == 3
+        and picture.count('<path class="best"') == 2
+    )
     assert "3 texts in 2 steps; the best goes on with: a ∎" in picture

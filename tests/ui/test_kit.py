@@ -1,4 +1,6 @@
-"""The parts of the kit by themselves: pictures, the language model's answers, panels, and how the app is served."""
+"""The parts of the kit by themselves: pictures, the language model's answers, panels, and how the app is
+served.
+"""
 
 import base64
 import io
@@ -29,7 +31,9 @@ def model(runs_root) -> CharacterModel:
 
 def test_probabilities_are_those_of_the_model(model):
     rows = model.next_probabilities("Otto", 0.5)
-    ids = torch.tensor([[model.tokenizer.bos_token_id, *model.tokenizer.encode("Otto", add_special_tokens=False)]])
+    ids = torch.tensor(
+        [[model.tokenizer.bos_token_id, *model.tokenizer.encode("Otto", add_special_tokens=False)]]
+    )
     with torch.no_grad():
         expected = (model.model(input_ids=ids).logits[0, -1] / 0.5).softmax(-1)
     assert sum(p for _, p in rows) == pytest.approx(1)
@@ -54,14 +58,18 @@ def test_writing_carries_the_state_that_reading_gives(model):
 def test_a_truncated_weight_file_is_told(runs_root, tmp_path):
     source = runs_root / "07-rnn" / "model"
     for path in source.iterdir():
-        (tmp_path / path.name).write_bytes(path.read_bytes()[: 900 if path.suffix == ".safetensors" else None])
+        (tmp_path / path.name).write_bytes(
+            path.read_bytes()[: 900 if path.suffix == ".safetensors" else None]
+        )
     with pytest.raises(UserError, match="model.safetensors"):
         load_character_model(tmp_path)
 
 
 def test_a_heat_map_has_one_pixel_per_cell():
     values = np.array([[1.0, -0.5, 0.0], [0.25, -1.0, 2.0]])
-    source = re.search(r"base64,([^\"]+)", pictures.heat_map(values, list("abc"), "States", row_names=[4, 9]))[1]
+    source = re.search(
+        r"base64,([^\"]+)", pictures.heat_map(values, list("abc"), "States", row_names=[4, 9])
+    )[1]
     image = np.array(Image.open(io.BytesIO(base64.b64decode(source))).convert("RGBA"))
     assert image.shape == (2, 3, 4)
     np.testing.assert_allclose(image[..., 3], [[255, 127, 0], [63, 255, 255]], atol=255 / 62)  # half a shade
@@ -72,7 +80,7 @@ def test_pictures_escape_what_they_show():
     evil = "<script>"
     for picture in (
         pictures.bars([(evil, 0.5)], evil, evil),
-        pictures.coloured_text([evil], [0.1], evil),
+        pictures.colored_text([evil], [0.1], evil),
         pictures.strips({evil: [0.5]}, [evil], evil),
         pictures.heat_map(np.zeros((1, 1)), [evil], evil, row_names=[evil]),
         pictures.one_hot([evil], 0, evil),
@@ -95,7 +103,13 @@ def test_a_line_chart_leaves_out_what_cannot_be_drawn():
 
 
 def test_the_table_of_models_shows_the_spread_of_seeds():
-    metrics = {"lstm/loss": 1.5, "lstm/loss_sd": 0.02, "lstm/loss_seeds": [1.4, 1.6], "rnn/loss": 2.0, "loss": 3.0}
+    metrics = {
+        "lstm/loss": 1.5,
+        "lstm/loss_sd": 0.02,
+        "lstm/loss_seeds": [1.4, 1.6],
+        "rnn/loss": 2.0,
+        "loss": 3.0,
+    }
     table = panels.compared(metrics, {"lstm": "LSTM", "rnn": "RNN"}, "Text: compared")
     shown = re.findall(r"<t[hd](?: [^>]*)?>([^<]*)", table)
     assert shown == ["Text", "LSTM", "RNN", "loss", "1.5 ± 0.02", "2"]
@@ -137,13 +151,20 @@ def test_only_a_space_listens_to_others(tmp_path, monkeypatch, space, host):
     if space:
         monkeypatch.setenv("SPACE_ID", space)
     app.launch_stage("rnn", runs_root=tmp_path)
-    assert (asked["server_name"], asked["share"], asked["inbrowser"], asked["ssr_mode"]) == (host, False, False, False)
+    assert (asked["server_name"], asked["share"], asked["inbrowser"], asked["ssr_mode"]) == (
+        host,
+        False,
+        False,
+        False,
+    )
 
 
 def test_a_stage_is_shown_on_the_model_of_the_hub_else_on_the_local_run(runs_root, tmp_path, monkeypatch):
     from hf_llmpath.hub import fetch
 
-    header = lambda blocks: next(b.value for b in blocks.blocks.values() if isinstance(b, gr.HTML) and b.value)  # noqa: E731
+    header = lambda blocks: next(
+        b.value for b in blocks.blocks.values() if isinstance(b, gr.HTML) and b.value
+    )
     fetched = RunFolder(runs_root / "07-rnn")
     monkeypatch.setattr(fetch, "fetch_run", lambda model_id: fetched)
     assert "someone/rnn" in header(app.build_stage("rnn", tmp_path, "someone/rnn"))

@@ -48,7 +48,9 @@ def test_a_seed_gives_the_same_course_however_it_is_cut():
 def test_a_loss_that_is_not_finite_ends_the_training(activation):
     live = trained(Design("moons", 0.1, 0, 2, 4, activation, squared=True), 4000, 30.0)
     assert (
-        f"at step {live.step:,}" in live.stopped and "learning rate of 30" in live.stopped and "Try 10" in live.stopped
+        f"at step {live.step:,}" in live.stopped
+        and "learning rate of 30" in live.stopped
+        and "Try 10" in live.stopped
     )
     assert live.step < 4000
     assert all(np.isfinite(value).all() for value in live.network.state_dict().values())
@@ -72,7 +74,9 @@ def test_another_design_is_another_network_and_another_rate_is_not():
 def test_surfaces_are_what_the_network_answers():
     live = trained(Design("circles", 0.05, 1, 2, 3), 30, 0.1)
     answer, hidden = live.surfaces()
-    place = np.array([[-SHOWN, SHOWN], [SHOWN, SHOWN]], dtype=np.float32)  # the upper corners: first row of the picture
+    place = np.array(
+        [[-SHOWN, SHOWN], [SHOWN, SHOWN]], dtype=np.float32
+    )  # the upper corners: first row of the picture
     logits = live.network.forward(place)[:, 0]
     np.testing.assert_allclose([answer[0, 0], answer[0, -1]], 2 / (1 + np.exp(-logits)) - 1, rtol=1e-4)
     assert [units.shape for units in hidden] == [(3, 32, 32)] * 2
@@ -129,7 +133,9 @@ def test_it_can_be_drawn_and_rebuilt_while_it_is_trained():
         try:
             while time.monotonic() < end:
                 network_picture(live)
-                live.rebuild(Design("spirals", 0.1, units=np.random.randint(1, 8), layers=np.random.randint(0, 4)))
+                live.rebuild(
+                    Design("spirals", 0.1, units=np.random.randint(1, 8), layers=np.random.randint(0, 4))
+                )
         except Exception as error:
             wrong.append(error)
 
@@ -184,7 +190,7 @@ def test_a_rate_that_is_too_high_loses_its_runner_and_nobody_else():
 def test_nobody_runs_or_nobody_arrives():
     nobody = LiveRace("ravine", {})
     nobody.advance(3)
-    assert nobody.over and "choose at least one optimiser" in race_picture(nobody)
+    assert nobody.over and "choose at least one optimizer" in race_picture(nobody)
     slow = LiveRace("ravine", {"sgd": 1e-6})
     slow.advance(10_000)
     assert slow.winner is None and "Nobody reached the target" in race_picture(slow)
@@ -216,7 +222,10 @@ def test_a_gradient_is_shown_once_all_that_use_the_value_have_passed_theirs_on()
     assert 'data-name="L" data-grad=""' in draw(live)
     live.advance(1)
     drawn = draw(live)
-    assert 'data-name="L" data-grad="1.0"' in drawn and f'data-name="e" data-grad="{live.values["e"].grad}"' in drawn
+    assert (
+        'data-name="L" data-grad="1.0"' in drawn
+        and f'data-name="e" data-grad="{live.values["e"].grad}"' in drawn
+    )
     assert 'data-name="w11" data-grad=""' in drawn and "e gets" in drawn
 
 

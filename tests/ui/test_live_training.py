@@ -51,11 +51,11 @@ def test_a_page_trains_and_then_shows_the_demo(untrained, visit, monkeypatch):
     assert page.get_by_label("Text").count() == 0
     page.get_by_role("button", name="Train it here").click()
     page.get_by_role("progressbar").wait_for()
-    page.locator("#coloured figure").wait_for(timeout=120_000)
+    page.locator("#colored figure").wait_for(timeout=120_000)
     assert page.get_by_role("button", name="Train it here").count() == 0
     assert "trained" in page.locator(".lp-header").inner_text()
     folder = RunFolder(root / "07-rnn")
-    shown = page.locator("#coloured figcaption").inner_text()
+    shown = page.locator("#colored figcaption").inner_text()
     assert f"unit {folder.metrics['readable_unit']}" in shown
     assert folder.report["preset"] == "quick"
 
@@ -70,7 +70,9 @@ def test_progress_is_drawn_and_stop_offers_to_continue(untrained, visit, release
     address, root = untrained
     page = visit(f"{address}rnn")
     page.get_by_role("button", name="Train it here").click()
-    page.get_by_text(re.compile(r"step \d+ of 1,000 .* left of this part · 1,234 tokens per second")).wait_for()
+    page.get_by_text(
+        re.compile(r"step \d+ of 1,000 .* left of this part · 1,234 tokens per second")
+    ).wait_for()
     page.get_by_role("img", name=re.compile("from 5 at step 1 to")).wait_for()
     page.reload()  # the training goes on, and the page finds it again
     page.get_by_role("progressbar").wait_for()

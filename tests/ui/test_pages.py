@@ -63,7 +63,9 @@ def test_bars_are_the_probabilities_of_the_model(visit, address, runs_root):
         for i in range(rows.count())
     }
     expected = model_of(runs_root, "sequences").next_probabilities("Otto, Be", 0.7)[: len(shown)]
-    assert shown == {"↵" if c == "\n" else "␣" if c == " " else c: pytest.approx(p, abs=1e-6) for c, p in expected}
+    assert shown == {
+        "↵" if c == "\n" else "␣" if c == " " else c: pytest.approx(p, abs=1e-6) for c, p in expected
+    }
     assert page.locator("#one-hot .on").inner_text() == "e"
 
 
@@ -127,27 +129,27 @@ def test_writing_can_be_stopped(visit, address, monkeypatch):
     assert page.locator("#written .lp-text").inner_text() == text
 
 
-def test_text_is_coloured_by_the_chosen_unit(visit, address, runs_root):
+def test_text_is_colored_by_the_chosen_unit(visit, address, runs_root):
     text = '"Come back," said Ivy.'
     page = visit(f"{address}rnn?prompt={quote(text)}")
-    page.locator("#coloured", has_text="unit 7").wait_for()
-    assert "inside quotation" in page.locator("#coloured figcaption").inner_text()
-    spans = page.locator("#coloured .lp-text span")
+    page.locator("#colored", has_text="unit 7").wait_for()
+    assert "inside quotation" in page.locator("#colored figcaption").inner_text()
+    spans = page.locator("#colored .lp-text span")
     states = model_of(runs_root, "rnn").states(text).values
     shown = [float(spans.nth(i).get_attribute("title")) for i in range(len(text))]
     assert shown == pytest.approx(states[:, 7], abs=0.006)
     assert page.locator("#heat .lp-heat-y span").first.inner_text() == "7"
 
     page.get_by_label(re.compile("position in word")).check()
-    page.locator("#coloured", has_text="Text coloured by unit 3").wait_for()
+    page.locator("#colored", has_text="Text colored by unit 3").wait_for()
     page.locator("#heat", has_text="unit 3 in the frame").wait_for()
     shown = [float(spans.nth(i).get_attribute("title")) for i in range(len(text))]
     assert shown == pytest.approx(states[:, 3], abs=0.006)
 
 
-def test_the_rnn_colours_what_it_writes(visit, address, runs_root):
+def test_the_rnn_colors_what_it_writes(visit, address, runs_root):
     page = visit(f"{address}rnn?prompt=Ivy&seed=5")
-    page.locator("#coloured", has_text="Text coloured by unit 7").wait_for()
+    page.locator("#colored", has_text="Text colored by unit 7").wait_for()
     written = text_written(page, 5)
     *_, last = model_of(runs_root, "rnn").write("Ivy", 0.7, 300, 5, with_states=True)
     assert written.split() == "".join(last.trace.tokens).split()
@@ -159,7 +161,11 @@ def test_gates_belong_to_the_chosen_cell(visit, address, runs_root):
     page = visit(f"{address}lstm-gru?prompt=Otto")
     rows = page.locator("#gates figure").first.locator("tr[data-name]")
     page.locator("#gates", has_text="forget gate").wait_for()
-    assert rows.evaluate_all("es => es.map(e => e.dataset.name)") == ["input gate", "forget gate", "output gate"]
+    assert rows.evaluate_all("es => es.map(e => e.dataset.name)") == [
+        "input gate",
+        "forget gate",
+        "output gate",
+    ]
     _, gates = model_of(runs_root, "lstm-gru", "lstm").gates("Otto")
     shown = rows.nth(1).locator("td").evaluate_all("es => es.map(e => +e.title)")
     assert shown == pytest.approx(gates["forget_gate"].mean(axis=1), abs=0.006)
@@ -188,14 +194,14 @@ def test_panels_hold_lesson_code_pictures_and_numbers(visit, address, slug):
 
 def test_the_address_keeps_the_controls(visit, address):
     page = visit(f"{address}rnn?prompt={quote('Karl & Ben?')}&temperature=1.2&seed=42&unit=3")
-    page.locator("#coloured", has_text="Text coloured by unit 3").wait_for()
+    page.locator("#colored", has_text="Text colored by unit 3").wait_for()
     assert page.get_by_label("Text").input_value() == "Karl & Ben?"
     assert page.get_by_label("Seed").input_value() == "42"
     assert page.get_by_label("Temperature", exact=False).first.input_value() == "1.2"
     page.get_by_label("Text").fill("Ivy = 1")
     page.wait_for_url(lambda url: "prompt=Ivy+%3D+1" in url and "seed=42" in url)
     page.reload()
-    page.locator("#coloured", has_text="unit 3").wait_for()
+    page.locator("#colored", has_text="unit 3").wait_for()
     assert page.get_by_label("Text").input_value() == "Ivy = 1"
 
 
@@ -210,8 +216,8 @@ def test_what_is_typed_while_the_page_opens_is_kept(visit, address):
         page = visit(f"{address}rnn")
         page.get_by_label("Text").fill("Ivy")
         page.get_by_label("Text").fill("Ivy, Ben")
-        page.locator("#coloured", has_text="Ivy, Ben").wait_for()
-        page.locator("#coloured", has_text="unit 7").wait_for()
+        page.locator("#colored", has_text="Ivy, Ben").wait_for()
+        page.locator("#colored", has_text="unit 7").wait_for()
         assert page.get_by_label("Text").input_value() == "Ivy, Ben"
 
 
@@ -227,7 +233,7 @@ def test_an_empty_text_and_unknown_characters_are_read_too(visit, address):
     page.get_by_label("Text").fill("")
     page.locator("#heat", has_text="Type a text").wait_for()
     page.get_by_label("Text").fill("żółw")
-    page.locator("#coloured", has_text="never saw ż ó ł").wait_for()
+    page.locator("#colored", has_text="never saw ż ó ł").wait_for()
 
 
 def test_keyboard_alone_is_enough(visit, address):

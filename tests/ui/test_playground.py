@@ -26,7 +26,9 @@ def pages(browser, tmp_path_factory):
 
 def state(page, within: str = "#playground") -> dict[str, float]:
     found = page.locator(f"{within} .lp-status").evaluate("e => ({...e.dataset})")
-    return {name: float(value) if re.fullmatch(r"[-+.e\d]+", value) else value for name, value in found.items()}
+    return {
+        name: float(value) if re.fullmatch(r"[-+.e\d]+", value) else value for name, value in found.items()
+    }
 
 
 def press(page, name: str):
@@ -126,7 +128,9 @@ def test_the_gradient_flows_back_and_the_weights_move(visit, pages):
     for done in range(1, 5):
         steps.click()
         until(page, f"d.done == {done}", "#graph")
-    assert float(page.locator("#graph [data-name=e]").get_attribute("data-grad")) == pytest.approx(values["e"].grad)
+    assert float(page.locator("#graph [data-name=e]").get_attribute("data-grad")) == pytest.approx(
+        values["e"].grad
+    )
     assert page.locator("#graph [data-name=w11]").get_attribute("data-grad") == ""
     page.get_by_role("button", name="Whole step").click()
     until(page, "d.step == 1 && d.done == 0", "#graph")
@@ -158,7 +162,11 @@ def test_the_race_names_its_winner(visit, pages):
 
 
 def test_the_offer_to_train_is_there_beside_what_needs_no_run(visit, pages):
-    for slug, part in (("neural-network", "#playground"), ("backpropagation", "#graph"), ("optimizers", "#race")):
+    for slug, part in (
+        ("neural-network", "#playground"),
+        ("backpropagation", "#graph"),
+        ("optimizers", "#race"),
+    ):
         page = visit(pages[slug])
         page.locator(f"{part} figure").first.wait_for()
         page.get_by_role("button", name="Train it here").wait_for()

@@ -63,7 +63,9 @@ def test_a_mask_in_the_text_is_used_as_it_stands(visit, address, folder):
     page = visit(address)
     page.get_by_label("Sentence").fill("We found the [MASK] lovely.")
     expect(page.locator("#filled figcaption").first).to_contain_text("We found the [MASK] lovely.")
-    expected = load_encoder("AutoModelForMaskedLM", folder.model_dir).fill("We found the [MASK] lovely.", 8)[0]
+    expected = load_encoder("AutoModelForMaskedLM", folder.model_dir).fill("We found the [MASK] lovely.", 8)[
+        0
+    ]
     assert bars(page.locator("#filled figure").nth(1)) == {t: pytest.approx(v, abs=1e-6) for t, v in expected}
 
 
@@ -73,7 +75,9 @@ def test_the_words_to_hide_are_those_of_the_sentence(visit, address):
     page.get_by_label("Sentence").fill("I saw a play")
     expect(page.get_by_role("radio", name="saw")).to_be_visible()
     expect(page.locator("#word input")).to_have_count(4)
-    expect(page.locator("#filled figcaption").first).to_contain_text("I saw a [MASK]")  # the answer to what was typed
+    expect(page.locator("#filled figcaption").first).to_contain_text(
+        "I saw a [MASK]"
+    )  # the answer to what was typed
     page.get_by_role("radio", name="saw").check()
     expect(page.locator("#filled figcaption").first).to_contain_text("I [MASK] a play")
 
@@ -119,7 +123,9 @@ def test_masking_and_label_efficiency_are_those_of_the_run(visit, address, folde
     marked = page.locator("#masking figure").first.locator(".lp-boxes .on").count()
     assert marked == sum(draws[0]["guessed"])
     shown = bars(page.locator("#label-efficiency figure").first)
-    assert shown["fine-tuned from the pretrained encoder"] == pytest.approx(folder.metrics["accuracy_300"], abs=1e-6)
+    assert shown["fine-tuned from the pretrained encoder"] == pytest.approx(
+        folder.metrics["accuracy_300"], abs=1e-6
+    )
 
 
 @pytest.mark.parametrize(
@@ -144,5 +150,7 @@ def test_the_tokenizer_of_another_model_is_told(folder, tmp_path):
     tokenizer = json.loads((mixed / "tokenizer.json").read_text())
     tokenizer["model"]["vocab"] = dict(list(tokenizer["model"]["vocab"].items())[:-5])
     (mixed / "tokenizer.json").write_text(json.dumps(tokenizer))
-    with pytest.raises(UserError, match="tokens and the model in mixed/ [0-9,]+: it is the tokenizer of another model"):
+    with pytest.raises(
+        UserError, match="tokens and the model in mixed/ [0-9,]+: it is the tokenizer of another model"
+    ):
         load_encoder("AutoModelForMaskedLM", mixed)

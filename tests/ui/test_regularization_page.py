@@ -29,7 +29,9 @@ def gaps(page) -> dict[str, tuple[float, float]]:
 def train(page) -> None:
     page.get_by_role("button", name="Train", exact=True).click()
     page.get_by_role("button", name="Stop", exact=True).and_(page.locator(":enabled")).first.wait_for()
-    page.get_by_role("button", name="Train", exact=True).and_(page.locator(":enabled")).wait_for(timeout=60_000)
+    page.get_by_role("button", name="Train", exact=True).and_(page.locator(":enabled")).wait_for(
+        timeout=60_000
+    )
 
 
 def test_switches_change_the_gap_and_the_page_tells_what_was_measured(untrained, visit):

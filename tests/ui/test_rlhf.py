@@ -1,4 +1,6 @@
-"""The page of stage 16 in a real browser: two chatbots answer, and a thumb becomes a pair that the stage can train on."""
+"""The page of stage 16 in a real browser: two chatbots answer, and a thumb becomes a pair that the stage
+can train on.
+"""
 
 import shutil
 
@@ -44,7 +46,9 @@ def replies(page, seed: int) -> list[str]:
 def test_both_chatbots_answer_as_they_do_elsewhere(visit, address, folder):
     page = visit(address)
     page.get_by_label("You say").fill(PROMPT)
-    expected = [list(Chatbot(place).stream(PROMPT, 0.7, 3))[-1] for place in (folder.model("sft"), folder.model_dir)]
+    expected = [
+        list(Chatbot(place).stream(PROMPT, 0.7, 3))[-1] for place in (folder.model("sft"), folder.model_dir)
+    ]
     page.get_by_label("Seed").fill("3")
     page.get_by_label("Seed").press("Tab")
     page.get_by_role("button", name="Reply", exact=True).click()
@@ -60,9 +64,13 @@ def test_a_thumb_is_saved_as_a_pair(visit, address, folder):
     page.get_by_role("button", name="The aligned one is better").click()
     page.get_by_text("there is no reply to judge yet").wait_for()
     bots = [Chatbot(place) for place in (folder.model("sft"), folder.model_dir)]
-    seeds = [seed for seed in range(12) if len({list(bot.stream(PROMPT, 1.5, seed))[-1] for bot in bots}) == 2][:2]
+    seeds = [
+        seed for seed in range(12) if len({list(bot.stream(PROMPT, 1.5, seed))[-1] for bot in bots}) == 2
+    ][:2]
     assert len(seeds) == 2, "the two models are the same"
-    for number, (seed, button) in enumerate(zip(seeds, ("The aligned one", "The first"), strict=True), start=1):
+    for number, (seed, button) in enumerate(
+        zip(seeds, ("The aligned one", "The first"), strict=True), start=1
+    ):
         expected = [list(bot.stream(PROMPT, 1.5, seed))[-1] for bot in bots]
         page = visit(f"{address}?prompt={PROMPT}&temperature=1.5&seed={seed}")
         page.get_by_role("button", name="Reply", exact=True).click()

@@ -84,13 +84,16 @@ def test_a_text_longer_than_the_context_goes_on(folder):
     texts = [writing.text for writing in model.write("Ben had a red hat and", 0.7, 80, 0)]
     assert len(texts) > 40
     assert all(later.startswith(earlier) for earlier, later in zip(texts, texts[1:], strict=False))
-    # What is cached is what would be read anew: greedy steps agree with a model that reads the window every time.
+    # What is cached is what would be read anew: greedy steps agree with a model that reads the window
+    # every time.
     ids = [model.tokenizer.bos_token_id, *model.tokenizer.encode("Ben had", add_special_tokens=False)]
     greedy = ""
     for writing in model.write("Ben had", 0.01, 6, 0):
         greedy = writing.text
     for _ in range(len(greedy)):
-        token = int(model.model(input_ids=model.encode(model.tokenizer.decode(ids[1:]))).logits[0, -1].argmax())
+        token = int(
+            model.model(input_ids=model.encode(model.tokenizer.decode(ids[1:]))).logits[0, -1].argmax()
+        )
         ids.append(token)
     assert model.tokenizer.decode(ids[1:]) == "Ben had" + greedy
 

@@ -1,4 +1,6 @@
-"""The page of stage 10 in a real browser: answers, verdicts, and the heads that a click and the keys go through."""
+"""The page of stage 10 in a real browser: answers, verdicts, and the heads that a click and the keys go
+through.
+"""
 
 import base64
 
@@ -45,13 +47,17 @@ def test_a_click_shows_a_head_large_and_the_pointer_reads_its_values(visit, addr
     button.click()
     expect(button).to_have_attribute("aria-pressed", "true")
     expect(figure.locator(".lp-attn-title")).to_have_text("Layer 2, head 3")
-    assert figure.locator(".lp-attn-plot img").get_attribute("src") == button.locator("img").get_attribute("src")
+    assert figure.locator(".lp-attn-plot img").get_attribute("src") == button.locator("img").get_attribute(
+        "src"
+    )
     plot = figure.locator(".lp-attn-plot")
     box = plot.bounding_box()
     width, height = box["width"] / len(maps.source), box["height"] / len(maps.target)
     plot.hover(position={"x": 4.5 * width, "y": 0.5 * height})
     share = maps.weights["cross"][1, 2, 0, 4]
-    expect(figure.locator(".lp-attn-value")).to_contain_text(f"looks at “{maps.source[4].replace(' ', '␣')}” (5)")
+    expect(figure.locator(".lp-attn-value")).to_contain_text(
+        f"looks at “{maps.source[4].replace(' ', '␣')}” (5)"
+    )
     shown = float(figure.locator(".lp-attn-value").inner_text().rpartition(": ")[2].removesuffix("%"))
     assert shown == pytest.approx(100 * share, abs=0.26)
 
@@ -92,7 +98,9 @@ def test_bad_input_is_told(visit, address):
     page.get_by_label("Review").fill("We had tea. " * 40)
     expect(page.locator("#verdict figcaption")).to_contain_text("the model read the first 64.")
     page.get_by_label("Review").fill("")
-    expect(page.get_by_text("the text is empty; type something that the model can read").first).to_be_visible()
+    expect(
+        page.get_by_text("the text is empty; type something that the model can read").first
+    ).to_be_visible()
 
 
 def test_positions_and_masks_are_there(visit, address):

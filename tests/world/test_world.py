@@ -47,7 +47,9 @@ def texts_of(view: str, record: dict) -> list[str]:
 
 
 def all_texts(world: dict, views: tuple[str, ...] = VIEWS, splits: tuple[str, ...] = SPLITS) -> list[str]:
-    return [text for view in views for split in splits for r in world[view, split] for text in texts_of(view, r)]
+    return [
+        text for view in views for split in splits for r in world[view, split] for text in texts_of(view, r)
+    ]
 
 
 def naive_sentences(text: str) -> set[str]:
@@ -80,7 +82,9 @@ def test_the_same_in_another_process() -> None:
         "print(hashlib.sha256(text.encode()).hexdigest())"
     )
     runs = [
-        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=env).stdout
+        subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=env
+        ).stdout
         for env in ({**os.environ, "PYTHONHASHSEED": "1"}, {**os.environ, "PYTHONHASHSEED": "2"})
     ]
     assert runs[0] == runs[1] != ""
@@ -122,7 +126,9 @@ def test_articles_and_doubled_words(world: dict) -> None:
     for text in all_texts(world):
         assert not re.search(r"\ba [aeiou](?!ne\b)", text, re.IGNORECASE), text
         assert not re.search(r"\ban (?!hour\b)[^aeiou\W]", text, re.IGNORECASE), text
-        assert not re.search(r"\ban? (?:[a-z]+ )?(?:nuts|hens|onions|windows|boots|coins|buttons|roses)\b", text), text
+        assert not re.search(
+            r"\ban? (?:[a-z]+ )?(?:nuts|hens|onions|windows|boots|coins|buttons|roses)\b", text
+        ), text
         assert not re.search(r"\b(\w+) \1\b", text), text
 
 
@@ -187,8 +193,12 @@ def test_good_replies_and_prompts_are_not_shared_between_splits(world: dict, vie
 
 
 def test_splits_differ_between_views_and_seeds_too(world: dict) -> None:
-    documents = [text for split in ("validation", "test") for text in all_texts(world, ("summaries",), (split,))]
-    train = {sentence for text in all_texts(world, ("stories",), ("train",)) for sentence in naive_sentences(text)}
+    documents = [
+        text for split in ("validation", "test") for text in all_texts(world, ("summaries",), (split,))
+    ]
+    train = {
+        sentence for text in all_texts(world, ("stories",), ("train",)) for sentence in naive_sentences(text)
+    }
     held_out = {sentence for text in documents[::2] for sentence in naive_sentences(text)}
     assert not train & held_out
     for sentence in naive_sentences(generate("stories", "test", 1, seed=99)[0]["text"]):
@@ -207,7 +217,9 @@ def test_a_story_has_its_length_its_people_and_its_wish_to_the_end(world: dict) 
         assert len(re.findall(rf"\b{record['object'].split()[-1]}s?\b", text)) >= 2, text
         spoken += '"' in text
     assert spoken > 0.7 * len(world["stories", "train"])
-    assert len({record["text"] for record in world["stories", "train"]}) > 0.999 * len(world["stories", "train"])
+    assert len({record["text"] for record in world["stories", "train"]}) > 0.999 * len(
+        world["stories", "train"]
+    )
 
 
 def test_every_plot_occurs_in_every_split(world: dict) -> None:
@@ -288,7 +300,9 @@ def test_no_single_sentence_is_the_summary(world: dict) -> None:
     scorer = rouge.RougeScorer(["rougeL"])
     lead, best = [], []
     for record in world["summaries", "test"]:
-        scores = [scorer.score(record["summary"], s)["rougeL"].fmeasure for s in sentences(record["document"])]
+        scores = [
+            scorer.score(record["summary"], s)["rougeL"].fmeasure for s in sentences(record["document"])
+        ]
         lead.append(scores[0])
         best.append(max(scores))
     assert sum(lead) / len(lead) < 0.5
@@ -313,7 +327,9 @@ def test_the_first_place_of_a_persons_name_is_in_the_sentence_that_is_asked_abou
     for record in world["questions", "test"]:
         if record["kind"] == "who":
             start, context = record["answers"]["answer_start"][0], record["context"]
-            sentence = next(match.group() for match in re.finditer(r"[^.]+\.", context) if match.end() > start)
+            sentence = next(
+                match.group() for match in re.finditer(r"[^.]+\.", context) if match.end() > start
+            )
             asked = set(words(record["question"])) & {thing.noun for thing in THINGS}
             asked |= set(words(record["question"])) & {place.noun for place in PLACES}
             assert asked & set(words(sentence)), record["question"]

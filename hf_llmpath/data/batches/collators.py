@@ -1,4 +1,5 @@
-"""From tokenized examples to a batch: padding to the longest of the batch, and masking for masked language modelling.
+"""From tokenized examples to a batch: padding to the longest of the batch, and masking for masked
+language modeling.
 
 loader = DataLoader(rows, batch_size=32, collate_fn=MaskingCollator(tokenizer, rate=0.15, seed=0))
 """
@@ -19,10 +20,12 @@ NO_WORD = -1  # word index of a special or padding token, which is never chosen
 
 @dataclass(frozen=True)
 class Masking:
-    """Which tokens a masked language model must guess, and what it sees in their place (Devlin et al. 2018, section 3.1).
+    """Which tokens a masked language model must guess, and what it sees in their place (Devlin et al.
+    2018, section 3.1).
 
-    Of the tokens chosen, `mask` become the mask token, `random` a token drawn from the whole vocabulary, and the rest stay
-    as they are: at fine-tuning there is no mask token, so the model must not rely on it.
+    Of the tokens chosen, `mask` become the mask token, `random` a token drawn from the whole vocabulary,
+    and the rest stay as they are: at fine-tuning there is no mask token, so the model must not rely on
+    it.
 
     Attributes:
         mask_id, vocab_size: of the tokenizer.
@@ -55,12 +58,13 @@ class Masking:
             ids: token ids `(batch, length)`; not changed.
             maskable: bool `(batch, length)`, false for special and padding tokens.
             generator: where the randomness comes from.
-            words: index of each token's word within its row `(batch, length)`, for whole-word masking: the tokens of a
-                word are chosen together; each of them is then replaced on its own, as in BERT.
+            words: index of each token's word within its row `(batch, length)`, for whole-word masking:
+                the tokens of a word are chosen together; each of them is then replaced on its own, as in
+                BERT.
 
         Returns:
-            what the model sees `(batch, length)`, and labels `(batch, length)`: the token where one was chosen, -100
-            elsewhere.
+            what the model sees `(batch, length)`, and labels `(batch, length)`: the token where one was
+            chosen, -100 elsewhere.
         """
         draws = torch.rand(ids.shape, generator=generator)
         if words is not None:
@@ -103,8 +107,8 @@ class PaddingCollator:
 
 
 class MaskingCollator(PaddingCollator):
-    """Pads, then masks with a random generator of its own: the batches of two collators with the same seed are equal,
-    whatever else draws random numbers.
+    """Pads, then masks with a random generator of its own: the batches of two collators with the same
+    seed are equal, whatever else draws random numbers.
 
     Args:
         tokenizer: for its padding, mask and other special tokens.
@@ -126,7 +130,7 @@ class MaskingCollator(PaddingCollator):
     ):
         super().__init__(tokenizer, multiple_of)
         if tokenizer.mask_token_id is None:
-            raise ValueError("this tokenizer has no mask token; masked language modelling needs one")
+            raise ValueError("this tokenizer has no mask token; masked language modeling needs one")
         self.masking = Masking(tokenizer.mask_token_id, len(tokenizer), rate, mask, random)
         self.special = torch.tensor(tokenizer.all_special_ids)
         self.whole_word = whole_word
@@ -154,8 +158,9 @@ def length_grouped_batches(
 ) -> list[np.ndarray]:
     """The rows of one epoch in batches of similar length, in random order.
 
-    The rows are shuffled, `pool` batches at a time are sorted by length and cut, and the batches are shuffled: little
-    padding, and a row meets other neighbours in every epoch. The last batch may be smaller.
+    The rows are shuffled, `pool` batches at a time are sorted by length and cut, and the batches are
+    shuffled: little padding, and a row meets other neighbors in every epoch. The last batch may be
+    smaller.
 
     Args:
         lengths: `(rows,)`.

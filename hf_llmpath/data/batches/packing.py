@@ -1,9 +1,11 @@
-"""A `datasets` pipeline for pretraining: tokenize once, pack the documents into blocks of equal length, nothing padded.
+"""A `datasets` pipeline for pretraining: tokenize once, pack the documents into blocks of equal length,
+nothing padded.
 
     blocks = packed(load_dataset("text", data_files="big.txt", split="train", streaming=True), tokenizer, 128)
 
-An ordinary data set is tokenized and packed once and then read from the cache on disk, found by its fingerprint (data,
-tokenizer and block size); a streaming one is packed as it is read, so a file may be larger than the memory.
+An ordinary data set is tokenized and packed once and then read from the cache on disk, found by its
+fingerprint (data, tokenizer and block size); a streaming one is packed as it is read, so a file may be
+larger than the memory.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -20,11 +22,14 @@ AnyDataset = TypeVar("AnyDataset", datasets.Dataset, datasets.IterableDataset)
 _BATCH = 1000  # documents that are tokenized at once: what a stream holds in memory
 
 
-def pack_blocks(documents: Iterable[Sequence[int]], block_size: int, cls: int, sep: int) -> Iterator[np.ndarray]:
-    """Full blocks `(block_size,)` of the documents in order: `[CLS] ... [SEP]`, with a `[SEP]` between two documents.
+def pack_blocks(
+    documents: Iterable[Sequence[int]], block_size: int, cls: int, sep: int
+) -> Iterator[np.ndarray]:
+    """Full blocks `(block_size,)` of the documents in order: `[CLS] ... [SEP]`, with a `[SEP]` between
+    two documents.
 
-    Documents are cut where a block ends (Liu et al. 2019, section 4.2, "FULL-SENTENCES"); what does not fill the last
-    block is left out. Holds one document and one block at a time.
+    Documents are cut where a block ends (Liu et al. 2019, section 4.2, "FULL-SENTENCES"); what does not
+    fill the last block is left out. Holds one document and one block at a time.
 
     Args:
         documents: token ids without special tokens.
@@ -80,12 +85,16 @@ def packed(
     )
 
 
-def _tokenize(batch: dict[str, list[Any]], tokenizer: PreTrainedTokenizerBase, text_column: str) -> dict[str, Any]:
+def _tokenize(
+    batch: dict[str, list[Any]], tokenizer: PreTrainedTokenizerBase, text_column: str
+) -> dict[str, Any]:
     texts = [text or "" for text in batch[text_column]]
     return {"input_ids": tokenizer(texts, add_special_tokens=False, return_attention_mask=False)["input_ids"]}
 
 
-def _blocks(documents: Iterable[dict[str, Any]], block_size: int, cls: int, sep: int) -> Iterator[dict[str, Any]]:
+def _blocks(
+    documents: Iterable[dict[str, Any]], block_size: int, cls: int, sep: int
+) -> Iterator[dict[str, Any]]:
     rows = (row["input_ids"] for row in documents)
     for block in pack_blocks(rows, block_size, cls, sep):
         yield {"input_ids": block}

@@ -50,8 +50,8 @@ class Pairs:
 def load_pairs(dataset: str, document_column: str | None = None, summary_column: str | None = None) -> Pairs:
     """Reads `dataset` (embedded name, local file or folder, Hub id) as documents with summaries.
 
-    A document is a text or a list of sentences; the summary is a text or a list of equally right ones. Rows in which one
-    of the two is empty are left out.
+    A document is a text or a list of sentences; the summary is a text or a list of equally right ones.
+    Rows in which one of the two is empty are left out.
 
     Raises:
         UserError: nothing of that name, a missing column, a column that holds neither, no row that has both.
@@ -69,12 +69,16 @@ def load_pairs(dataset: str, document_column: str | None = None, summary_column:
 
 def _pairs(rows: Any, where: str) -> list[Pair]:
     found = []
-    for number, (document, summary) in enumerate(zip(rows["document"], rows["summary"], strict=True), start=1):
+    for number, (document, summary) in enumerate(
+        zip(rows["document"], rows["summary"], strict=True), start=1
+    ):
         sentences = _texts(document, f"row {number} of {where}: the document")
         summaries = _texts(summary, f"row {number} of {where}: the summary")
         if sentences and summaries:
             text = " ".join(sentences)
-            found.append(Pair(text, split_sentences(text) if isinstance(document, str) else sentences, summaries))
+            found.append(
+                Pair(text, split_sentences(text) if isinstance(document, str) else sentences, summaries)
+            )
     if not found:
         raise UserError(f"{where} has no row with a document and a summary")
     return found
@@ -97,20 +101,20 @@ def split_sentences(text: str) -> list[str]:
 class PairBatches(Dataset):
     """The batches of a training, in order: a data set of `steps * batch_size` places to be read in sequence.
 
-    An epoch's rows are shuffled and grouped by the length of their source, so that little of a batch is padding; the
-    batches themselves come in random order. Each is a function of the seed and the step alone, so a training that was
-    stopped and resumed reads what an uninterrupted one would have.
+    An epoch's rows are shuffled and grouped by the length of their source, so that little of a batch is
+    padding; the batches themselves come in random order. Each is a function of the seed and the step
+    alone, so a training that was stopped and resumed reads what an uninterrupted one would have.
 
     Args:
         sources, targets: token ids of each pair, the end token included.
         batch_size: pairs per step (all of them, if there are fewer).
-        steps: optimiser steps.
+        steps: optimizer steps.
         pad: id of the padding token.
         seed: of the order, and of the words that are hidden.
         unknown: id of the unknown token.
-        hidden: share of the words of a source that are hidden behind the unknown token, wherever they stand in it and in
-            the target; drawn anew each time (Gal & Ghahramani 2016, section 5). The model learns not to rely on single
-            words, and what to do with one that it does not know.
+        hidden: share of the words of a source that are hidden behind the unknown token, wherever they
+            stand in it and in the target; drawn anew each time (Gal & Ghahramani 2016, section 5). The
+            model learns not to rely on single words, and what to do with one that it does not know.
     """
 
     sequential = True
@@ -162,7 +166,8 @@ class PairBatches(Dataset):
 
     def __getitems__(self, indices: list[int]) -> dict[str, Tensor]:
         step, mine = indices[0] // self.batch_size, [index % self.batch_size for index in indices]
-        # The whole batch is made also where several processes share it: they must agree on its shape and hidden words.
+        # The whole batch is made also where several processes share it: they must agree on its shape and
+        # hidden words.
         rows = self.plan[step]
         source = self.sources[rows, : self.lengths[rows].max()]
         target = self.targets[rows, : self.target_lengths[rows].max()]
@@ -189,5 +194,7 @@ def padded(rows: Sequence[Sequence[int]], pad: int) -> tuple[np.ndarray, np.ndar
     """Token ids `(rows, longest)`, int32, filled up on the right, and the lengths `(rows,)`."""
     lengths = np.array([len(row) for row in rows], dtype=np.int64)
     ids = np.full((len(rows), int(lengths.max(initial=1))), pad, dtype=np.int32)
-    ids[np.arange(ids.shape[1]) < lengths[:, None]] = np.concatenate([np.asarray(row, dtype=np.int32) for row in rows])
+    ids[np.arange(ids.shape[1]) < lengths[:, None]] = np.concatenate(
+        [np.asarray(row, dtype=np.int32) for row in rows]
+    )
     return ids, lengths

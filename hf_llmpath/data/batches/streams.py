@@ -1,7 +1,8 @@
-"""Token ids as batches for a language model: windows of one long stream, or short documents padded to equal length.
+"""Token ids as batches for a language model: windows of one long stream, or short documents padded to
+equal length.
 
-Both are ordinary `torch.utils.data.Dataset`s whose `__getitems__` builds a whole batch by one gather, so that the
-loader costs microseconds.
+Both are ordinary `torch.utils.data.Dataset`s whose `__getitems__` builds a whole batch by one gather, so
+that the loader costs microseconds.
 """
 
 import numpy as np
@@ -20,9 +21,10 @@ def as_is(batch: dict[str, Tensor]) -> dict[str, Tensor]:
 class StreamWindows(Dataset):
     """A long text cut for truncated back-propagation through time.
 
-    The text becomes `streams` parallel pieces. Batch k holds window k of every piece, so a recurrent model that keeps
-    its state from batch to batch reads each piece from end to end (Williams & Peng 1990). Read it in order, with
-    batch size `streams`. Labels are the next tokens themselves (`shift_labels`).
+    The text becomes `streams` parallel pieces. Batch k holds window k of every piece, so a recurrent
+    model that keeps its state from batch to batch reads each piece from end to end (Williams & Peng
+    1990). Read it in order, with batch size `streams`. Labels are the next tokens themselves
+    (`shift_labels`).
 
     Args:
         tokens: ids, `(n,)`.

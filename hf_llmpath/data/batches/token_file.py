@@ -3,8 +3,8 @@
     write_tokens(path, ids, vocab_size)        # once
     blocks = TokenBlocks(read_tokens(path), 128, batch_size=16, steps=1000, seed=0)
 
-Tokenizing is done when the file is written. While a model trains a batch is one gather from the file's pages, which the
-processes of a machine share; the corpus may be larger than the memory.
+Tokenizing is done when the file is written. While a model trains a batch is one gather from the file's
+pages, which the processes of a machine share; the corpus may be larger than the memory.
 """
 
 import os
@@ -19,7 +19,8 @@ from ...errors import UserError
 
 
 def write_tokens(path: Path, ids: np.ndarray, vocab_size: int) -> Path:
-    """Writes ids `(n,)` as a .npy file, two bytes each where the vocabulary has at most 65,536 tokens, else four.
+    """Writes ids `(n,)` as a .npy file, two bytes each where the vocabulary has at most 65,536 tokens,
+    else four.
 
     Raises:
         ValueError: an id outside the vocabulary.
@@ -54,11 +55,13 @@ def read_tokens(path: Path) -> np.ndarray:
 
 
 class TokenBlocks(Dataset):
-    """The batches of a training, in order: a map-style data set of `steps * batch_size` places to be read in sequence.
+    """The batches of a training, in order: a map-style data set of `steps * batch_size` places to be read
+    in sequence.
 
-    Every epoch cuts the text at a new random offset into blocks of `length` tokens, no two of them overlapping, and reads
-    these in a new order; what does not fill a block is left out. What a place holds depends on the seed and the place alone,
-    so a resumed training, and one in several processes, reads what an uninterrupted one in a single process would have.
+    Every epoch cuts the text at a new random offset into blocks of `length` tokens, no two of them
+    overlapping, and reads these in a new order; what does not fill a block is left out. What a place
+    holds depends on the seed and the place alone, so a resumed training, and one in several processes,
+    reads what an uninterrupted one in a single process would have.
 
     Args:
         tokens: ids, `(n,)`, for example from `read_tokens`.

@@ -1,6 +1,7 @@
 """Token rows of any length as training batches, each a function of the seed and the step alone.
 
-A training that was stopped and resumed therefore reads, and masks, exactly what an uninterrupted one would have.
+A training that was stopped and resumed therefore reads, and masks, exactly what an uninterrupted one
+would have.
 """
 
 from array import array
@@ -65,18 +66,20 @@ def second_segment(ids: Tensor, second: np.ndarray) -> Tensor:
 
 
 class TrainingBatches(Dataset):
-    """The batches of a training, in order: a map-style data set of `steps * batch_size` places to be read in sequence.
+    """The batches of a training, in order: a map-style data set of `steps * batch_size` places to be read
+    in sequence.
 
-    An epoch's rows are shuffled and grouped by length; the rows that do not fill a batch wait for the next epoch.
+    An epoch's rows are shuffled and grouped by length; the rows that do not fill a batch wait for the
+    next epoch.
 
     Args:
         rows: what to read.
         batch_size: rows per step (all of them, if there are fewer).
-        steps: optimiser steps.
+        steps: optimizer steps.
         pad: id of the padding token.
         seed: of the order and of the masks.
         labels: class of each row, or several targets of each row by the name that the model knows them by; or
-        masking: masks for masked language modelling, with
+        masking: masks for masked language modeling, with
         special: ids that are never masked.
         pool: batches that are sorted by length together; 1 for none.
         second: where the second segment of each row begins, for `token_type_ids`; none: all are one segment.
@@ -101,7 +104,9 @@ class TrainingBatches(Dataset):
         self.batch_size = min(batch_size, len(rows))
         self.steps = steps
         targets = labels if isinstance(labels, Mapping) else {} if labels is None else {"labels": labels}
-        self.targets = {name: torch.from_numpy(np.asarray(value, dtype=np.int64)) for name, value in targets.items()}
+        self.targets = {
+            name: torch.from_numpy(np.asarray(value, dtype=np.int64)) for name, value in targets.items()
+        }
         self.second = second
         self.special = torch.tensor(list(special), dtype=torch.long)
         self.plan = self._plan(pool)

@@ -1,8 +1,8 @@
 """The character tokenizer: one token per character, as a `PreTrainedTokenizerFast`.
 
-A character that the training text did not have is spelled in bytes (`<0xE2><0x82><0xAC>` for the euro sign), so every
-Unicode text comes back from `decode(encode(text))` unchanged. With `byte_fallback=False` the vocabulary is the
-characters alone, and any other one becomes the unknown token.
+A character that the training text did not have is spelled in bytes (`<0xE2><0x82><0xAC>` for the euro
+sign), so every Unicode text comes back from `decode(encode(text))` unchanged. With `byte_fallback=False`
+the vocabulary is the characters alone, and any other one becomes the unknown token.
 """
 
 from collections import Counter
@@ -16,7 +16,8 @@ PAD, UNKNOWN, END = "<|pad|>", "<|unk|>", "<|endoftext|>"
 
 
 def train_character_tokenizer(texts: Iterable[str], byte_fallback: bool = True) -> PreTrainedTokenizerFast:
-    """The tokenizer whose vocabulary is the characters of `texts`, in code point order, after three special tokens.
+    """The tokenizer whose vocabulary is the characters of `texts`, in code point order, after three
+    special tokens.
 
     Args:
         texts: what to take the characters from.
@@ -29,7 +30,9 @@ def train_character_tokenizer(texts: Iterable[str], byte_fallback: bool = True) 
     if byte_fallback:
         tokens += [f"<0x{byte:02X}>" for byte in range(256)]
     vocabulary = {token: index for index, token in enumerate(tokens)}
-    tokenizer = Tokenizer(models.BPE(vocabulary, [], unk_token=UNKNOWN, byte_fallback=byte_fallback, fuse_unk=False))
+    tokenizer = Tokenizer(
+        models.BPE(vocabulary, [], unk_token=UNKNOWN, byte_fallback=byte_fallback, fuse_unk=False)
+    )
     tokenizer.decoder = decoders.Sequence([decoders.ByteFallback(), decoders.Fuse()])
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
@@ -56,6 +59,8 @@ def encode_characters(tokenizer: PreTrainedTokenizerFast, texts: list[str]) -> l
     points = np.frombuffer("".join(texts).encode("utf-32-le"), dtype=np.uint32)
     distinct, places = np.unique(points, return_inverse=True)
     vocabulary = tokenizer.get_vocab()
-    table = np.array([vocabulary.get(chr(point), tokenizer.unk_token_id) for point in distinct], dtype=np.int64)
+    table = np.array(
+        [vocabulary.get(chr(point), tokenizer.unk_token_id) for point in distinct], dtype=np.int64
+    )
     ids = table[places] if len(table) else np.zeros(0, dtype=np.int64)
     return np.split(ids, np.cumsum([len(text) for text in texts])[:-1])

@@ -1,10 +1,11 @@
 """How a conversation is written for a language model, and the tokenizer that does it.
 
-    tokenizer = chat_tokenizer(texts)
-    tokenizer.apply_chat_template([{"role": "user", "content": "Who is the baker?"}], add_generation_prompt=True)
+    tokenizer = chat_tokenizer(texts) tokenizer.apply_chat_template([{"role": "user", "content": "Who is
+    the baker?"}], add_generation_prompt=True)
 
-Every message begins with the token of its role and ends with the end token. What the assistant says stands between
-generation markers, so that a trainer can learn from these tokens alone (`assistant_only_loss`).
+Every message begins with the token of its role and ends with the end token. What the assistant says
+stands between generation markers, so that a trainer can learn from these tokens alone
+(`assistant_only_loss`).
 """
 
 from collections.abc import Iterable, Sequence
@@ -31,7 +32,10 @@ TEMPLATE = (
 
 
 def chat_tokenizer(
-    texts: Iterable[str], kind: Literal["words", "pieces"] = "words", vocab_size: int = 4000, longest: int = 256
+    texts: Iterable[str],
+    kind: Literal["words", "pieces"] = "words",
+    vocab_size: int = 4000,
+    longest: int = 256,
 ) -> PreTrainedTokenizerFast:
     """A tokenizer trained on `texts`, with a token for each role and the chat template.
 
@@ -82,7 +86,9 @@ def conversation_ids(tokenizer: PreTrainedTokenizerBase, messages: Sequence[dict
     return list(tokenizer.apply_chat_template(list(messages), return_dict=True)["input_ids"])
 
 
-def require_context(tokenizer: PreTrainedTokenizerBase, prompts: Sequence[Sequence[int]], context: int) -> None:
+def require_context(
+    tokenizer: PreTrainedTokenizerBase, prompts: Sequence[Sequence[int]], context: int
+) -> None:
     """Checks that each prompt leaves room for a reply.
 
     Raises:

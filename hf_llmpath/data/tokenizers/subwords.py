@@ -3,14 +3,23 @@
     tokenizer = train_subwords(texts, "wordpiece", vocab_size=2000)
     tokenizer.save_pretrained("model")          # AutoTokenizer.from_pretrained("model")
 
-Both frame a text as `[CLS] text [SEP]` and a pair as `[CLS] first [SEP] second [SEP]`, the second one of token type 1
-(Devlin et al. 2018, section 3).
+Both frame a text as `[CLS] text [SEP]` and a pair as `[CLS] first [SEP] second [SEP]`, the second one of
+token type 1 (Devlin et al. 2018, section 3).
 """
 
 from collections.abc import Iterable, Iterator
 from typing import Any, Literal
 
-from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+from tokenizers import (
+    AddedToken,
+    Tokenizer,
+    decoders,
+    models,
+    normalizers,
+    pre_tokenizers,
+    processors,
+    trainers,
+)
 from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from ...errors import UserError
@@ -29,10 +38,11 @@ def train_subwords(
 ) -> PreTrainedTokenizerFast:
     """A tokenizer trained on `texts`.
 
-    Both start from single characters (or bytes) and merge pairs until the vocabulary is full. `"bpe"` merges bytes, so
-    every Unicode text comes back from `decode(encode(text))` unchanged (Sennrich et al. 2016; Radford et al. 2019);
-    `"wordpiece"` cuts a word greedily into the longest known pieces, `##` marking all but the first, and a word with an
-    unknown character becomes `[UNK]` (Wu et al. 2016, section 4).
+    Both start from single characters (or bytes) and merge pairs until the vocabulary is full. `"bpe"`
+    merges bytes, so every Unicode text comes back from `decode(encode(text))` unchanged (Sennrich et al.
+    2016; Radford et al. 2019); `"wordpiece"` cuts a word greedily into the longest known pieces, `##`
+    marking all but the first, and a word with an unknown character becomes `[UNK]` (Wu et al. 2016,
+    section 4).
 
     Args:
         texts: what to train on.
@@ -76,8 +86,9 @@ def train_subwords(
 
 
 def _wordpiece(texts: Iterable[str], vocab_size: int, lowercase: bool) -> Tokenizer:
-    # The trainer numbers the single characters that continue a word (##a) in the order of a hash table, another one in
-    # every process, and breaks ties by these numbers. Named beforehand, in order, they make the training repeatable.
+    # The trainer numbers the single characters that continue a word (##a) in the order of a hash table,
+    # another one in every process, and breaks ties by these numbers. Named beforehand, in order, they
+    # make the training repeatable.
     alphabet = _train_wordpiece(texts, 0, lowercase, []).get_vocab()
     continuations = sorted(token for token in alphabet if token.startswith(CONTINUATION) and len(token) == 3)
     trained = _train_wordpiece(texts, vocab_size, lowercase, continuations)
@@ -85,7 +96,9 @@ def _wordpiece(texts: Iterable[str], vocab_size: int, lowercase: bool) -> Tokeni
     return _new_wordpiece(lowercase, trained.get_vocab())
 
 
-def _train_wordpiece(texts: Iterable[str], vocab_size: int, lowercase: bool, continuations: list[str]) -> Tokenizer:
+def _train_wordpiece(
+    texts: Iterable[str], vocab_size: int, lowercase: bool, continuations: list[str]
+) -> Tokenizer:
     tokenizer = _new_wordpiece(lowercase)
     trainer = trainers.WordPieceTrainer(
         vocab_size=vocab_size,
@@ -125,8 +138,8 @@ def require_fitting(tokenizer: PreTrainedTokenizerBase, config: Any, where: str 
     """Checks that `tokenizer` can be the one that the model was trained with.
 
     Raises:
-        UserError: another number of tokens than the model has embeddings for, or other ids of the special tokens: it is
-            the tokenizer of another model.
+        UserError: another number of tokens than the model has embeddings for, or other ids of the special
+            tokens: it is the tokenizer of another model.
     """
     if len(tokenizer) != config.vocab_size:
         raise UserError(

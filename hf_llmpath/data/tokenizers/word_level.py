@@ -1,8 +1,10 @@
-"""The tokenizer of the summarizer: words and punctuation marks, or pieces of words, as a `PreTrainedTokenizerFast`.
+"""The tokenizer of the summarizer: words and punctuation marks, or pieces of words, as a
+`PreTrainedTokenizerFast`.
 
-A word is the same token wherever it stands, at the beginning of a summary, in a document or behind a quotation mark, so it
-can be copied. Where something is written together, the mark says so: `￭,` joins what is before it, `(￭` what comes after,
-as OpenNMT's tokenizer does it. Case and punctuation come back from `decode(encode(text))`; white space counts as one space.
+A word is the same token wherever it stands, at the beginning of a summary, in a document or behind a
+quotation mark, so it can be copied. Where something is written together, the mark says so: `￭,` joins
+what is before it, `(￭` what comes after, as OpenNMT's tokenizer does it. Case and punctuation come back
+from `decode(encode(text))`; white space counts as one space.
 """
 
 from collections.abc import Iterable, Sequence
@@ -25,9 +27,9 @@ def train_word_tokenizer(
     Args:
         texts: what to take the words from.
         vocab_size: tokens at most, three special ones among them.
-        pieces: words are spelled in the pieces that byte pair encoding finds (Sennrich et al. 2016; here of characters),
-            so that a rare word can be read and copied piece by piece. Else the most frequent words are the vocabulary, and
-            any other one becomes the unknown token.
+        pieces: words are spelled in the pieces that byte pair encoding finds (Sennrich et al. 2016; here
+            of characters), so that a rare word can be read and copied piece by piece. Else the most
+            frequent words are the vocabulary, and any other one becomes the unknown token.
         longest: tokens after which `truncation=True` cuts a text (`model_max_length`).
     """
     options = {"vocab_size": vocab_size, "special_tokens": SPECIAL, "show_progress": False}
@@ -85,8 +87,8 @@ def token_texts(tokens: Sequence[str]) -> list[str]:
 
 
 def read_texts(tokenizer: PreTrainedTokenizerFast, text: str, truncation: bool = False) -> list[str]:
-    """What of `text` each of its tokens stands for, the space before it included: for an unknown one the word itself, for
-    the end token an empty string."""
+    """What of `text` each of its tokens stands for, the space before it included: for an unknown one the
+    word itself, for the end token an empty string."""
     encoding = tokenizer(text, truncation=truncation, return_offsets_mapping=True, verbose=False)
     found = []
     for token, (start, end) in zip(encoding.tokens(), encoding["offset_mapping"], strict=True):
@@ -101,7 +103,9 @@ def read_texts(tokenizer: PreTrainedTokenizerFast, text: str, truncation: bool =
 
 
 def unknown_words(tokenizer: PreTrainedTokenizerFast, text: str) -> list[str]:
-    """The words (or characters) of `text` that are read as the unknown token, in order of appearance, once each."""
+    """The words (or characters) of `text` that are read as the unknown token, in order of appearance,
+    once each.
+    """
     ids = tokenizer(text, verbose=False)["input_ids"]
     pairs = zip(ids, read_texts(tokenizer, text), strict=True)
     return list(dict.fromkeys(piece.strip() for token, piece in pairs if token == tokenizer.unk_token_id))

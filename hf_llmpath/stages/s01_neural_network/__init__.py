@@ -1,4 +1,6 @@
-"""Stage 1: a network of a few neurons learns what a single one cannot, XOR, and the shape of moons, circles and spirals."""
+"""Stage 1: a network of a few neurons learns what a single one cannot, XOR, and the shape of moons,
+circles and spirals.
+"""
 
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -11,7 +13,9 @@ LAYERS = "tests/scratch/test_scratch_layers.py"
 
 @dataclass(frozen=True)
 class NeuralNetworkSettings(Settings):
-    dataset: str = setting("xor", "xor, moons, circles, spirals, or a table with the columns x1, x2 and label")
+    dataset: str = setting(
+        "xor", "xor, moons, circles, spirals, or a table with the columns x1, x2 and label"
+    )
     x1_column: str | None = setting(None, "column of a table that holds the first coordinate")
     x2_column: str | None = setting(None, "column of a table that holds the second coordinate")
     label_column: str | None = setting(None, "column of a table that holds the class")

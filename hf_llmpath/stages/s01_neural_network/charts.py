@@ -1,4 +1,6 @@
-"""One neuron, the activations, XOR with and without a hidden layer, decision surfaces, units and weights, and the loss."""
+"""One neuron, the activations, XOR with and without a hidden layer, decision surfaces, units and weights,
+and the loss.
+"""
 
 from pathlib import Path
 from typing import Any
@@ -26,7 +28,9 @@ def draw(folder: RunFolder) -> list[Path]:
     single = max(xor["right"]["0"])
     compared = {
         f"single layer (best of {len(xor['right']['0'])}: {single} of 4)": xor["single_layer"],
-        f"{settings['xor_hidden_size']} hidden units: {surfaces['xor']['accuracy'] * 4:.0f} of 4": surfaces["xor"],
+        f"{settings['xor_hidden_size']} hidden units: {surfaces['xor']['accuracy'] * 4:.0f} of 4": surfaces[
+            "xor"
+        ],
     }
     shapes = {f"{name}: {data['accuracy']:.1%}": data for name, data in surfaces.items() if name != "xor"}
     solved = {_units(units): sum(right == 4 for right in found) for units, found in xor["right"].items()}
@@ -35,7 +39,9 @@ def draw(folder: RunFolder) -> list[Path]:
         save(activation_curves(), target / "activations.png"),
         save(decision_surfaces(compared, "XOR: one straight line is not enough"), target / "xor.png"),
         save(
-            network_diagram(surfaces["xor"], "The network that learned XOR: weights as edges, what each unit answers"),
+            network_diagram(
+                surfaces["xor"], "The network that learned XOR: weights as edges, what each unit answers"
+            ),
             target / "network.png",
         ),
         save(
@@ -51,7 +57,11 @@ def draw(folder: RunFolder) -> list[Path]:
             target / "units.png",
         ),
         save(
-            score_bars(solved, "XOR by hidden units", f"networks that got all four points, of {settings['xor_seeds']}"),
+            score_bars(
+                solved,
+                "XOR by hidden units",
+                f"networks that got all four points, of {settings['xor_seeds']}",
+            ),
             target / "xor_by_units.png",
         ),
         save(xor_losses(xor["curve"]), target / "xor_loss.png"),
@@ -88,7 +98,13 @@ def _a_neuron(data: dict[str, Any]) -> dict[str, Any]:
     weights, bias = data["weights"][0][unit], data["biases"][0][unit]
     inputs = {"x₁": 1.0, "x₂": 0.0}
     total = float(np.dot(list(inputs.values()), weights) + bias)
-    return {"inputs": inputs, "weights": weights, "bias": bias, "activation": "tanh", "output": float(np.tanh(total))}
+    return {
+        "inputs": inputs,
+        "weights": weights,
+        "bias": bias,
+        "activation": "tanh",
+        "output": float(np.tanh(total)),
+    }
 
 
 def _units(units: str) -> str:

@@ -1,4 +1,6 @@
-"""Lets a single layer and a hidden layer try XOR, trains a network on each shape, and proves LLMPathMLP equal to it."""
+"""Lets a single layer and a hidden layer try XOR, trains a network on each shape, and proves LLMPathMLP
+equal to it.
+"""
 
 import time
 from typing import Any
@@ -58,8 +60,15 @@ def train(settings: NeuralNetworkSettings, run: Run) -> None:
         "xor/solved": count_solved(xor, settings.xor_hidden_size),
         "xor/single_layer_points": max(xor["right"]["0"]),
         "xor/seconds": xor["seconds"][str(settings.xor_hidden_size)],
-        **{f"xor/solved_by_units_{units}": count_solved(xor, units) for units in tried_units(settings) if units},
-        **{f"largest_difference_{kind}": max(found[kind] for found in equal) for kind in ("float32", "float64")},
+        **{
+            f"xor/solved_by_units_{units}": count_solved(xor, units)
+            for units in tried_units(settings)
+            if units
+        },
+        **{
+            f"largest_difference_{kind}": max(found[kind] for found in equal)
+            for kind in ("float32", "float64")
+        },
     }
     if settings.seeds > 1:
         metrics |= compare_activations(settings, sets, run)
@@ -74,7 +83,11 @@ def train(settings: NeuralNetworkSettings, run: Run) -> None:
         Goal("xor/seconds", 2.0, higher_is_better=False),
         Goal("largest_difference_float32", 1e-6, higher_is_better=False),
         Goal("largest_difference_float64", 1e-12, higher_is_better=False),
-        *(Goal(name, value, higher_is_better=True) for name, value in baselines.items() if name != "accuracy"),
+        *(
+            Goal(name, value, higher_is_better=True)
+            for name, value in baselines.items()
+            if name != "accuracy"
+        ),
     ]
     run.report(main.provenance, metrics, baselines, goals, main="accuracy")
 
@@ -110,8 +123,8 @@ def try_xor(settings: NeuralNetworkSettings, run: Run) -> dict[str, Any]:
     """Networks of no, few and the chosen number of hidden units try XOR, each from several seeds.
 
     Returns:
-        By number of hidden units: `right`, the points that each seed's network got; `seconds` for all seeds; `curve`, the
-        loss of the first seed at every step.
+        By number of hidden units: `right`, the points that each seed's network got; `seconds` for all
+        seeds; `curve`, the loss of the first seed at every step.
     """
     part = run.part("xor-seeds")
     if part.done:
@@ -137,7 +150,9 @@ def learn_xor(plan: Plan, seed: int) -> tuple[Network, list[float]]:
     """A network trained on the four points, and its loss at every step."""
     network, targets = plan.network(seed), XOR_LABELS[:, None].astype(np.float32)
     optimizer, rng = SGD(network, plan.learning_rate), np.random.default_rng(seed)
-    steps = fit(network, XOR_INPUTS, targets, BinaryCrossEntropy(), optimizer, plan.epochs, plan.batch_size, rng)
+    steps = fit(
+        network, XOR_INPUTS, targets, BinaryCrossEntropy(), optimizer, plan.epochs, plan.batch_size, rng
+    )
     return network, list(steps)
 
 
@@ -147,16 +162,20 @@ def single_layer_surface(settings: NeuralNetworkSettings) -> dict[str, Any]:
     return surface(network, load_points("xor", 4, 0.0, 0).train)
 
 
-def compare_activations(settings: NeuralNetworkSettings, sets: dict[str, PointSets], run: Run) -> dict[str, Any]:
-    """Accuracy of each activation on each shape, with the same settings: mean, standard deviation and single seeds."""
+def compare_activations(
+    settings: NeuralNetworkSettings, sets: dict[str, PointSets], run: Run
+) -> dict[str, Any]:
+    """Accuracy of each activation on each shape, with the same settings: mean, standard deviation and
+    single seeds.
+    """
     metrics: dict[str, Any] = {}
     for shape in SHAPES[1:]:
         for activation in ACTIVATIONS:
             plan, points = plan_for(settings, shape, activation), sets[shape]
             scores = [
-                train_classifier(points.train, points.test, plan, run, f"{shape}-{activation}-{seed}", seed)[1][
-                    "accuracy"
-                ]
+                train_classifier(points.train, points.test, plan, run, f"{shape}-{activation}-{seed}", seed)[
+                    1
+                ]["accuracy"]
                 for seed in range(settings.seed, settings.seed + settings.seeds)
             ]
             add_mean(metrics, f"{shape}/{activation}_accuracy", scores)

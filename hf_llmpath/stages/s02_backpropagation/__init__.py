@@ -9,12 +9,16 @@ from ..stage import Concept, Stage
 
 @dataclass(frozen=True)
 class BackpropagationSettings(Settings):
-    dataset: str = setting("spirals", "xor, moons, circles, spirals, or a table with the columns x1, x2 and label")
+    dataset: str = setting(
+        "spirals", "xor, moons, circles, spirals, or a table with the columns x1, x2 and label"
+    )
     x1_column: str | None = setting(None, "column of a table that holds the first coordinate")
     x2_column: str | None = setting(None, "column of a table that holds the second coordinate")
     label_column: str | None = setting(None, "column of a table that holds the class")
     hidden_sizes: tuple[int, ...] = setting((32, 32), "units of each hidden layer", minimum=1)
-    activation: Literal["sigmoid", "tanh", "relu", "gelu"] = setting("relu", "activation of the hidden layers")
+    activation: Literal["sigmoid", "tanh", "relu", "gelu"] = setting(
+        "relu", "activation of the hidden layers"
+    )
     learning_rate: float = setting(0.1, "length of a step of gradient descent", minimum=0)
     epochs: int = setting(500, "times that every point is seen", minimum=1)
     batch_size: int = setting(32, "points per step", minimum=1)

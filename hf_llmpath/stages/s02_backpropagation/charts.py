@@ -1,4 +1,6 @@
-"""Gradients on the graph, the gradient check, learning rates up to divergence, and a surface and a loss as they train."""
+"""Gradients on the graph, the gradient check, learning rates up to divergence, and a surface and a loss
+as they train.
+"""
 
 from pathlib import Path
 from typing import Any
@@ -9,7 +11,7 @@ from matplotlib.figure import Figure
 
 from ...charts.curves import curves
 from ...charts.network import computation_graph
-from ...charts.style import COLOURS, MUTED, save, subplots
+from ...charts.style import COLORS, MUTED, save, subplots
 from ...charts.surface import decision_surfaces, headline
 from ...runs import RunFolder
 
@@ -23,8 +25,13 @@ def draw(folder: RunFolder) -> list[Path]:
     part = folder.history[0]["part"]
     rows = [row for row in folder.history if row["part"] == part]
     epochs = [row["epoch"] for row in rows]
-    losses = {"training": (epochs, [row["loss"] for row in rows]), "test": (epochs, [row["test_loss"] for row in rows])}
-    stages = {f"epoch {data['epoch']}: {data['accuracy']:.1%}": data for data in folder.figure_data("on_the_way")}
+    losses = {
+        "training": (epochs, [row["loss"] for row in rows]),
+        "test": (epochs, [row["test_loss"] for row in rows]),
+    }
+    stages = {
+        f"epoch {data['epoch']}: {data['accuracy']:.1%}": data for data in folder.figure_data("on_the_way")
+    }
     graph = computation_graph(
         folder.figure_data("graph"),
         "Back-propagation, one number at a time",
@@ -34,12 +41,19 @@ def draw(folder: RunFolder) -> list[Path]:
         save(graph, target / "graph.png"),
         save(gradient_checks(folder.figure_data("gradient_checks")), target / "gradient_checks.png"),
         save(learning_rates(folder.figure_data("learning_rates")), target / "learning_rates.png"),
-        save(rate_curves(folder.figure_data("learning_rates")["cross-entropy"]), target / "learning_curves.png"),
         save(
-            decision_surfaces(stages, f"{report['dataset']['name']} as it trains (accuracy on points not learned)"),
+            rate_curves(folder.figure_data("learning_rates")["cross-entropy"]), target / "learning_curves.png"
+        ),
+        save(
+            decision_surfaces(
+                stages, f"{report['dataset']['name']} as it trains (accuracy on points not learned)"
+            ),
             target / "on_the_way.png",
         ),
-        save(curves(losses, "Loss as it trains", "epoch", "binary cross-entropy, nats", log=True), target / "loss.png"),
+        save(
+            curves(losses, "Loss as it trains", "epoch", "binary cross-entropy, nats", log=True),
+            target / "loss.png",
+        ),
     ]
 
 
@@ -50,23 +64,29 @@ def gradient_checks(rows: list[dict[str, Any]]) -> Figure:
     figure, axes = subplots(1, 2, width=9.6, height=1.2 + 0.36 * len(layers), sharey=True)
     for axis, (kind, title, limit) in zip(
         axes,
-        (("central_difference", "against central differences", 1e-7), ("autograd", "against torch autograd", 1e-10)),
+        (
+            ("central_difference", "against central differences", 1e-7),
+            ("autograd", "against torch autograd", 1e-10),
+        ),
         strict=True,
     ):
-        for colour, marker, loss in zip(COLOURS, "os^", losses, strict=False):
+        for color, marker, loss in zip(COLORS, "os^", losses, strict=False):
             found = {row["layer"]: row[kind] for row in rows if row["loss"] == loss}
             # An error of exactly zero stands at the left end of the axis.
             axis.scatter(
                 [max(found[layer], 1e-17) for layer in layers],
                 range(len(layers)),
-                color=colour,
+                color=color,
                 marker=marker,
                 s=26,
                 label=loss,
             )
         axis.axvline(limit, color=MUTED, linestyle="--", linewidth=1)
         axis.set(
-            xscale="log", title=title, xlabel=f"largest relative error (dashed: limit {limit:.0e})", xlim=(5e-19, 1e-6)
+            xscale="log",
+            title=title,
+            xlabel=f"largest relative error (dashed: limit {limit:.0e})",
+            xlim=(5e-19, 1e-6),
         )
         axis.set_yticks(range(len(layers)), layers)
     axes[0].invert_yaxis()
@@ -75,15 +95,24 @@ def gradient_checks(rows: list[dict[str, Any]]) -> Figure:
 
 
 def learning_rates(sweep: dict[str, list[dict[str, Any]]]) -> Figure:
-    """Loss after the last epoch against the learning rate, for each loss; what ran away stands at the upper edge."""
+    """Loss after the last epoch against the learning rate, for each loss; what ran away stands at the
+    upper edge.
+    """
     figure, axes = subplots(1, len(sweep), width=9.6, height=3.8)
-    for axis, colour, (name, found) in zip(axes, COLOURS, sweep.items(), strict=False):
+    for axis, color, (name, found) in zip(axes, COLORS, sweep.items(), strict=False):
         top = 10 * found[0]["curve"][0] if found[0]["curve"] else 10.0
         stayed = [row for row in found if row["diverged_at"] is None and row["loss"] <= top]
-        axis.plot([row["rate"] for row in stayed], [row["loss"] for row in stayed], marker="o", color=colour)
+        axis.plot([row["rate"] for row in stayed], [row["loss"] for row in stayed], marker="o", color=color)
         for place, row in enumerate(row for row in found if row not in stayed):
             ended = row["diverged_at"] is not None
-            axis.plot([row["rate"]], [top], marker="x" if ended else "^", color=AWAY, markersize=8, markeredgewidth=2)
+            axis.plot(
+                [row["rate"]],
+                [top],
+                marker="x" if ended else "^",
+                color=AWAY,
+                markersize=8,
+                markeredgewidth=2,
+            )
             axis.annotate(
                 f"step {row['diverged_at']}" if ended else f"{row['loss']:.0e}",
                 (row["rate"], top),
@@ -97,7 +126,8 @@ def learning_rates(sweep: dict[str, list[dict[str, Any]]]) -> Figure:
         axis.set(xscale="log", yscale="log", title=name, xlabel="learning rate", ylim=(lowest / 3, 3 * top))
     axes[0].set_ylabel("training loss after the last epoch")
     headline(
-        figure, "Too small, right, too large (red: × no longer finite, at which step; ▲ above the edge, with the loss)"
+        figure,
+        "Too small, right, too large (red: × no longer finite, at which step; ▲ above the edge, with the loss)",
     )
     return figure
 
@@ -109,9 +139,13 @@ def rate_curves(found: list[dict[str, Any]]) -> Figure:
         for row in found
         if row["diverged_at"] is None
     }
-    figure = curves(lines, "Cross-entropy by learning rate", "epoch", "training loss, nats (cut at 10)", log=True)
+    figure = curves(
+        lines, "Cross-entropy by learning rate", "epoch", "training loss, nats (cut at 10)", log=True
+    )
     axis = figure.axes[0]
-    for line, share in zip(axis.get_lines(), np.linspace(0.95, 0.05, len(lines)), strict=True):  # dark: a large rate
+    for line, share in zip(
+        axis.get_lines(), np.linspace(0.95, 0.05, len(lines)), strict=True
+    ):  # dark: a large rate
         line.set_color(colormaps["viridis"](share))
     axis.legend(title="learning rate", ncols=2, fontsize=7, loc="lower left")
     return figure

@@ -1,4 +1,6 @@
-"""The page of stage 2: the gradient flows back through a small graph, and a playground with a learning rate to overdo."""
+"""The page of stage 2: the gradient flows back through a small graph, and a playground with a learning
+rate to overdo.
+"""
 
 import math
 import threading
@@ -23,7 +25,8 @@ KEPT = 400  # losses in the curve
 
 
 class LiveGraph:
-    """The example of the lesson, one gradient step after the other, and within each the backward pass node by node.
+    """The example of the lesson, one gradient step after the other, and within each the backward pass
+    node by node.
 
     Attributes:
         numbers: inputs, target and weights.
@@ -155,7 +158,9 @@ def _graph(page: Any) -> None:
         found.descend()
         return draw(found)
 
-    gr.on([part.change for part in given], changed, [live, *given], picture, trigger_mode="always_last", **NOW)
+    gr.on(
+        [part.change for part in given], changed, [live, *given], picture, trigger_mode="always_last", **NOW
+    )
     power.change(paced, [live, power], [power, picture], trigger_mode="always_last", **NOW)
     whole.click(whole_step, live, picture, trigger_mode="multiple", **NOW)
     transport.connect(live, picture, draw)

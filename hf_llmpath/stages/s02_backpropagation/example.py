@@ -1,4 +1,5 @@
-"""The small network whose gradients the lesson works out by hand: two inputs, two tanh units, one output, squared error.
+"""The small network whose gradients the lesson works out by hand: two inputs, two tanh units, one output,
+squared error.
 
 python -m hf_llmpath.stages.s02_backpropagation.example
 """
@@ -87,11 +88,19 @@ def layer_gradients(numbers: dict[str, float] = NUMBERS) -> dict[str, float]:
     """Gradients of the parameters and inputs by the names of the graph, from the layers' backward pass."""
     n, layers, loss = numbers, network(numbers), MeanSquaredError()
     loss.forward(layers.forward(np.array([[n["x1"], n["x2"]]])), np.array([[n["t"]]]))
-    (x1, x2), first, second = layers.backward(loss.backward())[0], layers.layers[0].grads, layers.layers[2].grads
+    (x1, x2), first, second = (
+        layers.backward(loss.backward())[0],
+        layers.layers[0].grads,
+        layers.layers[2].grads,
+    )
     (w11, w12), (w21, w22) = first["weight"]
     values = (x1, x2, w11, w12, *first["bias"], w21, w22, *second["weight"][0], *second["bias"])
     return dict(
-        zip(("x1", "x2", "w11", "w12", "b1", "b2", "w21", "w22", "v1", "v2", "c"), map(float, values), strict=True)
+        zip(
+            ("x1", "x2", "w11", "w12", "b1", "b2", "w21", "w22", "v1", "v2", "c"),
+            map(float, values),
+            strict=True,
+        )
     )
 
 

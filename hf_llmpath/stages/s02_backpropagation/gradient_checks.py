@@ -1,4 +1,6 @@
-"""Every layer of the NumPy engine under every loss: its gradients against central differences and torch's autograd."""
+"""Every layer of the NumPy engine under every loss: its gradients against central differences and torch's
+autograd.
+"""
 
 from collections.abc import Callable
 from typing import Any
@@ -45,11 +47,12 @@ LOSSES: dict[str, tuple[Callable[[], Loss], Callable[[], nn.Module]]] = {
 
 
 def gradient_errors(seed: int) -> list[dict[str, Any]]:
-    """One row per layer and loss, for a dense layer, the layer and a dense layer with random weights, in training mode.
+    """One row per layer and loss, for a dense layer, the layer and a dense layer with random weights, in
+    training mode.
 
     Returns:
-        `layer`, `loss`, and the largest relative error (see `relative_error`) of any gradient, that of the input included,
-        against `central_difference` and against `autograd`.
+        `layer`, `loss`, and the largest relative error (see `relative_error`) of any gradient, that of
+        the input included, against `central_difference` and against `autograd`.
     """
     rows = []
     for layer, make in LAYERS.items():
@@ -76,7 +79,9 @@ def gradient_errors(seed: int) -> list[dict[str, Any]]:
 def autograd_errors(
     network: Network, ours: Loss, theirs: nn.Module, x: np.ndarray, target: np.ndarray
 ) -> dict[str, float]:
-    """Relative error of every gradient of `network`, in training mode, against torch's autograd on the same numbers."""
+    """Relative error of every gradient of `network`, in training mode, against torch's autograd on the
+    same numbers.
+    """
     ours.forward(network.forward(x, training=True), target)
     gradients = {"input": network.backward(ours.backward())}
     gradients |= {name: gradient for name, _, gradient in network.parameters()}
@@ -95,7 +100,9 @@ def _in_torch(layer: Layer, x: Tensor, params: dict[str, Tensor]) -> Tensor:
     if isinstance(layer, Dense):
         return functional.linear(x, params["weight"], params["bias"])
     if isinstance(layer, BatchNorm):
-        return functional.batch_norm(x, None, None, params["weight"], params["bias"], training=True, eps=layer.eps)
+        return functional.batch_norm(
+            x, None, None, params["weight"], params["bias"], training=True, eps=layer.eps
+        )
     if isinstance(layer, Dropout):
         return x * torch.tensor(layer.mask)  # the same mask: both must drop the same features
     return {

@@ -19,7 +19,8 @@ def graph_picture(
 ) -> str:
     """The graph that ends in the last of `values`, while its gradients are being worked out.
 
-    It is wide; the component that shows it has the class `lp-scroll`, so that it stays where it was scrolled to.
+    It is wide; the component that shows it has the class `lp-scroll`, so that it stays where it was
+    scrolled to.
 
     Args:
         values: by name; the gradients are those of a finished backward pass.
@@ -34,7 +35,9 @@ def graph_picture(
         for before in value.inputs:
             users.setdefault(id(before), []).append(value)
     known = {
-        id(value) for value in values.values() if done and all(id(user) in passed for user in users.get(id(value), []))
+        id(value)
+        for value in values.values()
+        if done and all(id(user) in passed for user in users.get(id(value), []))
     }
     current = order[done - 1] if 0 < done <= len(order) else None
     top = min(row for _, row in places.values())
@@ -90,7 +93,9 @@ def _node(middle: tuple[float, float], name: str, value: Value, known: bool, cur
     x, y = middle
     kind = "leaf" if not value.inputs else "result"
     gradient = (
-        f'<text class="g {_tone(value.grad)}" x="{x}" y="{y + 34}">∂ {_short(value.grad)}</text>' if known else ""
+        f'<text class="g {_tone(value.grad)}" x="{x}" y="{y + 34}">∂ {_short(value.grad)}</text>'
+        if known
+        else ""
     )
     return (
         f'<g class="{kind}{" now" if current else ""}" data-name="{escape(name)}" data-grad="{value.grad if known else ""}">'
@@ -101,7 +106,12 @@ def _node(middle: tuple[float, float], name: str, value: Value, known: bool, cur
 
 
 def _edge(
-    start: tuple[float, float], end: tuple[float, float], local: float, upstream: float, passed: bool, current: bool
+    start: tuple[float, float],
+    end: tuple[float, float],
+    local: float,
+    upstream: float,
+    passed: bool,
+    current: bool,
 ) -> str:
     (x1, y1), (x2, y2) = start, end
     vertical = abs(x2 - x1) < WIDTH

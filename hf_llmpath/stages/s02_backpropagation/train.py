@@ -1,4 +1,6 @@
-"""Checks every gradient, unrolls two spirals by gradient descent, and compares learning rates until they diverge."""
+"""Checks every gradient, unrolls two spirals by gradient descent, and compares learning rates until they
+diverge.
+"""
 
 from typing import Any
 
@@ -33,11 +35,17 @@ def train(settings: BackpropagationSettings, run: Run) -> None:
     by_hand = check_the_example()
 
     plan = Plan(
-        settings.hidden_sizes, settings.activation, settings.learning_rate, settings.epochs, settings.batch_size
+        settings.hidden_sizes,
+        settings.activation,
+        settings.learning_rate,
+        settings.epochs,
+        settings.batch_size,
     )
     name = settings.dataset if settings.dataset in SHAPES else "points"
     seeds = range(settings.seed, settings.seed + settings.seeds)
-    trained = [train_classifier(points.train, points.test, plan, run, f"{name}-{seed}", seed) for seed in seeds]
+    trained = [
+        train_classifier(points.train, points.test, plan, run, f"{name}-{seed}", seed) for seed in seeds
+    ]
     network, first = trained[0]
     folder = save_classifier(network, run)
     equal = differences(network, folder, points.test.x)
@@ -89,23 +97,31 @@ def check_every_gradient(settings: BackpropagationSettings, run: Run) -> list[di
 
 
 def check_the_example() -> float:
-    """Largest relative error of the lesson's gradients: scalar graph against layers, and layers against autograd."""
+    """Largest relative error of the lesson's gradients: scalar graph against layers, and layers against
+    autograd.
+    """
     import torch
 
     values, layers = example.graph(), example.layer_gradients()
-    of_graph = max(relative_error(np.array(values[name].grad), np.array(found)) for name, found in layers.items())
+    of_graph = max(
+        relative_error(np.array(values[name].grad), np.array(found)) for name, found in layers.items()
+    )
     n = example.NUMBERS
     x, target = np.array([[n["x1"], n["x2"]]]), np.array([[n["t"]]])
     of_layers = autograd_errors(example.network(), MeanSquaredError(), torch.nn.MSELoss(), x, target)
     return max(of_graph, *of_layers.values())
 
 
-def compare_rates(settings: BackpropagationSettings, points: PointSets, run: Run) -> dict[str, list[dict[str, Any]]]:
-    """The same network, trained with each learning rate and each loss, until the epochs are over or the loss is not finite.
+def compare_rates(
+    settings: BackpropagationSettings, points: PointSets, run: Run
+) -> dict[str, list[dict[str, Any]]]:
+    """The same network, trained with each learning rate and each loss, until the epochs are over or the
+    loss is not finite.
 
     Returns:
-        By loss, a list with, for each rate: `rate`, `curve` (mean loss of each epoch), `loss` (the last of them),
-        `accuracy` on the test points, `steps`, and `diverged_at`, the step of the first loss that was not finite.
+        By loss, a list with, for each rate: `rate`, `curve` (mean loss of each epoch), `loss` (the last
+        of them), `accuracy` on the test points, `steps`, and `diverged_at`, the step of the first loss
+        that was not finite.
     """
     sweep: dict[str, list[dict[str, Any]]] = {}
     whole = run.part("learning-rates")
@@ -126,7 +142,9 @@ def try_rate(
     network = plan.network(settings.seed, "float64")
     examples = Examples(points.train.x, points.train.targets)
     optimizer = SGD(network, rate)
-    done = fit_numpy(network, examples, loss, optimizer, run, part, plan.epochs, plan.batch_size, settings.seed)
+    done = fit_numpy(
+        network, examples, loss, optimizer, run, part, plan.epochs, plan.batch_size, settings.seed
+    )
     if done.diverged_at is not None:
         run.progress.say(f"{part.name}: {done.advice(rate)}")
     threshold = 0.5 if isinstance(loss, MeanSquaredError) else 0.0

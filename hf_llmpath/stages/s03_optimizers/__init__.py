@@ -11,8 +11,12 @@ class OptimizersSettings(Settings):
     dataset: str = setting("digits", "images to train the network on: embedded name, Hub id, or local folder")
     image_column: str | None = setting(None, "column of a table that holds the images")
     label_column: str | None = setting(None, "column of a table that holds the class")
-    seeds: int = setting(5, "starts of every optimiser, from which mean and deviation come", minimum=1, maximum=100)
-    rates_per_decade: int = setting(2, "learning rates tried on the images, per power of ten", minimum=1, maximum=20)
+    seeds: int = setting(
+        5, "starts of every optimizer, from which mean and deviation come", minimum=1, maximum=100
+    )
+    rates_per_decade: int = setting(
+        2, "learning rates tried on the images, per power of ten", minimum=1, maximum=20
+    )
     surface_rates_per_decade: int = setting(
         6, "learning rates tried on the surfaces, per power of ten", minimum=1, maximum=50
     )
@@ -24,7 +28,9 @@ class OptimizersSettings(Settings):
 
     @classmethod
     def full(cls) -> "OptimizersSettings":
-        return replace(cls(), rates_per_decade=6, max_steps=3000, surface_rates_per_decade=12, surface_steps=10_000)
+        return replace(
+            cls(), rates_per_decade=6, max_steps=3000, surface_rates_per_decade=12, surface_steps=10_000
+        )
 
 
 STAGE = Stage(

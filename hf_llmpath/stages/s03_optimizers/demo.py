@@ -1,4 +1,4 @@
-"""The page of stage 3: a race of optimisers on a surface, and what the run measured."""
+"""The page of stage 3: a race of optimizers on a surface, and what the run measured."""
 
 from typing import Any
 
@@ -34,7 +34,8 @@ def build(folder: RunFolder, model_id: str | None = None) -> gr.Blocks:
             _race(page)
         html(
             section(
-                "The table", "Steps to the target loss on every problem, each optimiser at its own best learning rate."
+                "The table",
+                "Steps to the target loss on every problem, each optimizer at its own best learning rate.",
             )
         )
         table = html(elem_id="steps")
@@ -94,7 +95,12 @@ def _numbers(
 ) -> tuple[str, dict[str, float], float, float]:
     """The arguments of a race."""
     of_each = dict(zip(TITLES, rates, strict=True))
-    return surface, {n: (of_each[n] or 0.0) * FACTORS[int(factor)] for n in TITLES if n in who}, momentum, beta2
+    return (
+        surface,
+        {n: (of_each[n] or 0.0) * FACTORS[int(factor)] for n in TITLES if n in who},
+        momentum,
+        beta2,
+    )
 
 
 def _factor_label(factor: float) -> str:
@@ -102,7 +108,7 @@ def _factor_label(factor: float) -> str:
 
 
 def steps_table(folder: RunFolder) -> str:
-    """Steps at the best rate, mean and deviation, and that rate: a row per optimiser, a column per problem."""
+    """Steps at the best rate, mean and deviation, and that rate: a row per optimizer, a column per problem."""
     metrics, table = folder.metrics, folder.figure_data("table")
     rows = []
     for name, title in TITLES.items():
@@ -110,7 +116,9 @@ def steps_table(folder: RunFolder) -> str:
         for problem, found in table.items():
             mean = metrics[f"{problem}/{name}/steps"]
             spread = (
-                f" ± {metrics[f'{problem}/{name}/steps_sd']:.0f}" if f"{problem}/{name}/steps_sd" in metrics else ""
+                f" ± {metrics[f'{problem}/{name}/steps_sd']:.0f}"
+                if f"{problem}/{name}/steps_sd" in metrics
+                else ""
             )
             there = found[name]["reached"][found[name]["best"]]
             missed = "" if all(there) else f" ({sum(there)} of {len(there)} arrived)"

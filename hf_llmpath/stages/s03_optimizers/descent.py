@@ -1,4 +1,4 @@
-"""Optimisers on surfaces: all starting points and all learning rates of a sweep descend in one array."""
+"""Optimizers on surfaces: all starting points and all learning rates of a sweep descend in one array."""
 
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
@@ -31,12 +31,12 @@ HOLD = 20  # steps below a target that count as having reached it
 class Descent:
     """Points that descend on a surface, all by the same rule.
 
-    An optimiser works on each number by itself, so an array of points is as good as a single one, and its learning rate
-    may be an array too: here one rate per row.
+    An optimizer works on each number by itself, so an array of points is as good as a single one, and its
+    learning rate may be an array too: here one rate per row.
 
     Attributes:
         points: `(rates, starts, 2)`.
-        optimizer: the optimiser of `scratch`; its numbers may be changed between steps.
+        optimizer: the optimizer of `scratch`; its numbers may be changed between steps.
     """
 
     def __init__(
@@ -68,10 +68,12 @@ class Descent:
 def steps_to_target(
     surface: Surface, name: str, starts: np.ndarray, rates: Sequence[float], budget: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Steps until the loss is at most the surface's target and stays so for `HOLD` steps: flying past does not count.
+    """Steps until the loss is at most the surface's target and stays so for `HOLD` steps: flying past
+    does not count.
 
     Returns:
-        `steps` (rates, starts), `budget` where the target was not reached; and `reached` (rates, starts), whether it was.
+        `steps` (rates, starts), `budget` where the target was not reached; and `reached` (rates, starts),
+        whether it was.
     """
     make, arguments = OPTIMIZERS[name]
     descent = Descent(surface, make, starts, rates, **arguments)
@@ -87,7 +89,9 @@ def steps_to_target(
 
 
 def best_rate(steps: np.ndarray, reached: np.ndarray) -> int:
-    """Index of the learning rate at which most starts reach the target, and among those the fewest steps on average."""
+    """Index of the learning rate at which most starts reach the target, and among those the fewest steps
+    on average.
+    """
     return int(np.lexsort((steps.mean(axis=1), -reached.sum(axis=1)))[0])
 
 

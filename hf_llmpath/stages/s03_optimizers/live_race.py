@@ -1,4 +1,4 @@
-"""Optimisers that race on a surface while somebody watches: one race for each open page."""
+"""Optimizers that race on a surface while somebody watches: one race for each open page."""
 
 import threading
 from dataclasses import dataclass
@@ -10,18 +10,32 @@ from .descent import HOLD, OPTIMIZERS, TITLES, Descent
 from .surfaces import Surface, get_surface
 
 LONGEST = 2000  # steps of a race
-# Where the sliders start, by surface: rates at which each optimiser does well.
+# Where the sliders start, by surface: rates at which each optimizer does well.
 GOOD_RATES = {
     "ravine": {"sgd": 0.015, "momentum": 0.004, "nesterov": 0.006, "rmsprop": 0.1, "adam": 0.2, "adamw": 0.2},
-    "tilted_ravine": {"sgd": 0.015, "momentum": 0.004, "nesterov": 0.006, "rmsprop": 0.1, "adam": 0.3, "adamw": 0.3},
-    "rosenbrock": {"sgd": 0.002, "momentum": 0.001, "nesterov": 0.001, "rmsprop": 0.01, "adam": 0.2, "adamw": 0.05},
+    "tilted_ravine": {
+        "sgd": 0.015,
+        "momentum": 0.004,
+        "nesterov": 0.006,
+        "rmsprop": 0.1,
+        "adam": 0.3,
+        "adamw": 0.3,
+    },
+    "rosenbrock": {
+        "sgd": 0.002,
+        "momentum": 0.001,
+        "nesterov": 0.001,
+        "rmsprop": 0.01,
+        "adam": 0.2,
+        "adamw": 0.05,
+    },
     "saddle": {"sgd": 0.1, "momentum": 0.05, "nesterov": 0.05, "rmsprop": 0.03, "adam": 0.1, "adamw": 0.1},
 }
 
 
 @dataclass
 class Runner:
-    """One optimiser in a race.
+    """One optimizer in a race.
 
     Attributes:
         name, rate: which, and at what learning rate.
@@ -46,7 +60,7 @@ class Runner:
 
 
 class LiveRace:
-    """All optimisers on one surface, from one start, a step at a time.
+    """All optimizers on one surface, from one start, a step at a time.
 
     Attributes:
         surface, start: where.
@@ -85,7 +99,7 @@ class LiveRace:
 
         Args:
             surface: name of a surface.
-            rates: optimiser -> learning rate; those without one do not run.
+            rates: optimizer -> learning rate; those without one do not run.
             momentum: of Momentum and Nesterov, and β₁ of Adam and AdamW.
             beta2: β₂ of Adam and AdamW.
         """

@@ -17,7 +17,8 @@ RATES = {"sgd": 0.1, "momentum": 0.05, "nesterov": 0.05, "rmsprop": 0.003, "adam
 
 
 def largest_difference(name: str, x: np.ndarray, labels: np.ndarray, seed: int) -> dict[str, float]:
-    """Trains a network in float64 for `STEPS` steps by the NumPy rule, by our torch rule and by torch.optim's.
+    """Trains a network in float64 for `STEPS` steps by the NumPy rule, by our torch rule and by
+    torch.optim's.
 
     Returns:
         `"numpy"` and `"torch"`: largest absolute difference of a weight from torch.optim's, over all steps.
@@ -59,13 +60,17 @@ def _ours(name: str) -> type[torch.optim.Optimizer]:
 
 
 def _theirs(name: str) -> type[torch.optim.Optimizer]:
-    return torch.optim.SGD if name in ("momentum", "nesterov") else getattr(torch.optim, OPTIMIZERS[name][0].__name__)
+    return (
+        torch.optim.SGD
+        if name in ("momentum", "nesterov")
+        else getattr(torch.optim, OPTIMIZERS[name][0].__name__)
+    )
 
 
 def _twin(
     network: Network, cls: type[torch.optim.Optimizer], arguments: dict[str, Any], rate: float
 ) -> tuple[torch.nn.Module, torch.optim.Optimizer]:
-    """The network in torch with the same weights, and an optimiser for it."""
+    """The network in torch with the same weights, and an optimizer for it."""
     first, _, last = network.layers
     sizes = first.params["weight"].shape, last.params["weight"].shape
     model = torch.nn.Sequential(

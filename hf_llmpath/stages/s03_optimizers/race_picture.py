@@ -1,4 +1,4 @@
-"""A race of optimisers: the map with their paths, the standings, and their losses."""
+"""A race of optimizers: the map with their paths, the standings, and their losses."""
 
 from functools import cache
 from html import escape
@@ -13,7 +13,7 @@ from .surfaces import get_surface
 _CELLS = 160  # of the map, each way
 _BANDS = 16
 _PATH_POINTS = 240
-_ORDER = ("sgd", "momentum", "nesterov", "rmsprop", "adam", "adamw")  # fixes the colours
+_ORDER = ("sgd", "momentum", "nesterov", "rmsprop", "adam", "adamw")  # fixes the colors
 
 
 def race_picture(race: LiveRace) -> str:
@@ -30,7 +30,7 @@ def race_picture(race: LiveRace) -> str:
     elif over and runners:
         told = f"Nobody reached the target within {step:,} steps."
     else:
-        told = f"step {step:,}" if runners else "choose at least one optimiser"
+        told = f"step {step:,}" if runners else "choose at least one optimizer"
     status = (
         f'<p class="lp-status" data-step="{step}" data-winner="{winner.name if winner else ""}">'
         f"{'<strong>' + escape(told) + '</strong>' if winner or over else escape(told)}</p>"
@@ -41,8 +41,10 @@ def race_picture(race: LiveRace) -> str:
         f"{surface.formula}; darker is higher, the square is the start, the star the lowest point",
         f"{told} " + " ".join(f"{row[0]}: loss {row[2]}, {row[3]}." for row in standing),
     )
-    headers = ["optimiser", "rate", "loss", "arrived at"]
-    table = pictures.table(headers, [[row[0], row[1], row[2], Markup(row[3])] for row in standing], "Standings")
+    headers = ["optimizer", "rate", "loss", "arrived at"]
+    table = pictures.table(
+        headers, [[row[0], row[1], row[2], Markup(row[3])] for row in standing], "Standings"
+    )
     curve = pictures.line_chart(losses, "Loss", "step", "logarithmic", log_y=True)
     small = f"target: a loss of {surface.target:g}, and staying there"
     return (
@@ -54,14 +56,16 @@ def race_picture(race: LiveRace) -> str:
 
 
 def _keyed(table: str, runners: list[Runner]) -> str:
-    """The table, each name with its colour."""
+    """The table, each name with its color."""
     for runner in runners:
-        swatch = f'<i class="lp-swatch" style="background:{_colour(runner)}"></i>'
-        table = table.replace(f'<th scope="row">{runner.title}</th>', f'<th scope="row">{swatch}{runner.title}</th>')
+        swatch = f'<i class="lp-swatch" style="background:{_color(runner)}"></i>'
+        table = table.replace(
+            f'<th scope="row">{runner.title}</th>', f'<th scope="row">{swatch}{runner.title}</th>'
+        )
     return table
 
 
-def _colour(runner: Runner) -> str:
+def _color(runner: Runner) -> str:
     return f"var(--lp-series-{_ORDER.index(runner.name) + 1})"
 
 
@@ -97,11 +101,13 @@ def _map(race: LiveRace, runners: list[Runner], routes: list[list[tuple[float, f
         return f"{min(max(x, -200), 300):.2f} {min(max(y, -200), 300):.2f}"
 
     lines = "".join(
-        f'<path d="M{"L".join(map(place, route))}" stroke="{_colour(runner)}"/>'
-        f'<path class="head" d="M{place(route[-1])}h0" stroke="{_colour(runner)}"/>'
+        f'<path d="M{"L".join(map(place, route))}" stroke="{_color(runner)}"/>'
+        f'<path class="head" d="M{place(route[-1])}h0" stroke="{_color(runner)}"/>'
         for runner, route in zip(runners, routes, strict=True)
     )
-    marks = "".join(f'<span class="star" style="{_at(place(minimum))}">★</span>' for minimum in race.surface.minima)
+    marks = "".join(
+        f'<span class="star" style="{_at(place(minimum))}">★</span>' for minimum in race.surface.minima
+    )
     marks += f'<span class="start" style="{_at(place(race.surface.start))}"></span>'
     return (
         f'<div class="lp-map" aria-hidden="true"><i style="mask-image:url({backdrop(race.surface.name)})"></i>'

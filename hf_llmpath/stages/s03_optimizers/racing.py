@@ -1,4 +1,6 @@
-"""Optimisers on a network: how many steps each needs to a target loss, at every learning rate of a grid and seed."""
+"""Optimizers on a network: how many steps each needs to a target loss, at every learning rate of a grid
+and seed.
+"""
 
 import time
 from collections.abc import Callable
@@ -19,7 +21,8 @@ class Attempt:
     Attributes:
         network: as the last step left it; with the last finite weights where the loss became infinite.
         reached: the step at which the training loss was first seen at or below the target, or none.
-        steps, losses, seconds: what was seen on the way: step, loss of all training examples, time spent on steps alone.
+        steps, losses, seconds: what was seen on the way: step, loss of all training examples, time spent
+            on steps alone.
     """
 
     network: Network
@@ -45,13 +48,17 @@ def attempt(
     """Trains until the loss of all examples is at most `target`, or for `budget` steps.
 
     Args:
-        name: of the optimiser, a key of `OPTIMIZERS`.
-        seed: of the order of the batches, the same for all optimisers.
+        name: of the optimizer, a key of `OPTIMIZERS`.
+        seed: of the order of the batches, the same for all optimizers.
         to_the_end: go on to `budget` steps when the target has been reached.
         each_check: called with step and loss.
     """
     make, arguments = OPTIMIZERS[name]
-    optimizer, loss, judge = make(network, rate, **arguments), CategoricalCrossEntropy(), CategoricalCrossEntropy()
+    optimizer, loss, judge = (
+        make(network, rate, **arguments),
+        CategoricalCrossEntropy(),
+        CategoricalCrossEntropy(),
+    )
     rng, found = np.random.default_rng(seed), Attempt(network)
     kept = {key: value.copy() for key, value in network.state_dict().items()}
     order, spent = np.zeros(0, dtype=np.int64), 0.0

@@ -35,8 +35,8 @@ class Surface:
     target: float
 
     def starts(self, count: int, seed: int) -> np.ndarray:
-        """`count` starting points `(count, 2)` for the seeds `seed`, `seed + 1`, ...: normally distributed around
-        `start`, with a deviation of 5 % of the box."""
+        """`count` starting points `(count, 2)` for the seeds `seed`, `seed + 1`, ...: normally
+        distributed around `start`, with a deviation of 5 % of the box."""
         left, right, bottom, top = self.box
         spread = 0.05 * np.array([right - left, top - bottom])
         draws = [np.random.default_rng(one).normal(size=2) for one in range(seed, seed + count)]
@@ -134,5 +134,7 @@ def get_surface(name: str) -> Surface:
         UserError: there is none.
     """
     if name not in SURFACES:
-        raise UserError(f"unknown surface '{name}'{nearest(name, SURFACES) or '; there are: ' + ', '.join(SURFACES)}")
+        raise UserError(
+            f"unknown surface '{name}'{nearest(name, SURFACES) or '; there are: ' + ', '.join(SURFACES)}"
+        )
     return SURFACES[name]

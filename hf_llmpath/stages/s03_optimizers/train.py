@@ -1,4 +1,6 @@
-"""Proves the optimisers equal to torch.optim, lets them race on surfaces and images, and keeps the fastest's network."""
+"""Proves the optimizers equal to torch.optim, lets them race on surfaces and images, and keeps the
+fastest's network.
+"""
 
 import json
 import math
@@ -9,7 +11,7 @@ import numpy as np
 from transformers import AutoModelForImageClassification
 
 from ...convert.numpy_network import to_mlp
-from ...data.images import Images, LabelledImages, load_images
+from ...data.images import Images, LabeledImages, load_images
 from ...models.image_processing_mlp import LLMPathMLPImageProcessor
 from ...runs import Goal, Run, add_mean, write_text
 from ...scratch import Network, feed_forward
@@ -78,7 +80,9 @@ def parity(settings: OptimizersSettings, run: Run, images: Images) -> dict[str, 
         x, labels = rows(images.train)
         part.finish({name: largest_difference(name, x, labels, settings.seed) for name in OPTIMIZERS})
     found = part.result
-    return {f"difference_{kind}": max(of_one[kind] for of_one in found.values()) for kind in ("numpy", "torch")}
+    return {
+        f"difference_{kind}": max(of_one[kind] for of_one in found.values()) for kind in ("numpy", "torch")
+    }
 
 
 def grid(limits: tuple[float, float], per_decade: int) -> list[float]:
@@ -89,7 +93,7 @@ def grid(limits: tuple[float, float], per_decade: int) -> list[float]:
 
 
 def surface_race(settings: OptimizersSettings, run: Run, surface: Surface) -> dict[str, Any]:
-    """For each optimiser: `rates`, `steps` and `reached` by rate and seed, and the index of the `best` rate."""
+    """For each optimizer: `rates`, `steps` and `reached` by rate and seed, and the index of the `best` rate."""
     part = run.part(surface.name)
     if part.done:
         return part.result
@@ -104,7 +108,7 @@ def surface_race(settings: OptimizersSettings, run: Run, surface: Surface) -> di
 
 
 def paths(surface: Surface, rows: dict[str, Any]) -> dict[str, Any]:
-    """The first steps of each optimiser from the surface's own start, at its best rate."""
+    """The first steps of each optimizer from the surface's own start, at its best rate."""
     return {
         name: np.round(path(surface, name, surface.start, row["rates"][row["best"]], SHOWN), 5).tolist()
         for name, row in rows.items()
@@ -125,14 +129,21 @@ def image_race(settings: OptimizersSettings, run: Run, images: Images, name: str
             tries = []
             for seed in seeds:
                 tell = lambda step, loss, done=done: task.update(done + step, loss=loss)  # noqa: E731
-                tries.append(attempt(new_network(images, settings, seed), name, rate, *common, seed, each_check=tell))
+                tries.append(
+                    attempt(new_network(images, settings, seed), name, rate, *common, seed, each_check=tell)
+                )
                 done += settings.max_steps
             steps.append([found.reached or settings.max_steps for found in tries])
             reached.append([found.reached is not None for found in tries])
             seconds.append(statistics.fmean(found.seconds[-1] if found.seconds else 0.0 for found in tries))
         best = best_rate(np.array(steps), np.array(reached))
         course = attempt(
-            new_network(images, settings, settings.seed), name, rates[best], *common, settings.seed, to_the_end=True
+            new_network(images, settings, settings.seed),
+            name,
+            rates[best],
+            *common,
+            settings.seed,
+            to_the_end=True,
         )
     history = [{"step": step, "loss": loss} for step, loss in zip(course.steps, course.losses, strict=True)]
     write_text(part.folder / "history.jsonl", "".join(json.dumps(row) + "\n" for row in history))
@@ -153,13 +164,13 @@ def image_race(settings: OptimizersSettings, run: Run, images: Images, name: str
     return part.finish(result, to_mlp(course.network, image_size=images.size, **labels))
 
 
-def rows(images: LabelledImages) -> tuple[np.ndarray, np.ndarray]:
-    """The standardised pixels of each image as a row, and the labels."""
+def rows(images: LabeledImages) -> tuple[np.ndarray, np.ndarray]:
+    """The standardized pixels of each image as a row, and the labels."""
     return images[:]["pixel_values"].flatten(1).numpy(), images.labels
 
 
 def new_network(images: Images, settings: OptimizersSettings, seed: int) -> Network:
-    """One hidden layer of ReLU units; every optimiser starts from the same one."""
+    """One hidden layer of ReLU units; every optimizer starts from the same one."""
     return feed_forward(
         (images.size**2, settings.hidden_size, len(images.classes)), "relu", np.random.default_rng(seed)
     )

@@ -1,4 +1,6 @@
-"""Stage 4: what goes wrong when a network gets deep, what mends it, and a network that reads handwritten digits."""
+"""Stage 4: what goes wrong when a network gets deep, what mends it, and a network that reads handwritten
+digits.
+"""
 
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -25,7 +27,9 @@ def shown(name: str) -> str:
 
 @dataclass(frozen=True)
 class DeepNetworksSettings(Settings):
-    dataset: str = setting("digits", "digits, a parquet file or folder, a folder of class folders, or a Hub id")
+    dataset: str = setting(
+        "digits", "digits, a parquet file or folder, a folder of class folders, or a Hub id"
+    )
     image_column: str | None = setting(None, "column of a table that holds the images")
     label_column: str | None = setting(None, "column of a table that holds the class")
     hidden_sizes: tuple[int, ...] = setting((512, 512), "units of the hidden layers", minimum=1)
@@ -90,7 +94,7 @@ STAGE = Stage(
             "tests/convert/test_numpy_network.py::test_to_torch_and_back_is_the_same_function",
         ),
         Concept(
-            "initialisation",
+            "initialization",
             "hf_llmpath.models.modeling_mlp.LLMPathMLPPreTrainedModel",
             "tests/models/test_mlp.py::test_first_weights",
         ),

@@ -28,8 +28,8 @@ _TEMPLATE = f"""
   <div class="lp-draw-tools"><button type="button" data-clear>Clear</button><span class="lp-note" role="status"></span></div>
 </div>
 """
-# Strokes stay in the browser; when one ends, the whole drawing goes to the text box beside the canvas. Examples are
-# buttons anywhere on the page that carry an image as their first child.
+# Strokes stay in the browser; when one ends, the whole drawing goes to the text box beside the canvas.
+# Examples are buttons anywhere on the page that carry an image as their first child.
 _SCRIPT = """
 const canvas = element.querySelector('canvas'), pen = canvas.getContext('2d', {willReadFrequently: true});
 const status = element.querySelector('[role=status]');
@@ -122,7 +122,9 @@ def ink_of(drawing: str) -> np.ndarray:
     try:
         if not drawing.startswith("data:image/png;base64,") or len(drawing) > LARGEST:
             raise ValueError
-        image = Image.open(io.BytesIO(base64.b64decode(drawing.partition(",")[2], validate=True)), formats=("PNG",))
+        image = Image.open(
+            io.BytesIO(base64.b64decode(drawing.partition(",")[2], validate=True)), formats=("PNG",)
+        )
         if max(image.size) > 4 * SIDE:
             raise ValueError
         return np.asarray(image.convert("L"))
@@ -148,7 +150,9 @@ class Reader:
         output = self.model(batch["pixel_values"], output_hidden_states=True)
         shares = output.logits[0].softmax(-1).tolist()
         names = self.model.config.id2label
-        return [(names[i], share) for i, share in enumerate(shares)], [h[0].numpy() for h in output.hidden_states[1:]]
+        return [(names[i], share) for i, share in enumerate(shares)], [
+            h[0].numpy() for h in output.hidden_states[1:]
+        ]
 
 
 def load_reader(folder: Path) -> Reader:
@@ -169,7 +173,9 @@ def seen_picture(pixels: np.ndarray) -> str:
     """The image that goes into the model."""
     alternative = f"The drawing at {len(pixels)} by {len(pixels)} pixels"
     body = f'<img class="lp-seen" src="{_png(pixels)}" alt="{alternative}">'
-    return figure(body, "What the model sees", f"cut out, scaled and centred: {len(pixels)} x {len(pixels)} pixels")
+    return figure(
+        body, "What the model sees", f"cut out, scaled and centered: {len(pixels)} x {len(pixels)} pixels"
+    )
 
 
 def activity_picture(layers: Sequence[np.ndarray]) -> str:
@@ -186,4 +192,6 @@ def activity_picture(layers: Sequence[np.ndarray]) -> str:
             f'<div class="lp-layer"><span>{words}</span><img src="{signed_png(grid.reshape(rows, columns))}" '
             f'alt="{words}; the strongest is unit {int(np.abs(values).argmax())}" style="aspect-ratio:{columns}/{rows}"></div>'
         )
-    return figure(body, "What each layer makes of it", "one square per unit; no colour means that the unit is silent")
+    return figure(
+        body, "What each layer makes of it", "one square per unit; no color means that the unit is silent"
+    )

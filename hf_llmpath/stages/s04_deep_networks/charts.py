@@ -1,4 +1,6 @@
-"""Gradient norm by layer, its ratios as a table, activations by layer, the deep trainings, and the confusion matrix."""
+"""Gradient norm by layer, its ratios as a table, activations by layer, the deep trainings, and the
+confusion matrix.
+"""
 
 from pathlib import Path
 
@@ -14,7 +16,9 @@ LINES = ("sigmoid_normal", "sigmoid_xavier", "tanh_xavier", "relu_normal", "relu
 def draw(folder: RunFolder) -> list[Path]:
     """Draws every picture of the run."""
     target, metrics = folder.path / "figures", folder.metrics
-    norms, activations, answers = (folder.figure_data(name) for name in ("gradient_norms", "activations", "confusion"))
+    norms, activations, answers = (
+        folder.figure_data(name) for name in ("gradient_norms", "activations", "confusion")
+    )
     depth = len(next(iter(norms.values())))
     ratios = {
         shown(act): {shown(init): metrics[f"gradient_ratio/{act}_{init}"] for init in INITIALIZATIONS}
@@ -23,16 +27,17 @@ def draw(folder: RunFolder) -> list[Path]:
     layers = sorted({1, max(1, depth // 4), max(1, depth // 2), depth})
     return [
         save(
-            norms_by_layer({shown(name): norms[name] for name in LINES}, f"Gradient in {depth} layers before training"),
+            norms_by_layer(
+                {shown(name): norms[name] for name in LINES}, f"Gradient in {depth} layers before training"
+            ),
             target / "gradient_norms.png",
         ),
-        save(
-            ratio_table(ratios, "Gradient norm, first layer / last layer"),
-            target / "gradient_ratios.png",
-        ),
+        save(ratio_table(ratios, "Gradient norm, first layer / last layer"), target / "gradient_ratios.png"),
         save(
             layer_histograms(
-                {shown(name): found for name, found in activations.items()}, layers, "Activations before training"
+                {shown(name): found for name, found in activations.items()},
+                layers,
+                "Activations before training",
             ),
             target / "activations.png",
         ),

@@ -1,4 +1,6 @@
-"""The page of stage 4: draw a digit, see the answer and what each layer makes of it; and what depth does to a gradient."""
+"""The page of stage 4: draw a digit, see the answer and what each layer makes of it; and what depth does
+to a gradient.
+"""
 
 import gradio as gr
 
@@ -17,7 +19,9 @@ def build(folder: RunFolder, model_id: str | None = None) -> gr.Blocks:
 
     def from_run() -> tuple[str, gr.CheckboxGroup]:
         nets = list(folder.figure_data("gradient_norms"))
-        return example_buttons(folder.figure_data("examples")), gr.CheckboxGroup([(shown(net), net) for net in nets])
+        return example_buttons(folder.figure_data("examples")), gr.CheckboxGroup(
+            [(shown(net), net) for net in nets]
+        )
 
     def read(drawing: str) -> tuple[str, str, str]:
         reader = load_reader(folder.model_dir)
@@ -31,7 +35,11 @@ def build(folder: RunFolder, model_id: str | None = None) -> gr.Blocks:
 
     def gradients(names: list[str]) -> str:
         norms = folder.figure_data("gradient_norms")
-        lines = {shown(name): (list(range(1, len(norms[name]) + 1)), norms[name]) for name in norms if name in names}
+        lines = {
+            shown(name): (list(range(1, len(norms[name]) + 1)), norms[name])
+            for name in norms
+            if name in names
+        }
         return pictures.line_chart(
             lines,
             "Gradient norm by layer, before training",
@@ -43,7 +51,11 @@ def build(folder: RunFolder, model_id: str | None = None) -> gr.Blocks:
     first = ["sigmoid_xavier", "relu_normal", "relu_he", "relu_he_residual"]
     nets = [f"{act}_{init}" for act in ACTIVATIONS for init in INITIALIZATIONS]
     with stage_page(STAGE, folder, model_id) as page:
-        html(section("Draw a digit", "With the pointer or a finger; or with the arrow keys, and space for the pen."))
+        html(
+            section(
+                "Draw a digit", "With the pointer or a finger; or with the arrow keys, and space for the pen."
+            )
+        )
         examples = html(elem_id="examples")
         with gr.Row():
             with gr.Column(min_width=290):
@@ -52,8 +64,15 @@ def build(folder: RunFolder, model_id: str | None = None) -> gr.Blocks:
                 answer = html(elem_id="answer")
         looks = html(elem_id="seen")
         activity = html(elem_id="activity")
-        html(section("Why depth is hard", "The gradient on its way back through twenty layers: it fades, or it lives."))
-        chosen = gr.CheckboxGroup([(shown(net), net) for net in [*nets, first[-1]]], value=first, label="Networks")
+        html(
+            section(
+                "Why depth is hard",
+                "The gradient on its way back through twenty layers: it fades, or it lives.",
+            )
+        )
+        chosen = gr.CheckboxGroup(
+            [(shown(net), net) for net in [*nets, first[-1]]], value=first, label="Networks"
+        )
         norms = html(elem_id="gradient-norms")
         page.set_up(from_run, [examples, chosen])
         page.on_change([drawing], read, [drawing], [answer, looks, activity])

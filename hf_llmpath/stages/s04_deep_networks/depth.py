@@ -1,4 +1,6 @@
-"""What depth does to gradients and activations before anything is learned: one forward and one backward pass, measured."""
+"""What depth does to gradients and activations before anything is learned: one forward and one backward
+pass, measured.
+"""
 
 import math
 from typing import Any
@@ -43,7 +45,9 @@ def norms_by_layer(
         np.log(
             [
                 max(norm, 1e-300)
-                for norm in gradient_norms(deep_network(features, classes, depth, width, seed + k, **config), batch)
+                for norm in gradient_norms(
+                    deep_network(features, classes, depth, width, seed + k, **config), batch
+                )
             ]
         )
         for k in range(NETWORKS)
@@ -57,10 +61,14 @@ def first_over_last(norms: list[float]) -> float:
 
 
 @torch.no_grad()
-def activation_histograms(model: LLMPathMLPForImageClassification, batch: dict[str, Tensor]) -> list[dict[str, Any]]:
-    """For each hidden layer what its units give: standard deviation, and a histogram over the middle 99 % of the values.
+def activation_histograms(
+    model: LLMPathMLPForImageClassification, batch: dict[str, Tensor]
+) -> list[dict[str, Any]]:
+    """For each hidden layer what its units give: standard deviation, and a histogram over the middle 99 %
+    of the values.
 
-    Each has `layer` (from 1), `std`, `dead` (share of units that give the same for every image), `edges` and `shares`.
+    Each has `layer` (from 1), `std`, `dead` (share of units that give the same for every image), `edges`
+    and `shares`.
     """
     states = model.eval()(batch["pixel_values"].to(model.dtype), output_hidden_states=True).hidden_states[1:]
     found = []

@@ -1,4 +1,6 @@
-"""Pictures of deep networks: gradients and activations by layer, ratios as a table, and which classes are confused."""
+"""Pictures of deep networks: gradients and activations by layer, ratios as a table, and which classes are
+confused.
+"""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -8,16 +10,18 @@ from matplotlib.colors import SymLogNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from ...charts.style import COLOURS, INK, subplots
+from ...charts.style import COLORS, INK, subplots
 
 
 def norms_by_layer(lines: Mapping[str, Sequence[float]], title: str) -> Figure:
     """Gradient norm of each layer, on a logarithmic axis."""
     figure, axis = subplots(width=8.4, height=4.2)
     for index, (name, norms) in enumerate(lines.items()):
-        style = ("-", "--")[index >= len(COLOURS)]
+        style = ("-", "--")[index >= len(COLORS)]
         axis.plot(range(1, len(norms) + 1), norms, style, marker=".", label=name)
-    axis.set(title=title, xlabel="hidden layer (1 reads the image)", ylabel="norm of the gradient at the weights")
+    axis.set(
+        title=title, xlabel="hidden layer (1 reads the image)", ylabel="norm of the gradient at the weights"
+    )
     axis.set_yscale("log")
     axis.xaxis.set_major_locator(MaxNLocator(integer=True))
     axis.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
@@ -25,10 +29,12 @@ def norms_by_layer(lines: Mapping[str, Sequence[float]], title: str) -> Figure:
 
 
 def ratio_table(rows: Mapping[str, Mapping[str, float]], title: str) -> Figure:
-    """Ratios by name of row and column, as numbers on colours: red where they vanish or explode."""
+    """Ratios by name of row and column, as numbers on colors: red where they vanish or explode."""
     names, columns = list(rows), list(next(iter(rows.values())))
     figure, axis = subplots(width=1.8 + 1.5 * len(columns), height=1.1 + 0.5 * len(names))
-    powers = np.array([[abs(np.log10(max(rows[name][column], 1e-30))) for column in columns] for name in names])
+    powers = np.array(
+        [[abs(np.log10(max(rows[name][column], 1e-30))) for column in columns] for name in names]
+    )
     axis.imshow(np.clip(powers, 0, 9), cmap="RdYlGn_r", vmin=0, vmax=9, aspect="auto", alpha=0.75)
     for row, name in enumerate(names):
         for column, key in enumerate(columns):
@@ -42,13 +48,15 @@ def ratio_table(rows: Mapping[str, Mapping[str, float]], title: str) -> Figure:
     return figure
 
 
-def layer_histograms(nets: Mapping[str, Sequence[Mapping[str, Any]]], shown: Sequence[int], title: str) -> Figure:
+def layer_histograms(
+    nets: Mapping[str, Sequence[Mapping[str, Any]]], shown: Sequence[int], title: str
+) -> Figure:
     """One row of panels per net, one panel per layer of `shown`: how its activations are distributed."""
     figure, axes = subplots(len(nets), len(shown), width=9.6, height=0.7 + 1.35 * len(nets), squeeze=False)
-    for row, (colour, (name, layers)) in enumerate(zip(COLOURS, nets.items(), strict=False)):
+    for row, (color, (name, layers)) in enumerate(zip(COLORS, nets.items(), strict=False)):
         for column, number in enumerate(shown):
             axis, layer = axes[row, column], layers[number - 1]
-            axis.stairs(layer["shares"], layer["edges"], fill=True, color=colour)
+            axis.stairs(layer["shares"], layer["edges"], fill=True, color=color)
             axis.set_yticks([])
             axis.grid(visible=False)
             axis.locator_params(axis="x", nbins=3)

@@ -36,13 +36,20 @@ def train(settings: DeepNetworksSettings, run: Run) -> None:
     """Fills `run` with the models, their numbers and what the pictures are drawn from."""
     images = load_images(settings.dataset, settings.image_column, settings.label_column)
     processor = LLMPathMLPImageProcessor(
-        size={"height": images.size, "width": images.size}, image_mean=[images.train.mean], image_std=[images.train.std]
+        size={"height": images.size, "width": images.size},
+        image_mean=[images.train.mean],
+        image_std=[images.train.std],
     )
-    results = [_reader(settings, run, images, seed) for seed in range(settings.seed, settings.seed + settings.seeds)]
+    results = [
+        _reader(settings, run, images, seed) for seed in range(settings.seed, settings.seed + settings.seeds)
+    ]
     metrics: dict[str, Any] = {}
     for name in ("accuracy", "loss", "training_seconds", "data_share", "images_per_second"):
         add_mean(metrics, name, [result[name] for result in results])
-    metrics |= {"error": 1 - metrics["accuracy"], "slowest_seconds": max(r["training_seconds"] for r in results)}
+    metrics |= {
+        "error": 1 - metrics["accuracy"],
+        "slowest_seconds": max(r["training_seconds"] for r in results),
+    }
     model = AutoModelForImageClassification.from_pretrained(run.part(f"reader-{settings.seed}").model_dir)
     run.save_model(model, processor)
     metrics["parameters"] = model.num_parameters()
@@ -67,7 +74,9 @@ def _goals(images: Images, depth: int, linear: float) -> list[Goal]:
     known = GOALS.get(images.known or images.name, {"accuracy": linear})
     goals = [Goal(name, goal, higher_is_better=True) for name, goal in known.items()]
     if images.known == "mnist":
-        goals += [Goal(name, LONGEST, higher_is_better=False) for name in ("slowest_seconds", "numpy/seconds")]
+        goals += [
+            Goal(name, LONGEST, higher_is_better=False) for name in ("slowest_seconds", "numpy/seconds")
+        ]
         goals.append(Goal("data_share", MOST_WAITING, higher_is_better=False))
     if depth == 20:
         goals.append(Goal("gradient_ratio/sigmoid_xavier", 1e-6, higher_is_better=False))
@@ -79,7 +88,10 @@ def _goals(images: Images, depth: int, linear: float) -> list[Goal]:
 def _config(images: Images, **arguments: Any) -> LLMPathMLPConfig:
     names = dict(enumerate(images.classes))
     return LLMPathMLPConfig(
-        image_size=images.size, id2label=names, label2id={name: number for number, name in names.items()}, **arguments
+        image_size=images.size,
+        id2label=names,
+        label2id={name: number for number, name in names.items()},
+        **arguments,
     )
 
 
@@ -163,7 +175,9 @@ def _numpy(settings: DeepNetworksSettings, run: Run, images: Images, processor: 
         with torch.no_grad():
             difference = np.abs(model(torch.from_numpy(test[0])).logits.numpy() - logits).max()
         accuracy = float((logits.argmax(axis=1) == test[1]).mean())
-        part.finish({"accuracy": accuracy, "seconds": seconds, "largest_difference": float(difference)}, model)
+        part.finish(
+            {"accuracy": accuracy, "seconds": seconds, "largest_difference": float(difference)}, model
+        )
     model = AutoModelForImageClassification.from_pretrained(part.model_dir)
     run.save_model(model, processor, name="numpy")
     return {f"numpy/{name}": value for name, value in part.result.items()}
@@ -192,11 +206,15 @@ def _deep(settings: DeepNetworksSettings, run: Run, images: Images) -> dict[str,
 
 
 def _gradients(settings: DeepNetworksSettings, run: Run, images: Images) -> dict[str, float]:
-    """First layer's gradient norm over the last's, by activation and initialisation; saves the pictures' numbers."""
+    """First layer's gradient norm over the last's, by activation and initialization; saves the pictures'
+    numbers.
+    """
     batch = images.train[: min(PROBED, len(images.train))]
     shape = (len(images.classes), settings.depth, settings.width, settings.seed)
     nets = {
-        f"{act}_{init}": {"hidden_act": act, "initialization": init} for act in ACTIVATIONS for init in INITIALIZATIONS
+        f"{act}_{init}": {"hidden_act": act, "initialization": init}
+        for act in ACTIVATIONS
+        for init in INITIALIZATIONS
     }
     nets |= {f"{name}_residual": nets[name] | {"residual": True} for name in ("sigmoid_xavier", "relu_he")}
     norms = {name: norms_by_layer(batch, *shape, **config) for name, config in nets.items()}
@@ -221,5 +239,8 @@ def _answers(run: Run, model: Any, images: Images) -> None:
     counts = confusion_matrix(answers.tolist(), labels.tolist(), labels=range(len(images.classes)))
     run.save_figure_data("confusion", {"counts": counts.tolist(), "classes": images.classes})
     first = [int(np.flatnonzero(labels == label)[0]) for label in np.unique(labels)[:10]]
-    examples = [{"label": images.classes[labels[row]], "pixels": images.held_out.pixels[row].tolist()} for row in first]
+    examples = [
+        {"label": images.classes[labels[row]], "pixels": images.held_out.pixels[row].tolist()}
+        for row in first
+    ]
     run.save_figure_data("examples", examples)

@@ -1,4 +1,4 @@
-"""Stage 5: a network that learns a handful of images by heart, and what makes it generalise instead."""
+"""Stage 5: a network that learns a handful of images by heart, and what makes it generalize instead."""
 
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -27,7 +27,9 @@ SHOWN = {
 
 @dataclass(frozen=True)
 class RegularizationSettings(Settings):
-    dataset: str = setting("digits", "digits, a parquet file or folder, a folder of class folders, or a Hub id")
+    dataset: str = setting(
+        "digits", "digits, a parquet file or folder, a folder of class folders, or a Hub id"
+    )
     image_column: str | None = setting(None, "column of a table that holds the images")
     label_column: str | None = setting(None, "column of a table that holds the class")
     per_class: int = setting(30, "training images of each class in the table", minimum=2)
@@ -45,7 +47,9 @@ class RegularizationSettings(Settings):
     label_smoothing: float = setting(0.1, "share of the target for all classes alike", minimum=0, maximum=0.9)
     patience: int = setting(8, "looks without a lower validation loss before early stopping stops", minimum=1)
     seeds: int = setting(1, "seeds of every number", minimum=1)
-    epochs: int = setting(0, "passes of the large network over all training images; 0 leaves it out", minimum=0)
+    epochs: int = setting(
+        0, "passes of the large network over all training images; 0 leaves it out", minimum=0
+    )
     dropout_epochs: int = setting(0, "its passes with dropout and no augmentation; 0 for as many", minimum=0)
     large_hidden_sizes: tuple[int, ...] = setting((800, 800), "units of its hidden layers", minimum=1)
     large_batch_size: int = setting(256, "its images per step", minimum=2)
@@ -53,7 +57,9 @@ class RegularizationSettings(Settings):
     large_weight_decay: float = setting(0.01, "its weight decay", minimum=0)
     large_dropout: float = setting(0.4, "its dropout on hidden units", minimum=0, maximum=0.95)
     large_input_dropout: float = setting(0.2, "its dropout on pixels", minimum=0, maximum=0.95)
-    augmented_dropout: float = setting(0.2, "its dropout on hidden units beside augmentation", minimum=0, maximum=0.95)
+    augmented_dropout: float = setting(
+        0.2, "its dropout on hidden units beside augmentation", minimum=0, maximum=0.95
+    )
     large_max_norm: float = setting(1.0, "longest weight vector into one of its hidden units", minimum=0.01)
     large_precision: Literal["auto", "no", "bf16"] = setting(
         "no", "bf16: its matrix products in 16 bits, the rest in 32; auto: where this machine is faster so"
@@ -62,7 +68,13 @@ class RegularizationSettings(Settings):
     @classmethod
     def full(cls) -> "RegularizationSettings":
         return replace(
-            cls(), dropout=0.7, input_dropout=0.3, seeds=3, epochs=36, dropout_epochs=40, large_precision="auto"
+            cls(),
+            dropout=0.7,
+            input_dropout=0.3,
+            seeds=3,
+            epochs=36,
+            dropout_epochs=40,
+            large_precision="auto",
         )
 
 
@@ -71,7 +83,7 @@ STAGE = Stage(
     slug="regularization",
     title="Regularization and generalization",
     phase="Introduction to deep learning",
-    summary="A network learns a few digits by heart, wrong labels and all; watch what makes it generalise instead.",
+    summary="A network learns a few digits by heart, wrong labels and all; watch what makes it generalize instead.",
     model_type="llmpath-mlp",
     auto_class="AutoModelForImageClassification",
     main="error",

@@ -1,12 +1,13 @@
-"""Data augmentation: small random distortions that leave the class of an image as it is, on whole batches at once.
+"""Data augmentation: small random distortions that leave the class of an image as it is, on whole batches
+at once.
 
-An affine map (rotation, scale, shear, shift) and an elastic distortion move the points at which an image is read; one
-bilinear look-up per batch reads them all. Nothing is looped over images, and the look-up costs more than the randomness:
-the displacement field is smooth, so its noise is drawn on a coarse grid, and the Gaussian blur is two small matrix
-products.
+An affine map (rotation, scale, shear, shift) and an elastic distortion move the points at which an image
+is read; one bilinear look-up per batch reads them all. Nothing is looped over images, and the look-up
+costs more than the randomness: the displacement field is smooth, so its noise is drawn on a coarse grid,
+and the Gaussian blur is two small matrix products.
 
-Source of the elastic distortion: Simard, Steinkraus & Platt, "Best Practices for Convolutional Neural Networks Applied
-to Visual Document Analysis", 2003, section 2.
+Source of the elastic distortion: Simard, Steinkraus & Platt, "Best Practices for Convolutional Neural
+Networks Applied to Visual Document Analysis", 2003, section 2.
 """
 
 import math
@@ -41,7 +42,8 @@ class Distortions:
 class Augmentation:
     """Distorts batches of square images, each image in a way of its own.
 
-    All randomness comes from the generator that it is called with: with the same state it distorts in the same way.
+    All randomness comes from the generator that it is called with: with the same state it distorts in the
+    same way.
 
     Args:
         image_size: height and width in pixels.
@@ -52,8 +54,10 @@ class Augmentation:
     def __init__(self, image_size: int, distortions: Distortions | None = None, fill: float = 0.0):
         self.image_size, self.fill = image_size, fill
         self.distortions = distortions or Distortions()
-        centres = (2 * torch.arange(image_size) + 1) / image_size - 1  # of the pixels, where the image is -1 to 1
-        y, x = torch.meshgrid(centres, centres, indexing="ij")
+        centers = (
+            2 * torch.arange(image_size) + 1
+        ) / image_size - 1  # of the pixels, where the image is -1 to 1
+        y, x = torch.meshgrid(centers, centers, indexing="ij")
         self._points = torch.stack([x, y, torch.ones_like(x)], dim=-1).view(-1, 3)
         self._blur = _blur(image_size, max(self.distortions.smoothness, 1e-6) * image_size)
 
@@ -72,7 +76,9 @@ class Augmentation:
         if self.distortions.elastic:
             grid += self._elastic(len(images), generator)
         grid = grid.view(-1, size, size, 2).to(images)
-        read = F.grid_sample(images - self.fill, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
+        read = F.grid_sample(
+            images - self.fill, grid, mode="bilinear", padding_mode="zeros", align_corners=False
+        )
         return read.add_(self.fill)
 
     def _affine(self, batch: int, generator: torch.Generator) -> Tensor:
@@ -101,9 +107,9 @@ class Augmentation:
 def _blur(size: int, sigma: float) -> Tensor:
     """`(size, coarse)`: Gaussian weights from noise on a coarse grid to the pixels, along one axis.
 
-    One knot per sigma is enough: blurred, its noise differs from noise in every pixel by less than one part in 1,000. The
-    grid reaches three sigma beyond the image. Rows are scaled so that uniform noise in (-1, 1), blurred along both axes,
-    has variance 1 in every pixel.
+    One knot per sigma is enough: blurred, its noise differs from noise in every pixel by less than one
+    part in 1,000. The grid reaches three sigma beyond the image. Rows are scaled so that uniform noise in
+    (-1, 1), blurred along both axes, has variance 1 in every pixel.
     """
     step = max(1.0, sigma)
     reach = 3 * sigma

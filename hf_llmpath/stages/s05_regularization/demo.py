@@ -40,7 +40,9 @@ def build(folder: RunFolder, model_id: str | None = None) -> gr.Blocks:
             "training images": (curves["step"], curves["train_error"]),
             "test images": (curves["step"], curves["test_error"]),
         }
-        return pictures.line_chart(lines, f"{SHOWN[name]}: share of wrong answers", "training step", "first seed")
+        return pictures.line_chart(
+            lines, f"{SHOWN[name]}: share of wrong answers", "training step", "first seed"
+        )
 
     with stage_page(STAGE, folder, model_id) as page:
         with page.always:
@@ -59,10 +61,22 @@ def build(folder: RunFolder, model_id: str | None = None) -> gr.Blocks:
             )
             with gr.Row():
                 per_class = gr.Slider(
-                    2, 60, value=30, step=1, label="Training images of each digit", min_width=200, elem_id="per-class"
+                    2,
+                    60,
+                    value=30,
+                    step=1,
+                    label="Training images of each digit",
+                    min_width=200,
+                    elem_id="per-class",
                 )
                 wrong = gr.Slider(
-                    0, 40, value=20, step=5, label="Wrong labels among them, %", min_width=200, elem_id="wrong"
+                    0,
+                    40,
+                    value=20,
+                    step=5,
+                    label="Wrong labels among them, %",
+                    min_width=200,
+                    elem_id="wrong",
                 )
                 seed = gr.Number(
                     0,
@@ -93,7 +107,8 @@ def build(folder: RunFolder, model_id: str | None = None) -> gr.Blocks:
                 )
         html(
             section(
-                "The table of the run", "Each row learned the same few images; the gap is test minus training error."
+                "The table of the run",
+                "Each row learned the same few images; the gap is test minus training error.",
             )
         )
         table = html(elem_id="table")
@@ -104,7 +119,11 @@ def build(folder: RunFolder, model_id: str | None = None) -> gr.Blocks:
             elem_id="variant",
         )
         course = html(elem_id="run-course")
-        html(section("What batch normalization does", "The values that the activations read, before and after it."))
+        html(
+            section(
+                "What batch normalization does", "The values that the activations read, before and after it."
+            )
+        )
         histograms = html(elem_id="histograms")
         page.set_up(from_run, [table, histograms])
         page.on_change([chosen], show_course, [chosen], [course])
@@ -147,7 +166,9 @@ def course_picture(course: Course) -> str:
     lines = {"training images": (course.steps, course.train), "test images": (course.steps, course.test)}
     detail = f"{course.name} switched on; {10 * course.per_class} training images, seed {course.seed}"
     if course.kept is not None:
-        detail += f"; {'stopped, kept' if course.done else 'lowest validation loss so far'}: step {course.kept}"
+        detail += (
+            f"; {'stopped, kept' if course.done else 'lowest validation loss so far'}: step {course.kept}"
+        )
     return pictures.line_chart(lines, "Share of wrong answers", "training step", detail)
 
 
@@ -164,8 +185,10 @@ def gaps_picture(courses: list[Course]) -> str:
             f'<b aria-hidden="true"><i style="margin-left:{left:.1f}%;width:{width:.1f}%"></i></b>'
             f'<span class="lp-bar-value">{train:.1%} → {test:.1%}, gap {100 * (test - train):.1f}{by_truth}</span></div>'
         )
-    detail = "from the error on the training images to the error on 360 others that are labelled alike"
-    return pictures.figure(f'<div class="lp-bars lp-gaps" role="list">{"".join(rows)}</div>', "The gap", detail)
+    detail = "from the error on the training images to the error on 360 others that are labeled alike"
+    return pictures.figure(
+        f'<div class="lp-bars lp-gaps" role="list">{"".join(rows)}</div>', "The gap", detail
+    )
 
 
 def sample_picture(names: list[str], per_class: int, wrong: int, seed: int) -> str:
@@ -178,7 +201,9 @@ def sample_picture(names: list[str], per_class: int, wrong: int, seed: int) -> s
     )
     augmentation = with_switches(names, SWITCHES).augmentation(sample)
     if augmentation is not None:
-        values = augmentation(sample[:]["pixel_values"], torch.Generator().manual_seed(seed)).squeeze(1).numpy()
+        values = (
+            augmentation(sample[:]["pixel_values"], torch.Generator().manual_seed(seed)).squeeze(1).numpy()
+        )
         pixels = np.clip(255 * (values * sample.std + sample.mean), 0, 255).astype(np.uint8)
         detail += "; as one batch may show them, never the same again"
     rows = [pixels[sample.labels == label] for label in range(10)]
@@ -186,7 +211,9 @@ def sample_picture(names: list[str], per_class: int, wrong: int, seed: int) -> s
     sheet = np.zeros((10, columns, *pixels.shape[1:]), dtype=np.uint8)
     for label, row in enumerate(rows):
         sheet[label, : len(row)] = row
-    return pictures.images(sheet.reshape(-1, *pixels.shape[1:]), columns, f"{len(sample)} training images", detail)
+    return pictures.images(
+        sheet.reshape(-1, *pixels.shape[1:]), columns, f"{len(sample)} training images", detail
+    )
 
 
 def histograms_picture(folder: RunFolder) -> str:
@@ -194,8 +221,10 @@ def histograms_picture(folder: RunFolder) -> str:
     found = folder.figure_data("histograms")
     shown = []
     for layer in found["layers"]:
-        lines = {part: (found["centres"], layer[part]) for part in ("before", "after")}
+        lines = {part: (found["centers"], layer[part]) for part in ("before", "after")}
         shown.append(
-            pictures.line_chart(lines, f"Layer {layer['layer']}", "value", "share of all units and test images")
+            pictures.line_chart(
+                lines, f"Layer {layer['layer']}", "value", "share of all units and test images"
+            )
         )
     return f'<div class="lp lp-gallery">{"".join(shown)}</div>'

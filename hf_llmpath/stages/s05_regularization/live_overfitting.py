@@ -1,4 +1,6 @@
-"""A small network that learns a handful of digits while somebody watches, with the regularizers of their choice."""
+"""A small network that learns a handful of digits while somebody watches, with the regularizers of their
+choice.
+"""
 
 import time
 from collections.abc import Iterator, Sequence
@@ -37,7 +39,8 @@ class Course:
     Attributes:
         names: what was switched on.
         per_class, wrong, seed: the sample, the share of wrong labels in it, and the first weights.
-        steps, train, test: errors after so many steps, on the training images and on others that are labelled alike.
+        steps, train, test: errors after so many steps, on the training images and on others that are
+            labeled alike.
         true: the error on those others by their true labels.
         kept: step whose weights early stopping keeps, where it is switched on.
         done: whether the training is over.
@@ -71,7 +74,9 @@ def digits() -> Images:
     return load_images("digits")
 
 
-def learn(names: Sequence[str], per_class: int, wrong: float, seed: int, pause: float = 0.0) -> Iterator[Course]:
+def learn(
+    names: Sequence[str], per_class: int, wrong: float, seed: int, pause: float = 0.0
+) -> Iterator[Course]:
     """Trains, and yields the same `Course` again and again as it grows.
 
     Args:
@@ -86,13 +91,17 @@ def learn(names: Sequence[str], per_class: int, wrong: float, seed: int, pause: 
     sample, validation = few_images(images.train, per_class, wrong, seed)
     alike = with_wrong_labels(images.held_out, wrong, seed)
     chosen = with_switches(names, SWITCHES)
-    # A generator of its own would not reach dropout, and trainings of several pages share the global one: each look
-    # puts its own state in place.
+    # A generator of its own would not reach dropout, and trainings of several pages share the global one:
+    # each look puts its own state in place.
     with torch.random.fork_rng(devices=[]):
         model = chosen.model(images, HIDDEN, seed).train()
         state = torch.get_rng_state()
     optimizer = adamw(model.parameters(), LEARNING_RATE, chosen.weight_decay)
-    augment, constrain, generator = chosen.augmentation(sample), chosen.constraint, torch.Generator().manual_seed(seed)
+    augment, constrain, generator = (
+        chosen.augmentation(sample),
+        chosen.constraint,
+        torch.Generator().manual_seed(seed),
+    )
     course, best = Course(names, per_class, wrong, seed), float("inf")
     every = STEPS // PICTURES
     for step in range(0, STEPS + 1, every):

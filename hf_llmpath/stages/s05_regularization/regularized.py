@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ...data.images import Images, LabelledImages
+from ...data.images import Images, LabeledImages
 from ...models.configuration_mlp import LLMPathMLPConfig
 from ...models.layers_regularization import max_norm_
 from ...models.modeling_mlp import LLMPathMLPForImageClassification
@@ -40,7 +40,9 @@ class Regularizers:
     augment: bool = False
     label_smoothing: float = 0.0
 
-    def model(self, images: Images, hidden_sizes: Iterable[int], seed: int) -> LLMPathMLPForImageClassification:
+    def model(
+        self, images: Images, hidden_sizes: Iterable[int], seed: int
+    ) -> LLMPathMLPForImageClassification:
         """An untrained perceptron for these images."""
         torch.manual_seed(seed)
         labels = dict(enumerate(images.classes))
@@ -55,7 +57,9 @@ class Regularizers:
         )
         return LLMPathMLPForImageClassification(config)
 
-    def augmentation(self, images: LabelledImages, distortions: Distortions | None = None) -> Augmentation | None:
+    def augmentation(
+        self, images: LabeledImages, distortions: Distortions | None = None
+    ) -> Augmentation | None:
         """What every batch of `images` goes through, if anything; what comes in from outside is background."""
         if not self.augment:
             return None
@@ -80,7 +84,7 @@ def with_switches(names: Iterable[str], switches: dict[str, dict[str, Any]]) -> 
     return found
 
 
-def small_sample(images: LabelledImages, per_class: int, seed: int) -> tuple[LabelledImages, LabelledImages]:
+def small_sample(images: LabeledImages, per_class: int, seed: int) -> tuple[LabeledImages, LabeledImages]:
     """Two disjoint samples with `per_class` images of every class: to learn from, and to stop early by.
 
     Raises:
@@ -90,7 +94,9 @@ def small_sample(images: LabelledImages, per_class: int, seed: int) -> tuple[Lab
     rows = [np.flatnonzero(images.labels == label) for label in np.unique(images.labels)]
     fewest = min(map(len, rows))
     if fewest < 2 * per_class:
-        raise ValueError(f"per_class ({per_class}) must be at most half of the images of the smallest class ({fewest})")
+        raise ValueError(
+            f"per_class ({per_class}) must be at most half of the images of the smallest class ({fewest})"
+        )
     picked = [random.permutation(of_class)[: 2 * per_class] for of_class in rows]
     train, validation = (
         np.concatenate([rows[part] for rows in picked]) for part in (np.s_[:per_class], np.s_[per_class:])
@@ -98,27 +104,31 @@ def small_sample(images: LabelledImages, per_class: int, seed: int) -> tuple[Lab
     return images.part(train), images.part(validation)
 
 
-def with_wrong_labels(images: LabelledImages, share: float, seed: int) -> LabelledImages:
+def with_wrong_labels(images: LabeledImages, share: float, seed: int) -> LabeledImages:
     """The same images, a `share` of them with the label of another class."""
     random = np.random.default_rng([seed, 1])
     labels, classes = images.labels.copy(), np.unique(images.labels)
     rows = random.permutation(len(labels))[: round(share * len(labels))]
     others = random.integers(1, len(classes), len(rows))
     labels[rows] = classes[(np.searchsorted(classes, labels[rows]) + others) % len(classes)]
-    return LabelledImages(images.pixels, labels, images.mean, images.std)
+    return LabeledImages(images.pixels, labels, images.mean, images.std)
 
 
 def few_images(
-    images: LabelledImages, per_class: int, wrong: float, seed: int
-) -> tuple[LabelledImages, LabelledImages]:
-    """What is learned from, and what early stopping looks at: small samples, a share `wrong` of both labelled wrong."""
+    images: LabeledImages, per_class: int, wrong: float, seed: int
+) -> tuple[LabeledImages, LabeledImages]:
+    """What is learned from, and what early stopping looks at: small samples, a share `wrong` of both
+    labeled wrong.
+    """
     train, validation = small_sample(images, per_class, seed)
     return with_wrong_labels(train, wrong, seed), with_wrong_labels(validation, wrong, seed + 1)
 
 
 @torch.no_grad()
-def measure(model: nn.Module, images: LabelledImages) -> dict[str, float]:
-    """`loss` (nats per image) and `error` (share of wrong answers) in eval mode; the model is left in the mode it was in."""
+def measure(model: nn.Module, images: LabeledImages) -> dict[str, float]:
+    """`loss` (nats per image) and `error` (share of wrong answers) in eval mode; the model is left in the
+    mode it was in.
+    """
     was_training = model.training
     model.eval()
     loss, wrong = 0.0, 0

@@ -1,4 +1,6 @@
-"""Trains the rows of the table on few images, some of them labelled wrong; then, if asked to, a large network on all images."""
+"""Trains the rows of the table on few images, some of them labeled wrong; then, if asked to, a large
+network on all images.
+"""
 
 from typing import Any
 
@@ -8,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from transformers import AutoModelForImageClassification
 
-from ...data.images import Images, LabelledImages, load_images
+from ...data.images import Images, LabeledImages, load_images
 from ...models.image_processing_mlp import LLMPathMLPImageProcessor
 from ...runs import Goal, Run, add_mean
 from ...training.accelerate_loop import LoopRecipe, cosine, train_with_accelerate
@@ -28,7 +30,9 @@ def train(settings: RegularizationSettings, run: Run) -> None:
     images = load_images(settings.dataset, settings.image_column, settings.label_column)
     seeds = range(settings.seed, settings.seed + settings.seeds)
     processor = LLMPathMLPImageProcessor(
-        size={"height": images.size, "width": images.size}, image_mean=[images.train.mean], image_std=[images.train.std]
+        size={"height": images.size, "width": images.size},
+        image_mean=[images.train.mean],
+        image_std=[images.train.std],
     )
     metrics: dict[str, Any] = {}
     curves = {}
@@ -41,8 +45,13 @@ def train(settings: RegularizationSettings, run: Run) -> None:
     run.save_figure_data("curves", curves)
 
     baseline, main_part = metrics["plain/error"], f"all_augmentation-{settings.seed}"
-    metrics |= {"error": metrics["all_augmentation/error"], "training_seconds": metrics["all_augmentation/seconds"]}
-    goals = [Goal(f"all/{name}", metrics[f"plain/{name}"], higher_is_better=False) for name in ("error", "gap")]
+    metrics |= {
+        "error": metrics["all_augmentation/error"],
+        "training_seconds": metrics["all_augmentation/seconds"],
+    }
+    goals = [
+        Goal(f"all/{name}", metrics[f"plain/{name}"], higher_is_better=False) for name in ("error", "gap")
+    ]
     if settings.epochs:
         goals += _train_whole(settings, run, images, seeds, metrics)
         baseline, main_part = metrics["whole/plain/error"], f"whole-augmentation-{settings.seed}"
@@ -52,15 +61,11 @@ def train(settings: RegularizationSettings, run: Run) -> None:
     metrics |= {"accuracy": 1 - metrics["error"], "parameters": model.num_parameters()}
 
     run.progress.say("measuring activations")
-    run.save_figure_data("histograms", _histograms(_model_of(run, f"batch_norm-{settings.seed}"), images.held_out))
-    run.save_figure_data("distorted", _distorted(images, settings.seed))
-    run.report(
-        images.provenance,
-        metrics,
-        {"error": baseline, "accuracy": 1 - baseline},
-        goals,
-        main="error",
+    run.save_figure_data(
+        "histograms", _histograms(_model_of(run, f"batch_norm-{settings.seed}"), images.held_out)
     )
+    run.save_figure_data("distorted", _distorted(images, settings.seed))
+    run.report(images.provenance, metrics, {"error": baseline, "accuracy": 1 - baseline}, goals, main="error")
 
 
 def regularizers(settings: RegularizationSettings) -> dict[str, Regularizers]:
@@ -82,19 +87,25 @@ def regularizers(settings: RegularizationSettings) -> dict[str, Regularizers]:
     }
 
 
-def _table_row(settings: RegularizationSettings, run: Run, images: Images, row: str, seed: int) -> dict[str, Any]:
+def _table_row(
+    settings: RegularizationSettings, run: Run, images: Images, row: str, seed: int
+) -> dict[str, Any]:
     """One training on few images: errors on them and on the test images, and both along the way."""
     part = run.part(f"{row}-{seed}")
     if part.done:
         return part.result
     sample, validation = few_images(images.train, settings.per_class, settings.wrong_labels, seed)
-    alike = with_wrong_labels(images.held_out, settings.wrong_labels, seed)  # labelled as carelessly as the sample
+    alike = with_wrong_labels(
+        images.held_out, settings.wrong_labels, seed
+    )  # labeled as carelessly as the sample
     chosen = regularizers(settings)[row]
     model = chosen.model(images, settings.hidden_sizes, seed)
     stops = row == "early_stopping"
 
     def look(logits: Tensor, labels: Tensor) -> dict[str, float]:
-        watched = F.cross_entropy(logits, labels).item()  # of the validation images where the training may stop early
+        watched = F.cross_entropy(
+            logits, labels
+        ).item()  # of the validation images where the training may stop early
         train, test = measure(model, sample), measure(model, alike)
         return {"loss": watched, "train_error": train["error"], "test_error": test["error"]}
 
@@ -129,7 +140,9 @@ def _table_row(settings: RegularizationSettings, run: Run, images: Images, row: 
 def _train_whole(
     settings: RegularizationSettings, run: Run, images: Images, seeds: range, metrics: dict[str, Any]
 ) -> list[Goal]:
-    """The large network on all training images: plain, with dropout and max-norm, and with augmentation as well."""
+    """The large network on all training images: plain, with dropout and max-norm, and with augmentation
+    as well.
+    """
     limit = settings.large_max_norm
     dropout = {"dropout": settings.large_dropout, "input_dropout": settings.large_input_dropout}
     rows = {
@@ -139,11 +152,15 @@ def _train_whole(
     }
     for row, chosen in rows.items():
         results = [
-            _whole_row(settings, run, images, row, chosen, seed) for seed in (seeds[:1] if row == "plain" else seeds)
+            _whole_row(settings, run, images, row, chosen, seed)
+            for seed in (seeds[:1] if row == "plain" else seeds)
         ]
         for name in ("error", "train_error", "gap", "seconds", "data_share"):
             add_mean(metrics, f"whole/{row}/{name}", [result[name] for result in results])
-    metrics |= {"error": metrics["whole/augmentation/error"], "training_seconds": metrics["whole/augmentation/seconds"]}
+    metrics |= {
+        "error": metrics["whole/augmentation/error"],
+        "training_seconds": metrics["whole/augmentation/seconds"],
+    }
     if images.known != "mnist":
         return []
     goals = [Goal(name, goal, higher_is_better=False) for name, goal in MNIST_GOALS.items()]
@@ -192,7 +209,7 @@ def _model_of(run: Run, part: str) -> Any:
     return AutoModelForImageClassification.from_pretrained(run.part(part).model_dir)
 
 
-def _histograms(model: Any, images: LabelledImages) -> dict[str, Any]:
+def _histograms(model: Any, images: LabeledImages) -> dict[str, Any]:
     """Shares of the values that the activations of each layer read, before and after the normalization."""
     layers = []
     for number, (before, after) in enumerate(pre_activations(model, images[:1000]["pixel_values"]), start=1):
@@ -200,13 +217,18 @@ def _histograms(model: Any, images: LabelledImages) -> dict[str, Any]:
             part: np.histogram(values.flatten().numpy(), BINS)[0] / values.numel()
             for part, values in (("before", before), ("after", after))
         }
-        layers.append({"layer": number} | {part: np.round(shares, 6).tolist() for part, shares in counts.items()})
-    return {"centres": ((BINS[1:] + BINS[:-1]) / 2).round(4).tolist(), "layers": layers}
+        layers.append(
+            {"layer": number} | {part: np.round(shares, 6).tolist() for part, shares in counts.items()}
+        )
+    return {"centers": ((BINS[1:] + BINS[:-1]) / 2).round(4).tolist(), "layers": layers}
 
 
 def _distorted(images: Images, seed: int, count: int = 10, times: int = 3) -> dict[str, Any]:
     """An image of each class as it is, and distorted a few times."""
-    first = [int(np.flatnonzero(images.train.labels == label)[0]) for label in np.unique(images.train.labels)[:count]]
+    first = [
+        int(np.flatnonzero(images.train.labels == label)[0])
+        for label in np.unique(images.train.labels)[:count]
+    ]
     augmentation: Augmentation = Regularizers(augment=True).augmentation(images.train)
     generator = torch.Generator().manual_seed(seed)
     rows = {"as it is": images.train.pixels[first]}

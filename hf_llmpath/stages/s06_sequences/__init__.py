@@ -1,4 +1,6 @@
-"""Stage 6: text as a sequence of characters, a series as a sequence of values; the same cell predicts what comes next."""
+"""Stage 6: text as a sequence of characters, a series as a sequence of values; the same cell predicts
+what comes next.
+"""
 
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -20,12 +22,14 @@ class SequencesSettings(Settings):
     dropout: float = setting(0.0, "dropout on embeddings and hidden states", minimum=0, maximum=0.9)
     context: int = setting(64, "characters per window", minimum=2)
     batch_size: int = setting(32, "rows per step", minimum=1)
-    max_steps: int = setting(600, "optimiser steps", minimum=1)
+    max_steps: int = setting(600, "optimizer steps", minimum=1)
     learning_rate: float = setting(4e-3, "peak of the cosine schedule", minimum=0)
     weight_decay: float = setting(0.01, "AdamW's weight decay", minimum=0)
     seeds: int = setting(1, "how many seeds to train; the numbers are their mean", minimum=1)
     byte_fallback: bool = setting(False, "spell unknown characters in bytes (256 more tokens)")
-    series: tuple[str, ...] = setting((), "CSV files of time series, as PATH:PERIOD; the embedded one if none")
+    series: tuple[str, ...] = setting(
+        (), "CSV files of time series, as PATH:PERIOD; the embedded one if none"
+    )
 
     @classmethod
     def full(cls) -> "SequencesSettings":

@@ -16,7 +16,10 @@ def draw(folder: RunFolder) -> list[Path]:
     texts = {f"temperature {t}": text for t, text in folder.figure_data("samples").items()}
     paths = [
         save(_one_hot(folder.figure_data("one_hot")), target / "one_hot.png"),
-        save(character_bars(bars["characters"], bars["probabilities"], bars["prompt"]), target / "next_characters.png"),
+        save(
+            character_bars(bars["characters"], bars["probabilities"], bars["prompt"]),
+            target / "next_characters.png",
+        ),
         save(samples(texts, "The same model, three temperatures"), target / "samples.png"),
         save(_loss(folder), target / "loss.png"),
     ]
@@ -37,10 +40,14 @@ def draw(folder: RunFolder) -> list[Path]:
 def _one_hot(data):
     figure, axis = subplots(width=9.6, height=0.9 + 0.2 * len(data["characters"]))
     axis.imshow(data["rows"], aspect="auto", cmap="Blues", vmin=0, vmax=1.2)
-    axis.set_yticks(range(len(data["characters"])), [visible(c) for c in data["characters"]], family="DejaVu Sans Mono")
+    axis.set_yticks(
+        range(len(data["characters"])), [visible(c) for c in data["characters"]], family="DejaVu Sans Mono"
+    )
     step = max(1, len(data["vocabulary"]) // 80)
     ticks = range(0, len(data["vocabulary"]), step)
-    axis.set_xticks(ticks, [visible(data["vocabulary"][i]) for i in ticks], fontsize=6.5, family="DejaVu Sans Mono")
+    axis.set_xticks(
+        ticks, [visible(data["vocabulary"][i]) for i in ticks], fontsize=6.5, family="DejaVu Sans Mono"
+    )
     for label in axis.get_xticklabels()[:3]:
         label.set_rotation(90)
     axis.grid(visible=False)

@@ -46,12 +46,28 @@ def build(folder: RunFolder, model_id: str | None = None) -> gr.Blocks:
         html(section("What comes next?", "Type, and watch the model weigh every possible next character."))
         bars = html(elem_id="next-character")
         one_hot = html(elem_id="one-hot")
-        page.on_change([controls.prompt, controls.temperature], next_character, controls.all[:2], [bars, one_hot])
-        html(section("Write", "Draw a character, add it to the text, read it again: that is all that writing is."))
+        page.on_change(
+            [controls.prompt, controls.temperature], next_character, controls.all[:2], [bars, one_hot]
+        )
+        html(
+            section(
+                "Write", "Draw a character, add it to the text, read it again: that is all that writing is."
+            )
+        )
         page.writer(write, controls.all, lambda: [written(elem_id="written")])
-        html(section("Three temperatures", "The same model, the same seed: only the sharpness of the choice differs."))
+        html(
+            section(
+                "Three temperatures",
+                "The same model, the same seed: only the sharpness of the choice differs.",
+            )
+        )
         page.writer(compare, [controls.prompt, controls.length, controls.seed], side_by_side, label="Compare")
-        html(section("The same cell forecasts a series", "Not only text comes in sequence: a value a month will do."))
+        html(
+            section(
+                "The same cell forecasts a series",
+                "Not only text comes in sequence: a value a month will do.",
+            )
+        )
         forecasts = html(elem_id="forecasts")
         page.set_up(lambda: forecast_pictures(folder), [forecasts])
     return page.blocks
@@ -68,13 +84,17 @@ def bars_picture(model: CharacterModel, prompt: str, temperature: float) -> str:
     rows = model.next_probabilities(prompt, temperature)
     rest = sum(probability for _, probability in rows[SHOWN:])
     detail = f"after “{pictures.shortened(prompt)}”, at temperature {temperature:g}; all others together {rest:.1%}"
-    return pictures.bars(rows[:SHOWN], "Probability of the next character", f"{detail}. {model.note(prompt)}".strip())
+    return pictures.bars(
+        rows[:SHOWN], "Probability of the next character", f"{detail}. {model.note(prompt)}".strip()
+    )
 
 
 def one_hot_picture(model: CharacterModel, prompt: str) -> str:
     """The input of the current step: one cell per character of the vocabulary, a single one lit."""
     hot = int(model.encode(prompt)[0, -1])
-    cells = [label for label in model.labels(list(range(len(model.tokenizer)))) if not label.startswith("<0x")]
+    cells = [
+        label for label in model.labels(list(range(len(model.tokenizer)))) if not label.startswith("<0x")
+    ]
     row = model.model.get_input_embeddings().weight[hot].detach().float().numpy()
     detail = (
         f"Times the embedding matrix ({len(model.tokenizer)} × {len(row)}), it picks row {hot}: "

@@ -1,4 +1,6 @@
-"""Trains the recurrent forecaster of a time series and measures it on the part of the series that it has not seen."""
+"""Trains the recurrent forecaster of a time series and measures it on the part of the series that it has
+not seen.
+"""
 
 from typing import Any
 
@@ -14,15 +16,18 @@ from .series import Series
 WINDOW = 96  # forecasts in a training window
 
 
-def train_forecast(series: Series, run: Run, seed: int, hidden_size: int = 24, steps: int = 100) -> dict[str, Any]:
+def train_forecast(
+    series: Series, run: Run, seed: int, hidden_size: int = 24, steps: int = 100
+) -> dict[str, Any]:
     """One-step-ahead forecasts of the last fifth of `series` by a GRU fitted to the rest.
 
-    The training part is cut into overlapping windows that form one batch; the loop is plain because a step takes
-    milliseconds.
+    The training part is cut into overlapping windows that form one batch; the loop is plain because a
+    step takes milliseconds.
 
     Returns:
-        `mean_absolute_error` of the model, `seasonal_naive` and `last_value` (the same error of the forecasts "as a season
-        ago" and "as last time") in the units of the series, and `figure`: what the picture shows.
+        `mean_absolute_error` of the model, `seasonal_naive` and `last_value` (the same error of the
+        forecasts "as a season ago" and "as last time") in the units of the series, and `figure`: what the
+        picture shows.
     """
     part = run.part(series.name)
     if part.done:

@@ -33,10 +33,11 @@ class Series:
 
 
 def tea_sales(seed: int = 0, months: int = 240) -> Series:
-    """The embedded series: monthly sales of a tea house, with growth, a season that grows along, and good and bad spells.
+    """The embedded series: monthly sales of a tea house, with growth, a season that grows along, and good
+    and bad spells.
 
-    `log y = trend + season + spell`, where the spell is an autoregression of order 1: partly predictable from the last
-    month, which is what a learned forecast can use and the seasonal naive one cannot.
+    `log y = trend + season + spell`, where the spell is an autoregression of order 1: partly predictable
+    from the last month, which is what a learned forecast can use and the seasonal naive one cannot.
     """
     random = np.random.default_rng(seed)
     time = np.arange(months)

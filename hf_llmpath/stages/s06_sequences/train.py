@@ -1,4 +1,6 @@
-"""Trains the character model (over several seeds if asked) and the series forecasts, each beside its baseline."""
+"""Trains the character model (over several seeds if asked) and the series forecasts, each beside its
+baseline.
+"""
 
 import math
 from dataclasses import replace
@@ -42,7 +44,9 @@ def train(settings: SequencesSettings, run: Run) -> None:
         carry_state=not documents,
     )
     seeds = range(settings.seed, settings.seed + settings.seeds)
-    results = [train_character_model(data, shape, recipe, run, f"{settings.cell}-{seed}", seed) for seed in seeds]
+    results = [
+        train_character_model(data, shape, recipe, run, f"{settings.cell}-{seed}", seed) for seed in seeds
+    ]
     model = AutoModelForCausalLM.from_pretrained(run.part(f"{settings.cell}-{settings.seed}").model_dir)
     run.save_model(model, data.tokenizer)
 
@@ -50,7 +54,11 @@ def train(settings: SequencesSettings, run: Run) -> None:
     for name in ("validation_loss", "bits_per_character", "perplexity"):
         add_mean(metrics, name, [result[name] for result in results])
     ngram = data.ngram_loss(5)
-    baselines = {"validation_loss": ngram, "bits_per_character": ngram / math.log(2), "perplexity": math.exp(ngram)}
+    baselines = {
+        "validation_loss": ngram,
+        "bits_per_character": ngram / math.log(2),
+        "perplexity": math.exp(ngram),
+    }
     goals = [Goal("bits_per_character", baselines["bits_per_character"], higher_is_better=False)]
     if texts.known == "names" and metrics["parameters"] <= NAMES_PARAMETERS:
         goals.append(Goal("validation_loss", 2.0, higher_is_better=False))
@@ -63,13 +71,17 @@ def train(settings: SequencesSettings, run: Run) -> None:
         metrics[f"{series.name}/mean_absolute_error"] = result["mean_absolute_error"]
         metrics[f"{series.name}/last_value_mean_absolute_error"] = result["last_value"]
         baselines[f"{series.name}/mean_absolute_error"] = result["seasonal_naive"]
-        goals.append(Goal(f"{series.name}/mean_absolute_error", result["seasonal_naive"], higher_is_better=False))
+        goals.append(
+            Goal(f"{series.name}/mean_absolute_error", result["seasonal_naive"], higher_is_better=False)
+        )
 
     prompt = "" if documents else texts.validation[0][:60].rpartition(" ")[0] + " "
     shown = (texts.validation[0] if documents else prompt)[:12]
     run.save_figure_data("one_hot", one_hot(data.tokenizer, shown))
     run.save_figure_data("next_characters", next_characters(model, data.tokenizer, prompt, TEMPERATURES))
-    samples = {str(t): sample_text(model, data.tokenizer, 240, t, settings.seed, prompt[:20]) for t in TEMPERATURES}
+    samples = {
+        str(t): sample_text(model, data.tokenizer, 240, t, settings.seed, prompt[:20]) for t in TEMPERATURES
+    }
     run.save_figure_data("samples", samples)
     run.report(texts.provenance, metrics, baselines, goals, main="bits_per_character")
 

@@ -12,9 +12,11 @@ class RNNSettings(Settings):
     hidden_size: int = setting(512, "units in the recurrent layer", minimum=1)
     embedding_size: int = setting(64, "width of the character embeddings", minimum=1)
     dropout: float = setting(0.0, "dropout on embeddings and hidden states", minimum=0, maximum=0.9)
-    context: int = setting(64, "characters per window: how far back-propagation through time is truncated", minimum=2)
+    context: int = setting(
+        64, "characters per window: how far back-propagation through time is truncated", minimum=2
+    )
     batch_size: int = setting(32, "pieces of the text that are read side by side", minimum=1)
-    max_steps: int = setting(900, "optimiser steps", minimum=1)
+    max_steps: int = setting(900, "optimizer steps", minimum=1)
     learning_rate: float = setting(3e-3, "peak of the cosine schedule", minimum=0)
     max_grad_norm: float = setting(1.0, "gradients longer than this are scaled down", minimum=0)
     byte_fallback: bool = setting(False, "spell unknown characters in bytes (256 more tokens)")

@@ -1,17 +1,19 @@
-"""Hidden states over time, the text coloured by one unit, gradient against lag, and the loss."""
+"""Hidden states over time, the text colored by one unit, gradient against lag, and the loss."""
 
 from pathlib import Path
 
 from ...charts.curves import curves
 from ...charts.style import save
-from ...charts.text import coloured_text, heat_map, samples
+from ...charts.text import colored_text, heat_map, samples
 from ...runs import RunFolder
 
 
 def draw(folder: RunFolder) -> list[Path]:
     """Draws every picture of the run."""
     target = folder.path / "figures"
-    states, unit, lags = (folder.figure_data(name) for name in ("hidden_states", "readable_unit", "gradient_by_lag"))
+    states, unit, lags = (
+        folder.figure_data(name) for name in ("hidden_states", "readable_unit", "gradient_by_lag")
+    )
     width = 110
     heat = heat_map(
         [row[:width] for row in states["values"]],
@@ -32,9 +34,11 @@ def draw(folder: RunFolder) -> list[Path]:
     )
     return [
         save(heat, target / "hidden_states.png"),
-        save(coloured_text(states["text"], states["values"][0], title), target / "readable_unit.png"),
+        save(colored_text(states["text"], states["values"][0], title), target / "readable_unit.png"),
         save(gradient, target / "gradient_by_lag.png"),
-        save(curves({"RNN": loss}, "Training loss", "step", "nats per character", levels), target / "loss.png"),
+        save(
+            curves({"RNN": loss}, "Training loss", "step", "nats per character", levels), target / "loss.png"
+        ),
         save(
             samples({"temperature 0.7": folder.figure_data("samples")["0.7"]}, "Written by the model"),
             target / "sample.png",

@@ -55,41 +55,59 @@ def build(folder: RunFolder, model_id: str | None = None) -> gr.Blocks:
 
     with stage_page(STAGE, folder, model_id) as page:
         controls = writing_controls(page, EXAMPLES, lines=3)
-        html(section("One unit of the memory", "Each unit of the hidden state is a number that it carries along."))
-        named = gr.Radio(label="Units that follow something readable", info="Found by correlation after the training")
+        html(
+            section(
+                "One unit of the memory", "Each unit of the hidden state is a number that it carries along."
+            )
+        )
+        named = gr.Radio(
+            label="Units that follow something readable", info="Found by correlation after the training"
+        )
         # Known before the page opens where there is a run: who types at once must not see another unit.
         first = folder.figure_data("readable_unit")["unit"] if folder.is_complete else 0
         unit = gr.Slider(
             0, MOST_UNITS - 1, value=first, step=1, label="Unit", info="Or look at any other", elem_id="unit"
         )
         page.remember(unit=unit)
-        coloured = html(elem_id="coloured")
-        html(section("The whole memory", "Time runs to the right. Watch which units hold on and which flicker."))
+        colored = html(elem_id="colored")
+        html(
+            section(
+                "The whole memory", "Time runs to the right. Watch which units hold on and which flicker."
+            )
+        )
         heat = html(elem_id="heat")
         html(section("Write", "The network reads its own text, and the same unit follows along."))
         page.writer(write, [*controls.all, unit], lambda: [written(elem_id="written")])
-        html(section("Why it forgets", "The gradient that reaches back through time shrinks with every step."))
+        html(
+            section("Why it forgets", "The gradient that reaches back through time shrinks with every step.")
+        )
         lags = html(elem_id="gradient-by-lag")
         page.set_up(from_run, [named, unit, lags])
         named.input(lambda chosen: chosen, named, unit, show_progress="hidden", api_visibility="private")
-        page.on_change([controls.prompt, unit], read, [controls.prompt, unit], [coloured, heat])
+        page.on_change([controls.prompt, unit], read, [controls.prompt, unit], [colored, heat])
     return page.blocks
 
 
 def text_picture(folder: RunFolder, trace: Trace, unit: int, note: str = "", caret: bool = False) -> str:
-    """The text, coloured by one unit; says what the unit follows where the run found something."""
+    """The text, colored by one unit; says what the unit follows where the run found something."""
     measured = folder.figure_data("readable_unit")
     known = [row for row in measured.get("table") or [measured] if row["unit"] == unit]
-    follows = [f"“{row['feature']}” (correlation {row['correlation']:+.2f} on held-out text)" for row in known]
+    follows = [
+        f"“{row['feature']}” (correlation {row['correlation']:+.2f} on held-out text)" for row in known
+    ]
     detail = f"follows {' and '.join(follows)}. {note}" if follows else note
     values = trace.values[:, unit] if trace.tokens else []
-    return pictures.coloured_text(trace.tokens, values, f"Text coloured by unit {unit}", detail.strip(), caret=caret)
+    return pictures.colored_text(
+        trace.tokens, values, f"Text colored by unit {unit}", detail.strip(), caret=caret
+    )
 
 
 def heat_picture(trace: Trace, unit: int) -> str:
     """The chosen unit on top, then those that vary most over this text."""
     if not trace.tokens:
-        return pictures.figure('<p class="lp-empty">Type a text to see the hidden state.</p>', "Hidden state over time")
+        return pictures.figure(
+            '<p class="lp-empty">Type a text to see the hidden state.</p>', "Hidden state over time"
+        )
     order = [unit, *(int(u) for u in np.argsort(-trace.values.std(axis=0)) if u != unit)][:ROWS]
     detail = f"unit {unit} in the frame, then the {len(order) - 1} units that vary most over this text"
     return pictures.heat_map(

@@ -1,4 +1,6 @@
-"""Trains the RNN, then measures how far its gradients reach and which of its units follows something readable."""
+"""Trains the RNN, then measures how far its gradients reach and which of its units follows something
+readable.
+"""
 
 import math
 
@@ -18,7 +20,9 @@ def train(settings: RNNSettings, run: Run) -> None:
     """Fills `run` with the model, its numbers and what the pictures are drawn from."""
     texts = load_texts(settings.dataset, text_column=settings.text_column)
     data = CharacterData.from_texts(texts, documents=False, byte_fallback=settings.byte_fallback)
-    shape = CharacterModel("rnn", settings.hidden_size, settings.embedding_size, 1, settings.dropout, settings.context)
+    shape = CharacterModel(
+        "rnn", settings.hidden_size, settings.embedding_size, 1, settings.dropout, settings.context
+    )
     recipe = Recipe(
         settings.max_steps,
         settings.batch_size,
@@ -39,9 +43,13 @@ def train(settings: RNNSettings, run: Run) -> None:
     shown = hidden_states_of(model, data.tokenizer, data.validation[:480], first=unit["unit"])
     run.save_figure_data("hidden_states", shown)
     opening = texts.validation[0][:24].rpartition(" ")[0]
-    run.save_figure_data("samples", {"0.7": sample_text(model, data.tokenizer, 400, 0.7, settings.seed, opening)})
+    run.save_figure_data(
+        "samples", {"0.7": sample_text(model, data.tokenizer, 400, 0.7, settings.seed, opening)}
+    )
 
-    metrics = {name: result[name] for name in ("validation_loss", "bits_per_character", "perplexity", "parameters")}
+    metrics = {
+        name: result[name] for name in ("validation_loss", "bits_per_character", "perplexity", "parameters")
+    }
     metrics |= {
         "training_seconds": result["seconds"],
         "readable_unit": unit["unit"],

@@ -18,9 +18,9 @@ TEST_EXAMPLES = 500
 class AddingModel(nn.Module):
     """A recurrent layer over (number, marker) pairs and a linear read-out of its last state.
 
-    An LSTM starts with memories of all lengths up to that of the sequence: forget gate biases log(u) with u drawn evenly
-    from [1, length - 1], input gate biases the negative of them (Tallec & Ollivier 2018, "Can recurrent neural networks
-    warp time?").
+    An LSTM starts with memories of all lengths up to that of the sequence: forget gate biases log(u) with
+    u drawn evenly from [1, length - 1], input gate biases the negative of them (Tallec & Ollivier 2018,
+    "Can recurrent neural networks warp time?").
     """
 
     def __init__(self, cell: str, hidden_size: int, length: int):
@@ -51,7 +51,8 @@ def train_adding(
     learning_rate: float = 1e-2,
     stop_below: float = 0.0,
 ) -> dict[str, Any]:
-    """Trains a cell on fresh examples at every step, until its test error is below `stop_below` or `steps` are done.
+    """Trains a cell on fresh examples at every step, until its test error is below `stop_below` or
+    `steps` are done.
 
     Returns:
         `mean_squared_error` on 500 unseen examples, `steps` used, and `curve`: `[step, error]` pairs.

@@ -40,7 +40,13 @@ def draw(folder: RunFolder) -> list[Path]:
             target / "gates.png",
         ),
         save(
-            curves(memory, "How far the gradient reaches", "steps back", "gradient norm, relative to lag 0", log=True),
+            curves(
+                memory,
+                "How far the gradient reaches",
+                "steps back",
+                "gradient norm, relative to lag 0",
+                log=True,
+            ),
             target / "memory.png",
         ),
         save(

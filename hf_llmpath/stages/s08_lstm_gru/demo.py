@@ -50,23 +50,37 @@ def build(folder: RunFolder, model_id: str | None = None) -> gr.Blocks:
             yield pictures.plain_text(writing.text, caption, prompt=prompt, writing=not last)
 
     with stage_page(STAGE, folder, model_id) as page:
-        cell = gr.Radio([(name, cell) for cell, name in CELLS.items()], value="lstm", label="Model", elem_id="cell")
+        cell = gr.Radio(
+            [(name, cell) for cell, name in CELLS.items()], value="lstm", label="Model", elem_id="cell"
+        )
         controls = writing_controls(page, EXAMPLES)
         page.remember(cell=cell)
         html(section("Gates over the text", "An open gate lets through, a closed one holds back."))
         unit = gr.Slider(
-            0, MOST_UNITS, value=0, step=1, label="Unit", info="0 picks the one that moves most", elem_id="unit"
+            0,
+            MOST_UNITS,
+            value=0,
+            step=1,
+            label="Unit",
+            info="0 picks the one that moves most",
+            elem_id="unit",
         )
         gates = html(elem_id="gates")
         html(section("Write"))
         page.writer(write, [*controls.all, cell], lambda: [written(elem_id="written")])
         html(
             section(
-                "A fair table", "Equal parameters, the same text, and the seconds that each took: what the gates buy."
+                "A fair table",
+                "Equal parameters, the same text, and the seconds that each took: what the gates buy.",
             )
         )
         table = html(elem_id="fair-table")
-        html(section("How far the memory reaches", "The gradient k steps back, and a task that needs a long memory."))
+        html(
+            section(
+                "How far the memory reaches",
+                "The gradient k steps back, and a task that needs a long memory.",
+            )
+        )
         memory = html(elem_id="memory")
         page.set_up(from_run, [table, memory])
         page.on_change([controls.prompt, cell, unit], read, [controls.prompt, cell, unit], [gates])
@@ -74,11 +88,17 @@ def build(folder: RunFolder, model_id: str | None = None) -> gr.Blocks:
 
 
 def gates_picture(model: CharacterModel, prompt: str, unit: int) -> str:
-    """A strip per gate: the mean over the units, and one `unit` (counted from 1; 0 for the one that moves most)."""
+    """A strip per gate: the mean over the units, and one `unit` (counted from 1; 0 for the one that moves
+    most).
+    """
     tokens, gates = model.gates(prompt)
     rows = {GATES[gate]: values for gate, values in gates.items() if gate in GATES}
     config = model.model.config
-    name = f"Gates of the {CELLS[config.cell]}" if config.cell != "rnn" else "The RNN has no gates: its hidden state"
+    name = (
+        f"Gates of the {CELLS[config.cell]}"
+        if config.cell != "rnn"
+        else "The RNN has no gates: its hidden state"
+    )
     if not tokens:
         return pictures.figure('<p class="lp-empty">Type a text to see the gates.</p>', name)
     chosen = min(unit, config.hidden_size) - 1
@@ -87,8 +107,12 @@ def gates_picture(model: CharacterModel, prompt: str, unit: int) -> str:
     means = {gate: values.mean(axis=1) for gate, values in rows.items()}
     single = {gate: values[:, chosen] for gate, values in rows.items()}
     why = "the one that moves most over this text" if unit == 0 else f"one of {config.hidden_size}"
-    mean = pictures.strips(means, tokens, name, f"mean over {config.hidden_size} units. {model.note(prompt)}".strip())
-    return f'<div class="lp lp-stack">{mean}{pictures.strips(single, tokens, f"Unit {chosen + 1}", why)}</div>'
+    mean = pictures.strips(
+        means, tokens, name, f"mean over {config.hidden_size} units. {model.note(prompt)}".strip()
+    )
+    return (
+        f'<div class="lp lp-stack">{mean}{pictures.strips(single, tokens, f"Unit {chosen + 1}", why)}</div>'
+    )
 
 
 def memory_pictures(folder: RunFolder) -> str:
@@ -96,7 +120,9 @@ def memory_pictures(folder: RunFolder) -> str:
     memory, adding = folder.figure_data("memory"), folder.figure_data("adding")
     lags = {name: (range(len(memory[cell])), memory[cell]) for cell, name in CELLS.items()}
     curves = {name: tuple(zip(*adding[cell], strict=True)) for cell, name in CELLS.items()}
-    reach = pictures.line_chart(lags, "Gradient norm against distance", "steps back in time", "logarithmic", log_y=True)
+    reach = pictures.line_chart(
+        lags, "Gradient norm against distance", "steps back in time", "logarithmic", log_y=True
+    )
     caption = "Adding problem: error on unseen examples"
     errors = pictures.line_chart(curves, caption, "training step", "logarithmic", log_y=True)
     return f'<div class="lp lp-gallery">{reach}{errors}</div>'

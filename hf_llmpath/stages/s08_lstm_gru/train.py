@@ -58,7 +58,9 @@ def train(settings: LSTMGRUSettings, run: Run) -> None:
 
     main, result = _main_model(settings, run, data)
     run.save_model(main, data.tokenizer)
-    metrics |= {name: result[name] for name in ("validation_loss", "bits_per_character", "perplexity", "parameters")}
+    metrics |= {
+        name: result[name] for name in ("validation_loss", "bits_per_character", "perplexity", "parameters")
+    }
     metrics["training_seconds"] = result["seconds"]
     if texts.known == "tiny_shakespeare":
         goals += [
@@ -74,16 +76,22 @@ def train(settings: LSTMGRUSettings, run: Run) -> None:
     run.save_figure_data("memory", memory)
     run.save_figure_data("gates", gates_of(main, data.tokenizer, data.validation[:120]))
     opening = texts.validation[0][:24].rpartition(" ")[0]
-    run.save_figure_data("samples", {"0.7": sample_text(main, data.tokenizer, 400, 0.7, settings.seed, opening)})
+    run.save_figure_data(
+        "samples", {"0.7": sample_text(main, data.tokenizer, 400, 0.7, settings.seed, opening)}
+    )
     ngram = data.ngram_loss(5)
-    baselines = {"validation_loss": ngram, "bits_per_character": ngram / math.log(2), "perplexity": math.exp(ngram)}
+    baselines = {
+        "validation_loss": ngram,
+        "bits_per_character": ngram / math.log(2),
+        "perplexity": math.exp(ngram),
+    }
     baselines |= {f"adding/{cell}/mean_squared_error": 1 / 6 for cell in CELLS}
     run.report(texts.provenance, metrics, baselines, goals, main="adding/lstm/mean_squared_error")
 
 
 def _adding(settings: LSTMGRUSettings, run: Run, seed: int) -> dict[str, dict[str, Any]]:
-    """Each cell's result on the adding problem. LSTM and GRU stop when they have solved it; the plain RNN, which does
-    not, gets as many steps as the slower of them."""
+    """Each cell's result on the adding problem. LSTM and GRU stop when they have solved it; the plain
+    RNN, which does not, gets as many steps as the slower of them."""
     results: dict[str, dict[str, Any]] = {}
     for cell in ("lstm", "gru", "rnn"):
         results[cell] = train_adding(
@@ -114,11 +122,18 @@ def _shape(settings: LSTMGRUSettings, cell: str, hidden_size: int) -> CharacterM
 def _recipe(settings: LSTMGRUSettings, cell: str, steps: int) -> Recipe:
     rate = "rnn_learning_rate" if cell == "rnn" else "learning_rate"
     return Recipe(
-        steps, settings.batch_size, getattr(settings, rate), weight_decay=0.01, carry_state=True, rate_setting=rate
+        steps,
+        settings.batch_size,
+        getattr(settings, rate),
+        weight_decay=0.01,
+        carry_state=True,
+        rate_setting=rate,
     )
 
 
-def _table_model(settings: LSTMGRUSettings, run: Run, data: CharacterData, cell: str, seed: int) -> dict[str, Any]:
+def _table_model(
+    settings: LSTMGRUSettings, run: Run, data: CharacterData, cell: str, seed: int
+) -> dict[str, Any]:
     hidden = hidden_size_for(settings.parameters, cell, len(data.tokenizer), settings.embedding_size)
     share = {"rnn": settings.rnn_share, "gru": settings.gru_share, "lstm": 1.0}[cell]
     recipe = _recipe(settings, cell, max(1, round(share * settings.max_steps)))

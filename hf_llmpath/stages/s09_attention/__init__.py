@@ -10,14 +10,22 @@ from ..stage import Concept, Stage
 @dataclass(frozen=True)
 class AttentionSettings(Settings):
     dataset: str = setting("world/summaries", "embedded name, Hub id, or local file or folder")
-    document_column: str | None = setting(None, "column that holds the documents (texts, or lists of sentences)")
-    summary_column: str | None = setting(None, "column that holds the summaries (texts, or lists of right ones)")
-    tokens: Literal["words", "pieces"] = setting("words", "whole words, or pieces of words for a large vocabulary")
+    document_column: str | None = setting(
+        None, "column that holds the documents (texts, or lists of sentences)"
+    )
+    summary_column: str | None = setting(
+        None, "column that holds the summaries (texts, or lists of right ones)"
+    )
+    tokens: Literal["words", "pieces"] = setting(
+        "words", "whole words, or pieces of words for a large vocabulary"
+    )
     vocab_size: int = setting(8000, "tokens at most", minimum=50)
     max_source: int = setting(256, "tokens of a document that are read", minimum=4)
     max_target: int = setting(64, "tokens of a summary that are learned", minimum=4)
     cell: Literal["gru", "lstm", "rnn"] = setting("gru", "recurrent cell of encoder and decoder")
-    hidden_size: int = setting(128, "units of the decoder, and of both directions of the encoder together", minimum=2)
+    hidden_size: int = setting(
+        128, "units of the decoder, and of both directions of the encoder together", minimum=2
+    )
     embedding_size: int = setting(64, "width of the token embeddings", minimum=1)
     num_hidden_layers: int = setting(1, "recurrent layers of the encoder, and of the decoder", minimum=1)
     dropout: float = setting(0.0, "dropout on embeddings and hidden states", minimum=0, maximum=0.9)
@@ -25,9 +33,11 @@ class AttentionSettings(Settings):
         0.02, "share of the vocabulary hidden from each training pair", minimum=0, maximum=0.9
     )
     batch_size: int = setting(32, "pairs per step", minimum=1)
-    max_steps: int = setting(250, "optimiser steps of each model", minimum=1)
+    max_steps: int = setting(250, "optimizer steps of each model", minimum=1)
     learning_rate: float = setting(3e-3, "peak of the cosine schedule", minimum=0)
-    num_beams: int = setting(1, "width of the beam when summaries are written; 1 is greedy", minimum=1, maximum=32)
+    num_beams: int = setting(
+        1, "width of the beam when summaries are written; 1 is greedy", minimum=1, maximum=32
+    )
     additive: bool = setting(False, "also train the model with additive attention")
     ablation: bool = setting(False, "also train the model with attention but without the copy mechanism")
     seeds: int = setting(1, "seeds that each model is trained with; numbers are their means", minimum=1)

@@ -1,7 +1,8 @@
-"""Attention to point at: the words of what was written are choices, and the text that was read is shaded by the weights of
-the one that is pointed at, focused or chosen.
+"""Attention to point at: the words of what was written are choices, and the text that was read is shaded
+by the weights of the one that is pointed at, focused or chosen.
 
-It is markup and CSS alone: a word is a radio button, so it works by mouse, finger and keyboard, and without the server.
+It is markup and CSS alone: a word is a radio button, so it works by mouse, finger and keyboard, and
+without the server.
 """
 
 import itertools
@@ -35,7 +36,8 @@ def pointed(
         target: what was written, likewise; at least one token.
         weights: `(target, source)`.
         said: for each target token a remark, shown with the most attended source tokens.
-        meters: up to two rows of numbers from 0 to 1, one for each target token, drawn as bars under it, with their name.
+        meters: up to two rows of numbers from 0 to 1, one for each target token, drawn as bars under it,
+            with their name.
     """
     name = f"lp-look-{next(_number)}"
     rules, choices, remarks = [], [], []
@@ -47,10 +49,13 @@ def pointed(
         for when in (pointing, chosen):
             rules += [f"{when} {which}{{{value}}}" for which, value in lit]
             rules.append(f"{when} .r{place}{{display:block}}")
-        named = ", ".join(f"“{source[index].strip() or 'the end'}” {row[index]:.0%}" for index in strong[:_NAMED])
+        named = ", ".join(
+            f"“{source[index].strip() or 'the end'}” {row[index]:.0%}" for index in strong[:_NAMED]
+        )
         remark = f"“{token.strip()}” looked at {named}" + (f"; {said[place]}" if said else "")
         bars = "".join(
-            f'<i class="m{number}" style="--m:{values[place]:.2f}"></i>' for number, (_, values) in enumerate(meters)
+            f'<i class="m{number}" style="--m:{values[place]:.2f}"></i>'
+            for number, (_, values) in enumerate(meters)
         )
         choices.append(
             f'<label class="lp-pick t{place}"><input type="radio" name="{name}" aria-describedby="{name}-{place}"'
@@ -62,7 +67,9 @@ def pointed(
         for index, token in enumerate(source)
         if token.strip()
     )
-    legend = "".join(f'<span class="m{number}">{escape(meaning)}</span>' for number, (meaning, _) in enumerate(meters))
+    legend = "".join(
+        f'<span class="m{number}">{escape(meaning)}</span>' for number, (meaning, _) in enumerate(meters)
+    )
     body = (
         f'<style>{"".join(rules)}</style><div class="lp-look" id="{name}">'
         f"<fieldset><legend>{escape(target_name)}</legend>{''.join(choices)}</fieldset>"

@@ -6,14 +6,18 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from ...charts.style import COLOURS, INK, MUTED, subplots, visible
+from ...charts.style import COLORS, INK, MUTED, subplots, visible
 
 
 def alignment(
-    source: Sequence[str], target: Sequence[str], weights: Sequence[Sequence[float]], title: str, note: str = ""
+    source: Sequence[str],
+    target: Sequence[str],
+    weights: Sequence[Sequence[float]],
+    title: str,
+    note: str = "",
 ) -> Figure:
-    """Weights `(target, source)` as a heat map: the document runs to the right, what was written runs down. The source
-    token that a row looked at most is framed.
+    """Weights `(target, source)` as a heat map: the document runs to the right, what was written runs
+    down. The source token that a row looked at most is framed.
 
     Args:
         source, target: tokens as text.
@@ -30,7 +34,14 @@ def alignment(
     for row, line in enumerate(values):
         if len(line):
             axis.add_patch(
-                Rectangle((int(line.argmax()) - 0.5, row - 0.5), 1, 1, fill=False, edgecolor=COLOURS[1], linewidth=1.1)
+                Rectangle(
+                    (int(line.argmax()) - 0.5, row - 0.5),
+                    1,
+                    1,
+                    fill=False,
+                    edgecolor=COLORS[1],
+                    linewidth=1.1,
+                )
             )
     axis.grid(visible=False)
     axis.set_title(title)
@@ -51,19 +62,21 @@ def entropy_per_step(
     """
     figure, axis = subplots(width=max(6.0, 1.6 + 0.36 * len(target)), height=3.4)
     places = np.arange(len(target))
-    axis.bar(places, entropy, color=COLOURS[0], width=0.62, label="entropy of the attention")
+    axis.bar(places, entropy, color=COLORS[0], width=0.62, label="entropy of the attention")
     axis.axhline(highest, color=MUTED, linestyle="--", linewidth=1)
     axis.annotate(
         "looks at all alike", (0.995, highest), xycoords=("axes fraction", "data"), xytext=(0, -3),
         textcoords="offset points", ha="right", va="top", fontsize=8, color=MUTED,
     )  # fmt: skip
-    axis.set_xticks(places, [_word(token) for token in target], rotation=50, ha="right", rotation_mode="anchor")
+    axis.set_xticks(
+        places, [_word(token) for token in target], rotation=50, ha="right", rotation_mode="anchor"
+    )
     axis.set_xlim(-0.7, len(target) - 0.3)
     axis.set(title=title, ylabel="bits", ylim=(0, 1.3 * highest))
     axis.grid(visible=False, axis="x")
     if len(copied):
         gate = axis.twinx()
-        gate.plot(places, copied, "o", color=COLOURS[1], markersize=4, label="copy gate")
+        gate.plot(places, copied, "o", color=COLORS[1], markersize=4, label="copy gate")
         gate.set(ylim=(0, 1.3), yticks=[0, 0.5, 1], ylabel="copy gate (1: copies)")
         gate.grid(visible=False)
         gate.spines["right"].set_visible(False)

@@ -1,4 +1,6 @@
-"""Alignment of a summary, entropy of the attention, the losses with and without attention, and what they wrote."""
+"""Alignment of a summary, entropy of the attention, the losses with and without attention, and what they
+wrote.
+"""
 
 import math
 import re
@@ -37,19 +39,26 @@ def draw(folder: RunFolder) -> list[Path]:
         note,
     )
     entropy = entropy_per_step(
-        summary, shown["entropy"], math.log2(max(2, len(source))), "How sure it was where to look", shown["copied"]
+        summary,
+        shown["entropy"],
+        math.log2(max(2, len(source))),
+        "How sure it was where to look",
+        shown["copied"],
     )
     return [
         save(heat, target / "alignment.png"),
         save(entropy, target / "attention_entropy.png"),
         save(curves(losses(folder), "Training loss", "step", "nats per token"), target / "loss.png"),
         save(_scores(folder), target / "rouge.png"),
-        save(samples(_texts(folder), "What they wrote about a document of the test split"), target / "summaries.png"),
+        save(
+            samples(_texts(folder), "What they wrote about a document of the test split"),
+            target / "summaries.png",
+        ),
     ]
 
 
 def _stretch(weights: list[list[float]], length: int) -> tuple[int, int]:
-    """The `MOST` neighbouring source tokens that got the most attention."""
+    """The `MOST` neighboring source tokens that got the most attention."""
     if length <= MOST:
         return 0, length
     total = [sum(row[place] for row in weights) for place in range(length)]

@@ -38,7 +38,9 @@ def build(folder: RunFolder, model_id: str | None = None) -> gr.Blocks:
         found = model.write(document, beams, temperature, seed or 0)
         how = f"Temperature {temperature:g}, seed {seed or 0}" if temperature else "The likeliest words"
         how += f", beam of {beams}. " if beams > 1 else ". "
-        return look_picture(found, how + model.note(document, found)), others(document, beams, temperature, seed or 0)
+        return look_picture(found, how + model.note(document, found)), others(
+            document, beams, temperature, seed or 0
+        )
 
     def others(document: str, beams: int, temperature: float, seed: int) -> str:
         rows = []
@@ -46,13 +48,21 @@ def build(folder: RunFolder, model_id: str | None = None) -> gr.Blocks:
             if folder.model(name).is_dir():
                 model: Summarizer = load_summarizer(folder.model(name))
                 rows.append([NAMES[name].capitalize(), model.write(document, beams, temperature, seed).text])
-        return pictures.table(["network", "what it wrote"], rows, "The same document, other networks") if rows else ""
+        return (
+            pictures.table(["network", "what it wrote"], rows, "The same document, other networks")
+            if rows
+            else ""
+        )
 
     def from_run() -> tuple[str, str]:
         return loss_picture(folder), score_picture(folder)
 
     with stage_page(STAGE, folder, model_id) as page:
-        html(section("Point at a word", "Each word of the summary was written while the network looked somewhere."))
+        html(
+            section(
+                "Point at a word", "Each word of the summary was written while the network looked somewhere."
+            )
+        )
         document = gr.Textbox(
             EXAMPLES[0],
             label="Document",
@@ -66,13 +76,18 @@ def build(folder: RunFolder, model_id: str | None = None) -> gr.Blocks:
         page.examples(document, EXAMPLES)
         document.render()
         with gr.Row():
-            beams = gr.Slider(1, 8, value=1, step=1, label="Beam width", info="1 takes the likeliest word each time")
+            beams = gr.Slider(
+                1, 8, value=1, step=1, label="Beam width", info="1 takes the likeliest word each time"
+            )
             temperature = gr.Slider(0, 2, value=0, step=0.1, label="Temperature", info="0 takes no chances")
             seed = gr.Number(0, label="Seed", precision=0, minimum=0, maximum=2**31 - 1, min_width=120)
         page.remember(document=document, beams=beams, temperature=temperature, seed=seed)
         looked = html(elem_id="looked")
         html(
-            section("Without looking back", "The same network, the same training, other ways of remembering the text.")
+            section(
+                "Without looking back",
+                "The same network, the same training, other ways of remembering the text.",
+            )
         )
         compared = html(elem_id="compared")
         training = html(elem_id="losses")
@@ -95,7 +110,14 @@ def look_picture(found: Alignment, note: str) -> str:
         said = [f"{text}, copy gate {gate:.0%}" for text, gate in zip(said, found.copied, strict=True)]
         meters.insert(0, ("how much it copied", found.copied))
     return pointed(
-        found.source, found.words, found.weights, found.text, note, said, meters, target_name="Summary: point at a word"
+        found.source,
+        found.words,
+        found.weights,
+        found.text,
+        note,
+        said,
+        meters,
+        target_name="Summary: point at a word",
     )
 
 
@@ -109,6 +131,9 @@ def score_picture(folder: RunFolder) -> str:
     metrics, baselines = folder.metrics, folder.report["baselines"]
     keys = {NAMES[name]: "rougeL" if name == "attention" else f"{name}/rougeL" for name in NAMES}
     rows = [(shown, metrics[key]) for shown, key in keys.items() if key in metrics]
-    rows += [("first sentence", baselines["rougeL"]), ("a random sentence", baselines["random_sentence/rougeL"])]
+    rows += [
+        ("first sentence", baselines["rougeL"]),
+        ("a random sentence", baselines["random_sentence/rougeL"]),
+    ]
     table = [[name, f"{value:.3f}"] for name, value in rows]
     return pictures.table(["what was written by", "ROUGE-L"], table, "ROUGE-L on held-out documents")

@@ -45,7 +45,9 @@ class Summarizer:
             read = len(found.source)
             notes.append(f"The document has {read + found.left_out} tokens; the model read the first {read}.")
         if strange := unknown_words(self.tokenizer, document):
-            named = ", ".join(shortened(word, 24) for word in strange[:8]) + (" …" if len(strange) > 8 else "")
+            named = ", ".join(shortened(word, 24) for word in strange[:8]) + (
+                " …" if len(strange) > 8 else ""
+            )
             notes.append(f"It never saw: {named}.")
             if any(found.unknown):
                 notes.append("Where it wrote an unknown word, you read the one that it looked at.")
@@ -56,6 +58,7 @@ def load_summarizer(folder: Path) -> Summarizer:
     """The model saved in `folder`; kept in memory until the files change.
 
     Raises:
-        UserError: its weight file is missing, truncated or a pickle, or the tokenizer is that of another model.
+        UserError: its weight file is missing, truncated or a pickle, or the tokenizer is that of another
+            model.
     """
     return loaded(Summarizer, folder)

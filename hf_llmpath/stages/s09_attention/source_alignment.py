@@ -40,7 +40,9 @@ class Alignment:
 
     @property
     def words(self) -> list[str]:
-        """The summary's tokens; an unknown one is replaced by the word that was looked at most (Luong et al. 2015b)."""
+        """The summary's tokens; an unknown one is replaced by the word that was looked at most (Luong et
+        al. 2015b).
+        """
         return [
             self.source[int(row.argmax())] if unknown and len(row) else word
             for word, row, unknown in zip(self.summary, self.weights, self.unknown, strict=True)
@@ -52,16 +54,20 @@ class Alignment:
 
 
 def attention_entropy(weights: np.ndarray) -> np.ndarray:
-    """H = -Σ α log2 α of each row, in bits: 0 looks at one token, log2(n) at all n alike; `(..., keys)` -> `(...)`."""
+    """H = -Σ α log2 α of each row, in bits: 0 looks at one token, log2(n) at all n alike; `(..., keys)`
+    -> `(...)`.
+    """
     return -np.sum(weights * np.log2(np.where(weights > 0, weights, 1.0)), axis=-1)
 
 
 @torch.no_grad()
-def align(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, document: str, **options: Any) -> Alignment:
+def align(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, document: str, **options: Any
+) -> Alignment:
     """Writes a summary of `document` and keeps where it looked.
 
-    The weights are read in a second pass, in which the decoder is shown what was written: they are those of the writing
-    itself, whichever beam won.
+    The weights are read in a second pass, in which the decoder is shown what was written: they are those
+    of the writing itself, whichever beam won.
 
     Args:
         options: for `generate()`: `num_beams`, `do_sample`, `temperature`, ...
@@ -71,13 +77,17 @@ def align(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, document: 
     return _read(model, tokenizer, document, model.generate(**inputs, **options)[0, 1:].tolist())
 
 
-def align_with(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, document: str, summary: str) -> Alignment:
+def align_with(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, document: str, summary: str
+) -> Alignment:
     """Where the model looks when it writes `summary`, whoever wrote it first."""
     return _read(model, tokenizer, document, tokenizer(summary)["input_ids"])
 
 
 @torch.no_grad()
-def _read(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, document: str, written: list[int]) -> Alignment:
+def _read(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, document: str, written: list[int]
+) -> Alignment:
     """The alignment of the tokens `written`, the end token included."""
     model.eval()
     inputs = tokenizer(document, truncation=True, return_tensors="pt", verbose=False)
@@ -100,8 +110,8 @@ def _read(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, document: 
 
 
 def looked_at_itself(found: Alignment) -> list[bool]:
-    """For each word of the summary that stands in the document too: whether the token that was looked at most when it was
-    written is that word. Upper and lower case are one; marks do not count."""
+    """For each word of the summary that stands in the document too: whether the token that was looked at
+    most when it was written is that word. Upper and lower case are one; marks do not count."""
     if not found.weights.shape[1]:
         return []
     source = [token.strip().lower() for token in found.source]

@@ -1,4 +1,6 @@
-"""Trains recurrent summarizers and measures them: ROUGE of what they write, beside sentences of the document itself."""
+"""Trains recurrent summarizers and measures them: ROUGE of what they write, beside sentences of the
+document itself.
+"""
 
 import random
 import time
@@ -37,7 +39,9 @@ class SummaryData:
     test: list[Pair]
 
     @classmethod
-    def from_pairs(cls, pairs: Pairs, vocab_size: int, pieces: bool, max_source: int, max_target: int) -> "SummaryData":
+    def from_pairs(
+        cls, pairs: Pairs, vocab_size: int, pieces: bool, max_source: int, max_target: int
+    ) -> "SummaryData":
         texts = [text for pair in pairs.train for text in (pair.document, *pair.summaries)]
         tokenizer = train_word_tokenizer(texts, vocab_size, pieces, longest=max_source)
         each = [(pair.document, summary) for pair in pairs.train for summary in pair.summaries]
@@ -78,8 +82,8 @@ def train_summarizer(
         num_beams: width of the beam when it writes the summaries that are measured.
 
     Returns:
-        `rouge1`, `rouge2`, `rougeL`, `exact_match`, `test_loss` (nats per token), `parameters`, `seconds` of training,
-        and the `summaries` it wrote; the model lies in `run.part(name).model_dir`.
+        `rouge1`, `rouge2`, `rougeL`, `exact_match`, `test_loss` (nats per token), `parameters`, `seconds`
+        of training, and the `summaries` it wrote; the model lies in `run.part(name).model_dir`.
     """
     part = run.part(name)
     if part.done:
@@ -154,7 +158,9 @@ def summarize(
 def pair_loss(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, pairs: Sequence[Pair], batch_size: int = 64
 ) -> float:
-    """Mean negative log-likelihood in nats per token of the first summary of each document, the end token counted."""
+    """Mean negative log-likelihood in nats per token of the first summary of each document, the end token
+    counted.
+    """
     model.eval()
     sources = tokenizer([pair.document for pair in pairs], truncation=True)["input_ids"]
     targets = tokenizer([pair.summaries[0] for pair in pairs], truncation=True)["input_ids"]
@@ -163,8 +169,12 @@ def pair_loss(
     for start in range(0, len(order), batch_size):
         rows = order[start : start + batch_size]
         labels = torch.from_numpy(padded([targets[row] for row in rows], IGNORED)[0]).long()
-        logits = model(**_inputs([sources[row] for row in rows], tokenizer), labels=labels, use_cache=False).logits
-        total += F.cross_entropy(logits.flatten(0, 1), labels.flatten(), ignore_index=IGNORED, reduction="sum").item()
+        logits = model(
+            **_inputs([sources[row] for row in rows], tokenizer), labels=labels, use_cache=False
+        ).logits
+        total += F.cross_entropy(
+            logits.flatten(0, 1), labels.flatten(), ignore_index=IGNORED, reduction="sum"
+        ).item()
         count += int((labels != IGNORED).sum())
     return total / count
 

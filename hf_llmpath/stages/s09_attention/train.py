@@ -1,4 +1,6 @@
-"""Trains the summarizer with attention and the same one without, measures both, and keeps where the first one looked."""
+"""Trains the summarizer with attention and the same one without, measures both, and keeps where the first
+one looked.
+"""
 
 import statistics
 from typing import Any
@@ -72,15 +74,21 @@ def _seeds(settings: AttentionSettings) -> range:
     return range(settings.seed, settings.seed + settings.seeds)
 
 
-def _trained(settings: AttentionSettings, data: SummaryData, run: Run, name: str, seed: int) -> dict[str, Any]:
+def _trained(
+    settings: AttentionSettings, data: SummaryData, run: Run, name: str, seed: int
+) -> dict[str, Any]:
     sizes = ("cell", "hidden_size", "embedding_size", "num_hidden_layers", "dropout")
     shape = {size: getattr(settings, size) for size in sizes} | {"initializer_range": 0.5} | VARIANTS[name]
     recipe = Recipe(settings.max_steps, settings.batch_size, settings.learning_rate, weight_decay=0.01)
-    return train_summarizer(data, shape, recipe, run, f"{name}-{seed}", seed, settings.hidden_words, settings.num_beams)
+    return train_summarizer(
+        data, shape, recipe, run, f"{name}-{seed}", seed, settings.hidden_words, settings.num_beams
+    )
 
 
 def _look(model: Any, data: SummaryData, written: list[str], run: Run) -> dict[str, float]:
-    """Mean entropy of the attention, and how often a word that stands in the document was looked at when written."""
+    """Mean entropy of the attention, and how often a word that stands in the document was looked at when
+    written.
+    """
     pairs = list(zip(data.test, written, strict=True))[:ALIGNED]
     found = [align_with(model, data.tokenizer, pair.document, summary) for pair, summary in pairs]
     run.save_figure_data("alignments", [_kept(alignment) for alignment in found[:SHOWN]])
@@ -104,6 +112,7 @@ def _kept(alignment: Alignment) -> dict[str, Any]:
 
 def _shown(test: list[Pair], written: dict[str, list[str]]) -> list[dict[str, Any]]:
     return [
-        {"document": pair.document, "right": pair.summaries[0]} | {name: texts[row] for name, texts in written.items()}
+        {"document": pair.document, "right": pair.summaries[0]}
+        | {name: texts[row] for name, texts in written.items()}
         for row, pair in enumerate(test[:SHOWN])
     ]

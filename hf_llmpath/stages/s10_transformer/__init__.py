@@ -9,19 +9,23 @@ from ..stage import Concept, Stage
 
 @dataclass(frozen=True)
 class TransformerSettings(Settings):
-    dataset: str = setting("world/reviews", "labelled texts: embedded name, Hub id, or local file or folder")
+    dataset: str = setting("world/reviews", "labeled texts: embedded name, Hub id, or local file or folder")
     text_column: str | None = setting(None, "column of a table that holds the text")
     label_column: str | None = setting(None, "column of a table that holds the class")
-    tasks: tuple[Literal["reverse", "sort", "date"], ...] = setting(("date",), "toy tasks of the encoder-decoder")
+    tasks: tuple[Literal["reverse", "sort", "date"], ...] = setting(
+        ("date",), "toy tasks of the encoder-decoder"
+    )
     hidden_size: int = setting(64, "width of the encoder-decoder", minimum=4)
     intermediate_size: int = setting(128, "inner width of its feed-forward layers", minimum=1)
     num_encoder_layers: int = setting(2, "layers of its encoder", minimum=1)
     num_decoder_layers: int = setting(2, "layers of its decoder", minimum=1)
     num_attention_heads: int = setting(4, "heads of every attention", minimum=1)
-    position_embedding_type: Literal["sinusoidal", "learned", "rotary"] = setting("rotary", "how it knows positions")
+    position_embedding_type: Literal["sinusoidal", "learned", "rotary"] = setting(
+        "rotary", "how it knows positions"
+    )
     norm_first: bool = setting(True, "layer norm before each sublayer (pre-norm), or after it (post-norm)")
     examples: int = setting(10_000, "training examples of each toy task", minimum=10)
-    max_steps: int = setting(380, "optimiser steps of the encoder-decoder", minimum=1)
+    max_steps: int = setting(380, "optimizer steps of the encoder-decoder", minimum=1)
     batch_size: int = setting(64, "examples per step", minimum=1)
     learning_rate: float = setting(4e-3, "peak of the cosine schedule", minimum=0)
     comparisons: tuple[Literal["sinusoidal", "learned", "rotary", "post-norm"], ...] = setting(
@@ -29,7 +33,7 @@ class TransformerSettings(Settings):
     )
     reader_hidden_size: int = setting(64, "width of the encoder that reads reviews", minimum=4)
     reader_layers: int = setting(2, "its layers", minimum=1)
-    reader_steps: int = setting(580, "its optimiser steps", minimum=1)
+    reader_steps: int = setting(580, "its optimizer steps", minimum=1)
     reader_batch_size: int = setting(64, "texts per step", minimum=1)
     reader_learning_rate: float = setting(4e-3, "peak of its cosine schedule", minimum=0)
     reader_dropout: float = setting(0.0, "its dropout", minimum=0, maximum=0.9)

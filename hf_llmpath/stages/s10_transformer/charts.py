@@ -1,4 +1,6 @@
-"""Every head of every layer, one head large, rollout, masks, positional encodings, exact match and the losses."""
+"""Every head of every layer, one head large, rollout, masks, positional encodings, exact match and the
+losses.
+"""
 
 from pathlib import Path
 from typing import Any
@@ -16,14 +18,18 @@ from ...runs import RunFolder
 def draw(folder: RunFolder) -> list[Path]:
     """Draws every picture of the run."""
     target = folder.path / "figures"
-    rewriting, reading, positions = (folder.figure_data(name) for name in ("rewriting", "reading", "positions"))
+    rewriting, reading, positions = (
+        folder.figure_data(name) for name in ("rewriting", "reading", "positions")
+    )
     source, written = rewriting["source"], rewriting["target"]
     cross = np.asarray(rewriting["weights"]["cross"])
     layer, head = sharpest(cross)
     losses: dict[str, tuple[list[float], list[float]]] = {}
     for entry in folder.history:
         if "loss" in entry:
-            steps, values = losses.setdefault(words(entry["part"].rpartition("-")[0].replace("-", " ")), ([], []))
+            steps, values = losses.setdefault(
+                words(entry["part"].rpartition("-")[0].replace("-", " ")), ([], [])
+            )
             steps.append(entry["step"])
             values.append(entry["loss"])
     verdict = "{}: {:.1%}".format(*max(reading["predicted"].items(), key=lambda item: item[1]))
@@ -46,7 +52,9 @@ def draw(folder: RunFolder) -> list[Path]:
             target / "one_head.png",
         ),
         save(
-            head_grid(text, reading["source"], reading["source"], f"Every head of the encoder on a text ({verdict})"),
+            head_grid(
+                text, reading["source"], reading["source"], f"Every head of the encoder on a text ({verdict})"
+            ),
             target / "review_heads.png",
         ),
         save(
@@ -61,7 +69,10 @@ def draw(folder: RunFolder) -> list[Path]:
             ),
             target / "rollout.png",
         ),
-        save(position_curves(positions["table"], positions["alike"], "Positional encodings"), target / "positions.png"),
+        save(
+            position_curves(positions["table"], positions["alike"], "Positional encodings"),
+            target / "positions.png",
+        ),
         save(mask_panels(masks(source[-10:], written[:8]), "Who may look at whom"), target / "masks.png"),
         save(exact_match(folder), target / "exact_match.png"),
         save(curves(losses, "Training losses", "step", "nats", log=True), target / "loss.png"),
@@ -69,7 +80,9 @@ def draw(folder: RunFolder) -> list[Path]:
 
 
 def sharpest(weights: np.ndarray) -> tuple[int, int]:
-    """Layer and head whose queries look hardest at a single token each; weights `(layers, heads, queries, keys)`."""
+    """Layer and head whose queries look hardest at a single token each; weights `(layers, heads, queries,
+    keys)`.
+    """
     layer, head = np.unravel_index(weights.max(axis=-1).mean(axis=-1).argmax(), weights.shape[:2])
     return int(layer), int(head)
 
@@ -95,4 +108,6 @@ def exact_match(folder: RunFolder):
             scores[which or named[name]] = value
         elif what == "exact_match_longer":
             scores[f"{which}, longer than trained"] = value
-    return score_bars(scores, "Exact match on unseen input", "share of answers that are right to the last character")
+    return score_bars(
+        scores, "Exact match on unseen input", "share of answers that are right to the last character"
+    )

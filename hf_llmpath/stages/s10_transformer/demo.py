@@ -77,8 +77,14 @@ def build(folder: RunFolder, model_id: str | None = None) -> gr.Blocks:
         return gr.Radio(tasks, value=tasks[-1], visible=len(tasks) > 1), curves, alike
 
     with stage_page(STAGE, folder, model_id) as page:
-        html(section("Rewrite", "The encoder reads all at once; the decoder writes one character after the other."))
-        text = gr.Textbox(INPUTS["date"][0], label="Source", max_length=LONGEST, elem_id="source", render=False)
+        html(
+            section(
+                "Rewrite", "The encoder reads all at once; the decoder writes one character after the other."
+            )
+        )
+        text = gr.Textbox(
+            INPUTS["date"][0], label="Source", max_length=LONGEST, elem_id="source", render=False
+        )
         page.examples(text, [example for name in _tasks(folder) for example in INPUTS[name]])
         text.render()
         task = gr.Radio(["date"], value="date", label="Task", visible=False, elem_id="task")
@@ -87,8 +93,14 @@ def build(folder: RunFolder, model_id: str | None = None) -> gr.Blocks:
             [(name, value) for value, name in KINDS.items()], value="cross", label="Attention", elem_id="kind"
         )
         heads = attention_html("heads")
-        html(section("Read", "The encoder alone, with a verdict at its end. Word order decides: try a negation."))
-        review = gr.Textbox(REVIEWS[0], label="Review", lines=2, max_length=LONGEST, elem_id="review", render=False)
+        html(
+            section(
+                "Read", "The encoder alone, with a verdict at its end. Word order decides: try a negation."
+            )
+        )
+        review = gr.Textbox(
+            REVIEWS[0], label="Review", lines=2, max_length=LONGEST, elem_id="review", render=False
+        )
         page.examples(review, REVIEWS)
         review.render()
         verdict = html(elem_id="verdict")
@@ -121,7 +133,9 @@ def mask_picture(maps: AttentionMaps) -> str:
 
 
 def position_pictures(folder: RunFolder) -> tuple[str, str]:
-    """Curves of some dimensions of the sinusoidal encoding, and how alike two positions are by their distance."""
+    """Curves of some dimensions of the sinusoidal encoding, and how alike two positions are by their
+    distance.
+    """
     data = folder.figure_data("positions")
     table = np.asarray(data["table"])
     places = list(range(len(table)))
@@ -129,7 +143,10 @@ def position_pictures(folder: RunFolder) -> tuple[str, str]:
     alike = {name: (list(range(len(line))), line) for name, line in data["alike"].items()}
     return (
         pictures.line_chart(
-            curves, "Sinusoidal positions", "position", "slow and fast waves: together they name every position"
+            curves,
+            "Sinusoidal positions",
+            "position",
+            "slow and fast waves: together they name every position",
         ),
         pictures.line_chart(
             alike,

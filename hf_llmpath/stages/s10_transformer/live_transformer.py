@@ -31,10 +31,14 @@ class Transformer:
         if maps.cut:
             read = len(maps.source)
             notes.append(f"The text has {read + maps.cut} tokens; the model read the first {read}.")
-        encoding = self.tokenizer(text, return_offsets_mapping=True, truncation=True, max_length=len(maps.source))
+        encoding = self.tokenizer(
+            text, return_offsets_mapping=True, truncation=True, max_length=len(maps.source)
+        )
         pairs = zip(encoding["input_ids"], encoding["offset_mapping"], strict=True)
         strange = dict.fromkeys(
-            text[start:end].strip() or " " for token, (start, end) in pairs if token == self.tokenizer.unk_token_id
+            text[start:end].strip() or " "
+            for token, (start, end) in pairs
+            if token == self.tokenizer.unk_token_id
         )
         if strange:
             notes.append(f"The model never saw {' '.join(map(visible, list(strange)[:8]))}.")
@@ -45,6 +49,7 @@ def load_transformer(auto_class: str, folder: Path) -> Transformer:
     """The model saved in `folder`; kept in memory until the files change.
 
     Raises:
-        UserError: its weight file is missing, truncated or a pickle, or its tokenizer is that of another model.
+        UserError: its weight file is missing, truncated or a pickle, or its tokenizer is that of another
+            model.
     """
     return loaded(Transformer, folder, auto_class)

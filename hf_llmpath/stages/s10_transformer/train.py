@@ -1,4 +1,6 @@
-"""Trains the encoder-decoder on the toy tasks and the encoder on labelled texts, and keeps what they looked at."""
+"""Trains the encoder-decoder on the toy tasks and the encoder on labeled texts, and keeps what they
+looked at.
+"""
 
 import statistics
 from typing import Any
@@ -39,7 +41,9 @@ def train(settings: TransformerSettings, run: Run) -> None:
     named = {"text": settings.text_column, "label": settings.label_column}
     table = load_table(settings.dataset, columns, named, embedded=("world/reviews",))
     measured_on = "test" if "test" in table.splits else "validation"
-    labels = {split: table.labels(split) for split in ("train", measured_on)}  # refuses a wrong one before it trains
+    labels = {
+        split: table.labels(split) for split in ("train", measured_on)
+    }  # refuses a wrong one before it trains
     seeds = range(settings.seed, settings.seed + settings.seeds)
     metrics: dict[str, Any] = {}
     goals = []
@@ -53,9 +57,13 @@ def train(settings: TransformerSettings, run: Run) -> None:
     seconds = {"encoder_decoder": statistics.fmean(result["seconds"] for result in results)}
     for variant in settings.comparisons:
         result = _transducer(settings, run, variant, _changes(variant), settings.seed)
-        metrics[f"{variant}/exact_match"] = statistics.fmean(result[f"{task}/exact_match"] for task in settings.tasks)
+        metrics[f"{variant}/exact_match"] = statistics.fmean(
+            result[f"{task}/exact_match"] for task in settings.tasks
+        )
     if settings.comparisons:
-        metrics["exact_match"] = statistics.fmean(results[0][f"{task}/exact_match"] for task in settings.tasks)
+        metrics["exact_match"] = statistics.fmean(
+            results[0][f"{task}/exact_match"] for task in settings.tasks
+        )
 
     results = [_reader(settings, run, table, measured_on, seed) for seed in seeds]
     add_mean(metrics, "accuracy", [result["accuracy"] for result in results])
@@ -85,7 +93,9 @@ def _changes(variant: str) -> dict[str, Any]:
     return {"norm_first": False} if variant == "post-norm" else {"position_embedding_type": variant}
 
 
-def _transducer(settings: TransformerSettings, run: Run, name: str, changes: dict[str, Any], seed: int) -> dict:
+def _transducer(
+    settings: TransformerSettings, run: Run, name: str, changes: dict[str, Any], seed: int
+) -> dict:
     shape = {
         name: getattr(settings, name)
         for name in (
@@ -103,7 +113,9 @@ def _transducer(settings: TransformerSettings, run: Run, name: str, changes: dic
     return train_transducer(settings.tasks, shape, recipe, run, f"{name}-{seed}", seed, settings.examples)
 
 
-def _reader(settings: TransformerSettings, run: Run, table: Table, measured_on: str, seed: int) -> dict[str, Any]:
+def _reader(
+    settings: TransformerSettings, run: Run, table: Table, measured_on: str, seed: int
+) -> dict[str, Any]:
     part = run.part(f"{READER}-{seed}")
     if part.done:
         return part.result
@@ -164,16 +176,25 @@ def _save_figure_data(run: Run, settings: TransformerSettings, texts: list[str])
     run.save_figure_data("rewriting", maps.as_data() | {"text": source})
     run.save_figure_data("mistakes", part.result["mistakes"])
     examples = {task: toy_pairs(task, "test", 4) for task in settings.tasks}
-    run.save_figure_data("examples", {task: [source for source, _ in pairs] for task, pairs in examples.items()})
+    run.save_figure_data(
+        "examples", {task: [source for source, _ in pairs] for task, pairs in examples.items()}
+    )
 
     folder = run.part(f"{READER}-{settings.seed}").model_dir
-    reader, words = AutoModelForSequenceClassification.from_pretrained(folder), AutoTokenizer.from_pretrained(folder)
+    reader, words = (
+        AutoModelForSequenceClassification.from_pretrained(folder),
+        AutoTokenizer.from_pretrained(folder),
+    )
     lengths = [len(row) for row in words(texts[:200])["input_ids"]]
     fitting = [text for text, length in zip(texts, lengths, strict=False) if 12 <= length <= LONGEST_SHOWN]
-    text = next((text for text in fitting if "but" in text.split() or "not" in text.split()), (fitting or texts)[0])
+    text = next(
+        (text for text in fitting if "but" in text.split() or "not" in text.split()), (fitting or texts)[0]
+    )
     maps = attention_maps(reader, words, text)
     rollout = attention_rollout(maps.weights["encoder"]).round(4).tolist()
-    run.save_figure_data("reading", maps.as_data() | {"text": text, "predicted": maps.predicted, "rollout": rollout})
+    run.save_figure_data(
+        "reading", maps.as_data() | {"text": text, "predicted": maps.predicted, "rollout": rollout}
+    )
     run.save_figure_data(
         "positions", position_data(settings.hidden_size, settings.hidden_size // settings.num_attention_heads)
     )
@@ -186,5 +207,8 @@ def position_data(width: int, head_dim: int, positions: int = 100) -> dict[str, 
     alike = torch.nn.functional.cosine_similarity(table[:1], table)
     return {
         "table": table[:60].numpy().round(4).tolist(),
-        "alike": {"sinusoidal": alike.numpy().round(4).tolist(), "rotary": cosines.mean(-1).numpy().round(4).tolist()},
+        "alike": {
+            "sinusoidal": alike.numpy().round(4).tolist(),
+            "rotary": cosines.mean(-1).numpy().round(4).tolist(),
+        },
     }

@@ -36,8 +36,9 @@ def train_transducer(
         examples: training examples per task.
 
     Returns:
-        `TASK/exact_match` on the test split, `TASK/exact_match_longer` on longer input than was ever seen in training, where
-        the task has any, `parameters`, `seconds`, and `mistakes`: up to five `(source, answer, right answer)` per task.
+        `TASK/exact_match` on the test split, `TASK/exact_match_longer` on longer input than was ever seen
+        in training, where the task has any, `parameters`, `seconds`, and `mistakes`: up to five `(source,
+        answer, right answer)` per task.
     """
     part = run.part(name)
     if part.done:

@@ -1,4 +1,6 @@
-"""Label efficiency, fills before and after, masking on a sentence, and loss and perplexity over the pretraining."""
+"""Label efficiency, fills before and after, masking on a sentence, and loss and perplexity over the
+pretraining.
+"""
 
 import math
 import statistics
@@ -52,7 +54,7 @@ def _masking(data: dict[str, Any]) -> Figure:
     rows = [("the text", data["tokens"], [""] * len(data["tokens"]))]
     for number, draw in enumerate(data["draws"][:3], 1):
         rows.append((f"as the model sees it, time {number}", draw["seen"], marks(data["tokens"], draw)))
-    return token_rows(rows, "Masked language modelling: every time other tokens are to be guessed", MEANINGS)
+    return token_rows(rows, "Masked language modeling: every time other tokens are to be guessed", MEANINGS)
 
 
 def _label_efficiency(folder: RunFolder) -> Figure:
@@ -70,12 +72,15 @@ def _label_efficiency(folder: RunFolder) -> Figure:
         bars = {name: means[0] for name, (means, _) in spread.items()}
         errors = {name: deviations[0] for name, (_, deviations) in spread.items()}
         return score_bars(
-            bars, f"{title}, {counts[0]:,} labels", "accuracy", errors=errors if any(errors.values()) else None
+            bars,
+            f"{title}, {counts[0]:,} labels",
+            "accuracy",
+            errors=errors if any(errors.values()) else None,
         )
     seeds = len(scores["pretrained"][0])
     shown = f"mean and standard deviation of {seeds} seeds" if seeds > 1 else "one seed"
     return spread_curves(
-        spread, counts, [f"{count:,}" for count in counts], f"{title}: {shown}", "labelled texts", "accuracy"
+        spread, counts, [f"{count:,}" for count in counts], f"{title}: {shown}", "labeled texts", "accuracy"
     )
 
 
@@ -87,4 +92,6 @@ def _perplexity(folder: RunFolder) -> Figure:
         if found:
             lines[name] = tuple(zip(*found, strict=True))
     level = {"guessing by frequency": folder.report["baselines"]["perplexity"]}
-    return curves(lines, "Perplexity of the masked tokens", "step", "perplexity, logarithmic", level, log=True)
+    return curves(
+        lines, "Perplexity of the masked tokens", "step", "perplexity, logarithmic", level, log=True
+    )

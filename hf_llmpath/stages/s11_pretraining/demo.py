@@ -1,4 +1,6 @@
-"""The page of stage 11: blank out a word and see what the encoder puts there, before and after its pretraining."""
+"""The page of stage 11: blank out a word and see what the encoder puts there, before and after its
+pretraining.
+"""
 
 import math
 import statistics
@@ -45,7 +47,10 @@ def build(folder: RunFolder, model_id: str | None = None) -> gr.Blocks:
     def fill(text: str, word: int | None) -> str:
         after = encoder(None)
         blanked, hidden = blank(text, word, after.mask)
-        found = {"Before pretraining": encoder("untrained").fill(blanked, SHOWN), "After": after.fill(blanked, SHOWN)}
+        found = {
+            "Before pretraining": encoder("untrained").fill(blanked, SHOWN),
+            "After": after.fill(blanked, SHOWN),
+        }
         note = after.note(blanked)
         was = f"The hidden word was “{hidden}”. " if hidden else ""
         charts = "".join(
@@ -80,11 +85,21 @@ def build(folder: RunFolder, model_id: str | None = None) -> gr.Blocks:
         page.remember(sentence=text)
         filled = html(elem_id="filled")
         html(
-            section("What the pretraining saw", "The same text three times; each time other tokens are to be guessed.")
+            section(
+                "What the pretraining saw",
+                "The same text three times; each time other tokens are to be guessed.",
+            )
         )
         masking = html(elem_id="masking")
-        html(section("What it is worth", "The same few labels, from the pretrained encoder and from random weights."))
-        review = gr.Textbox(REVIEWS[0], label="Text to classify", max_length=LONGEST, elem_id="review", render=False)
+        html(
+            section(
+                "What it is worth",
+                "The same few labels, from the pretrained encoder and from random weights.",
+            )
+        )
+        review = gr.Textbox(
+            REVIEWS[0], label="Text to classify", max_length=LONGEST, elem_id="review", render=False
+        )
         page.examples(review, REVIEWS)
         review.render()
         page.remember(review=review)
@@ -99,8 +114,8 @@ def build(folder: RunFolder, model_id: str | None = None) -> gr.Blocks:
 
 
 def blank(text: str, word: int | None, mask: str) -> tuple[str, str]:
-    """The text with a mask in place of its word number `word` (the last one, if there is none of that number), and that
-    word; as it is where it has a mask already. Punctuation at the end of a word stays."""
+    """The text with a mask in place of its word number `word` (the last one, if there is none of that
+    number), and that word; as it is where it has a mask already. Punctuation at the end of a word stays."""
     words = text.split()
     if mask in text or not words:
         return text, ""
@@ -130,15 +145,15 @@ def efficiency_picture(folder: RunFolder) -> str:
     caption, counts = "Accuracy on held-out texts", scores["counts"]
     if len(counts) == 1:
         rows = [(name, values[0]) for name, values in means.items()]
-        return pictures.bars(rows, caption, f"after {counts[0]:,} labelled texts")
+        return pictures.bars(rows, caption, f"after {counts[0]:,} labeled texts")
     chart = pictures.line_chart(
         {name: (range(len(counts)), values) for name, values in means.items()},
         caption,
-        "labelled texts: " + ", ".join(f"{count:,}" for count in counts),
+        "labeled texts: " + ", ".join(f"{count:,}" for count in counts),
         _seeds(scores),
     )
     rows = [[name, *(f"{value:.1%}" for value in values)] for name, values in means.items()]
-    return chart + pictures.table(["labelled texts", *(f"{count:,}" for count in counts)], rows, caption)
+    return chart + pictures.table(["labeled texts", *(f"{count:,}" for count in counts)], rows, caption)
 
 
 def _seeds(scores: dict[str, Any]) -> str:

@@ -17,7 +17,9 @@ OF_THE_WORLD = (
 
 
 def sentences_of(dataset: str, texts: Sequence[str], tokenizer: PreTrainedTokenizerFast) -> list[str]:
-    """Sentences with one mask each: of our own for the world, else the longest word of each of four texts blanked."""
+    """Sentences with one mask each: of our own for the world, else the longest word of each of four texts
+    blanked.
+    """
     if dataset == "world/reviews":
         return list(OF_THE_WORLD)
     found = []

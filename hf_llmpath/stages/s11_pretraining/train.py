@@ -1,4 +1,6 @@
-"""Pretrains an encoder on unlabelled text, then fine-tunes it, and an untrained one, on growing numbers of labels."""
+"""Pretrains an encoder on unlabeled text, then fine-tunes it, and an untrained one, on growing numbers of
+labels.
+"""
 
 import math
 import statistics
@@ -84,13 +86,17 @@ def _counts(settings: PretrainingSettings, table: Table) -> list[int]:
     rows = len(table.train)
     wanted = sorted({count or rows for count in settings.label_counts})
     if not wanted:
-        raise UserError("label_counts is empty; give numbers of labelled texts, for example --set label_counts=100,300")
+        raise UserError(
+            "label_counts is empty; give numbers of labeled texts, for example --set label_counts=100,300"
+        )
     if wanted[-1] > rows:
         raise UserError(
-            f"label_counts has {wanted[-1]:,}; {table.name} has {rows:,} labelled training texts (0 is all)"
+            f"label_counts has {wanted[-1]:,}; {table.name} has {rows:,} labeled training texts (0 is all)"
         )
     if wanted[0] < len(table.classes):
-        raise UserError(f"label_counts has {wanted[0]}; {len(table.classes)} classes need at least as many labels")
+        raise UserError(
+            f"label_counts has {wanted[0]}; {len(table.classes)} classes need at least as many labels"
+        )
     return wanted
 
 
@@ -125,7 +131,9 @@ def _label_efficiency(
     pretrained: Path,
     counts: list[int],
 ) -> dict[str, Any]:
-    """Accuracy on the held-out texts, a list with one entry per seed for every starting point and number of labels."""
+    """Accuracy on the held-out texts, a list with one entry per seed for every starting point and number
+    of labels.
+    """
     classes = ["negative", "positive"] if settings.dataset == "world/reviews" else table.classes
     labels = table.labels("train")
     split = next(name for name, rows in table.splits.items() if rows is table.held_out)
@@ -147,7 +155,9 @@ def _label_efficiency(
             if count < len(labels) or not found["linear"]:  # all rows are the same rows for every seed
                 run.progress.say("fitting the linear baseline")
                 words = [table.train[int(row)]["text"] for row in chosen]
-                found["linear"].append(linear_text_accuracy(words, own_labels, table.held_out["text"], held_out[1]))
+                found["linear"].append(
+                    linear_text_accuracy(words, own_labels, table.held_out["text"], held_out[1])
+                )
         for name, values in found.items():
             scores[name].append(values)
     return scores
@@ -194,7 +204,7 @@ def _report(
         name = f"accuracy_{'all' if is_all else count}"
         own, other, linear = (scores[arm][place] for arm in ("pretrained", "random", "linear"))
         add_mean(metrics, name, own)
-        add_mean(metrics, f"random_initialisation/{name}", other)
+        add_mean(metrics, f"random_initialization/{name}", other)
         baselines[name] = statistics.fmean(other)
         baselines[f"linear/{name}"] = statistics.fmean(linear)
         if count == 300:

@@ -1,4 +1,4 @@
-"""The map of words, what the objectives reach, neighbours, and one word in several senses."""
+"""The map of words, what the objectives reach, neighbors, and one word in several senses."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from .word_map import nearest_words, sense_scatter, word_map
 
 NAMES = {"skipgram": "skip-gram", "cbow": "CBOW", "glove": "GloVe"}
 MEASURES = {
-    "kind_precision": "neighbours of the word's own kind",
+    "kind_precision": "neighbors of the word's own kind",
     "wordsim353": "agreement with people, WordSim-353",
     "men": "agreement with people, MEN",
     "simlex999": "agreement with people, SimLex-999",
@@ -23,14 +23,18 @@ def draw(folder: RunFolder) -> list[Path]:
     """Draws every picture of the run."""
     target, drawn = folder.path / "figures", folder.figure_data("map")
     pictures = [
-        save(word_map(drawn, "PCA", "Words in the plane in which their vectors differ most"), target / "map.png"),
         save(
-            nearest_words(folder.figure_data("neighbours"), "The nearest words, by cosine"), target / "neighbours.png"
+            word_map(drawn, "PCA", "Words in the plane in which their vectors differ most"),
+            target / "map.png",
+        ),
+        save(
+            nearest_words(folder.figure_data("neighbors"), "The nearest words, by cosine"),
+            target / "neighbors.png",
         ),
         save(_objectives(folder), target / "objectives.png"),
     ]
     if "t-SNE" in drawn["maps"]:
-        title = "The same words by t-SNE: neighbours stay neighbours, distances do not count"
+        title = "The same words by t-SNE: neighbors stay neighbors, distances do not count"
         pictures.append(save(word_map(drawn, "t-SNE", title, arrows=False), target / "tsne.png"))
     if "sense_accuracy" in folder.metrics:
         data = folder.figure_data("senses")
@@ -48,5 +52,8 @@ def _objectives(folder: RunFolder) -> Figure:
     baseline = folder.report["baselines"].get(measure)
     levels = {"vectors of plain counts": baseline} if baseline else {}
     return score_bars(
-        scores, f"Word vectors: {MEASURES.get(measure, 'words per second')}", measure.replace("_", " "), levels
+        scores,
+        f"Word vectors: {MEASURES.get(measure, 'words per second')}",
+        measure.replace("_", " "),
+        levels,
     )

@@ -1,4 +1,6 @@
-"""The page of stage 12: search the map of words, ask for neighbours and analogies, and bend a word by its context."""
+"""The page of stage 12: search the map of words, ask for neighbors and analogies, and bend a word by its
+context.
+"""
 
 from typing import Any
 
@@ -38,8 +40,8 @@ def build(folder: RunFolder, model_id: str | None = None) -> gr.Blocks:
             gr.Radio(maps, value=maps[-1]),
         )
 
-    def neighbours(word: str, objective: str, kind: str) -> tuple[str, str]:
-        near = vectors(objective).neighbours(word, SHOWN)
+    def neighbors(word: str, objective: str, kind: str) -> tuple[str, str]:
+        near = vectors(objective).neighbors(word, SHOWN)
         drawn = folder.figure_data("map")
         kind = kind if kind in drawn["maps"] else next(iter(drawn["maps"]))
         marked = {word.strip().lower(), *(other for other, _ in near)}
@@ -62,20 +64,29 @@ def build(folder: RunFolder, model_id: str | None = None) -> gr.Blocks:
     def contexts(word: str, one: str, other: str) -> str:
         cosine = load_contextual(folder.model("contextual")).similarity(word, one, other)
         rows = [("static", 1.0), ("contextual", max(0.0, cosine))]
-        return pictures.bars(rows, f"How alike is “{word}” in the two?", "cosine of its two vectors", "{:.2f}")
+        return pictures.bars(
+            rows, f"How alike is “{word}” in the two?", "cosine of its two vectors", "{:.2f}"
+        )
 
     with stage_page(STAGE, folder, model_id) as page:
-        html(section("Find a word", "Its nearest words by the cosine of the vectors, and where they lie on the map."))
+        html(
+            section(
+                "Find a word",
+                "Its nearest words by the cosine of the vectors, and where they lie on the map.",
+            )
+        )
         word = gr.Textbox(WORDS[0], label="Word", max_length=40, elem_id="word", render=False)
         page.examples(word, WORDS)
         word.render()
         with gr.Row():
-            objective = gr.Radio([(name, key) for key, name in NAMES.items()], value="skipgram", label="Learned by")
+            objective = gr.Radio(
+                [(name, key) for key, name in NAMES.items()], value="skipgram", label="Learned by"
+            )
             kind = gr.Radio(["PCA", "t-SNE"], value="t-SNE", label="Map", elem_id="kind")
         near, chart = html(elem_id="near"), html(elem_id="map")
         page.remember(word=word)
         page.set_up(choices, [objective, kind])
-        page.on_change([word, objective, kind], neighbours, [word, objective, kind], [near, chart])
+        page.on_change([word, objective, kind], neighbors, [word, objective, kind], [near, chart])
         html(section("Analogies", "What is to the third word as the second is to the first?"))
         with gr.Row():
             asked = [
@@ -84,7 +95,9 @@ def build(folder: RunFolder, model_id: str | None = None) -> gr.Blocks:
             ]
         answer = html(elem_id="analogy")
         page.on_change([*asked, objective], analogy, [*asked, objective], [answer])
-        html(section("One word, two contexts", "A static vector is the same everywhere. An encoder's is not."))
+        html(
+            section("One word, two contexts", "A static vector is the same everywhere. An encoder's is not.")
+        )
         with gr.Row():
             which = gr.Textbox(CONTEXTS[0][0], label="Ambiguous word", max_length=40, min_width=140)
             first = gr.Textbox(CONTEXTS[0][1], label="First text", max_length=LONGEST, min_width=240)
@@ -97,5 +110,5 @@ def build(folder: RunFolder, model_id: str | None = None) -> gr.Blocks:
 
 _ABOUT = {
     "PCA": "The plane in which the vectors differ most.",
-    "t-SNE": "Neighbours stay neighbours; how far groups lie apart means nothing.",
+    "t-SNE": "Neighbors stay neighbors; how far groups lie apart means nothing.",
 }

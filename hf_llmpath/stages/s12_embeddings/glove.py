@@ -1,4 +1,5 @@
-"""GloVe: how often words meet, counted without a loop over pairs, and vectors fitted to the logarithms of the counts.
+"""GloVe: how often words meet, counted without a loop over pairs, and vectors fitted to the logarithms of
+the counts.
 
 Source: Pennington, Socher & Manning, "GloVe: Global Vectors for Word Representation", 2014.
 """
@@ -36,7 +37,8 @@ class Cooccurrences:
 def count_cooccurrences(corpus: WordCorpus, window: int = 10) -> Cooccurrences:
     """Counts the pairs of a whole text, each distance at once; pairs do not cross the end of a text.
 
-    Memory grows with the number of different pairs, not with the length of the text: pieces are merged as they come.
+    Memory grows with the number of different pairs, not with the length of the text: pieces are merged as
+    they come.
     """
     size = len(corpus.vocabulary)
     pending: list[tuple[np.ndarray, np.ndarray]] = []
@@ -47,14 +49,16 @@ def count_cooccurrences(corpus: WordCorpus, window: int = 10) -> Cooccurrences:
         for distance in range(1, min(window, len(words) - 1) + 1):
             near = texts[distance:] == texts[:-distance]
             one, other = words[:-distance][near], words[distance:][near]
-            found, times = np.unique(np.minimum(one, other) * size + np.maximum(one, other), return_counts=True)
+            found, times = np.unique(
+                np.minimum(one, other) * size + np.maximum(one, other), return_counts=True
+            )
             pending.append((found, times / distance))
         if sum(len(found) for found, _ in pending) > max(2**22, len(keys)):
             keys, counts = _merge(keys, counts, pending)
     keys, counts = _merge(keys, counts, pending)
     one, other = keys // size, keys % size
     apart = one != other
-    # A word beside itself is one pair, but each of the two is the other's neighbour.
+    # A word beside itself is one pair, but each of the two is the other's neighbor.
     counts = np.where(apart, counts, 2 * counts)
     return Cooccurrences(
         np.concatenate([one, other[apart]]),
@@ -80,7 +84,7 @@ class GloVeRecipe:
 
     Attributes:
         epochs: passes over the pairs.
-        window: words to each side that count as neighbours.
+        window: words to each side that count as neighbors.
         learning_rate: of Adagrad.
         batch_size: pairs per step.
         most, power: of the weight of a pair (see `glove_weight`).
@@ -97,7 +101,8 @@ class GloVeRecipe:
 def train_glove(
     model: LLMPathWord2VecModel, pairs: Cooccurrences, recipe: GloVeRecipe, seed: int, progress: Any
 ) -> dict[str, float]:
-    """Fits the vectors and biases of `model` in place; afterwards a word's vector is the sum of its two, as the paper advises.
+    """Fits the vectors and biases of `model` in place; afterwards a word's vector is the sum of its two,
+    as the paper advises.
 
     Returns:
         `loss`, the mean over the pairs of the last epoch, `pairs_per_second` and `seconds`.
@@ -128,7 +133,9 @@ def train_glove(
             done, seen = done + len(batch), seen + len(batch)
             progress.update(done, loss=loss.item() / seen)
         if not torch.isfinite(loss):
-            raise UserError(f"the loss is not finite; try a lower learning rate than {recipe.learning_rate:g}")
+            raise UserError(
+                f"the loss is not finite; try a lower learning rate than {recipe.learning_rate:g}"
+            )
     with torch.no_grad():
         model.embed_tokens.weight += model.context_embeddings.weight
     seconds = time.perf_counter() - began

@@ -39,7 +39,9 @@ class ContextualEncoder:
         for text in (one, other):
             start = text.lower().find(word.strip().lower())
             if not word.strip() or start < 0:
-                raise UserError(f"'{word}' does not stand in '{text[:40]}'; write it there, or choose another word")
+                raise UserError(
+                    f"'{word}' does not stand in '{text[:40]}'; write it there, or choose another word"
+                )
             places.append((start, start + len(word.strip())))
         first, second = contextual_vectors(self.model.model, self.tokenizer, [one, other], places)
         return float(first @ second / (np.linalg.norm(first) * np.linalg.norm(second)))
@@ -58,17 +60,19 @@ def word_map(
     caption: str,
     detail: str = "",
 ) -> str:
-    """Words in the plane, coloured by kind; the marked ones stand out and the others step back."""
+    """Words in the plane, colored by kind; the marked ones stand out and the others step back."""
     places = spread_labels(np.asarray(points), words, letter=0.0125, line=0.032)
-    colours = {kind: place % 6 + 1 for place, kind in enumerate(name for name in dict.fromkeys(kinds) if name)}
+    colors = {kind: place % 6 + 1 for place, kind in enumerate(name for name in dict.fromkeys(kinds) if name)}
     spans = ""
     for word, kind, (x, y) in zip(words, kinds, places, strict=True):
         style = f"left:{100 * x:.2f}%;top:{100 - 100 * y:.2f}%"
-        if kind in colours:
-            style += f";--c:var(--lp-series-{colours[kind]})"
+        if kind in colors:
+            style += f";--c:var(--lp-series-{colors[kind]})"
         state = " on" if word in marked else ""
         spans += f'<span class="lp-word{state}" style="{style}" title="{escape(kind)}">{escape(word)}</span>'
-    key = "".join(f'<span style="--c:var(--lp-series-{n})">{escape(kind)}</span>' for kind, n in colours.items())
+    key = "".join(
+        f'<span style="--c:var(--lp-series-{n})">{escape(kind)}</span>' for kind, n in colors.items()
+    )
     fade = " marked" if any(word in marked for word in words) else ""
     shown = ", ".join(word for word in words if word in marked)
     alternative = f"A map of {len(words)} words." + (f" Marked: {shown}." if shown else "")

@@ -42,8 +42,9 @@ COUNTED = 5000  # most frequent words for which the baseline counts who stands b
 DRAWN = ("person", "trade", "place", "thing", "food", "animal")  # kinds of words on the map
 MOST_DRAWN = 150  # words on the map of another text
 ASKED = ("kite", "baker", "harbour", "honey", "goat", "red", "rainy", "mara")
-# Name of the metric -> beginning of the file name that Hugging Face's and gensim's collections give the word pairs, and
-# what gensim's skip-gram reached on IMDB reviews with WikiText-2 (100 dimensions, window 5, 5 negatives, 3 epochs).
+# Name of the metric -> beginning of the file name that Hugging Face's and gensim's collections give the
+# word pairs, and what gensim's skip-gram reached on IMDB reviews with WikiText-2 (100 dimensions, window
+# 5, 5 negatives, 3 epochs).
 JUDGED = {"wordsim353": ("WS-353-ALL", 0.478), "men": ("MEN", 0.474), "simlex999": ("SIMLEX", 0.323)}
 
 
@@ -53,7 +54,7 @@ def train(settings: EmbeddingsSettings, run: Run) -> None:
         raise UserError("objectives is empty; give for example --set objectives=skipgram,glove")
     texts = load_texts(settings.dataset, "line", settings.text_column, stream=True)
     more = load_texts(settings.corpus, "line", stream=True) if settings.corpus else None
-    judged = _judgements(settings.similarity)
+    judged = _judgments(settings.similarity)
     questions = read_analogies(Path(settings.analogies)) if settings.analogies else []
     is_world = settings.dataset in ("world", "world/stories")
 
@@ -79,7 +80,7 @@ def train(settings: EmbeddingsSettings, run: Run) -> None:
         if not prefix:
             vectors = WordVectors.of(model, tokenizer)
             run.save_figure_data("map", word_map(vectors, settings.seed))
-            run.save_figure_data("neighbours", neighbour_table(vectors))
+            run.save_figure_data("neighbors", neighbor_table(vectors))
 
     goals = []
     if is_world and pairs is not None:
@@ -106,7 +107,7 @@ def _is_measured_corpus(texts: Texts, more: Texts | None) -> bool:
     return {source.known for source in (texts, more) if source} == {"imdb", "wikitext-2"}
 
 
-def _judgements(folder: str | None) -> dict[str, list[tuple[str, str, float]]]:
+def _judgments(folder: str | None) -> dict[str, list[tuple[str, str, float]]]:
     """The word pairs of each known collection in the folder."""
     if folder is None:
         return {}
@@ -121,7 +122,9 @@ def _judgements(folder: str | None) -> dict[str, list[tuple[str, str, float]]]:
         if file is not None
     }
     if not found:
-        raise UserError(f"{folder} has no file named like {', '.join(begins for begins, _ in JUDGED.values())}")
+        raise UserError(
+            f"{folder} has no file named like {', '.join(begins for begins, _ in JUDGED.values())}"
+        )
     return found
 
 
@@ -133,7 +136,9 @@ def _pairs(run: Run, corpus: WordCorpus) -> Cooccurrences:
 def count_table(pairs: Cooccurrences, size: int) -> np.ndarray:
     """The baseline's vectors: how often a word met each of the most frequent ones."""
     near = pairs.contexts < COUNTED
-    return count_vectors(pairs.words[near], pairs.contexts[near], pairs.counts[near], size, min(size, COUNTED))
+    return count_vectors(
+        pairs.words[near], pairs.contexts[near], pairs.counts[near], size, min(size, COUNTED)
+    )
 
 
 def _vectors(
@@ -190,8 +195,8 @@ def trades() -> list[tuple[str, str, str, str]]:
 
 
 def word_map(vectors: WordVectors, seed: int) -> dict[str, Any]:
-    """Words in the plane, by PCA and by t-SNE (van der Maaten & Hinton 2008): those of the world whose kind is known, or the
-    most frequent ones."""
+    """Words in the plane, by PCA and by t-SNE (van der Maaten & Hinton 2008): those of the world whose
+    kind is known, or the most frequent ones."""
     kinds = {word: kind for word, kind in word_kinds().items() if kind in DRAWN and word in vectors.ids}
     if len(kinds) < 30:
         kinds = {word: "" for word in vectors.words[50 : 50 + MOST_DRAWN] or vectors.words[:MOST_DRAWN]}
@@ -200,27 +205,29 @@ def word_map(vectors: WordVectors, seed: int) -> dict[str, Any]:
     maps = {"PCA": main_directions(chosen)}
     if len(words) > 10:
         perplexity = min(30.0, len(words) / 4)
-        maps["t-SNE"] = TSNE(perplexity=perplexity, init="pca", random_state=seed, metric="cosine").fit_transform(
-            chosen
-        )
+        maps["t-SNE"] = TSNE(
+            perplexity=perplexity, init="pca", random_state=seed, metric="cosine"
+        ).fit_transform(chosen)
     return {
         "words": words,
         "kinds": list(kinds.values()),
         "maps": {name: points.round(4).tolist() for name, points in maps.items()},
-        "analogy": [[one, other] for one, other, *_ in trades()[:: len(PEOPLE) - 1] if {one, other} <= {*words}],
+        "analogy": [
+            [one, other] for one, other, *_ in trades()[:: len(PEOPLE) - 1] if {one, other} <= {*words}
+        ],
     }
 
 
 def main_directions(vectors: np.ndarray) -> np.ndarray:
     """`(n, 2)`: the vectors in the plane in which they differ most (principal component analysis)."""
-    centred = vectors - vectors.mean(0)
-    return centred @ np.linalg.svd(centred, full_matrices=False)[2][:2].T
+    centered = vectors - vectors.mean(0)
+    return centered @ np.linalg.svd(centered, full_matrices=False)[2][:2].T
 
 
-def neighbour_table(vectors: WordVectors) -> dict[str, list[tuple[str, float]]]:
+def neighbor_table(vectors: WordVectors) -> dict[str, list[tuple[str, float]]]:
     """The nearest words of some words."""
     asked = [word for word in ASKED if word in vectors.ids] or vectors.words[20:26]
-    return {word: [(near, round(cosine, 4)) for near, cosine in vectors.neighbours(word, 5)] for word in asked}
+    return {word: [(near, round(cosine, 4)) for near, cosine in vectors.neighbors(word, 5)] for word in asked}
 
 
 def _contextual(
@@ -231,26 +238,40 @@ def _contextual(
     baselines: dict[str, float],
     is_world: bool,
 ) -> list[Goal]:
-    """Trains a small encoder on the same text, whose vectors depend on the context; can they tell the senses of a word?"""
+    """Trains a small encoder on the same text, whose vectors depend on the context; can they tell the
+    senses of a word?
+    """
     part = run.part("contextual")
     if not part.done:
         run.progress.say("training the tokenizer of the encoder")
         masked = MaskedTexts.from_texts(
-            sentences(texts.train), sentences(texts.validation)[:500], vocab_size=1000, context=CONTEXT, mask_rate=0.2
+            sentences(texts.train),
+            sentences(texts.validation)[:500],
+            vocab_size=1000,
+            context=CONTEXT,
+            mask_rate=0.2,
         )
         config = small_encoder(masked.tokenizer, CONTEXT, hidden_size=64, intermediate_size=128)
-        recipe = Recipe(settings.context_steps, settings.context_batch_size, 8e-3, weight_decay=0.01, adam_beta2=0.98)
+        recipe = Recipe(
+            settings.context_steps, settings.context_batch_size, 8e-3, weight_decay=0.01, adam_beta2=0.98
+        )
         pretrain(masked, config, recipe, run, part, settings.seed)
-    model, tokenizer = (kind.from_pretrained(part.model_dir) for kind in (AutoModelForMaskedLM, AutoTokenizer))
+    model, tokenizer = (
+        kind.from_pretrained(part.model_dir) for kind in (AutoModelForMaskedLM, AutoTokenizer)
+    )
     run.save_model(model, tokenizer, name="contextual")
     metrics["contextual/perplexity"] = part.result["perplexity"]
     if not is_world:
         return []
     found = occurrences(texts.validation)
-    vectors = contextual_vectors(model.model, tokenizer, [o.text for o in found], [(o.start, o.end) for o in found])
+    vectors = contextual_vectors(
+        model.model, tokenizer, [o.text for o in found], [(o.start, o.end) for o in found]
+    )
     senses = [occurrence.sense for occurrence in found]
     metrics["sense_accuracy"] = sense_accuracy(vectors, senses)
-    baselines["sense_accuracy"] = max(map(senses.count, set(senses))) / len(senses)  # one vector for all senses
+    baselines["sense_accuracy"] = max(map(senses.count, set(senses))) / len(
+        senses
+    )  # one vector for all senses
     run.save_figure_data("senses", _plane(vectors, found))
     return [Goal("sense_accuracy", 0.95, higher_is_better=True)]
 

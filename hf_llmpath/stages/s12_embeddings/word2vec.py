@@ -1,20 +1,20 @@
 r"""Skip-gram and CBOW with negative sampling as a few large matrix products.
 
-The original program takes one pair of words at a time. Here the text is cut into blocks of `BLOCK` words, and a step takes
-many blocks:
+The original program takes one pair of words at a time. Here the text is cut into blocks of `BLOCK` words,
+and a step takes many blocks:
 
-* the vectors of a block's words are fetched once, and one batched product scores every pair inside the block; a band mask
-  keeps the pairs within the window, whose width is drawn for each word;
+* the vectors of a block's words are fetched once, and one batched product scores every pair inside the
+  block; a band mask keeps the pairs within the window, whose width is drawn for each word;
 * the random words are drawn once for `GROUP` blocks and scored by a second product; each of the K counts for
   negatives / K random words;
-* gradients are products of the same matrices, in closed form: the derivative of \(-\log \sigma(s)\) is \(-\sigma(-s)\),
-  that of \(-\log \sigma(-s)\) is \(\sigma(s)\);
-* the rows that were used, and no others, are updated: by Adagrad with one step size per row (Duchi et al. 2011), or by plain
-  gradient descent whose sum over a frequent word is bounded.
+* gradients are products of the same matrices, in closed form: the derivative of \(-\log \sigma(s)\) is
+  \(-\sigma(-s)\), that of \(-\log \sigma(-s)\) is \(\sigma(s)\);
+* the rows that were used, and no others, are updated: by Adagrad with one step size per row (Duchi et al.
+  2011), or by plain gradient descent whose sum over a frequent word is bounded.
 
-A step's loss is therefore the sum over all its pairs of the loss of Mikolov et al. 2013 with random words shared, as Ji et
-al. 2016 ("Parallelizing Word2Vec in Shared and Distributed Memory") share them. What is lost are the pairs that a cut
-between two blocks divides, about one in ten.
+A step's loss is therefore the sum over all its pairs of the loss of Mikolov et al. 2013 with random words
+shared, as Ji et al. 2016 ("Parallelizing Word2Vec in Shared and Distributed Memory") share them. What is
+lost are the pairs that a cut between two blocks divides, about one in ten.
 """
 
 import time
@@ -41,13 +41,14 @@ class Word2VecRecipe:
 
     Attributes:
         epochs: passes over the text.
-        window: words to each side that are neighbours at most; each word draws its own width from 1 to this.
-        negatives: random words per pair of neighbours.
+        window: words to each side that are neighbors at most; each word draws its own width from 1 to this.
+        negatives: random words per pair of neighbors.
         shared_negatives: random words that stand for them in each group of blocks.
         learning_rate: at the beginning; it falls on a line to a twentieth.
-        optimizer: `"adagrad"` lets rare words take long steps, which little text needs; `"sgd"` is what the original program
-            does, and the better one for millions of words.
-        subsample: threshold above which frequent words are skipped now and then (see `WordCorpus.pieces`); none for never.
+        optimizer: `"adagrad"` lets rare words take long steps, which little text needs; `"sgd"` is what
+            the original program does, and the better one for millions of words.
+        subsample: threshold above which frequent words are skipped now and then (see
+            `WordCorpus.pieces`); none for never.
         batch_blocks: blocks per step, a multiple of `GROUP`.
         power: random words are drawn by their count to this power.
         precision: `"bf16"`: products in 16 bits, vectors and their updates in 32.
@@ -76,13 +77,16 @@ class Gradients:
     def __init__(self, objective: str, negatives: int, shared: int):
         self.objective, self.share = objective, negatives / shared
 
-    def __call__(self, words: Tensor, context: Tensor, random: Tensor, band: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def __call__(
+        self, words: Tensor, context: Tensor, random: Tensor, band: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
         """Gradients of the summed loss at each of the three inputs.
 
         Args:
             words, context: `(blocks, block, size)`: both vectors of every word.
             random: `(groups, shared, size)`: context vectors of the random words of each group of blocks.
-            band: `(blocks, block, block)`: 1 where the word of the column is a neighbour of that of the row, else 0.
+            band: `(blocks, block, block)`: 1 where the word of the column is a neighbor of that of the
+                row, else 0.
         """
         blocks, block, size = words.shape
         grouped = (len(random), -1, size)
@@ -91,18 +95,28 @@ class Gradients:
             missed = torch.bmm(words, context.transpose(1, 2)).neg_().sigmoid_().mul_(band)
             weight = band.sum(2).mul_(self.share).view(len(random), -1, 1)
             wrong = torch.bmm(words.view(grouped), random.transpose(1, 2)).sigmoid_().mul_(weight)
-            to_words = torch.baddbmm(torch.bmm(missed, context).view(grouped), wrong, random, beta=-1).view_as(words)
+            to_words = torch.baddbmm(
+                torch.bmm(missed, context).view(grouped), wrong, random, beta=-1
+            ).view_as(words)
             to_context = torch.bmm(missed.transpose(1, 2), words).neg_()
             return to_words, to_context, torch.bmm(wrong.transpose(1, 2), words.view(grouped))
-        neighbours = band.sum(2, keepdim=True)
-        mean = band / neighbours.clamp(min=1)
-        there = (neighbours > 0).to(words.dtype)
-        hidden = torch.bmm(mean, words)  # the mean vector of each word's neighbours
+        neighbors = band.sum(2, keepdim=True)
+        mean = band / neighbors.clamp(min=1)
+        there = (neighbors > 0).to(words.dtype)
+        hidden = torch.bmm(mean, words)  # the mean vector of each word's neighbors
         missed = (hidden * context).sum(2, keepdim=True).neg_().sigmoid_().mul_(there)
         flat = hidden.view(grouped)
-        wrong = torch.bmm(flat, random.transpose(1, 2)).sigmoid_().mul_((there * self.share).view(len(random), -1, 1))
+        wrong = (
+            torch.bmm(flat, random.transpose(1, 2))
+            .sigmoid_()
+            .mul_((there * self.share).view(len(random), -1, 1))
+        )
         to_hidden = torch.baddbmm((missed * context).view(grouped), wrong, random, beta=-1).view_as(words)
-        return torch.bmm(mean.transpose(1, 2), to_hidden), -missed * hidden, torch.bmm(wrong.transpose(1, 2), flat)
+        return (
+            torch.bmm(mean.transpose(1, 2), to_hidden),
+            -missed * hidden,
+            torch.bmm(wrong.transpose(1, 2), flat),
+        )
 
 
 class Rows:
@@ -144,8 +158,9 @@ class AdagradRows(Rows):
 class SGDRows(Rows):
     """min(1, `MOST_SUMMED` / n) for a row that occurs n times.
 
-    The original program takes its steps one after the other, each from where the last one ended. Here all gradients of a
-    step are added up, hundreds for a frequent word, which would throw it far beyond the point that each of them aims at.
+    The original program takes its steps one after the other, each from where the last one ended. Here all
+    gradients of a step are added up, hundreds for a frequent word, which would throw it far beyond the
+    point that each of them aims at.
     """
 
     def step_sizes(self, rows: Tensor, gradients: Tensor) -> Tensor:
@@ -168,7 +183,10 @@ class Word2VecTraining:
             raise ValueError(f"batch_blocks ({recipe.batch_blocks}) must be a multiple of {GROUP}")
         self.corpus, self.recipe = corpus, recipe
         kind = AdagradRows if recipe.optimizer == "adagrad" else SGDRows
-        self.words, self.context = kind(model.embed_tokens.weight.data), kind(model.context_embeddings.weight.data)
+        self.words, self.context = (
+            kind(model.embed_tokens.weight.data),
+            kind(model.context_embeddings.weight.data),
+        )
         self.gradients = Gradients(model.config.objective, recipe.negatives, recipe.shared_negatives)
         self.dtype = torch.bfloat16 if recipe.precision == "bf16" else torch.float32
         self.numpy = np.random.default_rng(seed)
@@ -195,14 +213,17 @@ class Word2VecTraining:
         count = len(ids) // BLOCK
         order = self.numpy.permutation(count)
         blocks, texts = (
-            torch.from_numpy(rows[: count * BLOCK].reshape(count, BLOCK)[order]).long() for rows in (ids, texts)
+            torch.from_numpy(rows[: count * BLOCK].reshape(count, BLOCK)[order]).long()
+            for rows in (ids, texts)
         )
         for start in range(0, count, self.recipe.batch_blocks):
             stop = min(start + self.recipe.batch_blocks, count // GROUP * GROUP)
             if stop <= start:
                 break
             share = share_done + share_here * start / count
-            self._step(blocks[start:stop], texts[start:stop], self.recipe.learning_rate * max(0.05, 1 - share))
+            self._step(
+                blocks[start:stop], texts[start:stop], self.recipe.learning_rate * max(0.05, 1 - share)
+            )
 
     def _step(self, blocks: Tensor, texts: Tensor, learning_rate: float) -> None:
         count = len(blocks)
@@ -221,8 +242,8 @@ class Word2VecTraining:
         self.context.update(torch.cat([rows, random]), both, learning_rate)
 
     def band(self, texts: Tensor) -> Tensor:
-        """`(blocks, BLOCK, BLOCK)`: whether the word of the column is a neighbour of that of the row: near enough, and of
-        the same text; texts `(blocks, BLOCK)`."""
+        """`(blocks, BLOCK, BLOCK)`: whether the word of the column is a neighbor of that of the row: near
+        enough, and of the same text; texts `(blocks, BLOCK)`."""
         reach = torch.randint(1, self.recipe.window + 1, (len(texts), BLOCK, 1), generator=self.generator)
         band = self.distance <= reach
         mixed = texts[:, 0] != texts[:, -1]
@@ -238,7 +259,9 @@ class Word2VecTraining:
 
 
 def random_word_table(counts: np.ndarray, power: float, size: int = 2**20) -> Tensor:
-    """`(size,)` ids in which each word occurs by its share of `counts ** power`; padding and the unknown word never do."""
+    """`(size,)` ids in which each word occurs by its share of `counts ** power`; padding and the unknown
+    word never do.
+    """
     weights = np.asarray(counts, dtype=np.float64) ** power
     weights[:2] = 0
     edges = np.cumsum(weights) / weights.sum()

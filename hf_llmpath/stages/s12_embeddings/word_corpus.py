@@ -1,7 +1,8 @@
-"""Running text as the ids of its words, for word vectors: counted once, encoded once, and read from disk from then on.
+"""Running text as the ids of its words, for word vectors: counted once, encoded once, and read from disk
+from then on.
 
-The encoded text is one file of 32-bit numbers, mapped into memory; a text ends with `END_OF_TEXT`. However long the text
-is, only the vocabulary and the piece that is being read are in memory.
+The encoded text is one file of 32-bit numbers, mapped into memory; a text ends with `END_OF_TEXT`.
+However long the text is, only the vocabulary and the piece that is being read are in memory.
 """
 
 import re
@@ -31,7 +32,8 @@ def words_of(text: str) -> list[str]:
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """Words and how often each was seen; a word's place is its id. The first two are padding and the unknown word.
+    """Words and how often each was seen; a word's place is its id. The first two are padding and the
+    unknown word.
 
     Attributes:
         words: most frequent first.
@@ -51,7 +53,9 @@ class Vocabulary:
         seen: Counter[str] = Counter()
         for text in texts:
             seen.update(words_of(text))
-        most = sorted(((word, n) for word, n in seen.items() if n >= min_count), key=lambda pair: (-pair[1], pair[0]))
+        most = sorted(
+            ((word, n) for word, n in seen.items() if n >= min_count), key=lambda pair: (-pair[1], pair[0])
+        )
         if len(most) < 2:
             raise UserError(
                 f"{len(most)} words occur {min_count} times or more; word vectors need more text or a lower min_count"
@@ -74,8 +78,12 @@ class Vocabulary:
 
 
 def word_tokenizer(words: Sequence[str]) -> PreTrainedTokenizerFast:
-    """Splits a text as `words_of` does; a word's id is its place in `words`, which begin with padding and unknown."""
-    tokenizer = Tokenizer(models.WordLevel({word: place for place, word in enumerate(words)}, unk_token=UNKNOWN))
+    """Splits a text as `words_of` does; a word's id is its place in `words`, which begin with padding and
+    unknown.
+    """
+    tokenizer = Tokenizer(
+        models.WordLevel({word: place for place, word in enumerate(words)}, unk_token=UNKNOWN)
+    )
     tokenizer.normalizer = normalizers.Lowercase()
     tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(WORD), behavior="removed", invert=True)
     return PreTrainedTokenizerFast(
@@ -125,16 +133,20 @@ class WordCorpus:
         """Words and ends of texts together."""
         return len(self.ids)
 
-    def pieces(self, rng: np.random.Generator, subsample: float | None) -> Iterator[tuple[np.ndarray, np.ndarray, int]]:
+    def pieces(
+        self, rng: np.random.Generator, subsample: float | None
+    ) -> Iterator[tuple[np.ndarray, np.ndarray, int]]:
         """The whole text once, in pieces whose order is random.
 
         Args:
             rng: what the order and the subsampling are drawn with.
-            subsample: a word whose share of the text is f is read with probability sqrt(s / f) + s / f, and skipped
-                otherwise (as the code of Mikolov et al. 2013 does it); None to read every word.
+            subsample: a word whose share of the text is f is read with probability sqrt(s / f) + s / f,
+                and skipped otherwise (as the code of Mikolov et al. 2013 does it); None to read every
+                word.
 
         Yields:
-            ids of the words that are read, the number of the text that each belongs to, and how many words the piece had.
+            ids of the words that are read, the number of the text that each belongs to, and how many
+            words the piece had.
         """
         keep = np.ones(len(self.vocabulary), dtype=np.float32)
         if subsample is not None:

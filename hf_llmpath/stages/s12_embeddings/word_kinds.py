@@ -1,20 +1,12 @@
-"""What kind of word a word of the world is, and in which sense an ambiguous one is meant: true by construction."""
+"""What kind of word a word of the world is, and in which sense an ambiguous one is meant: true by
+construction.
+"""
 
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from ...world.vocabulary import (
-    ANIMALS,
-    FOODS,
-    PEOPLE,
-    PLACES,
-    QUALITIES,
-    RELATIVES,
-    THINGS,
-    TIMES,
-    WEATHERS,
-)
+from ...world.vocabulary import ANIMALS, FOODS, PEOPLE, PLACES, QUALITIES, RELATIVES, THINGS, TIMES, WEATHERS
 
 
 def word_kinds() -> dict[str, str]:

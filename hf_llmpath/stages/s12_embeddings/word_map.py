@@ -6,11 +6,11 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from ...charts.style import COLOURS, INK, MUTED, subplots
+from ...charts.style import COLORS, INK, MUTED, subplots
 
 
 def spread_labels(points: np.ndarray, labels: Sequence[str], letter: float, line: float) -> np.ndarray:
-    """Points in the unit square, moved apart as little as lets one read the labels that are centred on them.
+    """Points in the unit square, moved apart as little as lets one read the labels that are centered on them.
 
     Args:
         points: `(n, 2)`, scaled to the unit square here.
@@ -45,16 +45,18 @@ def spread_labels(points: np.ndarray, labels: Sequence[str], letter: float, line
 
 
 def word_map(data: Mapping[str, Any], kind: str, title: str, arrows: bool = True) -> Figure:
-    """Words where their vectors lie in the plane, coloured by kind, with arrows between the pairs of an analogy.
+    """Words where their vectors lie in the plane, colored by kind, with arrows between the pairs of an
+    analogy.
 
     Args:
-        data: `words`, `kinds` (may be empty), `maps` (name -> points `(words, 2)`), `analogy` (pairs of words).
+        data: `words`, `kinds` (may be empty), `maps` (name -> points `(words, 2)`), `analogy` (pairs of
+            words).
         kind: which of the maps.
     """
     figure, axis = subplots(width=8.4, height=6.2)
     points = spread_labels(np.asarray(data["maps"][kind]), data["words"], letter=0.0088, line=0.021)
     kinds = [name for name in dict.fromkeys(data["kinds"]) if name]
-    colour = {name: COLOURS[place % len(COLOURS)] for place, name in enumerate(kinds)}
+    color = {name: COLORS[place % len(COLORS)] for place, name in enumerate(kinds)}
     place_of = {word: point for word, point in zip(data["words"], points, strict=True)}
     for one, other in data["analogy"] if arrows else ():
         axis.annotate(
@@ -64,9 +66,9 @@ def word_map(data: Mapping[str, Any], kind: str, title: str, arrows: bool = True
             arrowprops={"arrowstyle": "->", "color": MUTED, "alpha": 0.45, "linewidth": 0.8},
         )
     for word, of, (x, y) in zip(data["words"], data["kinds"], points, strict=True):
-        axis.text(x, y, word, color=colour.get(of, INK), fontsize=7, ha="center", va="center")
+        axis.text(x, y, word, color=color.get(of, INK), fontsize=7, ha="center", va="center")
     for name in kinds:
-        axis.plot([], [], "s", color=colour[name], label=name)
+        axis.plot([], [], "s", color=color[name], label=name)
     axis.set(title=title, xticks=[], yticks=[], xlim=(0, 1), ylim=(0, 1))
     if kinds:
         figure.legend(loc="outside lower center", ncols=len(kinds), handletextpad=0.1)
@@ -82,7 +84,9 @@ def nearest_words(rows: Mapping[str, Sequence[tuple[str, float]]], title: str) -
         for column, (other, cosine) in enumerate(near):
             shade = (0.0, 0.447, 0.698, 0.08 + 0.45 * max(0.0, min(1.0, cosine)))
             axis.barh(row, 0.94, 0.8, left=column + 0.03, color=shade)
-            axis.text(column + 0.5, row, f"{other}  {cosine:.2f}", ha="center", va="center", fontsize=8, color=INK)
+            axis.text(
+                column + 0.5, row, f"{other}  {cosine:.2f}", ha="center", va="center", fontsize=8, color=INK
+            )
     axis.set(title=title, xlim=(-1.1, width), ylim=(len(rows) - 0.4, -0.6), xticks=[], yticks=[])
     axis.grid(visible=False)
     for spine in axis.spines.values():
@@ -91,7 +95,7 @@ def nearest_words(rows: Mapping[str, Sequence[tuple[str, float]]], title: str) -
 
 
 def sense_scatter(data: Mapping[str, Any], title: str) -> Figure:
-    """Left the static vector, one point for all occurrences; right the contextual vectors, coloured by sense.
+    """Left the static vector, one point for all occurrences; right the contextual vectors, colored by sense.
 
     Args:
         data: `points` `(occurrences, 2)`, `senses`.
@@ -101,9 +105,9 @@ def sense_scatter(data: Mapping[str, Any], title: str) -> Figure:
     static.plot([0], [0], "o", color=INK, markersize=9)
     static.set(title="static: one vector", xticks=[], yticks=[], xlim=(-1, 1), ylim=(-1, 1))
     static.annotate(f"all {len(senses)}", (0, 0), xytext=(9, 6), textcoords="offset points", fontsize=8)
-    for colour, sense in zip(COLOURS, dict.fromkeys(data["senses"]), strict=False):
+    for color, sense in zip(COLORS, dict.fromkeys(data["senses"]), strict=False):
         chosen = points[senses == sense]
-        contextual.plot(chosen[:, 0], chosen[:, 1], "o", color=colour, label=sense, markersize=5, alpha=0.7)
+        contextual.plot(chosen[:, 0], chosen[:, 1], "o", color=color, label=sense, markersize=5, alpha=0.7)
     contextual.set(title="contextual: a vector for every occurrence", xticks=[], yticks=[])
     contextual.legend(loc="best")
     figure.suptitle(title, x=0.01, ha="left", fontsize=11, weight="bold", color=INK)

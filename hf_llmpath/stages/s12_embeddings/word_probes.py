@@ -1,4 +1,6 @@
-"""What word vectors know: neighbours, analogies, people's judgements of similarity, kinds of words, and senses of one word."""
+"""What word vectors know: neighbors, analogies, people's judgments of similarity, kinds of words, and
+senses of one word.
+"""
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -40,7 +42,9 @@ class WordVectors:
         """
         place = self.ids.get(word.strip().lower())
         if place is None:
-            raise UserError(f"'{word}' is not among the {len(self.words):,} known words{nearest(word, self.words)}")
+            raise UserError(
+                f"'{word}' is not among the {len(self.words):,} known words{nearest(word, self.words)}"
+            )
         return self.unit[place]
 
     def similarity(self, one: str, other: str) -> float:
@@ -55,12 +59,14 @@ class WordVectors:
         places = np.argsort(-cosines, kind="stable")[:count]
         return [(self.words[place], float(cosines[place])) for place in places]
 
-    def neighbours(self, word: str, count: int = 10) -> list[tuple[str, float]]:
+    def neighbors(self, word: str, count: int = 10) -> list[tuple[str, float]]:
         """The words nearest to a word."""
         return self.nearest(self[word], count, [word.strip().lower()])
 
     def analogy(self, one: str, other: str, third: str, count: int = 5) -> list[tuple[str, float]]:
-        """What is to `third` as `other` is to `one`: the words nearest to other - one + third (Mikolov et al. 2013)."""
+        """What is to `third` as `other` is to `one`: the words nearest to other - one + third (Mikolov et
+        al. 2013).
+        """
         words = [word.strip().lower() for word in (one, other, third)]
         return self.nearest(self[other] - self[one] + self[third], count, words)
 
@@ -104,8 +110,10 @@ def read_analogies(path: Path) -> list[tuple[str, str, str, str]]:
     return questions
 
 
-def similarity_correlation(vectors: WordVectors, pairs: Sequence[tuple[str, str, float]]) -> tuple[float, int]:
-    """Spearman's rank correlation of cosines with people's judgements, and the number of pairs of known words."""
+def similarity_correlation(
+    vectors: WordVectors, pairs: Sequence[tuple[str, str, float]]
+) -> tuple[float, int]:
+    """Spearman's rank correlation of cosines with people's judgments, and the number of pairs of known words."""
     known = [(a, b, score) for a, b, score in pairs if a in vectors.ids and b in vectors.ids]
     if len(known) < 3:
         return float("nan"), len(known)
@@ -113,9 +121,15 @@ def similarity_correlation(vectors: WordVectors, pairs: Sequence[tuple[str, str,
     return float(spearmanr(found, [score for *_, score in known]).statistic), len(known)
 
 
-def analogy_accuracy(vectors: WordVectors, questions: Sequence[tuple[str, str, str, str]]) -> tuple[float, int]:
-    """Share of the questions a : b = c : ? whose first answer is right, and the number of those whose words are all known."""
-    rows = np.array([[vectors.ids[word] for word in q] for q in questions if all(word in vectors.ids for word in q)])
+def analogy_accuracy(
+    vectors: WordVectors, questions: Sequence[tuple[str, str, str, str]]
+) -> tuple[float, int]:
+    """Share of the questions a : b = c : ? whose first answer is right, and the number of those whose
+    words are all known.
+    """
+    rows = np.array(
+        [[vectors.ids[word] for word in q] for q in questions if all(word in vectors.ids for word in q)]
+    )
     if not len(rows):
         return float("nan"), 0
     right = 0
@@ -127,7 +141,9 @@ def analogy_accuracy(vectors: WordVectors, questions: Sequence[tuple[str, str, s
 
 
 def kind_precision(vectors: WordVectors, kinds: Mapping[str, str], count: int = 5) -> float:
-    """Of each word's `count` nearest among the words of `kinds`, the share that are of its own kind; the mean over words."""
+    """Of each word's `count` nearest among the words of `kinds`, the share that are of its own kind; the
+    mean over words.
+    """
     words = [word for word in kinds if word in vectors.ids]
     unit = vectors.unit[[vectors.ids[word] for word in words]]
     cosines = unit @ unit.T
@@ -137,16 +153,20 @@ def kind_precision(vectors: WordVectors, kinds: Mapping[str, str], count: int = 
     return float((of[near] == of[:, None]).mean())
 
 
-def count_vectors(words: np.ndarray, contexts: np.ndarray, counts: np.ndarray, size: int, width: int) -> np.ndarray:
-    """`(size, width)`: how often each word met each of `width` others, nothing learned: the baseline of learned vectors."""
+def count_vectors(
+    words: np.ndarray, contexts: np.ndarray, counts: np.ndarray, size: int, width: int
+) -> np.ndarray:
+    """`(size, width)`: how often each word met each of `width` others, nothing learned: the baseline of
+    learned vectors.
+    """
     table = np.zeros((size, width), dtype=np.float32)
     table[words, contexts] = counts
     return table
 
 
 def ppmi_vectors(table: np.ndarray) -> np.ndarray:
-    """Positive pointwise mutual information of a table of counts, max(0, log p(i, j) / (p(i) p(j))): what skip-gram
-    factorises, shifted (Levy & Goldberg 2014). Same shape."""
+    """Positive pointwise mutual information of a table of counts, max(0, log p(i, j) / (p(i) p(j))): what
+    skip-gram factorizes, shifted (Levy & Goldberg 2014). Same shape."""
     total = table.sum()
     expected = table.sum(1, keepdims=True) * table.sum(0, keepdims=True) / total
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -155,9 +175,13 @@ def ppmi_vectors(table: np.ndarray) -> np.ndarray:
 
 @torch.no_grad()
 def contextual_vectors(
-    model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, texts: Sequence[str], places: Sequence[tuple[int, int]]
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerFast,
+    texts: Sequence[str],
+    places: Sequence[tuple[int, int]],
 ) -> np.ndarray:
-    """`(texts, hidden_size)`: the mean last hidden state of the tokens at characters `places` (from, to) of each text.
+    """`(texts, hidden_size)`: the mean last hidden state of the tokens at characters `places` (from, to)
+    of each text.
 
     Raises:
         UserError: a text is cut off before its place.
@@ -168,7 +192,12 @@ def contextual_vectors(
     for start in range(0, len(texts), 64):
         some, spans = list(texts[start : start + 64]), places[start : start + 64]
         inputs = tokenizer(
-            some, return_tensors="pt", padding=True, truncation=True, max_length=limit, return_offsets_mapping=True
+            some,
+            return_tensors="pt",
+            padding=True,
+            truncation=True,
+            max_length=limit,
+            return_offsets_mapping=True,
         )
         offsets = inputs.pop("offset_mapping")
         inputs.pop("token_type_ids", None)
@@ -176,14 +205,17 @@ def contextual_vectors(
         first, last = (torch.tensor([span[end] for span in spans])[:, None] for end in (0, 1))
         inside = (offsets[..., 0] < last) & (offsets[..., 1] > first) & (offsets[..., 1] > offsets[..., 0])
         if not inside.any(1).all():
-            raise UserError(f"the word stands beyond the first {limit} tokens, which is all that this model reads")
+            raise UserError(
+                f"the word stands beyond the first {limit} tokens, which is all that this model reads"
+            )
         weight = inside.to(states.dtype).unsqueeze(-1)
         found.append(((states * weight).sum(1) / weight.sum(1)).numpy())
     return np.concatenate(found)
 
 
 def sense_accuracy(vectors: np.ndarray, senses: Sequence[str]) -> float:
-    """How often the sense of an occurrence is that of the nearest centre of the senses, the occurrence itself left out.
+    """How often the sense of an occurrence is that of the nearest center of the senses, the occurrence
+    itself left out.
 
     Args:
         vectors: `(occurrences, size)`.
@@ -195,6 +227,6 @@ def sense_accuracy(vectors: np.ndarray, senses: Sequence[str]) -> float:
     distances = []
     for name in range(len(names)):
         own = of == name
-        centre = (sums[name] - own[:, None] * vectors) / (sizes[name] - own)[:, None]
-        distances.append(np.linalg.norm(vectors - centre, axis=1))
+        center = (sums[name] - own[:, None] * vectors) / (sizes[name] - own)[:, None]
+        distances.append(np.linalg.norm(vectors - center, axis=1))
     return float((np.argmin(distances, axis=0) == of).mean())

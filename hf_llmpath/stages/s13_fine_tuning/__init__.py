@@ -1,4 +1,6 @@
-"""Stage 13: a pretrained encoder becomes a reader that answers questions, with what keeps its training in hand."""
+"""Stage 13: a pretrained encoder becomes a reader that answers questions, with what keeps its training in
+hand.
+"""
 
 from dataclasses import dataclass, replace
 
@@ -8,14 +10,20 @@ from ..stage import Concept, Stage
 
 @dataclass(frozen=True)
 class FineTuningSettings(Settings):
-    dataset: str = setting("world/questions", "SQuAD-like questions: embedded name, Hub id, or local file or folder")
+    dataset: str = setting(
+        "world/questions", "SQuAD-like questions: embedded name, Hub id, or local file or folder"
+    )
     questions: int | None = setting(
-        None, "most questions to learn from; of the world's any number (10,000 if none), else all if none", minimum=2
+        None,
+        "most questions to learn from; of the world's any number (10,000 if none), else all if none",
+        minimum=2,
     )
     context_column: str | None = setting(None, "column that holds the texts that are asked about")
     question_column: str | None = setting(None, "column that holds the questions")
     answers_column: str | None = setting(None, "column that holds the answers (text and answer_start)")
-    model: str | None = setting(None, "BERT to fine-tune: local folder or Hub id; none: a small one is pretrained here")
+    model: str | None = setting(
+        None, "BERT to fine-tune: local folder or Hub id; none: a small one is pretrained here"
+    )
     comparisons: tuple[str, ...] = setting(
         ("early-stopping", "clipping"),
         "what is measured against not doing it; also freezing, layer-wise, lora, lora-reviews",
@@ -27,36 +35,49 @@ class FineTuningSettings(Settings):
     initializer_range: float = setting(0.16, "standard deviation of the first weights", minimum=0)
     vocab_size: int = setting(1000, "most tokens of the tokenizer", minimum=50)
     max_length: int = setting(128, "most tokens of a window, question included", minimum=16)
-    stride: int | None = setting(None, "tokens that two windows share; a quarter of a window if none", minimum=0)
-    pretraining_steps: int = setting(200, "optimiser steps of the masked language modelling", minimum=1)
+    stride: int | None = setting(
+        None, "tokens that two windows share; a quarter of a window if none", minimum=0
+    )
+    pretraining_steps: int = setting(200, "optimizer steps of the masked language modeling", minimum=1)
     pretraining_learning_rate: float | None = setting(
         None, "peak of its cosine schedule, of AdamW; if none, by Muon as the fine-tuning", minimum=0
     )
-    max_steps: int = setting(500, "optimiser steps of the fine-tuning", minimum=1)
+    max_steps: int = setting(500, "optimizer steps of the fine-tuning", minimum=1)
     batch_size: int = setting(32, "windows per step", minimum=1)
     learning_rate: float = setting(
-        3e-3, "peak of the cosine schedule of AdamW, which fine-tunes a given BERT and shows early stopping", minimum=0
+        3e-3,
+        "peak of the cosine schedule of AdamW, which fine-tunes a given BERT and shows early stopping",
+        minimum=0,
     )
     muon_learning_rate: float = setting(
         0.02, "Muon's rate, for the matrices of the layers where the encoder is pretrained here", minimum=0
     )
     adam_learning_rate: float = setting(1e-2, "AdamW's rate beside it: embeddings, norms, head", minimum=0)
     decay: float | None = setting(
-        0.5, "last share of the steps, in which both rates fall linearly; if none, a cosine", minimum=0, maximum=1
+        0.5,
+        "last share of the steps, in which both rates fall linearly; if none, a cosine",
+        minimum=0,
+        maximum=1,
     )
     max_grad_norm: float = setting(1.0, "gradients longer than this are scaled down to it", minimum=0)
     few: int = setting(300, "questions of the small training set that early stopping is shown on", minimum=8)
     few_steps: int = setting(110, "most steps on the small training set", minimum=1)
     patience: int = setting(3, "evaluations without a better one, after which the training stops", minimum=1)
-    clipping_steps: int = setting(50, "steps of the two trainings at a high rate that clipping is shown on", minimum=1)
+    clipping_steps: int = setting(
+        50, "steps of the two trainings at a high rate that clipping is shown on", minimum=1
+    )
     clipping_learning_rate: float = setting(0.7, "the high rate, of SGD with momentum", minimum=0)
     frozen_layers: int = setting(1, "layers that do not learn where freezing is measured", minimum=0)
-    layer_decay: float = setting(0.7, "factor of the learning rate from a layer to the one below", minimum=0, maximum=1)
+    layer_decay: float = setting(
+        0.7, "factor of the learning rate from a layer to the one below", minimum=0, maximum=1
+    )
     lora_rank: int = setting(2, "rank of the low-rank updates", minimum=1)
     lora_learning_rate: float = setting(6e-3, "peak rate of the low-rank updates", minimum=0)
-    review_pretraining_steps: int = setting(800, "optimiser steps of the pretraining on reviews", minimum=1)
-    review_steps: int = setting(1500, "optimiser steps of the fine-tunings on reviews", minimum=1)
-    seeds: int = setting(1, "fine-tunings of the main comparison, each with a head and an order of its own", minimum=1)
+    review_pretraining_steps: int = setting(800, "optimizer steps of the pretraining on reviews", minimum=1)
+    review_steps: int = setting(1500, "optimizer steps of the fine-tunings on reviews", minimum=1)
+    seeds: int = setting(
+        1, "fine-tunings of the main comparison, each with a head and an order of its own", minimum=1
+    )
 
     @classmethod
     def full(cls) -> "FineTuningSettings":
@@ -110,7 +131,7 @@ STAGE = Stage(
         Concept(
             "gradient clipping",
             "hf_llmpath.training.trainer.Recipe",
-            "tests/stages/s13_fine_tuning/test_span_training.py::test_clipping_bounds_what_the_optimiser_sees",
+            "tests/stages/s13_fine_tuning/test_span_training.py::test_clipping_bounds_what_the_optimizer_sees",
         ),
         Concept(
             "early stopping",

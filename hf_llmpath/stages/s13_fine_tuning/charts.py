@@ -1,4 +1,6 @@
-"""Answers marked in their contexts, exact match of every way of training, gradient norms, and where early stopping stops."""
+"""Answers marked in their contexts, exact match of every way of training, gradient norms, and where early
+stopping stops.
+"""
 
 import re
 from pathlib import Path
@@ -8,7 +10,7 @@ from matplotlib.figure import Figure
 
 from ...charts.bars import score_bars
 from ...charts.curves import curves
-from ...charts.style import COLOURS, save
+from ...charts.style import COLORS, save
 from ...charts.tokens import token_rows
 from ...runs import RunFolder
 
@@ -22,7 +24,11 @@ NAMES = {
     "clipped": "high rate, gradients clipped",
     "not_clipped": "high rate, not clipped",
 }
-MEANINGS = {"wrong": "answered, but wrong", "right": "answered, and right", "missed": "right, but not answered"}
+MEANINGS = {
+    "wrong": "answered, but wrong",
+    "right": "answered, and right",
+    "missed": "right, but not answered",
+}
 
 
 def draw(folder: RunFolder) -> list[Path]:
@@ -61,7 +67,9 @@ def marked_words(row: dict[str, Any], most: int = 90) -> tuple[list[str], list[s
 
 def lines_of(folder: RunFolder, part: str, key: str) -> tuple[list[int], list[float]]:
     """Steps and values of `key` in the history of `part`."""
-    found = [(entry["step"], entry[key]) for entry in folder.history if entry["part"] == part and key in entry]
+    found = [
+        (entry["step"], entry[key]) for entry in folder.history if entry["part"] == part and key in entry
+    ]
     return [step for step, _ in found], [value for _, value in found]
 
 
@@ -109,7 +117,9 @@ def _early_stopping(folder: RunFolder) -> Figure:
     steps, values = lines_of(folder, "stopped", "eval_loss")
     best = min(range(len(values)), key=values.__getitem__)
     axis = figure.axes[0]
-    axis.scatter([steps[best]], [values[best]], color=COLOURS[2], zorder=5, label="best weights, which are kept")
-    axis.axvline(steps[-1], color=COLOURS[3], linestyle="--", linewidth=1.2, label="early stopping stops")
+    axis.scatter(
+        [steps[best]], [values[best]], color=COLORS[2], zorder=5, label="best weights, which are kept"
+    )
+    axis.axvline(steps[-1], color=COLORS[3], linestyle="--", linewidth=1.2, label="early stopping stops")
     axis.legend()
     return figure

@@ -41,7 +41,10 @@ def build(folder: RunFolder, model_id: str | None = None) -> gr.Blocks:
 
     with stage_page(STAGE, folder, model_id) as page:
         html(
-            section("Ask a text", "The answer is a passage of the text; change either and see how sure the reader is.")
+            section(
+                "Ask a text",
+                "The answer is a passage of the text; change either and see how sure the reader is.",
+            )
         )
         text = gr.Textbox(TEXT, label="Text", lines=4, max_length=LONGEST, elem_id="text")
         question = gr.Textbox(
@@ -51,10 +54,17 @@ def build(folder: RunFolder, model_id: str | None = None) -> gr.Blocks:
         question.render()
         page.remember(question=question, text=text)
         answers = html(elem_id="answers")
-        html(section("When to stop", "A few questions are soon learned by heart; the loss on others says when."))
+        html(
+            section(
+                "When to stop", "A few questions are soon learned by heart; the loss on others says when."
+            )
+        )
         stopping = html(elem_id="early-stopping")
         html(
-            section("Steps too long", "The same training at a high learning rate, gradients clipped and as they come.")
+            section(
+                "Steps too long",
+                "The same training at a high learning rate, gradients clipped and as they come.",
+            )
         )
         clipping = html(elem_id="clipping")
         page.set_up(from_run, [stopping, clipping])
@@ -69,7 +79,9 @@ def answers_picture(question: str, text: str, found: list[Answer], note: str = "
     for match in re.finditer(r"\w+(?:['’-]\w+)*|[^\w\s]", text):
         start, end = match.span()
         words.append(match.group())
-        inside = [place for place, one in enumerate(found[:2]) if one.text and one.start <= start and end <= one.end]
+        inside = [
+            place for place, one in enumerate(found[:2]) if one.text and one.start <= start and end <= one.end
+        ]
         marks.append("answer" if 0 in inside else "other" if 1 in inside else "")
     said = f"Answer: {best.text}" if best.text else "No answer in this text"
     marked = pictures.marked_tokens(words, marks, MARKS, said, f"{question} {note}".strip())

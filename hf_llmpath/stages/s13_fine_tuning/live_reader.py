@@ -28,16 +28,18 @@ class Reader:
             if not text.strip():
                 raise UserError(f"the {name} is empty; type one")
         limit = self.model.config.max_position_embeddings
-        return answer_questions(self.model, self.tokenizer, [question], [context], limit, top_k=top_k, no_answer=True)[
-            0
-        ]
+        return answer_questions(
+            self.model, self.tokenizer, [question], [context], limit, top_k=top_k, no_answer=True
+        )[0]
 
     def note(self, question: str, context: str) -> str:
         """What to know about how the text is read: in several windows, or with words that are unknown."""
         limit, notes = self.model.config.max_position_embeddings, []
         ids = self.tokenizer(question, context, verbose=False)["input_ids"]
         if len(ids) > limit:
-            notes.append(f"Question and text have {len(ids)} tokens; the model read them in windows of {limit}.")
+            notes.append(
+                f"Question and text have {len(ids)} tokens; the model read them in windows of {limit}."
+            )
         if unknown := ids.count(self.tokenizer.unk_token_id):
             notes.append(f"{unknown} of the words are unknown to the model.")
         return " ".join(notes)
@@ -47,6 +49,7 @@ def load_reader(folder: Path) -> Reader:
     """The model saved in `folder`; kept in memory until the files change.
 
     Raises:
-        UserError: its weight file is missing, truncated or a pickle, or its tokenizer is that of another model.
+        UserError: its weight file is missing, truncated or a pickle, or its tokenizer is that of another
+            model.
     """
     return loaded(Reader, folder)

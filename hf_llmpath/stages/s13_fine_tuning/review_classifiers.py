@@ -1,4 +1,6 @@
-"""LoRA where it is at home: a pretrained encoder becomes a classifier of what it has read, in full and by low-rank updates."""
+"""LoRA where it is at home: a pretrained encoder becomes a classifier of what it has read, in full and by
+low-rank updates.
+"""
 
 from pathlib import Path
 from typing import Any
@@ -22,8 +24,12 @@ ADAM_BETA2 = 0.98
 def lora_on_reviews(
     settings: FineTuningSettings, run: Run
 ) -> tuple[dict[str, Any], list[Goal], dict[str, dict[str, Any]]]:
-    """Pretrains on the world's reviews, fine-tunes on their labels both ways; returns metrics, goals, and what was read."""
-    table = load_table("world/reviews", {"text": TEXT_COLUMNS, "label": LABEL_COLUMNS}, {}, embedded=("world/reviews",))
+    """Pretrains on the world's reviews, fine-tunes on their labels both ways; returns metrics, goals, and
+    what was read.
+    """
+    table = load_table(
+        "world/reviews", {"text": TEXT_COLUMNS, "label": LABEL_COLUMNS}, {}, embedded=("world/reviews",)
+    )
     run.progress.say("training the tokenizer of the reviews")
     texts = MaskedTexts.from_texts(
         table.train["text"], table.held_out["text"], (), "wordpiece", settings.vocab_size, CONTEXT, 0.2
@@ -38,10 +44,16 @@ def lora_on_reviews(
             settings.review_steps, settings.batch_size, getattr(settings, rate), weight_decay=0.01,
             adam_beta2=ADAM_BETA2, rate_setting=rate,
         )  # fmt: skip
-        adapt = (lambda model: with_lora(model, settings.lora_rank, "classifier")) if arm == "reviews_lora" else None
+        adapt = (
+            (lambda model: with_lora(model, settings.lora_rank, "classifier"))
+            if arm == "reviews_lora"
+            else None
+        )
         for seed in range(settings.seed, settings.seed + settings.seeds):
             part = run.part(f"{arm}-{seed}")
-            result = fine_tune(start, CLASSES, train, held_out, texts.tokenizer, recipe, run, part, seed, adapt)
+            result = fine_tune(
+                start, CLASSES, train, held_out, texts.tokenizer, recipe, run, part, seed, adapt
+            )
             found.setdefault(arm, []).append(result)
     metrics: dict[str, Any] = {}
     for arm, results in found.items():
@@ -67,6 +79,8 @@ def _pretrained(settings: FineTuningSettings, run: Run, texts: MaskedTexts) -> P
         intermediate_size=settings.intermediate_size,
         classifier_dropout=0.1,
     )
-    recipe = Recipe(settings.review_pretraining_steps, 64, 8e-3, weight_decay=0.01, adam_beta2=ADAM_BETA2, saves=1)
+    recipe = Recipe(
+        settings.review_pretraining_steps, 64, 8e-3, weight_decay=0.01, adam_beta2=ADAM_BETA2, saves=1
+    )
     pretrain(texts, config, recipe, run, part, settings.seed)
     return part.model_dir

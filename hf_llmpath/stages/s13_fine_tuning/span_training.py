@@ -24,7 +24,7 @@ FOLLOWED = 256  # windows on which the loss is followed while training
 
 @dataclass(frozen=True)
 class Reading:
-    """Questions with their contexts and answers, cut into windows and labelled.
+    """Questions with their contexts and answers, cut into windows and labeled.
 
     Attributes:
         questions, contexts, answers: of every question.
@@ -40,7 +40,9 @@ class Reading:
     ends: np.ndarray
 
     @classmethod
-    def of(cls, rows: Any, tokenizer: PreTrainedTokenizerBase, max_length: int, stride: int | None) -> "Reading":
+    def of(
+        cls, rows: Any, tokenizer: PreTrainedTokenizerBase, max_length: int, stride: int | None
+    ) -> "Reading":
         """`rows` with the columns `question`, `context`, `answers`; the rest as in `cut_windows`."""
         questions, contexts, answers = (list(rows[name]) for name in ("question", "context", "answers"))
         windows = cut_windows(tokenizer, questions, contexts, max_length, stride)
@@ -67,7 +69,9 @@ class Reading:
 
 
 def answer_all(model: nn.Module, reading: Reading, pad: int, top_k: int = 1) -> list[list[Answer]]:
-    """The likeliest answers of `model` to every question; "no answer" competes where the data have such questions."""
+    """The likeliest answers of `model` to every question; "no answer" competes where the data have such
+    questions.
+    """
     found = answer_windows(model, reading.windows, pad)
     return found.answers(reading.contexts, top_k, no_answer=reading.has_unanswerable)
 
@@ -80,7 +84,9 @@ def measure(model: nn.Module, reading: Reading, pad: int) -> dict[str, float]:
 
 
 @torch.no_grad()
-def span_loss(model: nn.Module, reading: Reading, pad: int, most: int = FOLLOWED, batch_size: int = 64) -> float:
+def span_loss(
+    model: nn.Module, reading: Reading, pad: int, most: int = FOLLOWED, batch_size: int = 64
+) -> float:
     """Mean cross-entropy in nats of where the answers begin and end, on `most` windows evenly chosen."""
     was_training = model.training
     model.eval()
@@ -112,19 +118,21 @@ def fine_tune_reader(
     seed: int,
     make_optimizer: Callable[[nn.Module], torch.optim.Optimizer] | None = None,
 ) -> dict[str, Any]:
-    """Trains a reader; the result is kept in `part`, with the model (low-rank updates are merged into its weights).
+    """Trains a reader; the result is kept in `part`, with the model (low-rank updates are merged into its
+    weights).
 
     Args:
-        make: gives the model to train, called after the seed is set: with a new head, with frozen weights, with low-rank
-            updates beside its own (`adaptation.py`).
+        make: gives the model to train, called after the seed is set: with a new head, with frozen
+            weights, with low-rank updates beside its own (`adaptation.py`).
         train, held_out: what it learns from, and what it is measured on.
         tokenizer: is saved with the model.
-        recipe, run, part, seed: see `fit`; where the recipe has evaluations, the loss on held-out windows is followed.
+        recipe, run, part, seed: see `fit`; where the recipe has evaluations, the loss on held-out windows
+            is followed.
         make_optimizer: AdamW over all weights if none.
 
     Returns:
-        `exact_match` and `f1` on the held-out questions, `validation_loss` (nats), `steps` that were made, the numbers
-        `trainable_parameters` and `trainable_share`, and `seconds`.
+        `exact_match` and `f1` on the held-out questions, `validation_loss` (nats), `steps` that were
+        made, the numbers `trainable_parameters` and `trainable_share`, and `seconds`.
     """
     if part.done:
         return part.result
@@ -140,7 +148,9 @@ def fine_tune_reader(
         run,
         part,
         seed,
-        evaluate_with=(lambda trained: {"loss": span_loss(trained, held_out, pad)}) if recipe.evaluations else None,
+        evaluate_with=(lambda trained: {"loss": span_loss(trained, held_out, pad)})
+        if recipe.evaluations
+        else None,
         tokens_per_step=dataset.tokens_per_step,
         optimizer=make_optimizer(model) if make_optimizer else None,
     )

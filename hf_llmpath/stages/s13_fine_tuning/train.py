@@ -1,4 +1,6 @@
-"""Fine-tunes an encoder to answer questions, and measures each means of keeping that in hand against doing without it."""
+"""Fine-tunes an encoder to answer questions, and measures each means of keeping that in hand against
+doing without it.
+"""
 
 import statistics
 from collections.abc import Callable
@@ -56,7 +58,9 @@ class _Bench:
 
     @property
     def main(self) -> dict[str, Any]:
-        """Recipe and optimiser of the main training, as arguments of `tune`: Muon's for an encoder that was pretrained here."""
+        """Recipe and optimizer of the main training, as arguments of `tune`: Muon's for an encoder that
+        was pretrained here.
+        """
         if self.settings.model is not None:
             return {"recipe": self.recipe}
         return {"recipe": _by_muon(self.recipe, self.settings), "make_optimizer": _muon(self.settings)}
@@ -80,13 +84,16 @@ def train(settings: FineTuningSettings, run: Run) -> None:
     """Fills `run` with the reader, those it is compared with, and their numbers."""
     for name in settings.comparisons:
         if name not in COMPARISONS:
-            raise UserError(f"no comparison '{name}'{nearest(name, COMPARISONS)}; there are: {', '.join(COMPARISONS)}")
+            raise UserError(
+                f"no comparison '{name}'{nearest(name, COMPARISONS)}; there are: {', '.join(COMPARISONS)}"
+            )
     columns = {name: getattr(settings, f"{name}_column") for name in ("context", "question", "answers")}
     table = load_questions(settings.dataset, columns, settings.questions)
     run.progress.say("cutting the contexts into windows")
     tokenizer, make, metrics = _start(settings, run, table)
     train, held_out = (
-        Reading.of(rows, tokenizer, settings.max_length, settings.stride) for rows in (table.train, table.held_out)
+        Reading.of(rows, tokenizer, settings.max_length, settings.stride)
+        for rows in (table.train, table.held_out)
     )
     bench = _Bench(settings, run, tokenizer, train, held_out, make)
 
@@ -104,7 +111,8 @@ def train(settings: FineTuningSettings, run: Run) -> None:
 
     run.progress.say("answering by the overlap of words")
     baselines = overlap_answers(held_out.questions, held_out.contexts, held_out.right)
-    # 95 % of the world is a promise of the full preset, the mean of several seeds; a minute gets a part of the way.
+    # 95 % of the world is a promise of the full preset, the mean of several seeds; a minute gets a part
+    # of the way.
     promised = settings.dataset == "world/questions" and settings.seeds >= 3
     goals = [
         Goal("exact_match", EXACT if promised else baselines["exact_match"], higher_is_better=True),
@@ -147,7 +155,9 @@ def _start(
     run.progress.say("training the tokenizer")
     questions, contexts = list(table.train["question"]), list(dict.fromkeys(table.train["context"]))
     try:
-        tokenizer = train_subwords([*questions, *contexts], "wordpiece", settings.vocab_size, True, settings.max_length)
+        tokenizer = train_subwords(
+            [*questions, *contexts], "wordpiece", settings.vocab_size, True, settings.max_length
+        )
     except ValueError as error:
         raise UserError(str(error)) from None
     part = run.part("pretraining")
@@ -163,7 +173,9 @@ def _pretrain(
     held_out = list(dict.fromkeys(table.held_out["context"]))
     rows = [
         TokenRows(
-            tokenizer(texts, truncation=True, max_length=settings.max_length, return_attention_mask=False)["input_ids"]
+            tokenizer(texts, truncation=True, max_length=settings.max_length, return_attention_mask=False)[
+                "input_ids"
+            ]
         )
         for texts in (contexts, held_out)
     ]
@@ -196,9 +208,16 @@ def _early_stopping(bench: _Bench, table: Table, metrics: dict[str, Any]) -> lis
     settings = bench.settings
     if settings.few > len(table.train):
         raise UserError(f"few is {settings.few}; {table.name} has {len(table.train)} questions to train on")
-    few = Reading.of(table.train.select(range(settings.few)), bench.tokenizer, settings.max_length, settings.stride)
-    followed = replace(bench.recipe, steps=settings.few_steps, evaluations=12, schedule="constant_with_warmup")
-    arms = {"stopped": replace(followed, patience=settings.patience), "not_stopped": replace(followed, keep_best=False)}
+    few = Reading.of(
+        table.train.select(range(settings.few)), bench.tokenizer, settings.max_length, settings.stride
+    )
+    followed = replace(
+        bench.recipe, steps=settings.few_steps, evaluations=12, schedule="constant_with_warmup"
+    )
+    arms = {
+        "stopped": replace(followed, patience=settings.patience),
+        "not_stopped": replace(followed, keep_best=False),
+    }
     results = {name: bench.tune(name, recipe, train=few) for name, recipe in arms.items()}
     for name, result in results.items():
         _add_result(metrics, name, result, "steps", "validation_loss")
@@ -213,8 +232,8 @@ def _early_stopping(bench: _Bench, table: Table, metrics: dict[str, Any]) -> lis
 
 
 def _clipping(bench: _Bench, metrics: dict[str, Any]) -> list[Goal]:
-    """The same training at a high rate, with the gradients clipped and as they come; by SGD with momentum, whose steps are as
-    long as its gradients (Adam divides by their size)."""
+    """The same training at a high rate, with the gradients clipped and as they come; by SGD with
+    momentum, whose steps are as long as its gradients (Adam divides by their size)."""
     settings = bench.settings
     high = replace(
         bench.recipe,
@@ -230,22 +249,30 @@ def _clipping(bench: _Bench, metrics: dict[str, Any]) -> list[Goal]:
     results = {name: bench.tune(name, recipe, make_optimizer=sgd) for name, recipe in arms.items()}
     for name, result in results.items():
         _add_result(metrics, name, result, "validation_loss")
-    metrics["clipping/loss_saved"] = results["not_clipped"]["validation_loss"] - results["clipped"]["validation_loss"]
+    metrics["clipping/loss_saved"] = (
+        results["not_clipped"]["validation_loss"] - results["clipped"]["validation_loss"]
+    )
     return [Goal("clipping/loss_saved", 0, higher_is_better=True)]
 
 
 def _lora(bench: _Bench, metrics: dict[str, Any], seeds: range) -> list[Goal]:
     settings = bench.settings
-    recipe = replace(bench.recipe, learning_rate=settings.lora_learning_rate, rate_setting="lora_learning_rate")
+    recipe = replace(
+        bench.recipe, learning_rate=settings.lora_learning_rate, rate_setting="lora_learning_rate"
+    )
     results = [
         bench.tune(
-            f"lora-{seed}", recipe, make=lambda: with_lora(bench.make(), settings.lora_rank, "qa_outputs"), seed=seed
+            f"lora-{seed}",
+            recipe,
+            make=lambda: with_lora(bench.make(), settings.lora_rank, "qa_outputs"),
+            seed=seed,
         )
         for seed in seeds
     ]
     add_mean(metrics, "lora/exact_match", [result["exact_match"] for result in results])
     metrics |= {
-        f"lora/{name}": results[0][name] for name in ("f1", "trainable_parameters", "trainable_share", "seconds")
+        f"lora/{name}": results[0][name]
+        for name in ("f1", "trainable_parameters", "trainable_share", "seconds")
     }
     metrics["lora/gap"] = metrics["exact_match"] - metrics["lora/exact_match"]
     model = AutoModelForQuestionAnswering.from_pretrained(bench.run.part(f"lora-{settings.seed}").model_dir)
@@ -262,14 +289,16 @@ def _by_muon(recipe: Recipe, settings: FineTuningSettings) -> Recipe:
     return recipe if settings.decay is None else replace(recipe, warmup=0.0, decay=settings.decay)
 
 
-def _muon(settings: FineTuningSettings, layer_decay: float = 1.0) -> Callable[[nn.Module], torch.optim.Optimizer]:
+def _muon(
+    settings: FineTuningSettings, layer_decay: float = 1.0
+) -> Callable[[nn.Module], torch.optim.Optimizer]:
     return lambda model: layer_wise_muon(
         model, settings.muon_learning_rate, settings.adam_learning_rate, layer_decay, 0.01
     )
 
 
 def _layer_wise(settings: FineTuningSettings) -> Callable[[nn.Module], torch.optim.Optimizer]:
-    """The optimiser of the main training, with rates that fall from layer to layer downwards."""
+    """The optimizer of the main training, with rates that fall from layer to layer downwards."""
     if settings.model is None:
         return _muon(settings, settings.layer_decay)
     return lambda model: layer_wise(model, settings.learning_rate, settings.layer_decay, 0.01, ADAM_BETA2)
@@ -282,7 +311,9 @@ def _add_result(metrics: dict[str, Any], name: str, result: dict[str, Any], *mor
 
 def _shown(model: nn.Module, reading: Reading, tokenizer: PreTrainedTokenizerBase) -> list[dict[str, Any]]:
     """The first questions of different contexts, with the likeliest answers and the right ones."""
-    chosen = [row for row, context in enumerate(reading.contexts) if context not in reading.contexts[:row]][:SHOWN]
+    chosen = [row for row, context in enumerate(reading.contexts) if context not in reading.contexts[:row]][
+        :SHOWN
+    ]
     part = Reading.of(
         {name: [getattr(reading, f"{name}s" if name != "answers" else name)[row] for row in chosen]
          for name in ("question", "context", "answers")},
@@ -299,6 +330,10 @@ def _shown(model: nn.Module, reading: Reading, tokenizer: PreTrainedTokenizerBas
             ],
         }
         for question, context, right, found in zip(
-            part.questions, part.contexts, part.right, answer_all(model, part, tokenizer.pad_token_id, 4), strict=True
+            part.questions,
+            part.contexts,
+            part.right,
+            answer_all(model, part, tokenizer.pad_token_id, 4),
+            strict=True,
         )
     ]

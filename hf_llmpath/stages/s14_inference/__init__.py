@@ -1,4 +1,6 @@
-"""Stage 14: a trained language model writes by several ways of decoding, and in several smaller and faster forms."""
+"""Stage 14: a trained language model writes by several ways of decoding, and in several smaller and
+faster forms.
+"""
 
 from dataclasses import dataclass, replace
 
@@ -14,14 +16,18 @@ class InferenceSettings(Settings):
     num_hidden_layers: int = setting(4, "layers of the teacher; the student has half", minimum=2)
     num_attention_heads: int = setting(4, "attention heads of a layer", minimum=1)
     context: int = setting(128, "tokens of a training window, and most that the model reads", minimum=8)
-    max_steps: int = setting(120, "optimiser steps of the teacher", minimum=1)
+    max_steps: int = setting(120, "optimizer steps of the teacher", minimum=1)
     batch_size: int = setting(16, "windows per step", minimum=1)
     learning_rate: float = setting(0.02, "Muon's rate, for the hidden matrices of the teacher", minimum=0)
-    student_steps: int = setting(90, "optimiser steps of the student", minimum=1)
+    student_steps: int = setting(90, "optimizer steps of the student", minimum=1)
     student_learning_rate: float = setting(0.02, "the same for the student", minimum=0)
     adam_learning_rate: float = setting(1e-2, "AdamW's rate, for embeddings and norms of both", minimum=0)
-    decay: float = setting(0.5, "last share of the steps, in which the rates fall linearly", minimum=0, maximum=1)
-    alpha: float = setting(0.5, "weight of the teacher's probabilities in the student's loss", minimum=0, maximum=1)
+    decay: float = setting(
+        0.5, "last share of the steps, in which the rates fall linearly", minimum=0, maximum=1
+    )
+    alpha: float = setting(
+        0.5, "weight of the teacher's probabilities in the student's loss", minimum=0, maximum=1
+    )
     temperature: float = setting(1.0, "by which both are softened", minimum=0.01)
     hidden: float = setting(0.3, "weight of the distance between the layers' states", minimum=0)
     alone: bool = setting(False, "also train the student as long without its teacher")
@@ -32,7 +38,9 @@ class InferenceSettings(Settings):
 
     @classmethod
     def full(cls) -> "InferenceSettings":
-        return replace(cls(), num_hidden_layers=6, max_steps=700, student_steps=500, repeats=15, seeds=3, hidden=0.1)
+        return replace(
+            cls(), num_hidden_layers=6, max_steps=700, student_steps=500, repeats=15, seeds=3, hidden=0.1
+        )
 
 
 STAGE = Stage(
@@ -88,7 +96,7 @@ STAGE = Stage(
         Concept(
             "quantization",
             "hf_llmpath.deploy.quantization.quantized",
-            "tests/deploy/test_quantization.py::test_a_quantised_model_is_saved_and_loaded_as_it_is",
+            "tests/deploy/test_quantization.py::test_a_quantized_model_is_saved_and_loaded_as_it_is",
         ),
         Concept(
             "distillation",

@@ -16,16 +16,27 @@ def beam_tree(found: Beams, tokenizer: PreTrainedTokenizerBase, row: int = 0) ->
         row: of the batch.
 
     Returns:
-        For each step a list of nodes: `token` (text), `parent` (place in the list of the step before; -1 in the first step),
-        `log_probability` of the text up to here, `score` if the text ends here, `ended`, and `best`: on the way to the best text.
+        For each step a list of nodes: `token` (text), `parent` (place in the list of the step before; -1
+        in the first step), `log_probability` of the text up to here, `score` if the text ends here,
+        `ended`, and `best`: on the way to the best text.
     """
     steps: list[list[dict[str, Any]]] = []
     places: list[int] = []  # of the beams of the step before in its list of nodes
     for step in found.steps:
         nodes = [
-            {"token": token, "parent": parent, "log_probability": value, "score": None, "ended": False, "beam": beam}
+            {
+                "token": token,
+                "parent": parent,
+                "log_probability": value,
+                "score": None,
+                "ended": False,
+                "beam": beam,
+            }
             for beam, (token, parent, value) in enumerate(
-                zip(*(of[row].tolist() for of in (step.tokens, step.parents, step.log_probabilities)), strict=True)
+                zip(
+                    *(of[row].tolist() for of in (step.tokens, step.parents, step.log_probabilities)),
+                    strict=True,
+                )
             )
             if value > NEVER / 2
         ]

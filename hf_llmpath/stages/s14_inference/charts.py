@@ -37,7 +37,9 @@ def _loss(folder: RunFolder) -> Figure:
         if part not in parts:
             continue
         found = [
-            (entry["step"], entry["loss"]) for entry in folder.history if entry["part"] == part and "loss" in entry
+            (entry["step"], entry["loss"])
+            for entry in folder.history
+            if entry["part"] == part and "loss" in entry
         ]
         lines[name] = [step for step, _ in found], [loss for _, loss in found]
     return curves(lines, "Loss on the training text", "step", "nats per word")

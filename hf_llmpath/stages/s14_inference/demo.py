@@ -1,4 +1,6 @@
-"""The page of stage 14: one prompt gone on from in three ways, the beam tree, and a race of the model's forms."""
+"""The page of stage 14: one prompt gone on from in three ways, the beam tree, and a race of the model's
+forms.
+"""
 
 from collections.abc import Iterator
 from typing import Any
@@ -37,7 +39,9 @@ def build(folder: RunFolder, model_id: str | None = None) -> gr.Blocks:
         sampling = Sampling(temperature, int(top_k), top_p)
         found = {
             "Greedy": decoder.write(prompt, GREEDY, int(tokens)),
-            f"Sampled: {drawn(temperature, seed).lower()}": decoder.write(prompt, sampling, int(tokens), seed or 0),
+            f"Sampled: {drawn(temperature, seed).lower()}": decoder.write(
+                prompt, sampling, int(tokens), seed or 0
+            ),
         }
         best, _ = decoder.search(prompt, int(beams), int(tokens), penalty)
         found[f"Beam search, {int(beams)} beams"] = best
@@ -57,23 +61,42 @@ def build(folder: RunFolder, model_id: str | None = None) -> gr.Blocks:
             yield race_picture(speeds, int(tokens))
 
     with stage_page(STAGE, folder, model_id) as page:
-        html(section("Three ways to go on", "The same model, the same prompt: what is chosen from its probabilities."))
-        prompt = gr.Textbox(EXAMPLES[0], label="Text", max_length=LONGEST_PROMPT, elem_id="prompt", render=False)
+        html(
+            section(
+                "Three ways to go on",
+                "The same model, the same prompt: what is chosen from its probabilities.",
+            )
+        )
+        prompt = gr.Textbox(
+            EXAMPLES[0], label="Text", max_length=LONGEST_PROMPT, elem_id="prompt", render=False
+        )
         page.examples(prompt, EXAMPLES)
         prompt.render()
         with gr.Row():
             temperature = gr.Slider(0.1, 2, value=0.8, step=0.05, label="Temperature", min_width=200)
             top_k = gr.Slider(0, 50, value=0, step=1, label="Top k", info="0 keeps all tokens", min_width=200)
-            top_p = gr.Slider(0.05, 1, value=0.95, step=0.05, label="Top p", info="1 keeps all tokens", min_width=200)
+            top_p = gr.Slider(
+                0.05, 1, value=0.95, step=0.05, label="Top p", info="1 keeps all tokens", min_width=200
+            )
         with gr.Row():
             beams = gr.Slider(1, 6, value=3, step=1, label="Beams", min_width=200)
             penalty = gr.Slider(
-                -1, 2, value=1, step=0.25, label="Length penalty", info="Above 0 favours long texts", min_width=200
+                -1,
+                2,
+                value=1,
+                step=0.25,
+                label="Length penalty",
+                info="Above 0 favors long texts",
+                min_width=200,
             )
             tokens = gr.Slider(8, 64, value=32, step=8, label="Tokens to write", min_width=200)
-            seed = gr.Number(0, label="Seed", precision=0, minimum=0, maximum=2**31 - 1, min_width=100, elem_id="seed")
+            seed = gr.Number(
+                0, label="Seed", precision=0, minimum=0, maximum=2**31 - 1, min_width=100, elem_id="seed"
+            )
         controls: list[Any] = [prompt, temperature, top_k, top_p, beams, penalty, tokens, seed]
-        page.remember(prompt=prompt, temperature=temperature, top_k=top_k, top_p=top_p, beams=beams, seed=seed)
+        page.remember(
+            prompt=prompt, temperature=temperature, top_k=top_k, top_p=top_p, beams=beams, seed=seed
+        )
         texts = html(elem_id="texts")
         tree = html(elem_id="tree")
         html(

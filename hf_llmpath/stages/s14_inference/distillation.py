@@ -1,10 +1,12 @@
-"""Distillation: a small student learns from what a large teacher thinks of every next token, not only from the right one.
+"""Distillation: a small student learns from what a large teacher thinks of every next token, not only
+from the right one.
 
     student = half_depth(teacher)
     distill(student, teacher, windows, Distillation(temperature=2.0), recipe, run, part, seed)
 
-The loss is Hinton, Vinyals & Dean 2015's: α T² KL(teacher / T ‖ student / T) + (1 − α) cross-entropy, and with `hidden` the mean
-squared distance of the states of the layers that belong together (Romero et al. 2014; Jiao et al. 2019).
+The loss is Hinton, Vinyals & Dean 2015's: α T² KL(teacher / T ‖ student / T) + (1 − α) cross-entropy, and
+with `hidden` the mean squared distance of the states of the layers that belong together (Romero et al.
+2014; Jiao et al. 2019).
 """
 
 import copy
@@ -29,7 +31,8 @@ class Distillation:
 
     Attributes:
         alpha: weight of the teacher's probabilities; 1 - alpha is that of the right tokens.
-        temperature: both are softened by it, so that the small probabilities, which tell how tokens are alike, count.
+        temperature: both are softened by it, so that the small probabilities, which tell how tokens are
+            alike, count.
         hidden: weight of the distance between the layers' states; 0 for none.
     """
 
@@ -59,8 +62,8 @@ def soft_target_loss(student: Tensor, teacher: Tensor, temperature: float) -> Te
 
 
 def hidden_state_loss(student: tuple[Tensor, ...], teacher: tuple[Tensor, ...], counted: Tensor) -> Tensor:
-    """Mean over the student's layers of the squared distance to the state of the teacher's layer at the same share of the depth,
-    per unit, summed over the tokens.
+    """Mean over the student's layers of the squared distance to the state of the teacher's layer at the
+    same share of the depth, per unit, summed over the tokens.
 
     Args:
         student, teacher: states `(batch, length, hidden_size)`: the embeddings', then each layer's.
@@ -109,9 +112,13 @@ class DistillationTrainer(StageTrainer):
         if how.alpha < 1:
             loss = loss + (1 - how.alpha) * F.cross_entropy(logits, labels[counted], reduction="sum")
         if how.alpha:
-            loss = loss + how.alpha * soft_target_loss(logits, expected.logits[counted].float(), how.temperature)
+            loss = loss + how.alpha * soft_target_loss(
+                logits, expected.logits[counted].float(), how.temperature
+            )
         if how.hidden:
-            loss = loss + how.hidden * hidden_state_loss(outputs.hidden_states, expected.hidden_states, counted)
+            loss = loss + how.hidden * hidden_state_loss(
+                outputs.hidden_states, expected.hidden_states, counted
+            )
         loss = loss / count * self.accelerator.num_processes
         return (loss, outputs) if return_outputs else loss
 
@@ -142,8 +149,8 @@ def distill(
 
 
 def half_depth(teacher: Any) -> Any:
-    """A student with half the layers: every second one of the teacher's, the last among them, and all that is not in a layer
-    (as DistilBERT begins, Sanh et al. 2019).
+    """A student with half the layers: every second one of the teacher's, the last among them, and all
+    that is not in a layer (as DistilBERT begins, Sanh et al. 2019).
 
     Raises:
         UserError: a teacher of one layer.

@@ -1,4 +1,6 @@
-"""What the pages ask of a decoder of words: a prompt gone on from in several ways, the beam tree, a race of its forms."""
+"""What the pages ask of a decoder of words: a prompt gone on from in several ways, the beam tree, a race
+of its forms.
+"""
 
 import time
 from collections.abc import Iterator
@@ -74,7 +76,12 @@ class Decoder:
         ids = self.encode(prompt, tokens)
         begin = time.perf_counter()
         found = beam_search(
-            self.model, ids, num_beams=beams, max_new_tokens=tokens, length_penalty=length_penalty, with_steps=True
+            self.model,
+            ids,
+            num_beams=beams,
+            max_new_tokens=tokens,
+            length_penalty=length_penalty,
+            with_steps=True,
         )
         seconds = time.perf_counter() - begin
         return self._continuation(ids, found.sequences[0], seconds), beam_tree(found, self.tokenizer)
@@ -89,9 +96,11 @@ class Decoder:
         return Continuation(text.removeprefix(begin), mean, len(written) / seconds)
 
 
-def race(folder: Path, onnx_dir: Path, student: Path | None, prompt: str, tokens: int) -> Iterator[dict[str, float]]:
-    """Writes `tokens` tokens after `prompt` with every form of the model, one after the other; yields the tokens per second so
-    far, by name of the form, a few times for each."""
+def race(
+    folder: Path, onnx_dir: Path, student: Path | None, prompt: str, tokens: int
+) -> Iterator[dict[str, float]]:
+    """Writes `tokens` tokens after `prompt` with every form of the model, one after the other; yields the
+    tokens per second so far, by name of the form, a few times for each."""
     decoder = load_decoder(folder)
     ids = decoder.encode(prompt, tokens)
     forms = loaded(_forms, folder, str(onnx_dir), "" if student is None else str(student))

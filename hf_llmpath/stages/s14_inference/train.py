@@ -1,4 +1,6 @@
-"""Trains a language model, distils it to half its depth, brings it into smaller and faster forms, and measures them all."""
+"""Trains a language model, distils it to half its depth, brings it into smaller and faster forms, and
+measures them all.
+"""
 
 import math
 import tempfile
@@ -29,7 +31,12 @@ from . import InferenceSettings
 from .beam_tree import beam_tree
 from .distillation import Distillation, distill, half_depth
 
-SPEEDUP, CLOSE, INT8, STUDENT = 2.0, 1e-4, 1.01, 0.97  # of ONNX; its logits; perplexity in int8; the student's accuracy
+SPEEDUP, CLOSE, INT8, STUDENT = (
+    2.0,
+    1e-4,
+    1.01,
+    0.97,
+)  # of ONNX; its logits; perplexity in int8; the student's accuracy
 HELD_OUT = 64  # windows of the table's perplexity
 PROMPT_TOKENS = 8
 TREE_WORDS, TREE_BEAMS, TREE_STEPS = 4, 3, 6
@@ -42,7 +49,9 @@ def train(settings: InferenceSettings, run: Run) -> None:
     tokenizer = writing_tokenizer(texts.train, settings.vocab_size, settings.context)
     train_ids, held_out = (_stream(tokenizer, split) for split in (texts.train, texts.validation))
     check_beams(settings.num_beams, 1, len(tokenizer))
-    text = _rows(held_out, settings.context, HELD_OUT)  # before the training: what is too short is said at once
+    text = _rows(
+        held_out, settings.context, HELD_OUT
+    )  # before the training: what is too short is said at once
 
     teacher, seconds = _teacher(settings, run, tokenizer, train_ids)
     before = _scores(teacher, held_out, settings.context)
@@ -58,7 +67,7 @@ def train(settings: InferenceSettings, run: Run) -> None:
     student = AutoModelForCausalLM.from_pretrained(run.part(students).model_dir)
     run.save_model(student, tokenizer, name="student")
 
-    run.progress.say("exporting to ONNX, quantising")
+    run.progress.say("exporting to ONNX, quantizing")
     folder = run.new / "model"
     with tempfile.TemporaryDirectory() as place:
         forms, checks = build_forms(folder, Path(place), settings.num_beams, student)
@@ -90,7 +99,9 @@ def train(settings: InferenceSettings, run: Run) -> None:
 
 
 def writing_tokenizer(texts: Sequence[str], vocab_size: int, context: int) -> PreTrainedTokenizerFast:
-    """The word tokenizer, with the end token before a text instead of after it, so that a prompt can be gone on from."""
+    """The word tokenizer, with the end token before a text instead of after it, so that a prompt can be
+    gone on from.
+    """
     tokenizer = train_word_tokenizer(texts, vocab_size, longest=context)
     end = tokenizer.bos_token
     tokenizer.backend_tokenizer.post_processor = processors.TemplateProcessing(
@@ -169,8 +180,8 @@ def _students(
     held_out: np.ndarray,
     metrics: dict[str, Any],
 ) -> str:
-    """Half-depth students with the teacher and, if asked for, from the same weights over the same batches without it; returns the
-    name of the part with the first."""
+    """Half-depth students with the teacher and, if asked for, from the same weights over the same batches
+    without it; returns the name of the part with the first."""
     how = Distillation(settings.alpha, settings.temperature, settings.hidden)
     arms = {"student": how} | ({"alone": Distillation(0.0)} if settings.alone else {})
     recipe = _recipe(settings, settings.student_steps, "student_learning_rate")
@@ -224,4 +235,7 @@ def _search(model: Any, tokenizer: PreTrainedTokenizerFast, text: str) -> dict[s
     """The search for what follows the first words of `text`."""
     ids = tokenizer(" ".join(text.split()[:TREE_WORDS]), return_tensors="pt")["input_ids"]
     found = beam_search(model, ids, num_beams=TREE_BEAMS, max_new_tokens=TREE_STEPS, with_steps=True)
-    return {"prompt": tokenizer.decode(ids[0], skip_special_tokens=True), "steps": beam_tree(found, tokenizer)}
+    return {
+        "prompt": tokenizer.decode(ids[0], skip_special_tokens=True),
+        "steps": beam_tree(found, tokenizer),
+    }

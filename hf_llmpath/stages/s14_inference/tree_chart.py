@@ -5,7 +5,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from ...charts.style import COLOURS, GRID, INK, MUTED, subplots, visible
+from ...charts.style import COLORS, GRID, INK, MUTED, subplots, visible
 
 
 def beam_tree(steps: Sequence[Sequence[dict[str, Any]]], prompt: str) -> Figure:
@@ -19,9 +19,13 @@ def beam_tree(steps: Sequence[Sequence[dict[str, Any]]], prompt: str) -> Figure:
     for depth, nodes in enumerate(steps):
         for place, node in enumerate(nodes):
             start = (depth - 1, node["parent"]) if depth else (-0.66, (rows - 1) / 2)
-            colour, width = (COLOURS[1], 2.2) if node["best"] else (GRID, 1.2)
+            color, width = (COLORS[1], 2.2) if node["best"] else (GRID, 1.2)
             axis.plot(
-                [start[0], depth - 0.34], [start[1], place], color=colour, linewidth=width, zorder=1 + node["best"]
+                [start[0], depth - 0.34],
+                [start[1], place],
+                color=color,
+                linewidth=width,
+                zorder=1 + node["best"],
             )
             word = visible(node["token"])
             axis.text(
@@ -35,7 +39,7 @@ def beam_tree(steps: Sequence[Sequence[dict[str, Any]]], prompt: str) -> Figure:
                 bbox={
                     "boxstyle": "round,pad=0.3",
                     "facecolor": "#f3f4f6" if node["ended"] else "white",
-                    "edgecolor": COLOURS[1] if node["best"] else GRID,
+                    "edgecolor": COLORS[1] if node["best"] else GRID,
                 },
                 zorder=3,
             )
@@ -45,5 +49,7 @@ def beam_tree(steps: Sequence[Sequence[dict[str, Any]]], prompt: str) -> Figure:
     axis.grid(visible=False)
     for side in axis.spines.values():
         side.set_visible(False)
-    axis.set_title("Beam search: log-probability of each text so far; grey: ended; orange: the way to the best")
+    axis.set_title(
+        "Beam search: log-probability of each text so far; gray: ended; orange: the way to the best"
+    )
     return figure

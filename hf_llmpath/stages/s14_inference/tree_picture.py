@@ -10,7 +10,9 @@ COLUMN, ROW = 104, 58  # pixels between the middles of two nodes
 WIDTH, HEIGHT = 82, 40  # of a node
 
 
-def tree_picture(steps: Sequence[Sequence[dict[str, Any]]], prompt: str, caption: str, detail: str = "") -> str:
+def tree_picture(
+    steps: Sequence[Sequence[dict[str, Any]]], prompt: str, caption: str, detail: str = ""
+) -> str:
     """
     Args:
         steps: nodes as `inference.beam_tree.beam_tree` returns them.

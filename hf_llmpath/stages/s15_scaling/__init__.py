@@ -11,22 +11,27 @@ from ..stage import Concept, Stage
 class ScalingSettings(Settings):
     text_column: str | None = setting(None, "column of a table that holds the text")
     byte_fallback: bool = setting(False, "spell unknown characters in bytes (256 more tokens)")
-    widths: tuple[int, ...] = setting((16, 24, 32, 48, 64), "hidden sizes that the law is fitted to", minimum=8)
+    widths: tuple[int, ...] = setting(
+        (16, 24, 32, 48, 64), "hidden sizes that the law is fitted to", minimum=8
+    )
     checked_width: int = setting(96, "hidden size of the larger model that the law is checked on", minimum=8)
     scaling_layers: int = setting(2, "layers of these models", minimum=1)
-    scaling_steps: int = setting(100, "optimiser steps of each of them", minimum=1)
+    scaling_steps: int = setting(100, "optimizer steps of each of them", minimum=1)
     hidden_size: int = setting(96, "width of the main model", minimum=8)
     num_hidden_layers: int = setting(3, "layers of the main model", minimum=1)
     head_size: int = setting(32, "width of an attention head, or the next larger that fits", minimum=2)
     context: int = setting(64, "tokens that a model reads at once", minimum=4)
     batch_size: int = setting(32, "blocks per step", minimum=4)
-    max_steps: int = setting(320, "optimiser steps of the main model", minimum=1)
+    max_steps: int = setting(320, "optimizer steps of the main model", minimum=1)
     learning_rate: float = setting(0.02, "Muon's rate, for the hidden matrices", minimum=0)
     adam_learning_rate: float = setting(1e-2, "AdamW's rate, for embeddings and norms", minimum=0)
-    decay: float = setting(0.5, "last share of the steps, in which the rates fall linearly", minimum=0, maximum=1)
+    decay: float = setting(
+        0.5, "last share of the steps, in which the rates fall linearly", minimum=0, maximum=1
+    )
     dropout: float = setting(0.0, "dropout of the main model", minimum=0, maximum=0.9)
     mixed_precision: Literal["auto", "no", "bf16"] = setting(
-        "auto", "bf16: products in 16 bits, weights and their updates in 32; auto: where this machine is faster so"
+        "auto",
+        "bf16: products in 16 bits, weights and their updates in 32; auto: where this machine is faster so",
     )
     agreement_steps: int = setting(12, "steps of the comparison of training loops", minimum=1)
 

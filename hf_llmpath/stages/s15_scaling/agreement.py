@@ -13,12 +13,14 @@ REFERENCE = "trainer"
 PIECES = 4  # in which a batch is accumulated
 
 
-def loss_curves(data: TokenData, shape: GPTShape, recipe: GPTRecipe, run: Run, seed: int) -> dict[str, list[float]]:
+def loss_curves(
+    data: TokenData, shape: GPTShape, recipe: GPTRecipe, run: Run, seed: int
+) -> dict[str, list[float]]:
     """The loss after every step of a few ways to run one training, all in 32 bits and from the same weights.
 
     Returns:
-        A curve for `trainer`, `accumulation` (the batch in `PIECES`), `checkpointing` (activations computed again), both by
-        the Trainer; `accelerate`; and `lightning`, if it is installed.
+        A curve for `trainer`, `accumulation` (the batch in `PIECES`), `checkpointing` (activations
+        computed again), both by the Trainer; `accelerate`; and `lightning`, if it is installed.
     """
     part = run.part("agreement")
     if part.done:

@@ -41,7 +41,8 @@ def draw(folder: RunFolder) -> list[Path]:
         save(_law(folder.figure_data("scaling")), target / "scaling_law.png"),
         save(footprint_bars(costs, "What a training step of the main model costs"), target / "footprint.png"),
         save(
-            overlaid_curves(agreement, "One training, run in different ways", "step", "loss"), target / "agreement.png"
+            overlaid_curves(agreement, "One training, run in different ways", "step", "loss"),
+            target / "agreement.png",
         ),
         save(_loss(folder), target / "loss.png"),
         save(_sizes(folder), target / "sizes.png"),
@@ -56,20 +57,31 @@ def laws(points: list[dict[str, Any]]) -> dict[str, PowerLaw]:
     """Through all points but the last: the loss against `inner_parameters` and against `inner_flops`."""
     loss = [point["validation_loss"] for point in points[:-1]]
     return {
-        name: PowerLaw.fit([point[name] for point in points[:-1]], loss) for name in ("inner_parameters", "inner_flops")
+        name: PowerLaw.fit([point[name] for point in points[:-1]], loss)
+        for name in ("inner_parameters", "inner_flops")
     }
 
 
 def _law(points: list[dict[str, Any]]) -> Figure:
     found = laws(points)
-    labels = {"inner_parameters": "parameters N, embeddings left out", "inner_flops": "compute C = 6 N × tokens, FLOP"}
+    labels = {
+        "inner_parameters": "parameters N, embeddings left out",
+        "inner_flops": "compute C = 6 N × tokens, FLOP",
+    }
     signs = {"inner_parameters": "N", "inner_flops": "C"}
     panels = [
-        (labels[name], [point[name] for point in points], law.at, f"L ∝ {signs[name]}$^{{-{law.exponent:.3f}}}$")
+        (
+            labels[name],
+            [point[name] for point in points],
+            law.at,
+            f"L ∝ {signs[name]}$^{{-{law.exponent:.3f}}}$",
+        )
         for name, law in found.items()
     ]
     losses = [point["validation_loss"] for point in points]
-    return scaling_law(panels, losses, "The loss falls on a line as the model grows", "loss, nats per character")
+    return scaling_law(
+        panels, losses, "The loss falls on a line as the model grows", "loss, nats per character"
+    )
 
 
 def _loss(folder: RunFolder) -> Figure:
@@ -87,7 +99,9 @@ def _sizes(folder: RunFolder) -> Figure:
     report = folder.report
     metrics = report["metrics"]
     bars = {
-        f"{width} wide\n{metrics[f'width_{width}/parameters']:,} weights": metrics[f"width_{width}/validation_loss"]
+        f"{width} wide\n{metrics[f'width_{width}/parameters']:,} weights": metrics[
+            f"width_{width}/validation_loss"
+        ]
         for width in report["settings"]["widths"]
     }
     bars[f"main model\n{metrics['parameters']:,} weights"] = metrics["validation_loss"]

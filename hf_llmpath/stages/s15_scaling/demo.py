@@ -1,4 +1,6 @@
-"""The page of stage 15: a story written by models of growing size, what they expect next, and the law that they follow."""
+"""The page of stage 15: a story written by models of growing size, what they expect next, and the law
+that they follow.
+"""
 
 import math
 from collections.abc import Iterator
@@ -29,10 +31,13 @@ def build(folder: RunFolder, model_id: str | None = None) -> gr.Blocks:
     def model(size: int) -> CharacterModel:
         sizes = widths()
         place = max(1, int(size)) - 1
-        return load_character_model(folder.model(f"width-{sizes[place]}") if place < len(sizes) else folder.model_dir)
+        return load_character_model(
+            folder.model(f"width-{sizes[place]}") if place < len(sizes) else folder.model_dir
+        )
 
     def sizes(size: int) -> gr.Slider:
-        # Only what changes is sent: the page begins at the main model of a run with the usual number of sizes.
+        # Only what changes is sent: the page begins at the main model of a run with the usual number of
+        # sizes.
         count = len(widths()) + 1
         return gr.Slider(maximum=count, value=min(int(size), count)) if count != LARGEST + 1 else gr.skip()
 
@@ -71,13 +76,23 @@ def build(folder: RunFolder, model_id: str | None = None) -> gr.Blocks:
         page.remember(size=size)
         page.set_up(lambda: sizes(LARGEST + 1), [size])
         html(
-            section("What comes next?", "Type, and watch models of different size weigh every possible next character.")
+            section(
+                "What comes next?",
+                "Type, and watch models of different size weigh every possible next character.",
+            )
         )
         bars = html(elem_id="next-character")
-        page.on_change([controls.prompt, controls.temperature, size], next_character, [*controls.all[:2], size], [bars])
+        page.on_change(
+            [controls.prompt, controls.temperature, size], next_character, [*controls.all[:2], size], [bars]
+        )
         html(section("Write", "The same seed and the same beginning; only the size of the model differs."))
         page.writer(write, [*controls.all, size], lambda: [written(elem_id="written")])
-        html(section("The scaling law", "Loss against size: a line on logarithmic axes, carried on to a larger model."))
+        html(
+            section(
+                "The scaling law",
+                "Loss against size: a line on logarithmic axes, carried on to a larger model.",
+            )
+        )
         law = html(elem_id="law")
         html(section("What a step costs", "Memory can be bought with time, and both saved by fewer bits."))
         costs = html(elem_id="costs")
@@ -107,7 +122,9 @@ def law_pictures(folder: RunFolder) -> str:
         for point, size, loss, line in zip(points, sizes, measured, expected, strict=True)
     ]
     rows[-1][0] += ", left out of the fit"
-    return chart + pictures.table(["model", "parameters", "measured", "line"], rows, "The scaling law in numbers")
+    return chart + pictures.table(
+        ["model", "parameters", "measured", "line"], rows, "The scaling law in numbers"
+    )
 
 
 def footprint_pictures(folder: RunFolder) -> str:
@@ -116,9 +133,7 @@ def footprint_pictures(folder: RunFolder) -> str:
     memory = [(name, rows[key]["peak_memory_mb"]) for key, name in COSTS.items()]
     times = [(name, metrics[f"{key}/milliseconds"]) for key, name in COSTS.items()]
     charts = pictures.bars(memory, "Peak memory of a step", "megabytes, weights left out", "{:.0f}")
-    return (
-        f'<div class="lp lp-gallery">{charts}{pictures.bars(times, "Time of a step", "milliseconds", "{:.0f}")}</div>'
-    )
+    return f'<div class="lp lp-gallery">{charts}{pictures.bars(times, "Time of a step", "milliseconds", "{:.0f}")}</div>'
 
 
 def agreement_pictures(folder: RunFolder) -> str:
@@ -131,4 +146,6 @@ def agreement_pictures(folder: RunFolder) -> str:
         for name in curves
         if f"{name}/loss_difference" in metrics
     ]
-    return chart + pictures.table(["loop", "largest difference"], rows, "Difference from the Trainer's curve, in nats")
+    return chart + pictures.table(
+        ["loop", "largest difference"], rows, "Difference from the Trainer's curve, in nats"
+    )

@@ -1,4 +1,6 @@
-"""What a training step costs: its peak memory and its time, in 32 bits or 16, with activations kept or computed again."""
+"""What a training step costs: its peak memory and its time, in 32 bits or 16, with activations kept or
+computed again.
+"""
 
 import statistics
 import time
@@ -26,8 +28,8 @@ class PeakMemory(TorchDispatchMode):
         model(**batch).loss.backward()
     print(memory.peak)
 
-    Every operator's outputs pass by here; a storage is counted when it is first seen and again when it is freed. What an
-    operator uses for itself while it works is not seen.
+    Every operator's outputs pass by here; a storage is counted when it is first seen and again when it is
+    freed. What an operator uses for itself while it works is not seen.
 
     Attributes:
         now, peak: bytes.
@@ -44,7 +46,9 @@ class PeakMemory(TorchDispatchMode):
         for output in tree_iter(outputs):
             if isinstance(output, Tensor):
                 storage = output.untyped_storage()
-                if storage.data_ptr() not in before and storage not in self._known:  # neither a view nor in place
+                if (
+                    storage.data_ptr() not in before and storage not in self._known
+                ):  # neither a view nor in place
                     self._count(storage)
         return outputs
 
@@ -59,12 +63,15 @@ class PeakMemory(TorchDispatchMode):
         self.now -= size
 
 
-def step_footprints(model: nn.Module, batch: dict[str, Tensor], repeats: int = 3) -> dict[str, dict[str, float]]:
+def step_footprints(
+    model: nn.Module, batch: dict[str, Tensor], repeats: int = 3
+) -> dict[str, dict[str, float]]:
     """For each of `MODES` what forward and backward pass of one batch cost.
 
     Returns:
-        For each `peak_memory_mb` (activations, gradients and what lies between, in 10^6 bytes; weights and optimiser are the
-        same in all and left out), `milliseconds` (the median of `repeats`, the modes taken in turn) and `loss`.
+        For each `peak_memory_mb` (activations, gradients and what lies between, in 10^6 bytes; weights
+        and optimizer are the same in all and left out), `milliseconds` (the median of `repeats`, the
+        modes taken in turn) and `loss`.
     """
     found: dict[str, dict[str, float]] = {}
     times: dict[str, list[float]] = {mode: [] for mode in MODES}
@@ -87,7 +94,9 @@ def step_footprints(model: nn.Module, batch: dict[str, Tensor], repeats: int = 3
     _set(model, "float32")
     model.zero_grad(set_to_none=True)
     model.train(was_training)
-    return {mode: row | {"milliseconds": 1000 * statistics.median(times[mode])} for mode, row in found.items()}
+    return {
+        mode: row | {"milliseconds": 1000 * statistics.median(times[mode])} for mode, row in found.items()
+    }
 
 
 def _set(model: nn.Module, mode: str) -> None:

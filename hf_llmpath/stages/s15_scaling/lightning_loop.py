@@ -26,13 +26,16 @@ from ...training.recipes.gpt import GPTRecipe, blocks_loader
 try:
     import lightning
 except ImportError:
-    raise UserError("lightning is not installed; install it with: pip install 'hf-llmpath[lightning]'") from None
+    raise UserError(
+        "lightning is not installed; install it with: pip install 'hf-llmpath[lightning]'"
+    ) from None
 
 STATE_FILE = "lightning.ckpt"  # of a checkpoint
 
 
 class Batches:
-    """The batches of a training in order, of each this process's share; Lightning keeps in its checkpoints how far they are.
+    """The batches of a training in order, of each this process's share; Lightning keeps in its
+    checkpoints how far they are.
 
     Args:
         blocks: what to read.
@@ -61,7 +64,7 @@ class Batches:
 
 
 class GPTModule(lightning.LightningModule):
-    """A causal language model, its loss and its optimiser.
+    """A causal language model, its loss and its optimizer.
 
     Args:
         model: takes `input_ids` and `shift_labels`, returns a `loss`.
@@ -69,7 +72,7 @@ class GPTModule(lightning.LightningModule):
         folder: where `recipe.saves` checkpoints are written on the way, if given.
 
     Attributes:
-        losses: of every optimiser step.
+        losses: of every optimizer step.
     """
 
     def __init__(self, model: nn.Module, recipe: GPTRecipe, folder: Path | None = None):
@@ -94,7 +97,9 @@ class GPTModule(lightning.LightningModule):
         self._pieces.clear()
         done = len(self.losses)
         if self.folder is not None and done % self.recipe.save_every == 0 and done < self.recipe.steps:
-            write_checkpoint(self.folder, done, lambda temporary: self.trainer.save_checkpoint(temporary / STATE_FILE))
+            write_checkpoint(
+                self.folder, done, lambda temporary: self.trainer.save_checkpoint(temporary / STATE_FILE)
+            )
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Adds the losses so far, and the random numbers of each process, which Lightning leaves out."""
@@ -126,8 +131,8 @@ class GPTModule(lightning.LightningModule):
 
 
 def lightning_trainer(recipe: GPTRecipe, **options: Any) -> "lightning.Trainer":
-    """Lightning's trainer for the recipe: its steps, precision, accumulation and clipping, on the processes that torchrun
-    has started; `options` go before."""
+    """Lightning's trainer for the recipe: its steps, precision, accumulation and clipping, on the
+    processes that torchrun has started; `options` go before."""
     several = int(os.environ.get("WORLD_SIZE", 1)) > 1
     return lightning.Trainer(
         **{
@@ -157,14 +162,15 @@ def fit_with_lightning(
         model: trained in place.
         blocks, recipe: what and how; a batch of the recipe is one of all processes together.
         seed: of dropout.
-        folder: where checkpoints are kept, `recipe.saves` times on the way; the training goes on from the one that is there.
+        folder: where checkpoints are kept, `recipe.saves` times on the way; the training goes on from the
+            one that is there.
 
     Returns:
         The loss of every step, the mean over all processes.
 
     Raises:
-        UserError: a batch that the processes cannot share evenly; a checkpoint that another number of processes wrote;
-            another process is gone.
+        UserError: a batch that the processes cannot share evenly; a checkpoint that another number of
+            processes wrote; another process is gone.
     """
     if int(os.environ.get("WORLD_SIZE", 1)) > 1 and not dist.is_initialized():
         dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo", timeout=PATIENCE)

@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullFormatter, NullLocator
 
-from ...charts.style import COLOURS, MUTED, subplots
+from ...charts.style import COLORS, MUTED, subplots
 
 
 def scaling_law(
@@ -22,14 +22,18 @@ def scaling_law(
         panels: for each the label of its axis, x of every point, the law, and a name for it.
         losses: y of every point.
     """
-    figure, axes = subplots(1, len(panels), width=3.9 * len(panels) + 0.6, height=3.7, sharey=True, squeeze=False)
+    figure, axes = subplots(
+        1, len(panels), width=3.9 * len(panels) + 0.6, height=3.7, sharey=True, squeeze=False
+    )
     for axis, (label, x, law, name) in zip(axes[0], panels, strict=True):
         ends = np.geomspace(min(x) * 0.85, max(x) * 1.2, 50)
         fitted = ends <= max(x[:-1])
-        axis.plot(ends[fitted], [law(value) for value in ends[fitted]], color=COLOURS[0], label=name)
-        axis.plot(ends[~fitted], [law(value) for value in ends[~fitted]], "--", color=COLOURS[0], label="carried on")
-        axis.plot(x[:-1], losses[:-1], "o", color=COLOURS[0], markersize=6, label="fitted to")
-        axis.plot(x[-1:], losses[-1:], "D", color=COLOURS[1], markersize=7, label="left out of the fit")
+        axis.plot(ends[fitted], [law(value) for value in ends[fitted]], color=COLORS[0], label=name)
+        axis.plot(
+            ends[~fitted], [law(value) for value in ends[~fitted]], "--", color=COLORS[0], label="carried on"
+        )
+        axis.plot(x[:-1], losses[:-1], "o", color=COLORS[0], markersize=6, label="fitted to")
+        axis.plot(x[-1:], losses[-1:], "D", color=COLORS[1], markersize=7, label="left out of the fit")
         axis.set(xscale="log", yscale="log", xlabel=label)
         axis.xaxis.set_minor_formatter(NullFormatter())
         _plain_ticks(axis, [*losses, law(max(x))])
@@ -52,12 +56,16 @@ def footprint_bars(rows: dict[str, dict[str, float]], title: str) -> Figure:
     figure, axes = subplots(1, 2, width=8.4, height=1.2 + 0.42 * len(rows), sharey=True)
     names = list(rows)
     for axis, (key, label) in zip(
-        axes, (("peak_memory_mb", "peak memory of a step, MB"), ("milliseconds", "time of a step, ms")), strict=True
+        axes,
+        (("peak_memory_mb", "peak memory of a step, MB"), ("milliseconds", "time of a step, ms")),
+        strict=True,
     ):
         values = [rows[name][key] for name in names]
-        axis.barh(names, values, color=COLOURS[: len(names)], height=0.6)
+        axis.barh(names, values, color=COLORS[: len(names)], height=0.6)
         for place, value in enumerate(values):
-            axis.annotate(f"{value:.0f}", (value, place), xytext=(4, 0), textcoords="offset points", va="center")
+            axis.annotate(
+                f"{value:.0f}", (value, place), xytext=(4, 0), textcoords="offset points", va="center"
+            )
         axis.set(xlabel=label)
         axis.grid(axis="y", visible=False)
         axis.margins(x=0.14)
@@ -69,9 +77,16 @@ def footprint_bars(rows: dict[str, dict[str, float]], title: str) -> Figure:
 def overlaid_curves(curves: dict[str, Sequence[float]], title: str, xlabel: str, ylabel: str) -> Figure:
     """Lines that lie on each other: each narrower than the one below, so that all can be seen."""
     figure, axis = subplots(height=3.4)
-    for place, (colour, (name, values)) in enumerate(zip(COLOURS, curves.items(), strict=False)):
+    for place, (color, (name, values)) in enumerate(zip(COLORS, curves.items(), strict=False)):
         width = 2 + 2.2 * (len(curves) - 1 - place)
-        axis.plot(range(1, len(values) + 1), values, color=colour, linewidth=width, label=name, solid_capstyle="round")
+        axis.plot(
+            range(1, len(values) + 1),
+            values,
+            color=color,
+            linewidth=width,
+            label=name,
+            solid_capstyle="round",
+        )
     axis.set(title=title, xlabel=xlabel, ylabel=ylabel)
     axis.legend()
     axis.tick_params(colors=MUTED)

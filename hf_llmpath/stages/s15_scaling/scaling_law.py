@@ -8,12 +8,15 @@ import numpy as np
 
 @dataclass(frozen=True)
 class PowerLaw:
-    """L(x) = scale · x^(-exponent). Kaplan et al. 2020, arXiv:2001.08361, equation 1.1, with scale = x_c^exponent.
+    """L(x) = scale · x^(-exponent). Kaplan et al. 2020, arXiv:2001.08361, equation 1.1, with scale =
+    x_c^exponent.
 
     Attributes:
         scale: L(1).
-        exponent: how steep the line is; 0.1 means that ten times x takes the loss to 10^-0.1 = 79 % of what it was.
-        r_squared: share of the variance of log L that the line explains, over the points that it was fitted to.
+        exponent: how steep the line is; 0.1 means that ten times x takes the loss to 10^-0.1 = 79 % of
+            what it was.
+        r_squared: share of the variance of log L that the line explains, over the points that it was
+            fitted to.
     """
 
     scale: float
@@ -35,7 +38,9 @@ class PowerLaw:
         slope, offset = np.polyfit(log_x, log_loss, 1)
         rest = log_loss - (slope * log_x + offset)
         spread = float(((log_loss - log_loss.mean()) ** 2).sum())
-        return cls(float(np.exp(offset)), float(-slope), 1 - float((rest**2).sum()) / spread if spread else 1.0)
+        return cls(
+            float(np.exp(offset)), float(-slope), 1 - float((rest**2).sum()) / spread if spread else 1.0
+        )
 
     def at(self, x: float) -> float:
         """L(x)."""

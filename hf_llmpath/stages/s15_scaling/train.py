@@ -1,4 +1,6 @@
-"""Trains the sizes of the scaling law and the main model, and measures what a step costs and what must not change it."""
+"""Trains the sizes of the scaling law and the main model, and measures what a step costs and what must
+not change it.
+"""
 
 import math
 from typing import Any
@@ -27,7 +29,9 @@ EXTRAPOLATED_WITHIN = 0.1  # share of the measured loss
 def train(settings: ScalingSettings, run: Run) -> None:
     """Fills `run` with the main model, the five of the law, and their numbers."""
     if len(set(settings.widths)) < 2:
-        raise UserError(f"widths {settings.widths} are one size; a law is fitted to two or more different ones")
+        raise UserError(
+            f"widths {settings.widths} are one size; a law is fitted to two or more different ones"
+        )
     texts = load_texts(settings.dataset, text_column=settings.text_column)
     characters = CharacterData.from_texts(texts, documents=False, byte_fallback=settings.byte_fallback)
     data = TokenData.in_folder(run.part("tokens").folder, characters)
@@ -40,20 +44,33 @@ def train(settings: ScalingSettings, run: Run) -> None:
         name = f"width-{point['width']}"
         run.save_model(_trained(run, name), data.tokenizer, name=name)
         metrics |= {
-            f"width_{point['width']}/{key}": point[key] for key in ("validation_loss", "parameters", "training_seconds")
+            f"width_{point['width']}/{key}": point[key]
+            for key in ("validation_loss", "parameters", "training_seconds")
         }
     metrics |= _law(points)
     # What a picture is drawn from is the same after a stop and a resume; times, which are not, are metrics.
-    untimed = [{name: value for name, value in point.items() if name != "training_seconds"} for point in points]
+    untimed = [
+        {name: value for name, value in point.items() if name != "training_seconds"} for point in points
+    ]
     run.save_figure_data("scaling", untimed)
 
     main, shape, result = _main_model(settings, run, data)
     run.save_model(main, data.tokenizer)
-    told = ("validation_loss", "block_loss", "bits_per_character", "perplexity", "parameters", "tokens", "epochs")
+    told = (
+        "validation_loss",
+        "block_loss",
+        "bits_per_character",
+        "perplexity",
+        "parameters",
+        "tokens",
+        "epochs",
+    )
     metrics |= {name: result[name] for name in (*told, "training_seconds")}
 
     run.progress.say("comparing loops and measuring steps")
-    curves = loss_curves(data, _shape(settings, 32, 2), _recipe(settings, settings.agreement_steps), run, settings.seed)
+    curves = loss_curves(
+        data, _shape(settings, 32, 2), _recipe(settings, settings.agreement_steps), run, settings.seed
+    )
     run.save_figure_data("agreement", curves)
     same = [name for name in curves if name != REFERENCE]
     metrics |= {f"{name}/loss_difference": largest_difference(curves, name) for name in same}
@@ -63,7 +80,11 @@ def train(settings: ScalingSettings, run: Run) -> None:
     writer = CharacterModel(run.new / "model")
     run.save_figure_data("samples", {"0.7": opening + _written(writer, opening, settings.seed)})
     ngram = characters.ngram_loss(5)
-    baselines = {"validation_loss": ngram, "bits_per_character": ngram / math.log(2), "perplexity": math.exp(ngram)}
+    baselines = {
+        "validation_loss": ngram,
+        "bits_per_character": ngram / math.log(2),
+        "perplexity": math.exp(ngram),
+    }
     goals = [
         Goal("validation_loss", SHAKESPEARE_GOAL if texts.known == "tiny_shakespeare" else ngram, False),
         Goal("extrapolation_error", EXTRAPOLATED_WITHIN, False),
@@ -92,7 +113,9 @@ def heads_for(width: int, head_size: int) -> int:
         UserError: an odd width, which rotary positions cannot turn in pairs.
     """
     if width % 2:
-        raise UserError(f"a width of {width} is odd; rotary positions turn pairs of coordinates: take an even one")
+        raise UserError(
+            f"a width of {width} is odd; rotary positions turn pairs of coordinates: take an even one"
+        )
     fitting = [heads for heads in range(1, max(1, width // head_size) + 1) if width % (2 * heads) == 0]
     return max(fitting)
 
@@ -154,5 +177,7 @@ def _footprints(settings: ScalingSettings, run: Run, data: TokenData, shape: GPT
     memory = {mode: {"peak_memory_mb": row["peak_memory_mb"]} for mode, row in part.result.items()}
     run.save_figure_data("footprint", memory)
     return {
-        f"{mode}/{name}": row[name] for mode, row in part.result.items() for name in ("peak_memory_mb", "milliseconds")
+        f"{mode}/{name}": row[name]
+        for mode, row in part.result.items()
+        for name in ("peak_memory_mb", "milliseconds")
     }

@@ -1,4 +1,6 @@
-"""Stage 16: a chatbot learns from preferences which of its replies are wanted, and what goes wrong when it overdoes it."""
+"""Stage 16: a chatbot learns from preferences which of its replies are wanted, and what goes wrong when
+it overdoes it.
+"""
 
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -34,13 +36,17 @@ class RLHFSettings(Settings):
     reward_steps: int = setting(200, "steps of the reward model", minimum=1)
     reward_batch_size: int = setting(16, "pairs per step of it", minimum=1)
     reward_learning_rate: float = setting(0.01, "peak of its cosine schedule, of Muon", minimum=0)
-    reward_adam_learning_rate: float = setting(3e-3, "the same, of AdamW for embeddings, norms and the head", minimum=0)
+    reward_adam_learning_rate: float = setting(
+        3e-3, "the same, of AdamW for embeddings, norms and the head", minimum=0
+    )
     methods: tuple[str, ...] = setting(("ppo",), "how to align: of " + ", ".join(METHODS))
     steps: int = setting(60, "rounds of a policy gradient", minimum=1)
     prompts: int = setting(32, "prompts per round", minimum=1)
     group: int = setting(2, "replies to each prompt", minimum=2)
     learning_rate: float = setting(5e-4, "of PPO, which learns from a round several times", minimum=0)
-    single_learning_rate: float = setting(1e-3, "of REINFORCE, RLOO and GRPO, which learn from it once", minimum=0)
+    single_learning_rate: float = setting(
+        1e-3, "of REINFORCE, RLOO and GRPO, which learn from it once", minimum=0
+    )
     beta: float = setting(0.05, "weight of the KL penalty", minimum=0)
     max_new_tokens: int = setting(64, "where a reply is broken off", minimum=1)
     dpo_steps: int = setting(150, "steps of DPO", minimum=1)
@@ -48,7 +54,9 @@ class RLHFSettings(Settings):
     dpo_learning_rate: float = setting(3e-4, "peak of DPO's cosine schedule", minimum=0)
     dpo_beta: float = setting(0.1, "how much DPO is held to the reference", minimum=0)
     lora_rank: int | None = setting(
-        None, "rank of the low-rank updates that DPO, RLOO and GRPO learn by; all weights learn if none", minimum=1
+        None,
+        "rank of the low-rank updates that DPO, RLOO and GRPO learn by; all weights learn if none",
+        minimum=1,
     )
     frozen_bits: Literal[32, 4] = setting(32, "of the weights beside the low-rank updates; 4: QLoRA")
     hacking_steps: int = setting(0, "rounds of REINFORCE without a KL penalty; 0 leaves it out", minimum=0)

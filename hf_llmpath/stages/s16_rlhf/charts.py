@@ -1,4 +1,6 @@
-"""Reward and divergence over the training, scores of all methods, the reward model's faults, and a prompt before and after."""
+"""Reward and divergence over the training, scores of all methods, the reward model's faults, and a prompt
+before and after.
+"""
 
 from pathlib import Path
 from typing import Any
@@ -30,7 +32,11 @@ def draw(folder: RunFolder) -> list[Path]:
         save(_replies(folder), target / "before_and_after.png"),
     ]
     for key, title, label in (
-        ("reward", "Reward of the replies drawn while training", "reward (SFT: mean 0, standard deviation 1)"),
+        (
+            "reward",
+            "Reward of the replies drawn while training",
+            "reward (SFT: mean 0, standard deviation 1)",
+        ),
         ("kl", "Divergence from the fine-tuned model", "KL of a reply, in nats"),
     ):
         lines = histories(folder, key)

@@ -66,13 +66,25 @@ def build(folder: RunFolder, model_id: str | None = None) -> gr.Blocks:
         return scores_picture(folder), curve(folder, "reward"), curve(folder, "kl"), transcript(folder)
 
     with stage_page(STAGE, folder, model_id) as page:
-        html(section("Two chatbots", "The same prompt, the same seed: before and after learning from preferences."))
-        prompt = gr.Textbox(EXAMPLES[0], label="You say", max_length=LONGEST, elem_id="rlhf-prompt", render=False)
+        html(
+            section(
+                "Two chatbots", "The same prompt, the same seed: before and after learning from preferences."
+            )
+        )
+        prompt = gr.Textbox(
+            EXAMPLES[0], label="You say", max_length=LONGEST, elem_id="rlhf-prompt", render=False
+        )
         page.examples(prompt, EXAMPLES)
         prompt.render()
         with gr.Row():
             temperature = gr.Slider(
-                0, 1.5, value=0.7, step=0.05, label="Temperature", info="0 takes the likeliest word", min_width=200
+                0,
+                1.5,
+                value=0.7,
+                step=0.05,
+                label="Temperature",
+                info="0 takes the likeliest word",
+                min_width=200,
             )
             seed = gr.Number(
                 0, label="Seed", info="Same seed, same reply", precision=0, minimum=0, maximum=2**31 - 1, min_width=120,
@@ -80,7 +92,9 @@ def build(folder: RunFolder, model_id: str | None = None) -> gr.Blocks:
             )  # fmt: skip
         page.remember(prompt=prompt, temperature=temperature, seed=seed)
         last: Any = gr.State([])
-        page.writer(reply, [prompt, temperature, seed], lambda: [html(both("", ""), elem_id="replies"), last], "Reply")
+        page.writer(
+            reply, [prompt, temperature, seed], lambda: [html(both("", ""), elem_id="replies"), last], "Reply"
+        )
         with gr.Row(elem_classes="lp-buttons"):
             first_better = gr.Button("👍 The first is better", min_width=150)
             second_better = gr.Button("👍 The aligned one is better", min_width=150)
@@ -93,7 +107,11 @@ def build(folder: RunFolder, model_id: str | None = None) -> gr.Blocks:
         with gr.Row():
             reward = html(elem_id="reward")
             kl = html(elem_id="kl")
-        html(section("The same prompts, every method", "Replies drawn at temperature 1, as they were measured."))
+        html(
+            section(
+                "The same prompts, every method", "Replies drawn at temperature 1, as they were measured."
+            )
+        )
         replies = html(elem_id="transcript")
         page.set_up(from_run, [scores, reward, kl, replies])
     return page.blocks
@@ -129,6 +147,8 @@ def transcript(folder: RunFolder) -> str:
     """The same prompts with the replies of every method."""
     shown = ""
     for row in folder.figure_data("replies")[:SHOWN]:
-        lines = [f"{NAMES[name]} [{reply['score']:.2f}]: {reply['text']}" for name, reply in row["replies"].items()]
+        lines = [
+            f"{NAMES[name]} [{reply['score']:.2f}]: {reply['text']}" for name, reply in row["replies"].items()
+        ]
         shown += pictures.plain_text("\n".join(lines), row["prompt"], "in brackets the score")
     return f'<div class="lp lp-stack">{shown}</div>'

@@ -1,4 +1,5 @@
-"""How good a policy's replies are: by the judge of the world, which is never trained on, or by the reward model.
+"""How good a policy's replies are: by the judge of the world, which is never trained on, or by the reward
+model.
 
 examination = Examination(prompts, ids, tokenizer, 64, seed, judge)
 found = examination.of(model)

@@ -1,7 +1,8 @@
-"""Aligning a chatbot by low-rank updates alone: LoRA beside weights in 32 bits, QLoRA (Dettmers et al. 2023) beside 4.
+"""Aligning a chatbot by low-rank updates alone: LoRA beside weights in 32 bits, QLoRA (Dettmers et al.
+2023) beside 4.
 
 policy = low_rank_policy(folder, rank=8, four_bits=True)
-optimise_directly(policy, None, ...)     # any method of `with_trl.py`; the reference is the policy without its updates
+optimize_directly(policy, None, ...)     # any method of `with_trl.py`; the reference is the policy without its updates
 model = with_updates(folder, policy)     # a plain model in 32 bits again
 """
 
@@ -16,7 +17,8 @@ from ...training.adaptation import with_lora
 
 
 def low_rank_policy(folder: Path, rank: int, four_bits: bool = False) -> Any:
-    """The language model in `folder` with updates of this rank beside its linear layers, the only weights that learn.
+    """The language model in `folder` with updates of this rank beside its linear layers, the only weights
+    that learn.
 
     Args:
         folder: of a model in 32 bits.
@@ -34,7 +36,9 @@ def low_rank_policy(folder: Path, rank: int, four_bits: bool = False) -> Any:
 
 
 def with_updates(folder: Path, policy: Any) -> nn.Module:
-    """The model in `folder`, in the bits that it has there, with the updates of `policy` added to its weights."""
+    """The model in `folder`, in the bits that it has there, with the updates of `policy` added to its
+    weights.
+    """
     import peft
 
     rank = policy.peft_config["default"].r

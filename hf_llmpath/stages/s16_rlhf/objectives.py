@@ -1,6 +1,7 @@
-"""What alignment minimises, as small pure functions on tensors: losses, advantages, divergences.
+"""What alignment minimizes, as small pure functions on tensors: losses, advantages, divergences.
 
-Shapes: `(batch, time)` for what is of a token, `(batch,)` for what is of a reply. `mask` is 1 where a token belongs to the
+Shapes: `(batch, time)` for what is of a token, `(batch,)` for what is of a reply. `mask` is 1 where a
+    token belongs to the
 reply that is learned from, 0 for prompt and padding.
 """
 
@@ -12,9 +13,9 @@ from torch.nn import functional
 def bradley_terry_loss(chosen: Tensor, rejected: Tensor, margin: Tensor | None = None) -> Tensor:
     """−log σ(r(chosen) − r(rejected) − margin), mean over the pairs.
 
-    The model of Bradley and Terry (1952): the chance that one reply is preferred to the other is the sigmoid of the
-    difference of their rewards. Loss of the reward model in Ouyang et al. (2022), equation 1; the margin is that of Touvron
-    et al. (2023), section 3.2.2.
+    The model of Bradley and Terry (1952): the chance that one reply is preferred to the other is the
+    sigmoid of the difference of their rewards. Loss of the reward model in Ouyang et al. (2022), equation
+    1; the margin is that of Touvron et al. (2023), section 3.2.2.
 
     Args:
         chosen, rejected: rewards `(pairs,)`.
@@ -27,7 +28,8 @@ def bradley_terry_loss(chosen: Tensor, rejected: Tensor, margin: Tensor | None =
 def dpo_loss(
     chosen: Tensor, rejected: Tensor, reference_chosen: Tensor, reference_rejected: Tensor, beta: float
 ) -> Tensor:
-    """Direct preference optimisation (Rafailov et al. 2023, equation 7): Bradley-Terry with β log(π/π_ref) as the reward.
+    """Direct preference optimization (Rafailov et al. 2023, equation 7): Bradley-Terry with β
+    log(π/π_ref) as the reward.
 
     Args:
         chosen, rejected: log-probability of each whole reply under the policy `(pairs,)`.
@@ -60,7 +62,8 @@ def kl_estimate(log_probs: Tensor, reference: Tensor, kind: str = "k1") -> Tenso
 
 
 def token_rewards(scores: Tensor, kl: Tensor, mask: Tensor, beta: float) -> Tensor:
-    """Reward of every token `(batch, time)`: −β KL, and at the last token of the reply the score of the whole.
+    """Reward of every token `(batch, time)`: −β KL, and at the last token of the reply the score of the
+    whole.
 
     Ziegler et al. (2019), equation 2; a reply without a token has no reward.
     """
@@ -86,8 +89,8 @@ def generalized_advantages(
 ) -> tuple[Tensor, Tensor]:
     """Generalized advantage estimation (Schulman et al. 2015, equation 16).
 
-    δ_t = r_t + γ V_{t+1} − V_t and A_t = δ_t + γλ A_{t+1}; V is 0 behind the last token of a reply. λ = 1 is return minus
-    value, λ = 0 the one-step error.
+    δ_t = r_t + γ V_{t+1} − V_t and A_t = δ_t + γλ A_{t+1}; V is 0 behind the last token of a reply. λ = 1
+    is return minus value, λ = 0 the one-step error.
 
     Args:
         rewards: reward of each token `(batch, time)`.
@@ -109,7 +112,8 @@ def generalized_advantages(
 
 
 def leave_one_out(scores: Tensor, group: int) -> Tensor:
-    """Each reply's score minus the mean of the others to the same prompt (Kool et al. 2019; Ahmadian et al. 2024, RLOO).
+    """Each reply's score minus the mean of the others to the same prompt (Kool et al. 2019; Ahmadian et
+    al. 2024, RLOO).
 
     Args:
         scores: `(prompts * group,)`, the replies to a prompt side by side.
@@ -134,11 +138,14 @@ def whiten(values: Tensor, mask: Tensor) -> Tensor:
     return (values - mean) * (variance + 1e-8).rsqrt() * mask
 
 
-def clipped_surrogate(log_probs: Tensor, old: Tensor, advantages: Tensor, mask: Tensor, clip: float) -> Tensor:
-    """PPO's loss of the policy (Schulman et al. 2017, equation 7): −min(ρ A, clip(ρ, 1 − ε, 1 + ε) A), mean over tokens.
+def clipped_surrogate(
+    log_probs: Tensor, old: Tensor, advantages: Tensor, mask: Tensor, clip: float
+) -> Tensor:
+    """PPO's loss of the policy (Schulman et al. 2017, equation 7): −min(ρ A, clip(ρ, 1 − ε, 1 + ε) A),
+    mean over tokens.
 
-    ρ is the ratio of the token's probability to that under the policy which drew it. Where moving on would pay no more than
-    the clipped ratio does, the gradient is zero.
+    ρ is the ratio of the token's probability to that under the policy which drew it. Where moving on
+    would pay no more than the clipped ratio does, the gradient is zero.
 
     Args:
         log_probs, old: log-probabilities now and when the tokens were drawn `(batch, time)`.
@@ -151,7 +158,8 @@ def clipped_surrogate(log_probs: Tensor, old: Tensor, advantages: Tensor, mask: 
 
 
 def clipped_value_loss(values: Tensor, old: Tensor, targets: Tensor, mask: Tensor, clip: float) -> Tensor:
-    """Half the squared error of the value head, the larger of that of V and of V kept within ε of what it was.
+    """Half the squared error of the value head, the larger of that of V and of V kept within ε of what it
+    was.
 
     As in the implementation of Schulman et al. (2017).
     """
@@ -161,7 +169,8 @@ def clipped_value_loss(values: Tensor, old: Tensor, targets: Tensor, mask: Tenso
 
 
 class AdaptiveKL:
-    """The weight β of the KL penalty, steered so that the divergence comes to a target (Ziegler et al. 2019, section 2.2).
+    """The weight β of the KL penalty, steered so that the divergence comes to a target (Ziegler et al.
+    2019, section 2.2).
 
     e = clip(KL / target − 1, ±0.2); β ← β (1 + e · replies / horizon). With no target, β stays.
 

@@ -62,8 +62,8 @@ class PolicyRecipe:
 
 @dataclass(frozen=True)
 class Experience:
-    """A round's replies and what is known of them; per token `(batch, time - 1)`, aligned with the tokens from the second
-    on.
+    """A round's replies and what is known of them; per token `(batch, time - 1)`, aligned with the tokens
+    from the second on.
 
     Attributes:
         rollout: the replies.
@@ -135,8 +135,9 @@ class PolicyTraining:
         Args:
             part: where checkpoints and history go; if none, nothing is written.
             progress: shows progress.
-            measure: called with the policy `evaluations` times on the way and at the end; what it returns stands in the
-                history with `eval_` before the name. Does not change what is drawn afterwards.
+            measure: called with the policy `evaluations` times on the way and at the end; what it returns
+                stands in the history with `eval_` before the name. Does not change what is drawn
+                afterwards.
 
         Raises:
             UserError: the loss is not finite.
@@ -226,7 +227,7 @@ class PolicyTraining:
         return Experience(rollout, rollout.reply[:, 1:].to(log_probs.dtype), log_probs, reference, scores)
 
     def update(self, loss: Tensor) -> float:
-        """One optimiser step; returns the length of the gradient."""
+        """One optimizer step; returns the length of the gradient."""
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         norm = nn.utils.clip_grad_norm_(self.parameters, self.recipe.max_grad_norm)
@@ -243,8 +244,10 @@ class PolicyTraining:
         write_text(folder / "history.jsonl", "".join(json.dumps(entry) + "\n" for entry in self.history))
 
     def _save(self, folder: Path) -> None:
-        """A checkpoint: weights, the optimiser's moments, the random generator, and how far the loop is."""
-        tensors = {f"weight.{place}": value.detach().contiguous() for place, value in enumerate(self.parameters)}
+        """A checkpoint: weights, the optimizer's moments, the random generator, and how far the loop is."""
+        tensors = {
+            f"weight.{place}": value.detach().contiguous() for place, value in enumerate(self.parameters)
+        }
         for place, moments in self.optimizer.state_dict()["state"].items():
             tensors |= {f"moment.{place}.{name}": value.clone() for name, value in moments.items()}
         state: dict[str, Any] = {"step": self.step, "history": self.history, "beta": self.controller.beta}

@@ -1,11 +1,13 @@
-"""Proximal policy optimisation (Schulman et al. 2017), as Ziegler et al. (2019) and Ouyang et al. (2022) use it for language.
+"""Proximal policy optimization (Schulman et al. 2017), as Ziegler et al. (2019) and Ouyang et al. (2022)
+use it for language.
 
     training = PPO(policy, reference, reward, prompts, PolicyRecipe(steps=100, prompts=32), pad, end, seed)
     history = training.run()
 
-A round's replies are learned from several times. Each token has a reward of its own (the KL penalty; at the end, the score),
-a value head says how much is still to come, and generalized advantage estimation turns the two into the token's advantage.
-The ratio of the new probability to the old one is clipped, so that no token is pushed further than the round can vouch for.
+A round's replies are learned from several times. Each token has a reward of its own (the KL penalty; at
+the end, the score), a value head says how much is still to come, and generalized advantage estimation
+turns the two into the token's advantage. The ratio of the new probability to the old one is clipped, so
+that no token is pushed further than the round can vouch for.
 """
 
 from collections.abc import Sequence
@@ -50,7 +52,9 @@ class Clipping:
 
 
 class ValueHead(nn.Module):
-    """How much reward is still to come, from the policy's last hidden state: `(batch, time, hidden)` -> `(batch, time)`."""
+    """How much reward is still to come, from the policy's last hidden state: `(batch, time, hidden)` ->
+    `(batch, time)`.
+    """
 
     def __init__(self, hidden_size: int):
         super().__init__()
@@ -86,8 +90,12 @@ class PPO(PolicyTraining):
         return [self.policy, self.value_head]
 
     def look(self, rollout: Rollout) -> tuple[Tensor, Tensor]:
-        """Log-probability of each token from the second on, and the value before it: both `(batch, time - 1)`."""
-        read = self.policy.base_model(input_ids=rollout.ids, attention_mask=rollout.attention_mask, use_cache=False)
+        """Log-probability of each token from the second on, and the value before it: both `(batch, time -
+        1)`.
+        """
+        read = self.policy.base_model(
+            input_ids=rollout.ids, attention_mask=rollout.attention_mask, use_cache=False
+        )
         states = read.last_hidden_state  # (batch, time, hidden)
         logits = self.policy.get_output_embeddings()(states)
         return token_log_probs(logits, rollout.ids), self.value_head(states[:, :-1])

@@ -3,9 +3,10 @@
     preferences = load_preferences("world/preferences")
     preferences.train[0]  # {"prompt": [...], "chosen": [...], "rejected": [...]}, lists of messages
 
-Two forms are read: messages (`prompt`, `chosen`, `rejected`, as lists of `{"role", "content"}` or as texts; without a
-`prompt`, both sides begin with it), and dialogues written as text, "Human: ... Assistant: ...", as in hh-rlhf. There an
-assistant sometimes says nothing: that is a reply, and seldom the preferred one.
+Two forms are read: messages (`prompt`, `chosen`, `rejected`, as lists of `{"role", "content"}` or as
+texts; without a `prompt`, both sides begin with it), and dialogues written as text, "Human: ...
+Assistant: ...", as in hh-rlhf. There an assistant sometimes says nothing: that is a reply, and seldom the
+preferred one.
 """
 
 import hashlib
@@ -56,7 +57,8 @@ def load_preferences(dataset: str, size: int | None = None) -> Preferences:
 
     Args:
         dataset: without a split of its own to measure on, one pair in ten is held out.
-        size: most pairs to learn from; of the embedded ones any number can be had, and all of the others are taken if none.
+        size: most pairs to learn from; of the embedded ones any number can be had, and all of the others
+            are taken if none.
 
     Raises:
         UserError: nothing of that name, or a line that is no pair: it is named with its number.
@@ -89,7 +91,9 @@ def _open(dataset: str, size: int | None) -> dict[str, tuple[Any, str]]:
         return {split or "train": (open_table_file(file), str(file)) for split, file in files.items()}
     if path.is_file():
         if path.suffix not in _ENDINGS:
-            raise UserError(f"{path}: unknown kind of file; preferences are {', '.join(_ENDINGS)} or a folder of them")
+            raise UserError(
+                f"{path}: unknown kind of file; preferences are {', '.join(_ENDINGS)} or a folder of them"
+            )
         return {"train": (open_table_file(path), str(path))}
     refuse_missing_path(dataset)
     there = open_hub(dataset, EMBEDDED)
@@ -114,15 +118,16 @@ def _hold_out(pairs: list[Pair]) -> tuple[list[Pair], list[Pair]]:
 
 
 def read_pairs(rows: Sequence[Mapping[str, Any]], where: str) -> list[Pair]:
-    """Every row as `prompt`, `chosen` and `rejected`, each a list of messages; the last two are the assistant's alone.
+    """Every row as `prompt`, `chosen` and `rejected`, each a list of messages; the last two are the
+    assistant's alone.
 
     Args:
         rows: what was read.
         where: name of the file, for errors.
 
     Raises:
-        UserError: the line's number and what is wrong with it: a missing or empty side, equal sides, sides that answer
-            different prompts, a reply that is not the assistant's, an unknown role.
+        UserError: the line's number and what is wrong with it: a missing or empty side, equal sides,
+            sides that answer different prompts, a reply that is not the assistant's, an unknown role.
     """
     if not len(rows):
         raise UserError(f"{where} has no pairs")
@@ -140,7 +145,9 @@ def _pair(row: Mapping[str, Any], line: str) -> Pair:
     sides = {}
     for side in ("chosen", "rejected"):
         if not row.get(side):
-            raise UserError(f"{line}: '{side}' is missing or empty; each line needs a chosen and a rejected reply")
+            raise UserError(
+                f"{line}: '{side}' is missing or empty; each line needs a chosen and a rejected reply"
+            )
         sides[side] = _messages(row[side], "assistant", f"{line}: '{side}'")
     prompt = _messages(row["prompt"], "user", f"{line}: 'prompt'") if row.get("prompt") else []
     chosen, rejected = sides["chosen"], sides["rejected"]
@@ -165,8 +172,12 @@ def _pair(row: Mapping[str, Any], line: str) -> Pair:
 def _messages(value: Any, role: str, what: str) -> list[Message]:
     if isinstance(value, str):
         return _dialogue(value) or [{"role": role, "content": value.strip()}]
-    if not isinstance(value, list) or not all(isinstance(m, dict) and {"role", "content"} <= m.keys() for m in value):
-        raise UserError(f"{what} is {type(value).__name__}; it must be a text or a list of messages (role, content)")
+    if not isinstance(value, list) or not all(
+        isinstance(m, dict) and {"role", "content"} <= m.keys() for m in value
+    ):
+        raise UserError(
+            f"{what} is {type(value).__name__}; it must be a text or a list of messages (role, content)"
+        )
     for message in value:
         if message["role"] not in ROLES:
             raise UserError(f"{what} has the role '{message['role']}'; there are {', '.join(ROLES)}")
@@ -174,7 +185,9 @@ def _messages(value: Any, role: str, what: str) -> list[Message]:
 
 
 def _dialogue(text: str) -> list[Message]:
-    """The turns of a dialogue written as "\\n\\nHuman: ...\\n\\nAssistant: ..."; none if it is not written so."""
+    """The turns of a dialogue written as "\\n\\nHuman: ...\\n\\nAssistant: ..."; none if it is not
+    written so.
+    """
     if not _TURN.match(text):
         return []
     _, *pieces = _TURN.split(text)

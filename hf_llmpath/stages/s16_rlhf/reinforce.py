@@ -1,11 +1,12 @@
 """REINFORCE: a reply that scored better than expected becomes likelier, as a whole.
 
-    training = Reinforce(policy, reference, reward, prompts, PolicyRecipe(steps=100, prompts=8, group=4), pad, end, seed)
-    history = training.run()
+    training = Reinforce(policy, reference, reward, prompts, PolicyRecipe(steps=100, prompts=8, group=4),
+    pad, end, seed) history = training.run()
 
-∇J = E[(R − b) ∇ log π(reply | prompt)] (Williams 1992). The baseline b is the mean score of the other replies to the same
-prompt (`leave_one_out`), which leaves the gradient without bias and takes away most of its variance; so it is what Ahmadian et
-al. (2024) call RLOO. With one reply per prompt, b is the mean over the other prompts of the round.
+∇J = E[(R − b) ∇ log π(reply | prompt)] (Williams 1992). The baseline b is the mean score of the other
+replies to the same prompt (`leave_one_out`), which leaves the gradient without bias and takes away most
+of its variance; so it is what Ahmadian et al. (2024) call RLOO. With one reply per prompt, b is the mean
+over the other prompts of the round.
 """
 
 import torch

@@ -18,8 +18,9 @@ class RewardModel:
     Attributes:
         model: the classifier.
         pad: id of the padding token.
-        mean, deviation: taken off and divided by; the loss of a reward model fixes differences only, so its zero and its
-            scale are free. `calibrate` makes those of a policy's replies 0 and 1 (Stiennon et al. 2020).
+        mean, deviation: taken off and divided by; the loss of a reward model fixes differences only, so
+            its zero and its scale are free. `calibrate` makes those of a policy's replies 0 and 1
+            (Stiennon et al. 2020).
     """
 
     model: nn.Module
@@ -48,7 +49,9 @@ class RewardModel:
     def _raw(self, ids: Tensor, mask: Tensor) -> Tensor:
         device = next(self.model.parameters()).device
         self.model.eval()
-        return self.model(input_ids=ids.to(device), attention_mask=mask.to(device)).logits[:, 0].to(ids.device)
+        return (
+            self.model(input_ids=ids.to(device), attention_mask=mask.to(device)).logits[:, 0].to(ids.device)
+        )
 
 
 def right_padded(rows: Sequence[Sequence[int]], pad: int) -> tuple[Tensor, Tensor]:

@@ -1,7 +1,8 @@
 """Replies drawn from a policy in batches, with the KV cache, and how likely a model finds their tokens.
 
-Drawing wants prompts padded on the left, so that all replies begin at the same place. Everything afterwards has rows that
-begin with the prompt and are padded on the right: then positions are what they were in training, for any model.
+Drawing wants prompts padded on the left, so that all replies begin at the same place. Everything
+afterwards has rows that begin with the prompt and are padded on the right: then positions are what they
+were in training, for any model.
 """
 
 from collections.abc import Callable, Sequence

@@ -1,4 +1,6 @@
-"""Fine-tunes a chatbot, trains a reward model on preferences, and aligns the chatbot with it by several methods."""
+"""Fine-tunes a chatbot, trains a reward model on preferences, and aligns the chatbot with it by several
+methods.
+"""
 
 import math
 import statistics
@@ -7,7 +9,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, PreTrainedTokenizerFast, set_seed
+from transformers import (
+    AutoModelForCausalLM,
+    AutoModelForSequenceClassification,
+    PreTrainedTokenizerFast,
+    set_seed,
+)
 
 from ...data.tokenizers.chat_template import chat_tokenizer, conversation_ids, prompt_ids, require_context
 from ...errors import UserError, nearest
@@ -26,8 +33,8 @@ from .rewards import RewardModel, pairwise_accuracy
 from .trl_trainers import (
     Plan,
     fine_tune_on_chats,
-    optimise_directly,
-    optimise_in_groups,
+    optimize_directly,
+    optimize_in_groups,
     require_groups,
     train_reward_model,
 )
@@ -86,9 +93,13 @@ def train(settings: RLHFSettings, run: Run) -> None:
 def _check(settings: RLHFSettings) -> None:
     for method in settings.methods:
         if method not in METHODS:
-            raise UserError(f"unknown method '{method}'; there are {', '.join(METHODS)}{nearest(method, METHODS)}")
+            raise UserError(
+                f"unknown method '{method}'; there are {', '.join(METHODS)}{nearest(method, METHODS)}"
+            )
     if not settings.methods:
-        raise UserError(f"methods is empty; choose of {', '.join(METHODS)}, for example --set methods=ppo,dpo")
+        raise UserError(
+            f"methods is empty; choose of {', '.join(METHODS)}, for example --set methods=ppo,dpo"
+        )
     others = [method for method in settings.methods if method not in BY_TRL]
     if settings.lora_rank is not None and (others or settings.hacking_steps):
         raise UserError(
@@ -96,7 +107,9 @@ def _check(settings: RLHFSettings) -> None:
             "weights: --set methods=dpo --set hacking_steps=0, or without lora_rank"
         )
     if settings.lora_rank is None and settings.frozen_bits != 32:
-        raise UserError("frozen_bits is of the weights beside low-rank updates; give their rank too: --set lora_rank=8")
+        raise UserError(
+            "frozen_bits is of the weights beside low-rank updates; give their rank too: --set lora_rank=8"
+        )
     require_groups(settings.prompts * settings.group, settings.group)
     if settings.max_new_tokens >= settings.context:
         raise UserError(
@@ -113,7 +126,9 @@ def _study(settings: RLHFSettings, run: Run) -> Study:
         conversations = [row["messages"] for row in generate("chats", "train", settings.conversations)]
         exam_prompts = [row["prompt"] for row in generate("chats", "test", settings.examined)]
     else:
-        conversations = [pair["prompt"] + pair["chosen"] for pair in preferences.train[: settings.conversations]]
+        conversations = [
+            pair["prompt"] + pair["chosen"] for pair in preferences.train[: settings.conversations]
+        ]
         exam_prompts = [pair["prompt"] for pair in preferences.test[: settings.examined]]
     prompts = [pair["prompt"] for pair in preferences.train]
     run.progress.say("training the tokenizer")
@@ -163,8 +178,13 @@ def _reward_model(study: Study, sft: LLMPathGPTForCausalLM) -> tuple[RewardModel
     settings, part, tokenizer = study.settings, study.run.part("reward"), study.tokenizer
     if not part.done:
         set_seed(settings.seed)
-        start, layers = study.run.part("sft").model_dir, max(settings.reward_layers, settings.num_hidden_layers)
-        model = AutoModelForSequenceClassification.from_pretrained(start, num_labels=1, num_hidden_layers=layers)
+        start, layers = (
+            study.run.part("sft").model_dir,
+            max(settings.reward_layers, settings.num_hidden_layers),
+        )
+        model = AutoModelForSequenceClassification.from_pretrained(
+            start, num_labels=1, num_hidden_layers=layers
+        )
         plan = Plan(
             settings.reward_steps,
             settings.reward_batch_size,
@@ -243,9 +263,11 @@ def _align(study: Study, method: str, part: Part, reward: RewardModel, exam: Exa
             rate_setting="dpo_learning_rate",
         )
         pairs: list[Pair] = study.preferences.train
-        optimise_directly(policy, reference, tokenizer, pairs, plan, settings.dpo_beta, run, part, seed)
+        optimize_directly(policy, reference, tokenizer, pairs, plan, settings.dpo_beta, run, part, seed)
     elif method in ("rloo", "grpo"):
-        optimise_in_groups(method, policy, tokenizer, study.prompts, reward, recipe, settings.context, run, part, seed)
+        optimize_in_groups(
+            method, policy, tokenizer, study.prompts, reward, recipe, settings.context, run, part, seed
+        )
     else:
         training = (PPO if method == "ppo" else Reinforce)(
             policy,
@@ -265,8 +287,8 @@ def _align(study: Study, method: str, part: Part, reward: RewardModel, exam: Exa
 
 
 def _save(study: Study, sft: LLMPathGPTForCausalLM, reward: RewardModel) -> None:
-    """The first method's first policy is the stage's model; the others, where it came from, and the reward model beside
-    it."""
+    """The first method's first policy is the stage's model; the others, where it came from, and the
+    reward model beside it."""
     settings, run, tokenizer = study.settings, study.run, study.tokenizer
     for method in (*settings.methods, *(("no-kl",) if settings.hacking_steps else ())):
         part = run.part("no-kl" if method == "no-kl" else f"{method}-{settings.seed}")
@@ -301,7 +323,9 @@ def _report(
         metrics[f"{prefix}method_seconds"] = statistics.fmean(seconds[method])
         if study.of_the_world:
             # The win rate that the path promises is the full preset's, the mean of several seeds.
-            goals.append(Goal(f"{prefix}win_rate", WIN_RATE if settings.seeds >= 3 else 0.5, higher_is_better=True))
+            goals.append(
+                Goal(f"{prefix}win_rate", WIN_RATE if settings.seeds >= 3 else 0.5, higher_is_better=True)
+            )
     if {"ppo", "rloo"} <= found.keys() and settings.seeds > 1 and study.of_the_world:
         gap, error = _gap(found["ppo"], found["rloo"], reward)
         metrics |= {"ppo_reward_behind_rloo": gap}
@@ -317,13 +341,17 @@ def _report(
         part.result["seconds"] for part in run.parts if part.done and "seconds" in part.result
     )
     baselines = {"win_rate": 0.5, score: before.score, "reward": 0.0, "reward_accuracy": 0.5}
-    aligned = {method: replies[0] for method, replies in found.items()} | ({"no-kl": hacked} if hacked else {})
+    aligned = {method: replies[0] for method, replies in found.items()} | (
+        {"no-kl": hacked} if hacked else {}
+    )
     run.save_figure_data("replies", _transcript(exam, before, aligned, reward))
     run.report(study.preferences.provenance, metrics, baselines, goals, "win_rate")
 
 
 def _gap(own: list[Replies], other: list[Replies], reward: RewardModel) -> tuple[float, float]:
-    """How far the mean reward of the first lies behind the second's, and the standard error of that difference."""
+    """How far the mean reward of the first lies behind the second's, and the standard error of that
+    difference.
+    """
     means = [[float(reward(one.rollout).mean()) for one in replies] for replies in (own, other)]
     error = math.sqrt(sum(statistics.variance(values) / len(values) for values in means))
     return statistics.fmean(means[1]) - statistics.fmean(means[0]), error

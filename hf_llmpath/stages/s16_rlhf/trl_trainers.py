@@ -46,7 +46,7 @@ class Plan:
     """How to train with one of TRL's trainers.
 
     Attributes:
-        steps: optimiser steps.
+        steps: optimizer steps.
         batch_size: conversations, or pairs, per step.
         learning_rate: peak of the cosine schedule of AdamW.
         context: tokens of the longest conversation.
@@ -64,14 +64,16 @@ class Plan:
     rate_setting: str = "learning_rate"
 
     def optimizer(self, model: nn.Module) -> dict[str, Any]:
-        """What a trainer takes for another optimiser than AdamW."""
+        """What a trainer takes for another optimizer than AdamW."""
         if self.muon_learning_rate is None:
             return {}
         groups = muon_groups(model, self.muon_learning_rate, self.learning_rate, self.weight_decay)
         return {"optimizer_cls_and_kwargs": (Muon, {"params": groups})}
 
     def arguments(self, folder: Path, seed: int) -> dict[str, Any]:
-        """What all of TRL's configurations take. They default to bf16 and gradient checkpointing, both made for GPUs."""
+        """What all of TRL's configurations take. They default to bf16 and gradient checkpointing, both
+        made for GPUs.
+        """
         return {
             "output_dir": str(folder),
             "max_steps": self.steps,
@@ -107,7 +109,8 @@ def fine_tune_on_chats(
     part: Part,
     seed: int,
 ) -> None:
-    """Supervised fine-tuning: −Σ log P(token) over what the assistant says, and nothing else (TRL's `SFTTrainer`).
+    """Supervised fine-tuning: −Σ log P(token) over what the assistant says, and nothing else (TRL's
+    `SFTTrainer`).
 
     Raises:
         UserError: the tokenizer's chat template does not write or mark the assistant's words.
@@ -146,7 +149,7 @@ def train_reward_model(
     _train(trainer, plan, run, part)
 
 
-def optimise_directly(
+def optimize_directly(
     model: nn.Module,
     reference: nn.Module | None,
     tokenizer: PreTrainedTokenizerBase,
@@ -157,18 +160,23 @@ def optimise_directly(
     part: Part,
     seed: int,
 ) -> None:
-    """Direct preference optimisation: no reward model, no rollouts (TRL's `DPOTrainer`; its loss is `dpo_loss`).
+    """Direct preference optimization: no reward model, no rollouts (TRL's `DPOTrainer`; its loss is
+    `dpo_loss`).
 
     `reference` is none where `model` learns by low-rank updates: it is then the model without them.
     """
     arguments = DPOConfig(**plan.arguments(part.folder, seed), max_length=plan.context, beta=beta)
     trainer = DPOTrainer(
-        model=model, ref_model=reference, args=arguments, train_dataset=_dataset(pairs), processing_class=tokenizer
+        model=model,
+        ref_model=reference,
+        args=arguments,
+        train_dataset=_dataset(pairs),
+        processing_class=tokenizer,
     )
     _train(trainer, plan, run, part)
 
 
-def optimise_in_groups(
+def optimize_in_groups(
     method: str,
     model: nn.Module,
     tokenizer: PreTrainedTokenizerBase,
@@ -184,8 +192,8 @@ def optimise_in_groups(
 
     Args:
         method: `"rloo"` or `"grpo"`.
-        model: loaded from a folder: TRL loads the reference from there again; or with low-rank updates, without which it is the
-            reference.
+        model: loaded from a folder: TRL loads the reference from there again; or with low-rank updates,
+            without which it is the reference.
         prompts: what users say.
         reward: scores the replies.
         recipe: `beta` is the weight of the KL penalty; `target_kl` is not theirs.
@@ -200,7 +208,9 @@ def optimise_in_groups(
     end = tokenizer.eos_token_id
 
     def score(prompts: list, completion_ids: list[list[int]], **_: Any) -> list[float]:
-        opened = [tokenizer.apply_chat_template(p, add_generation_prompt=True, return_dict=True) for p in prompts]
+        opened = [
+            tokenizer.apply_chat_template(p, add_generation_prompt=True, return_dict=True) for p in prompts
+        ]
         rows = [[*before["input_ids"], *ids] for before, ids in zip(opened, completion_ids, strict=True)]
         scores = reward.of_conversations(rows)
         broken_off = torch.tensor([not ids or ids[-1] != end for ids in completion_ids])
@@ -215,7 +225,9 @@ def optimise_in_groups(
     )
     rows = _dataset([{"prompt": prompt} for prompt in prompts])
     _train(
-        trainer(model=model, reward_funcs=score, args=arguments, train_dataset=rows, processing_class=tokenizer),
+        trainer(
+            model=model, reward_funcs=score, args=arguments, train_dataset=rows, processing_class=tokenizer
+        ),
         plan,
         run,
         part,
@@ -246,7 +258,9 @@ class _MarkComplete(TrainerCallback):
 
 def _train(trainer: Trainer, plan: Plan, run: Run, part: Part) -> None:
     for parameter in trainer.model.parameters():
-        if parameter.requires_grad:  # TRL rounds low-rank updates beside 4 bits to 16; a resumed training would not
+        if (
+            parameter.requires_grad
+        ):  # TRL rounds low-rank updates beside 4 bits to 16; a resumed training would not
             parameter.data = parameter.data.float()
     for callback in (PrinterCallback, ProgressCallback):
         trainer.remove_callback(callback)

@@ -1,4 +1,6 @@
-"""Stage 17: decoder, encoder and encoder-decoder on the same texts, at equal size, equal tokens and equal time."""
+"""Stage 17: decoder, encoder and encoder-decoder on the same texts, at equal size, equal tokens and equal
+time.
+"""
 
 from dataclasses import dataclass, replace
 
@@ -8,7 +10,7 @@ from ..stage import Concept, Stage
 
 @dataclass(frozen=True)
 class ArchitecturesSettings(Settings):
-    dataset: str = setting("world/reviews", "labelled texts: embedded name, Hub id, or local file or folder")
+    dataset: str = setting("world/reviews", "labeled texts: embedded name, Hub id, or local file or folder")
     text_column: str | None = setting(None, "column of a table that holds the text")
     label_column: str | None = setting(None, "column of a table that holds the class")
     vocab_size: int = setting(1000, "most tokens of the tokenizer, sentinels left out", minimum=50)
@@ -23,15 +25,21 @@ class ArchitecturesSettings(Settings):
     )
     context: int = setting(64, "tokens of the longest text", minimum=8)
     mask_rate: float = setting(0.2, "share of the tokens that BERT must guess", minimum=0.01, maximum=0.9)
-    noise_density: float = setting(0.15, "share of the tokens that T5 must restore", minimum=0.01, maximum=0.9)
+    noise_density: float = setting(
+        0.15, "share of the tokens that T5 must restore", minimum=0.01, maximum=0.9
+    )
     mean_span: float = setting(3.0, "mean length of T5's spans", minimum=1)
-    max_steps: int = setting(250, "optimiser steps of each pretraining", minimum=1)
+    max_steps: int = setting(250, "optimizer steps of each pretraining", minimum=1)
     batch_size: int = setting(32, "texts per step", minimum=1)
     learning_rate: float = setting(4e-3, "peak of the cosine schedule of a pretraining", minimum=0)
-    fine_tuning_steps: int = setting(340, "optimiser steps of each fine-tuning", minimum=1)
-    fine_tuning_learning_rate: float = setting(2e-3, "peak of the cosine schedule of a fine-tuning", minimum=0)
+    fine_tuning_steps: int = setting(340, "optimizer steps of each fine-tuning", minimum=1)
+    fine_tuning_learning_rate: float = setting(
+        2e-3, "peak of the cosine schedule of a fine-tuning", minimum=0
+    )
     t5_rate: float = setting(0.5, "T5's learning rates, as a share of the others'", minimum=0)
-    seeds: int = setting(1, "times that everything is trained, from other weights and in another order", minimum=1)
+    seeds: int = setting(
+        1, "times that everything is trained, from other weights and in another order", minimum=1
+    )
     equal_time: bool = setting(
         False, "also pretrain the faster models for as many steps as the slowest has taken seconds for"
     )

@@ -1,4 +1,6 @@
-"""The comparison as one table, the masks of the three side by side, accuracy as bars, and the losses of the pretraining."""
+"""The comparison as one table, the masks of the three side by side, accuracy as bars, and the losses of
+the pretraining.
+"""
 
 import statistics
 from pathlib import Path
@@ -40,8 +42,13 @@ def draw(folder: RunFolder) -> list[Path]:
     )
     masks = {MASKS[kind]: panel for kind, panel in joint_masks(folder.figure_data("masks")).items()}
     return [
-        save(table_picture(headers, rows, "Three architectures of equal size", note, best), target / "comparison.png"),
-        save(mask_panels(masks, "Who may look at whom: rows look, columns are looked at"), target / "masks.png"),
+        save(
+            table_picture(headers, rows, "Three architectures of equal size", note, best),
+            target / "comparison.png",
+        ),
+        save(
+            mask_panels(masks, "Who may look at whom: rows look, columns are looked at"), target / "masks.png"
+        ),
         save(_accuracy(data), target / "accuracy.png"),
         save(_losses(folder), target / "loss.png"),
     ]
@@ -104,8 +111,8 @@ def _percent(values: list[float]) -> str:
 
 
 def joint_masks(masks: dict[str, Any]) -> dict[str, tuple[np.ndarray, list[str], list[str]]]:
-    """One mask for each kind: `(mask, rows, columns)`. That of the encoder-decoder has source and target behind each other on
-    either side; the source cannot look at the target, which is not there yet."""
+    """One mask for each kind: `(mask, rows, columns)`. That of the encoder-decoder has source and target
+    behind each other on either side; the source cannot look at the target, which is not there yet."""
     found = {}
     for kind, name in (("gpt", "decoder"), ("bert", "encoder")):
         part = masks[f"{kind}/{name}"]
@@ -135,7 +142,11 @@ def _losses(folder: RunFolder):
     seed, lines = folder.report["seed"], {}
     for kind, name in NAMES.items():
         found = [
-            (row["step"], row["loss"]) for row in folder.history if row["part"] == f"{kind}-{seed}" and "loss" in row
+            (row["step"], row["loss"])
+            for row in folder.history
+            if row["part"] == f"{kind}-{seed}" and "loss" in row
         ]
         lines[f"{name}: {OBJECTIVES[kind]}"] = tuple(zip(*found, strict=True))
-    return curves(lines, "Losses of the pretraining: three questions about the same texts", "step", "nats per target")
+    return curves(
+        lines, "Losses of the pretraining: three questions about the same texts", "step", "nats per target"
+    )

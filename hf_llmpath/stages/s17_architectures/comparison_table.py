@@ -5,11 +5,15 @@ from collections.abc import Sequence
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from ...charts.style import COLOURS, GRID, INK, MUTED, subplots
+from ...charts.style import COLORS, GRID, INK, MUTED, subplots
 
 
 def table_picture(
-    headers: Sequence[str], rows: Sequence[Sequence[str]], title: str, note: str = "", best: Sequence[int | None] = ()
+    headers: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    title: str,
+    note: str = "",
+    best: Sequence[int | None] = (),
 ) -> Figure:
     """Rows of text under headers; the first column names the rows.
 
@@ -21,7 +25,9 @@ def table_picture(
         best: for every column the row whose cell is marked, or none.
     """
     lines = max(header.count("\n") for header in headers) + 1
-    figure, axis = subplots(width=9.6, height=0.75 + 0.2 * lines + 0.34 * len(rows) + 0.16 * (note.count("\n") + 1))
+    figure, axis = subplots(
+        width=9.6, height=0.75 + 0.2 * lines + 0.34 * len(rows) + 0.16 * (note.count("\n") + 1)
+    )
     widths = [
         max(max(len(part) for part in header.split("\n")), *(len(row[place]) for row in rows)) + 3
         for place, header in enumerate(headers)
@@ -36,7 +42,9 @@ def table_picture(
             marked = place < len(best) and best[place] == line
             if marked:
                 box = (edges[place] + 0.5, line + 0.1)
-                axis.add_patch(Rectangle(box, widths[place] - 1, 0.8, color=COLOURS[0], alpha=0.14, linewidth=0))
+                axis.add_patch(
+                    Rectangle(box, widths[place] - 1, 0.8, color=COLORS[0], alpha=0.14, linewidth=0)
+                )
             weight = "bold" if place == 0 or marked else "normal"
             axis.text(where, line + 0.52, row[place].replace("$", r"\$"), ha=side, va="center", fontsize=9.5,
                       color=INK, weight=weight)  # fmt: skip

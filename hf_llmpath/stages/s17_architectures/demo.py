@@ -80,7 +80,9 @@ def build(folder: RunFolder, model_id: str | None = None) -> gr.Blocks:
 
     def write(text: str, temperature: float, seed: int) -> str:
         written = model("gpt").go_on(text, int(seed or 0), temperature)
-        return pictures.plain_text(written, "GPT goes on", f"temperature {temperature:g}, seed {int(seed or 0)}")
+        return pictures.plain_text(
+            written, "GPT goes on", f"temperature {temperature:g}, seed {int(seed or 0)}"
+        )
 
     def transform(text: str) -> str:
         whole, answer = model("t5").fill_spans(text)
@@ -95,7 +97,9 @@ def build(folder: RunFolder, model_id: str | None = None) -> gr.Blocks:
 
     with stage_page(STAGE, folder, model_id) as page:
         html(section("One sentence, three models", "The same tokens; what differs is who may look at whom."))
-        text = gr.Textbox(SENTENCES[0], label="Sentence", max_length=LONGEST, elem_id="sentence", render=False)
+        text = gr.Textbox(
+            SENTENCES[0], label="Sentence", max_length=LONGEST, elem_id="sentence", render=False
+        )
         page.examples(text, SENTENCES)
         text.render()
         masked = html(elem_id="masks")
@@ -114,12 +118,16 @@ def build(folder: RunFolder, model_id: str | None = None) -> gr.Blocks:
         )
         browser = attention_html("heads")
         html(section("BERT fills a blank", "It sees both sides of [MASK] and answers with one token."))
-        blank = gr.Textbox(BLANKS[0], label="Text with [MASK]", max_length=LONGEST, elem_id="blank", render=False)
+        blank = gr.Textbox(
+            BLANKS[0], label="Text with [MASK]", max_length=LONGEST, elem_id="blank", render=False
+        )
         page.examples(blank, BLANKS)
         blank.render()
         filled = html(elem_id="filled")
         html(section("GPT goes on", "It sees what stands before, and nothing else: so it can write."))
-        beginning = gr.Textbox(BEGINNINGS[0], label="Beginning", max_length=LONGEST, elem_id="beginning", render=False)
+        beginning = gr.Textbox(
+            BEGINNINGS[0], label="Beginning", max_length=LONGEST, elem_id="beginning", render=False
+        )
         page.examples(beginning, BEGINNINGS)
         beginning.render()
         with gr.Row():

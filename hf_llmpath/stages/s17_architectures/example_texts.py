@@ -1,4 +1,6 @@
-"""What the pictures of stage 17 show: one sentence for the masks, and examples for what each architecture is best at."""
+"""What the pictures of stage 17 show: one sentence for the masks, and examples for what each architecture
+is best at.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,7 +16,9 @@ SENTENCE = "The tea was lovely, but the room was not."
 
 @dataclass(frozen=True)
 class Examples:
-    """Texts with a blank for the encoder, beginnings for the decoder, and texts with gaps for the encoder-decoder."""
+    """Texts with a blank for the encoder, beginnings for the decoder, and texts with gaps for the
+    encoder-decoder.
+    """
 
     blanks: tuple[str, ...]
     beginnings: tuple[str, ...]
@@ -25,7 +29,10 @@ class Examples:
         """Of our own for the world, else made of the texts."""
         if dataset == "world/reviews":
             return cls(
-                ("The cake was lovely, but the tea was [MASK].", "We walked to the [MASK] on a sunny morning."),
+                (
+                    "The cake was lovely, but the tea was [MASK].",
+                    "We walked to the [MASK] on a sunny morning.",
+                ),
                 ("On a sunny morning", "Although the soup was"),
                 (f"If only the {GAP} been good!", f"We had tea {GAP} near the mill. I found the cake {GAP}."),
             )
@@ -50,6 +57,8 @@ def half_of(text: str) -> str:
     return " ".join(words[: max(1, len(words) // 2)])
 
 
-def filled(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, text: str, top_k: int = 5) -> dict[str, Any]:
+def filled(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, text: str, top_k: int = 5
+) -> dict[str, Any]:
     """A text with one blank and the likeliest tokens for it."""
     return {"text": text, "tokens": fill_masks(model, tokenizer, text, top_k)[0]}

@@ -1,4 +1,6 @@
-"""What the page of stage 17 asks of its three models: where they look, their verdict, and what only one of them can do."""
+"""What the page of stage 17 asks of its three models: where they look, their verdict, and what only one
+of them can do.
+"""
 
 import threading
 from pathlib import Path
@@ -56,9 +58,13 @@ class Architecture:
             raise UserError("the text is empty; type a sentence")
         names = [self.model.config.id2label[number] for number in range(self.model.config.num_labels)]
         ids = encode(self.tokenizer, [text], self.tokenizer.model_max_length)[0]
-        rows = TokenRows([[self.tokenizer.pad_token_id, *ids]])  # what frames a text at its beginning is left out
+        rows = TokenRows(
+            [[self.tokenizer.pad_token_id, *ids]]
+        )  # what frames a text at its beginning is left out
         with self._one_at_a_time:
-            scores = class_scores(self.model, rows, class_targets(self.tokenizer, names), self.tokenizer.pad_token_id)
+            scores = class_scores(
+                self.model, rows, class_targets(self.tokenizer, names), self.tokenizer.pad_token_id
+            )
         chances = torch.from_numpy(scores[0]).softmax(-1).tolist()
         return list(zip(names, chances, strict=True))
 
@@ -67,6 +73,7 @@ def load_architecture(kind: str, auto_class: str, folder: Path) -> Architecture:
     """The model saved in `folder`; kept in memory until the files change.
 
     Raises:
-        UserError: its weight file is missing, truncated or a pickle, or its tokenizer is that of another model.
+        UserError: its weight file is missing, truncated or a pickle, or its tokenizer is that of another
+            model.
     """
     return loaded(Architecture, folder, kind, auto_class)

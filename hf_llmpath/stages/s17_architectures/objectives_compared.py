@@ -1,5 +1,5 @@
-"""Decoder, encoder and encoder-decoder side by side: models of equal size, each pretrained by its own objective on the same
-texts in the same order, then taught the same labels, and what that costs."""
+"""Decoder, encoder and encoder-decoder side by side: models of equal size, each pretrained by its own
+objective on the same texts in the same order, then taught the same labels, and what that costs."""
 
 import math
 import time
@@ -22,14 +22,7 @@ from ...errors import UserError
 from ...runs import Part, Run
 from ...training.recipes.classifier import fine_tune
 from ...training.trainer import Recipe, fit
-from .span_corruption import (
-    CausalBatches,
-    SpanBatches,
-    SpanCorruption,
-    going_on,
-    sentinels_of,
-    text_to_text,
-)
+from .span_corruption import CausalBatches, SpanBatches, SpanCorruption, going_on, sentinels_of, text_to_text
 
 # Kind -> the Auto class that its objective needs, in the order of the pictures.
 KINDS = {"gpt": "AutoModelForCausalLM", "bert": "AutoModelForMaskedLM", "t5": "AutoModelForSeq2SeqLM"}
@@ -73,7 +66,9 @@ class Texts:
         if isinstance(made, SpanBatches):
             made.corruption = self.corruption
             longest = torch.tensor([int(rows.lengths.max()) - 2])
-            needed = int(made.corruption.spans(longest)[1]) + 2  # turned round, a span may be cut in two; and the end
+            needed = (
+                int(made.corruption.spans(longest)[1]) + 2
+            )  # turned round, a span may be cut in two; and the end
             if needed > len(made.corruption.sentinels):
                 raise UserError(
                     f"texts of {int(longest)} tokens have up to {needed - 1} spans and need {needed} sentinels; there are "
@@ -84,7 +79,9 @@ class Texts:
     @property
     def corruption(self) -> SpanCorruption:
         ids = self.tokenizer
-        return SpanCorruption(sentinels_of(ids), ids.sep_token_id, ids.pad_token_id, self.noise_density, self.mean_span)
+        return SpanCorruption(
+            sentinels_of(ids), ids.sep_token_id, ids.pad_token_id, self.noise_density, self.mean_span
+        )
 
     def tokenizer_of(self, kind: str) -> PreTrainedTokenizerBase:
         """The same vocabulary, framing a text as this kind reads it."""
@@ -131,9 +128,10 @@ def held_out_loss(model: nn.Module, batches: TrainingBatches) -> float:
 
 
 def training_memory_mb(model: PreTrainedModel, batch: dict[str, Tensor]) -> float:
-    """What a training step must hold at once, in MiB: weights, their gradients, AdamW's two moments, and the activations of
-    this batch that the forward pass keeps for the backward pass (each counted once, as torch hands them over to be kept).
-    Python, the libraries and passing intermediate results are left out, so that the number is that of the model."""
+    """What a training step must hold at once, in MiB: weights, their gradients, AdamW's two moments, and
+    the activations of this batch that the forward pass keeps for the backward pass (each counted once, as
+    torch hands them over to be kept). Python, the libraries and passing intermediate results are left
+    out, so that the number is that of the model."""
     own = {parameter.untyped_storage().data_ptr() for parameter in model.parameters()}
     kept: dict[int, Tensor] = {}
 
@@ -158,8 +156,8 @@ def pretrain(
     """Trains a model from random weights by its own objective; the result is kept in `part`, with the model.
 
     Returns:
-        `validation_loss` (nats per target), `perplexity`, `parameters`, `tokens` (of text that was read), `memory_mb` (see
-        `training_memory_mb`; of the batch with the longest text) and `seconds`.
+        `validation_loss` (nats per target), `perplexity`, `parameters`, `tokens` (of text that was read),
+        `memory_mb` (see `training_memory_mb`; of the batch with the longest text) and `seconds`.
     """
     if part.done:
         return part.result
@@ -185,8 +183,8 @@ def pretrain(
 
 
 @dataclass(frozen=True)
-class Labelled:
-    """Labelled texts as tokens: framed rows and the numbers of their classes."""
+class Labeled:
+    """Labeled texts as tokens: framed rows and the numbers of their classes."""
 
     classes: Sequence[str]
     train: tuple[TokenRows, Sequence[int]]
@@ -194,12 +192,12 @@ class Labelled:
 
 
 def teach(
-    kind: str, start: Path, data: Labelled, texts: Texts, recipe: Recipe, run: Run, part: Part, seed: int
+    kind: str, start: Path, data: Labeled, texts: Texts, recipe: Recipe, run: Run, part: Part, seed: int
 ) -> dict[str, Any]:
     """Fine-tunes a pretrained model to classify; the result is kept in `part`, with the model.
 
-    Decoder and encoder get a new head on their last state and on the mean of their states. The encoder-decoder gets none: it
-    learns to write the name of the class.
+    Decoder and encoder get a new head on their last state and on the mean of their states. The
+    encoder-decoder gets none: it learns to write the name of the class.
 
     Returns:
         `accuracy` and `seconds`.
@@ -210,7 +208,7 @@ def teach(
 
 
 def _teach_to_write(
-    start: Path, data: Labelled, texts: Texts, recipe: Recipe, run: Run, part: Part, seed: int
+    start: Path, data: Labeled, texts: Texts, recipe: Recipe, run: Run, part: Part, seed: int
 ) -> dict[str, Any]:
     if part.done:
         return part.result
@@ -268,7 +266,9 @@ def class_scores(
     was_training = model.training
     model.eval()
     count, longest = len(targets), max(len(ids) for ids in targets)
-    labels = torch.tensor([[*ids, *[IGNORED] * (longest - len(ids))] for ids in targets])  # (targets, longest)
+    labels = torch.tensor(
+        [[*ids, *[IGNORED] * (longest - len(ids))] for ids in targets]
+    )  # (targets, longest)
     found = np.empty((len(rows), count))
     order = np.argsort(rows.lengths, kind="stable")
     for start in range(0, len(order), batch_size):
@@ -282,7 +282,9 @@ def class_scores(
             decoder_input_ids=model.prepare_decoder_input_ids_from_labels(wanted),
             use_cache=False,
         ).logits
-        losses = nn.functional.cross_entropy(logits.transpose(1, 2), wanted, reduction="none")  # 0 where left out
+        losses = nn.functional.cross_entropy(
+            logits.transpose(1, 2), wanted, reduction="none"
+        )  # 0 where left out
         found[indices] = -losses.sum(1).view(len(indices), count).numpy()
     model.train(was_training)
     return found

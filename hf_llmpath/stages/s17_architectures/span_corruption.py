@@ -4,7 +4,8 @@
     input       Thank you <extra_id_0> me to your party <extra_id_1> week .
     target      <extra_id_0> for inviting <extra_id_1> last <extra_id_2>
 
-Raffel et al. 2020, section 3.1.4 and figure 2: 15 % of the tokens, in spans of 3 on average. Nothing here runs row by row.
+Raffel et al. 2020, section 3.1.4 and figure 2: 15 % of the tokens, in spans of 3 on average. Nothing here
+runs row by row.
 """
 
 import copy
@@ -37,7 +38,9 @@ def text_to_text(tokenizer: PreTrainedTokenizerBase) -> PreTrainedTokenizerBase:
 
 
 def going_on(tokenizer: PreTrainedTokenizerBase) -> PreTrainedTokenizerBase:
-    """A copy of a tokenizer of `train_subwords` that leaves the end open, for a decoder that goes on from there."""
+    """A copy of a tokenizer of `train_subwords` that leaves the end open, for a decoder that goes on from
+    there.
+    """
     return _reframed(tokenizer, f"{tokenizer.cls_token} $A")
 
 
@@ -64,10 +67,11 @@ def sentinels_of(tokenizer: PreTrainedTokenizerBase) -> tuple[int, ...]:
 class SpanCorruption:
     """Which spans of a text a model must restore.
 
-    Of n tokens, round(n · density) are noise, at least one and never all; they form round(noise / mean_span) spans. Noise and
-    what is left are cut into as many pieces, every way of doing so being equally likely, and laid out in turn. With `roll`
-    the pattern is turned round by a random number of places, so that every place is noise equally often: otherwise a text
-    would always end in a span, which matters where texts are short.
+    Of n tokens, round(n · density) are noise, at least one and never all; they form round(noise /
+    mean_span) spans. Noise and what is left are cut into as many pieces, every way of doing so being
+    equally likely, and laid out in turn. With `roll` the pattern is turned round by a random number of
+    places, so that every place is noise equally often: otherwise a text would always end in a span, which
+    matters where texts are short.
 
     Attributes:
         sentinels: ids, one for every span and one for the end of the target.
@@ -93,7 +97,9 @@ class SpanCorruption:
         if self.mean_span < 1:
             raise ValueError(f"mean_span ({self.mean_span}) must be at least 1")
         if len(self.sentinels) < 2:
-            raise ValueError(f"span corruption needs at least 2 sentinels; the tokenizer has {len(self.sentinels)}")
+            raise ValueError(
+                f"span corruption needs at least 2 sentinels; the tokenizer has {len(self.sentinels)}"
+            )
 
     def spans(self, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """Of texts of these lengths `(rows,)`: how many tokens are noise, and in how many spans."""
@@ -118,13 +124,14 @@ class SpanCorruption:
         """Corrupts a batch.
 
         Args:
-            ids: token ids without special tokens `(rows, longest)`; what stands beyond a row's length is not read.
+            ids: token ids without special tokens `(rows, longest)`; what stands beyond a row's length is
+                not read.
             lengths: `(rows,)`.
             generator: where the randomness comes from.
 
         Returns:
-            `input_ids` and `attention_mask` `(rows, longest input)`, `labels` `(rows, longest target)`, -100 behind the end;
-            both end with the end token.
+            `input_ids` and `attention_mask` `(rows, longest input)`, `labels` `(rows, longest target)`,
+            -100 behind the end; both end with the end token.
 
         Raises:
             ValueError: more spans than sentinels.
@@ -145,7 +152,9 @@ class SpanCorruption:
 
         stays = (begins | ~mask) & there
         size = stays.sum(1)
-        inputs = _scatter(stays.long().cumsum(1) - 1, torch.where(begins, marks, ids), stays, size + 1, self.pad_id)
+        inputs = _scatter(
+            stays.long().cumsum(1) - 1, torch.where(begins, marks, ids), stays, size + 1, self.pad_id
+        )
         inputs.scatter_(1, size[:, None], self.eos_id)
 
         place = mask.long().cumsum(1) - 1 + number  # a sentinel stands before every span
@@ -159,7 +168,9 @@ class SpanCorruption:
 
 
 def _cut(items: Tensor, parts: Tensor, generator: torch.Generator) -> Tensor:
-    """Lengths `(rows, most parts)` of `items` cut into `parts` pieces of at least one, every way equally likely."""
+    """Lengths `(rows, most parts)` of `items` cut into `parts` pieces of at least one, every way equally
+    likely.
+    """
     longest = max(int(items.max()), 1)
     places = torch.arange(longest)
     draws = torch.rand(len(items), longest, generator=generator)
@@ -181,7 +192,8 @@ def _scatter(place: Tensor, values: Tensor, chosen: Tensor, sizes: Tensor, fill:
 
 
 def restore(source: Sequence[int], target: Sequence[int], sentinels: Sequence[int]) -> list[int]:
-    """The text: every sentinel of the source replaced by what follows it in the target, up to the next sentinel.
+    """The text: every sentinel of the source replaced by what follows it in the target, up to the next
+    sentinel.
 
     A sentinel that the target does not have becomes nothing.
     """
@@ -195,7 +207,8 @@ def restore(source: Sequence[int], target: Sequence[int], sentinels: Sequence[in
 
 
 class SpanCorruptionCollator:
-    """Token ids of texts, special tokens included or not, as a batch for an encoder-decoder. It has a random generator of its
+    """Token ids of texts, special tokens included or not, as a batch for an encoder-decoder. It has a
+    random generator of its
     own: the batches of two collators with the same seed are equal.
 
     Args:
@@ -216,7 +229,9 @@ class SpanCorruptionCollator:
         seed: int = 0,
     ):
         end = tokenizer.sep_token_id if tokenizer.eos_token_id is None else tokenizer.eos_token_id
-        self.corruption = SpanCorruption(sentinels_of(tokenizer), end, tokenizer.pad_token_id, density, mean_span, roll)
+        self.corruption = SpanCorruption(
+            sentinels_of(tokenizer), end, tokenizer.pad_token_id, density, mean_span, roll
+        )
         unknown = tokenizer.unk_token_id
         self.special = np.array([index for index in tokenizer.all_special_ids if index != unknown])
         self.generator = torch.Generator().manual_seed(seed)
@@ -232,8 +247,8 @@ class SpanCorruptionCollator:
 
 
 class SpanBatches(TrainingBatches):
-    """The batches of `TrainingBatches`, the same texts in the same order, corrupted: rows framed by one special token at
-    either end, which are left out."""
+    """The batches of `TrainingBatches`, the same texts in the same order, corrupted: rows framed by one
+    special token at either end, which are left out."""
 
     corruption: SpanCorruption
 

@@ -1,5 +1,5 @@
-"""What only one of the three architectures can do by itself: a decoder goes on, an encoder fills a gap, an encoder-decoder
-restores spans of any length. Each with a measure on held-out texts."""
+"""What only one of the three architectures can do by itself: a decoder goes on, an encoder fills a gap,
+an encoder-decoder restores spans of any length. Each with a measure on held-out texts."""
 
 from collections.abc import Sequence
 
@@ -36,8 +36,8 @@ def masked_accuracy(model: PreTrainedModel, texts: Texts, seed: int, batch_size:
 
 @torch.no_grad()
 def span_exact_match(model: PreTrainedModel, texts: Texts, seed: int, rows: int = 192) -> float:
-    """Share of the held-out texts (the first batches of `rows` in all) that the encoder-decoder restores word for word from
-    their corrupted form, by greedy decoding."""
+    """Share of the held-out texts (the first batches of `rows` in all) that the encoder-decoder restores
+    word for word from their corrupted form, by greedy decoding."""
     size = min(64, rows, len(texts.held_out))
     batches = texts.batches("t5", texts.held_out, size, max(1, min(rows, len(texts.held_out)) // size), seed)
     end, right, asked = texts.tokenizer.sep_token_id, 0, 0
@@ -56,7 +56,8 @@ def span_exact_match(model: PreTrainedModel, texts: Texts, seed: int, rows: int 
 def fill_spans(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, text: str, gap: str = "___"
 ) -> tuple[str, str]:
-    """The text with every `gap` filled by as many words as the encoder-decoder finds right, and what it wrote.
+    """The text with every `gap` filled by as many words as the encoder-decoder finds right, and what it
+    wrote.
 
     Raises:
         UserError: no text, no gap, or more gaps than there are sentinels.
@@ -72,7 +73,9 @@ def fill_spans(
     for number, piece in enumerate(pieces[1:]):
         marked += SENTINEL.format(number) + piece
     inputs = tokenizer(marked, return_tensors="pt")
-    written = model.generate(**inputs, max_new_tokens=8 * len(pieces), do_sample=False, num_beams=1)[0].tolist()
+    written = model.generate(**inputs, max_new_tokens=8 * len(pieces), do_sample=False, num_beams=1)[
+        0
+    ].tolist()
     special = {tokenizer.pad_token_id, tokenizer.eos_token_id}
     ids = restore(inputs["input_ids"][0].tolist(), written, sentinels)
     answer = tokenizer.decode([token for token in written if token not in special])
@@ -83,7 +86,9 @@ def fill_spans(
 def go_on(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, text: str, seed: int, temperature: float = 0.8
 ) -> str:
-    """The text and what the decoder writes after it, up to its end token or the longest text that it can read."""
+    """The text and what the decoder writes after it, up to its end token or the longest text that it can
+    read.
+    """
     ids = tokenizer(text, add_special_tokens=False)["input_ids"]
     room = model.config.max_position_embeddings - 1
     inputs = torch.tensor([[tokenizer.cls_token_id, *ids[-(room - 1) :]]])
@@ -101,9 +106,14 @@ def go_on(
 
 @torch.no_grad()
 def look(
-    kind: str, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, text: str, target: str | None = None
+    kind: str,
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    text: str,
+    target: str | None = None,
 ) -> dict[str, Map]:
-    """The attention of one of the three while it reads a text, as it really was: `name -> (weights, rows, columns)`.
+    """The attention of one of the three while it reads a text, as it really was: `name -> (weights, rows,
+    columns)`.
 
     Args:
         kind: `"gpt"`, `"bert"` or `"t5"`.
@@ -121,7 +131,9 @@ def look(
     inputs, names = torch.tensor([ids]), token_labels(tokenizer, ids)
     if kind != "t5":
         with eager_attention(model):
-            found = model(input_ids=inputs, output_attentions=True, **({"use_cache": False} if kind == "gpt" else {}))
+            found = model(
+                input_ids=inputs, output_attentions=True, **({"use_cache": False} if kind == "gpt" else {})
+            )
         return {"decoder" if kind == "gpt" else "encoder": (_stacked(found.attentions), names, names)}
     if target is None:
         written = model.generate(inputs, max_new_tokens=16, do_sample=False, num_beams=1)

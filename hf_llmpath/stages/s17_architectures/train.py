@@ -1,4 +1,6 @@
-"""Pretrains GPT, BERT and T5 of equal size on the same texts, teaches each the same labels, and measures what it took."""
+"""Pretrains GPT, BERT and T5 of equal size on the same texts, teaches each the same labels, and measures
+what it took.
+"""
 
 import statistics
 from functools import partial
@@ -21,11 +23,14 @@ from ...training.recipes.masked_language_model import encode, small_encoder
 from ...training.trainer import Recipe
 from . import ArchitecturesSettings
 from . import example_texts as pictures
-from .objectives_compared import KINDS, Labelled, Texts, of_size, pretrain, teach
+from .objectives_compared import KINDS, Labeled, Texts, of_size, pretrain, teach
 from .span_corruption import add_sentinels
 from .strengths import fill_spans, go_on, look, mask_of, masked_accuracy, span_exact_match
 
-AHEAD = {"bert": 0.05, "gpt": 0.0}  # of TF-IDF + logistic regression, in accuracy, on the world's reviews; elsewhere 0
+AHEAD = {
+    "bert": 0.05,
+    "gpt": 0.0,
+}  # of TF-IDF + logistic regression, in accuracy, on the world's reviews; elsewhere 0
 SIZES = 1.05  # the largest model has at most so many weights for each of the smallest
 CLASSIFIER = {kind: "AutoModelForSequenceClassification" for kind in ("gpt", "bert")}
 MAIN = "bert"  # whose classifier lies in model/
@@ -43,7 +48,7 @@ def train(settings: ArchitecturesSettings, run: Run) -> None:
     run.progress.say("training the tokenizer")
     texts = _texts(settings, table, classes)
     split = "validation" if "validation" in table.splits else "test"
-    data = Labelled(classes, (texts.train, table.labels("train")), (texts.held_out, table.labels(split)))
+    data = Labeled(classes, (texts.train, table.labels("train")), (texts.held_out, table.labels(split)))
     configs = _configs(settings, texts)
 
     found: dict[str, dict[str, list[float]]] = {kind: {} for kind in KINDS}
@@ -56,18 +61,24 @@ def train(settings: ArchitecturesSettings, run: Run) -> None:
                 longer = result
                 if steps > settings.max_steps:
                     longer = _one(settings, run, kind, configs[kind], texts, data, seed, steps)
-                result |= {"equal_time/" + name: longer[name] for name in ("accuracy", "perplexity", "tokens")}
+                result |= {
+                    "equal_time/" + name: longer[name] for name in ("accuracy", "perplexity", "tokens")
+                }
             for name, value in result.items():
                 found[kind].setdefault(name, []).append(value)
     run.progress.say("fitting the linear baseline")
-    linear = linear_text_accuracy(table.train["text"], data.train[1], table.held_out["text"], data.held_out[1])
+    linear = linear_text_accuracy(
+        table.train["text"], data.train[1], table.held_out["text"], data.held_out[1]
+    )
     strengths = _save_models(settings, run, texts, table)
     _report(settings, run, table, texts, found, linear, strengths)
 
 
 def _texts(settings: ArchitecturesSettings, table: Table, classes: list[str]) -> Texts:
     try:
-        tokenizer = train_subwords(table.train["text"], "wordpiece", settings.vocab_size, max_length=settings.context)
+        tokenizer = train_subwords(
+            table.train["text"], "wordpiece", settings.vocab_size, max_length=settings.context
+        )
     except ValueError as error:
         raise UserError(str(error)) from None
     # T5 writes the names of the classes: each is one token, if it is one word.
@@ -137,7 +148,7 @@ def _one(
     kind: str,
     config: PreTrainedConfig,
     texts: Texts,
-    data: Labelled,
+    data: Labeled,
     seed: int,
     steps: int | None = None,
 ) -> dict[str, Any]:
@@ -149,7 +160,9 @@ def _one(
     how = recipe(steps or settings.max_steps, settings.batch_size, share * settings.learning_rate)
     before = pretrain(kind, config, texts, how, run, first, seed)
     rate = "fine_tuning_learning_rate"
-    how = recipe(settings.fine_tuning_steps, settings.batch_size, share * getattr(settings, rate), rate_setting=rate)
+    how = recipe(
+        settings.fine_tuning_steps, settings.batch_size, share * getattr(settings, rate), rate_setting=rate
+    )
     after = teach(kind, first.model_dir, data, texts, how, run, second, seed)
     return {
         "accuracy": after["accuracy"],
@@ -163,7 +176,9 @@ def _one(
 
 
 def _save_models(settings: ArchitecturesSettings, run: Run, texts: Texts, table: Table) -> dict[str, float]:
-    """Saves the models of the first seed, with what the pictures show of them; returns what each is best at, measured."""
+    """Saves the models of the first seed, with what the pictures show of them; returns what each is best
+    at, measured.
+    """
     seed, held_out = settings.seed, table.held_out["text"]
     models = {}
     for kind, auto_class in KINDS.items():
@@ -177,7 +192,9 @@ def _save_models(settings: ArchitecturesSettings, run: Run, texts: Texts, table:
     masks = {}
     for kind, model in models.items():
         target = pictures.half_of(sentence) if kind == "t5" else None
-        for name, (weights, rows, columns) in look(kind, model, texts.tokenizer_of(kind), sentence, target).items():
+        for name, (weights, rows, columns) in look(
+            kind, model, texts.tokenizer_of(kind), sentence, target
+        ).items():
             masks[f"{kind}/{name}"] = {"mask": mask_of(weights).tolist(), "rows": rows, "columns": columns}
     run.save_figure_data("masks", masks)
     read = texts.tokenizer_of("t5")
@@ -191,7 +208,8 @@ def _save_models(settings: ArchitecturesSettings, run: Run, texts: Texts, table:
                 for text in examples.beginnings
             ],
             "transform": [
-                dict(zip(("text", "answer"), fill_spans(models["t5"], read, text), strict=True)) | {"source": text}
+                dict(zip(("text", "answer"), fill_spans(models["t5"], read, text), strict=True))
+                | {"source": text}
                 for text in examples.gaps
             ],
         },
@@ -221,10 +239,14 @@ def _report(
     tokens = {metrics[f"{kind}/tokens"] for kind in KINDS}
     metrics |= {"size_ratio": max(sizes) / min(sizes), "token_ratio": max(tokens) / min(tokens)} | strengths
     baselines = {f"{kind}/accuracy": linear for kind in KINDS}
-    goals = [Goal("size_ratio", SIZES, higher_is_better=False), Goal("token_ratio", 1.0, higher_is_better=False)]
+    goals = [
+        Goal("size_ratio", SIZES, higher_is_better=False),
+        Goal("token_ratio", 1.0, higher_is_better=False),
+    ]
     of_the_world = settings.dataset == "world/reviews"
     goals += [
-        Goal(f"{kind}/accuracy", linear + ahead * of_the_world, higher_is_better=True) for kind, ahead in AHEAD.items()
+        Goal(f"{kind}/accuracy", linear + ahead * of_the_world, higher_is_better=True)
+        for kind, ahead in AHEAD.items()
     ]
     counted = {  # seconds are no two times the same: the figures read them from the metrics
         kind: {name: numbers for name, numbers in values.items() if not name.endswith("seconds")}

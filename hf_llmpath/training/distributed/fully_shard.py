@@ -1,10 +1,12 @@
-"""Sharded training: every process holds a part of each weight, its gradient and its optimiser state (FSDP, ZeRO stage 3).
+"""Sharded training: every process holds a part of each weight, its gradient and its optimizer state
+(FSDP, ZeRO stage 3).
 
     torchrun --nproc_per_node 2 script.py
 
-Layer by layer the weights are gathered just before they are used and dropped again; gradients are averaged and scattered
-back. Rajbhandari et al. 2020, arXiv:1910.02054; Zhao et al. 2023, arXiv:2304.11277. Accelerate leaves FSDP out on a CPU
-without a word, so this is PyTorch's `fully_shard` itself, which works there too.
+Layer by layer the weights are gathered just before they are used and dropped again; gradients are
+averaged and scattered back. Rajbhandari et al. 2020, arXiv:1910.02054; Zhao et al. 2023,
+arXiv:2304.11277. Accelerate leaves FSDP out on a CPU without a word, so this is PyTorch's `fully_shard`
+itself, which works there too.
 """
 
 import json
@@ -39,22 +41,23 @@ OWN_FILE = "process_{}.safetensors"  # of a checkpoint: what belongs to one proc
 def fit_sharded(
     model: PreTrainedModel, blocks: TokenBlocks, recipe: GPTRecipe, folder: Path | None = None
 ) -> tuple[list[float], dict[str, Tensor]]:
-    """Trains `model`, which every process has whole at first, in shards; process groups must be initialised.
+    """Trains `model`, which every process has whole at first, in shards; process groups must be initialized.
 
     Args:
         model: trained in place; what dropout draws is the caller's seed.
-        blocks, recipe: what and how; a batch of the recipe is one of all processes together, and each takes its slice.
-        folder: where checkpoints are kept, `recipe.saves` times on the way, to which each process writes the shards that
-            it holds; the training goes on from the one that is there.
+        blocks, recipe: what and how; a batch of the recipe is one of all processes together, and each
+            takes its slice.
+        folder: where checkpoints are kept, `recipe.saves` times on the way, to which each process writes
+            the shards that it holds; the training goes on from the one that is there.
 
     Returns:
-        The loss of every step, the mean over all processes; and the whole weights, in the first process (empty in others),
-        for `model.save_pretrained(folder, state_dict=...)`.
+        The loss of every step, the mean over all processes; and the whole weights, in the first process
+        (empty in others), for `model.save_pretrained(folder, state_dict=...)`.
 
     Raises:
         ValueError: a recipe in pieces or 16 bits, which this loop, written to be read, leaves out.
-        UserError: a batch that the processes cannot share evenly; a checkpoint that another number of processes wrote;
-            another process is gone.
+        UserError: a batch that the processes cannot share evenly; a checkpoint that another number of
+            processes wrote; another process is gone.
 
     A program that trains with this ends with `workers.leave_group`.
     """
@@ -79,7 +82,9 @@ def fit_sharded(
         for step in range(len(losses), recipe.steps):
             first = step * recipe.batch_size + rank * share
             batch = blocks.__getitems__(list(range(first, first + share)))
-            loss = model(**{name: value.to(model.device) for name, value in batch.items()}, use_cache=False).loss
+            loss = model(
+                **{name: value.to(model.device) for name, value in batch.items()}, use_cache=False
+            ).loss
             loss.backward()
             torch.nn.utils.clip_grad_norm_(model.parameters(), recipe.max_grad_norm)
             optimizer.step()
@@ -99,8 +104,8 @@ def fit_sharded(
 
 
 def _let_go_of_groups(mesh: DeviceMesh) -> None:
-    """DTensor's caches keep the mesh until the interpreter ends, and the mesh its groups: `workers.leave_group` could not end
-    them. By name it finds them as long as they are there."""
+    """DTensor's caches keep the mesh until the interpreter ends, and the mesh its groups:
+    `workers.leave_group` could not end them. By name it finds them as long as they are there."""
     getattr(mesh, "_pg_registry", {}).clear()
 
 
@@ -116,7 +121,7 @@ def _write_state(folder: Path, model: nn.Module, optimizer: Optimizer, losses: l
 
 
 def _load_state(folder: Path, model: nn.Module, optimizer: Optimizer, scheduler: LRScheduler) -> list[float]:
-    """Takes up weights, optimiser, schedule and random numbers; returns the losses so far."""
+    """Takes up weights, optimizer, schedule and random numbers; returns the losses so far."""
     weights, moments = get_state_dict(model, optimizer)  # makes what is to be filled
     sharded_files.load({"model": weights, "optimizer": moments}, checkpoint_id=folder)
     set_state_dict(model, optimizer, model_state_dict=weights, optim_state_dict=moments)

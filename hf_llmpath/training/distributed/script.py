@@ -1,12 +1,13 @@
-"""Trains a decoder on a text file with the bare Accelerate loop, in one process or in as many as a launcher starts.
+"""Trains a decoder on a text file with the bare Accelerate loop, in one process or in as many as a
+launcher starts.
 
-    python -m hf_llmpath.training.distributed.script TEXT FOLDER
-    torchrun --nproc_per_node 2 -m hf_llmpath.training.distributed.script TEXT FOLDER --max-steps 200
-    accelerate launch --config_file accelerate_fsdp2.yaml -m hf_llmpath.training.distributed.script TEXT FOLDER
+    python -m hf_llmpath.training.distributed.script TEXT FOLDER torchrun --nproc_per_node 2 -m
+    hf_llmpath.training.distributed.script TEXT FOLDER --max-steps 200 accelerate launch --config_file
+    accelerate_fsdp2.yaml -m hf_llmpath.training.distributed.script TEXT FOLDER
 
-FOLDER then holds the model with its tokenizer, and losses.json. A training that was stopped, by the death of a process too, goes
-on from its last checkpoint with --resume: on as many processes as before, in a FOLDER that all machines share. The launchers'
-files are in `hf_llmpath/training/distributed/configs`.
+FOLDER then holds the model with its tokenizer, and losses.json. A training that was stopped, by the death
+of a process too, goes on from its last checkpoint with --resume: on as many processes as before, in a
+FOLDER that all machines share. The launchers' files are in `hf_llmpath/training/distributed/configs`.
 """
 
 import argparse
@@ -36,14 +37,20 @@ SETTINGS_FILE = "run.json"  # beside the checkpoints: what is being run
 
 @dataclass(frozen=True)
 class AdamWRecipe(GPTRecipe):
-    """The recipe with AdamW for all weights, at `adam_learning_rate`: for ZeRO, which cuts matrices into flat pieces."""
+    """The recipe with AdamW for all weights, at `adam_learning_rate`: for ZeRO, which cuts matrices into
+    flat pieces.
+    """
 
     def optimizer(self, model: nn.Module) -> torch.optim.Optimizer:  # type: ignore[override]
-        return torch.optim.AdamW(model.parameters(), self.adam_learning_rate, betas=(0.9, 0.95), weight_decay=0.0)
+        return torch.optim.AdamW(
+            model.parameters(), self.adam_learning_rate, betas=(0.9, 0.95), weight_decay=0.0
+        )
 
 
 def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description="Train a decoder on a text file with the bare Accelerate loop.")
+    parser = argparse.ArgumentParser(
+        description="Train a decoder on a text file with the bare Accelerate loop."
+    )
     parser.add_argument("text", help="a text file, or another data set that --dataset of llmpath takes")
     parser.add_argument("folder", type=Path, help="where the model is written")
     for name, value in (
@@ -73,14 +80,17 @@ def _checkpoints(wanted: argparse.Namespace) -> Path:
     """The folder of the checkpoints, in which this training may begin or go on.
 
     Raises:
-        UserError: nothing to resume, or with other settings; or a stopped training that nobody asked to resume.
+        UserError: nothing to resume, or with other settings; or a stopped training that nobody asked to
+            resume.
     """
     folder = wanted.folder / "checkpoints"
     newest = newest_checkpoint(folder)
     asked = {name: value for name, value in vars(wanted).items() if name not in ("folder", "resume")}
     if not wanted.resume:
         if newest is not None:
-            raise UserError(f"{newest} is of a training that was stopped: go on with --resume, or remove {folder}")
+            raise UserError(
+                f"{newest} is of a training that was stopped: go on with --resume, or remove {folder}"
+            )
         if _rank() == "0":
             write_json(folder / SETTINGS_FILE, asked)
         return folder
@@ -121,7 +131,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     rows = recipe.batch_size * recipe.gradient_accumulation_steps
     model = new_model(shape.config(data.tokenizer), wanted.seed)
     blocks = TokenBlocks(data.train, shape.context, rows, recipe.steps, wanted.seed)
-    losses = fit_with_accelerate(model, blocks, recipe, wanted.seed, save_in=wanted.folder, folder=checkpoints)
+    losses = fit_with_accelerate(
+        model, blocks, recipe, wanted.seed, save_in=wanted.folder, folder=checkpoints
+    )
     if _rank() == "0":
         data.tokenizer.save_pretrained(wanted.folder)
         write_text(wanted.folder / "losses.json", json.dumps(losses))

@@ -1,11 +1,12 @@
-"""Processes that train together stop together: when one is gone the others say which, and from where it goes on.
+"""Processes that train together stop together: when one is gone the others say which, and from where it
+goes on.
 
     with stop_together(folder):
         ...                        # the training
 
-A process that dies closes its connections, so the next exchange of gradients fails in the others within moments; torchrun
-notices too and asks them to end. Both become one line here. A machine that is cut off closes nothing; then an exchange
-fails after `PATIENCE`.
+A process that dies closes its connections, so the next exchange of gradients fails in the others within
+moments; torchrun notices too and asks them to end. Both become one line here. A machine that is cut off
+closes nothing; then an exchange fails after `PATIENCE`.
 
     leave_group()                  # the last line of a program
 """
@@ -29,8 +30,12 @@ import torch.distributed as dist
 from ...errors import UserError
 from ..checkpoints import newest_checkpoint, process_count, process_index
 
-PATIENCE = timedelta(minutes=10)  # for one exchange between processes, one that waits for another's checkpoint included
-LOOK_FOR = 3.0  # seconds: a process that is being killed closes its connections before it is seen to have ended
+PATIENCE = timedelta(
+    minutes=10
+)  # for one exchange between processes, one that waits for another's checkpoint included
+LOOK_FOR = (
+    3.0  # seconds: a process that is being killed closes its connections before it is seen to have ended
+)
 
 
 def share_of(batch_size: int) -> int:
@@ -40,7 +45,9 @@ def share_of(batch_size: int) -> int:
         UserError: they cannot be shared out evenly.
     """
     if batch_size % process_count():
-        raise UserError(f"batch_size ({batch_size}) must be a multiple of the number of processes ({process_count()})")
+        raise UserError(
+            f"batch_size ({batch_size}) must be a multiple of the number of processes ({process_count()})"
+        )
     return batch_size // process_count()
 
 
@@ -78,8 +85,8 @@ def stop_together(folder: Path | None) -> Iterator[None]:
         folder: where the training's checkpoints are, if there are any.
 
     Raises:
-        UserError: another process is gone, or has not answered for `PATIENCE`. From then on this process does not heed
-            SIGTERM, which torchrun sends at that moment, so that it can say so.
+        UserError: another process is gone, or has not answered for `PATIENCE`. From then on this process
+            does not heed SIGTERM, which torchrun sends at that moment, so that it can say so.
     """
     if process_count() == 1:
         yield
@@ -107,8 +114,9 @@ def stop_together(folder: Path | None) -> Iterator[None]:
 def leave_group() -> None:
     """Waits for the other processes and ends the process groups; does nothing where there are none.
 
-    For the end of a program, when models and optimisers are out of scope: whatever still holds a group keeps gloo's threads,
-    and one of them that drops a tensor while the interpreter ends aborts the process (pytorch/pytorch#179291).
+    For the end of a program, when models and optimizers are out of scope: whatever still holds a group
+    keeps gloo's threads, and one of them that drops a tensor while the interpreter ends aborts the
+    process (pytorch/pytorch#179291).
     """
     if dist.is_initialized():
         dist.barrier()
@@ -128,7 +136,8 @@ def _on_sigterm(handler: Any) -> Any:
 
 def _what_happened(workers: list[Worker], error: BaseException) -> str | None:
     others = [worker for worker in workers if worker.rank != process_index()]
-    # torchrun asks the others to end once it has seen that one has ended; an exchange may fail a moment before that.
+    # torchrun asks the others to end once it has seen that one has ended; an exchange may fail a moment
+    # before that.
     until = time.monotonic() + (0 if isinstance(error, _Asked) else LOOK_FOR)
     while not (gone := [worker for worker in others if worker.is_gone]) and time.monotonic() < until:
         time.sleep(0.05)
@@ -141,9 +150,7 @@ def _what_happened(workers: list[Worker], error: BaseException) -> str | None:
     if "timed out" in text.lower():
         return f"none of {', '.join(map(str, others))} answers in time, so worker {process_index()} stops ({text})"
     away = [worker for worker in others if worker.machine != socket.gethostname()]
-    return (
-        f"the connection to {' or '.join(map(str, away or others))} broke, so worker {process_index()} stops ({text})"
-    )
+    return f"the connection to {' or '.join(map(str, away or others))} broke, so worker {process_index()} stops ({text})"
 
 
 def _how_to_go_on(folder: Path | None) -> str:

@@ -26,7 +26,8 @@ class CharacterData:
 
     Attributes:
         tokenizer: its vocabulary is the characters of the training split.
-        train, validation: token ids; for `documents` a list with one array per document, else one long array each.
+        train, validation: token ids; for `documents` a list with one array per document, else one long
+            array each.
         documents: whether each text stands alone (names) or all form one stream (stories, a play).
     """
 
@@ -44,7 +45,9 @@ class CharacterData:
             if not documents:
                 end = np.array([tokenizer.eos_token_id])
                 pieces = (
-                    [pieces[0]] if len(pieces) == 1 else [np.concatenate([p for x in pieces for p in (end, x)] + [end])]
+                    [pieces[0]]
+                    if len(pieces) == 1
+                    else [np.concatenate([p for x in pieces for p in (end, x)] + [end])]
                 )
             splits.append(pieces if documents else pieces[0])
         return cls(tokenizer, *splits, documents)
@@ -54,7 +57,9 @@ class CharacterData:
         train, validation = self.train, self.validation
         if self.documents:
             end = np.array([self.tokenizer.eos_token_id])
-            train, validation = (np.concatenate([p for x in s for p in (x, end)]) for s in (train, validation))
+            train, validation = (
+                np.concatenate([p for x in s for p in (x, end)]) for s in (train, validation)
+            )
         before = np.full(order, self.tokenizer.eos_token_id)
         return ngram_loss(
             np.concatenate([before, train]), np.concatenate([before, validation]), len(self.tokenizer), order
@@ -94,8 +99,8 @@ def train_character_model(
     """Trains the model `name` of `run`, or reads it back if this run has trained it already.
 
     Returns:
-        `validation_loss` (nats per character), `bits_per_character`, `perplexity`, `parameters`, `tokens`, `seconds`; the
-        model lies in `run.part(name).model_dir`.
+        `validation_loss` (nats per character), `bits_per_character`, `perplexity`, `parameters`,
+        `tokens`, `seconds`; the model lies in `run.part(name).model_dir`.
     """
     part = run.part(name)
     if part.done:
@@ -112,7 +117,9 @@ def train_character_model(
         tokens_per_step = recipe.batch_size * shape.context
 
     def evaluate(model: Any) -> dict[str, float]:
-        return {"loss": document_loss(model, held_out) if data.documents else stream_loss(model, data.validation)}
+        return {
+            "loss": document_loss(model, held_out) if data.documents else stream_loss(model, data.validation)
+        }
 
     fit(model, train, recipe, run, part, seed, evaluate, tokens_per_step)
     seconds = time.perf_counter() - began

@@ -8,14 +8,19 @@ from typing import Any
 import numpy as np
 import torch
 from torch import nn
-from transformers import AutoModelForSequenceClassification, PretrainedConfig, PreTrainedTokenizerFast, set_seed
+from transformers import (
+    AutoModelForSequenceClassification,
+    PretrainedConfig,
+    PreTrainedTokenizerFast,
+    set_seed,
+)
 
 from ...data.batches.token_rows import TokenRows, TrainingBatches
 from ...runs import Part, Run
 from ..adaptation import trainable_share
 from ..trainer import Recipe, fit
 
-POOL = 4  # batches that are sorted by length together: small training sets must not always meet the same neighbours
+POOL = 4  # batches that are sorted by length together: small training sets must not always meet the same neighbors
 
 
 def balanced_rows(labels: Sequence[int], count: int, seed: int) -> np.ndarray:
@@ -56,10 +61,12 @@ def fine_tune(
     seed: int,
     adapt: Callable[[nn.Module], nn.Module] | None = None,
 ) -> dict[str, Any]:
-    """Trains a classifier; the result is kept in `part`, with the model (low-rank updates are merged into its weights).
+    """Trains a classifier; the result is kept in `part`, with the model (low-rank updates are merged into
+    its weights).
 
     Args:
-        start: folder of a pretrained model, or a configuration, for random weights. The classifier is new in either case.
+        start: folder of a pretrained model, or a configuration, for random weights. The classifier is new
+            in either case.
         classes: names of the classes.
         train, held_out: rows and their classes; accuracy is measured on the held-out ones.
         tokenizer: is saved with the model.
@@ -72,7 +79,10 @@ def fine_tune(
     if part.done:
         return part.result
     set_seed(seed)
-    names = {"id2label": dict(enumerate(classes)), "label2id": {name: index for index, name in enumerate(classes)}}
+    names = {
+        "id2label": dict(enumerate(classes)),
+        "label2id": {name: index for index, name in enumerate(classes)},
+    }
     if isinstance(start, Path):
         model = AutoModelForSequenceClassification.from_pretrained(start, **names)
     else:
@@ -81,14 +91,21 @@ def fine_tune(
     learning, share = trainable_share(model)
     pad = tokenizer.pad_token_id
     rows, labels = train
-    dataset = TrainingBatches(rows, recipe.batch_size, recipe.steps, pad, seed, labels=np.asarray(labels), pool=POOL)
+    dataset = TrainingBatches(
+        rows, recipe.batch_size, recipe.steps, pad, seed, labels=np.asarray(labels), pool=POOL
+    )
     began = time.perf_counter()
     fit(model, dataset, recipe, run, part, seed, tokens_per_step=dataset.tokens_per_step)
     seconds = time.perf_counter() - began
     if hasattr(model, "merge_and_unload"):
         model = model.merge_and_unload()
     accuracy = float((predict(model, held_out[0], pad) == np.asarray(held_out[1])).mean())
-    result = {"accuracy": accuracy, "trainable_parameters": learning, "trainable_share": share, "seconds": seconds}
+    result = {
+        "accuracy": accuracy,
+        "trainable_parameters": learning,
+        "trainable_share": share,
+        "seconds": seconds,
+    }
     return part.finish(result, model, tokenizer)
 
 

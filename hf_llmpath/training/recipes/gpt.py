@@ -1,7 +1,9 @@
-"""Trains a decoder on a stream of tokens, by the Trainer, by a bare Accelerate loop, or by Lightning: one recipe for all.
+"""Trains a decoder on a stream of tokens, by the Trainer, by a bare Accelerate loop, or by Lightning: one
+recipe for all.
 
-The order of the blocks, the optimiser (Muon for hidden matrices, AdamW for the rest), the schedule and the clipping are the
-same whoever runs the loop, so the loss curves are the same too; `gpt_lightning.py` has the Lightning module.
+The order of the blocks, the optimizer (Muon for hidden matrices, AdamW for the rest), the schedule and
+the clipping are the same whoever runs the loop, so the loss curves are the same too; `gpt_lightning.py`
+has the Lightning module.
 """
 
 import json
@@ -110,18 +112,24 @@ class TokenData:
     def in_folder(cls, folder: Path, data: CharacterData) -> "TokenData":
         """Writes the streams of `data` into token files in `folder` and maps them."""
         splits = {"train": data.train, "validation": data.validation}
-        files = {name: write_tokens(folder / f"{name}.npy", ids, len(data.tokenizer)) for name, ids in splits.items()}
+        files = {
+            name: write_tokens(folder / f"{name}.npy", ids, len(data.tokenizer))
+            for name, ids in splits.items()
+        }
         return cls(data.tokenizer, read_tokens(files["train"]), read_tokens(files["validation"]))
 
 
-def train_gpt(data: TokenData, shape: GPTShape, recipe: GPTRecipe, run: Run, name: str, seed: int) -> dict[str, Any]:
+def train_gpt(
+    data: TokenData, shape: GPTShape, recipe: GPTRecipe, run: Run, name: str, seed: int
+) -> dict[str, Any]:
     """Trains the model `name` of `run`, or reads it back if this run has trained it already.
 
     Returns:
-        `validation_loss` (nats per token over the whole validation split, in blocks that overlap by half, so that a token is
-        guessed from half a context or more), `block_loss` (the same with blocks side by side), `bits_per_character`,
-        `perplexity`, `parameters`, `tokens`, `epochs`, `flops` (6 x parameters x tokens; Kaplan et al. 2020, section 2.1)
-        and `training_seconds`; the model lies in `run.part(name).model_dir`.
+        `validation_loss` (nats per token over the whole validation split, in blocks that overlap by half,
+        so that a token is guessed from half a context or more), `block_loss` (the same with blocks side
+        by side), `bits_per_character`, `perplexity`, `parameters`, `tokens`, `epochs`, `flops` (6 x
+        parameters x tokens; Kaplan et al. 2020, section 2.1) and `training_seconds`; the model lies in
+        `run.part(name).model_dir`.
     """
     part = run.part(name)
     if part.done:
@@ -181,14 +189,15 @@ def fit_with_accelerate(
         blocks, recipe: what and how; a batch of the recipe is one of all processes together.
         seed: of dropout.
         save_in: where the first process writes the model, gathered from all if they hold parts of it.
-        folder: where checkpoints are kept, `recipe.saves` times on the way; the training goes on from the one that is there.
+        folder: where checkpoints are kept, `recipe.saves` times on the way; the training goes on from the
+            one that is there.
 
     Returns:
         The loss of every step, the mean over all processes.
 
     Raises:
-        UserError: Muon under DeepSpeed; a batch that the processes cannot share evenly; a checkpoint that another number of
-            processes wrote; another process is gone.
+        UserError: Muon under DeepSpeed; a batch that the processes cannot share evenly; a checkpoint that
+            another number of processes wrote; another process is gone.
     """
     AcceleratorState._reset_state()  # a process may train several times, in different precision
     GradientState._reset_state()
@@ -200,7 +209,9 @@ def fit_with_accelerate(
         kwargs_handlers=[InitProcessGroupKwargs(timeout=PATIENCE)],
     )
     if accelerator.distributed_type == DistributedType.DEEPSPEED and type(recipe) is GPTRecipe:
-        raise UserError("DeepSpeed's ZeRO cuts matrices into flat pieces and Muon needs them whole: --optimizer adamw")
+        raise UserError(
+            "DeepSpeed's ZeRO cuts matrices into flat pieces and Muon needs them whole: --optimizer adamw"
+        )
     share_of(recipe.batch_size)
     checkpoint = None if folder is None else last_checkpoint(folder)
     # Dropout differs from process to process, the order of the blocks does not.
@@ -208,7 +219,8 @@ def fit_with_accelerate(
     if recipe.gradient_checkpointing:
         model.activation_checkpointing_enable()
     optimizer = recipe.optimizer(model)
-    # The schedule counts optimiser steps, so it is not handed to `prepare`, which would count those of all processes.
+    # The schedule counts optimizer steps, so it is not handed to `prepare`, which would count those of
+    # all processes.
     scheduler = recipe.scheduler(optimizer)
     done = 0 if checkpoint is None else step_of(checkpoint)
     first = done * recipe.batch_size * recipe.gradient_accumulation_steps

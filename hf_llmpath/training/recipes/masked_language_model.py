@@ -1,4 +1,4 @@
-"""Pretraining of the bidirectional encoder by masked language modelling, its measures, and filling in masks."""
+"""Pretraining of the bidirectional encoder by masked language modeling, its measures, and filling in masks."""
 
 import math
 import time
@@ -29,7 +29,8 @@ POOL = 128  # batches sorted by length together: most are then of one length, an
 
 
 def small_encoder(tokenizer: PreTrainedTokenizerBase, context: int, **others: Any) -> LLMPathBertConfig:
-    """The encoder as it learns fastest from little text: rotary positions, norms before each part, no dropout.
+    """The encoder as it learns fastest from little text: rotary positions, norms before each part, no
+    dropout.
 
     Args:
         tokenizer: whose tokens it reads.
@@ -87,7 +88,8 @@ class MaskedTexts:
             kind, vocab_size: of the tokenizer (see `train_subwords`).
             context: longest row, in tokens.
             mask_rate: share of the tokens that are to be guessed.
-            folder: where the tokens of a corpus are written, to be mapped into memory from there; in memory if none.
+            folder: where the tokens of a corpus are written, to be mapped into memory from there; in
+                memory if none.
 
         Raises:
             UserError: a vocabulary too small for the alphabet of the texts.
@@ -95,7 +97,11 @@ class MaskedTexts:
         import datasets
 
         # WikiText writes an unknown word as <unk>.
-        table = corpus.table if isinstance(corpus, StoredTexts) else datasets.Dataset.from_dict({"text": list(corpus)})
+        table = (
+            corpus.table
+            if isinstance(corpus, StoredTexts)
+            else datasets.Dataset.from_dict({"text": list(corpus)})
+        )
         table = table.map(_unknown_words_marked, batched=True) if len(corpus) else table
         try:
             everything = Together(train, StoredTexts(table))
@@ -110,7 +116,9 @@ class MaskedTexts:
         return cls(tokenizer, kept, TokenRows(encode(tokenizer, validation, context)), masking)
 
     def unigram_loss(self) -> tuple[float, float]:
-        """Loss in nats and accuracy on the validation rows of guessing every token by its frequency in training."""
+        """Loss in nats and accuracy on the validation rows of guessing every token by its frequency in
+        training.
+        """
         counts = np.ones(len(self.tokenizer))
         counts += np.bincount(self._maskable(self.train.tokens), minlength=len(counts))
         asked = self._maskable(self.validation.tokens)
@@ -140,7 +148,9 @@ def encode(tokenizer: PreTrainedTokenizerFast, texts: Sequence[str], context: in
 def masked_loss(
     model: LLMPathBertForMaskedLM, rows: TokenRows, texts: MaskedTexts, seed: int = 0, batch_size: int = 64
 ) -> dict[str, float]:
-    """Mean cross-entropy in nats, and accuracy, of the masked tokens of `rows`; the same masks for the same seed."""
+    """Mean cross-entropy in nats, and accuracy, of the masked tokens of `rows`; the same masks for the
+    same seed.
+    """
     tokenizer, was_training = texts.tokenizer, model.training
     model.eval()
     special = torch.tensor(tokenizer.all_special_ids)
@@ -169,12 +179,12 @@ def pretrain(
     seed: int,
     make_optimizer: Callable[[nn.Module], torch.optim.Optimizer] | None = None,
 ) -> dict[str, Any]:
-    """Trains an encoder from random weights to guess masked tokens, by AdamW if no optimiser is given; the result is kept in
-    `part`, with the model.
+    """Trains an encoder from random weights to guess masked tokens, by AdamW if no optimizer is given;
+    the result is kept in `part`, with the model.
 
     Returns:
-        `validation_loss` (nats per masked token), `perplexity` (e to its power), `masked_accuracy`, the same of the model
-        before the training (`..._before`), `parameters`, `epochs` and `seconds`.
+        `validation_loss` (nats per masked token), `perplexity` (e to its power), `masked_accuracy`, the
+        same of the model before the training (`..._before`), `parameters`, `epochs` and `seconds`.
     """
     if part.done:
         return part.result
@@ -191,7 +201,9 @@ def pretrain(
         special=texts.tokenizer.all_special_ids,
         pool=POOL,
     )
-    followed = TokenRows(np.split(texts.validation.tokens, np.cumsum(texts.validation.lengths)[:-1])[:EVALUATED])
+    followed = TokenRows(
+        np.split(texts.validation.tokens, np.cumsum(texts.validation.lengths)[:-1])[:EVALUATED]
+    )
     began = time.perf_counter()
     fit(
         model,
@@ -238,7 +250,9 @@ def fill_masks(
     places = (inputs["input_ids"][0] == tokenizer.mask_token_id).nonzero().flatten()
     if not len(places):
         if mask in text:
-            raise UserError(f"{mask} stands beyond the first {limit} tokens, which is all that this model reads")
+            raise UserError(
+                f"{mask} stands beyond the first {limit} tokens, which is all that this model reads"
+            )
         raise UserError(f"no {mask} in '{text[:60]}'; put it where a word is to be guessed")
     was_training = model.training
     probabilities = model.eval()(**inputs).logits[0, places].float().softmax(-1)

@@ -1,4 +1,6 @@
-"""Classifiers of points in the plane, trained by the NumPy engine: XOR, moons, circles, spirals, and how their surface looks."""
+"""Classifiers of points in the plane, trained by the NumPy engine: XOR, moons, circles, spirals, and how
+their surface looks.
+"""
 
 import time
 from dataclasses import dataclass
@@ -58,8 +60,8 @@ def train_classifier(
     """Trains a network as the part `name` of the run, once.
 
     Returns:
-        The network, and `accuracy` and `loss` on the test points, `train_accuracy`, `train_loss`, `parameters`, `steps`
-        and `seconds`.
+        The network, and `accuracy` and `loss` on the test points, `train_accuracy`, `train_loss`,
+        `parameters`, `steps` and `seconds`.
 
     Raises:
         UserError: the loss was not finite.
@@ -112,9 +114,9 @@ def surface(network: Network, points: Points, units: int = 0) -> dict[str, Any]:
         units: the first so many hidden units are shown as well.
 
     Returns:
-        `extent` [left, right, bottom, top]; `probability` of class 1 as rows from bottom to top; the points `x` and
-        `labels`; with `units` also, for each hidden layer, the outputs of these units over the same square, and `weights` and
-        `biases` of all layers.
+        `extent` [left, right, bottom, top]; `probability` of class 1 as rows from bottom to top; the
+        points `x` and `labels`; with `units` also, for each hidden layer, the outputs of these units over
+        the same square, and `weights` and `biases` of all layers.
     """
     low, high = points.x.min(axis=0), points.x.max(axis=0)
     half = (0.5 + MARGIN) * (high - low).max()  # a square around the points
@@ -155,11 +157,12 @@ def save_classifier(network: Network, run: Run, name: str | None = None) -> Path
 
 
 def differences(network: Network, folder: Path, x: np.ndarray) -> dict[str, float]:
-    """How far the saved model, loaded by `AutoModelForImageClassification`, is from the NumPy network on the points x.
+    """How far the saved model, loaded by `AutoModelForImageClassification`, is from the NumPy network on
+    the points x.
 
     Returns:
-        For `float32` and `float64` the largest |ours − theirs| / max(1, |theirs|) of all logits. In float64 both compute
-        with the same weights, those of the file.
+        For `float32` and `float64` the largest |ours − theirs| / max(1, |theirs|) of all logits. In
+        float64 both compute with the same weights, those of the file.
     """
     found = {}
     for dtype in ("float32", "float64"):

@@ -50,8 +50,8 @@ def test_shares_equal_those_of_transformers(tokenizer, rows):
     ]
     assert sum(table[0]) == sum(table[1]) > 20_000
     assert chi2_contingency(table).pvalue > RARE
-    # and not merely equal to each other: 15 % of the maskable tokens, of them 80 / 10 / 10 (a random token may be [MASK]
-    # or the token itself, which the shares allow for)
+    # and not merely equal to each other: 15 % of the maskable tokens, of them 80 / 10 / 10 (a random
+    # token may be [MASK] or the token itself, which the shares allow for)
     maskable = int((real & ~torch.isin(plain["input_ids"], torch.tensor(tokenizer.all_special_ids))).sum())
     chosen, vocabulary = 0.15 * maskable, len(tokenizer)
     shares = np.array([0.8 + 0.1 / vocabulary, 0.1 * (1 - 2 / vocabulary), 0.1 + 0.1 / vocabulary])
@@ -64,7 +64,9 @@ def test_random_tokens_are_drawn_from_the_whole_vocabulary_as_those_of_transform
     theirs = DataCollatorForLanguageModeling(
         tokenizer, mlm_probability=1.0, mask_replace_prob=0, random_replace_prob=1, seed=2
     )([{"input_ids": row} for row in rows])
-    table = [np.bincount(b["input_ids"][b["labels"] != -100], minlength=len(tokenizer)) for b in (ours, theirs)]
+    table = [
+        np.bincount(b["input_ids"][b["labels"] != -100], minlength=len(tokenizer)) for b in (ours, theirs)
+    ]
     assert chi2_contingency(table).pvalue > RARE
     assert chisquare(table[0]).pvalue > RARE
 
@@ -94,7 +96,9 @@ def test_the_same_seed_gives_the_same_masks_whatever_else_is_drawn(tokenizer, ro
 
 def encoded(tokenizer, texts):
     found = tokenizer(texts)
-    return [{"input_ids": ids, "word_ids": word_ids_of(found, row)} for row, ids in enumerate(found["input_ids"])]
+    return [
+        {"input_ids": ids, "word_ids": word_ids_of(found, row)} for row, ids in enumerate(found["input_ids"])
+    ]
 
 
 def test_whole_words_are_chosen_together(tokenizer):
@@ -110,11 +114,17 @@ def test_whole_words_are_chosen_together(tokenizer):
 
 
 def test_whole_words_are_chosen_as_often_as_by_transformers(tokenizer):
-    # Without punctuation: a comma right after a word is a word of its own for us and a part of it for transformers.
+    # Without punctuation: a comma right after a word is a word of its own for us and a part of it for
+    # transformers.
     texts = [text.replace('"', "").replace(".", "") for text in TEXTS] * 8
     found = tokenizer(texts, padding=True, return_offsets_mapping=True, return_special_tokens_mask=True)
     theirs = DataCollatorForLanguageModeling(
-        tokenizer, mlm_probability=0.2, whole_word_mask=True, mask_replace_prob=1, random_replace_prob=0, seed=2
+        tokenizer,
+        mlm_probability=0.2,
+        whole_word_mask=True,
+        mask_replace_prob=1,
+        random_replace_prob=0,
+        seed=2,
     )([{key: found[key][row] for key in found} for row in range(len(texts))])
     ours = MaskingCollator(tokenizer, rate=0.2, mask=1.0, random=0.0, whole_word=True, seed=1)(
         encoded(tokenizer, texts)
@@ -158,5 +168,7 @@ def test_batches_of_similar_length_hold_every_row_once_and_little_padding():
         places = sum(len(batch) * lengths[batch].max() for batch in batches)
         padding[pool] = 1 - lengths.sum() / places
     assert padding[1] > 0.35 and padding[32] < 0.05
-    first, second = (np.concatenate(length_grouped_batches(lengths, 16, np.random.default_rng(s))) for s in (1, 2))
+    first, second = (
+        np.concatenate(length_grouped_batches(lengths, 16, np.random.default_rng(s))) for s in (1, 2)
+    )
     assert (first != second).mean() > 0.9

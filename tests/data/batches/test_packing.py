@@ -33,13 +33,15 @@ def unpacked(blocks):
 @pytest.mark.parametrize("size", [3, 8, 33])
 def test_blocks_hold_all_documents_in_order(size):
     lengths = [3, 0, 1, 9, 6, 31, 2] * 4
-    documents = [[100 * number + place for place in range(length)] for number, length in enumerate(lengths, 1)]
+    documents = [
+        [100 * number + place for place in range(length)] for number, length in enumerate(lengths, 1)
+    ]
     blocks = list(pack_blocks(iter(documents), size, 2, 3))
     assert all(len(block) == size and block[0] == 2 and block[-1] == 3 for block in blocks)
     found = [token for token in unpacked(blocks) if token != 3]
     joined = [token for document in documents for token in document]
     assert found == joined[: len(found)] and len(joined) - len(found) < size - 2
-    for block in blocks:  # neighbours are of one document, or a separator stands between them
+    for block in blocks:  # neighbors are of one document, or a separator stands between them
         for one, other in itertools.pairwise(block[1:-1]):
             assert 3 in (one, other) or other == one + 1
 
@@ -80,11 +82,15 @@ def test_a_second_call_reads_the_cache(tokenizer, text_file, monkeypatch):
     monkeypatch.setattr(type(tokenizer), "__call__", lambda *args, **kwargs: calls.append(args))
     again = packed(datasets.load_dataset("text", **options), tokenizer, 24)
     assert not calls and again["input_ids"] == first["input_ids"]
-    assert [file["filename"] for file in again.cache_files] == [file["filename"] for file in first.cache_files]
+    assert [file["filename"] for file in again.cache_files] == [
+        file["filename"] for file in first.cache_files
+    ]
 
 
 def test_streaming_holds_a_bounded_number_of_documents(tokenizer):
-    """The input has no end: reading 2,000 blocks of it ends, and is never more than two batches of documents ahead."""
+    """The input has no end: reading 2,000 blocks of it ends, and is never more than two batches of
+    documents ahead.
+    """
     made = 0
 
     def documents():

@@ -20,15 +20,22 @@ def write(path, rows):
 
 def test_the_world_has_pairs():
     pairs = load_pairs("world/summaries")
-    assert len(pairs.train) == pairs.provenance["sizes"]["train_rows"] and pairs.provenance["measured_on"] == "test"
+    assert (
+        len(pairs.train) == pairs.provenance["sizes"]["train_rows"]
+        and pairs.provenance["measured_on"] == "test"
+    )
     pair = pairs.test[0]
     assert " ".join(pair.sentences) == pair.document and len(pair.sentences) > 3 and len(pair.summaries) == 1
 
 
 def test_columns_of_texts_and_of_lists_read_the_same(tmp_path):
     texts = [{"article": f"It rained {i} days. We slept. ", "highlights": f"Rain {i}."} for i in range(6)]
-    lists = [{"source": [f"It rained {i} days.", "We slept."], "target": [f"Rain {i}.", " "]} for i in range(6)]
-    one, two = (load_pairs(write(tmp_path / name, rows)) for name, rows in (("a.jsonl", texts), ("b.jsonl", lists)))
+    lists = [
+        {"source": [f"It rained {i} days.", "We slept."], "target": [f"Rain {i}.", " "]} for i in range(6)
+    ]
+    one, two = (
+        load_pairs(write(tmp_path / name, rows)) for name, rows in (("a.jsonl", texts), ("b.jsonl", lists))
+    )
     assert one.train == two.train and one.test == two.test
     assert one.train[0].sentences[1] == "We slept." and len(one.train[0].summaries) == 1
     assert one.provenance["measured_on"] == "validation"
@@ -61,7 +68,15 @@ def test_scitldr_has_lists_of_sentences_and_summaries():
 
 def test_sentences():
     text = 'It rained. "Why?" she asked. "Go!" He went ... and (so they say) came back! Done'
-    expected = ["It rained.", '"Why?"', "she asked.", '"Go!"', "He went ...", "and (so they say) came back!", "Done"]
+    expected = [
+        "It rained.",
+        '"Why?"',
+        "she asked.",
+        '"Go!"',
+        "He went ...",
+        "and (so they say) came back!",
+        "Done",
+    ]
     assert split_sentences(text) == expected
     assert split_sentences("No end") == ["No end"] and split_sentences("  ") == []
 
@@ -69,12 +84,16 @@ def test_sentences():
 def batches(seed=0, steps=7, batch_size=4, count=30):
     random = np.random.default_rng(1)
     sources = [list(range(3, 3 + n)) for n in random.integers(2, 20, count)]
-    return sources, PairBatches(sources, [[row] * (1 + row % 3) for row in range(count)], batch_size, steps, 0, seed)
+    return sources, PairBatches(
+        sources, [[row] * (1 + row % 3) for row in range(count)], batch_size, steps, 0, seed
+    )
 
 
 def read(data):
     size = data.batch_size
-    return [data.__getitems__(list(range(step * size, (step + 1) * size))) for step in range(len(data) // size)]
+    return [
+        data.__getitems__(list(range(step * size, (step + 1) * size))) for step in range(len(data) // size)
+    ]
 
 
 def test_batches_hold_the_pairs_with_padding_masked():
@@ -82,7 +101,9 @@ def test_batches_hold_the_pairs_with_padding_masked():
     for batch in read(data):
         assert batch["input_ids"].shape == batch["attention_mask"].shape
         assert (batch["attention_mask"].sum(1) == batch["input_ids"].shape[1]).any()
-        for ids, mask, labels in zip(batch["input_ids"], batch["attention_mask"], batch["labels"], strict=True):
+        for ids, mask, labels in zip(
+            batch["input_ids"], batch["attention_mask"], batch["labels"], strict=True
+        ):
             row = int(labels[0])
             assert ids[mask.bool()].tolist() == sources[row] and not ids[~mask.bool()].any()
             assert labels[labels != -100].tolist() == [row] * (1 + row % 3)

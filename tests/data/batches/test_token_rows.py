@@ -46,7 +46,9 @@ def test_a_step_is_the_same_whoever_came_before():
     a, b = step(whole, 19), step(late, 19)
     assert all(torch.equal(a[name], b[name]) for name in a)
     other = step(batches(seed=1, **MASKING), 19)
-    assert a["input_ids"].shape != other["input_ids"].shape or not torch.equal(a["input_ids"], other["input_ids"])
+    assert a["input_ids"].shape != other["input_ids"].shape or not torch.equal(
+        a["input_ids"], other["input_ids"]
+    )
 
 
 def test_processes_share_a_batch_without_changing_it():
@@ -68,7 +70,9 @@ def test_labels_stay_with_their_rows():
     for number in range(7):
         batch = step(dataset, number)
         assert batch["labels"].tolist() == labels[dataset.plan[number]].tolist()
-        for ids, mask, row in zip(batch["input_ids"], batch["attention_mask"], dataset.plan[number], strict=True):
+        for ids, mask, row in zip(
+            batch["input_ids"], batch["attention_mask"], dataset.plan[number], strict=True
+        ):
             assert ids[mask.bool()].tolist() == ROWS[row]
 
 

@@ -96,12 +96,16 @@ def test_without_fallback_an_unknown_character_is_the_unknown_token(closed):
 
 @given(st.lists(unicode_texts, min_size=1, max_size=4))
 def test_encode_characters_is_encode_without_fallback(closed, texts):
-    assert [ids.tolist() for ids in encode_characters(closed, texts)] == [closed.encode(text) for text in texts]
+    assert [ids.tolist() for ids in encode_characters(closed, texts)] == [
+        closed.encode(text) for text in texts
+    ]
 
 
 @given(st.lists(st.text(sorted(set("".join(TRAINED_ON)))), min_size=1, max_size=4))
 def test_encode_characters_is_encode_for_known_characters(tokenizer, texts):
-    assert [ids.tolist() for ids in encode_characters(tokenizer, texts)] == [tokenizer.encode(text) for text in texts]
+    assert [ids.tolist() for ids in encode_characters(tokenizer, texts)] == [
+        tokenizer.encode(text) for text in texts
+    ]
 
 
 @given(unicode_texts)

@@ -55,7 +55,10 @@ def test_pieces_spell_words_that_were_never_seen():
     "template, message",
     [
         (None, "has no chat template"),
-        ("{% for m in messages %}{% if m['role'] == 'user' %}{{ m['content'] }}{% endif %}{% endfor %}", "assistant"),
+        (
+            "{% for m in messages %}{% if m['role'] == 'user' %}{{ m['content'] }}{% endif %}{% endfor %}",
+            "assistant",
+        ),
         ("{{ raise_exception('only users') if messages[-1]['role'] == 'assistant' }}x", "only users"),
         ("{% for m in messages %}{{ m['content'] }}{% endfor %}", "no {% generation %} markers"),
         (
@@ -79,5 +82,7 @@ def test_an_unknown_role_is_refused(tokenizer):
 def test_a_prompt_longer_than_the_context_is_refused(tokenizer):
     prompts = [prompt_ids(tokenizer, [ASKED])]
     require_context(tokenizer, prompts, 20)
-    with pytest.raises(UserError, match=r"a prompt has \d+ tokens and the context is 5: “Who is the baker, please"):
+    with pytest.raises(
+        UserError, match=r"a prompt has \d+ tokens and the context is 5: “Who is the baker, please"
+    ):
         require_context(tokenizer, [*prompts, *prompts], 5)

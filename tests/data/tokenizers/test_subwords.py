@@ -38,7 +38,9 @@ def test_special_tokens_come_first_and_frame_text_and_pair(tokenizer):
     assert tokenizer.convert_ids_to_tokens(range(5)) == list(SPECIAL_TOKENS)
     assert (tokenizer.pad_token_id, tokenizer.unk_token_id, tokenizer.mask_token_id) == (0, 1, 4)
     single = tokenizer("the red hat")
-    assert single["input_ids"][0] == 2 and single["input_ids"][-1] == 3 and set(single["token_type_ids"]) == {0}
+    assert (
+        single["input_ids"][0] == 2 and single["input_ids"][-1] == 3 and set(single["token_type_ids"]) == {0}
+    )
     pair = tokenizer("the red hat", "a well")
     ids, types = pair["input_ids"], pair["token_type_ids"]
     assert ids.count(2) == 1 and ids.count(3) == 2 and ids[-1] == 3
@@ -74,7 +76,9 @@ def test_wordpiece_takes_the_longest_known_piece_first(tokenizers):
     word, pieces, start = "hatred", [], 0
     while start < len(word):
         end = next(
-            end for end in range(len(word), start, -1) if ("##" if start else "") + word[start:end] in vocabulary
+            end
+            for end in range(len(word), start, -1)
+            if ("##" if start else "") + word[start:end] in vocabulary
         )
         pieces.append(("##" if start else "") + word[start:end])
         start = end
@@ -117,7 +121,9 @@ def test_a_vocabulary_smaller_than_the_alphabet_is_refused():
 def test_the_tokenizer_of_another_model_is_refused(tokenizers):
     wordpiece = tokenizers["wordpiece"]
     require_fitting(wordpiece, LLMPathRNNConfig(vocab_size=len(wordpiece), pad_token_id=0))
-    with pytest.raises(UserError, match="has 60 tokens and this model 340: it is the tokenizer of another model"):
+    with pytest.raises(
+        UserError, match="has 60 tokens and this model 340: it is the tokenizer of another model"
+    ):
         require_fitting(wordpiece, LLMPathRNNConfig(vocab_size=340, pad_token_id=0))
     with pytest.raises(UserError, match="pad_token_id is 0 in the tokenizer and 7"):
         require_fitting(wordpiece, LLMPathRNNConfig(vocab_size=60, pad_token_id=7))

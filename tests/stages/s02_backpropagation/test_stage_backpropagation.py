@@ -33,7 +33,9 @@ def test_values_of_the_lesson(name):
 
 @pytest.mark.parametrize("name", TABLES[1])
 def test_gradients_of_the_lesson_are_slopes_of_the_loss(name):
-    """Against the definition of the derivative: for what the graph begins with, and by the graph for what is between."""
+    """Against the definition of the derivative: for what the graph begins with, and by the graph for what
+    is between.
+    """
     if name in NUMBERS:
         h = 1e-5
         above, below = (graph(NUMBERS | {name: NUMBERS[name] + step})["L"].data for step in (h, -h))

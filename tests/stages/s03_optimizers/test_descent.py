@@ -27,7 +27,11 @@ def test_gradients_equal_central_differences(name):
     points = np.random.default_rng(0).uniform((left, bottom), (right, top), (50, 2))
     step = 1e-5
     numeric = np.stack(
-        [(surface.loss(points + move) - surface.loss(points - move)) / (2 * step) for move in step * np.eye(2)], axis=-1
+        [
+            (surface.loss(points + move) - surface.loss(points - move)) / (2 * step)
+            for move in step * np.eye(2)
+        ],
+        axis=-1,
     )
     np.testing.assert_allclose(surface.gradient(points), numeric, rtol=1e-6, atol=1e-6)
 
@@ -79,8 +83,8 @@ def test_gradient_descent_diverges_above_two_over_the_curvature():
 
 
 def test_momentum_needs_the_root_of_the_steps():
-    """With curvatures 1 to κ, the best rate and momentum, the error shrinks by (√κ - 1)/(√κ + 1) a step instead of
-    (κ - 1)/(κ + 1): Polyak 1964."""
+    """With curvatures 1 to κ, the best rate and momentum, the error shrinks by (√κ - 1)/(√κ + 1) a step
+    instead of (κ - 1)/(κ + 1): Polyak 1964."""
     kappa, surface = 100.0, SURFACES["ravine"]
     plain = Descent(surface, SGD, np.array([[-9.0, 1.0]]), [2 / (kappa + 1)])
     root = math.sqrt(kappa)
@@ -89,7 +93,9 @@ def test_momentum_needs_the_root_of_the_steps():
     heavy = Descent(surface, make, np.array([[-9.0, 1.0]]), [(2 / (root + 1)) ** 2], momentum=momentum)
     for _ in range(200):
         losses = plain.step()[0, 0], heavy.step()[0, 0]
-    shrunk = [(loss / float(surface.loss(np.array([-9.0, 1.0])))) ** (1 / 400) for loss in losses]  # of the error
+    shrunk = [
+        (loss / float(surface.loss(np.array([-9.0, 1.0])))) ** (1 / 400) for loss in losses
+    ]  # of the error
     assert shrunk[0] == pytest.approx((kappa - 1) / (kappa + 1), abs=0.005)
     assert shrunk[1] == pytest.approx((root - 1) / (root + 1), abs=0.03)
     sgd, momentum_steps = (
@@ -100,7 +106,9 @@ def test_momentum_needs_the_root_of_the_steps():
 
 
 def test_rates_per_weight_need_straight_axes():
-    """RMSprop gives each coordinate a rate of its own: perfect for the ravine, of much less use when it is turned."""
+    """RMSprop gives each coordinate a rate of its own: perfect for the ravine, of much less use when it
+    is turned.
+    """
     rates = [float(f"{10 ** (power / 6):.2g}") for power in range(-12, 4)]
     best = {}
     for name in ("ravine", "tilted_ravine"):
@@ -111,7 +119,9 @@ def test_rates_per_weight_need_straight_axes():
 
 
 def test_flying_past_the_target_does_not_count():
-    """A heavy ball swings through the minimum at speed: its first step below the target is not where it stays."""
+    """A heavy ball swings through the minimum at speed: its first step below the target is not where it
+    stays.
+    """
     surface = SURFACES["ravine"]
     start = np.array([[-9.0, 0.0]])
     make, _ = OPTIMIZERS["momentum"]

@@ -1,4 +1,4 @@
-"""Optimisers on a network: when the target counts as reached, and what is left of a training that diverged."""
+"""Optimizers on a network: when the target counts as reached, and what is left of a training that diverged."""
 
 import numpy as np
 import pytest
@@ -21,7 +21,9 @@ def network(seed: int = 0):
 
 def test_it_stops_at_the_first_check_at_or_below_the_target(clusters):
     told = []
-    found = attempt(network(), "adam", 0.03, *clusters, 0.1, 400, 16, 0, each_check=lambda *row: told.append(row))
+    found = attempt(
+        network(), "adam", 0.03, *clusters, 0.1, 400, 16, 0, each_check=lambda *row: told.append(row)
+    )
     assert found.reached is not None and found.reached % CHECKED_EVERY == 0
     assert found.losses[-1] <= 0.1 < min(found.losses[:-1])
     assert told == list(zip(found.steps, found.losses, strict=True)) and found.steps[-1] == found.reached

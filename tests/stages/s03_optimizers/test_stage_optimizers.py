@@ -86,7 +86,9 @@ def test_a_stopped_run_goes_on_to_the_same_numbers(tiny_run, tmp_path):
     stopped = RunFolder(tmp_path / "03-optimizers")
     assert stopped.state == "stopped"
     parts = stopped.path / "checkpoints" / "parts"
-    assert (parts / "images-sgd" / "result.json").exists() and not (parts / "images-nesterov" / "result.json").exists()
+    assert (parts / "images-sgd" / "result.json").exists() and not (
+        parts / "images-nesterov" / "result.json"
+    ).exists()
     resumed = run_stage("optimizers", overrides=overrides, output_dir=tmp_path, resume=True)
     for name in ("table", "paths"):
         assert without_seconds(resumed.figure_data(name)) == without_seconds(whole.figure_data(name))

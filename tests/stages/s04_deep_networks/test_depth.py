@@ -31,7 +31,9 @@ def test_gradients_vanish_or_live_as_the_theory_says(batch):
 
 
 def test_too_small_weights_starve_every_layer_alike(batch):
-    """The signal fades on its way up as the gradient does on its way down: their product is as small in every layer."""
+    """The signal fades on its way up as the gradient does on its way down: their product is as small in
+    every layer.
+    """
     starved = norms_by_layer(batch, 10, 20, 64, 0, hidden_act="relu", initialization="normal")
     healthy = norms_by_layer(batch, 10, 20, 64, 0, hidden_act="relu", initialization="he")
     assert 0.01 < first_over_last(starved) < 100

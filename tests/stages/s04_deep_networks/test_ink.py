@@ -20,8 +20,8 @@ def test_as_mnist_does_it():
     rows, columns = (np.flatnonzero(image.max(axis=axis)) for axis in (1, 0))
     assert image.shape == (28, 28) and image.dtype == np.uint8
     assert rows[-1] - rows[0] + 1 == 20  # the longer side
-    centre = np.array(ndimage.center_of_mass(image)) + 0.5
-    assert centre.min() >= 14 - 0.1 and centre.max() < 15
+    center = np.array(ndimage.center_of_mass(image)) + 0.5
+    assert center.min() >= 14 - 0.1 and center.max() < 15
     assert columns[-1] - columns[0] + 1 in (13, 14)
 
 
@@ -30,7 +30,9 @@ def test_as_mnist_does_it():
 def test_place_and_size_of_the_drawing_do_not_matter(size, scale):
     expected = as_digit(drawing(), size)
     moved = as_digit(np.kron(drawing(150, 40), np.ones((scale, scale), np.uint8)), size)
-    assert np.abs(moved.astype(int) - expected).max() <= 16  # a twice as large drawing is rounded to other pixels
+    assert (
+        np.abs(moved.astype(int) - expected).max() <= 16
+    )  # a twice as large drawing is rounded to other pixels
 
 
 def test_small_images_are_filled_as_the_digits_are():
@@ -54,7 +56,7 @@ def test_a_dot_and_a_line():
 
 
 def test_a_digit_of_mnist_stays_where_it_is(shared_data):
-    """Cut out, scaled and centred again, a digit that was prepared like that hardly changes."""
+    """Cut out, scaled and centered again, a digit that was prepared like that hardly changes."""
     images = load_images(str(shared_data / "mnist")).held_out.pixels[:50]
     changed = [np.abs(as_digit(image, 28).astype(float) - image).mean() for image in images]
     assert np.median(changed) < 1

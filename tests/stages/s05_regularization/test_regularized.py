@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from hf_llmpath.data.images import LabelledImages, load_images
+from hf_llmpath.data.images import LabeledImages, load_images
 from hf_llmpath.stages.s05_regularization.regularized import (
     Regularizers,
     measure,
@@ -66,7 +66,7 @@ def test_wrong_labels_are_wrong_and_as_many_as_asked_for(digits, share):
     if share:
         assert len(np.unique((noisy.labels - digits.train.labels)[wrong] % 10)) == 9
     labels = np.repeat([2, 7], 50)
-    odd = LabelledImages(np.zeros((100, 8, 8), np.uint8), labels, 0.0, 1.0)
+    odd = LabeledImages(np.zeros((100, 8, 8), np.uint8), labels, 0.0, 1.0)
     assert set(with_wrong_labels(odd, 0.3, 0).labels.tolist()) == {2, 7}
 
 

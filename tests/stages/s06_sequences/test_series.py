@@ -31,7 +31,9 @@ def test_public_series(shared_data):
     series = read_series(str(shared_data / "time_series" / "airline-passengers.csv"), period=12)
     assert len(series.values) == 144 and series.cut == 116
     assert (series.values[0], series.values[-1]) == (112, 432)
-    assert len(read_series(str(shared_data / "time_series" / "monthly-sunspots.csv"), period=132).values) == 2820
+    assert (
+        len(read_series(str(shared_data / "time_series" / "monthly-sunspots.csv"), period=132).values) == 2820
+    )
 
 
 @pytest.mark.parametrize(

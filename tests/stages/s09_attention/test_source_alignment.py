@@ -29,7 +29,13 @@ def tokenizer():
 def make(tokenizer, **changes):
     torch.manual_seed(3)
     end = tokenizer.eos_token_id
-    shape = {"hidden_size": 16, "embedding_size": 8, "initializer_range": 1.0, "bos_token_id": end, "eos_token_id": end}
+    shape = {
+        "hidden_size": 16,
+        "embedding_size": 8,
+        "initializer_range": 1.0,
+        "bos_token_id": end,
+        "eos_token_id": end,
+    }
     config = LLMPathSummarizerConfig(vocab_size=len(tokenizer), decoder_start_token_id=end, **shape | changes)
     model = LLMPathSummarizerForConditionalGeneration(config)
     with torch.no_grad():
@@ -70,7 +76,9 @@ def test_what_was_left_out_is_counted():
 
 
 def test_without_attention_there_is_no_alignment(tokenizer):
-    found = align(make(tokenizer, attention="none", copy_mechanism=False), tokenizer, DOCUMENT, max_new_tokens=4)
+    found = align(
+        make(tokenizer, attention="none", copy_mechanism=False), tokenizer, DOCUMENT, max_new_tokens=4
+    )
     assert found.weights.shape == (len(found.summary), 0) and not len(found.copied)
     assert looked_at_itself(found) == []
 
@@ -84,7 +92,12 @@ def test_entropy_is_that_of_scipy():
 
 def alignment(weights, unknown=(False, False, False)):
     return Alignment(
-        ["Zelda", " saw", " the", " Sea"], ["<|unk|>", " the", " sea"], np.array(weights), np.zeros(0), 0, [*unknown]
+        ["Zelda", " saw", " the", " Sea"],
+        ["<|unk|>", " the", " sea"],
+        np.array(weights),
+        np.zeros(0),
+        0,
+        [*unknown],
     )
 
 

@@ -31,9 +31,12 @@ def test_metrics_and_goals_are_of_the_world(folder):
     assert {path.name for path in (folder.path / "models").iterdir()} == {"without_attention"}
 
 
-def test_any_pairs_can_be_summarised_and_no_goal_is_claimed_for_them(tmp_path):
+def test_any_pairs_can_be_summarized_and_no_goal_is_claimed_for_them(tmp_path):
     rows = [
-        {"source": [f"It rained {day} days.", f"Then we slept {day} nights."], "target": [f"Rain for {day} days.", "x"]}
+        {
+            "source": [f"It rained {day} days.", f"Then we slept {day} nights."],
+            "target": [f"Rain for {day} days.", "x"],
+        }
         for day in range(40)
     ]
     path = tmp_path / "pairs.jsonl"

@@ -42,7 +42,7 @@ def data(pairs):
     return SummaryData.from_pairs(pairs, 100, False, 64, 16)
 
 
-def test_it_learns_to_summarise_what_it_has_not_seen(data, pairs, tmp_path):
+def test_it_learns_to_summarize_what_it_has_not_seen(data, pairs, tmp_path):
     run = Run.start(tmp_path / "09-attention", IDENTITY | {"stage": 9, "slug": "attention"})
     result = train_summarizer(data, SHAPE, Recipe(150, 8, 1e-2), run, "m", 0, hidden_words=0.0)
     assert result["rougeL"] > 0.8  # 0.5 without the name and the thing
@@ -72,7 +72,12 @@ def test_a_killed_training_ends_with_the_weights_of_an_unbroken_one(data, tmp_pa
 
 def test_scores_take_the_best_of_several_summaries():
     pair = Pair("d", ["One two three.", "Four."], ["nothing alike", "one two three"])
-    assert score(["one two three"], [pair]) == {"rouge1": 1.0, "rouge2": 1.0, "rougeL": 1.0, "exact_match": 1.0}
+    assert score(["one two three"], [pair]) == {
+        "rouge1": 1.0,
+        "rouge2": 1.0,
+        "rougeL": 1.0,
+        "exact_match": 1.0,
+    }
     assert score(["One two three."], [pair])["exact_match"] == 0
     assert lead_1([pair]) == ["One two three."]
     assert {random_sentence([pair], seed)[0] for seed in range(9)} == set(pair.sentences)

@@ -8,7 +8,12 @@ from hf_llmpath.stages.s10_transformer import transduction
 from hf_llmpath.stages.s10_transformer.transduction import train_transducer, transduce
 from hf_llmpath.training.trainer import Recipe
 
-SHAPE = {"hidden_size": 32, "num_attention_heads": 2, "intermediate_size": 32, "position_embedding_type": "rotary"}
+SHAPE = {
+    "hidden_size": 32,
+    "num_attention_heads": 2,
+    "intermediate_size": 32,
+    "position_embedding_type": "rotary",
+}
 
 
 @pytest.fixture

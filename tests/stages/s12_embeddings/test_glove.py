@@ -55,7 +55,9 @@ def model_of(size: int) -> LLMPathWord2VecModel:
 
 def test_a_step_follows_the_gradient_of_the_loss():
     """One batch with all pairs, each word once: Adagrad's first step is the gradient over a number per row."""
-    pairs = Cooccurrences(np.array([2, 3, 4]), np.array([5, 6, 7]), np.array([3.0, 40.0, 200.0], dtype=np.float32))
+    pairs = Cooccurrences(
+        np.array([2, 3, 4]), np.array([5, 6, 7]), np.array([3.0, 40.0, 200.0], dtype=np.float32)
+    )
     model, moved = model_of(8), model_of(8)
     with torch.no_grad():
         for table in (model, moved):

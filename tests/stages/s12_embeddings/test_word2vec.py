@@ -1,4 +1,6 @@
-"""Skip-gram and CBOW as matrix products are what a loop over all pairs and autograd give; they learn; seeds repeat."""
+"""Skip-gram and CBOW as matrix products are what a loop over all pairs and autograd give; they learn;
+seeds repeat.
+"""
 
 import numpy as np
 import pytest
@@ -59,16 +61,16 @@ def test_gradients_are_those_of_a_loop_over_all_pairs(objective):
     words, context = words.detach().requires_grad_(), context.detach().requires_grad_()
     random = torch.randn(groups, shared, size, dtype=torch.float64, requires_grad=True)
     band = torch.rand(blocks, BLOCK, BLOCK) < 0.1
-    band[0, 3] = False  # a word without neighbours
+    band[0, 3] = False  # a word without neighbors
     total = torch.zeros((), dtype=torch.float64)
     for block in range(blocks):
         drawn = random[block // (blocks // groups)]
         for place in range(BLOCK):
-            neighbours = band[block, place].nonzero().flatten().tolist()
+            neighbors = band[block, place].nonzero().flatten().tolist()
             if objective == "cbow":
-                asked = [(words[block, neighbours].mean(0), context[block, place])] if neighbours else []
+                asked = [(words[block, neighbors].mean(0), context[block, place])] if neighbors else []
             else:
-                asked = [(words[block, place], context[block, other]) for other in neighbours]
+                asked = [(words[block, place], context[block, other]) for other in neighbors]
             for vector, partner in asked:
                 total = total - torch.nn.functional.logsigmoid(vector @ partner)
                 # each of the shared words counts for negatives / shared random ones
@@ -124,11 +126,13 @@ def test_a_pair_that_is_nearly_known_still_teaches_in_16_bits():
     context[0, 1, 0] = 2
     band = torch.zeros(1, BLOCK, BLOCK, dtype=torch.bfloat16)
     band[0, 0, 1] = 1
-    to_words, to_context, _ = Gradients("skipgram", 5, 5)(words, context, torch.zeros_like(words[:, :5]), band)
+    to_words, to_context, _ = Gradients("skipgram", 5, 5)(
+        words, context, torch.zeros_like(words[:, :5]), band
+    )
     assert to_context[0, 1, 0].item() == pytest.approx(-3 * 0.00247, rel=0.01)
 
 
-def test_neighbours_are_within_the_window_and_of_one_text(corpus):
+def test_neighbors_are_within_the_window_and_of_one_text(corpus):
     model = LLMPathWord2VecModel(LLMPathWord2VecConfig(vocab_size=len(corpus.vocabulary), hidden_size=4))
     training = Word2VecTraining(model, corpus, Word2VecRecipe(window=4), seed=0)
     texts = torch.zeros(500, BLOCK, dtype=torch.long)
@@ -137,8 +141,10 @@ def test_neighbours_are_within_the_window_and_of_one_text(corpus):
     one, other = torch.meshgrid(torch.arange(BLOCK), torch.arange(BLOCK), indexing="ij")
     assert not band[:, (one - other).abs() > 4].any() and not band[:, one == other].any()
     assert not band[0, :20, 20:].any() and not band[0, 20:, :20].any()
-    for distance in range(1, 5):  # a word reaches its neighbour at d in widths d..4 of 1..4
-        assert band[1:, (other - one) == distance].double().mean().item() == pytest.approx((5 - distance) / 4, abs=0.02)
+    for distance in range(1, 5):  # a word reaches its neighbor at d in widths d..4 of 1..4
+        assert band[1:, (other - one) == distance].double().mean().item() == pytest.approx(
+            (5 - distance) / 4, abs=0.02
+        )
 
 
 def test_random_words_are_drawn_by_the_power_of_their_counts():
@@ -148,7 +154,9 @@ def test_random_words_are_drawn_by_the_power_of_their_counts():
 
 
 @pytest.mark.parametrize("objective", ["skipgram", "cbow"])
-@pytest.mark.parametrize("optimizer", [{}, {"optimizer": "sgd", "learning_rate": 0.02}], ids=["adagrad", "sgd"])
+@pytest.mark.parametrize(
+    "optimizer", [{}, {"optimizer": "sgd", "learning_rate": 0.02}], ids=["adagrad", "sgd"]
+)
 def test_words_of_one_side_come_together(corpus, objective, optimizer):
     model = trained(corpus, objective, **optimizer)
     vectors = WordVectors(corpus.vocabulary.words[2:], model.embed_tokens.weight.detach()[2:].numpy())
@@ -165,5 +173,7 @@ def test_a_seed_repeats_the_training_and_16_bits_learn_the_same(corpus):
 
 
 def test_vectors_that_are_not_finite_are_told_with_a_lower_rate(corpus):
-    with pytest.raises(UserError, match="not finite; try a lower learning rate, for example --set learning_rate="):
+    with pytest.raises(
+        UserError, match="not finite; try a lower learning rate, for example --set learning_rate="
+    ):
         trained(corpus, learning_rate=1e38)

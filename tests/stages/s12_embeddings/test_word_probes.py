@@ -1,4 +1,4 @@
-"""Neighbours, analogies, correlations and senses are what gensim, scipy and hand-made vectors say."""
+"""Neighbors, analogies, correlations and senses are what gensim, scipy and hand-made vectors say."""
 
 import numpy as np
 import pytest
@@ -32,11 +32,11 @@ def vectors() -> WordVectors:
     return WordVectors(WORDS, np.random.default_rng(0).normal(size=(40, 8)).astype(np.float32))
 
 
-def test_neighbours_and_analogies_are_those_of_gensim(vectors):
+def test_neighbors_and_analogies_are_those_of_gensim(vectors):
     keyed = pytest.importorskip("gensim.models").KeyedVectors(8)
     keyed.add_vectors(WORDS, vectors.unit)
     for word in WORDS[:5]:
-        assert [near for near, _ in vectors.neighbours(word, 7)] == [
+        assert [near for near, _ in vectors.neighbors(word, 7)] == [
             near for near, _ in keyed.most_similar(word, topn=7)
         ]
         assert vectors.similarity(word, "w9") == pytest.approx(float(keyed.similarity(word, "w9")), abs=1e-6)
@@ -48,11 +48,17 @@ def test_neighbours_and_analogies_are_those_of_gensim(vectors):
 
 def test_an_unknown_word_is_told_with_the_nearest_by_spelling(vectors):
     with pytest.raises(UserError, match="'ww12' is not among the 40 known words; did you mean 'w12'"):
-        vectors.neighbours("ww12")
+        vectors.neighbors("ww12")
 
 
 def test_correlation_is_scipys_over_the_known_pairs(vectors, tmp_path):
-    rows = [("w1", "w2", 3.0), ("W3", "w4", 1.5), ("w5", "w6", 9.0), ("w7", "w8", 2.0), ("w1", "nowhere", 5.0)]
+    rows = [
+        ("w1", "w2", 3.0),
+        ("W3", "w4", 1.5),
+        ("w5", "w6", 9.0),
+        ("w7", "w8", 2.0),
+        ("w1", "nowhere", 5.0),
+    ]
     file = tmp_path / "pairs.txt"
     file.write_text("".join(f"{a}\t{b}\t{score}\r\n" for a, b, score in rows))
     pairs = read_similarities(file)
@@ -81,7 +87,9 @@ def test_analogies_that_hold_by_construction_are_answered(tmp_path):
         [f"p{i}" for i in range(6)] + [f"t{i}" for i in range(6)], np.concatenate([people, people + step])
     )
     file = tmp_path / "questions.txt"
-    file.write_text(": trades\n" + "".join(f"P{i} t{i} p{j} t{j}\n" for i in range(6) for j in range(6) if i != j))
+    file.write_text(
+        ": trades\n" + "".join(f"P{i} t{i} p{j} t{j}\n" for i in range(6) for j in range(6) if i != j)
+    )
     questions = read_analogies(file)
     accuracy, known = analogy_accuracy(vectors, [*questions, ("p1", "t1", "zzz", "t2")])
     by_hand = np.mean([vectors.analogy(a, b, c, 1)[0][0] == d for a, b, c, d in questions])
@@ -90,9 +98,12 @@ def test_analogies_that_hold_by_construction_are_answered(tmp_path):
 
 
 def test_kinds_are_counted_among_the_nearest():
-    vectors = WordVectors("abcdef", np.array([[1, 0], [1, 0.1], [1, 0.2], [0, 1], [0.1, 1], [1, 0.15]], dtype=float))
+    vectors = WordVectors(
+        "abcdef", np.array([[1, 0], [1, 0.1], [1, 0.2], [0, 1], [0.1, 1], [1, 0.15]], dtype=float)
+    )
     kinds = dict(zip("abcdef", "xxxyyy", strict=True))
-    # f lies among the x: its two nearest are x; of the others' two nearest: a b,f  b a,f or c  c f,b  d e,f..  e d,f..
+    # f lies among the x: its two nearest are x; of the others' two nearest: a b,f  b a,f or c  c f,b  d
+    # e,f..  e d,f..
     near = {word: [other for other, _ in vectors.nearest(vectors[word], 2, [word])] for word in "abcdef"}
     expected = np.mean([kinds[other] == kinds[word] for word in "abcdef" for other in near[word]])
     assert kind_precision(vectors, kinds, 2) == pytest.approx(expected)

@@ -1,4 +1,6 @@
-"""Readers in training: they learn, stop early, have their gradients clipped; low-rank updates end as plain weights."""
+"""Readers in training: they learn, stop early, have their gradients clipped; low-rank updates end as
+plain weights.
+"""
 
 import json
 
@@ -79,7 +81,9 @@ def test_the_loss_is_that_of_the_model_on_every_window():
         start, end = (torch.tensor([int(bound[window])]) for bound in (HELD_OUT.starts, HELD_OUT.ends))
         output = model(ids, there, types.long(), start_positions=start, end_positions=end)
         total += output.loss.item()
-    assert span_loss(model, HELD_OUT, 0, batch_size=3) == pytest.approx(total / len(HELD_OUT.windows), rel=1e-5)
+    assert span_loss(model, HELD_OUT, 0, batch_size=3) == pytest.approx(
+        total / len(HELD_OUT.windows), rel=1e-5
+    )
 
 
 def test_early_stopping_stops_and_keeps_the_best_weights(a_started_run):
@@ -101,7 +105,7 @@ def test_early_stopping_stops_and_keeps_the_best_weights(a_started_run):
     assert results["stopped"]["validation_loss"] < results["not_stopped"]["validation_loss"]
 
 
-def test_clipping_bounds_what_the_optimiser_sees(a_started_run):
+def test_clipping_bounds_what_the_optimizer_sees(a_started_run):
     seen = {}
 
     def watched(limit):
@@ -109,7 +113,9 @@ def test_clipping_bounds_what_the_optimiser_sees(a_started_run):
 
         class Watched(torch.optim.SGD):
             def step(self, closure=None):
-                gradients = [p.grad for group in self.param_groups for p in group["params"] if p.grad is not None]
+                gradients = [
+                    p.grad for group in self.param_groups for p in group["params"] if p.grad is not None
+                ]
                 norms.append(float(torch.stack([gradient.norm() for gradient in gradients]).norm()))
                 return super().step(closure)
 
@@ -138,7 +144,9 @@ def test_frozen_and_layer_wise_trainings_change_what_they_should(a_started_run):
         same = torch.equal(value, start[name])
         assert same == name.startswith(("model.embeddings", "model.layers.0")), name
     rates = Recipe(40, 10, 1e-2, saves=1)
-    result, part = tune(a_started_run, "rates", rates, make_optimizer=lambda model: layer_wise(model, 1e-2, 0.01))
+    result, part = tune(
+        a_started_run, "rates", rates, make_optimizer=lambda model: layer_wise(model, 1e-2, 0.01)
+    )
     assert result["trainable_share"] == 1.0 and result["validation_loss"] < span_loss(start_of(), HELD_OUT, 0)
     tuned = LLMPathBertForQuestionAnswering.from_pretrained(part.model_dir)
     moved = {
@@ -159,6 +167,8 @@ def test_low_rank_updates_learn_and_end_as_plain_weights(a_started_run):
     assert measure(model, HELD_OUT, 0)["exact_match"] == result["exact_match"]
     assert result["trainable_share"] == pytest.approx(result["trainable_parameters"] / model.num_parameters())
     moved = {
-        name for name, value in model.state_dict().items() if not torch.equal(value, start_of().state_dict()[name])
+        name
+        for name, value in model.state_dict().items()
+        if not torch.equal(value, start_of().state_dict()[name])
     }
     assert {name.rpartition(".")[0].rpartition(".")[2] for name in moved} == {*EVERY_LINEAR, "qa_outputs"}

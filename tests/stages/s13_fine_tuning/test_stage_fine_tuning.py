@@ -26,7 +26,9 @@ def data(tmp_path_factory):
 def bert(tmp_path_factory, data):
     """A small BERT of transformers in a folder, with its vocabulary."""
     folder = tmp_path_factory.mktemp("bert")
-    words = sorted({word for row in generate("questions", "train", 60) for word in row["context"].lower().split()})
+    words = sorted(
+        {word for row in generate("questions", "train", 60) for word in row["context"].lower().split()}
+    )
     letters = [prefix + letter for letter in "abcdefghijklmnopqrstuvwxyz?.,'" for prefix in ("", "##")]
     vocabulary = [
         "[PAD]",
@@ -41,12 +43,19 @@ def bert(tmp_path_factory, data):
     (folder / "tokenizer_config.json").write_text(json.dumps({"do_lower_case": True}))
     torch.manual_seed(0)
     sizes = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 16}
-    BertForMaskedLM(BertConfig(vocab_size=len(vocabulary), max_position_embeddings=96, **sizes)).save_pretrained(folder)
+    BertForMaskedLM(
+        BertConfig(vocab_size=len(vocabulary), max_position_embeddings=96, **sizes)
+    ).save_pretrained(folder)
     return folder
 
 
 def test_a_bert_of_transformers_is_fine_tuned_with_every_comparison(bert, data, tmp_path):
-    options = TINY["fine-tuning"] | {"model": str(bert), "dataset": str(data), "max_length": "96", "max_steps": "12"}
+    options = TINY["fine-tuning"] | {
+        "model": str(bert),
+        "dataset": str(data),
+        "max_length": "96",
+        "max_steps": "12",
+    }
     run = run_stage("fine-tuning", overrides=options, output_dir=tmp_path)
     model = AutoModelForQuestionAnswering.from_pretrained(run.model_dir)
     assert type(model).__name__ == "LLMPathBertForQuestionAnswering"
@@ -61,7 +70,9 @@ def test_a_bert_of_transformers_is_fine_tuned_with_every_comparison(bert, data, 
         "clipping/loss_saved",
         "stopped/steps",
     } <= run.metrics.keys()
-    assert run.report["dataset"]["sizes"]["train_rows"] + run.report["dataset"]["sizes"]["validation_rows"] == 60
+    assert (
+        run.report["dataset"]["sizes"]["train_rows"] + run.report["dataset"]["sizes"]["validation_rows"] == 60
+    )
     steps = max(entry["step"] for entry in run.history if entry["part"] == "full-0")
     assert steps == 12 and run.metrics["lora/trainable_share"] < 0.1
     assert run.report["dataset"]["reviews"]["name"] == "world/reviews"
@@ -81,13 +92,17 @@ def test_a_bert_of_transformers_is_fine_tuned_with_every_comparison(bert, data, 
 def test_what_cannot_be_is_told_in_a_line(data, tmp_path, options, message):
     with pytest.raises(UserError, match=message):
         run_stage(
-            "fine-tuning", overrides=QUICK | {"dataset": str(data), "max_steps": "1"} | options, output_dir=tmp_path
+            "fine-tuning",
+            overrides=QUICK | {"dataset": str(data), "max_steps": "1"} | options,
+            output_dir=tmp_path,
         )
 
 
 def test_windows_longer_than_the_model_are_refused(bert, data, tmp_path):
     with pytest.raises(UserError, match="reads 96 tokens: --set max_length=96"):
-        run_stage("fine-tuning", overrides=QUICK | {"dataset": str(data), "model": str(bert)}, output_dir=tmp_path)
+        run_stage(
+            "fine-tuning", overrides=QUICK | {"dataset": str(data), "model": str(bert)}, output_dir=tmp_path
+        )
 
 
 def test_training_data_without_the_answer_are_told_with_the_row(tmp_path):
@@ -96,7 +111,8 @@ def test_training_data_without_the_answer_are_told_with_the_row(tmp_path):
     path = tmp_path / "wrong.jsonl"
     path.write_text("\n".join(json.dumps(row) for row in rows))
     with pytest.raises(
-        UserError, match="row 7 of .*wrong.jsonl' .train.: the answer 'a purple dragon' is not at answer_start 4"
+        UserError,
+        match="row 7 of .*wrong.jsonl' .train.: the answer 'a purple dragon' is not at answer_start 4",
     ):
         run_stage("fine-tuning", overrides=QUICK | {"dataset": str(path)}, output_dir=tmp_path)
 

@@ -1,4 +1,6 @@
-"""Distillation: the loss is the formula's, its gradient vanishes where the student is the teacher, and it teaches."""
+"""Distillation: the loss is the formula's, its gradient vanishes where the student is the teacher, and it
+teaches.
+"""
 
 import numpy as np
 import pytest
@@ -26,8 +28,15 @@ VOCABULARY = 12
 
 def _gpt(layers=2, seed=0, **options):
     set_seed(seed)
-    sizes = {"hidden_size": 16, "num_attention_heads": 2, "vocab_size": VOCABULARY, "zero_init_projections": False}
-    return LLMPathGPTForCausalLM(LLMPathGPTConfig(num_hidden_layers=layers, initializer_range=0.3, **sizes | options))
+    sizes = {
+        "hidden_size": 16,
+        "num_attention_heads": 2,
+        "vocab_size": VOCABULARY,
+        "zero_init_projections": False,
+    }
+    return LLMPathGPTForCausalLM(
+        LLMPathGPTConfig(num_hidden_layers=layers, initializer_range=0.3, **sizes | options)
+    )
 
 
 def _windows(count=4000):
@@ -41,14 +50,20 @@ def _windows(count=4000):
 @pytest.fixture
 def run(tmp_path):
     return Run.start(
-        tmp_path / "run", {"stage": 14, "slug": "inference", "preset": "quick", "settings": {"seed": 0}, "command": ""}
+        tmp_path / "run",
+        {"stage": 14, "slug": "inference", "preset": "quick", "settings": {"seed": 0}, "command": ""},
     )
 
 
 def _trainer(how, teacher, student, folder):
     arguments = Recipe(1, 8, 1e-3).arguments(folder, 0)
     return DistillationTrainer(
-        teacher=teacher, distillation=how, model=student, args=arguments, evaluate_with=None, carry_state=False
+        teacher=teacher,
+        distillation=how,
+        model=student,
+        args=arguments,
+        evaluate_with=None,
+        carry_state=False,
     )
 
 
@@ -106,7 +121,9 @@ def test_half_the_depth_keeps_every_second_layer():
     assert student.config.num_hidden_layers == 3 and teacher.config.num_hidden_layers == 6
     for mine, theirs in enumerate((1, 3, 5)):
         for (name, weight), (_, other) in zip(
-            student.model.layers[mine].named_parameters(), teacher.model.layers[theirs].named_parameters(), strict=True
+            student.model.layers[mine].named_parameters(),
+            teacher.model.layers[theirs].named_parameters(),
+            strict=True,
         ):
             assert torch.equal(weight, other), name
     assert torch.equal(student.lm_head.weight, teacher.model.embed_tokens.weight)
@@ -122,17 +139,32 @@ def test_a_student_comes_nearer_to_its_teacher(run):
 
     def distance():
         with torch.no_grad():
-            logits = [model.eval()(windows.inputs[:, :64]).logits.flatten(0, 1) for model in (student, teacher)]
-            return float(F.kl_div(*(one.log_softmax(-1) for one in logits), log_target=True, reduction="batchmean"))
+            logits = [
+                model.eval()(windows.inputs[:, :64]).logits.flatten(0, 1) for model in (student, teacher)
+            ]
+            return float(
+                F.kl_div(*(one.log_softmax(-1) for one in logits), log_target=True, reduction="batchmean")
+            )
 
     before, weights = distance(), {name: w.clone() for name, w in teacher.state_dict().items()}
-    distill(student, teacher, windows, Distillation(alpha=1.0), Recipe(100, 8, 5e-3), run, run.part("student"), 0)
+    distill(
+        student, teacher, windows, Distillation(alpha=1.0), Recipe(100, 8, 5e-3), run, run.part("student"), 0
+    )
     assert distance() < 0.5 * before
     assert all(torch.equal(w, weights[name]) for name, w in teacher.state_dict().items())
 
 
 def _distill(run, student):
-    distill(student, _gpt(2), _windows(), Distillation(hidden=1.0), Recipe(1, 8, 1e-3), run, run.part("student"), 0)
+    distill(
+        student,
+        _gpt(2),
+        _windows(),
+        Distillation(hidden=1.0),
+        Recipe(1, 8, 1e-3),
+        run,
+        run.part("student"),
+        0,
+    )
 
 
 @pytest.mark.parametrize(

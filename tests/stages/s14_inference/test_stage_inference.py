@@ -30,7 +30,17 @@ def call(capsys, *arguments):
 
 def test_every_form_is_measured_and_the_student_is_there(folder):
     rows = folder.figure_data("table")
-    forms = ["no cache", "greedy", "bare steps", "beam search, 4 beams", "int8", "nf4", "ONNX", "ONNX int8", "student"]
+    forms = [
+        "no cache",
+        "greedy",
+        "bare steps",
+        "beam search, 4 beams",
+        "int8",
+        "nf4",
+        "ONNX",
+        "ONNX int8",
+        "student",
+    ]
     assert list(rows) == forms
     assert folder.metrics["greedy/perplexity"] == rows["greedy"]["perplexity"]
     teacher, student = (
@@ -54,7 +64,9 @@ def test_the_tokenizer_begins_a_text_and_does_not_end_it(folder):
 
 
 def test_a_prompt_with_words_that_it_never_saw(folder, capsys):
-    assert main(["generate", "inference", "the baker ☃ villagee", "--output-dir", str(folder.path.parent)]) == 2
+    assert (
+        main(["generate", "inference", "the baker ☃ villagee", "--output-dir", str(folder.path.parent)]) == 2
+    )
     said = capsys.readouterr().err
     assert "the model never saw '☃', 'villagee'; it knows" in said and "did you mean 'village'?" in said
 
@@ -83,7 +95,7 @@ def test_quantize_saves_a_model_that_comes_back(folder, capsys, scheme):
     assert text.shape[1] > inputs["input_ids"].shape[1]
 
 
-def test_the_encoder_of_another_stage_is_exported_and_quantised(tiny_run, capsys):
+def test_the_encoder_of_another_stage_is_exported_and_quantized(tiny_run, capsys):
     folder = tiny_run("fine-tuning")
     (made,) = call(capsys, "export", "fine-tuning", "--json", "-o", folder.path.parent)
     assert made["max_difference"] < 1e-4

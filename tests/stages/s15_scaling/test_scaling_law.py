@@ -33,7 +33,9 @@ def test_it_is_the_least_squares_line_of_the_logarithms():
     assert (np.log(fitted.scale), -fitted.exponent) == pytest.approx((offset, slope))
 
 
-@pytest.mark.parametrize("x, loss, said", [([5, 5], [1, 2], "two different sizes"), ([1, 2], [1, 0], "above 0")])
+@pytest.mark.parametrize(
+    "x, loss, said", [([5, 5], [1, 2], "two different sizes"), ([1, 2], [1, 0], "above 0")]
+)
 def test_points_without_a_line_are_told(x, loss, said):
     with pytest.raises(ValueError, match=said):
         PowerLaw.fit(x, loss)

@@ -32,7 +32,9 @@ def folder(tmp_path_factory):
     """A language model whose layers are wide enough for 4 bits."""
     path = tmp_path_factory.mktemp("sft")
     torch.manual_seed(0)
-    LLMPathGPTForCausalLM(config(hidden_size=64, intermediate_size=64, initializer_range=0.1)).save_pretrained(path)
+    LLMPathGPTForCausalLM(
+        config(hidden_size=64, intermediate_size=64, initializer_range=0.1)
+    ).save_pretrained(path)
     TOKENIZER.save_pretrained(path)
     return path
 
@@ -42,17 +44,21 @@ def margins(model) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("four_bits", [False, True], ids=["lora", "qlora"])
-def test_dpo_by_low_rank_updates_gives_a_plain_model_that_prefers_the_chosen_reply(folder, a_started_run, four_bits):
+def test_dpo_by_low_rank_updates_gives_a_plain_model_that_prefers_the_chosen_reply(
+    folder, a_started_run, four_bits
+):
     torch.manual_seed(1)
     policy = low_rank_policy(folder, RANK, four_bits)
     learning = [name for name, value in policy.named_parameters() if value.requires_grad]
     assert learning and all("lora_" in name for name in learning)
     before = LLMPathGPTForCausalLM.from_pretrained(folder)
     untouched = with_updates(folder, policy)
-    assert same(weights_of(untouched), weights_of(before)) and all(p.requires_grad for p in untouched.parameters())
+    assert same(weights_of(untouched), weights_of(before)) and all(
+        p.requires_grad for p in untouched.parameters()
+    )
 
     part, plan = a_started_run.part(f"dpo-{four_bits}"), Plan(30, 8, 1e-2, 48)
-    with_trl.optimise_directly(policy, None, TOKENIZER, PAIRS, plan, 0.3, a_started_run, part, 0)
+    with_trl.optimize_directly(policy, None, TOKENIZER, PAIRS, plan, 0.3, a_started_run, part, 0)
     after = with_updates(folder, policy)
     assert type(after) is LLMPathGPTForCausalLM
     assert (margins(after) > margins(before)).all()
@@ -83,7 +89,9 @@ def test_groups_learn_by_low_rank_updates(method, folder, a_started_run):
     )
     prompts, reward = [chat[:1] for chat in CHATS], Share(reward_model(), TOKENIZER.pad_token_id)
     part = a_started_run.part(f"low-rank-{method}")
-    with_trl.optimise_in_groups(method, policy, TOKENIZER, prompts, reward, recipe, 48, a_started_run, part, 0)
+    with_trl.optimize_in_groups(
+        method, policy, TOKENIZER, prompts, reward, recipe, 48, a_started_run, part, 0
+    )
     rows = [json.loads(line) for line in (part.folder / "history.jsonl").read_text().splitlines()]
     rewards = [row["reward"] for row in rows if "reward" in row]
     assert sum(rewards[-5:]) / 5 > sum(rewards[:3]) / 3 + 0.5
@@ -98,7 +106,7 @@ def test_a_stopped_training_by_low_rank_updates_goes_on_to_the_same_weights(fold
         policy = low_rank_policy(folder, RANK, four_bits)
         a_started_run.progress = quiet if kill_at is None else KillAt(kill_at)
         part = a_started_run.part(name)
-        with_trl.optimise_directly(policy, None, TOKENIZER, PAIRS, plan, 0.3, a_started_run, part, 0)
+        with_trl.optimize_directly(policy, None, TOKENIZER, PAIRS, plan, 0.3, a_started_run, part, 0)
         learning = [value for value in policy.parameters() if value.requires_grad]
         assert learning and all(value.dtype is torch.float32 for value in learning)
         return weights_of(with_updates(folder, policy))
@@ -114,7 +122,9 @@ def test_the_stage_takes_a_rank(tmp_path):
     run = run_stage("rlhf", overrides=options, output_dir=tmp_path)
     model = LLMPathGPTForCausalLM.from_pretrained(run.model_dir)
     sft = LLMPathGPTForCausalLM.from_pretrained(run.path / "models" / "sft")
-    changed = {name for name, value in weights_of(model).items() if not torch.equal(value, weights_of(sft)[name])}
+    changed = {
+        name for name, value in weights_of(model).items() if not torch.equal(value, weights_of(sft)[name])
+    }
     assert changed and all("_proj" in name for name in changed)
 
 

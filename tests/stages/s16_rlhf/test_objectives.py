@@ -92,7 +92,9 @@ def test_leave_one_out_equals_a_loop_and_has_no_bias():
     for place in range(12):
         others = [float(scores[i]) for i in range(place // 4 * 4, place // 4 * 4 + 4) if i != place]
         assert float(found[place]) == pytest.approx(float(scores[place]) - sum(others) / 3)
-    torch.testing.assert_close(found.view(3, 4).sum(dim=1), torch.zeros(3, dtype=torch.float64), atol=1e-12, rtol=0)
+    torch.testing.assert_close(
+        found.view(3, 4).sum(dim=1), torch.zeros(3, dtype=torch.float64), atol=1e-12, rtol=0
+    )
 
 
 @pytest.mark.parametrize("count, group", [(6, 1), (7, 2), (5, 3)])
@@ -105,7 +107,9 @@ def test_scores_that_make_no_groups_are_refused(count, group):
 def test_estimates_of_the_divergence_come_to_the_exact_one(kind, tolerance):
     policy, reference = random(8).log_softmax(-1), (0.7 * random(8) + 0.3 * random(8, seed=1)).log_softmax(-1)
     exact = float((policy.exp() * (policy - reference)).sum())
-    drawn = torch.multinomial(policy.exp(), 200_000, replacement=True, generator=torch.Generator().manual_seed(0))
+    drawn = torch.multinomial(
+        policy.exp(), 200_000, replacement=True, generator=torch.Generator().manual_seed(0)
+    )
     estimates = kl_estimate(policy[drawn], reference[drawn], kind)
     assert float(estimates.mean()) == pytest.approx(exact, abs=tolerance * max(1.0, exact))
     if kind == "k3":
@@ -157,7 +161,9 @@ def test_the_value_loss_equals_a_loop():
         v, o, g = (float(part[row, t]) for part in (values, old, targets))
         near = o + max(-0.2, min(0.2, v - o))
         total += max((v - g) ** 2, (near - g) ** 2)
-    assert float(clipped_value_loss(values, old, targets, mask, 0.2)) == pytest.approx(total / 2 / float(mask.sum()))
+    assert float(clipped_value_loss(values, old, targets, mask, 0.2)) == pytest.approx(
+        total / 2 / float(mask.sum())
+    )
 
 
 def test_the_bradley_terry_loss_and_its_gradient_are_the_formula():
@@ -176,7 +182,9 @@ def test_dpo_is_bradley_terry_with_log_ratios_as_rewards():
     parts = [random(6, seed=seed) for seed in range(4)]
     found = dpo_loss(*parts, beta=0.3)
     logits = 0.3 * ((parts[0] - parts[2]) - (parts[1] - parts[3]))
-    torch.testing.assert_close(found, functional.binary_cross_entropy_with_logits(logits, torch.ones_like(logits)))
+    torch.testing.assert_close(
+        found, functional.binary_cross_entropy_with_logits(logits, torch.ones_like(logits))
+    )
 
 
 def test_the_controller_brings_the_divergence_to_its_target():

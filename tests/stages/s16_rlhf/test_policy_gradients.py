@@ -1,4 +1,6 @@
-"""REINFORCE and PPO on tasks whose optimum is known, and a stopped training that goes on as if it had not been."""
+"""REINFORCE and PPO on tasks whose optimum is known, and a stopped training that goes on as if it had not
+been.
+"""
 
 import pytest
 import torch
@@ -25,7 +27,9 @@ def count_threes(rollout: Rollout) -> torch.Tensor:
     return torch.tensor([float(reply.count(3)) for reply in rollout.replies()])
 
 
-def train(method: type[PolicyTraining], reward, recipe: PolicyRecipe, vocab_size: int, seed: int = 0, **kwargs):
+def train(
+    method: type[PolicyTraining], reward, recipe: PolicyRecipe, vocab_size: int, seed: int = 0, **kwargs
+):
     policy, reference = tiny_policy(vocab_size), tiny_policy(vocab_size)
     training = method(policy, reference, reward, [[2], [4]], recipe, PAD, END, seed)
     return policy, training.run(**kwargs)
@@ -81,7 +85,13 @@ def test_without_a_penalty_a_wrong_reward_is_followed_to_its_end():
     found = {}
     for beta in (0.0, 4.0):
         recipe = PolicyRecipe(
-            steps=100, prompts=32, group=2, learning_rate=1e-2, beta=beta, max_new_tokens=6, unfinished_penalty=0.0
+            steps=100,
+            prompts=32,
+            group=2,
+            learning_rate=1e-2,
+            beta=beta,
+            max_new_tokens=6,
+            unfinished_penalty=0.0,
         )
         policy, history = train(Reinforce, count_threes, recipe, 7)
         torch.manual_seed(1)
@@ -114,7 +124,9 @@ def test_the_first_update_of_ppo_begins_at_ratio_one():
 
 
 def test_the_value_head_learns_what_is_to_come():
-    recipe = PolicyRecipe(steps=80, prompts=64, learning_rate=1e-2, beta=2.0, max_new_tokens=6, unfinished_penalty=0.0)
+    recipe = PolicyRecipe(
+        steps=80, prompts=64, learning_rate=1e-2, beta=2.0, max_new_tokens=6, unfinished_penalty=0.0
+    )
     policy, reference = tiny_policy(7), tiny_policy(7)
     # The reward hangs on the first token alone, so that everything after it is known.
     reward = lambda rollout: torch.tensor([2.0 * (reply[0] > 3) for reply in rollout.replies()])  # noqa: E731
@@ -138,7 +150,9 @@ def test_a_target_divergence_is_kept(method):
 
 @pytest.mark.parametrize("method", METHODS)
 def test_a_killed_training_goes_on_to_the_same_weights(method, tmp_path):
-    recipe = PolicyRecipe(steps=12, prompts=4, group=2, learning_rate=1e-2, max_new_tokens=5, target_kl=1.0, saves=2)
+    recipe = PolicyRecipe(
+        steps=12, prompts=4, group=2, learning_rate=1e-2, max_new_tokens=5, target_kl=1.0, saves=2
+    )
     measure = lambda policy: {"draw": float(torch.rand(1))}  # noqa: E731
     whole, history = train(method, count_threes, recipe, 7, measure=measure)
     part = Part(tmp_path, "policy")
@@ -168,7 +182,9 @@ def test_every_prompt_is_drawn_once_in_an_epoch():
 def test_a_reply_that_was_broken_off_is_worth_less():
     policy = tiny_policy(7)
     zero = lambda rollout: torch.zeros(len(rollout))  # noqa: E731
-    training = Reinforce(policy, tiny_policy(7), zero, [[2]], PolicyRecipe(1, 64, max_new_tokens=3), PAD, END, 0)
+    training = Reinforce(
+        policy, tiny_policy(7), zero, [[2]], PolicyRecipe(1, 64, max_new_tokens=3), PAD, END, 0
+    )
     experience = training.gather([[2]] * 64)
     assert (experience.scores == -(~experience.rollout.finished).float()).all()
     assert 0 < experience.rollout.finished.sum() < 64

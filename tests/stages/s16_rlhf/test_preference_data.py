@@ -14,7 +14,9 @@ PAIR = {"prompt": [USER], "chosen": [GOOD], "rejected": [BAD]}
 
 
 def text(*turns: str) -> str:
-    return "".join(f"\n\n{who}: {words}" for who, words in zip(("Human", "Assistant") * 3, turns, strict=False))
+    return "".join(
+        f"\n\n{who}: {words}" for who, words in zip(("Human", "Assistant") * 3, turns, strict=False)
+    )
 
 
 def refused(row: dict, message: str) -> None:
@@ -29,7 +31,10 @@ def refused(row: dict, message: str) -> None:
         PAIR,
         {"chosen": [USER, GOOD], "rejected": [USER, BAD]},
         {"prompt": "Who is the baker?", "chosen": "Mara is the baker.", "rejected": "Go away! "},
-        {"chosen": text("Who is the baker?", "Mara is the baker."), "rejected": text("Who is the baker?", "Go away!")},
+        {
+            "chosen": text("Who is the baker?", "Mara is the baker."),
+            "rejected": text("Who is the baker?", "Go away!"),
+        },
     ],
     ids=["conversational", "implicit prompt", "texts", "hh-rlhf"],
 )
@@ -47,7 +52,8 @@ def test_earlier_turns_belong_to_the_prompt():
 
 def test_a_name_quoted_within_a_turn_does_not_begin_another():
     (pair,) = read_pairs(
-        [{"chosen": text("Hi", "I say:\n\nAssistant: no"), "rejected": text("Hi", "That is Human: 1 line")}], "x"
+        [{"chosen": text("Hi", "I say:\n\nAssistant: no"), "rejected": text("Hi", "That is Human: 1 line")}],
+        "x",
     )
     assert pair["chosen"] == [{"role": "assistant", "content": "I say:\n\nno"}]
     assert pair["rejected"] == [{"role": "assistant", "content": "That is Human: 1 line"}]
@@ -115,7 +121,9 @@ def test_a_number_of_pairs_is_what_comes(tmp_path):
     assert len(few.train) == 20 and more.train[:20] == few.train and len(more.train) == 30
     assert more.fingerprint != few.fingerprint and len(few.test) == 300
     path = tmp_path / "pairs.jsonl"
-    path.write_text("".join(f'{{"prompt": "Hello {i}.", "chosen": "Yes.", "rejected": "No."}}\n' for i in range(20)))
+    path.write_text(
+        "".join(f'{{"prompt": "Hello {i}.", "chosen": "Yes.", "rejected": "No."}}\n' for i in range(20))
+    )
     assert len(load_preferences(str(path), 5).train) == 5
 
 

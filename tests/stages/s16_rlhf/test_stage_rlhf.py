@@ -41,7 +41,9 @@ def test_the_scores_are_those_of_the_judge_and_of_the_reward_model(folder):
 
 def test_the_reward_model_has_layers_of_its_own_on_top(folder):
     settings = folder.report["settings"]
-    layers = {name: AutoConfig.from_pretrained(folder.model(name)).num_hidden_layers for name in ("sft", "reward")}
+    layers = {
+        name: AutoConfig.from_pretrained(folder.model(name)).num_hidden_layers for name in ("sft", "reward")
+    }
     assert layers == {"sft": settings["num_hidden_layers"], "reward": settings["reward_layers"]}
     assert layers["reward"] > layers["sft"]
 
@@ -52,22 +54,37 @@ def test_a_tie_counts_half():
 
 def test_every_method_runs_and_is_told_apart(tmp_path):
     methods = ("reinforce", "rloo", "grpo", "dpo", "ppo")
-    overrides = TINY["rlhf"] | {"methods": methods, "seeds": 3, "hacking_steps": 2, "steps": 2, "max_new_tokens": 8}
+    overrides = TINY["rlhf"] | {
+        "methods": methods,
+        "seeds": 3,
+        "hacking_steps": 2,
+        "steps": 2,
+        "max_new_tokens": 8,
+    }
     folder = run_stage("rlhf", overrides=overrides, output_dir=tmp_path)
-    assert {path.name for path in (folder.path / "models").iterdir()} == {*methods[1:], "sft", "reward", "no-kl"}
+    assert {path.name for path in (folder.path / "models").iterdir()} == {
+        *methods[1:],
+        "sft",
+        "reward",
+        "no-kl",
+    }
     for prefix in ("", "rloo/", "grpo/", "dpo/", "ppo/"):
         assert len(folder.metrics[f"{prefix}win_rate_seeds"]) == 3
     goals = {goal["name"]: goal["goal"] for goal in folder.report["goals"]}
     assert goals["no_kl/reward"] == folder.metrics["reward"]
     assert goals["no_kl/judge_score"] == folder.metrics["judge_score"]
-    assert goals["ppo_reward_behind_rloo"] >= 0 and goals["win_rate"] == 0.75 and goals["reward_accuracy"] == 0.9
+    assert (
+        goals["ppo_reward_behind_rloo"] >= 0 and goals["win_rate"] == 0.75 and goals["reward_accuracy"] == 0.9
+    )
     assert set(folder.figure_data("replies")[0]["replies"]) == {*methods, "sft", "no-kl"}
 
 
 def test_other_preferences_are_measured_by_their_reward_model(tmp_path):
     path = tmp_path / "pairs.jsonl"
     dialogue = "\n\nHuman: Say {}\n\nAssistant: {}"
-    rows = [{"chosen": dialogue.format(n, f"yes, {n}"), "rejected": dialogue.format(n, "no")} for n in range(40)]
+    rows = [
+        {"chosen": dialogue.format(n, f"yes, {n}"), "rejected": dialogue.format(n, "no")} for n in range(40)
+    ]
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     overrides = TINY["rlhf"] | {"dataset": str(path), "max_new_tokens": 8, "tokenizer": "pieces"}
     folder = run_stage("rlhf", overrides=overrides, output_dir=tmp_path)

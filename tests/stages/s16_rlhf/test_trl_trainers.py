@@ -36,7 +36,12 @@ PLAN = Plan(steps=3, batch_size=8, learning_rate=0.0, context=48, weight_decay=0
 
 
 def config(**changes) -> LLMPathGPTConfig:
-    sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "max_position_embeddings": 48}
+    sizes = {
+        "hidden_size": 16,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 2,
+        "max_position_embeddings": 48,
+    }
     special = {"pad_token_id": TOKENIZER.pad_token_id, "eos_token_id": TOKENIZER.eos_token_id}
     options = {"initializer_range": 0.3, "zero_init_projections": False}
     return LLMPathGPTConfig(vocab_size=len(TOKENIZER), **sizes | special | options | changes)
@@ -58,7 +63,9 @@ def losses(part) -> list[float]:
 
 
 def ids_of(side: str) -> tuple[torch.Tensor, torch.Tensor]:
-    return right_padded([conversation_ids(TOKENIZER, p["prompt"] + p[side]) for p in PAIRS], TOKENIZER.pad_token_id)
+    return right_padded(
+        [conversation_ids(TOKENIZER, p["prompt"] + p[side]) for p in PAIRS], TOKENIZER.pad_token_id
+    )
 
 
 @torch.no_grad()
@@ -86,7 +93,7 @@ def test_the_loss_of_dpo_is_ours(a_started_run):
     parts = [reply_log_probs(m, side) for m in (model, reference) for side in ("chosen", "rejected")]
     expected = float(dpo_loss(*parts, beta=0.3))
     assert abs(expected - 0.6931) > 0.01
-    with_trl.optimise_directly(model, reference, TOKENIZER, PAIRS, PLAN, 0.3, a_started_run, part, 0)
+    with_trl.optimize_directly(model, reference, TOKENIZER, PAIRS, PLAN, 0.3, a_started_run, part, 0)
     assert losses(part) == pytest.approx([expected] * 3, abs=1e-4)
 
 
@@ -116,14 +123,18 @@ def test_a_reward_model_learns_the_pairs(a_started_run):
     model, plan = reward_model(), Plan(40, 8, 1e-2, 48)
     with_trl.train_reward_model(model, TOKENIZER, PAIRS, plan, a_started_run, a_started_run.part("reward"), 0)
     reward = RewardModel(model, TOKENIZER.pad_token_id)
-    rows = {s: [conversation_ids(TOKENIZER, p["prompt"] + p[s]) for p in PAIRS] for s in ("chosen", "rejected")}
+    rows = {
+        s: [conversation_ids(TOKENIZER, p["prompt"] + p[s]) for p in PAIRS] for s in ("chosen", "rejected")
+    }
     assert pairwise_accuracy(*(reward.of_conversations(rows[side]) for side in ("chosen", "rejected"))) == 1.0
 
 
 def test_dpo_makes_the_chosen_reply_likelier(a_started_run):
     model, reference, part = policy(), policy(), a_started_run.part("dpo")
     before = reply_log_probs(model, "chosen") - reply_log_probs(model, "rejected")
-    with_trl.optimise_directly(model, reference, TOKENIZER, PAIRS, Plan(30, 8, 3e-3, 48), 0.3, a_started_run, part, 0)
+    with_trl.optimize_directly(
+        model, reference, TOKENIZER, PAIRS, Plan(30, 8, 3e-3, 48), 0.3, a_started_run, part, 0
+    )
     assert (reply_log_probs(model, "chosen") - reply_log_probs(model, "rejected") > before).all()
 
 
@@ -145,7 +156,7 @@ def test_groups_learn_what_the_reward_wants(method, a_started_run, tmp_path):
     )
     part = a_started_run.part(method)
     reward = Share(reward_model(), TOKENIZER.pad_token_id)
-    with_trl.optimise_in_groups(method, model, TOKENIZER, prompts, reward, recipe, 48, a_started_run, part, 0)
+    with_trl.optimize_in_groups(method, model, TOKENIZER, prompts, reward, recipe, 48, a_started_run, part, 0)
     rows = [json.loads(line) for line in (part.folder / "history.jsonl").read_text().splitlines()]
     rewards = [row["reward"] for row in rows if "reward" in row]
     assert sum(rewards[-5:]) / 5 > sum(rewards[:3]) / 3 + 0.5
@@ -182,7 +193,9 @@ def test_calibrated_rewards_have_mean_zero_and_deviation_one():
     raw = reward(rollout)
     reward.calibrate(rollout)
     found = reward(rollout)
-    assert float(found.mean()) == pytest.approx(0, abs=1e-5) and float(found.std()) == pytest.approx(1, abs=1e-4)
+    assert float(found.mean()) == pytest.approx(0, abs=1e-5) and float(found.std()) == pytest.approx(
+        1, abs=1e-4
+    )
     assert torch.equal(found.argsort(), raw.argsort())
     rows = [row[mask.bool()].tolist() for row, mask in zip(rollout.ids, rollout.attention_mask, strict=True)]
     torch.testing.assert_close(reward.of_conversations(rows), found, atol=1e-5, rtol=1e-4)

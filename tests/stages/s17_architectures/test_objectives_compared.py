@@ -1,4 +1,6 @@
-"""Three architectures on equal terms: the same size, the same tokens, the same labels; and what is measured is what it says."""
+"""Three architectures on equal terms: the same size, the same tokens, the same labels; and what is
+measured is what it says.
+"""
 
 import numpy as np
 import pytest
@@ -18,7 +20,7 @@ from hf_llmpath.runs import Run
 from hf_llmpath.stages.s17_architectures.objectives_compared import (
     KINDS,
     WORD,
-    Labelled,
+    Labeled,
     Texts,
     class_scores,
     class_targets,
@@ -58,7 +60,11 @@ def texts() -> Texts:
 
 
 def makers(texts):
-    shared = {"vocab_size": len(texts.tokenizer), "hidden_size": 16, "pad_token_id": texts.tokenizer.pad_token_id}
+    shared = {
+        "vocab_size": len(texts.tokenizer),
+        "hidden_size": 16,
+        "pad_token_id": texts.tokenizer.pad_token_id,
+    }
     short = {"num_hidden_layers": 2, "max_position_embeddings": 32}
     return {
         "gpt": lambda size: LLMPathGPTConfig(intermediate_size=size, **short, **shared),
@@ -126,7 +132,9 @@ def test_the_held_out_loss_is_the_mean_over_all_targets(texts):
             logits, labels = model(**batch).logits, batch["labels"]
             if kind == "gpt":
                 logits, labels = logits[:, :-1], labels[:, 1:]
-            total += nn.functional.cross_entropy(logits.flatten(0, 1), labels.flatten(), reduction="sum").item()
+            total += nn.functional.cross_entropy(
+                logits.flatten(0, 1), labels.flatten(), reduction="sum"
+            ).item()
             count += int((labels != IGNORED).sum())
         assert held_out_loss(model, batches) == pytest.approx(total / count, rel=1e-5), kind
 
@@ -180,7 +188,7 @@ def test_memory_is_weights_gradients_moments_and_activations(texts):
 @pytest.mark.parametrize("kind", KINDS)
 def test_each_learns_to_classify_and_is_read_back(texts, kind, tmp_path):
     run = Run.start(tmp_path / "run", IDENTITY)
-    data = Labelled(CLASSES, (texts.train, LABELS), (texts.held_out, LABELS))
+    data = Labeled(CLASSES, (texts.train, LABELS), (texts.held_out, LABELS))
     first, second = run.part("first"), run.part("second")
     result = pretrain(kind, makers(texts)[kind](32), texts, Recipe(60, 12, 1e-2, saves=0), run, first, 0)
     assert result["perplexity"] < 0.7 * len(texts.tokenizer)
@@ -193,12 +201,16 @@ def test_each_learns_to_classify_and_is_read_back(texts, kind, tmp_path):
         tokenizer = transformers.AutoTokenizer.from_pretrained(second.model_dir)
         answers = model.generate(**tokenizer(ROWS[:8], return_tensors="pt", padding=True), max_new_tokens=4)
         written = [tokenizer.decode(answer, skip_special_tokens=True) for answer in answers]
-        assert np.mean([CLASSES[label] == word for label, word in zip(LABELS[:8], written, strict=True)]) > 0.8
+        assert (
+            np.mean([CLASSES[label] == word for label, word in zip(LABELS[:8], written, strict=True)]) > 0.8
+        )
 
 
 def test_masks_of_the_three_are_read_off_their_weights(texts):
     sentence = "the tea was fine"
-    maps = {kind: look(kind, make(texts, kind), texts.tokenizer_of(kind), sentence, "the tea") for kind in KINDS}
+    maps = {
+        kind: look(kind, make(texts, kind), texts.tokenizer_of(kind), sentence, "the tea") for kind in KINDS
+    }
     weights, rows, columns = maps["gpt"]["decoder"]
     assert torch.equal(torch.from_numpy(mask_of(weights)), causal_mask(5, 5)) and rows == columns
     assert mask_of(maps["bert"]["encoder"][0]).all()
@@ -214,7 +226,8 @@ def test_a_model_that_knows_the_answer_has_every_mark(texts, monkeypatch):
     """An encoder that sees through its masks, and an encoder-decoder that writes the target."""
     bert, t5 = make(texts, "bert"), make(texts, "t5")
     batches = {
-        kind: texts.batches(kind, texts.held_out, 24, 1, 5).__getitems__(list(range(24))) for kind in ("bert", "t5")
+        kind: texts.batches(kind, texts.held_out, 24, 1, 5).__getitems__(list(range(24)))
+        for kind in ("bert", "t5")
     }
     told = batches["bert"]["labels"].clamp(min=0)
 
@@ -224,7 +237,9 @@ def test_a_model_that_knows_the_answer_has_every_mark(texts, monkeypatch):
     monkeypatch.setattr(bert, "forward", lambda **inputs: Output)
     assert masked_accuracy(bert, texts, 5) == 1.0
     labels = batches["t5"]["labels"]
-    answers = torch.cat([torch.zeros(24, 1, dtype=torch.long), labels.masked_fill(labels == IGNORED, 0)], dim=1)
+    answers = torch.cat(
+        [torch.zeros(24, 1, dtype=torch.long), labels.masked_fill(labels == IGNORED, 0)], dim=1
+    )
     monkeypatch.setattr(t5, "generate", lambda **inputs: answers)
     assert span_exact_match(t5, texts, 5, rows=24) == 1.0
     answers[::2, 2] = 7
@@ -233,7 +248,9 @@ def test_a_model_that_knows_the_answer_has_every_mark(texts, monkeypatch):
 
 def test_gaps_are_filled_with_what_was_written(texts, monkeypatch):
     model, tokenizer = make(texts, "t5"), texts.tokenizer_of("t5")
-    written = tokenizer("<extra_id_0> tea was <extra_id_1> lovely <extra_id_2>", return_tensors="pt")["input_ids"]
+    written = tokenizer("<extra_id_0> tea was <extra_id_1> lovely <extra_id_2>", return_tensors="pt")[
+        "input_ids"
+    ]
     monkeypatch.setattr(
         model, "generate", lambda **inputs: torch.cat([torch.zeros(1, 1, dtype=torch.long), written], 1)
     )
@@ -243,7 +260,8 @@ def test_gaps_are_filled_with_what_was_written(texts, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "text, said", [("", "empty"), ("no gap here", "no ___"), ("___ " * 9, "9 gaps; this model can tell 5 apart")]
+    "text, said",
+    [("", "empty"), ("no gap here", "no ___"), ("___ " * 9, "9 gaps; this model can tell 5 apart")],
 )
 def test_gaps_that_cannot_be_filled_are_told(texts, text, said):
     with pytest.raises(UserError, match=said):

@@ -89,7 +89,9 @@ def test_input_and_target_restore_the_text(roll, density, mean_span):
         text = ids[row, : lengths[row]].tolist()
         assert restore(source[:-1], target[:-1], SENTINELS) == text
         marks = [token for token in target if token in SENTINELS]
-        assert marks == list(SENTINELS[: len(marks)]) and target[-2] == marks[-1]  # in order, the last one ends it
+        assert (
+            marks == list(SENTINELS[: len(marks)]) and target[-2] == marks[-1]
+        )  # in order, the last one ends it
         assert [token for token in source if token in SENTINELS] == marks[:-1]
         assert len(source) + len(target) == len(text) + 2 * len(marks) - 1 + 2
         seen += len(marks) - 1
@@ -117,7 +119,11 @@ def test_the_batch_of_a_seed_is_the_same_and_that_of_another_is_not():
 
 @pytest.mark.parametrize(
     "changes, said",
-    [({"density": 1.0}, "density"), ({"mean_span": 0.5}, "mean_span"), ({"sentinels": (9,)}, "at least 2 sentinels")],
+    [
+        ({"density": 1.0}, "density"),
+        ({"mean_span": 0.5}, "mean_span"),
+        ({"sentinels": (9,)}, "at least 2 sentinels"),
+    ],
 )
 def test_what_cannot_be_is_told(changes, said):
     with pytest.raises(ValueError, match=said):
@@ -170,8 +176,12 @@ def test_the_tokenizer_of_texts_to_texts_is_found_again(tokenizer, tmp_path):
 
 def test_the_three_objectives_read_the_same_texts(tokenizer):
     rows = TokenRows(tokenizer(WORDS)["input_ids"])
-    made = [kind(rows, 4, 5, tokenizer.pad_token_id, 7) for kind in (TrainingBatches, CausalBatches, SpanBatches)]
-    made[2].corruption = SpanCorruption(sentinels_of(tokenizer), tokenizer.sep_token_id, tokenizer.pad_token_id)
+    made = [
+        kind(rows, 4, 5, tokenizer.pad_token_id, 7) for kind in (TrainingBatches, CausalBatches, SpanBatches)
+    ]
+    made[2].corruption = SpanCorruption(
+        sentinels_of(tokenizer), tokenizer.sep_token_id, tokenizer.pad_token_id
+    )
     assert all(np.array_equal(data.plan, made[0].plan) for data in made)
     plain, causal, spans = (list(DataLoader(data, batch_size=4, collate_fn=as_is)) for data in made)
     assert len(plain) == len(causal) == len(spans) == 5

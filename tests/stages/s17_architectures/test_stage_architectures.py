@@ -1,4 +1,6 @@
-"""What stage 17 leaves behind: models of equal size for the pipelines of their tasks, and numbers that say what was measured."""
+"""What stage 17 leaves behind: models of equal size for the pipelines of their tasks, and numbers that
+say what was measured.
+"""
 
 import json
 import math
@@ -30,7 +32,9 @@ def test_the_three_are_of_equal_size_and_have_read_the_same(folder):
     for kind in autos:
         losses = [row["loss"] for row in folder.history if row["part"] == f"{kind}-0" and "loss" in row]
         assert len(losses) == 20 and metrics[f"{kind}/perplexity"] < math.exp(losses[0])
-        assert metrics[f"{kind}/memory_mb"] > 4 * 4 * sizes[kind] / 2**20  # more than weights, gradients and moments
+        assert (
+            metrics[f"{kind}/memory_mb"] > 4 * 4 * sizes[kind] / 2**20
+        )  # more than weights, gradients and moments
 
 
 def test_each_works_in_the_pipelines_of_its_task(folder):
@@ -39,9 +43,13 @@ def test_each_works_in_the_pipelines_of_its_task(folder):
         (found,) = pipeline("text-classification", str(place))(["The tea was lovely."])
         assert found["label"] in classes
     assert len(pipeline("fill-mask", str(folder.model("bert")))("The tea was [MASK].")) == 5
-    (written,) = pipeline("text-generation", str(folder.model("gpt")))("the tea", max_new_tokens=5, do_sample=False)
+    (written,) = pipeline("text-generation", str(folder.model("gpt")))(
+        "the tea", max_new_tokens=5, do_sample=False
+    )
     assert written["generated_text"].startswith("the tea") and len(written["generated_text"]) > 8
-    answer = pipeline("summarization", str(folder.model("classifier-t5")))("The tea was lovely.", max_new_tokens=4)
+    answer = pipeline("summarization", str(folder.model("classifier-t5")))(
+        "The tea was lovely.", max_new_tokens=4
+    )
     assert isinstance(answer[0]["summary_text"], str)
 
 
@@ -50,7 +58,9 @@ def test_the_joint_mask_of_the_encoder_decoder(folder):
     source = len(folder.figure_data("masks")["t5/encoder"]["rows"])
     target = len(rows) - source
     assert rows == columns and target >= 3
-    assert whole[:source, :source].all() and not whole[:source, source:].any() and whole[source:, :source].all()
+    assert (
+        whole[:source, :source].all() and not whole[:source, source:].any() and whole[source:, :source].all()
+    )
     assert np.array_equal(whole[source:, source:], np.tril(np.ones((target, target), dtype=bool)))
 
 

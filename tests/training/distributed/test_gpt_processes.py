@@ -1,4 +1,5 @@
-"""Two processes train what one does: batches shared out by Trainer, Accelerate and Lightning, weights by `fully_shard`.
+"""Two processes train what one does: batches shared out by Trainer, Accelerate and Lightning, weights by
+`fully_shard`.
 
 And what becomes of a training in which one of them dies, does not answer, or is not there any more.
 """
@@ -40,7 +41,14 @@ def command_of(way: str, processes: int, folder: Path, *options: str) -> tuple[l
     """The command that trains in some processes, and its environment."""
     env = os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
     env["PYTHONPATH"] = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(processes)]
+    command = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        "--nproc_per_node",
+        str(processes),
+    ]
     return [*command, str(SCRIPT), way, str(folder), *options], env
 
 
@@ -51,7 +59,9 @@ def launched(way: str, processes: int, folder: Path, *options: str) -> subproces
 
 def kept_in(folder: Path):
     """What the first process told, and the weights."""
-    return json.loads((folder / "told.json").read_text()), torch.load(folder / "weights.pt", weights_only=True)
+    return json.loads((folder / "told.json").read_text()), torch.load(
+        folder / "weights.pt", weights_only=True
+    )
 
 
 def trained(way: str, processes: int, folder: Path, *options: str):
@@ -109,7 +119,9 @@ def resumed_alone(way: str, folder: Path) -> None:
 
         fit_with_lightning(model, blocks, RECIPE, 0, folder)
     elif way == "sharded":
-        dist.init_process_group("gloo", init_method=f"file://{folder.parent / 'meeting'}", rank=0, world_size=1)
+        dist.init_process_group(
+            "gloo", init_method=f"file://{folder.parent / 'meeting'}", rank=0, world_size=1
+        )
         try:
             fit_sharded(model, blocks, RECIPE, folder)
         finally:
@@ -165,7 +177,5 @@ def test_one_process_is_not_gone_on_from_by_two(alone, tmp_path):
     before = contents(folder)
     done = launched("trainer", 2, folder)
     assert done.returncode != 0 and contents(folder) == before
-    message = (
-        "checkpoint-10 was written by 1 process and cannot go on in 2: that would be another training; start 1 (without"
-    )
+    message = "checkpoint-10 was written by 1 process and cannot go on in 2: that would be another training; start 1 (without"
     assert message in done.stderr

@@ -31,7 +31,9 @@ TINY += ["--batch-size", "4", "--max-steps", "12"]
 
 
 def launched_with(name: str, monkeypatch) -> argparse.Namespace:
-    """The arguments of `accelerate launch --config_file NAME`; its workers' environment is that of this process."""
+    """The arguments of `accelerate launch --config_file NAME`; its workers' environment is that of this
+    process.
+    """
     monkeypatch.chdir(CONFIGS)
     arguments, defaults, _ = _validate_launch_command(
         launch_command_parser().parse_args(["--config_file", name, "x.py"])
@@ -55,7 +57,9 @@ def test_a_worker_of_the_fsdp2_file_shards_the_layers_of_the_model(monkeypatch):
     model = LLMPathGPTForCausalLM(LLMPathGPTConfig(vocab_size=11, hidden_size=16, num_attention_heads=2))
     plugin.set_auto_wrap_policy(model)  # raises if the model has no layer of that name
     wrapped = [
-        type(module) for module in model.modules() if plugin.auto_wrap_policy(module, recurse=False, nonwrapped_numel=0)
+        type(module)
+        for module in model.modules()
+        if plugin.auto_wrap_policy(module, recurse=False, nonwrapped_numel=0)
     ]
     assert wrapped == [type(layer) for layer in model.model.layers]
 
@@ -108,7 +112,13 @@ def test_the_script_for_many_machines_trains_on_one_with_two_processes(text, tmp
     command = [sys.executable, "-m", "hf_llmpath.training.distributed.script", str(text), str(alone), *TINY]
     done = subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=240)
     assert done.returncode == 0, done.stderr[-2000:]
-    one_machine = environment() | {"NODES": "1", "NODE_RANK": "0", "MAIN": "localhost", "PROCESSES": "2", "PORT": "0"}
+    one_machine = environment() | {
+        "NODES": "1",
+        "NODE_RANK": "0",
+        "MAIN": "localhost",
+        "PROCESSES": "2",
+        "PORT": "0",
+    }
     command = ["bash", str(CONFIGS / "multi_node.sh"), str(text), str(many), *TINY]
     done = subprocess.run(command, env=one_machine, capture_output=True, text=True, timeout=240)
     assert done.returncode == 0, done.stderr[-2000:]
@@ -119,12 +129,16 @@ def test_the_script_for_many_machines_trains_on_one_with_two_processes(text, tmp
     for name, value in weights[0].items():
         torch.testing.assert_close(weights[1][name], value, rtol=0, atol=1e-4)
     assert AutoModelForCausalLM.from_pretrained(many).config.hidden_size == 16
-    assert AutoTokenizer.from_pretrained(many).decode(AutoTokenizer.from_pretrained(many).encode("hat")) == "hat"
+    assert (
+        AutoTokenizer.from_pretrained(many).decode(AutoTokenizer.from_pretrained(many).encode("hat")) == "hat"
+    )
 
 
 @pytest.mark.slow
 def test_the_script_for_many_machines_joins_two_launchers(text, tmp_path):
-    """Two machines, as far as one can play both: two launchers that find each other by address, a process each."""
+    """Two machines, as far as one can play both: two launchers that find each other by address, a process
+    each.
+    """
     with socket.socket() as free:
         free.bind(("localhost", 0))
         port = str(free.getsockname()[1])
@@ -150,7 +164,9 @@ def test_the_script_for_many_machines_joins_two_launchers(text, tmp_path):
 def test_what_is_missing_for_many_machines_is_told(text, tmp_path):
     done = subprocess.run(
         ["bash", str(CONFIGS / "multi_node.sh"), str(text), str(tmp_path)],
-        env={name: value for name, value in environment().items() if name not in ("NODES", "NODE_RANK", "MAIN")},
+        env={
+            name: value for name, value in environment().items() if name not in ("NODES", "NODE_RANK", "MAIN")
+        },
         capture_output=True,
         text=True,
     )

@@ -1,4 +1,6 @@
-"""The script for launchers: what it takes up again, what it refuses, and a process of it that is killed from outside."""
+"""The script for launchers: what it takes up again, what it refuses, and a process of it that is killed
+from outside.
+"""
 
 import os
 import re
@@ -62,8 +64,14 @@ def test_a_stopped_training_goes_on_to_the_same_model_and_leaves_no_checkpoints(
 @pytest.mark.parametrize(
     "options, message",
     [
-        ([], r"checkpoint-12 is of a training that was stopped: go on with --resume, or remove \S+checkpoints$"),
-        (["--resume", "--batch-size", "8"], "--resume needs the settings of the stopped run: batch_size was 4, is 8"),
+        (
+            [],
+            r"checkpoint-12 is of a training that was stopped: go on with --resume, or remove \S+checkpoints$",
+        ),
+        (
+            ["--resume", "--batch-size", "8"],
+            "--resume needs the settings of the stopped run: batch_size was 4, is 8",
+        ),
     ],
 )
 def test_what_would_spoil_a_stopped_training_is_refused(text, stopped, options, message):
@@ -97,7 +105,9 @@ def test_a_process_that_is_killed_from_outside_ends_the_other_within_seconds(tex
                 assert launcher.poll() is None and time.monotonic() < until
                 time.sleep(0.1)
             (victim,) = [
-                child for child in psutil.Process(launcher.pid).children() if child.environ().get("RANK") == "1"
+                child
+                for child in psutil.Process(launcher.pid).children()
+                if child.environ().get("RANK") == "1"
             ]
             victim.send_signal(signal.SIGKILL)
             killed = time.monotonic()
@@ -105,7 +115,9 @@ def test_a_process_that_is_killed_from_outside_ends_the_other_within_seconds(tex
             assert launcher.wait(60) != 0 and time.monotonic() - killed < 20
         finally:
             launcher.terminate()
-    assert re.match(rf"error: worker 1 \(process {victim.pid} on \S+\) is gone, so worker 0 stops too; ", line)
+    assert re.match(
+        rf"error: worker 1 \(process {victim.pid} on \S+\) is gone, so worker 0 stops too; ", line
+    )
     newest = newest_checkpoint(folder / "checkpoints")
     assert f"{newest} is whole: start all of them again with --resume" in line
     with pytest.raises(UserError, match=rf"{newest.name} was written by 2 processes and cannot go on in 1"):

@@ -1,4 +1,6 @@
-"""What a process says of the others when an exchange with them fails; dead ones of this machine are real processes."""
+"""What a process says of the others when an exchange with them fails; dead ones of this machine are real
+processes.
+"""
 
 import os
 import signal
@@ -50,9 +52,7 @@ def ended():
 def test_who_is_gone_is_named_and_the_checkpoint_too(beside, ended, tmp_path):
     write_checkpoint(tmp_path, 6, lambda temporary: None)
     beside(Worker(1, os.getppid(), HERE), Worker(2, ended, HERE))
-    message = (
-        rf"^worker 2 \(process {ended} on \S+\) is gone, so worker 0 stops too; \S+checkpoint-6 is whole: .*--resume"
-    )
+    message = rf"^worker 2 \(process {ended} on \S+\) is gone, so worker 0 stops too; \S+checkpoint-6 is whole: .*--resume"
     with pytest.raises(UserError, match=message), stop_together(tmp_path):
         raise RuntimeError(BROKEN)
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_IGN  # until it has said so
@@ -60,7 +60,10 @@ def test_who_is_gone_is_named_and_the_checkpoint_too(beside, ended, tmp_path):
 
 def test_without_a_checkpoint_it_begins_anew(beside, ended, tmp_path):
     beside(Worker(1, ended, HERE))
-    with pytest.raises(UserError, match="there is no checkpoint yet, so begin anew$"), stop_together(tmp_path):
+    with (
+        pytest.raises(UserError, match="there is no checkpoint yet, so begin anew$"),
+        stop_together(tmp_path),
+    ):
         raise RuntimeError(BROKEN)
 
 
@@ -98,5 +101,7 @@ def test_batches_are_shared_out_evenly(beside):
     assert share_of(7) == 7
     beside(*[Worker(rank, 1, HERE) for rank in (1, 2, 3)])
     assert share_of(8) == 2
-    with pytest.raises(UserError, match=r"batch_size \(6\) must be a multiple of the number of processes \(4\)"):
+    with pytest.raises(
+        UserError, match=r"batch_size \(6\) must be a multiple of the number of processes \(4\)"
+    ):
         share_of(6)

@@ -73,7 +73,9 @@ def test_a_trained_model_comes_with_its_numbers(a_started_run, documents):
     if documents:
         from hf_llmpath.data.batches.streams import Documents
 
-        loss = document_loss(model, Documents(data.validation, tokenizer.eos_token_id, tokenizer.pad_token_id))
+        loss = document_loss(
+            model, Documents(data.validation, tokenizer.eos_token_id, tokenizer.pad_token_id)
+        )
     else:
         loss = stream_loss(model, data.validation)
     assert result["validation_loss"] == pytest.approx(loss, rel=1e-6)
@@ -92,7 +94,9 @@ def test_a_trained_model_comes_with_its_numbers(a_started_run, documents):
 
 def test_a_text_shorter_than_a_batch_is_refused_with_the_settings_that_help(a_started_run):
     data = CharacterData.from_texts(texts_of(["short text"], ["text"]), documents=False)
-    with pytest.raises(UserError, match="the training text has 10 characters; a batch of 4 with a context of 16"):
+    with pytest.raises(
+        UserError, match="the training text has 10 characters; a batch of 4 with a context of 16"
+    ):
         train_character_model(data, SHAPE, RECIPE, a_started_run, "x", seed=0)
 
 
@@ -116,6 +120,7 @@ def test_hidden_size_for_counts_what_the_model_has(cell):
     hidden = hidden_size_for(20_000, cell, 50, 16)
     sizes = {"vocab_size": 50, "embedding_size": 16, "cell": cell}
     counts = [
-        LLMPathRNNForCausalLM(LLMPathRNNConfig(hidden_size=h, **sizes)).num_parameters() for h in (hidden, hidden + 1)
+        LLMPathRNNForCausalLM(LLMPathRNNConfig(hidden_size=h, **sizes)).num_parameters()
+        for h in (hidden, hidden + 1)
     ]
     assert abs(counts[0] - 20_000) <= (counts[1] - counts[0])

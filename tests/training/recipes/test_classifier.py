@@ -27,14 +27,18 @@ def tune(texts, start, run, name, steps, rate=1e-2):
     recipe = Recipe(steps=steps, batch_size=16, learning_rate=rate, saves=1)
     held_out = (texts.validation, LABELS[150:])
     part = run.part(name)
-    return fine_tune(start, ["other", "red"], rows, held_out, texts.tokenizer, recipe, run, part, seed=3), part
+    return fine_tune(
+        start, ["other", "red"], rows, held_out, texts.tokenizer, recipe, run, part, seed=3
+    ), part
 
 
 def test_the_encoder_is_taken_over_and_the_classifier_is_new(texts, a_started_run, tmp_path):
     torch.manual_seed(0)
     pretrained = LLMPathBertForMaskedLM(config_of(texts))
     pretrained.save_pretrained(tmp_path)
-    _, part = tune(texts, tmp_path, a_started_run, "tuned", steps=1, rate=0.0)  # a step of no length changes nothing
+    _, part = tune(
+        texts, tmp_path, a_started_run, "tuned", steps=1, rate=0.0
+    )  # a step of no length changes nothing
     tuned = LLMPathBertForSequenceClassification.from_pretrained(part.model_dir)
     encoder = pretrained.model.state_dict()
     assert encoder.keys() == tuned.model.state_dict().keys()

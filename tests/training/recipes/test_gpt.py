@@ -1,4 +1,6 @@
-"""One recipe, three loops: the same losses from Trainer, Accelerate and Lightning, whole or in pieces, kept or recomputed."""
+"""One recipe, three loops: the same losses from Trainer, Accelerate and Lightning, whole or in pieces,
+kept or recomputed.
+"""
 
 import math
 from dataclasses import replace
@@ -84,7 +86,9 @@ def by_lightning(data: TokenData, recipe: GPTRecipe):
 
 def close(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor], atol: float) -> None:
     for name, value in one.items():
-        torch.testing.assert_close(value, other[name], rtol=0, atol=atol, msg=lambda text, name=name: f"{name}: {text}")
+        torch.testing.assert_close(
+            value, other[name], rtol=0, atol=atol, msg=lambda text, name=name: f"{name}: {text}"
+        )
 
 
 def test_trainer_accelerate_and_lightning_follow_one_curve(data, a_started_run):
@@ -185,7 +189,9 @@ def test_a_killed_training_goes_on_to_the_same_weights(data, tmp_path, bf16):
     whole = Run.start(tmp_path / "whole", IDENTITY)
     train_gpt(data, shape, recipe, whole, "part", 0)
     with pytest.raises(Killed):
-        train_gpt(data, shape, recipe, Run.start(tmp_path / "killed", IDENTITY, progress=KillAt(13)), "part", 0)
+        train_gpt(
+            data, shape, recipe, Run.start(tmp_path / "killed", IDENTITY, progress=KillAt(13)), "part", 0
+        )
     resumed = Run.start(tmp_path / "killed", IDENTITY, resume=True)
     train_gpt(data, shape, recipe, resumed, "part", 0)
     ends = [AutoModelForCausalLM.from_pretrained(run.part("part").model_dir) for run in (whole, resumed)]

@@ -1,4 +1,6 @@
-"""Masked language modelling: its loss is the one of the definition, a tiny model learns, and blanks are filled."""
+"""Masked language modeling: its loss is the one of the definition, a tiny model learns, and blanks are
+filled.
+"""
 
 import math
 
@@ -29,9 +31,20 @@ def texts():
 
 
 def config_of(texts, **changes):
-    sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "max_position_embeddings": 24}
+    sizes = {
+        "hidden_size": 16,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 2,
+        "max_position_embeddings": 24,
+    }
     layout = {"position_embedding_type": "rotary", "norm_position": "pre", "classifier_pooling": "mean"}
-    special = {"pad_token_id": 0, "mask_token_id": 4, "type_vocab_size": 0, "dropout": 0.0, "attention_dropout": 0.0}
+    special = {
+        "pad_token_id": 0,
+        "mask_token_id": 4,
+        "type_vocab_size": 0,
+        "dropout": 0.0,
+        "attention_dropout": 0.0,
+    }
     own = {"vocab_size": len(texts.tokenizer), "initializer_range": 0.2}
     return LLMPathBertConfig(**sizes | layout | special | own | changes)
 
@@ -52,8 +65,12 @@ def test_the_loss_is_the_mean_over_the_masked_tokens_whatever_the_batches(texts)
     assert found["loss"] == pytest.approx(F.cross_entropy(logits.transpose(1, 2), labels).item(), rel=1e-5)
     right = (logits.argmax(-1) == labels)[labels >= 0].float().mean().item()
     assert found["accuracy"] == pytest.approx(right)
-    assert masked_loss(model, texts.validation, texts, seed=0) == masked_loss(model, texts.validation, texts, seed=0)
-    assert masked_loss(model, texts.validation, texts, seed=1) != masked_loss(model, texts.validation, texts, seed=0)
+    assert masked_loss(model, texts.validation, texts, seed=0) == masked_loss(
+        model, texts.validation, texts, seed=0
+    )
+    assert masked_loss(model, texts.validation, texts, seed=1) != masked_loss(
+        model, texts.validation, texts, seed=0
+    )
 
 
 def test_the_autoregressive_loss_guesses_every_next_token():
@@ -74,7 +91,9 @@ def test_an_encoder_sees_both_sides(texts):
     for place in (1, 3):  # what stands before and what stands behind both matter to the middle
         changed = ids.clone()
         changed[0, place] = 20
-        assert not torch.allclose(model(input_ids=changed).logits[0, 2], model(input_ids=ids).logits[0, 2], atol=1e-4)
+        assert not torch.allclose(
+            model(input_ids=changed).logits[0, 2], model(input_ids=ids).logits[0, 2], atol=1e-4
+        )
 
 
 def test_guessing_by_frequency_is_the_baseline(texts):
@@ -91,12 +110,16 @@ def test_guessing_by_frequency_is_the_baseline(texts):
 
 def test_pretraining_lowers_the_perplexity(texts, a_started_run):
     recipe = Recipe(steps=150, batch_size=32, learning_rate=1e-2, evaluations=3)
-    result = pretrain(texts, config_of(texts), recipe, a_started_run, a_started_run.part("pretraining"), seed=0)
+    result = pretrain(
+        texts, config_of(texts), recipe, a_started_run, a_started_run.part("pretraining"), seed=0
+    )
     baseline = math.exp(texts.unigram_loss()[0])
     assert result["perplexity"] < 0.5 * baseline < result["perplexity_before"]
     assert result["perplexity"] == pytest.approx(math.exp(result["validation_loss"]))
     assert result["epochs"] == pytest.approx(150 * 32 / 150)
-    again = pretrain(texts, config_of(texts), recipe, a_started_run, a_started_run.part("pretraining"), seed=0)
+    again = pretrain(
+        texts, config_of(texts), recipe, a_started_run, a_started_run.part("pretraining"), seed=0
+    )
     assert again == result  # read back, not repeated
 
 
@@ -130,7 +153,9 @@ def test_fills_are_the_probabilities_of_the_model(texts):
     assert len(fills) == 2
     for row, expected in zip(fills, chances, strict=True):
         assert [value for _, value in row] == pytest.approx(expected.topk(3).values.tolist(), abs=1e-6)
-        assert [name for name, _ in row] == [texts.tokenizer.decode([t]).strip() for t in expected.topk(3).indices]
+        assert [name for name, _ in row] == [
+            texts.tokenizer.decode([t]).strip() for t in expected.topk(3).indices
+        ]
 
 
 @pytest.mark.parametrize(

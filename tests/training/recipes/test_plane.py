@@ -1,4 +1,6 @@
-"""Classifiers of the plane: they learn their shape, their surface is theirs, and the saved model is the same function."""
+"""Classifiers of the plane: they learn their shape, their surface is theirs, and the saved model is the
+same function.
+"""
 
 import numpy as np
 import pytest
@@ -40,7 +42,9 @@ def test_the_saved_model_is_the_network(a_started_run, hidden_sizes, activation)
     network = Plan(hidden_sizes, activation, 0.1, 1, 32).network(seed=3)
     for _, value, _ in network.parameters():
         value += np.random.default_rng(0).normal(0, 0.5, value.shape).astype(np.float32)
-    found = differences(network, save_classifier(network, a_started_run), make_points("spirals", 100, 0.1, 0).x)
+    found = differences(
+        network, save_classifier(network, a_started_run), make_points("spirals", 100, 0.1, 0).x
+    )
     assert found["float32"] <= 1e-6 and found["float64"] <= 1e-12
 
 
@@ -68,7 +72,9 @@ def test_a_surface_is_what_the_network_says_on_a_square_around_the_points(moons)
 
 def test_the_check_of_every_gradient_covers_every_layer_and_loss():
     rows = gradient_errors(seed=11)
-    assert [(row["layer"], row["loss"]) for row in rows] == [(layer, loss) for layer in LAYERS for loss in LOSSES]
+    assert [(row["layer"], row["loss"]) for row in rows] == [
+        (layer, loss) for layer in LAYERS for loss in LOSSES
+    ]
     assert max(row["central_difference"] for row in rows) < 1e-7
     assert max(row["autograd"] for row in rows) < 1e-10
     assert min(row["central_difference"] for row in rows) > 0
