@@ -20,8 +20,8 @@ _PUBLIC = {
     for row in MODELS
     for path in (row.config, *row.classes.values(), *row.processors.values())
 } | {
-    "train_character_tokenizer": ".data.characters",
-    "train_subwords": ".data.subwords",
+    "train_character_tokenizer": ".data.tokenizers.characters",
+    "train_subwords": ".data.tokenizers.subwords",
     "load_images": ".data.images",
     "load_texts": ".data.sources",
     "run_stage": ".stages.runner",

@@ -5,7 +5,7 @@
       onnx/  quantized/SCHEME/  bench/                                           what was made of its model afterwards
       checkpoints/                                                               a run that is under way or was stopped
         run.json            what is being run
-        parts/NAME/         one training: its checkpoints, then its result
+        parts/NAME/         one training (`Job`): its checkpoints, then its result
         new/                the results so far, moved up when the run is complete
 
 A complete run is replaced only by another complete one: the new files wait in `checkpoints/new` until all
@@ -18,7 +18,7 @@ import os
 import shutil
 import statistics
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -238,11 +238,17 @@ class RunFolder:
         )
 
 
-class Part:
-    """One training of a run, done once: after a stop, a finished part is read back instead of repeated."""
+class Job:
+    """One training of a run, done once: after a stop, a finished one is read back instead of repeated.
 
-    def __init__(self, folder: Path, name: str):
-        self.name, self.folder = name, folder
+    Attributes:
+        folder: where its checkpoints, its history and, in the end, its result lie.
+        name: of the training, within its run.
+        progress: shows how far it is.
+    """
+
+    def __init__(self, folder: Path, name: str, progress: "NoProgress | None" = None):
+        self.folder, self.name, self.progress = folder, name, progress or NoProgress()
 
     @property
     def done(self) -> bool:
@@ -256,12 +262,24 @@ class Part:
     def model_dir(self) -> Path:
         return self.folder / "model"
 
-    def finish(self, result: dict[str, Any], model: Any = None, tokenizer: Any = None) -> dict[str, Any]:
-        """Keeps the result (and the model), drops the training checkpoints; returns the result as it will
-        be read.
+    def save_model(self, model: Any, *processors: Any) -> None:
+        """Keeps the trained model, with its tokenizer or processor, in `model_dir`."""
+        _save_model(self.model_dir, model, *processors)
+
+    def once(self, work: "Callable[[Job], dict[str, Any]]") -> dict[str, Any]:
+        """What `work` returns (JSON: numbers, texts, lists), worked out once and read back ever after.
+
+        `work` trains in this folder, keeps its model with `save_model`, and may be called again after a
+        stop. Its checkpoints are deleted when it has returned.
         """
+        if not self.done:
+            self.finish(work(self))
+        return self.result
+
+    def finish(self, result: dict[str, Any], model: Any = None, tokenizer: Any = None) -> dict[str, Any]:
+        """Keeps the result (and the model), drops the checkpoints; returns the result as it will be read."""
         if model is not None:
-            _save_model(self.model_dir, model, tokenizer)
+            self.save_model(model, tokenizer)
         write_json(self.folder / "result.json", result)
         for checkpoint in self.folder.glob("checkpoint-*"):
             shutil.rmtree(checkpoint)
@@ -306,7 +324,7 @@ class Run:
         self.folder, self.identity, self.progress = folder, identity, progress
         self.checkpoints = folder / "checkpoints"
         self.new = self.checkpoints / "new"
-        self.parts: list[Part] = []
+        self.jobs: list[Job] = []
         self._report: dict[str, Any] = {}
         self._has_set_aside = False
         self._began = time.perf_counter()
@@ -356,14 +374,18 @@ class Run:
                 )
         return before
 
-    def part(self, name: str) -> Part:
+    def job(self, name: str) -> Job:
         """The training `name` of this run."""
         folder = self.checkpoints / "parts" / name
         folder.mkdir(parents=True, exist_ok=True)
-        part = Part(folder, name)
-        if name not in [known.name for known in self.parts]:
-            self.parts.append(part)
-        return part
+        job = Job(folder, name, self.progress)
+        if name not in [known.name for known in self.jobs]:
+            self.jobs.append(job)
+        return job
+
+    def once(self, name: str, work: Callable[[Job], dict[str, Any]]) -> dict[str, Any]:
+        """What the training `name` returns, trained once (see `Job.once`)."""
+        return self.job(name).once(work)
 
     def save_model(self, model: Any, *processors: Any, name: str | None = None) -> Path:
         """`save_pretrained` of the model and its tokenizer or processor into `model/`, or into `models/NAME`."""
@@ -425,11 +447,11 @@ class Run:
             "command": identity["command"],
         }
         lines = []
-        for part in self.parts:
-            history = part.folder / "history.jsonl"
+        for job in self.jobs:
+            history = job.folder / "history.jsonl"
             if history.exists():
                 lines += [
-                    json.dumps({"part": part.name} | json.loads(row))
+                    json.dumps({"part": job.name} | json.loads(row))
                     for row in history.read_text().splitlines()
                 ]
         write_text(self.new / "history.jsonl", "".join(line + "\n" for line in lines))

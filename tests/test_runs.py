@@ -21,8 +21,8 @@ def results(run: Run, value: float) -> None:
     run.save_model(model_of(seed=int(value) + 10), name="other")
     run.save_figure_data("curve", [value])
     (run.new / "figures" / "curve.png").write_bytes(b"png")
-    part = run.part("part")
-    (part.folder / "history.jsonl").write_text(json.dumps({"step": 1, "loss": value}) + "\n")
+    job = run.job("part")
+    (job.folder / "history.jsonl").write_text(json.dumps({"step": 1, "loss": value}) + "\n")
     run.report(
         {"name": "x"}, {"accuracy": value}, {"accuracy": 0.5}, [Goal("accuracy", 2.0, True)], main="accuracy"
     )
@@ -177,7 +177,7 @@ def test_a_stopped_run_is_set_aside_not_lost(folder):
         def say(self, text):
             said.append(text)
 
-    Run.start(folder, IDENTITY).part("part").finish({"x": 1})
+    Run.start(folder, IDENTITY).job("part").finish({"x": 1})
     Run.start(folder, IDENTITY, progress=Told())
     kept = folder / "checkpoints.stopped"
     assert json.loads((kept / "parts" / "part" / "result.json").read_text()) == {"x": 1}
@@ -188,17 +188,17 @@ def test_a_stopped_run_is_set_aside_not_lost(folder):
 
 def test_resume_finds_the_finished_parts_and_the_time_spent(folder):
     run = Run.start(folder, IDENTITY)
-    part = run.part("one")
-    (part.folder / "checkpoint-5").mkdir()
-    assert not part.done
-    assert part.finish({"loss": 0.5}, model_of(seed=1)) == {"loss": 0.5}
-    assert not (part.folder / "checkpoint-5").exists()
+    job = run.job("one")
+    (job.folder / "checkpoint-5").mkdir()
+    assert not job.done
+    assert job.finish({"loss": 0.5}, model_of(seed=1)) == {"loss": 0.5}
+    assert not (job.folder / "checkpoint-5").exists()
     run._seconds_before = 100.0
     run.pause()
     again = Run.start(folder, IDENTITY, resume=True)
-    assert again.part("one").done and again.part("one").result == {"loss": 0.5}
-    assert (again.part("one").model_dir / "model.safetensors").exists()
-    assert not again.part("two").done
+    assert again.job("one").done and again.job("one").result == {"loss": 0.5}
+    assert (again.job("one").model_dir / "model.safetensors").exists()
+    assert not again.job("two").done
     assert again.seconds >= 100
 
 

@@ -29,7 +29,7 @@ from torch.utils.data import BatchSampler, DataLoader, Dataset
 
 from ..data.batches.streams import as_is
 from ..errors import UserError
-from ..runs import Part, Run, write_json, write_text
+from ..runs import Job, write_json, write_text
 from .callbacks import CatchInterrupt
 from .checkpoints import last_checkpoint, write_checkpoint
 from .distributed.workers import PATIENCE, stop_together
@@ -91,8 +91,7 @@ def train_with_accelerate(
     train: Dataset,
     held_out: Dataset,
     recipe: LoopRecipe,
-    run: Run,
-    part: Part,
+    job: Job,
     seed: int,
     metrics: Callable[[Tensor, Tensor], dict[str, float]],
 ) -> LoopResult:
@@ -101,7 +100,7 @@ def train_with_accelerate(
     Args:
         model: a transformers model that takes what the data sets give and returns `loss` and `logits`.
         train, held_out: data sets that give a whole batch for a list of rows, with `labels`.
-        run, part: where checkpoints, history and progress go.
+        job: where checkpoints, history and progress go.
         seed: of the order of the examples, of dropout and of `augment`.
         metrics: logits and labels of all of `held_out` -> numbers, among them `loss`.
 
@@ -111,11 +110,11 @@ def train_with_accelerate(
             another number of processes wrote; another process is gone.
         KeyboardInterrupt: Ctrl-C came; a checkpoint is on disk.
     """
-    training = Training(model, train, held_out, recipe, run, part, seed, metrics)
+    training = Training(model, train, held_out, recipe, job, seed, metrics)
     with (
-        run.progress.task(part.name, training.steps) as progress,
+        job.progress.task(job.name, training.steps) as progress,
         CatchInterrupt() as ctrl_c,
-        stop_together(part.folder),
+        stop_together(job.folder),
     ):
         training.run_epochs(progress, ctrl_c)
     return training.result
@@ -130,12 +129,11 @@ class Training:
         train: Dataset,
         held_out: Dataset,
         recipe: LoopRecipe,
-        run: Run,
-        part: Part,
+        job: Job,
         seed: int,
         metrics: Callable[[Tensor, Tensor], dict[str, float]],
     ):
-        self.recipe, self.folder, self.metrics = recipe, part.folder, metrics
+        self.recipe, self.folder, self.metrics = recipe, job.folder, metrics
         self.steps_per_epoch = len(train) // recipe.batch_size  # type: ignore[arg-type]
         if self.steps_per_epoch < 1:
             raise UserError(

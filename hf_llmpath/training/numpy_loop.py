@@ -1,4 +1,4 @@
-"""Training with the NumPy engine as a part of a run: progress, history, checkpoints, and an honest end
+"""Training with the NumPy engine as a job of a run: progress, history, checkpoints, and an honest end
 when it diverges.
 """
 
@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import UserError
-from ..runs import Part, Run, write_text
+from ..runs import Job, write_text
 from ..scratch import Loss, Network, Optimizer
 
 STATE_FILE, COMPLETE = (
@@ -81,8 +81,7 @@ def fit_numpy(
     examples: Examples,
     loss: Loss,
     optimizer: Optimizer,
-    run: Run,
-    part: Part,
+    job: Job,
     epochs: int,
     batch_size: int,
     seed: int,
@@ -92,7 +91,7 @@ def fit_numpy(
 ) -> Fit:
     """Trains `network` in place by mini-batches, in a new order every epoch.
 
-    A run that was stopped goes on from the part's last checkpoint and ends with the same weights, bit for
+    A run that was stopped goes on from the job's last checkpoint and ends with the same weights, bit for
     bit. History gets a line every `log_every` epochs (about 100 lines if not given): `step`, `epoch`,
     `loss` and what `evaluate` finds.
 
@@ -107,13 +106,13 @@ def fit_numpy(
     report_every = math.ceil(steps / 200)
     log_every = log_every or math.ceil(epochs / 100)
     save_every = math.ceil(epochs / (saves + 1))
-    history = _History(part.folder / "history.jsonl")
-    first = loop.load(part.folder)
+    history = _History(job.folder / "history.jsonl")
+    first = loop.load(job.folder)
     history.cut(first * per_epoch)
     # A training that diverges is told by its loss.
     with (
         np.errstate(over="ignore", invalid="ignore", divide="ignore"),
-        run.progress.task(part.name, steps) as progress,
+        job.progress.task(job.name, steps) as progress,
     ):
 
         def report(step: int, value: float) -> None:
@@ -128,10 +127,10 @@ def fit_numpy(
                 found = evaluate(network) if evaluate else {}
                 history.add({"step": loop.steps, "epoch": epoch, "loss": loop.losses[-1]} | found)
             if epoch % save_every == 0 and epoch < epochs:
-                loop.save(part.folder, epoch)
+                loop.save(job.folder, epoch)
     if loop.diverged_at is None:
         return Fit(loop.steps, loop.losses)
-    kept = part.folder / LAST_FINITE
+    kept = job.folder / LAST_FINITE
     np.savez(kept, **network.state_dict())
     return Fit(loop.steps, loop.losses, loop.diverged_at, kept)
 
@@ -224,7 +223,7 @@ def _checkpoints(folder: Path) -> list[Path]:
 
 
 class _History:
-    """history.jsonl of a part."""
+    """history.jsonl of a job."""
 
     def __init__(self, path: Path):
         self.path = path

@@ -22,7 +22,7 @@ from transformers import EarlyStoppingCallback, PrinterCallback, ProgressCallbac
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
 from ..data.batches.streams import IGNORED, as_is
-from ..runs import Part, Run
+from ..runs import Job
 from .callbacks import History, ReportProgress, StopOnInterrupt
 from .checkpoints import last_checkpoint, mark_complete
 from .distributed.workers import PATIENCE, stop_together
@@ -252,8 +252,7 @@ def fit(
     model: nn.Module,
     dataset: Dataset,
     recipe: Recipe,
-    run: Run,
-    part: Part,
+    job: Job,
     seed: int,
     evaluate_with: Callable[[nn.Module], dict[str, float]] | None = None,
     tokens_per_step: int | None = None,
@@ -267,7 +266,7 @@ def fit(
         dataset: `StreamWindows`, `Documents`, `TrainingBatches` or another data set that builds whole
             batches, with `labels` or `shift_labels`.
         recipe: how.
-        run, part: where checkpoints, history and progress go.
+        job: where checkpoints, history and progress go.
         seed: of the order of the batches and of dropout.
         evaluate_with: called with the model (in eval mode, no gradient); returns metrics with a `loss`.
         tokens_per_step: for the tokens per second shown while training.
@@ -281,13 +280,13 @@ def fit(
     """
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     stop = StopOnInterrupt()
-    callbacks = [History(part.folder / "history.jsonl"), stop]
+    callbacks = [History(job.folder / "history.jsonl"), stop]
     if recipe.patience is not None:
         callbacks.append(EarlyStoppingCallback(recipe.patience))
-    with run.progress.task(part.name, recipe.steps) as task:
+    with job.progress.task(job.name, recipe.steps) as task:
         trainer = make_trainer(
             model=model,
-            args=recipe.arguments(part.folder, seed),
+            args=recipe.arguments(job.folder, seed),
             train_dataset=dataset,
             eval_dataset=dataset if recipe.evaluations else None,
             callbacks=[*callbacks, ReportProgress(task, tokens_per_step, recipe.rate_setting)],
@@ -295,10 +294,10 @@ def fit(
             carry_state=recipe.carry_state,
             optimizers=(optimizer, None),
         )
-        checkpoint = last_checkpoint(part.folder)
+        checkpoint = last_checkpoint(job.folder)
         if checkpoint is not None:
             trainer.load_carried_state(checkpoint)
-        with stop_together(part.folder):
+        with stop_together(job.folder):
             trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     if stop.interrupted:
         raise KeyboardInterrupt

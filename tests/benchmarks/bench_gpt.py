@@ -27,7 +27,7 @@ from transformers.utils import logging
 from hf_llmpath import LLMPathGPTConfig, LLMPathGPTForCausalLM
 from hf_llmpath.data.batches.token_file import TokenBlocks
 from hf_llmpath.decoding.generation import greedy
-from hf_llmpath.runs import NoProgress, Part
+from hf_llmpath.runs import Job, NoProgress
 from hf_llmpath.training.trainer import Recipe, fit
 
 # (batch, context, hidden, layers, heads, vocabulary): that of nanoGPT's recipe for a CPU, the stage's,
@@ -95,7 +95,7 @@ def training_seconds(model: nn.Module, shape: tuple[int, ...], bf16: bool) -> fl
             marks.append(time.perf_counter())
 
     with tempfile.TemporaryDirectory() as folder:
-        fit(model, blocks, recipe, InFolder(Watch()), Part(Path(folder), "part"), seed=0)
+        fit(model, blocks, recipe, InFolder(Watch()), Job(Path(folder), "part"), seed=0)
     return (marks[-1] - marks[1]) / (len(marks) - 2) * STEPS
 
 

@@ -21,7 +21,7 @@ from transformers import get_cosine_schedule_with_warmup, set_seed
 from hf_llmpath.data.batches.streams import StreamWindows, as_is
 from hf_llmpath.models.configuration_rnn import LLMPathRNNConfig
 from hf_llmpath.models.modeling_rnn import LLMPathRNNForCausalLM
-from hf_llmpath.runs import NoProgress, Part
+from hf_llmpath.runs import Job, NoProgress
 from hf_llmpath.stages.s07_rnn import RNNSettings
 from hf_llmpath.training.trainer import Recipe, fit
 
@@ -71,7 +71,7 @@ def ours(dataset: StreamWindows, recipe: Recipe) -> float:
     model = new_model()
     with tempfile.TemporaryDirectory() as folder:
         began = time.perf_counter()
-        fit(model, dataset, recipe, InFolder(), Part(Path(folder), "part"), seed=0)
+        fit(model, dataset, recipe, InFolder(), Job(Path(folder), "part"), seed=0)
         return time.perf_counter() - began
 
 

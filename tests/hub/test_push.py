@@ -17,7 +17,7 @@ MODEL = {
     "tokenizer_config.json",
     "configuration_rnn.py",
     "modeling_rnn.py",
-    "recurrence.py",
+    "layers_recurrence.py",
 }
 
 

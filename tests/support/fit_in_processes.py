@@ -12,7 +12,7 @@ import torch
 import torch.distributed as dist
 from transformers import set_seed
 
-from hf_llmpath.runs import NoProgress, Part
+from hf_llmpath.runs import Job, NoProgress
 from hf_llmpath.training.distributed.workers import leave_group
 from hf_llmpath.training.trainer import Recipe, fit
 from tests.support.small import KillAt, Killed, documents, model_of, stream, weights_of
@@ -31,7 +31,7 @@ def train(data: str, folder: Path, progress: NoProgress) -> torch.nn.Module:
     model = model_of("lstm", num_hidden_layers=2)
     recipe = Recipe(steps=20, batch_size=8, learning_rate=0.01, carry_state=data == "stream")
     dataset = stream(streams=8, windows=7) if data == "stream" else documents(56)
-    fit(model, dataset, recipe, InFolder(progress), Part(folder, "part"), seed=0)
+    fit(model, dataset, recipe, InFolder(progress), Job(folder, "part"), seed=0)
     return model
 
 

@@ -23,14 +23,13 @@ import torch.distributed as dist
 from hf_llmpath import LLMPathGPTConfig
 from hf_llmpath.data.batches.token_file import TokenBlocks
 from hf_llmpath.errors import UserError
-from hf_llmpath.runs import NoProgress, Part
+from hf_llmpath.runs import Job
 from hf_llmpath.training import trainer
 from hf_llmpath.training.distributed import workers
 from hf_llmpath.training.distributed.fully_shard import fit_sharded
 from hf_llmpath.training.recipes import gpt
 from hf_llmpath.training.recipes.gpt import GPTRecipe, fit_with_accelerate, new_model
 from hf_llmpath.training.trainer import fit
-from tests.support.fit_in_processes import InFolder
 from tests.support.small import VOCAB, tokens_of, weights_of
 
 SIZES = {"vocab_size": VOCAB, "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2}
@@ -74,8 +73,8 @@ def train(way: str, folder: Path, recipe: GPTRecipe, dropout: float, fatal: tupl
 
         losses, weights = fit_with_lightning(model, blocks, recipe, 0, folder), weights_of(model)
     else:
-        run, part = InFolder(NoProgress()), Part(folder, "part")
-        finished = fit(model, blocks, recipe, run, part, 0, optimizer=recipe.optimizer(model))
+        job = Job(folder, "part")
+        finished = fit(model, blocks, recipe, job, 0, optimizer=recipe.optimizer(model))
         losses = [entry["loss"] for entry in finished.state.log_history if "loss" in entry]
         weights = weights_of(model)
     world = int(os.environ["WORLD_SIZE"])

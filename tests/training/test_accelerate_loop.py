@@ -21,7 +21,7 @@ from hf_llmpath.errors import UserError
 from hf_llmpath.models.configuration_mlp import LLMPathMLPConfig
 from hf_llmpath.models.layers_regularization import max_norm_
 from hf_llmpath.models.modeling_mlp import LLMPathMLPForImageClassification
-from hf_llmpath.runs import Part, Run
+from hf_llmpath.runs import Job, Run
 from hf_llmpath.training.accelerate_loop import (
     LoopRecipe,
     ShuffledBatches,
@@ -56,12 +56,12 @@ def model_of(**changes):
     )
 
 
-def fit(tmp_path, recipe=RECIPE, model=None, progress=None, name="part", resume=False, seed=3, data=None):
+def fit(tmp_path, recipe=RECIPE, model=None, progress=None, name="job", resume=False, seed=3, data=None):
     run = Run.start(tmp_path / "04-deep-networks", IDENTITY, resume, progress)
     model = model or model_of()
     train, held_out = data or images()
-    result = train_with_accelerate(model, train, held_out, recipe, run, run.part(name), seed, scores)
-    return model, result, run.part(name)
+    result = train_with_accelerate(model, train, held_out, recipe, run.job(name), seed, scores)
+    return model, result, run.job(name)
 
 
 def by_hand(recipe, model, seed=3):
@@ -86,11 +86,11 @@ def by_hand(recipe, model, seed=3):
 
 
 def test_it_is_the_loop_by_hand(tmp_path):
-    model, result, part = fit(tmp_path)
+    model, result, job = fit(tmp_path)
     reference = model_of()
     losses = by_hand(RECIPE, reference)
     assert same(weights_of(model), weights_of(reference))
-    history = [json.loads(line) for line in (part.folder / "history.jsonl").read_text().splitlines()]
+    history = [json.loads(line) for line in (job.folder / "history.jsonl").read_text().splitlines()]
     assert [row["loss"] for row in history if "loss" in row] == pytest.approx(losses)
     assert result.steps == len(losses) == 12
     assert all(row["grad_norm"] > 0 for row in history if "loss" in row)
@@ -144,11 +144,11 @@ def test_resume_ends_with_the_same_weights_bit_for_bit(tmp_path, at):
     whole, full, _ = fit(tmp_path / "whole", recipe, model_of(**options))
     with pytest.raises(Killed):
         fit(tmp_path / "killed", recipe, model_of(**options), progress=KillAt(at))
-    again, resumed, part = fit(tmp_path / "killed", recipe, model_of(**options), resume=True)
+    again, resumed, job = fit(tmp_path / "killed", recipe, model_of(**options), resume=True)
     assert same(weights_of(whole), weights_of(again))
     assert resumed.evaluations == full.evaluations
-    history = (part.folder / "history.jsonl").read_text()
-    assert history == (tmp_path / "whole/04-deep-networks/checkpoints/parts/part/history.jsonl").read_text()
+    history = (job.folder / "history.jsonl").read_text()
+    assert history == (tmp_path / "whole/04-deep-networks/checkpoints/parts/job/history.jsonl").read_text()
 
 
 def test_ctrl_c_leaves_a_checkpoint_from_which_it_goes_on(tmp_path):
@@ -164,7 +164,7 @@ def test_ctrl_c_leaves_a_checkpoint_from_which_it_goes_on(tmp_path):
     with pytest.raises(KeyboardInterrupt):
         fit(tmp_path / "stopped", progress=Interrupt(7))
     assert signal.getsignal(signal.SIGINT) is before
-    (checkpoint,) = (tmp_path / "stopped/04-deep-networks/checkpoints/parts/part").glob("checkpoint-*")
+    (checkpoint,) = (tmp_path / "stopped/04-deep-networks/checkpoints/parts/job").glob("checkpoint-*")
     assert checkpoint.name == "checkpoint-7"
     again, _, _ = fit(tmp_path / "stopped", resume=True)
     assert same(weights_of(whole), weights_of(again))
@@ -178,7 +178,7 @@ def test_a_gradient_that_is_not_finite_stops_it(tmp_path):
     ):
         fit(tmp_path, recipe, model)
     assert all(torch.isfinite(value).all() for value in weights_of(model).values())
-    kept = tmp_path / "04-deep-networks/checkpoints/parts/part/last_finite"
+    kept = tmp_path / "04-deep-networks/checkpoints/parts/job/last_finite"
     saved = LLMPathMLPForImageClassification.from_pretrained(kept)
     assert same(weights_of(saved), weights_of(model))
 
@@ -257,7 +257,7 @@ import os, sys
 from pathlib import Path
 import torch.distributed as dist
 from safetensors.torch import save_file
-from hf_llmpath.runs import NoProgress, Part
+from hf_llmpath.runs import NoProgress, Job
 from tests.support.fit_in_processes import InFolder
 from tests.support.small import KillAt, Killed
 from tests.training.test_accelerate_loop import LONG, RECIPE, images, model_of, noisy, replace, scores, weights_of
@@ -268,8 +268,8 @@ folder = Path(sys.argv[1])
 
 def train(name, recipe, progress=None, **options):
     (folder / name).mkdir(exist_ok=True)
-    run, part, model = InFolder(progress or NoProgress()), Part(folder / name, "part"), model_of(**options)
-    train_with_accelerate(model, *images(), recipe, run, part, 3, scores)
+    job, model = Job(folder / name, "job", progress), model_of(**options)
+    train_with_accelerate(model, *images(), recipe, job, 3, scores)
     if os.environ["RANK"] == "0":
         weights = {name: value.contiguous() for name, value in weights_of(model).items()}
         save_file(weights, folder / name / "weights.safetensors")
@@ -292,7 +292,7 @@ LONG = replace(
 def test_two_processes_train_what_one_trains(tmp_path):
     from safetensors.torch import load_file
 
-    one, result, part = fit(tmp_path / "one", replace(RECIPE, evaluations=3))
+    one, result, job = fit(tmp_path / "one", replace(RECIPE, evaluations=3))
     script = tmp_path / "program.py"
     script.write_text(PROGRAM)
     two = tmp_path / "two"
@@ -315,7 +315,7 @@ def test_two_processes_train_what_one_trains(tmp_path):
         torch.testing.assert_close(weights[name], value, rtol=0, atol=2e-5)
     rows = [
         [json.loads(line) for line in (folder / "history.jsonl").read_text().splitlines()]
-        for folder in (part.folder, two)
+        for folder in (job.folder, two)
     ]
     assert len(rows[0]) == len(rows[1])
     for first, second in zip(*rows, strict=True):
@@ -325,7 +325,7 @@ def test_two_processes_train_what_one_trains(tmp_path):
     for file in ("weights.safetensors", "history.jsonl"):
         assert (tmp_path / "killed" / file).read_bytes() == (tmp_path / "whole" / file).read_bytes(), file
     saved = {path: path.read_bytes() for path in (tmp_path / "killed").rglob("*") if path.is_file()}
-    run, part = Run.start(tmp_path / "run", IDENTITY), Part(tmp_path / "killed", "part")
+    job = Run.start(tmp_path / "run", IDENTITY), Job(tmp_path / "killed", "job")
     with pytest.raises(UserError, match="was written by 2 processes and cannot go on in 1"):
-        train_with_accelerate(model_of(dropout=0.3), *images(), LONG, run, part, 3, scores)
+        train_with_accelerate(model_of(dropout=0.3), *images(), LONG, job, 3, scores)
     assert {path: path.read_bytes() for path in (tmp_path / "killed").rglob("*") if path.is_file()} == saved

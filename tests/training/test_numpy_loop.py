@@ -43,9 +43,9 @@ def with_everything():
 
 def train(run, name, network, progress=None, epochs=20, **options):
     run.progress = progress or NoProgress()
-    part = run.part(name)
+    job = run.job(name)
     return fit_numpy(
-        network, EXAMPLES, BinaryCrossEntropy(), Adam(network, 0.01), run, part, epochs, 8, seed=3, **options
+        network, EXAMPLES, BinaryCrossEntropy(), Adam(network, 0.01), job, epochs, 8, seed=3, **options
     )
 
 
@@ -60,17 +60,17 @@ def test_a_killed_training_ends_with_the_same_weights(a_started_run, killed_at):
     for name, value in whole.state_dict().items():
         np.testing.assert_array_equal(resumed.state_dict()[name], value)
     histories = [
-        (a_started_run.part(name).folder / "history.jsonl").read_text() for name in ("whole", "killed")
+        (a_started_run.job(name).folder / "history.jsonl").read_text() for name in ("whole", "killed")
     ]
     assert histories[0] == histories[1]
 
 
 def test_history_has_the_loss_of_each_epoch_and_what_is_measured(a_started_run):
     network = with_everything()
-    fit = train(a_started_run, "part", network, evaluate=lambda net: {"test_loss": 1.5})
+    fit = train(a_started_run, "job", network, evaluate=lambda net: {"test_loss": 1.5})
     rows = [
         json.loads(line)
-        for line in (a_started_run.part("part").folder / "history.jsonl").read_text().splitlines()
+        for line in (a_started_run.job("job").folder / "history.jsonl").read_text().splitlines()
     ]
     assert [row["epoch"] for row in rows] == list(range(1, 21))
     assert [row["loss"] for row in rows] == fit.losses
@@ -79,8 +79,8 @@ def test_history_has_the_loss_of_each_epoch_and_what_is_measured(a_started_run):
 
 
 def test_only_the_last_checkpoint_is_kept(a_started_run):
-    train(a_started_run, "part", with_everything())
-    assert [path.name for path in a_started_run.part("part").folder.glob("checkpoint-*")] == ["checkpoint-16"]
+    train(a_started_run, "job", with_everything())
+    assert [path.name for path in a_started_run.job("job").folder.glob("checkpoint-*")] == ["checkpoint-16"]
 
 
 @pytest.mark.filterwarnings("error::RuntimeWarning")
@@ -88,8 +88,8 @@ def test_a_training_that_diverges_stops_and_keeps_its_last_finite_weights(a_star
     network = feed_forward((2, 16, 1), "relu", np.random.default_rng(0), np.float64)
     loss, optimizer = MeanSquaredError(), SGD(network, 100.0)
     squares = lambda net: {"square": float(np.mean(net.predict(POINTS.x) ** 2))}  # noqa: E731
-    part = a_started_run.part("part")
-    fit = fit_numpy(network, EXAMPLES, loss, optimizer, a_started_run, part, 50, 8, seed=0, evaluate=squares)
+    job = a_started_run.job("job")
+    fit = fit_numpy(network, EXAMPLES, loss, optimizer, a_started_run, job, 50, 8, seed=0, evaluate=squares)
     assert fit.diverged_at is not None and 1 < fit.diverged_at < 50 * STEPS_PER_EPOCH
     assert fit.steps == fit.diverged_at - 1
     assert all(np.isfinite(value).all() for value in network.state_dict().values())
@@ -110,7 +110,7 @@ def test_a_training_that_diverges_stops_and_keeps_its_last_finite_weights(a_star
     with pytest.raises(UserError) as error:
         fit.require_finite(100.0)
     message = f"the loss is not finite at step {fit.diverged_at}; try a lower learning rate, for example "
-    kept = a_started_run.part("part").folder / "last_finite.npz"
+    kept = a_started_run.job("job").folder / "last_finite.npz"
     assert str(error.value) == message + f"--set learning_rate=3e+01; the last finite weights are in {kept}"
     with np.load(kept, allow_pickle=False) as weights:
         assert weights.keys() == network.state_dict().keys()
@@ -127,8 +127,8 @@ def test_ctrl_c_can_be_resumed(a_started_run):
     whole, network = with_everything(), with_everything()
     train(a_started_run, "whole", whole)
     with pytest.raises(KeyboardInterrupt):
-        train(a_started_run, "part", network, Interrupt())
+        train(a_started_run, "job", network, Interrupt())
     resumed = with_everything()
-    train(a_started_run, "part", resumed)
+    train(a_started_run, "job", resumed)
     for name, value in whole.state_dict().items():
         np.testing.assert_array_equal(resumed.state_dict()[name], value)

@@ -28,7 +28,7 @@ def trained(run: Run, name: str, recipe: Recipe = RECIPE, dataset=None, seed: in
     """A new model, the same every time, after training."""
     dataset = dataset or (stream() if recipe.carry_state else documents())
     model = options.pop("model", None) or model_of("lstm", dropout=0.3, num_hidden_layers=2)
-    trainer = fit(model, dataset, recipe, run, run.part(name), seed, **options)
+    trainer = fit(model, dataset, recipe, run.job(name), seed, **options)
     return model, trainer
 
 
@@ -101,7 +101,7 @@ def test_training_lowers_the_loss_and_writes_history(a_started_run):
     )
     rows = [
         json.loads(line)
-        for line in (a_started_run.part("part").folder / "history.jsonl").read_text().splitlines()
+        for line in (a_started_run.job("part").folder / "history.jsonl").read_text().splitlines()
     ]
     losses = [row["loss"] for row in rows if "loss" in row]
     assert rows == trainer.state.log_history
@@ -117,12 +117,12 @@ def test_a_killed_training_goes_on_to_the_same_weights(a_started_run, tmp_path, 
     with pytest.raises(Killed):
         trained(killed, "part", recipe)
     resumed = Run.start(tmp_path / "killed", IDENTITY, resume=True)
-    checkpoint = last_checkpoint(resumed.part("part").folder)
+    checkpoint = last_checkpoint(resumed.job("part").folder)
     assert (checkpoint is None) == (stop == 2)
     model, again = trained(resumed, "part", recipe)
     assert same(weights_of(model), weights_of(whole))
     assert again.state.global_step == recipe.steps
-    history = (resumed.part("part").folder / "history.jsonl").read_text().splitlines()
+    history = (resumed.job("part").folder / "history.jsonl").read_text().splitlines()
     losses = [(row["step"], row["loss"]) for row in map(json.loads, history) if "loss" in row]
     assert losses == [(row["step"], row["loss"]) for row in trainer.state.log_history if "loss" in row]
 
@@ -138,7 +138,7 @@ def test_ctrl_c_saves_where_it_is(a_started_run, tmp_path):
     with pytest.raises(KeyboardInterrupt):
         trained(run, "part")
     assert signal.getsignal(signal.SIGINT) is before
-    assert last_checkpoint(run.part("part").folder).name in ("checkpoint-7", "checkpoint-8")
+    assert last_checkpoint(run.job("part").folder).name in ("checkpoint-7", "checkpoint-8")
     whole, _ = trained(a_started_run, "whole")
     model, _ = trained(Run.start(tmp_path / "stopped", IDENTITY, resume=True), "part")
     assert same(weights_of(model), weights_of(whole))
@@ -149,7 +149,7 @@ def test_a_checkpoint_that_was_not_written_to_the_end_is_passed_over(a_started_r
     run = Run.start(tmp_path / "killed", IDENTITY, progress=KillAt(19))
     with pytest.raises(Killed):
         trained(run, "part")
-    folder = run.part("part").folder
+    folder = run.job("part").folder
     newest = last_checkpoint(folder)
     (newest / COMPLETE).unlink()
     (newest / "model.safetensors").write_bytes(b"torn")

@@ -126,9 +126,9 @@ def try_xor(settings: NeuralNetworkSettings, run: Run) -> dict[str, Any]:
         By number of hidden units: `right`, the points that each seed's network got; `seconds` for all
         seeds; `curve`, the loss of the first seed at every step.
     """
-    part = run.part("xor-seeds")
-    if part.done:
-        return part.result
+    job = run.job("xor-seeds")
+    if job.done:
+        return job.result
     right: dict[str, list[int]] = {}
     seconds: dict[str, float] = {}
     curve: dict[str, list[float]] = {}
@@ -143,7 +143,7 @@ def try_xor(settings: NeuralNetworkSettings, run: Run) -> dict[str, Any]:
                 progress.update(row * settings.xor_seeds + place + 1, loss=losses[-1])
                 curve.setdefault(str(units), [round(loss, 5) for loss in losses])
             right[str(units)], seconds[str(units)] = found, time.perf_counter() - began
-    return part.finish({"right": right, "seconds": seconds, "curve": curve})
+    return job.finish({"right": right, "seconds": seconds, "curve": curve})
 
 
 def learn_xor(plan: Plan, seed: int) -> tuple[Network, list[float]]:

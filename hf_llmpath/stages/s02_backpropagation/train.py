@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from ...data.points import SHAPES, PointSets, load_points
-from ...runs import Goal, Part, Run
+from ...runs import Goal, Job, Run
 from ...scratch import SGD, BinaryCrossEntropy, Loss, MeanSquaredError, fit
 from ...scratch.gradcheck import relative_error
 from ...training.numpy_loop import Examples, fit_numpy
@@ -124,31 +124,33 @@ def compare_rates(
         that was not finite.
     """
     sweep: dict[str, list[dict[str, Any]]] = {}
-    whole = run.part("learning-rates")
+    whole = run.job("learning-rates")
     for name, make in LOSSES.items():
         for rate in settings.rates:
-            part = Part(whole.folder / f"{name.replace(' ', '-')}-{rate:g}", f"{name}, rate {rate:g}")
-            part.folder.mkdir(parents=True, exist_ok=True)
-            found = part.result if part.done else try_rate(settings, points, make(), rate, run, part)
+            job = Job(
+                whole.folder / f"{name.replace(chr(32), chr(45))}-{rate:g}",
+                f"{name}, rate {rate:g}",
+                run.progress,
+            )
+            job.folder.mkdir(parents=True, exist_ok=True)
+            found = job.result if job.done else try_rate(settings, points, make(), rate, job)
             sweep.setdefault(name, []).append(found)
     return sweep
 
 
 def try_rate(
-    settings: BackpropagationSettings, points: PointSets, loss: Loss, rate: float, run: Run, part: Part
+    settings: BackpropagationSettings, points: PointSets, loss: Loss, rate: float, job: Job
 ) -> dict[str, Any]:
     """One training of the comparison."""
     plan = Plan(settings.hidden_sizes, settings.activation, rate, settings.sweep_epochs, settings.batch_size)
     network = plan.network(settings.seed, "float64")
     examples = Examples(points.train.x, points.train.targets)
     optimizer = SGD(network, rate)
-    done = fit_numpy(
-        network, examples, loss, optimizer, run, part, plan.epochs, plan.batch_size, settings.seed
-    )
+    done = fit_numpy(network, examples, loss, optimizer, job, plan.epochs, plan.batch_size, settings.seed)
     if done.diverged_at is not None:
-        run.progress.say(f"{part.name}: {done.advice(rate)}")
+        job.progress.say(f"{job.name}: {done.advice(rate)}")
     threshold = 0.5 if isinstance(loss, MeanSquaredError) else 0.0
-    return part.finish(
+    return job.finish(
         {
             "rate": rate,
             "curve": done.losses,

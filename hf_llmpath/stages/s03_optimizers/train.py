@@ -43,10 +43,10 @@ def train(settings: OptimizersSettings, run: Run) -> None:
     run.save_figure_data("paths", {name: paths(SURFACES[name], table[name]) for name in RACES})
 
     fastest = min(table["images"], key=lambda name: metrics[f"images/{name}/steps"])
-    part = run.part(f"images-{fastest}")
-    model = AutoModelForImageClassification.from_pretrained(part.model_dir)
+    job = run.job(f"images-{fastest}")
+    model = AutoModelForImageClassification.from_pretrained(job.model_dir)
     run.save_model(model, processor(images))
-    metrics |= {name: part.result[name] for name in ("accuracy", "training_loss", "training_seconds")}
+    metrics |= {name: job.result[name] for name in ("accuracy", "training_loss", "training_seconds")}
     metrics["parameters"] = model.num_parameters()
 
     baselines = {"accuracy": logistic_regression(images)}
@@ -74,12 +74,12 @@ def goals(metrics: dict[str, Any]) -> list[Goal]:
 
 def parity(settings: OptimizersSettings, run: Run, images: Images) -> dict[str, Any]:
     """Largest differences from torch.optim, over all rules and for each."""
-    part = run.part("parity")
-    if not part.done:
+    job = run.job("parity")
+    if not job.done:
         run.progress.say("comparing with torch.optim")
         x, labels = rows(images.train)
-        part.finish({name: largest_difference(name, x, labels, settings.seed) for name in OPTIMIZERS})
-    found = part.result
+        job.finish({name: largest_difference(name, x, labels, settings.seed) for name in OPTIMIZERS})
+    found = job.result
     return {
         f"difference_{kind}": max(of_one[kind] for of_one in found.values()) for kind in ("numpy", "torch")
     }
@@ -94,9 +94,9 @@ def grid(limits: tuple[float, float], per_decade: int) -> list[float]:
 
 def surface_race(settings: OptimizersSettings, run: Run, surface: Surface) -> dict[str, Any]:
     """For each optimizer: `rates`, `steps` and `reached` by rate and seed, and the index of the `best` rate."""
-    part = run.part(surface.name)
-    if part.done:
-        return part.result
+    job = run.job(surface.name)
+    if job.done:
+        return job.result
     run.progress.say(f"racing on {surface.title}")
     rates = grid(SURFACE_RATES, settings.surface_rates_per_decade)
     starts, found = surface.starts(settings.seeds, settings.seed), {}
@@ -104,7 +104,7 @@ def surface_race(settings: OptimizersSettings, run: Run, surface: Surface) -> di
         steps, reached = steps_to_target(surface, name, starts, rates, settings.surface_steps)
         best = best_rate(steps, reached)
         found[name] = {"rates": rates, "steps": steps.tolist(), "reached": reached.tolist(), "best": best}
-    return part.finish(found)
+    return job.finish(found)
 
 
 def paths(surface: Surface, rows: dict[str, Any]) -> dict[str, Any]:
@@ -117,14 +117,14 @@ def paths(surface: Surface, rows: dict[str, Any]) -> dict[str, Any]:
 
 def image_race(settings: OptimizersSettings, run: Run, images: Images, name: str) -> dict[str, Any]:
     """The same on the images, and the whole course of the first seed at the best rate: its network is kept."""
-    part = run.part(f"images-{name}")
-    if part.done:
-        return part.result
+    job = run.job(f"images-{name}")
+    if job.done:
+        return job.result
     rates = grid(IMAGE_RATES, settings.rates_per_decade)
     seeds = range(settings.seed, settings.seed + settings.seeds)
     common = (*rows(images.train), settings.target_loss, settings.max_steps, settings.batch_size)
     steps, reached, seconds, done = [], [], [], 0
-    with run.progress.task(part.name, len(rates) * len(seeds) * settings.max_steps) as task:
+    with run.progress.task(job.name, len(rates) * len(seeds) * settings.max_steps) as task:
         for rate in rates:
             tries = []
             for seed in seeds:
@@ -146,7 +146,7 @@ def image_race(settings: OptimizersSettings, run: Run, images: Images, name: str
             to_the_end=True,
         )
     history = [{"step": step, "loss": loss} for step, loss in zip(course.steps, course.losses, strict=True)]
-    write_text(part.folder / "history.jsonl", "".join(json.dumps(row) + "\n" for row in history))
+    write_text(job.folder / "history.jsonl", "".join(json.dumps(row) + "\n" for row in history))
     x, truth = rows(images.held_out)
     result = {
         "rates": rates,
@@ -161,7 +161,7 @@ def image_race(settings: OptimizersSettings, run: Run, images: Images, name: str
     }
     names = dict(enumerate(images.classes))
     labels = {"id2label": names, "label2id": {name: label for label, name in names.items()}}
-    return part.finish(result, to_mlp(course.network, image_size=images.size, **labels))
+    return job.finish(result, to_mlp(course.network, image_size=images.size, **labels))
 
 
 def rows(images: LabeledImages) -> tuple[np.ndarray, np.ndarray]:

@@ -50,7 +50,7 @@ def train(settings: DeepNetworksSettings, run: Run) -> None:
         "error": 1 - metrics["accuracy"],
         "slowest_seconds": max(r["training_seconds"] for r in results),
     }
-    model = AutoModelForImageClassification.from_pretrained(run.part(f"reader-{settings.seed}").model_dir)
+    model = AutoModelForImageClassification.from_pretrained(run.job(f"reader-{settings.seed}").model_dir)
     run.save_model(model, processor)
     metrics["parameters"] = model.num_parameters()
     linear = _linear(settings, run, images)
@@ -104,13 +104,13 @@ def _trained(
     run: Run, images: Images, name: str, config: LLMPathMLPConfig, recipe: LoopRecipe, seed: int
 ) -> dict[str, Any]:
     """One training through the Accelerate loop, as a part of the run; reports what it reaches at its end."""
-    part = run.part(name)
-    if part.done:
-        return part.result
+    job = run.job(name)
+    if job.done:
+        return job.result
     torch.manual_seed(seed)
     model = LLMPathMLPForImageClassification(config)
     with one_thread() if recipe.batch_size * model.num_parameters() < SMALL else nullcontext():
-        fit = train_with_accelerate(model, images.train, images.held_out, recipe, run, part, seed, _scores)
+        fit = train_with_accelerate(model, images.train, images.held_out, recipe, job, seed, _scores)
     last = fit.evaluations[-1]
     result = {
         "accuracy": last["accuracy"],
@@ -119,7 +119,7 @@ def _trained(
         "data_share": fit.data_share,
         "images_per_second": fit.images_per_second,
     }
-    return part.finish(result, model)
+    return job.finish(result, model)
 
 
 def _reader(settings: DeepNetworksSettings, run: Run, images: Images, seed: int) -> dict[str, Any]:
@@ -153,8 +153,8 @@ def _numpy(settings: DeepNetworksSettings, run: Run, images: Images, processor: 
     train, test = (_rows(split) for split in (images.train, images.held_out))
     sizes = (images.size**2, *settings.numpy_hidden_sizes, len(images.classes))
     network = feed_forward(sizes, "relu", np.random.default_rng(settings.seed))
-    part = run.part("numpy")
-    if not part.done:
+    job = run.job("numpy")
+    if not job.done:
         began = time.perf_counter()
         optimizer = Adam(network, settings.numpy_learning_rate)
         fit = fit_numpy(
@@ -162,8 +162,7 @@ def _numpy(settings: DeepNetworksSettings, run: Run, images: Images, processor: 
             Examples(*train),
             CategoricalCrossEntropy(),
             optimizer,
-            run,
-            part,
+            job,
             settings.numpy_epochs,
             settings.numpy_batch_size,
             settings.seed,
@@ -175,12 +174,10 @@ def _numpy(settings: DeepNetworksSettings, run: Run, images: Images, processor: 
         with torch.no_grad():
             difference = np.abs(model(torch.from_numpy(test[0])).logits.numpy() - logits).max()
         accuracy = float((logits.argmax(axis=1) == test[1]).mean())
-        part.finish(
-            {"accuracy": accuracy, "seconds": seconds, "largest_difference": float(difference)}, model
-        )
-    model = AutoModelForImageClassification.from_pretrained(part.model_dir)
+        job.finish({"accuracy": accuracy, "seconds": seconds, "largest_difference": float(difference)}, model)
+    model = AutoModelForImageClassification.from_pretrained(job.model_dir)
     run.save_model(model, processor, name="numpy")
-    return {f"numpy/{name}": value for name, value in part.result.items()}
+    return {f"numpy/{name}": value for name, value in job.result.items()}
 
 
 def _rows(split: Any) -> tuple[np.ndarray, np.ndarray]:

@@ -91,9 +91,9 @@ def _table_row(
     settings: RegularizationSettings, run: Run, images: Images, row: str, seed: int
 ) -> dict[str, Any]:
     """One training on few images: errors on them and on the test images, and both along the way."""
-    part = run.part(f"{row}-{seed}")
-    if part.done:
-        return part.result
+    job = run.job(f"{row}-{seed}")
+    if job.done:
+        return job.result
     sample, validation = few_images(images.train, settings.per_class, settings.wrong_labels, seed)
     alike = with_wrong_labels(
         images.held_out, settings.wrong_labels, seed
@@ -122,7 +122,7 @@ def _table_row(
         after_step=chosen.constraint,
         label_smoothing=chosen.label_smoothing,
     )
-    fit = train_with_accelerate(model, sample, validation if stops else alike, recipe, run, part, seed, look)
+    fit = train_with_accelerate(model, sample, validation if stops else alike, recipe, job, seed, look)
     true, train, test = measure(model, images.held_out), measure(model, sample), measure(model, alike)
     curve = {name: [look[name] for look in fit.evaluations] for name in ("step", "train_error", "test_error")}
     result = {
@@ -134,7 +134,7 @@ def _table_row(
         "seconds": fit.seconds,
         "curve": curve | {"kept": fit.evaluations[fit.best]["step"] if stops else None},
     }
-    return part.finish(result, model)
+    return job.finish(result, model)
 
 
 def _train_whole(
@@ -172,9 +172,9 @@ def _train_whole(
 def _whole_row(
     settings: RegularizationSettings, run: Run, images: Images, row: str, chosen: Regularizers, seed: int
 ) -> dict[str, Any]:
-    part = run.part(f"whole-{row}-{seed}")
-    if part.done:
-        return part.result
+    job = run.job(f"whole-{row}-{seed}")
+    if job.done:
+        return job.result
     model = chosen.model(images, settings.large_hidden_sizes, seed)
     recipe = LoopRecipe(
         epochs=(settings.dropout_epochs if row == "dropout" else 0) or settings.epochs,
@@ -188,7 +188,7 @@ def _whole_row(
         after_step=chosen.constraint,
         label_smoothing=chosen.label_smoothing,
     )
-    fit = train_with_accelerate(model, images.train, images.held_out, recipe, run, part, seed, _scores)
+    fit = train_with_accelerate(model, images.train, images.held_out, recipe, job, seed, _scores)
     train, test = measure(model, images.train), measure(model, images.held_out)
     result = {
         "error": test["error"],
@@ -197,7 +197,7 @@ def _whole_row(
         "seconds": fit.seconds,
         "data_share": fit.data_share,
     }
-    return part.finish(result, model)
+    return job.finish(result, model)
 
 
 def _scores(logits: Tensor, labels: Tensor) -> dict[str, float]:
@@ -206,7 +206,7 @@ def _scores(logits: Tensor, labels: Tensor) -> dict[str, float]:
 
 
 def _model_of(run: Run, part: str) -> Any:
-    return AutoModelForImageClassification.from_pretrained(run.part(part).model_dir)
+    return AutoModelForImageClassification.from_pretrained(run.job(part).model_dir)
 
 
 def _histograms(model: Any, images: LabeledImages) -> dict[str, Any]:

@@ -29,9 +29,9 @@ def train_forecast(
         forecasts "as a season ago" and "as last time") in the units of the series, and `figure`: what the
         picture shows.
     """
-    part = run.part(series.name)
-    if part.done:
-        return part.result
+    job = run.job(series.name)
+    if job.done:
+        return job.result
     set_seed(seed)
     values = torch.tensor(series.values, dtype=torch.float32).unsqueeze(0)
     model = LLMPathRNNForTimeSeriesPrediction(_config(series, hidden_size))
@@ -70,7 +70,7 @@ def train_forecast(
             "rollout": model.forecast(known, len(truth))[0].tolist(),
         },
     }
-    return part.finish(result, model)
+    return job.finish(result, model)
 
 
 def _windows(values: torch.Tensor, length: int) -> torch.Tensor:

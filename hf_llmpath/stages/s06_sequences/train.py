@@ -47,7 +47,7 @@ def train(settings: SequencesSettings, run: Run) -> None:
     results = [
         train_character_model(data, shape, recipe, run, f"{settings.cell}-{seed}", seed) for seed in seeds
     ]
-    model = AutoModelForCausalLM.from_pretrained(run.part(f"{settings.cell}-{settings.seed}").model_dir)
+    model = AutoModelForCausalLM.from_pretrained(run.job(f"{settings.cell}-{settings.seed}").model_dir)
     run.save_model(model, data.tokenizer)
 
     metrics = {"parameters": results[0]["parameters"], "training_seconds": sum(r["seconds"] for r in results)}
@@ -65,7 +65,7 @@ def train(settings: SequencesSettings, run: Run) -> None:
 
     for series in all_series:
         result = train_forecast(series, run, settings.seed)
-        forecaster = AutoModelForTimeSeriesPrediction.from_pretrained(run.part(series.name).model_dir)
+        forecaster = AutoModelForTimeSeriesPrediction.from_pretrained(run.job(series.name).model_dir)
         run.save_model(forecaster, name=series.name)
         run.save_figure_data(f"forecast_{series.name}", result.pop("figure"))
         metrics[f"{series.name}/mean_absolute_error"] = result["mean_absolute_error"]

@@ -32,7 +32,7 @@ def train(settings: RNNSettings, run: Run) -> None:
         carry_state=True,
     )
     result = train_character_model(data, shape, recipe, run, "rnn", settings.seed)
-    model = AutoModelForCausalLM.from_pretrained(run.part("rnn").model_dir)
+    model = AutoModelForCausalLM.from_pretrained(run.job("rnn").model_dir)
     run.save_model(model, data.tokenizer)
 
     run.progress.say("measuring gradients and units")

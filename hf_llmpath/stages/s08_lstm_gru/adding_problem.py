@@ -57,9 +57,9 @@ def train_adding(
     Returns:
         `mean_squared_error` on 500 unseen examples, `steps` used, and `curve`: `[step, error]` pairs.
     """
-    part = run.part(name)
-    if part.done:
-        return part.result
+    job = run.job(name)
+    if job.done:
+        return job.result
     set_seed(seed)
     generator = torch.Generator().manual_seed(seed)
     held_out, answers = adding_problem(TEST_EXAMPLES, length, torch.Generator().manual_seed(10_000 + seed))
@@ -87,4 +87,4 @@ def train_adding(
                 progress.update(step, loss=curve[-1][1])
                 if curve[-1][1] < stop_below:
                     break
-    return part.finish({"mean_squared_error": curve[-1][1], "steps": step, "curve": curve})
+    return job.finish({"mean_squared_error": curve[-1][1], "steps": step, "curve": curve})

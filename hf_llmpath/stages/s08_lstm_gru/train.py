@@ -53,7 +53,7 @@ def train(settings: LSTMGRUSettings, run: Run) -> None:
             add_mean(metrics, f"{cell}/{name}", [r[name] for r in results])
         metrics[f"{cell}/parameters"] = results[0]["parameters"]
         metrics[f"{cell}/seconds"] = statistics.fmean(r["seconds"] for r in results)
-        model = AutoModelForCausalLM.from_pretrained(run.part(f"{cell}-{settings.seed}").model_dir)
+        model = AutoModelForCausalLM.from_pretrained(run.job(f"{cell}-{settings.seed}").model_dir)
         run.save_model(model, data.tokenizer, name=cell)
 
     main, result = _main_model(settings, run, data)
@@ -71,7 +71,7 @@ def train(settings: LSTMGRUSettings, run: Run) -> None:
     run.progress.say("measuring gates and memory")
     memory = {}
     for cell in CELLS:
-        model = AutoModelForCausalLM.from_pretrained(run.part(f"{cell}-{settings.seed}").model_dir)
+        model = AutoModelForCausalLM.from_pretrained(run.job(f"{cell}-{settings.seed}").model_dir)
         memory[cell] = gradient_by_lag(model, data.validation, length=settings.context, seed=settings.seed)
     run.save_figure_data("memory", memory)
     run.save_figure_data("gates", gates_of(main, data.tokenizer, data.validation[:120]))
@@ -143,9 +143,9 @@ def _table_model(
 def _main_model(settings: LSTMGRUSettings, run: Run, data: CharacterData) -> tuple[Any, dict[str, Any]]:
     """The LSTM that is saved as the stage's model: the table's, or a larger one trained longer."""
     if settings.hidden_size is None:
-        part = run.part(f"lstm-{settings.seed}")
-        return AutoModelForCausalLM.from_pretrained(part.model_dir), part.result
+        job = run.job(f"lstm-{settings.seed}")
+        return AutoModelForCausalLM.from_pretrained(job.model_dir), job.result
     recipe = _recipe(settings, "lstm", settings.main_steps)
     shape = _shape(settings, "lstm", settings.hidden_size)
     result = train_character_model(data, shape, recipe, run, "main", settings.seed)
-    return AutoModelForCausalLM.from_pretrained(run.part("main").model_dir), result
+    return AutoModelForCausalLM.from_pretrained(run.job("main").model_dir), result

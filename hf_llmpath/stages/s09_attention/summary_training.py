@@ -83,11 +83,11 @@ def train_summarizer(
 
     Returns:
         `rouge1`, `rouge2`, `rougeL`, `exact_match`, `test_loss` (nats per token), `parameters`, `seconds`
-        of training, and the `summaries` it wrote; the model lies in `run.part(name).model_dir`.
+        of training, and the `summaries` it wrote; the model lies in `run.job(name).model_dir`.
     """
-    part = run.part(name)
-    if part.done:
-        return part.result
+    job = run.job(name)
+    if job.done:
+        return job.result
     began = time.perf_counter()
     set_seed(seed)
     model = LLMPathSummarizerForConditionalGeneration(data.config(**shape))
@@ -95,7 +95,7 @@ def train_summarizer(
     batches = PairBatches(
         data.sources, data.targets, recipe.batch_size, recipe.steps, pad, seed, unknown, hidden=hidden_words
     )
-    fit(model, batches, recipe, run, part, seed, tokens_per_step=batches.tokens_per_step)
+    fit(model, batches, recipe, job, seed, tokens_per_step=batches.tokens_per_step)
     seconds = time.perf_counter() - began
     longest = max(len(target) for target in data.targets)
     model.generation_config.update(max_length=int(_LONG * longest), num_beams=num_beams)
@@ -108,7 +108,7 @@ def train_summarizer(
         "seconds": seconds,
         "summaries": summaries,
     }
-    return part.finish(result, model, data.tokenizer)
+    return job.finish(result, model, data.tokenizer)
 
 
 def score(summaries: Sequence[str], pairs: Sequence[Pair]) -> dict[str, float]:

@@ -50,10 +50,10 @@ def train(settings: AttentionSettings, run: Run) -> None:
     metrics["lead_1/rougeL"] = baselines["rougeL"]
     baselines |= {f"random_sentence/{name}": anything[name] for name in ("rougeL", "rouge1", "rouge2")}
 
-    metrics["source_padding"] = run.part(f"{MAIN}-{settings.seed}").result["padding"]
-    written = {name: run.part(f"{name}-{settings.seed}").result["summaries"] for name in names}
+    metrics["source_padding"] = run.job(f"{MAIN}-{settings.seed}").result["padding"]
+    written = {name: run.job(f"{name}-{settings.seed}").result["summaries"] for name in names}
     for name in names:
-        model = AutoModelForSeq2SeqLM.from_pretrained(run.part(f"{name}-{settings.seed}").model_dir)
+        model = AutoModelForSeq2SeqLM.from_pretrained(run.job(f"{name}-{settings.seed}").model_dir)
         run.save_model(model, data.tokenizer, name=None if name == MAIN else name)
         if name == MAIN:
             run.progress.say("measuring where it looks")

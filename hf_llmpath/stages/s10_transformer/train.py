@@ -116,9 +116,9 @@ def _transducer(
 def _reader(
     settings: TransformerSettings, run: Run, table: Table, measured_on: str, seed: int
 ) -> dict[str, Any]:
-    part = run.part(f"{READER}-{seed}")
-    if part.done:
-        return part.result
+    job = run.job(f"{READER}-{seed}")
+    if job.done:
+        return job.result
     run.progress.say("reading the texts into tokens")
     texts = {split: list(table.splits[split]["text"]) for split in ("train", measured_on)}
     tokenizer = train_word_tokenizer(texts["train"], settings.vocab_size, longest=settings.context)
@@ -149,7 +149,7 @@ def _reader(
         rate_setting="reader_learning_rate",
     )
     classes = ["negative", "positive"] if table.name == "world/reviews" else table.classes
-    return fine_tune(config, classes, rows["train"], rows[measured_on], tokenizer, recipe, run, part, seed)
+    return fine_tune(config, classes, rows["train"], rows[measured_on], tokenizer, recipe, job, seed)
 
 
 def _save_models(run: Run, settings: TransformerSettings) -> int:
@@ -158,7 +158,7 @@ def _save_models(run: Run, settings: TransformerSettings) -> int:
         (AutoModelForSeq2SeqLM, "encoder-decoder", None),
         (AutoModelForSequenceClassification, READER, READER),
     ):
-        folder = run.part(f"{part_name}-{settings.seed}").model_dir
+        folder = run.job(f"{part_name}-{settings.seed}").model_dir
         model = auto_class.from_pretrained(folder)
         run.save_model(model, AutoTokenizer.from_pretrained(folder), name=name)
     return model.num_parameters()
@@ -166,21 +166,21 @@ def _save_models(run: Run, settings: TransformerSettings) -> int:
 
 def _save_figure_data(run: Run, settings: TransformerSettings, texts: list[str]) -> None:
     """Attention on one answer and on one text, and positional encodings."""
-    part = run.part(f"encoder-decoder-{settings.seed}")
+    job = run.job(f"encoder-decoder-{settings.seed}")
     model, tokenizer = (
-        AutoModelForSeq2SeqLM.from_pretrained(part.model_dir),
-        AutoTokenizer.from_pretrained(part.model_dir),
+        AutoModelForSeq2SeqLM.from_pretrained(job.model_dir),
+        AutoTokenizer.from_pretrained(job.model_dir),
     )
     source = SHOWN_SOURCES[settings.tasks[-1]]
     maps = attention_maps(model, tokenizer, source)
     run.save_figure_data("rewriting", maps.as_data() | {"text": source})
-    run.save_figure_data("mistakes", part.result["mistakes"])
+    run.save_figure_data("mistakes", job.result["mistakes"])
     examples = {task: toy_pairs(task, "test", 4) for task in settings.tasks}
     run.save_figure_data(
         "examples", {task: [source for source, _ in pairs] for task, pairs in examples.items()}
     )
 
-    folder = run.part(f"{READER}-{settings.seed}").model_dir
+    folder = run.job(f"{READER}-{settings.seed}").model_dir
     reader, words = (
         AutoModelForSequenceClassification.from_pretrained(folder),
         AutoTokenizer.from_pretrained(folder),

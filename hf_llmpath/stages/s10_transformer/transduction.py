@@ -40,9 +40,9 @@ def train_transducer(
         in training, where the task has any, `parameters`, `seconds`, and `mistakes`: up to five `(source,
         answer, right answer)` per task.
     """
-    part = run.part(name)
-    if part.done:
-        return part.result
+    job = run.job(name)
+    if job.done:
+        return job.result
     set_seed(seed)
     tokenizer = toy_tokenizer(tasks)
     special = {
@@ -58,7 +58,7 @@ def train_transducer(
     sources, targets = (tokenizer([pair[side] for pair in pairs])["input_ids"] for side in (0, 1))
     batches = PairBatches(sources, targets, recipe.batch_size, recipe.steps, tokenizer.pad_token_id, seed)
     began = time.perf_counter()
-    fit(model, batches, recipe, run, part, seed, tokens_per_step=batches.tokens_per_step)
+    fit(model, batches, recipe, job, seed, tokens_per_step=batches.tokens_per_step)
     result: dict[str, Any] = {
         "seconds": time.perf_counter() - began,
         "parameters": model.num_parameters(),
@@ -74,7 +74,7 @@ def train_transducer(
             wrong = [(s, a, t) for (s, t), a in zip(asked, answers, strict=True) if a != t]
             result[f"{task}/{metric}"] = 1 - len(wrong) / len(asked)
             result["mistakes"][f"{task}/{split}"] = wrong[:5]
-    return part.finish(result, model, tokenizer)
+    return job.finish(result, model, tokenizer)
 
 
 @torch.no_grad()

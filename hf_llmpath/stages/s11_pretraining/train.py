@@ -48,7 +48,7 @@ def train(settings: PretrainingSettings, run: Run) -> None:
         settings.vocab_size,
         settings.context,
         settings.mask_rate,
-        run.part("corpus").folder,
+        run.job("corpus").folder,
     )
     config = _config(settings, texts)
     recipe = Recipe(
@@ -59,15 +59,15 @@ def train(settings: PretrainingSettings, run: Run) -> None:
         adam_beta2=0.98,
         evaluations=min(8, settings.max_steps),
     )
-    part = run.part("pretraining")
-    pretrained = pretrain(texts, config, recipe, run, part, settings.seed)
-    model = AutoModelForMaskedLM.from_pretrained(part.model_dir)
+    job = run.job("pretraining")
+    pretrained = pretrain(texts, config, recipe, job, settings.seed)
+    model = AutoModelForMaskedLM.from_pretrained(job.model_dir)
     set_seed(settings.seed)
     untrained = LLMPathBertForMaskedLM(config)  # the weights that the pretraining began with
     run.save_model(model, texts.tokenizer)
     run.save_model(untrained, texts.tokenizer, name="untrained")
 
-    scores = _label_efficiency(settings, run, table, texts, config, part.model_dir, counts)
+    scores = _label_efficiency(settings, run, table, texts, config, job.model_dir, counts)
     _save_classifiers(settings, run, texts, counts)
     sentences = pictures.sentences_of(settings.dataset, table.held_out["text"], texts.tokenizer)
     both = {"before": untrained, "after": model}
@@ -149,8 +149,8 @@ def _label_efficiency(
             recipe = _fine_tuning(settings, count)
             for arm in ARMS:
                 start = pretrained if arm == "pretrained" else config
-                part = run.part(f"{arm}-{count}-{seed}")
-                result = fine_tune(start, classes, own, held_out, texts.tokenizer, recipe, run, part, seed)
+                job = run.job(f"{arm}-{count}-{seed}")
+                result = fine_tune(start, classes, own, held_out, texts.tokenizer, recipe, job, seed)
                 found[arm].append(result["accuracy"])
             if count < len(labels) or not found["linear"]:  # all rows are the same rows for every seed
                 run.progress.say("fitting the linear baseline")
@@ -176,7 +176,7 @@ def _save_classifiers(settings: PretrainingSettings, run: Run, texts: MaskedText
     """The classifiers of the first seed on 300 labels (or the nearest number to it), for the page."""
     shown = min(counts, key=lambda count: abs(count - 300))
     for arm in ARMS:
-        folder = run.part(f"{arm}-{shown}-{settings.seed}").model_dir
+        folder = run.job(f"{arm}-{shown}-{settings.seed}").model_dir
         model = AutoModelForSequenceClassification.from_pretrained(folder)
         run.save_model(model, texts.tokenizer, name=f"classifier-{arm}")
 

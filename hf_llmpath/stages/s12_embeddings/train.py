@@ -60,7 +60,7 @@ def train(settings: EmbeddingsSettings, run: Run) -> None:
 
     run.progress.say("counting words")
     vocabulary = Vocabulary.of(_all(texts, more), settings.min_count)
-    path = run.part("corpus").folder / "words.bin"
+    path = run.job("corpus").folder / "words.bin"
     corpus = WordCorpus.write(_all(texts, more), vocabulary, path, settings.window)
     tokenizer = vocabulary.tokenizer()
     metrics: dict[str, Any] = {"words": len(corpus), "vocabulary": len(vocabulary) - 2}
@@ -75,7 +75,7 @@ def train(settings: EmbeddingsSettings, run: Run) -> None:
         prefix = "" if objective == settings.objectives[0] else f"{objective}/"
         for name in results[0]:
             add_mean(metrics, prefix + name, [result[name] for result in results])
-        model = AutoModel.from_pretrained(run.part(f"{objective}-{settings.seed}").model_dir)
+        model = AutoModel.from_pretrained(run.job(f"{objective}-{settings.seed}").model_dir)
         run.save_model(model, tokenizer, name=None if not prefix else objective)
         if not prefix:
             vectors = WordVectors.of(model, tokenizer)
@@ -154,9 +154,9 @@ def _vectors(
     seed: int,
 ) -> dict[str, float]:
     """One training, and what its vectors know."""
-    part = run.part(f"{objective}-{seed}")
-    if part.done:
-        return part.result
+    job = run.job(f"{objective}-{seed}")
+    if job.done:
+        return job.result
     set_seed(seed)
     config = LLMPathWord2VecConfig(
         vocab_size=len(corpus.vocabulary), hidden_size=settings.hidden_size, objective=objective
@@ -165,7 +165,7 @@ def _vectors(
     if objective == "glove":
         assert pairs is not None
         recipe = GloVeRecipe(settings.glove_epochs, GLOVE_WINDOW, settings.glove_learning_rate)
-        with run.progress.task(part.name, recipe.epochs * len(pairs)) as progress:
+        with run.progress.task(job.name, recipe.epochs * len(pairs)) as progress:
             fit = train_glove(model, pairs, recipe, seed, progress)
     else:
         options = ("epochs", "window", "negatives", "learning_rate", "subsample")
@@ -174,7 +174,7 @@ def _vectors(
             chosen |= {"optimizer": "sgd", "learning_rate": settings.sgd_learning_rate}
         how = Word2VecRecipe(**chosen, precision=precision_for(settings.precision))
         training = Word2VecTraining(model, corpus, how, seed)
-        with run.progress.task(part.name, settings.epochs * len(corpus)) as progress:
+        with run.progress.task(job.name, settings.epochs * len(corpus)) as progress:
             fit = training.run(progress)
     vectors = WordVectors(corpus.vocabulary.words[2:], model.embed_tokens.weight.detach()[2:].numpy())
     result = {"training_seconds": fit.pop("seconds"), "parameters": model.num_parameters(), **fit}
@@ -185,7 +185,7 @@ def _vectors(
         result[name], result[f"{name}_pairs"] = similarity_correlation(vectors, rows)
     if questions:
         result["analogy_accuracy"], result["analogy_questions"] = analogy_accuracy(vectors, questions)
-    return part.finish(result, model, tokenizer)
+    return job.finish(result, model, tokenizer)
 
 
 def trades() -> list[tuple[str, str, str, str]]:
@@ -241,8 +241,8 @@ def _contextual(
     """Trains a small encoder on the same text, whose vectors depend on the context; can they tell the
     senses of a word?
     """
-    part = run.part("contextual")
-    if not part.done:
+    job = run.job("contextual")
+    if not job.done:
         run.progress.say("training the tokenizer of the encoder")
         masked = MaskedTexts.from_texts(
             sentences(texts.train),
@@ -255,12 +255,10 @@ def _contextual(
         recipe = Recipe(
             settings.context_steps, settings.context_batch_size, 8e-3, weight_decay=0.01, adam_beta2=0.98
         )
-        pretrain(masked, config, recipe, run, part, settings.seed)
-    model, tokenizer = (
-        kind.from_pretrained(part.model_dir) for kind in (AutoModelForMaskedLM, AutoTokenizer)
-    )
+        pretrain(masked, config, recipe, job, settings.seed)
+    model, tokenizer = (kind.from_pretrained(job.model_dir) for kind in (AutoModelForMaskedLM, AutoTokenizer))
     run.save_model(model, tokenizer, name="contextual")
-    metrics["contextual/perplexity"] = part.result["perplexity"]
+    metrics["contextual/perplexity"] = job.result["perplexity"]
     if not is_world:
         return []
     found = occurrences(texts.validation)

@@ -50,10 +50,8 @@ def lora_on_reviews(
             else None
         )
         for seed in range(settings.seed, settings.seed + settings.seeds):
-            part = run.part(f"{arm}-{seed}")
-            result = fine_tune(
-                start, CLASSES, train, held_out, texts.tokenizer, recipe, run, part, seed, adapt
-            )
+            job = run.job(f"{arm}-{seed}")
+            result = fine_tune(start, CLASSES, train, held_out, texts.tokenizer, recipe, job, seed, adapt)
             found.setdefault(arm, []).append(result)
     metrics: dict[str, Any] = {}
     for arm, results in found.items():
@@ -69,7 +67,7 @@ def lora_on_reviews(
 
 
 def _pretrained(settings: FineTuningSettings, run: Run, texts: MaskedTexts) -> Path:
-    part = run.part("reviews-pretraining")
+    job = run.job("reviews-pretraining")
     config = small_encoder(
         texts.tokenizer,
         CONTEXT,
@@ -82,5 +80,5 @@ def _pretrained(settings: FineTuningSettings, run: Run, texts: MaskedTexts) -> P
     recipe = Recipe(
         settings.review_pretraining_steps, 64, 8e-3, weight_decay=0.01, adam_beta2=ADAM_BETA2, saves=1
     )
-    pretrain(texts, config, recipe, run, part, settings.seed)
-    return part.model_dir
+    pretrain(texts, config, recipe, job, settings.seed)
+    return job.model_dir

@@ -14,7 +14,7 @@ from transformers import PreTrainedTokenizerBase, set_seed
 from ...data.answer_windows import Answers, Windows, cut_windows, label_windows
 from ...data.batches.token_rows import TrainingBatches, second_segment
 from ...decoding.answer_spans import Answer, answer_windows
-from ...runs import Part, Run
+from ...runs import Job
 from ...training.adaptation import trainable_share
 from ...training.trainer import Recipe, fit
 
@@ -113,8 +113,7 @@ def fine_tune_reader(
     held_out: Reading,
     tokenizer: PreTrainedTokenizerBase,
     recipe: Recipe,
-    run: Run,
-    part: Part,
+    job: Job,
     seed: int,
     make_optimizer: Callable[[nn.Module], torch.optim.Optimizer] | None = None,
 ) -> dict[str, Any]:
@@ -126,7 +125,7 @@ def fine_tune_reader(
             weights, with low-rank updates beside its own (`adaptation.py`).
         train, held_out: what it learns from, and what it is measured on.
         tokenizer: is saved with the model.
-        recipe, run, part, seed: see `fit`; where the recipe has evaluations, the loss on held-out windows
+        recipe, job, seed: see `fit`; where the recipe has evaluations, the loss on held-out windows
             is followed.
         make_optimizer: AdamW over all weights if none.
 
@@ -134,8 +133,8 @@ def fine_tune_reader(
         `exact_match` and `f1` on the held-out questions, `validation_loss` (nats), `steps` that were
         made, the numbers `trainable_parameters` and `trainable_share`, and `seconds`.
     """
-    if part.done:
-        return part.result
+    if job.done:
+        return job.result
     set_seed(seed)
     model, pad = make(), tokenizer.pad_token_id
     learning, share = trainable_share(model)
@@ -145,8 +144,7 @@ def fine_tune_reader(
         model,
         dataset,
         recipe,
-        run,
-        part,
+        job,
         seed,
         evaluate_with=(lambda trained: {"loss": span_loss(trained, held_out, pad)})
         if recipe.evaluations
@@ -164,4 +162,4 @@ def fine_tune_reader(
         "trainable_share": share,
         "seconds": seconds,
     }
-    return part.finish(result, model, tokenizer)
+    return job.finish(result, model, tokenizer)

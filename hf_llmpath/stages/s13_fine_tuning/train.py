@@ -20,7 +20,7 @@ from ...data.tokenizers.subwords import train_subwords
 from ...errors import UserError, nearest
 from ...models.configuration_bert import LLMPathBertConfig
 from ...models.modeling_bert import LLMPathBertForQuestionAnswering
-from ...runs import Goal, Part, Run, add_mean
+from ...runs import Goal, Job, Run, add_mean
 from ...training.adaptation import freeze, layer_wise, layer_wise_muon, with_lora
 from ...training.baselines import overlap_answers
 from ...training.recipes.masked_language_model import MaskedTexts, pretrain, small_encoder
@@ -75,7 +75,7 @@ class _Bench:
             self.tokenizer,
             recipe or self.recipe,
             self.run,
-            self.run.part(name),
+            self.run.job(name),
             **given,
         )
 
@@ -101,7 +101,7 @@ def train(settings: FineTuningSettings, run: Run) -> None:
     results = [bench.tune(f"full-{seed}", seed=seed, **bench.main) for seed in seeds]
     for name in ("exact_match", "f1", "validation_loss"):
         add_mean(metrics, name, [result[name] for result in results])
-    reader = AutoModelForQuestionAnswering.from_pretrained(run.part(f"full-{settings.seed}").model_dir)
+    reader = AutoModelForQuestionAnswering.from_pretrained(run.job(f"full-{settings.seed}").model_dir)
     metrics |= {
         "parameters": reader.num_parameters(),
         "windows_per_question": len(train.windows) / len(train),
@@ -160,15 +160,15 @@ def _start(
         )
     except ValueError as error:
         raise UserError(str(error)) from None
-    part = run.part("pretraining")
-    result = _pretrain(settings, run, part, tokenizer, table, contexts)
+    job = run.job("pretraining")
+    result = _pretrain(settings, job, tokenizer, table, contexts)
     names = ("perplexity", "perplexity_before", "masked_accuracy")
     pretraining = {f"pretraining/{name}": result[name] for name in names}
-    return tokenizer, lambda: LLMPathBertForQuestionAnswering.from_pretrained(part.model_dir), pretraining
+    return tokenizer, lambda: LLMPathBertForQuestionAnswering.from_pretrained(job.model_dir), pretraining
 
 
 def _pretrain(
-    settings: FineTuningSettings, run: Run, part: Part, tokenizer: Any, table: Table, contexts: list[str]
+    settings: FineTuningSettings, job: Job, tokenizer: Any, table: Table, contexts: list[str]
 ) -> dict[str, Any]:
     held_out = list(dict.fromkeys(table.held_out["context"]))
     rows = [
@@ -187,7 +187,7 @@ def _pretrain(
     )  # fmt: skip
     if rate is None:
         recipe, optimizer = _by_muon(recipe, settings), _muon(settings)
-    return pretrain(texts, _config(settings, tokenizer), recipe, run, part, settings.seed, optimizer)
+    return pretrain(texts, _config(settings, tokenizer), recipe, job, settings.seed, optimizer)
 
 
 def _config(settings: FineTuningSettings, tokenizer: PreTrainedTokenizerBase) -> LLMPathBertConfig:
@@ -275,7 +275,7 @@ def _lora(bench: _Bench, metrics: dict[str, Any], seeds: range) -> list[Goal]:
         for name in ("f1", "trainable_parameters", "trainable_share", "seconds")
     }
     metrics["lora/gap"] = metrics["exact_match"] - metrics["lora/exact_match"]
-    model = AutoModelForQuestionAnswering.from_pretrained(bench.run.part(f"lora-{settings.seed}").model_dir)
+    model = AutoModelForQuestionAnswering.from_pretrained(bench.run.job(f"lora-{settings.seed}").model_dir)
     bench.run.save_model(model, bench.tokenizer, name="lora")
     return [
         Goal("lora/gap", LORA_GAP, higher_is_better=False),

@@ -2,7 +2,7 @@
 from the right one.
 
     student = half_depth(teacher)
-    distill(student, teacher, windows, Distillation(temperature=2.0), recipe, run, part, seed)
+    distill(student, teacher, windows, Distillation(temperature=2.0), recipe, job, seed)
 
 The loss is Hinton, Vinyals & Dean 2015's: α T² KL(teacher / T ‖ student / T) + (1 − α) cross-entropy, and
 with `hidden` the mean squared distance of the states of the layers that belong together (Romero et al.
@@ -21,7 +21,7 @@ from torch.utils.data import Dataset
 
 from ...data.batches.streams import IGNORED
 from ...errors import UserError
-from ...runs import Part, Run
+from ...runs import Job
 from ...training.trainer import Recipe, StageTrainer, fit
 
 
@@ -129,8 +129,7 @@ def distill(
     dataset: Dataset,
     distillation: Distillation,
     recipe: Recipe,
-    run: Run,
-    part: Part,
+    job: Job,
     seed: int,
     tokens_per_step: int | None = None,
     optimizer: torch.optim.Optimizer | None = None,
@@ -145,7 +144,7 @@ def distill(
     if theirs != own:
         raise UserError(f"the teacher knows {theirs} tokens and the student {own}; they need one tokenizer")
     make = functools.partial(DistillationTrainer, teacher=teacher, distillation=distillation)
-    fit(student, dataset, recipe, run, part, seed, None, tokens_per_step, optimizer, make)
+    fit(student, dataset, recipe, job, seed, None, tokens_per_step, optimizer, make)
 
 
 def half_depth(teacher: Any) -> Any:

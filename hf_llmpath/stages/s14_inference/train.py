@@ -64,7 +64,7 @@ def train(settings: InferenceSettings, run: Run) -> None:
     }
     students = _students(settings, run, tokenizer, teacher, train_ids, held_out, metrics)
     run.save_model(teacher, tokenizer)
-    student = AutoModelForCausalLM.from_pretrained(run.part(students).model_dir)
+    student = AutoModelForCausalLM.from_pretrained(run.job(students).model_dir)
     run.save_model(student, tokenizer, name="student")
 
     run.progress.say("exporting to ONNX, quantizing")
@@ -133,16 +133,16 @@ def _rows(tokens: np.ndarray, context: int, most: int) -> Tensor:
 def _teacher(
     settings: InferenceSettings, run: Run, tokenizer: PreTrainedTokenizerFast, tokens: np.ndarray
 ) -> tuple[Any, float]:
-    part = run.part("teacher")
-    if not part.done:
+    job = run.job("teacher")
+    if not job.done:
         began = time.perf_counter()
         model = new_model(_config(settings, tokenizer), settings.seed)
         recipe = _recipe(settings, settings.max_steps, "learning_rate")
         windows = _blocks(tokens, settings, settings.max_steps, settings.seed)
         per_step = settings.batch_size * settings.context
-        fit(model, windows, recipe, run, part, settings.seed, None, per_step, recipe.optimizer(model))
-        part.finish({"seconds": time.perf_counter() - began}, model, tokenizer)
-    return AutoModelForCausalLM.from_pretrained(part.model_dir).eval(), part.result["seconds"]
+        fit(model, windows, recipe, job, settings.seed, None, per_step, recipe.optimizer(model))
+        job.finish({"seconds": time.perf_counter() - began}, model, tokenizer)
+    return AutoModelForCausalLM.from_pretrained(job.model_dir).eval(), job.result["seconds"]
 
 
 def _recipe(settings: InferenceSettings, steps: int, rate: str) -> GPTRecipe:
@@ -190,15 +190,15 @@ def _students(
     found: dict[str, list[dict[str, float]]] = {}
     for arm, distillation in arms.items():
         for seed in range(settings.seed, settings.seed + settings.seeds):
-            part = run.part(f"{arm}-{seed}")
-            if not part.done:
+            job = run.job(f"{arm}-{seed}")
+            if not job.done:
                 set_seed(seed)
                 student = half_depth(teacher)
                 windows = _blocks(train_ids, settings, settings.student_steps, seed)
                 optimizer = recipe.optimizer(student)
-                distill(student, teacher, windows, distillation, recipe, run, part, seed, tokens, optimizer)
-                part.finish(_scores(student, held_out, settings.context), student, tokenizer)
-            found.setdefault(arm, []).append(part.result)
+                distill(student, teacher, windows, distillation, recipe, job, seed, tokens, optimizer)
+                job.finish(_scores(student, held_out, settings.context), student, tokenizer)
+            found.setdefault(arm, []).append(job.result)
     for arm, results in found.items():
         for name in ("accuracy", "validation_loss"):
             add_mean(metrics, f"{arm}/{name}", [result[name] for result in results])

@@ -22,9 +22,9 @@ def loss_curves(
         A curve for `trainer`, `accumulation` (the batch in `PIECES`), `checkpointing` (activations
         computed again), both by the Trainer; `accelerate`; and `lightning`, if it is installed.
     """
-    part = run.part("agreement")
-    if part.done:
-        return part.result["curves"]
+    job = run.job("agreement")
+    if job.done:
+        return job.result["curves"]
     shape, whole = replace(shape, dropout=0.0), replace(recipe, bf16=False, saves=0)
     in_pieces = replace(whole, batch_size=recipe.batch_size // PIECES, gradient_accumulation_steps=PIECES)
     ways: dict[str, tuple[GPTRecipe, Any]] = {
@@ -46,11 +46,11 @@ def loss_curves(
         if loop is not None:
             curves[name] = loop(model, blocks, way, seed)
             continue
-        own = run.part(f"agreement-{name}")
+        own = run.job(f"agreement-{name}")
         trainer = fit(model, blocks, way, run, own, seed, optimizer=way.optimizer(model))
         curves[name] = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
         own.finish({})
-    return part.finish({"curves": curves})["curves"]
+    return job.finish({"curves": curves})["curves"]
 
 
 def largest_difference(curves: dict[str, list[float]], name: str) -> float:

@@ -34,7 +34,7 @@ def train(settings: ScalingSettings, run: Run) -> None:
         )
     texts = load_texts(settings.dataset, text_column=settings.text_column)
     characters = CharacterData.from_texts(texts, documents=False, byte_fallback=settings.byte_fallback)
-    data = TokenData.in_folder(run.part("tokens").folder, characters)
+    data = TokenData.in_folder(run.job("tokens").folder, characters)
     metrics: dict[str, Any] = {}
     if precision_for(settings.mixed_precision) == "bf16":
         run.progress.say("multiplying in 16 bits")
@@ -158,7 +158,7 @@ def _law(points: list[dict[str, Any]]) -> dict[str, float]:
 
 
 def _trained(run: Run, name: str) -> Any:
-    return AutoModelForCausalLM.from_pretrained(run.part(name).model_dir)
+    return AutoModelForCausalLM.from_pretrained(run.job(name).model_dir)
 
 
 def _main_model(settings: ScalingSettings, run: Run, data: TokenData) -> tuple[Any, GPTShape, dict[str, Any]]:
@@ -169,15 +169,15 @@ def _main_model(settings: ScalingSettings, run: Run, data: TokenData) -> tuple[A
 
 
 def _footprints(settings: ScalingSettings, run: Run, data: TokenData, shape: GPTShape) -> dict[str, float]:
-    part = run.part("footprint")
-    if not part.done:
+    job = run.job("footprint")
+    if not job.done:
         blocks = TokenBlocks(data.train, shape.context, settings.batch_size, 1, settings.seed)
         batch = blocks.__getitems__(list(range(settings.batch_size)))
-        part.finish(step_footprints(new_model(shape.config(data.tokenizer), settings.seed), batch))
-    memory = {mode: {"peak_memory_mb": row["peak_memory_mb"]} for mode, row in part.result.items()}
+        job.finish(step_footprints(new_model(shape.config(data.tokenizer), settings.seed), batch))
+    memory = {mode: {"peak_memory_mb": row["peak_memory_mb"]} for mode, row in job.result.items()}
     run.save_figure_data("footprint", memory)
     return {
         f"{mode}/{name}": row[name]
-        for mode, row in part.result.items()
+        for mode, row in job.result.items()
         for name in ("peak_memory_mb", "milliseconds")
     }

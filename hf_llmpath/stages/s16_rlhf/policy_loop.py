@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from ...errors import UserError
-from ...runs import NoProgress, Part, write_json, write_text
+from ...runs import Job, NoProgress, write_json, write_text
 from ...training.callbacks import CatchInterrupt
 from ...training.checkpoints import last_checkpoint, write_checkpoint
 from .objectives import AdaptiveKL, kl_estimate
@@ -128,12 +128,12 @@ class PolicyTraining:
         raise NotImplementedError
 
     def run(
-        self, part: Part | None = None, progress: NoProgress | None = None, measure: Measure | None = None
+        self, job: Job | None = None, progress: NoProgress | None = None, measure: Measure | None = None
     ) -> list[dict[str, float]]:
         """All steps that are left; returns the history.
 
         Args:
-            part: where checkpoints and history go; if none, nothing is written.
+            job: where checkpoints and history go; if none, nothing is written.
             progress: shows progress.
             measure: called with the policy `evaluations` times on the way and at the end; what it returns
                 stands in the history with `eval_` before the name. Does not change what is drawn
@@ -145,13 +145,13 @@ class PolicyTraining:
         """
         recipe = self.recipe
         torch.manual_seed(self.seed)
-        if part is not None:
-            self._load(part.folder)
+        if job is not None:
+            self._load(job.folder)
         save_every = max(1, math.ceil(recipe.steps / (recipe.saves + 1)))
         measure_every = max(1, math.ceil(recipe.steps / max(1, recipe.evaluations)))
         with (
             CatchInterrupt() as ctrl_c,
-            (progress or NoProgress()).task(part.name if part else "", recipe.steps) as task,
+            (progress or NoProgress()).task(job.name if job else "", recipe.steps) as task,
         ):
             while self.step < recipe.steps:
                 began = time.perf_counter()
@@ -164,10 +164,10 @@ class PolicyTraining:
                 self.seconds += time.perf_counter() - began
                 self.history.append(entry)
                 task.update(self.step, loss=entry["loss"])
-                if part is not None:
-                    self._write_history(part.folder)
+                if job is not None:
+                    self._write_history(job.folder)
                     if (self.step % save_every == 0 and not last) or (ctrl_c.interrupted and not last):
-                        self._save(part.folder)
+                        self._save(job.folder)
                 if ctrl_c.interrupted and not last:
                     raise KeyboardInterrupt
         return self.history

@@ -20,7 +20,7 @@ from ...data.tokenizers.chat_template import chat_tokenizer, conversation_ids, p
 from ...errors import UserError, nearest
 from ...models.configuration_gpt import LLMPathGPTConfig
 from ...models.modeling_gpt import LLMPathGPTForCausalLM
-from ...runs import Goal, Part, Run, add_mean
+from ...runs import Goal, Job, Run, add_mean
 from ...world import generate
 from . import BY_TRL, METHODS, RLHFSettings
 from .judging import Examination, Replies, win_rate, world_judge
@@ -76,16 +76,16 @@ def train(settings: RLHFSettings, run: Run) -> None:
     seconds: dict[str, list[float]] = {}
     for method in settings.methods:
         for seed in range(settings.seed, settings.seed + settings.seeds):
-            part = run.part(f"{method}-{seed}")
-            _align(study, method, part, reward, exam, seed)
-            policy = AutoModelForCausalLM.from_pretrained(part.model_dir)
+            job = run.job(f"{method}-{seed}")
+            _align(study, method, job, reward, exam, seed)
+            policy = AutoModelForCausalLM.from_pretrained(job.model_dir)
             found.setdefault(method, []).append(exam.of(policy))
-            seconds.setdefault(method, []).append(part.result["seconds"])
+            seconds.setdefault(method, []).append(job.result["seconds"])
     hacked = None
     if settings.hacking_steps:
-        part = run.part("no-kl")
-        _align(study, "no-kl", part, reward, exam, settings.seed)
-        hacked = exam.of(AutoModelForCausalLM.from_pretrained(part.model_dir))
+        job = run.job("no-kl")
+        _align(study, "no-kl", job, reward, exam, settings.seed)
+        hacked = exam.of(AutoModelForCausalLM.from_pretrained(job.model_dir))
     _save(study, sft, reward)
     _report(study, exam, before, found, hacked, reward, reward_accuracy, by_fault, seconds)
 
@@ -155,8 +155,8 @@ def _config(study: Study) -> LLMPathGPTConfig:
 
 
 def _fine_tuned(study: Study) -> LLMPathGPTForCausalLM:
-    settings, part = study.settings, study.run.part("sft")
-    if not part.done:
+    settings, job = study.settings, study.run.job("sft")
+    if not job.done:
         set_seed(settings.seed)
         model = LLMPathGPTForCausalLM(_config(study))
         plan = Plan(
@@ -168,18 +168,18 @@ def _fine_tuned(study: Study) -> LLMPathGPTForCausalLM:
             rate_setting="sft_adam_learning_rate",
         )
         began = time.perf_counter()
-        fine_tune_on_chats(model, study.tokenizer, study.conversations, plan, study.run, part, settings.seed)
-        part.finish({"seconds": time.perf_counter() - began}, model, study.tokenizer)
-    return AutoModelForCausalLM.from_pretrained(part.model_dir)
+        fine_tune_on_chats(model, study.tokenizer, study.conversations, plan, job, settings.seed)
+        job.finish({"seconds": time.perf_counter() - began}, model, study.tokenizer)
+    return AutoModelForCausalLM.from_pretrained(job.model_dir)
 
 
 def _reward_model(study: Study, sft: LLMPathGPTForCausalLM) -> tuple[RewardModel, float, dict[str, float]]:
     """The reward model, its accuracy on held-out pairs, and that by fault where the data set names them."""
-    settings, part, tokenizer = study.settings, study.run.part("reward"), study.tokenizer
-    if not part.done:
+    settings, job, tokenizer = study.settings, study.run.job("reward"), study.tokenizer
+    if not job.done:
         set_seed(settings.seed)
         start, layers = (
-            study.run.part("sft").model_dir,
+            study.run.job("sft").model_dir,
             max(settings.reward_layers, settings.num_hidden_layers),
         )
         model = AutoModelForSequenceClassification.from_pretrained(
@@ -194,9 +194,9 @@ def _reward_model(study: Study, sft: LLMPathGPTForCausalLM) -> tuple[RewardModel
             rate_setting="reward_adam_learning_rate",
         )
         began = time.perf_counter()
-        train_reward_model(model, tokenizer, study.preferences.train, plan, study.run, part, settings.seed)
-        part.finish({"seconds": time.perf_counter() - began}, model, tokenizer)
-    model = AutoModelForSequenceClassification.from_pretrained(part.model_dir)
+        train_reward_model(model, tokenizer, study.preferences.train, plan, job, settings.seed)
+        job.finish({"seconds": time.perf_counter() - began}, model, tokenizer)
+    model = AutoModelForSequenceClassification.from_pretrained(job.model_dir)
     reward = RewardModel(model, tokenizer.pad_token_id)
     chosen, rejected = (_scores(study, reward, side) for side in ("chosen", "rejected"))
     by_fault: dict[str, float] = {}
@@ -231,12 +231,12 @@ def _examination(study: Study, reward: RewardModel) -> Examination:
     )
 
 
-def _align(study: Study, method: str, part: Part, reward: RewardModel, exam: Examination, seed: int) -> None:
+def _align(study: Study, method: str, job: Job, reward: RewardModel, exam: Examination, seed: int) -> None:
     """Trains one policy, once."""
-    if part.done:
+    if job.done:
         return
     settings, run, tokenizer = study.settings, study.run, study.tokenizer
-    start = run.part("sft").model_dir
+    start = run.job("sft").model_dir
     reference = None
     if settings.lora_rank is not None:
         set_seed(seed)
@@ -263,10 +263,10 @@ def _align(study: Study, method: str, part: Part, reward: RewardModel, exam: Exa
             rate_setting="dpo_learning_rate",
         )
         pairs: list[Pair] = study.preferences.train
-        optimize_directly(policy, reference, tokenizer, pairs, plan, settings.dpo_beta, run, part, seed)
+        optimize_directly(policy, reference, tokenizer, pairs, plan, settings.dpo_beta, job, seed)
     elif method in ("rloo", "grpo"):
         optimize_in_groups(
-            method, policy, tokenizer, study.prompts, reward, recipe, settings.context, run, part, seed
+            method, policy, tokenizer, study.prompts, reward, recipe, settings.context, job, seed
         )
     else:
         training = (PPO if method == "ppo" else Reinforce)(
@@ -279,11 +279,11 @@ def _align(study: Study, method: str, part: Part, reward: RewardModel, exam: Exa
             tokenizer.eos_token_id,
             seed,
         )
-        training.run(part, run.progress, lambda model: {"score": exam.of(model).score})
+        training.run(job, run.progress, lambda model: {"score": exam.of(model).score})
     seconds = time.perf_counter() - began
     if settings.lora_rank is not None:
         policy = with_updates(start, policy)
-    part.finish({"seconds": seconds}, policy, tokenizer)
+    job.finish({"seconds": seconds}, policy, tokenizer)
 
 
 def _save(study: Study, sft: LLMPathGPTForCausalLM, reward: RewardModel) -> None:
@@ -291,8 +291,8 @@ def _save(study: Study, sft: LLMPathGPTForCausalLM, reward: RewardModel) -> None
     reward model beside it."""
     settings, run, tokenizer = study.settings, study.run, study.tokenizer
     for method in (*settings.methods, *(("no-kl",) if settings.hacking_steps else ())):
-        part = run.part("no-kl" if method == "no-kl" else f"{method}-{settings.seed}")
-        model = AutoModelForCausalLM.from_pretrained(part.model_dir)
+        job = run.job("no-kl" if method == "no-kl" else f"{method}-{settings.seed}")
+        model = AutoModelForCausalLM.from_pretrained(job.model_dir)
         run.save_model(model, tokenizer, name=None if method == settings.methods[0] else method)
     run.save_model(sft, tokenizer, name="sft")
     run.save_model(reward.model, tokenizer, name="reward")
@@ -336,9 +336,9 @@ def _report(
             goals.append(Goal("no_kl/reward", metrics["reward"], higher_is_better=True))
             goals.append(Goal("no_kl/judge_score", metrics["judge_score"], higher_is_better=False))
     metrics |= {f"reward_accuracy/{fault}": value for fault, value in by_fault.items()}
-    metrics["parameters"] = AutoModelForCausalLM.from_pretrained(run.part("sft").model_dir).num_parameters()
+    metrics["parameters"] = AutoModelForCausalLM.from_pretrained(run.job("sft").model_dir).num_parameters()
     metrics["training_seconds"] = sum(
-        part.result["seconds"] for part in run.parts if part.done and "seconds" in part.result
+        job.result["seconds"] for job in run.jobs if job.done and "seconds" in job.result
     )
     baselines = {"win_rate": 0.5, score: before.score, "reward": 0.0, "reward_accuracy": 0.5}
     aligned = {method: replies[0] for method, replies in found.items()} | (

@@ -1,6 +1,6 @@
 """TRL's trainers on our models: supervised fine-tuning, reward model, DPO, RLOO, GRPO.
 
-Each is a function: it trains a model in place and goes on from the part's checkpoint, if there is one.
+Each is a function: it trains a model in place and goes on from the job's checkpoint, if there is one.
 """
 
 import os
@@ -30,7 +30,7 @@ from trl import (
 
 from ...data.tokenizers.chat_template import require_chat_template
 from ...errors import UserError
-from ...runs import Part, Run
+from ...runs import Job
 from ...training.callbacks import History, ReportProgress, StopOnInterrupt
 from ...training.checkpoints import last_checkpoint, mark_complete, wait_for_all
 from ...training.muon import Muon, muon_groups
@@ -105,8 +105,7 @@ def fine_tune_on_chats(
     tokenizer: PreTrainedTokenizerBase,
     conversations: Sequence[list[Message]],
     plan: Plan,
-    run: Run,
-    part: Part,
+    job: Job,
     seed: int,
 ) -> None:
     """Supervised fine-tuning: −Σ log P(token) over what the assistant says, and nothing else (TRL's
@@ -118,7 +117,7 @@ def fine_tune_on_chats(
     """
     require_chat_template(tokenizer)
     arguments = SFTConfig(
-        **plan.arguments(part.folder, seed),
+        **plan.arguments(job.folder, seed),
         max_length=plan.context,
         assistant_only_loss=True,
         loss_type="nll",
@@ -128,7 +127,7 @@ def fine_tune_on_chats(
     trainer = SFTTrainer(
         model=model, args=arguments, train_dataset=rows, processing_class=tokenizer, **plan.optimizer(model)
     )
-    _train(trainer, plan, run, part)
+    _train(trainer, plan, job)
 
 
 def train_reward_model(
@@ -136,17 +135,16 @@ def train_reward_model(
     tokenizer: PreTrainedTokenizerBase,
     pairs: Sequence[Pair],
     plan: Plan,
-    run: Run,
-    part: Part,
+    job: Job,
     seed: int,
 ) -> None:
     """Bradley-Terry on whole conversations (TRL's `RewardTrainer`; its loss is `bradley_terry_loss`)."""
-    arguments = RewardConfig(**plan.arguments(part.folder, seed), max_length=plan.context)
+    arguments = RewardConfig(**plan.arguments(job.folder, seed), max_length=plan.context)
     rows = _dataset(pairs)
     trainer = RewardTrainer(
         model=model, args=arguments, train_dataset=rows, processing_class=tokenizer, **plan.optimizer(model)
     )
-    _train(trainer, plan, run, part)
+    _train(trainer, plan, job)
 
 
 def optimize_directly(
@@ -156,8 +154,7 @@ def optimize_directly(
     pairs: Sequence[Pair],
     plan: Plan,
     beta: float,
-    run: Run,
-    part: Part,
+    job: Job,
     seed: int,
 ) -> None:
     """Direct preference optimization: no reward model, no rollouts (TRL's `DPOTrainer`; its loss is
@@ -165,7 +162,7 @@ def optimize_directly(
 
     `reference` is none where `model` learns by low-rank updates: it is then the model without them.
     """
-    arguments = DPOConfig(**plan.arguments(part.folder, seed), max_length=plan.context, beta=beta)
+    arguments = DPOConfig(**plan.arguments(job.folder, seed), max_length=plan.context, beta=beta)
     trainer = DPOTrainer(
         model=model,
         ref_model=reference,
@@ -173,7 +170,7 @@ def optimize_directly(
         train_dataset=_dataset(pairs),
         processing_class=tokenizer,
     )
-    _train(trainer, plan, run, part)
+    _train(trainer, plan, job)
 
 
 def optimize_in_groups(
@@ -184,8 +181,7 @@ def optimize_in_groups(
     reward: RewardModel,
     recipe: PolicyRecipe,
     context: int,
-    run: Run,
-    part: Part,
+    job: Job,
     seed: int,
 ) -> None:
     """RLOO or GRPO by TRL, with the same reward, penalty and number of replies as our own methods.
@@ -217,7 +213,7 @@ def optimize_in_groups(
         return (scores - recipe.unfinished_penalty * broken_off).tolist()
 
     arguments = config(
-        **plan.arguments(part.folder, seed) | {"lr_scheduler_type": "linear"},
+        **plan.arguments(job.folder, seed) | {"lr_scheduler_type": "linear"},
         num_generations=recipe.group,
         max_completion_length=recipe.max_new_tokens,
         beta=recipe.beta,
@@ -229,8 +225,7 @@ def optimize_in_groups(
             model=model, reward_funcs=score, args=arguments, train_dataset=rows, processing_class=tokenizer
         ),
         plan,
-        run,
-        part,
+        job,
     )
 
 
@@ -256,7 +251,7 @@ class _MarkComplete(TrainerCallback):
             mark_complete(Path(args.output_dir) / f"checkpoint-{state.global_step}")
 
 
-def _train(trainer: Trainer, plan: Plan, run: Run, part: Part) -> None:
+def _train(trainer: Trainer, plan: Plan, job: Job) -> None:
     for parameter in trainer.model.parameters():
         if (
             parameter.requires_grad
@@ -265,11 +260,11 @@ def _train(trainer: Trainer, plan: Plan, run: Run, part: Part) -> None:
     for callback in (PrinterCallback, ProgressCallback):
         trainer.remove_callback(callback)
     stop = StopOnInterrupt()
-    with run.progress.task(part.name, plan.steps) as task:
+    with job.progress.task(job.name, plan.steps) as task:
         report = ReportProgress(task, rate_setting=plan.rate_setting)
-        for callback in (History(part.folder / "history.jsonl"), stop, _MarkComplete(), report):
+        for callback in (History(job.folder / "history.jsonl"), stop, _MarkComplete(), report):
             trainer.add_callback(callback)
-        checkpoint = last_checkpoint(part.folder)
+        checkpoint = last_checkpoint(job.folder)
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     if stop.interrupted:
         raise KeyboardInterrupt

@@ -19,7 +19,7 @@ from ...data.batches.pairs import PairBatches
 from ...data.batches.streams import IGNORED
 from ...data.batches.token_rows import TokenRows, TrainingBatches
 from ...errors import UserError
-from ...runs import Part, Run
+from ...runs import Job
 from ...training.recipes.classifier import fine_tune
 from ...training.trainer import Recipe, fit
 from .span_corruption import CausalBatches, SpanBatches, SpanCorruption, going_on, sentinels_of, text_to_text
@@ -151,7 +151,7 @@ def training_memory_mb(model: PreTrainedModel, batch: dict[str, Tensor]) -> floa
 
 
 def pretrain(
-    kind: str, config: PreTrainedConfig, texts: Texts, recipe: Recipe, run: Run, part: Part, seed: int
+    kind: str, config: PreTrainedConfig, texts: Texts, recipe: Recipe, job: Job, seed: int
 ) -> dict[str, Any]:
     """Trains a model from random weights by its own objective; the result is kept in `part`, with the model.
 
@@ -159,15 +159,15 @@ def pretrain(
         `validation_loss` (nats per target), `perplexity`, `parameters`, `tokens` (of text that was read),
         `memory_mb` (see `training_memory_mb`; of the batch with the longest text) and `seconds`.
     """
-    if part.done:
-        return part.result
+    if job.done:
+        return job.result
     set_seed(seed)
     model = getattr(transformers, KINDS[kind]).from_config(config)
     batches = texts.batches(kind, texts.train, recipe.batch_size, recipe.steps, seed)
     widest = int(texts.train.lengths[batches.plan].max(axis=1).argmax()) * batches.batch_size
     memory = training_memory_mb(model, batches.__getitems__(list(range(widest, widest + batches.batch_size))))
     began = time.perf_counter()
-    fit(model, batches, recipe, run, part, seed, tokens_per_step=batches.tokens_per_step)
+    fit(model, batches, recipe, job, seed, tokens_per_step=batches.tokens_per_step)
     seconds = time.perf_counter() - began
     size = min(recipe.batch_size, len(texts.held_out))
     loss = held_out_loss(model, texts.batches(kind, texts.held_out, size, len(texts.held_out) // size, seed))
@@ -179,7 +179,7 @@ def pretrain(
         "memory_mb": memory,
         "seconds": seconds,
     }
-    return part.finish(result, model, texts.tokenizer_of(kind))
+    return job.finish(result, model, texts.tokenizer_of(kind))
 
 
 @dataclass(frozen=True)
@@ -192,7 +192,7 @@ class Labeled:
 
 
 def teach(
-    kind: str, start: Path, data: Labeled, texts: Texts, recipe: Recipe, run: Run, part: Part, seed: int
+    kind: str, start: Path, data: Labeled, texts: Texts, recipe: Recipe, job: Job, seed: int
 ) -> dict[str, Any]:
     """Fine-tunes a pretrained model to classify; the result is kept in `part`, with the model.
 
@@ -203,15 +203,15 @@ def teach(
         `accuracy` and `seconds`.
     """
     if kind == "t5":
-        return _teach_to_write(start, data, texts, recipe, run, part, seed)
-    return fine_tune(start, data.classes, data.train, data.held_out, texts.tokenizer, recipe, run, part, seed)
+        return _teach_to_write(start, data, texts, recipe, job, seed)
+    return fine_tune(start, data.classes, data.train, data.held_out, texts.tokenizer, recipe, job, seed)
 
 
 def _teach_to_write(
-    start: Path, data: Labeled, texts: Texts, recipe: Recipe, run: Run, part: Part, seed: int
+    start: Path, data: Labeled, texts: Texts, recipe: Recipe, job: Job, seed: int
 ) -> dict[str, Any]:
-    if part.done:
-        return part.result
+    if job.done:
+        return job.result
     set_seed(seed)
     classes = dict(enumerate(data.classes))  # it has no head for them; the page asks for their names
     known = {"id2label": classes, "label2id": {name: number for number, name in classes.items()}}
@@ -223,11 +223,11 @@ def _teach_to_write(
     pad = tokenizer.pad_token_id
     dataset = PairBatches(_unframed(rows), targets, recipe.batch_size, recipe.steps, pad, seed)
     began = time.perf_counter()
-    fit(model, dataset, recipe, run, part, seed, tokens_per_step=dataset.tokens_per_step)
+    fit(model, dataset, recipe, job, seed, tokens_per_step=dataset.tokens_per_step)
     seconds = time.perf_counter() - began
     found = class_scores(model, data.held_out[0], names, pad).argmax(1)
     accuracy = float((found == np.asarray(data.held_out[1])).mean())
-    return part.finish({"accuracy": accuracy, "seconds": seconds}, model, tokenizer)
+    return job.finish({"accuracy": accuracy, "seconds": seconds}, model, tokenizer)
 
 
 def _unframed(rows: TokenRows) -> list[np.ndarray]:

@@ -17,7 +17,7 @@ from ...errors import UserError
 from ...models.configuration_bert import LLMPathBertConfig
 from ...models.configuration_gpt import LLMPathGPTConfig
 from ...models.configuration_t5 import LLMPathT5Config
-from ...runs import Goal, Part, Run
+from ...runs import Goal, Job, Run
 from ...training.baselines import linear_text_accuracy
 from ...training.recipes.masked_language_model import encode, small_encoder
 from ...training.trainer import Recipe
@@ -137,9 +137,9 @@ def _configs(settings: ArchitecturesSettings, texts: Texts) -> dict[str, PreTrai
         raise UserError(str(error.__cause__)) from None
 
 
-def _part(run: Run, kind: str, seed: int, steps: int | None = None) -> tuple[Part, Part]:
+def _part(run: Run, kind: str, seed: int, steps: int | None = None) -> tuple[Job, Job]:
     name = f"{kind}-{seed}" + ("-equal-time" if steps else "")
-    return run.part(name), run.part(f"{name}-classifier")
+    return run.job(name), run.job(f"{name}-classifier")
 
 
 def _one(

@@ -100,11 +100,11 @@ def train_character_model(
 
     Returns:
         `validation_loss` (nats per character), `bits_per_character`, `perplexity`, `parameters`,
-        `tokens`, `seconds`; the model lies in `run.part(name).model_dir`.
+        `tokens`, `seconds`; the model lies in `run.job(name).model_dir`.
     """
-    part = run.part(name)
-    if part.done:
-        return part.result
+    job = run.job(name)
+    if job.done:
+        return job.result
     began = time.perf_counter()
     set_seed(seed)
     model = LLMPathRNNForCausalLM(shape.config(data.tokenizer))
@@ -121,7 +121,7 @@ def train_character_model(
             "loss": document_loss(model, held_out) if data.documents else stream_loss(model, data.validation)
         }
 
-    fit(model, train, recipe, run, part, seed, evaluate, tokens_per_step)
+    fit(model, train, recipe, job, seed, evaluate, tokens_per_step)
     seconds = time.perf_counter() - began
     loss = evaluate(model)["loss"]
     result = {
@@ -132,7 +132,7 @@ def train_character_model(
         "tokens": tokens_per_step * recipe.steps,
         "seconds": seconds,
     }
-    return part.finish(result, model, data.tokenizer)
+    return job.finish(result, model, data.tokenizer)
 
 
 def training_windows(tokens: np.ndarray, streams: int, length: int) -> StreamWindows:

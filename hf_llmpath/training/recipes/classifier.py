@@ -16,7 +16,7 @@ from transformers import (
 )
 
 from ...data.batches.token_rows import TokenRows, TrainingBatches
-from ...runs import Part, Run
+from ...runs import Job
 from ..adaptation import trainable_share
 from ..trainer import Recipe, fit
 
@@ -56,8 +56,7 @@ def fine_tune(
     held_out: tuple[TokenRows, Sequence[int]],
     tokenizer: PreTrainedTokenizerFast,
     recipe: Recipe,
-    run: Run,
-    part: Part,
+    job: Job,
     seed: int,
     adapt: Callable[[nn.Module], nn.Module] | None = None,
 ) -> dict[str, Any]:
@@ -70,14 +69,14 @@ def fine_tune(
         classes: names of the classes.
         train, held_out: rows and their classes; accuracy is measured on the held-out ones.
         tokenizer: is saved with the model.
-        recipe, run, part, seed: see `fit`.
+        recipe, job, seed: see `fit`.
         adapt: says what of the model learns (`adaptation.py`); everything if none.
 
     Returns:
         `accuracy`, `trainable_parameters`, `trainable_share` and `seconds`.
     """
-    if part.done:
-        return part.result
+    if job.done:
+        return job.result
     set_seed(seed)
     names = {
         "id2label": dict(enumerate(classes)),
@@ -95,7 +94,7 @@ def fine_tune(
         rows, recipe.batch_size, recipe.steps, pad, seed, labels=np.asarray(labels), pool=POOL
     )
     began = time.perf_counter()
-    fit(model, dataset, recipe, run, part, seed, tokens_per_step=dataset.tokens_per_step)
+    fit(model, dataset, recipe, job, seed, tokens_per_step=dataset.tokens_per_step)
     seconds = time.perf_counter() - began
     if hasattr(model, "merge_and_unload"):
         model = model.merge_and_unload()
@@ -106,7 +105,7 @@ def fine_tune(
         "trainable_share": share,
         "seconds": seconds,
     }
-    return part.finish(result, model, tokenizer)
+    return job.finish(result, model, tokenizer)
 
 
 def _own(config: PretrainedConfig) -> dict[str, Any]:

@@ -129,16 +129,16 @@ def train_gpt(
         so that a token is guessed from half a context or more), `block_loss` (the same with blocks side
         by side), `bits_per_character`, `perplexity`, `parameters`, `tokens`, `epochs`, `flops` (6 x
         parameters x tokens; Kaplan et al. 2020, section 2.1) and `training_seconds`; the model lies in
-        `run.part(name).model_dir`.
+        `run.job(name).model_dir`.
     """
-    part = run.part(name)
-    if part.done:
-        return part.result
+    job = run.job(name)
+    if job.done:
+        return job.result
     model = new_model(shape.config(data.tokenizer), seed)
     blocks = TokenBlocks(data.train, shape.context, recipe.batch_size, recipe.steps, seed)
     tokens_per_step = recipe.batch_size * shape.context
     began = time.perf_counter()
-    fit(model, blocks, recipe, run, part, seed, None, tokens_per_step, recipe.optimizer(model))
+    fit(model, blocks, recipe, job, seed, None, tokens_per_step, recipe.optimizer(model))
     seconds = time.perf_counter() - began
     loss = block_loss(model, data.validation, shape.context, max(1, shape.context // 2))
     parameters = model.num_parameters()
@@ -153,7 +153,7 @@ def train_gpt(
         "flops": 6.0 * parameters * tokens_per_step * recipe.steps,
         "training_seconds": seconds,
     }
-    return part.finish(result, model, data.tokenizer)
+    return job.finish(result, model, data.tokenizer)
 
 
 def new_model(config: LLMPathGPTConfig, seed: int) -> LLMPathGPTForCausalLM:

@@ -21,7 +21,7 @@ from ...data.tokenizers.subwords import SubwordKind, train_subwords
 from ...errors import UserError
 from ...models.configuration_bert import LLMPathBertConfig
 from ...models.modeling_bert import LLMPathBertForMaskedLM
-from ...runs import Part, Run
+from ...runs import Job
 from ..trainer import Recipe, fit
 
 EVALUATED = 256  # validation rows on which the loss is followed while training
@@ -174,8 +174,7 @@ def pretrain(
     texts: MaskedTexts,
     config: LLMPathBertConfig,
     recipe: Recipe,
-    run: Run,
-    part: Part,
+    job: Job,
     seed: int,
     make_optimizer: Callable[[nn.Module], torch.optim.Optimizer] | None = None,
 ) -> dict[str, Any]:
@@ -186,8 +185,8 @@ def pretrain(
         `validation_loss` (nats per masked token), `perplexity` (e to its power), `masked_accuracy`, the
         same of the model before the training (`..._before`), `parameters`, `epochs` and `seconds`.
     """
-    if part.done:
-        return part.result
+    if job.done:
+        return job.result
     set_seed(seed)
     model = LLMPathBertForMaskedLM(config)
     before = masked_loss(model, texts.validation, texts)
@@ -209,8 +208,7 @@ def pretrain(
         model,
         dataset,
         recipe,
-        run,
-        part,
+        job,
         seed,
         evaluate_with=lambda trained: masked_loss(trained, followed, texts),
         tokens_per_step=dataset.tokens_per_step,
@@ -228,7 +226,7 @@ def pretrain(
         "epochs": dataset.epochs,
         "seconds": seconds,
     }
-    return part.finish(result, model, texts.tokenizer)
+    return job.finish(result, model, texts.tokenizer)
 
 
 @torch.no_grad()

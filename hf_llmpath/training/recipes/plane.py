@@ -66,13 +66,13 @@ def train_classifier(
     Raises:
         UserError: the loss was not finite.
     """
-    part = run.part(name)
+    job = run.job(name)
     network = plan.network(seed, dtype)
-    weights = part.folder / "weights.npz"
-    if part.done:
+    weights = job.folder / "weights.npz"
+    if job.done:
         with np.load(weights, allow_pickle=False) as kept:
             network.load_state_dict(dict(kept))
-        return network, part.result
+        return network, job.result
     loss = BinaryCrossEntropy()
 
     def measure(network: Network) -> dict[str, float]:
@@ -85,8 +85,7 @@ def train_classifier(
         Examples(train.x, train.targets),
         loss,
         SGD(network, plan.learning_rate),
-        run,
-        part,
+        job,
         plan.epochs,
         plan.batch_size,
         seed,
@@ -104,7 +103,7 @@ def train_classifier(
         "steps": fit.steps,
         "seconds": seconds,
     }
-    return network, part.finish(result)
+    return network, job.finish(result)
 
 
 def surface(network: Network, points: Points, units: int = 0) -> dict[str, Any]:

@@ -40,14 +40,14 @@ def trained(digits, run, chosen, epochs=60, **options):
         **options,
     )
     name = f"{chosen}-{options}".replace("/", "")[:150]
-    fit = train_with_accelerate(model, sample, digits.held_out, recipe, run, run.part(name), 0, scores)
+    fit = train_with_accelerate(model, sample, digits.held_out, recipe, run.job(name), 0, scores)
     return model, sample, fit
 
 
 def test_small_samples_are_balanced_and_disjoint(digits):
     train, validation = small_sample(digits.train, 7, 3)
-    for part in (train, validation):
-        assert np.bincount(part.labels).tolist() == [7] * 10
+    for job in (train, validation):
+        assert np.bincount(job.labels).tolist() == [7] * 10
     images = {image.tobytes() for image in train.pixels}
     assert not images & {image.tobytes() for image in validation.pixels}
     again, _ = small_sample(digits.train, 7, 3)
@@ -122,8 +122,8 @@ def test_label_smoothing_is_that_of_torch(digits, a_started_run):
         label_smoothing=0.3,
     )
     ours, twin = (Regularizers().model(digits, (16,), 0) for _ in range(2))
-    part = a_started_run.part("smoothing")
-    train_with_accelerate(ours, sample, digits.held_out, recipe, a_started_run, part, 0, scores)
+    job = a_started_run.job("smoothing")
+    train_with_accelerate(ours, sample, digits.held_out, recipe, a_started_run, job, 0, scores)
     batch = sample[:]
     logs = twin(batch["pixel_values"]).logits.log_softmax(-1)
     target = 0.7 * torch.nn.functional.one_hot(batch["labels"], 10) + 0.3 / 10

@@ -20,7 +20,7 @@ def forecast(tmp_path):
 
     def train(series: Series, seed: int = 0, **options):
         run = Run.start(tmp_path / f"{len(list(tmp_path.iterdir()))}", IDENTITY)
-        return train_forecast(series, run, seed, **options), run.part(series.name).model_dir
+        return train_forecast(series, run, seed, **options), run.job(series.name).model_dir
 
     return train
 

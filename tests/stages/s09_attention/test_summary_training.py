@@ -66,7 +66,7 @@ def test_a_killed_training_ends_with_the_weights_of_an_unbroken_one(data, tmp_pa
                 train_summarizer(data, SHAPE, recipe, run, "m", 0, hidden_words=0.1)
         run = Run.start(folder, identity, resume=bool(kill))
         train_summarizer(data, SHAPE, recipe, run, "m", 0, hidden_words=0.1)
-        found.append(load_file(run.part("m").model_dir / "model.safetensors"))
+        found.append(load_file(run.job("m").model_dir / "model.safetensors"))
     assert same(*found)
 
 
@@ -88,7 +88,7 @@ def test_summaries_come_back_in_the_order_of_the_documents(data, pairs, tmp_path
     train_summarizer(data, SHAPE, Recipe(10, 8, 1e-2), run, "m", 0, hidden_words=0.0)
     from transformers import AutoModelForSeq2SeqLM
 
-    model = AutoModelForSeq2SeqLM.from_pretrained(run.part("m").model_dir)
+    model = AutoModelForSeq2SeqLM.from_pretrained(run.job("m").model_dir)
     documents = ["Ada lost the hat. " * n for n in (3, 1, 2)] + [pairs.test[0].document]
     alone = [summarize(model, data.tokenizer, [document])[0] for document in documents]
     assert summarize(model, data.tokenizer, documents, batch_size=2) == alone
@@ -99,7 +99,7 @@ def test_the_loss_does_not_depend_on_the_batches(data, pairs, tmp_path):
     train_summarizer(data, SHAPE, Recipe(10, 8, 1e-2), run, "m", 0, hidden_words=0.0)
     from transformers import AutoModelForSeq2SeqLM
 
-    model = AutoModelForSeq2SeqLM.from_pretrained(run.part("m").model_dir).eval()
+    model = AutoModelForSeq2SeqLM.from_pretrained(run.job("m").model_dir).eval()
     whole = pair_loss(model, data.tokenizer, pairs.test)
     assert pair_loss(model, data.tokenizer, pairs.test, batch_size=1) == pytest.approx(whole, rel=1e-5)
     one = pairs.test[0]

@@ -24,10 +24,10 @@ def few(monkeypatch):
 def test_exact_match_counts_the_answers_of_the_kept_model(few, a_started_run):
     recipe = Recipe(60, 16, 5e-3)
     result = train_transducer(("sort", "date"), SHAPE, recipe, a_started_run, "toy", 0, examples=200)
-    part = a_started_run.part("toy")
+    job = a_started_run.job("toy")
     model, tokenizer = (
-        AutoModelForSeq2SeqLM.from_pretrained(part.model_dir),
-        AutoTokenizer.from_pretrained(part.model_dir),
+        AutoModelForSeq2SeqLM.from_pretrained(job.model_dir),
+        AutoTokenizer.from_pretrained(job.model_dir),
     )
     for task, split, metric in (
         ("sort", "test", "exact_match"),
@@ -47,7 +47,7 @@ def test_exact_match_counts_the_answers_of_the_kept_model(few, a_started_run):
 def test_answers_do_not_depend_on_the_batch(few, a_started_run):
     recipe = Recipe(80, 16, 5e-3)
     train_transducer(("reverse",), SHAPE, recipe, a_started_run, "toy", 0, examples=200)
-    folder = a_started_run.part("toy").model_dir
+    folder = a_started_run.job("toy").model_dir
     model, tokenizer = AutoModelForSeq2SeqLM.from_pretrained(folder), AutoTokenizer.from_pretrained(folder)
     sources = [source for source, _ in toy_pairs("reverse", "test", 9)]
     assert transduce(model, tokenizer, sources) == transduce(model, tokenizer, sources, batch_size=2)

@@ -54,18 +54,18 @@ def make():
 
 
 def tune(run, name, recipe, make=make, **options):
-    part = run.part(name)
-    return fine_tune_reader(make, TRAIN, HELD_OUT, TOKENIZER, recipe, run, part, 0, **options), part
+    job = run.job(name)
+    return fine_tune_reader(make, TRAIN, HELD_OUT, TOKENIZER, recipe, job, 0, **options), job
 
 
-def history(part):
-    return [json.loads(line) for line in (part.folder / "history.jsonl").read_text().splitlines()]
+def history(job):
+    return [json.loads(line) for line in (job.folder / "history.jsonl").read_text().splitlines()]
 
 
 def test_a_tiny_reader_learns_and_is_measured_on_what_it_saved(a_started_run):
-    result, part = tune(a_started_run, "reader", Recipe(200, 10, 1e-2, saves=1))
+    result, job = tune(a_started_run, "reader", Recipe(200, 10, 1e-2, saves=1))
     assert result["exact_match"] == 1.0 and result["steps"] == 200 and result["trainable_share"] == 1.0
-    model = LLMPathBertForQuestionAnswering.from_pretrained(part.model_dir)
+    model = LLMPathBertForQuestionAnswering.from_pretrained(job.model_dir)
     assert measure(model, HELD_OUT, 0) == {"exact_match": result["exact_match"], "f1": result["f1"]}
     assert [a[0].text for a in answer_all(model, HELD_OUT, 0)] == [right[0] for right in HELD_OUT.right]
     assert span_loss(model, HELD_OUT, 0) == pytest.approx(result["validation_loss"])
@@ -94,9 +94,9 @@ def test_early_stopping_stops_and_keeps_the_best_weights(a_started_run):
         "stopped": followed,
         "not_stopped": Recipe(200, 10, 1e-2, evaluations=40, keep_best=False, schedule="constant"),
     }.items():
-        part = a_started_run.part(name)
-        results[name] = fine_tune_reader(make, few, HELD_OUT, TOKENIZER, recipe, a_started_run, part, 0)
-        losses = [entry["eval_loss"] for entry in history(part) if "eval_loss" in entry]
+        job = a_started_run.job(name)
+        results[name] = fine_tune_reader(make, few, HELD_OUT, TOKENIZER, recipe, a_started_run, job, 0)
+        losses = [entry["eval_loss"] for entry in history(job) if "eval_loss" in entry]
         kept = min(losses) if name == "stopped" else losses[-1]
         assert results[name]["validation_loss"] == pytest.approx(kept, rel=1e-4)
         if name == "stopped":
@@ -123,8 +123,8 @@ def test_clipping_bounds_what_the_optimizer_sees(a_started_run):
 
     for limit in (0.5, 1e9):
         recipe = Recipe(12, 10, 0.1, max_grad_norm=limit, saves=1)
-        _, part = tune(a_started_run, f"clip-{limit}", recipe, make_optimizer=watched(limit))
-        reported = [entry["grad_norm"] for entry in history(part) if "grad_norm" in entry]
+        _, job = tune(a_started_run, f"clip-{limit}", recipe, make_optimizer=watched(limit))
+        reported = [entry["grad_norm"] for entry in history(job) if "grad_norm" in entry]
         assert max(reported) > 0.5
         expected = [min(norm, limit) for norm in reported]
         assert seen[limit] == pytest.approx(expected, rel=1e-3)
@@ -136,19 +136,19 @@ def start_of() -> LLMPathBertForQuestionAnswering:
 
 
 def test_frozen_and_layer_wise_trainings_change_what_they_should(a_started_run):
-    result, part = tune(a_started_run, "frozen", Recipe(5, 10, 1e-2, saves=1), make=lambda: freeze(make(), 1))
+    result, job = tune(a_started_run, "frozen", Recipe(5, 10, 1e-2, saves=1), make=lambda: freeze(make(), 1))
     assert 0 < result["trainable_share"] < 1
-    tuned = LLMPathBertForQuestionAnswering.from_pretrained(part.model_dir)
+    tuned = LLMPathBertForQuestionAnswering.from_pretrained(job.model_dir)
     start = start_of().state_dict()
     for name, value in tuned.state_dict().items():
         same = torch.equal(value, start[name])
         assert same == name.startswith(("model.embeddings", "model.layers.0")), name
     rates = Recipe(40, 10, 1e-2, saves=1)
-    result, part = tune(
+    result, job = tune(
         a_started_run, "rates", rates, make_optimizer=lambda model: layer_wise(model, 1e-2, 0.01)
     )
     assert result["trainable_share"] == 1.0 and result["validation_loss"] < span_loss(start_of(), HELD_OUT, 0)
-    tuned = LLMPathBertForQuestionAnswering.from_pretrained(part.model_dir)
+    tuned = LLMPathBertForQuestionAnswering.from_pretrained(job.model_dir)
     moved = {
         name: (tuned.get_parameter(name) - start[name]).abs().max().item()
         for name in ("qa_outputs.weight", "model.layers.1.up_proj.weight", "model.layers.0.up_proj.weight")
@@ -158,11 +158,11 @@ def test_frozen_and_layer_wise_trainings_change_what_they_should(a_started_run):
 
 
 def test_low_rank_updates_learn_and_end_as_plain_weights(a_started_run):
-    result, part = tune(
+    result, job = tune(
         a_started_run, "lora", Recipe(40, 10, 1e-2, saves=1), lambda: with_lora(make(), 1, "qa_outputs")
     )
     assert result["validation_loss"] < 0.8 * span_loss(start_of(), HELD_OUT, 0)
-    model = LLMPathBertForQuestionAnswering.from_pretrained(part.model_dir)
+    model = LLMPathBertForQuestionAnswering.from_pretrained(job.model_dir)
     assert model.state_dict().keys() == make().state_dict().keys()
     assert measure(model, HELD_OUT, 0)["exact_match"] == result["exact_match"]
     assert result["trainable_share"] == pytest.approx(result["trainable_parameters"] / model.num_parameters())

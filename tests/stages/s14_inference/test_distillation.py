@@ -134,7 +134,7 @@ def test_half_the_depth_keeps_every_second_layer():
 def test_a_student_comes_nearer_to_its_teacher(run):
     windows = _windows()
     teacher = _gpt(2)
-    fit(teacher, windows, Recipe(150, 8, 5e-3), run, run.part("teacher"), 0)
+    fit(teacher, windows, Recipe(150, 8, 5e-3), run.job("teacher"), 0)
     student = half_depth(teacher)
 
     def distance():
@@ -147,23 +147,14 @@ def test_a_student_comes_nearer_to_its_teacher(run):
             )
 
     before, weights = distance(), {name: w.clone() for name, w in teacher.state_dict().items()}
-    distill(
-        student, teacher, windows, Distillation(alpha=1.0), Recipe(100, 8, 5e-3), run, run.part("student"), 0
-    )
+    distill(student, teacher, windows, Distillation(alpha=1.0), Recipe(100, 8, 5e-3), run.job("student"), 0)
     assert distance() < 0.5 * before
     assert all(torch.equal(w, weights[name]) for name, w in teacher.state_dict().items())
 
 
 def _distill(run, student):
     distill(
-        student,
-        _gpt(2),
-        _windows(),
-        Distillation(hidden=1.0),
-        Recipe(1, 8, 1e-3),
-        run,
-        run.part("student"),
-        0,
+        student, _gpt(2), _windows(), Distillation(hidden=1.0), Recipe(1, 8, 1e-3), run, run.job("student"), 0
     )
 
 

@@ -57,8 +57,8 @@ def test_dpo_by_low_rank_updates_gives_a_plain_model_that_prefers_the_chosen_rep
         p.requires_grad for p in untouched.parameters()
     )
 
-    part, plan = a_started_run.part(f"dpo-{four_bits}"), Plan(30, 8, 1e-2, 48)
-    with_trl.optimize_directly(policy, None, TOKENIZER, PAIRS, plan, 0.3, a_started_run, part, 0)
+    job, plan = a_started_run.job(f"dpo-{four_bits}"), Plan(30, 8, 1e-2, 48)
+    with_trl.optimize_directly(policy, None, TOKENIZER, PAIRS, plan, 0.3, a_started_run, job, 0)
     after = with_updates(folder, policy)
     assert type(after) is LLMPathGPTForCausalLM
     assert (margins(after) > margins(before)).all()
@@ -88,11 +88,9 @@ def test_groups_learn_by_low_rank_updates(method, folder, a_started_run):
         steps=25, prompts=8, group=4, learning_rate=2e-2, beta=0.01, max_new_tokens=8, unfinished_penalty=0.0
     )
     prompts, reward = [chat[:1] for chat in CHATS], Share(reward_model(), TOKENIZER.pad_token_id)
-    part = a_started_run.part(f"low-rank-{method}")
-    with_trl.optimize_in_groups(
-        method, policy, TOKENIZER, prompts, reward, recipe, 48, a_started_run, part, 0
-    )
-    rows = [json.loads(line) for line in (part.folder / "history.jsonl").read_text().splitlines()]
+    job = a_started_run.job(f"low-rank-{method}")
+    with_trl.optimize_in_groups(method, policy, TOKENIZER, prompts, reward, recipe, 48, a_started_run, job, 0)
+    rows = [json.loads(line) for line in (job.folder / "history.jsonl").read_text().splitlines()]
     rewards = [row["reward"] for row in rows if "reward" in row]
     assert sum(rewards[-5:]) / 5 > sum(rewards[:3]) / 3 + 0.5
 
@@ -105,8 +103,8 @@ def test_a_stopped_training_by_low_rank_updates_goes_on_to_the_same_weights(fold
         torch.manual_seed(1)
         policy = low_rank_policy(folder, RANK, four_bits)
         a_started_run.progress = quiet if kill_at is None else KillAt(kill_at)
-        part = a_started_run.part(name)
-        with_trl.optimize_directly(policy, None, TOKENIZER, PAIRS, plan, 0.3, a_started_run, part, 0)
+        job = a_started_run.job(name)
+        with_trl.optimize_directly(policy, None, TOKENIZER, PAIRS, plan, 0.3, a_started_run, job, 0)
         learning = [value for value in policy.parameters() if value.requires_grad]
         assert learning and all(value.dtype is torch.float32 for value in learning)
         return weights_of(with_updates(folder, policy))

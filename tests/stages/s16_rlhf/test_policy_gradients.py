@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from hf_llmpath.errors import UserError
-from hf_llmpath.runs import Part
+from hf_llmpath.runs import Job
 from hf_llmpath.stages.s16_rlhf.policy_loop import PolicyRecipe, PolicyTraining
 from hf_llmpath.stages.s16_rlhf.ppo import PPO, Clipping
 from hf_llmpath.stages.s16_rlhf.reinforce import Reinforce, policy_gradient_loss
@@ -155,7 +155,7 @@ def test_a_killed_training_goes_on_to_the_same_weights(method, tmp_path):
     )
     measure = lambda policy: {"draw": float(torch.rand(1))}  # noqa: E731
     whole, history = train(method, count_threes, recipe, 7, measure=measure)
-    part = Part(tmp_path, "policy")
+    part = Job(tmp_path, "policy")
     with pytest.raises(Killed):
         train(method, count_threes, recipe, 7, part=part, progress=KillAt(10), measure=measure)
     assert list(tmp_path.glob("checkpoint-8/complete"))

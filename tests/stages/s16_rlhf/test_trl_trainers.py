@@ -57,8 +57,8 @@ def reward_model() -> LLMPathGPTForSequenceClassification:
     return LLMPathGPTForSequenceClassification(config(num_labels=1))
 
 
-def losses(part) -> list[float]:
-    rows = map(json.loads, (part.folder / "history.jsonl").read_text().splitlines())
+def losses(job) -> list[float]:
+    rows = map(json.loads, (job.folder / "history.jsonl").read_text().splitlines())
     return [row["loss"] for row in rows if "loss" in row]
 
 
@@ -78,27 +78,27 @@ def reply_log_probs(model, side: str) -> torch.Tensor:
 
 
 def test_the_loss_of_the_reward_model_is_ours(a_started_run):
-    model, part = reward_model(), a_started_run.part("reward")
+    model, job = reward_model(), a_started_run.job("reward")
     with torch.no_grad():
         scores = []
         for side in ("chosen", "rejected"):
             ids, mask = ids_of(side)
             scores.append(model(input_ids=ids, attention_mask=mask).logits[:, 0])
-    with_trl.train_reward_model(model, TOKENIZER, PAIRS, PLAN, a_started_run, part, 0)
-    assert losses(part) == pytest.approx([float(bradley_terry_loss(*scores))] * 3, abs=1e-5)
+    with_trl.train_reward_model(model, TOKENIZER, PAIRS, PLAN, a_started_run, job, 0)
+    assert losses(job) == pytest.approx([float(bradley_terry_loss(*scores))] * 3, abs=1e-5)
 
 
 def test_the_loss_of_dpo_is_ours(a_started_run):
-    model, reference, part = policy(0), policy(5), a_started_run.part("dpo")
+    model, reference, job = policy(0), policy(5), a_started_run.job("dpo")
     parts = [reply_log_probs(m, side) for m in (model, reference) for side in ("chosen", "rejected")]
     expected = float(dpo_loss(*parts, beta=0.3))
     assert abs(expected - 0.6931) > 0.01
-    with_trl.optimize_directly(model, reference, TOKENIZER, PAIRS, PLAN, 0.3, a_started_run, part, 0)
-    assert losses(part) == pytest.approx([expected] * 3, abs=1e-4)
+    with_trl.optimize_directly(model, reference, TOKENIZER, PAIRS, PLAN, 0.3, a_started_run, job, 0)
+    assert losses(job) == pytest.approx([expected] * 3, abs=1e-4)
 
 
 def test_fine_tuning_learns_from_the_assistants_tokens_alone(a_started_run):
-    model, part = policy(), a_started_run.part("sft")
+    model, job = policy(), a_started_run.job("sft")
     ids, mask = right_padded([conversation_ids(TOKENIZER, chat) for chat in CHATS], TOKENIZER.pad_token_id)
     starts = torch.tensor([len(prompt_ids(TOKENIZER, chat[:1])) for chat in CHATS])
     said = (mask.bool() & (torch.arange(ids.shape[1]) >= starts[:, None]))[:, 1:]
@@ -106,22 +106,22 @@ def test_fine_tuning_learns_from_the_assistants_tokens_alone(a_started_run):
         log_probs = token_log_probs(model(input_ids=ids, attention_mask=mask).logits, ids)
     expected = float(-log_probs[said].mean())
     assert expected != pytest.approx(float(-log_probs[mask[:, 1:].bool()].mean()), abs=1e-3)
-    with_trl.fine_tune_on_chats(model, TOKENIZER, CHATS, PLAN, a_started_run, part, 0)
-    assert losses(part) == pytest.approx([expected] * 3, abs=1e-5)
+    with_trl.fine_tune_on_chats(model, TOKENIZER, CHATS, PLAN, a_started_run, job, 0)
+    assert losses(job) == pytest.approx([expected] * 3, abs=1e-5)
 
 
 def test_muon_moves_the_hidden_matrices_alone(a_started_run):
     """AdamW's rate of 0 leaves embeddings and norms where they were."""
     model, plan = policy(), Plan(2, 8, 0.0, 48, weight_decay=0.0, muon_learning_rate=0.02)
     before = {name: weight.clone() for name, weight in model.named_parameters()}
-    with_trl.fine_tune_on_chats(model, TOKENIZER, CHATS, plan, a_started_run, a_started_run.part("sft"), 0)
+    with_trl.fine_tune_on_chats(model, TOKENIZER, CHATS, plan, a_started_run.job("sft"), 0)
     moved = {name for name, weight in model.named_parameters() if not torch.equal(weight, before[name])}
     assert moved == {name for name in before if name.endswith("proj.weight")} and moved
 
 
 def test_a_reward_model_learns_the_pairs(a_started_run):
     model, plan = reward_model(), Plan(40, 8, 1e-2, 48)
-    with_trl.train_reward_model(model, TOKENIZER, PAIRS, plan, a_started_run, a_started_run.part("reward"), 0)
+    with_trl.train_reward_model(model, TOKENIZER, PAIRS, plan, a_started_run.job("reward"), 0)
     reward = RewardModel(model, TOKENIZER.pad_token_id)
     rows = {
         s: [conversation_ids(TOKENIZER, p["prompt"] + p[s]) for p in PAIRS] for s in ("chosen", "rejected")
@@ -130,10 +130,10 @@ def test_a_reward_model_learns_the_pairs(a_started_run):
 
 
 def test_dpo_makes_the_chosen_reply_likelier(a_started_run):
-    model, reference, part = policy(), policy(), a_started_run.part("dpo")
+    model, reference, job = policy(), policy(), a_started_run.job("dpo")
     before = reply_log_probs(model, "chosen") - reply_log_probs(model, "rejected")
     with_trl.optimize_directly(
-        model, reference, TOKENIZER, PAIRS, Plan(30, 8, 3e-3, 48), 0.3, a_started_run, part, 0
+        model, reference, TOKENIZER, PAIRS, Plan(30, 8, 3e-3, 48), 0.3, a_started_run, job, 0
     )
     assert (reply_log_probs(model, "chosen") - reply_log_probs(model, "rejected") > before).all()
 
@@ -154,10 +154,10 @@ def test_groups_learn_what_the_reward_wants(method, a_started_run, tmp_path):
     recipe = PolicyRecipe(
         steps=25, prompts=8, group=4, learning_rate=1e-2, beta=0.01, max_new_tokens=8, unfinished_penalty=0.0
     )
-    part = a_started_run.part(method)
+    job = a_started_run.job(method)
     reward = Share(reward_model(), TOKENIZER.pad_token_id)
-    with_trl.optimize_in_groups(method, model, TOKENIZER, prompts, reward, recipe, 48, a_started_run, part, 0)
-    rows = [json.loads(line) for line in (part.folder / "history.jsonl").read_text().splitlines()]
+    with_trl.optimize_in_groups(method, model, TOKENIZER, prompts, reward, recipe, 48, a_started_run, job, 0)
+    rows = [json.loads(line) for line in (job.folder / "history.jsonl").read_text().splitlines()]
     rewards = [row["reward"] for row in rows if "reward" in row]
     assert sum(rewards[-5:]) / 5 > sum(rewards[:3]) / 3 + 0.5
 
@@ -174,14 +174,14 @@ def test_a_stopped_trl_training_goes_on_to_the_same_weights(a_started_run):
 
     plan = Plan(12, 4, 1e-2, 48)
     whole = policy()
-    with_trl.fine_tune_on_chats(whole, TOKENIZER, CHATS, plan, a_started_run, a_started_run.part("whole"), 0)
-    part, quiet = a_started_run.part("killed"), a_started_run.progress
+    with_trl.fine_tune_on_chats(whole, TOKENIZER, CHATS, plan, a_started_run.job("whole"), 0)
+    job, quiet = a_started_run.job("killed"), a_started_run.progress
     a_started_run.progress = KillAt(8)
     with pytest.raises(Killed):
-        with_trl.fine_tune_on_chats(policy(), TOKENIZER, CHATS, plan, a_started_run, part, 0)
+        with_trl.fine_tune_on_chats(policy(), TOKENIZER, CHATS, plan, a_started_run, job, 0)
     a_started_run.progress = quiet
     again = policy()
-    with_trl.fine_tune_on_chats(again, TOKENIZER, CHATS, plan, a_started_run, part, 0)
+    with_trl.fine_tune_on_chats(again, TOKENIZER, CHATS, plan, a_started_run, job, 0)
     assert same(weights_of(whole), weights_of(again))
 
 

@@ -189,13 +189,13 @@ def test_memory_is_weights_gradients_moments_and_activations(texts):
 def test_each_learns_to_classify_and_is_read_back(texts, kind, tmp_path):
     run = Run.start(tmp_path / "run", IDENTITY)
     data = Labeled(CLASSES, (texts.train, LABELS), (texts.held_out, LABELS))
-    first, second = run.part("first"), run.part("second")
+    first, second = run.job("first"), run.job("second")
     result = pretrain(kind, makers(texts)[kind](32), texts, Recipe(60, 12, 1e-2, saves=0), run, first, 0)
     assert result["perplexity"] < 0.7 * len(texts.tokenizer)
     assert result["tokens"] == 60 * 12 * texts.train.lengths.mean()  # all texts have the same length here
     after = teach(kind, first.model_dir, data, texts, Recipe(120, 12, 1e-2, saves=0), run, second, 0)
     assert after["accuracy"] > 0.9
-    assert teach(kind, first.model_dir, data, texts, Recipe(1, 12, 1e-2), run, run.part("second"), 0) == after
+    assert teach(kind, first.model_dir, data, texts, Recipe(1, 12, 1e-2), run.job("second"), 0) == after
     if kind == "t5":
         model = transformers.AutoModelForSeq2SeqLM.from_pretrained(second.model_dir)
         tokenizer = transformers.AutoTokenizer.from_pretrained(second.model_dir)

@@ -22,12 +22,11 @@ import torch.distributed as dist
 from hf_llmpath import LLMPathGPTConfig
 from hf_llmpath.data.batches.token_file import TokenBlocks
 from hf_llmpath.errors import UserError
-from hf_llmpath.runs import NoProgress, Part
+from hf_llmpath.runs import Job
 from hf_llmpath.training.checkpoints import newest_checkpoint
 from hf_llmpath.training.distributed.fully_shard import fit_sharded
 from hf_llmpath.training.recipes.gpt import fit_with_accelerate, new_model
 from hf_llmpath.training.trainer import fit
-from tests.support.fit_in_processes import InFolder
 from tests.support.gpt_in_processes import RECIPE, SIZES
 from tests.support.small import same, tokens_of, weights_of
 
@@ -127,7 +126,7 @@ def resumed_alone(way: str, folder: Path) -> None:
         finally:
             dist.destroy_process_group()
     else:
-        fit(model, blocks, RECIPE, InFolder(NoProgress()), Part(folder, "part"), 0)
+        fit(model, blocks, RECIPE, Job(folder, "part"), 0)
 
 
 @pytest.mark.parametrize("way", ["trainer", "accelerate", "sharded", LIGHTNING])

@@ -68,7 +68,7 @@ def test_a_trained_model_comes_with_its_numbers(a_started_run, documents):
     data = CharacterData.from_texts(texts, documents)
     recipe = Recipe(**vars(RECIPE) | {"carry_state": not documents})
     result = train_character_model(data, SHAPE, recipe, a_started_run, "gru", seed=3)
-    folder = a_started_run.part("gru").model_dir
+    folder = a_started_run.job("gru").model_dir
     model, tokenizer = AutoModelForCausalLM.from_pretrained(folder), AutoTokenizer.from_pretrained(folder)
     if documents:
         from hf_llmpath.data.batches.streams import Documents

@@ -26,20 +26,18 @@ def tune(texts, start, run, name, steps, rate=1e-2):
     rows = (TokenRows(encode(texts.tokenizer, TEXTS[:150], 24)), LABELS[:150])
     recipe = Recipe(steps=steps, batch_size=16, learning_rate=rate, saves=1)
     held_out = (texts.validation, LABELS[150:])
-    part = run.part(name)
-    return fine_tune(
-        start, ["other", "red"], rows, held_out, texts.tokenizer, recipe, run, part, seed=3
-    ), part
+    job = run.job(name)
+    return fine_tune(start, ["other", "red"], rows, held_out, texts.tokenizer, recipe, job, seed=3), job
 
 
 def test_the_encoder_is_taken_over_and_the_classifier_is_new(texts, a_started_run, tmp_path):
     torch.manual_seed(0)
     pretrained = LLMPathBertForMaskedLM(config_of(texts))
     pretrained.save_pretrained(tmp_path)
-    _, part = tune(
+    _, job = tune(
         texts, tmp_path, a_started_run, "tuned", steps=1, rate=0.0
     )  # a step of no length changes nothing
-    tuned = LLMPathBertForSequenceClassification.from_pretrained(part.model_dir)
+    tuned = LLMPathBertForSequenceClassification.from_pretrained(job.model_dir)
     encoder = pretrained.model.state_dict()
     assert encoder.keys() == tuned.model.state_dict().keys()
     for name, value in tuned.model.state_dict().items():
@@ -49,17 +47,17 @@ def test_the_encoder_is_taken_over_and_the_classifier_is_new(texts, a_started_ru
 
 
 def test_random_weights_are_those_of_the_configuration(texts, a_started_run):
-    _, part = tune(texts, config_of(texts), a_started_run, "random", steps=1, rate=0.0)
-    model = LLMPathBertForSequenceClassification.from_pretrained(part.model_dir)
+    _, job = tune(texts, config_of(texts), a_started_run, "random", steps=1, rate=0.0)
+    model = LLMPathBertForSequenceClassification.from_pretrained(job.model_dir)
     assert model.model.embeddings.tokens.weight[1:].std().item() == pytest.approx(0.2, rel=0.15)
     assert model.config.position_embedding_type == "rotary" and model.config.classifier_pooling == "mean"
     assert model.config.id2label == {0: "other", 1: "red"}
 
 
 def test_a_tiny_encoder_learns_to_classify(texts, a_started_run):
-    result, part = tune(texts, config_of(texts), a_started_run, "random", steps=60)
+    result, job = tune(texts, config_of(texts), a_started_run, "random", steps=60)
     assert result["accuracy"] > 0.95
-    model = LLMPathBertForSequenceClassification.from_pretrained(part.model_dir)
+    model = LLMPathBertForSequenceClassification.from_pretrained(job.model_dir)
     found = predict(model, texts.validation, 0, batch_size=7)
     assert result["accuracy"] == pytest.approx((found == np.array(LABELS[150:])).mean())
     ids, there = texts.validation.padded(np.arange(len(texts.validation)), 0)
@@ -78,7 +76,7 @@ def test_rows_are_balanced_and_drawn_by_the_seed():
 
 def test_the_linear_baseline_reads_words_and_pairs_but_not_how_far_ones_agree():
     texts = [f"{a} box with {b} tea" for a in ("red", "blue") for b in ("hot", "cold")] * 6
-    by_word, by_pair = ([int(part in text) for text in texts] for part in ("red", "with hot"))
+    by_word, by_pair = ([int(job in text) for text in texts] for job in ("red", "with hot"))
     assert linear_text_accuracy(texts, by_word, texts, by_word) == 1.0
     assert linear_text_accuracy(texts, by_pair, texts, by_pair) == 1.0
     by_agreement = [int(("red" in text) == ("hot" in text)) for text in texts]  # exclusive-or of two words

@@ -65,9 +65,9 @@ def by_hand(data: TokenData, recipe: GPTRecipe):
     return losses, weights_of(model)
 
 
-def by_trainer(data: TokenData, recipe: GPTRecipe, run: Run, name: str = "part"):
+def by_trainer(data: TokenData, recipe: GPTRecipe, run: Run, name: str = "job"):
     model, blocks = pieces(data, recipe)
-    trainer = fit(model, blocks, recipe, run, run.part(name), 0, optimizer=recipe.optimizer(model))
+    trainer = fit(model, blocks, recipe, run.job(name), 0, optimizer=recipe.optimizer(model))
     return [entry["loss"] for entry in trainer.state.log_history if "loss" in entry], weights_of(model)
 
 
@@ -147,8 +147,8 @@ def test_a_model_that_was_trained_in_32_bits_goes_on_in_16(data, a_started_run):
     model.model.layers[0].register_forward_hook(lambda *_: seen.append(torch.is_autocast_enabled("cpu")))
     for number, bf16 in enumerate((False, True, False)):
         recipe = replace(RECIPE, bf16=bf16)
-        part = a_started_run.part(f"part-{number}")
-        fit(model, blocks, recipe, a_started_run, part, 0, optimizer=recipe.optimizer(model))
+        job = a_started_run.job(f"job-{number}")
+        fit(model, blocks, recipe, a_started_run, job, 0, optimizer=recipe.optimizer(model))
         assert set(seen) == {bf16}
         seen.clear()
 
@@ -170,7 +170,7 @@ def test_the_rate_stays_and_then_falls_to_nothing(data):
 def test_train_gpt_says_what_it_did_and_keeps_the_model(data, a_started_run):
     shape, recipe = replace(SHAPE, dropout=0.1), replace(RECIPE, steps=40, bf16=True)
     result = train_gpt(data, shape, recipe, a_started_run, "small", seed=3)
-    model = AutoModelForCausalLM.from_pretrained(a_started_run.part("small").model_dir)
+    model = AutoModelForCausalLM.from_pretrained(a_started_run.job("small").model_dir)
     assert result["validation_loss"] == pytest.approx(block_loss(model, data.validation, 16, 8), rel=1e-6)
     assert result["perplexity"] == pytest.approx(math.exp(result["validation_loss"]))
     assert result["block_loss"] == pytest.approx(block_loss(model, data.validation, 16), rel=1e-6)
@@ -187,14 +187,14 @@ def test_train_gpt_says_what_it_did_and_keeps_the_model(data, a_started_run):
 def test_a_killed_training_goes_on_to_the_same_weights(data, tmp_path, bf16):
     shape, recipe = replace(SHAPE, dropout=0.2), replace(RECIPE, steps=20, bf16=bf16)
     whole = Run.start(tmp_path / "whole", IDENTITY)
-    train_gpt(data, shape, recipe, whole, "part", 0)
+    train_gpt(data, shape, recipe, whole, "job", 0)
     with pytest.raises(Killed):
         train_gpt(
-            data, shape, recipe, Run.start(tmp_path / "killed", IDENTITY, progress=KillAt(13)), "part", 0
+            data, shape, recipe, Run.start(tmp_path / "killed", IDENTITY, progress=KillAt(13)), "job", 0
         )
     resumed = Run.start(tmp_path / "killed", IDENTITY, resume=True)
-    train_gpt(data, shape, recipe, resumed, "part", 0)
-    ends = [AutoModelForCausalLM.from_pretrained(run.part("part").model_dir) for run in (whole, resumed)]
+    train_gpt(data, shape, recipe, resumed, "job", 0)
+    ends = [AutoModelForCausalLM.from_pretrained(run.job("job").model_dir) for run in (whole, resumed)]
     assert same(*map(weights_of, ends))
 
 

@@ -110,16 +110,12 @@ def test_guessing_by_frequency_is_the_baseline(texts):
 
 def test_pretraining_lowers_the_perplexity(texts, a_started_run):
     recipe = Recipe(steps=150, batch_size=32, learning_rate=1e-2, evaluations=3)
-    result = pretrain(
-        texts, config_of(texts), recipe, a_started_run, a_started_run.part("pretraining"), seed=0
-    )
+    result = pretrain(texts, config_of(texts), recipe, a_started_run.job("pretraining"), seed=0)
     baseline = math.exp(texts.unigram_loss()[0])
     assert result["perplexity"] < 0.5 * baseline < result["perplexity_before"]
     assert result["perplexity"] == pytest.approx(math.exp(result["validation_loss"]))
     assert result["epochs"] == pytest.approx(150 * 32 / 150)
-    again = pretrain(
-        texts, config_of(texts), recipe, a_started_run, a_started_run.part("pretraining"), seed=0
-    )
+    again = pretrain(texts, config_of(texts), recipe, a_started_run.job("pretraining"), seed=0)
     assert again == result  # read back, not repeated
 
 
