@@ -11,17 +11,15 @@ from ..settings import Settings
 
 @dataclass(frozen=True)
 class Concept:
-    """A key concept of a stage, the object that implements it and the test that proves it.
+    """A key concept of a stage and the object that implements it.
 
     Attributes:
         name: the field's term for it.
         implementation: dotted path of a class or function of this package.
-        test: `tests/file.py::test_name`.
     """
 
     name: str
     implementation: str
-    test: str
 
 
 @dataclass(frozen=True)

@@ -165,7 +165,7 @@ def resolve(path: str) -> Any:
 
 
 def source_of(concept: Concept) -> str:
-    """Markdown: where the concept is implemented and proven, and the code itself."""
+    """Markdown: where the concept is implemented, and the code itself."""
     target = inspect.unwrap(resolve(concept.implementation))
     lines, first = inspect.getsourcelines(target)
     module = inspect.getmodule(target)
@@ -173,7 +173,7 @@ def source_of(concept: Concept) -> str:
     root = Path(importlib.import_module(package).__file__).parents[1]
     place = Path(inspect.getsourcefile(target)).relative_to(root).as_posix()
     code = inspect.cleandoc("".join(lines)) if lines[0].startswith(" ") else "".join(lines)
-    return f"`{place}:{max(first, 1)}`, proven by `{concept.test}`\n\n```python\n{code.rstrip()}\n```"
+    return f"`{place}:{max(first, 1)}`\n\n```python\n{code.rstrip()}\n```"
 
 
 def load_snippet(stage: Stage, folder: RunFolder, model_id: str | None = None) -> str:

@@ -15,6 +15,7 @@ from hf_llmpath.errors import UserError
 from hf_llmpath.models.model_table import MODELS
 from hf_llmpath.stages import all_stages, get_stage
 from hf_llmpath.ui.panels import resolve
+from tests.concepts import PROOFS
 
 ROOT = Path(__file__).parents[2]
 CONCEPTS = [
@@ -31,12 +32,19 @@ def test_the_implementation_of_a_concept_exists(stage, concept):
 
 
 @pytest.mark.parametrize("stage, concept", CONCEPTS)
-def test_the_test_of_a_concept_exists(stage, concept):
-    file, _, name = concept.test.partition("::")
+def test_a_concept_is_proven_by_a_test(stage, concept):
+    file, name = PROOFS[stage.slug][concept.name]
     tree = ast.parse((ROOT / file).read_text(encoding="utf-8"))
-    found = {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef)}
-    assert name in found
-    assert _asserts(found[name], found)
+    functions = {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef)}
+    assert name in functions
+    assert _asserts(functions[name], functions)
+
+
+def test_every_proof_is_that_of_a_concept():
+    concepts = {stage.slug: [concept.name for concept in stage.concepts] for stage in all_stages()}
+    assert {slug: list(proofs) for slug, proofs in PROOFS.items()} == concepts, (
+        "tests/concepts.py is not in step"
+    )
 
 
 def _asserts(function: ast.FunctionDef, others: dict[str, ast.FunctionDef]) -> bool:

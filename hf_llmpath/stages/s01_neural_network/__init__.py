@@ -8,8 +8,6 @@ from typing import Literal
 from ...settings import Settings, setting
 from ..stage import Concept, Stage
 
-LAYERS = "tests/scratch/test_scratch_layers.py"
-
 
 @dataclass(frozen=True)
 class NeuralNetworkSettings(Settings):
@@ -46,37 +44,17 @@ STAGE = Stage(
     auto_class="AutoModelForImageClassification",
     main="accuracy",
     concepts=(
-        Concept("neuron", "hf_llmpath.scratch.layers.Dense", f"{LAYERS}::test_layers_equal_torch"),
-        Concept(
-            "layer",
-            "hf_llmpath.scratch.layers.Layer",
-            "tests/scratch/test_scratch_network.py::test_a_single_layer_gets_at_most_three_points_of_xor",
-        ),
-        Concept("sigmoid", "hf_llmpath.scratch.activations.Sigmoid", f"{LAYERS}::test_layers_equal_torch"),
-        Concept("tanh", "hf_llmpath.scratch.activations.Tanh", f"{LAYERS}::test_layers_equal_torch"),
-        Concept("ReLU", "hf_llmpath.scratch.activations.ReLU", f"{LAYERS}::test_layers_equal_torch"),
-        Concept("GELU", "hf_llmpath.scratch.activations.GELU", f"{LAYERS}::test_layers_equal_torch"),
-        Concept("softmax", "hf_llmpath.scratch.activations.Softmax", f"{LAYERS}::test_layers_equal_torch"),
-        Concept(
-            "forward propagation",
-            "hf_llmpath.scratch.network.Network",
-            "tests/scratch/test_scratch_network.py::test_a_deep_network_equals_torch",
-        ),
-        Concept(
-            "mean squared error",
-            "hf_llmpath.scratch.losses.MeanSquaredError",
-            f"{LAYERS}::test_losses_equal_torch",
-        ),
-        Concept(
-            "binary cross-entropy",
-            "hf_llmpath.scratch.losses.BinaryCrossEntropy",
-            f"{LAYERS}::test_losses_equal_torch",
-        ),
-        Concept(
-            "categorical cross-entropy",
-            "hf_llmpath.scratch.losses.CategoricalCrossEntropy",
-            f"{LAYERS}::test_losses_equal_torch",
-        ),
+        Concept("neuron", "hf_llmpath.scratch.layers.Dense"),
+        Concept("layer", "hf_llmpath.scratch.layers.Layer"),
+        Concept("sigmoid", "hf_llmpath.scratch.activations.Sigmoid"),
+        Concept("tanh", "hf_llmpath.scratch.activations.Tanh"),
+        Concept("ReLU", "hf_llmpath.scratch.activations.ReLU"),
+        Concept("GELU", "hf_llmpath.scratch.activations.GELU"),
+        Concept("softmax", "hf_llmpath.scratch.activations.Softmax"),
+        Concept("forward propagation", "hf_llmpath.scratch.network.Network"),
+        Concept("mean squared error", "hf_llmpath.scratch.losses.MeanSquaredError"),
+        Concept("binary cross-entropy", "hf_llmpath.scratch.losses.BinaryCrossEntropy"),
+        Concept("categorical cross-entropy", "hf_llmpath.scratch.losses.CategoricalCrossEntropy"),
     ),
     settings=NeuralNetworkSettings,
     package=__name__,

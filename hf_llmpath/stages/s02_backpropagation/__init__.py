@@ -45,31 +45,11 @@ STAGE = Stage(
     auto_class="AutoModelForImageClassification",
     main="accuracy",
     concepts=(
-        Concept(
-            "chain rule",
-            "hf_llmpath.scratch.graph.Value",
-            "tests/scratch/test_graph.py::test_the_graph_gives_the_gradients_of_the_layers",
-        ),
-        Concept(
-            "backpropagation",
-            "hf_llmpath.scratch.network.Network",
-            "tests/scratch/test_scratch_network.py::test_a_deep_network_equals_torch",
-        ),
-        Concept(
-            "gradients",
-            "hf_llmpath.scratch.gradcheck.check_gradients",
-            "tests/scratch/test_scratch_layers.py::test_gradients_equal_central_differences",
-        ),
-        Concept(
-            "gradient descent",
-            "hf_llmpath.scratch.optimizers.SGD",
-            "tests/scratch/test_scratch_optimizers.py::test_steps_equal_torch",
-        ),
-        Concept(
-            "learning rate",
-            "hf_llmpath.training.numpy_loop.fit_numpy",
-            "tests/training/test_numpy_loop.py::test_a_training_that_diverges_stops_and_keeps_its_last_finite_weights",
-        ),
+        Concept("chain rule", "hf_llmpath.scratch.graph.Value"),
+        Concept("backpropagation", "hf_llmpath.scratch.network.Network"),
+        Concept("gradients", "hf_llmpath.scratch.gradcheck.check_gradients"),
+        Concept("gradient descent", "hf_llmpath.scratch.optimizers.SGD"),
+        Concept("learning rate", "hf_llmpath.training.numpy_loop.fit_numpy"),
     ),
     settings=BackpropagationSettings,
     package=__name__,

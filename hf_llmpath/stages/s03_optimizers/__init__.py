@@ -43,36 +43,12 @@ STAGE = Stage(
     auto_class="AutoModelForImageClassification",
     main="ravine/momentum/steps",
     concepts=(
-        Concept(
-            "stochastic gradient descent",
-            "hf_llmpath.scratch.optimizers.SGD",
-            "tests/scratch/test_optimizer_parity.py::test_numpy_equals_torch_for_200_steps",
-        ),
-        Concept(
-            "momentum",
-            "hf_llmpath.scratch.optimizers.Momentum",
-            "tests/stages/s03_optimizers/test_descent.py::test_momentum_needs_the_root_of_the_steps",
-        ),
-        Concept(
-            "RMSprop",
-            "hf_llmpath.scratch.optimizers.RMSprop",
-            "tests/stages/s03_optimizers/test_descent.py::test_rates_per_weight_need_straight_axes",
-        ),
-        Concept(
-            "Adam",
-            "hf_llmpath.scratch.optimizers.Adam",
-            "tests/scratch/test_optimizer_parity.py::test_the_first_step_of_adam_is_the_learning_rate",
-        ),
-        Concept(
-            "decoupled weight decay (AdamW)",
-            "hf_llmpath.training.optimizers.AdamW",
-            "tests/training/test_optimizers.py::test_decoupled_decay_differs_from_decay_in_the_gradient",
-        ),
-        Concept(
-            "learning rate",
-            "hf_llmpath.stages.s03_optimizers.descent.steps_to_target",
-            "tests/stages/s03_optimizers/test_descent.py::test_gradient_descent_diverges_above_two_over_the_curvature",
-        ),
+        Concept("stochastic gradient descent", "hf_llmpath.scratch.optimizers.SGD"),
+        Concept("momentum", "hf_llmpath.scratch.optimizers.Momentum"),
+        Concept("RMSprop", "hf_llmpath.scratch.optimizers.RMSprop"),
+        Concept("Adam", "hf_llmpath.scratch.optimizers.Adam"),
+        Concept("decoupled weight decay (AdamW)", "hf_llmpath.training.optimizers.AdamW"),
+        Concept("learning rate", "hf_llmpath.stages.s03_optimizers.descent.steps_to_target"),
     ),
     settings=OptimizersSettings,
     package=__name__,

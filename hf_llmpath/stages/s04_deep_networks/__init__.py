@@ -78,36 +78,14 @@ STAGE = Stage(
     auto_class="AutoModelForImageClassification",
     main="accuracy",
     concepts=(
+        Concept("deep architecture", "hf_llmpath.models.modeling_mlp.MLPLayer"),
         Concept(
-            "deep architecture",
-            "hf_llmpath.models.modeling_mlp.MLPLayer",
-            "tests/models/test_mlp.py::test_model_equals_torch_layers",
+            "vanishing and exploding gradients", "hf_llmpath.stages.s04_deep_networks.depth.gradient_norms"
         ),
-        Concept(
-            "vanishing and exploding gradients",
-            "hf_llmpath.stages.s04_deep_networks.depth.gradient_norms",
-            "tests/stages/s04_deep_networks/test_depth.py::test_gradients_vanish_or_live_as_the_theory_says",
-        ),
-        Concept(
-            "ReLU",
-            "hf_llmpath.scratch.activations.ReLU",
-            "tests/convert/test_numpy_network.py::test_to_torch_and_back_is_the_same_function",
-        ),
-        Concept(
-            "initialization",
-            "hf_llmpath.models.modeling_mlp.LLMPathMLPPreTrainedModel",
-            "tests/models/test_mlp.py::test_first_weights",
-        ),
-        Concept(
-            "residual connection",
-            "hf_llmpath.models.configuration_mlp.LLMPathMLPConfig",
-            "tests/models/test_mlp.py::test_residual_layers_are_those_whose_sizes_agree",
-        ),
-        Concept(
-            "a training loop with Accelerate",
-            "hf_llmpath.training.accelerate_loop.Training",
-            "tests/training/test_accelerate_loop.py::test_two_processes_train_what_one_trains",
-        ),
+        Concept("ReLU", "hf_llmpath.scratch.activations.ReLU"),
+        Concept("initialization", "hf_llmpath.models.modeling_mlp.LLMPathMLPPreTrainedModel"),
+        Concept("residual connection", "hf_llmpath.models.configuration_mlp.LLMPathMLPConfig"),
+        Concept("a training loop with Accelerate", "hf_llmpath.training.accelerate_loop.Training"),
     ),
     settings=DeepNetworksSettings,
     package=__name__,

@@ -6,9 +6,6 @@ from typing import Literal
 from ...settings import Settings, setting
 from ..stage import Concept, Stage
 
-LAYERS = "tests/models/test_layers_regularization.py"
-AUGMENT = "tests/stages/s05_regularization/test_augmentation.py"
-
 # The table, a row each, as they are shown.
 SHOWN = {
     "plain": "plain",
@@ -88,56 +85,16 @@ STAGE = Stage(
     auto_class="AutoModelForImageClassification",
     main="error",
     concepts=(
-        Concept(
-            "overfitting",
-            "hf_llmpath.stages.s05_regularization.regularized.small_sample",
-            "tests/stages/s05_regularization/test_regularized.py::test_few_images_are_learned_by_heart",
-        ),
-        Concept(
-            "dropout",
-            "hf_llmpath.models.layers_regularization.Dropout",
-            f"{LAYERS}::test_dropout_equals_torch",
-        ),
-        Concept(
-            "weight decay",
-            "hf_llmpath.training.loop_recipe.adamw",
-            "tests/stages/s05_regularization/test_regularized.py::test_weight_decay_shrinks_matrices_alone",
-        ),
-        Concept(
-            "batch normalization",
-            "hf_llmpath.models.layers_regularization.BatchNorm",
-            f"{LAYERS}::test_batch_norm_equals_torch",
-        ),
-        Concept(
-            "backward pass of a normalization",
-            "hf_llmpath.models.layers_regularization.Normalization",
-            f"{LAYERS}::test_gradients_equal_differences",
-        ),
-        Concept(
-            "layer normalization",
-            "hf_llmpath.models.layers_regularization.LayerNorm",
-            f"{LAYERS}::test_layer_norm_equals_torch",
-        ),
-        Concept(
-            "max-norm constraint",
-            "hf_llmpath.models.layers_regularization.max_norm_",
-            f"{LAYERS}::test_max_norm_equals_torch_renorm",
-        ),
-        Concept(
-            "label smoothing",
-            "hf_llmpath.training.loop_recipe.LoopRecipe",
-            "tests/stages/s05_regularization/test_regularized.py::test_label_smoothing_is_that_of_torch",
-        ),
-        Concept(
-            "early stopping",
-            "hf_llmpath.training.loop_recipe.LoopRecipe",
-            "tests/stages/s05_regularization/test_regularized.py::test_early_stopping_keeps_the_best_weights",
-        ),
-        Concept(
-            "data augmentation",
-            "hf_llmpath.stages.s05_regularization.augmentation.Augmentation",
-            f"{AUGMENT}::test_elastic_displacement_has_the_stated_size_and_is_smooth",
-        ),
+        Concept("overfitting", "hf_llmpath.stages.s05_regularization.regularized.small_sample"),
+        Concept("dropout", "hf_llmpath.models.layers_regularization.Dropout"),
+        Concept("weight decay", "hf_llmpath.training.loop_recipe.adamw"),
+        Concept("batch normalization", "hf_llmpath.models.layers_regularization.BatchNorm"),
+        Concept("backward pass of a normalization", "hf_llmpath.models.layers_regularization.Normalization"),
+        Concept("layer normalization", "hf_llmpath.models.layers_regularization.LayerNorm"),
+        Concept("max-norm constraint", "hf_llmpath.models.layers_regularization.max_norm_"),
+        Concept("label smoothing", "hf_llmpath.training.loop_recipe.LoopRecipe"),
+        Concept("early stopping", "hf_llmpath.training.loop_recipe.LoopRecipe"),
+        Concept("data augmentation", "hf_llmpath.stages.s05_regularization.augmentation.Augmentation"),
     ),
     settings=RegularizationSettings,
     package=__name__,

@@ -58,41 +58,13 @@ STAGE = Stage(
     auto_class="AutoModelForCausalLM",
     main="bits_per_character",
     concepts=(
-        Concept(
-            "time series",
-            "hf_llmpath.stages.s06_sequences.series.Series",
-            "tests/stages/s06_sequences/test_series.py::test_read_series",
-        ),
-        Concept(
-            "sequential dependency",
-            "hf_llmpath.training.baselines.ngram_loss",
-            "tests/training/test_baselines.py::test_ngram_equals_the_formula_by_hand",
-        ),
-        Concept(
-            "one-hot encoding",
-            "hf_llmpath.training.probes.one_hot",
-            "tests/training/test_probes.py::test_one_hot_times_weights_is_the_embedding_look_up",
-        ),
-        Concept(
-            "character tokenizer",
-            "hf_llmpath.data.tokenizers.characters.train_character_tokenizer",
-            "tests/data/tokenizers/test_characters.py::test_every_unicode_text_comes_back",
-        ),
-        Concept(
-            "next-step prediction",
-            "hf_llmpath.models.modeling_rnn.LLMPathRNNForCausalLM",
-            "tests/models/test_rnn.py::test_loss_is_the_cross_entropy_of_the_next_token",
-        ),
-        Concept(
-            "temperature",
-            "hf_llmpath.training.probes.next_characters",
-            "tests/training/test_probes.py::test_temperature_divides_the_logits",
-        ),
-        Concept(
-            "next-value forecast",
-            "hf_llmpath.models.modeling_rnn.LLMPathRNNForTimeSeriesPrediction",
-            "tests/models/test_rnn.py::test_untrained_forecast_is_the_seasonal_naive_one",
-        ),
+        Concept("time series", "hf_llmpath.stages.s06_sequences.series.Series"),
+        Concept("sequential dependency", "hf_llmpath.training.baselines.ngram_loss"),
+        Concept("one-hot encoding", "hf_llmpath.training.probes.one_hot"),
+        Concept("character tokenizer", "hf_llmpath.data.tokenizers.characters.train_character_tokenizer"),
+        Concept("next-step prediction", "hf_llmpath.models.modeling_rnn.LLMPathRNNForCausalLM"),
+        Concept("temperature", "hf_llmpath.training.probes.next_characters"),
+        Concept("next-value forecast", "hf_llmpath.models.modeling_rnn.LLMPathRNNForTimeSeriesPrediction"),
     ),
     settings=SequencesSettings,
     package=__name__,

@@ -36,36 +36,12 @@ STAGE = Stage(
     auto_class="AutoModelForCausalLM",
     main="bits_per_character",
     concepts=(
-        Concept(
-            "hidden state",
-            "hf_llmpath.models.layers_recurrence.rnn_step",
-            "tests/models/test_layers_recurrence.py::test_layer_equals_torch",
-        ),
-        Concept(
-            "back-propagation through time",
-            "hf_llmpath.models.ops_bptt.RNNThroughTime",
-            "tests/models/test_layers_recurrence.py::test_hand_written_gradients_equal_autograd",
-        ),
-        Concept(
-            "vanishing gradients through time",
-            "hf_llmpath.training.probes.gradient_by_lag",
-            "tests/training/test_probes.py::test_gradient_by_lag_equals_autograd_jacobian",
-        ),
-        Concept(
-            "gradient clipping",
-            "hf_llmpath.training.trainer.Recipe",
-            "tests/training/test_trainer.py::test_clipping_bounds_the_gradient",
-        ),
-        Concept(
-            "truncated back-propagation through time",
-            "hf_llmpath.data.batches.streams.StreamWindows",
-            "tests/training/test_trainer.py::test_carried_state_reads_on_where_the_window_before_ended",
-        ),
-        Concept(
-            "state kept through generate()",
-            "hf_llmpath.models.layers_recurrence.RecurrentCache",
-            "tests/models/test_common.py::test_generation_is_the_same_with_and_without_cache",
-        ),
+        Concept("hidden state", "hf_llmpath.models.layers_recurrence.rnn_step"),
+        Concept("back-propagation through time", "hf_llmpath.models.ops_bptt.RNNThroughTime"),
+        Concept("vanishing gradients through time", "hf_llmpath.training.probes.gradient_by_lag"),
+        Concept("gradient clipping", "hf_llmpath.training.trainer.Recipe"),
+        Concept("truncated back-propagation through time", "hf_llmpath.data.batches.streams.StreamWindows"),
+        Concept("state kept through generate()", "hf_llmpath.models.layers_recurrence.RecurrentCache"),
     ),
     settings=RNNSettings,
     package=__name__,

@@ -67,31 +67,11 @@ STAGE = Stage(
     auto_class="AutoModelForCausalLM",
     main="adding/lstm/mean_squared_error",
     concepts=(
-        Concept(
-            "gates (input, forget, output)",
-            "hf_llmpath.models.layers_recurrence.lstm_step",
-            "tests/models/test_layers_recurrence.py::test_layer_equals_torch",
-        ),
-        Concept(
-            "gates (reset, update)",
-            "hf_llmpath.models.layers_recurrence.gru_step",
-            "tests/models/test_layers_recurrence.py::test_layer_equals_torch",
-        ),
-        Concept(
-            "cell state",
-            "hf_llmpath.models.ops_bptt.LSTMThroughTime",
-            "tests/models/test_layers_recurrence.py::test_hand_written_gradients_equal_autograd",
-        ),
-        Concept(
-            "long-term dependencies",
-            "hf_llmpath.data.algorithmic.adding_problem",
-            "tests/data/test_algorithmic.py::test_adding_problem_is_solved_by_its_rule",
-        ),
-        Concept(
-            "gates over text",
-            "hf_llmpath.training.probes.gates_of",
-            "tests/training/test_probes.py::test_gates_are_those_of_the_formulas",
-        ),
+        Concept("gates (input, forget, output)", "hf_llmpath.models.layers_recurrence.lstm_step"),
+        Concept("gates (reset, update)", "hf_llmpath.models.layers_recurrence.gru_step"),
+        Concept("cell state", "hf_llmpath.models.ops_bptt.LSTMThroughTime"),
+        Concept("long-term dependencies", "hf_llmpath.data.algorithmic.adding_problem"),
+        Concept("gates over text", "hf_llmpath.training.probes.gates_of"),
     ),
     settings=LSTMGRUSettings,
     package=__name__,

@@ -57,46 +57,19 @@ STAGE = Stage(
     auto_class="AutoModelForSeq2SeqLM",
     main="rougeL",
     concepts=(
+        Concept("query", "hf_llmpath.models.layers_summarizer.LookBack.forward"),
+        Concept("key and value", "hf_llmpath.models.layers_summarizer.LookBack.keys_and_values"),
         Concept(
-            "query",
-            "hf_llmpath.models.layers_summarizer.LookBack.forward",
-            "tests/models/test_summarizer.py::test_the_decoder_asks_with_its_state_and_the_source_answers",
+            "scaled dot-product attention", "hf_llmpath.models.layers_attention.scaled_dot_product_attention"
         ),
-        Concept(
-            "key and value",
-            "hf_llmpath.models.layers_summarizer.LookBack.keys_and_values",
-            "tests/models/test_summarizer.py::test_the_decoder_asks_with_its_state_and_the_source_answers",
-        ),
-        Concept(
-            "scaled dot-product attention",
-            "hf_llmpath.models.layers_attention.scaled_dot_product_attention",
-            "tests/models/test_layers_attention.py::test_scaled_dot_product_attention_equals_torch",
-        ),
-        Concept(
-            "additive attention",
-            "hf_llmpath.models.layers_attention.AdditiveAttention",
-            "tests/models/test_layers_attention.py::test_additive_attention_is_its_formula",
-        ),
-        Concept(
-            "alignment",
-            "hf_llmpath.stages.s09_attention.source_alignment.align",
-            "tests/stages/s09_attention/test_source_alignment.py::test_the_alignment_is_that_of_the_writing_itself",
-        ),
-        Concept(
-            "attention entropy",
-            "hf_llmpath.stages.s09_attention.source_alignment.attention_entropy",
-            "tests/stages/s09_attention/test_source_alignment.py::test_entropy_is_that_of_scipy",
-        ),
+        Concept("additive attention", "hf_llmpath.models.layers_attention.AdditiveAttention"),
+        Concept("alignment", "hf_llmpath.stages.s09_attention.source_alignment.align"),
+        Concept("attention entropy", "hf_llmpath.stages.s09_attention.source_alignment.attention_entropy"),
         Concept(
             "copy mechanism",
             "hf_llmpath.models.modeling_summarizer.LLMPathSummarizerForConditionalGeneration._with_copies",
-            "tests/models/test_summarizer.py::test_copying_mixes_vocabulary_and_source",
         ),
-        Concept(
-            "beam search",
-            "hf_llmpath.stages.s09_attention.summary_training.summarize",
-            "tests/models/test_common.py::test_generation_is_the_same_with_and_without_cache",
-        ),
+        Concept("beam search", "hf_llmpath.stages.s09_attention.summary_training.summarize"),
     ),
     settings=AttentionSettings,
     package=__name__,

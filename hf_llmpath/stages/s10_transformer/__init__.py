@@ -64,56 +64,21 @@ STAGE = Stage(
     auto_class="AutoModelForSeq2SeqLM",
     main="accuracy",
     concepts=(
+        Concept("encoder–decoder", "hf_llmpath.models.modeling_transformer.LLMPathTransformerModel"),
+        Concept("multi-head attention", "hf_llmpath.models.layers_attention.MultiHeadAttention"),
+        Concept("sinusoidal positions", "hf_llmpath.models.layers_positions.sinusoidal_positions"),
+        Concept("learned positions", "hf_llmpath.models.layers_positions.LearnedPositions"),
+        Concept("rotary positions", "hf_llmpath.models.layers_positions.RotaryPositions"),
         Concept(
-            "encoder–decoder",
-            "hf_llmpath.models.modeling_transformer.LLMPathTransformerModel",
-            "tests/models/test_transformer.py::test_transformer_equals_torch",
+            "residual stream and layer norm, pre and post", "hf_llmpath.models.layers_transformer.Residual"
         ),
-        Concept(
-            "multi-head attention",
-            "hf_llmpath.models.layers_attention.MultiHeadAttention",
-            "tests/models/test_layers_attention.py::test_multi_head_attention_equals_torch",
-        ),
-        Concept(
-            "sinusoidal positions",
-            "hf_llmpath.models.layers_positions.sinusoidal_positions",
-            "tests/models/test_layers_positions.py::test_sinusoidal_positions_are_their_formula",
-        ),
-        Concept(
-            "learned positions",
-            "hf_llmpath.models.layers_positions.LearnedPositions",
-            "tests/models/test_layers_positions.py::test_learned_positions_end_where_the_model_ends",
-        ),
-        Concept(
-            "rotary positions",
-            "hf_llmpath.models.layers_positions.RotaryPositions",
-            "tests/models/test_layers_positions.py::test_rotary_positions_equal_llamas",
-        ),
-        Concept(
-            "residual stream and layer norm, pre and post",
-            "hf_llmpath.models.layers_transformer.Residual",
-            "tests/models/test_transformer.py::test_transformer_equals_torch",
-        ),
-        Concept(
-            "feed-forward layer",
-            "hf_llmpath.models.layers_transformer.FeedForward",
-            "tests/models/test_transformer.py::test_transformer_equals_torch",
-        ),
-        Concept(
-            "causal mask",
-            "hf_llmpath.models.layers_attention.causal_mask",
-            "tests/models/test_layers_attention.py::test_causal_attention_equals_torch",
-        ),
+        Concept("feed-forward layer", "hf_llmpath.models.layers_transformer.FeedForward"),
+        Concept("causal mask", "hf_llmpath.models.layers_attention.causal_mask"),
         Concept(
             "teacher forcing",
             "hf_llmpath.models.modeling_transformer.LLMPathTransformerForConditionalGeneration",
-            "tests/models/test_transformer.py::test_the_loss_is_cross_entropy_with_teacher_forcing",
         ),
-        Concept(
-            "attention rollout",
-            "hf_llmpath.training.attention_probes.attention_rollout",
-            "tests/training/test_attention_probes.py::test_rollout_is_the_product_of_mixed_layers",
-        ),
+        Concept("attention rollout", "hf_llmpath.training.attention_probes.attention_rollout"),
     ),
     settings=TransformerSettings,
     package=__name__,

@@ -71,41 +71,13 @@ STAGE = Stage(
     auto_class="AutoModelForMaskedLM",
     main="accuracy_300",
     concepts=(
-        Concept(
-            "masked language modeling",
-            "hf_llmpath.data.batches.collators.Masking",
-            "tests/data/batches/test_collators.py::test_shares_equal_those_of_transformers",
-        ),
-        Concept(
-            "bidirectional encoder",
-            "hf_llmpath.models.modeling_bert.LLMPathBertForMaskedLM",
-            "tests/convert/test_bert.py::test_values_and_gradients_equal_those_of_bert",
-        ),
-        Concept(
-            "autoregressive modeling",
-            "hf_llmpath.models.modeling_rnn.LLMPathRNNForCausalLM",
-            "tests/training/recipes/test_masked_language_model.py::test_the_autoregressive_loss_guesses_every_next_token",
-        ),
-        Concept(
-            "subword tokenizer",
-            "hf_llmpath.data.tokenizers.subwords.train_subwords",
-            "tests/data/tokenizers/test_subwords.py::test_byte_level_bpe_gives_every_text_back",
-        ),
-        Concept(
-            "packing and streaming",
-            "hf_llmpath.data.batches.packing.packed",
-            "tests/data/batches/test_packing.py::test_streamed_blocks_equal_cached_ones_and_those_made_by_hand",
-        ),
-        Concept(
-            "transfer",
-            "hf_llmpath.training.recipes.classifier.fine_tune",
-            "tests/training/recipes/test_classifier.py::test_the_encoder_is_taken_over_and_the_classifier_is_new",
-        ),
-        Concept(
-            "fine-tuning",
-            "hf_llmpath.models.modeling_bert.LLMPathBertForSequenceClassification",
-            "tests/training/recipes/test_classifier.py::test_a_tiny_encoder_learns_to_classify",
-        ),
+        Concept("masked language modeling", "hf_llmpath.data.batches.collators.Masking"),
+        Concept("bidirectional encoder", "hf_llmpath.models.modeling_bert.LLMPathBertForMaskedLM"),
+        Concept("autoregressive modeling", "hf_llmpath.models.modeling_rnn.LLMPathRNNForCausalLM"),
+        Concept("subword tokenizer", "hf_llmpath.data.tokenizers.subwords.train_subwords"),
+        Concept("packing and streaming", "hf_llmpath.data.batches.packing.packed"),
+        Concept("transfer", "hf_llmpath.training.recipes.classifier.fine_tune"),
+        Concept("fine-tuning", "hf_llmpath.models.modeling_bert.LLMPathBertForSequenceClassification"),
     ),
     settings=PretrainingSettings,
     package=__name__,

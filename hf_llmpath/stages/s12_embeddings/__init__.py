@@ -8,9 +8,6 @@ from typing import Literal
 from ...settings import Settings, setting
 from ..stage import Concept, Stage
 
-MODEL = "tests/models/test_word2vec.py"
-PROBES = "tests/stages/s12_embeddings/test_word_probes.py"
-
 
 @dataclass(frozen=True)
 class EmbeddingsSettings(Settings):
@@ -78,51 +75,17 @@ STAGE = Stage(
     auto_class="AutoModel",
     main="kind_precision",
     concepts=(
+        Concept("Word2Vec: skip-gram", "hf_llmpath.stages.s12_embeddings.word2vec.Gradients"),
+        Concept("Word2Vec: CBOW", "hf_llmpath.models.modeling_word2vec.LLMPathWord2VecModel"),
+        Concept("negative sampling", "hf_llmpath.models.modeling_word2vec.negative_sampling_loss"),
         Concept(
-            "Word2Vec: skip-gram",
-            "hf_llmpath.stages.s12_embeddings.word2vec.Gradients",
-            "tests/stages/s12_embeddings/test_word2vec.py::test_gradients_are_those_of_a_loop_over_all_pairs",
+            "subsampling of frequent words", "hf_llmpath.stages.s12_embeddings.word_corpus.WordCorpus.pieces"
         ),
-        Concept(
-            "Word2Vec: CBOW",
-            "hf_llmpath.models.modeling_word2vec.LLMPathWord2VecModel",
-            "tests/stages/s12_embeddings/test_word2vec.py::test_gradients_are_those_of_a_loop_over_all_pairs",
-        ),
-        Concept(
-            "negative sampling",
-            "hf_llmpath.models.modeling_word2vec.negative_sampling_loss",
-            f"{MODEL}::test_negative_sampling_loss_is_its_formula",
-        ),
-        Concept(
-            "subsampling of frequent words",
-            "hf_llmpath.stages.s12_embeddings.word_corpus.WordCorpus.pieces",
-            "tests/stages/s12_embeddings/test_word_corpus.py::test_frequent_words_are_skipped_as_often_as_stated",
-        ),
-        Concept(
-            "co-occurrence",
-            "hf_llmpath.stages.s12_embeddings.glove.count_cooccurrences",
-            "tests/stages/s12_embeddings/test_glove.py::test_counts_are_those_of_two_nested_loops",
-        ),
-        Concept(
-            "GloVe",
-            "hf_llmpath.models.modeling_word2vec.glove_loss",
-            "tests/stages/s12_embeddings/test_glove.py::test_a_step_follows_the_gradient_of_the_loss",
-        ),
-        Concept(
-            "cosine similarity",
-            "hf_llmpath.stages.s12_embeddings.word_probes.WordVectors.similarity",
-            f"{PROBES}::test_neighbors_and_analogies_are_those_of_gensim",
-        ),
-        Concept(
-            "analogy",
-            "hf_llmpath.stages.s12_embeddings.word_probes.WordVectors.analogy",
-            f"{PROBES}::test_neighbors_and_analogies_are_those_of_gensim",
-        ),
-        Concept(
-            "contextual embeddings",
-            "hf_llmpath.stages.s12_embeddings.word_probes.contextual_vectors",
-            f"{PROBES}::test_a_contextual_vector_is_the_mean_state_of_the_words_tokens",
-        ),
+        Concept("co-occurrence", "hf_llmpath.stages.s12_embeddings.glove.count_cooccurrences"),
+        Concept("GloVe", "hf_llmpath.models.modeling_word2vec.glove_loss"),
+        Concept("cosine similarity", "hf_llmpath.stages.s12_embeddings.word_probes.WordVectors.similarity"),
+        Concept("analogy", "hf_llmpath.stages.s12_embeddings.word_probes.WordVectors.analogy"),
+        Concept("contextual embeddings", "hf_llmpath.stages.s12_embeddings.word_probes.contextual_vectors"),
     ),
     settings=EmbeddingsSettings,
     package=__name__,
