@@ -18,7 +18,7 @@ import os
 import shutil
 import statistics
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -332,9 +332,15 @@ class Run:
 
     @classmethod
     def start(
-        cls, folder: Path, identity: dict[str, Any], resume: bool = False, progress: NoProgress | None = None
+        cls,
+        folder: Path,
+        identity: dict[str, Any],
+        resume: bool = False,
+        progress: NoProgress | None = None,
+        renamed: Mapping[str, str] | None = None,
     ) -> "Run":
         """Opens `folder` for the run that `identity` describes (stage, slug, preset, settings, command).
+        `renamed` says what earlier names of settings are called today: a stopped run may have noted those.
 
         Raises:
             UserError: not a folder, not writable, the run folder of another stage, nothing to resume, or
@@ -347,7 +353,7 @@ class Run:
             raise UserError(f"{folder} is a run folder of stage '{slug}', not of '{identity['slug']}'")
         set_aside = False
         if resume:
-            identity = cls._check_resume(current, identity)
+            identity = cls._check_resume(current, identity, renamed or {})
         else:
             set_aside = _set_aside(folder / "checkpoints", progress or NoProgress())
         run = cls(folder, identity, progress or NoProgress())
@@ -358,7 +364,9 @@ class Run:
         return run
 
     @staticmethod
-    def _check_resume(folder: RunFolder, identity: dict[str, Any]) -> dict[str, Any]:
+    def _check_resume(
+        folder: RunFolder, identity: dict[str, Any], renamed: Mapping[str, str]
+    ) -> dict[str, Any]:
         before = folder.stopped
         if before is None:
             raise UserError(f"nothing to resume in {folder.path}; run without --resume")
@@ -366,13 +374,15 @@ class Run:
             raise UserError(
                 f"{folder.path} is a run folder of stage '{before['slug']}', not of '{identity['slug']}'"
             )
+        # A stopped run lacks the settings that were added after it.
+        settings = {renamed.get(name, name): value for name, value in before["settings"].items()}
         for name, value in identity["settings"].items():
-            then = before["settings"].get(name)
-            if json.loads(json.dumps(value)) != then:
+            then = settings.get(name)
+            if name in settings and json.loads(json.dumps(value)) != then:
                 raise UserError(
                     f"--resume needs the settings of the stopped run: {name} was {then}, is {value}"
                 )
-        return before
+        return before | {"settings": identity["settings"]}
 
     def job(self, name: str) -> Job:
         """The training `name` of this run."""

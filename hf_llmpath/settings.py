@@ -1,23 +1,32 @@
-"""Settings of a stage: a dataclass with help texts, checked values and presets.
+"""The settings of a stage: a dataclass with help texts, checked values and two presets.
 
     @dataclass(frozen=True)
     class RNNSettings(Settings):
-        hidden_size: int = setting(256, "units in the recurrent layer", minimum=1)
+        hidden_size: int = setting(256, "units of the recurrent layer", minimum=1)
+        training: Recipe = group(Recipe(steps=900, learning_rate=3e-3), "language model")
+
+        renamed: ClassVar = {"max_steps": "training.steps"}
 
         @classmethod
-        def full(cls): return cls(seeds=3)
+        def full(cls): return cls().updated(hidden_size=640, **{"training.steps": 4000})
 
-`quick` is the defaults; a stage overrides `full`.
+The defaults are the quick preset; a stage overrides `full`. Settings that belong together, such as those of
+one training, are a `Group` that stages share; its settings have dotted names: `--set training.steps=2000`.
 """
 
 import dataclasses
 import math
 import types
 import typing
+import warnings
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from .errors import UserError, nearest
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 PRESETS = ("quick", "full")
 LARGEST_SEED = 2**31 - 1  # NumPy takes 32 bits; half of them leave room for the seeds that follow the first
@@ -26,6 +35,18 @@ LARGEST_SEED = 2**31 - 1  # NumPy takes 32 bits; half of them leave room for the
 def setting(default: Any, help: str, minimum: float | None = None, maximum: float | None = None) -> Any:
     """A dataclass field with its help text and, for numbers, its range (both ends allowed)."""
     return field(default=default, metadata={"help": help, "minimum": minimum, "maximum": maximum})
+
+
+def group(default: "Group", help: str) -> Any:
+    """A dataclass field that holds a group of settings; `help` says what the group is about."""
+    return field(default=default, metadata={"help": help})
+
+
+@dataclass(frozen=True)
+class Group:
+    """Settings that belong together and that several stages share. `path` is its name within the stage."""
+
+    path: str = field(default="", kw_only=True, compare=False, metadata={"help": None})
 
 
 @dataclass(frozen=True)
@@ -37,119 +58,154 @@ class Settings:
         0, "seed of the weights, the batches and the samples", minimum=0, maximum=LARGEST_SEED
     )
 
+    renamed: ClassVar[Mapping[str, str]] = {}  # old name -> name; old names are accepted for one release
+
+    def __post_init__(self) -> None:
+        for item in dataclasses.fields(self):
+            value = getattr(self, item.name)
+            if isinstance(value, Group) and value.path != item.name:
+                object.__setattr__(self, item.name, dataclasses.replace(value, path=item.name))
+
     @classmethod
-    def quick(cls) -> "Settings":
+    def quick(cls) -> "Self":
         return cls()
 
     @classmethod
-    def full(cls) -> "Settings":
+    def full(cls) -> "Self":
         return cls()
 
     @classmethod
-    def preset(cls, name: str) -> "Settings":
+    def preset(cls, name: str) -> "Self":
         if name not in PRESETS:
             raise UserError(f"unknown preset '{name}'; there are quick and full{nearest(name, PRESETS)}")
         return getattr(cls, name)()
 
     @classmethod
+    def noted(cls, values: Mapping[str, Any]) -> "Self":
+        """The settings that a run folder has noted, under today's or earlier names."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)
+            return cls().updated(**values)
+
+    @classmethod
     def describe(cls) -> list[tuple[str, str, Any, str]]:
         """`(name, type, default, help)` for every setting."""
         return [
-            (f.name, _type_name(_hints(cls)[f.name]), f.default, f.metadata["help"])
-            for f in dataclasses.fields(cls)
+            (name, _type_name(hint), default, text) for name, (hint, default, text, _) in _flat(cls).items()
         ]
 
-    def updated(self, **texts: Any) -> "Settings":
+    def updated(self, **values: Any) -> "Self":
         """A copy with some settings replaced; strings are read as the type of the setting.
 
         Raises:
             UserError: an unknown setting (with the nearest name), a wrong type, a value out of range.
         """
-        fields = {f.name: f for f in dataclasses.fields(self)}
-        hints, values = _hints(type(self)), {}
-        for name, value in texts.items():
-            if name not in fields:
-                known = ", ".join(fields)
-                raise UserError(f"unknown setting '{name}'{nearest(name, fields) or f'; known: {known}'}")
-            values[name] = _read(name, value, hints[name])
-            _check_range(name, values[name], fields[name].metadata)
-        return dataclasses.replace(self, **values)
+        known, top, nested = _flat(type(self)), {}, {}  # type: ignore[var-annotated]
+        for given, value in values.items():
+            name = self.renamed.get(given, given)
+            if name not in known:
+                names = ", ".join(known)
+                raise UserError(f"unknown setting '{given}'{nearest(given, known) or f'; known: {names}'}")
+            if name != given:
+                warnings.warn(f"setting {given} is now called {name}", DeprecationWarning, stacklevel=2)
+            hint, _, _, limits = known[name]
+            value = _parse(name, value, hint)
+            _check_range(name, value, limits)
+            above, _, last = name.rpartition(".")
+            (nested.setdefault(above, {}) if above else top)[last] = value
+        for name, changes in nested.items():
+            top[name] = dataclasses.replace(getattr(self, name), **changes)
+        return dataclasses.replace(self, **top)
 
     def as_dict(self) -> dict[str, Any]:
-        return dataclasses.asdict(self)
+        """Name -> value of every setting; those of a group under their dotted names."""
+        return {name: _value(self, name) for name in _flat(type(self))}
 
 
-def _hints(cls: type) -> dict[str, Any]:
-    return typing.get_type_hints(cls)
+def _value(settings: Any, name: str) -> Any:
+    for step in name.split("."):
+        settings = getattr(settings, step)
+    return settings
+
+
+def _flat(cls: type) -> dict[str, tuple[Any, Any, str, Mapping[str, Any]]]:
+    """Dotted name -> type, default, help and limits of every setting."""
+    return {name: rest for name, *rest in _walk(cls)}  # type: ignore[misc]
+
+
+def _walk(cls: type) -> Iterator[tuple[Any, ...]]:
+    hints = typing.get_type_hints(cls)
+    for item in dataclasses.fields(cls):
+        if not isinstance(item.default, Group):
+            yield item.name, hints[item.name], item.default, item.metadata["help"], item.metadata
+            continue
+        inner_hints = typing.get_type_hints(type(item.default))
+        for inner in dataclasses.fields(item.default):
+            if inner.metadata.get("help") is None:
+                continue
+            text = f"{item.metadata['help']}: {inner.metadata['help']}"
+            default = getattr(item.default, inner.name)
+            yield f"{item.name}.{inner.name}", inner_hints[inner.name], default, text, inner.metadata
 
 
 def _options(hint: Any) -> list[Any]:
-    """The types that a setting may have; none first, since everything can be read as a string."""
-    options = list(typing.get_args(hint)) if isinstance(hint, types.UnionType) else [hint]
-    return sorted(options, key=lambda option: option is not type(None))
+    return list(typing.get_args(hint)) if isinstance(hint, types.UnionType) else [hint]
 
 
 def _type_name(hint: Any) -> str:
     if typing.get_origin(hint) is Literal:
         return "|".join(map(str, typing.get_args(hint)))
     if isinstance(hint, types.UnionType):
-        return "|".join(_type_name(option) for option in typing.get_args(hint))
+        return "|".join(map(_type_name, _options(hint)))
     if typing.get_origin(hint) is tuple:
         return f"{_type_name(typing.get_args(hint)[0])},..."
     return "none" if hint is type(None) else hint.__name__
 
 
-def _read(name: str, value: Any, hint: Any) -> Any:
-    for option in _options(hint):
-        try:
-            return _read_as(value, option)
-        except (ValueError, TypeError):
-            continue
-    raise UserError(f"setting {name} is '{value}'; it takes {_type_name(hint)}")
+def _parse(name: str, value: Any, hint: Any) -> Any:
+    """`value` as the type `hint`; pydantic converts, we only say how a list and a choice are typed."""
+    from pydantic import ConfigDict, TypeAdapter, ValidationError
+
+    try:
+        adapter = TypeAdapter(hint, config=ConfigDict(coerce_numbers_to_str=True))
+        return adapter.validate_python(_spelled(value, hint))
+    except ValidationError:
+        raise UserError(f"setting {name} is '{value}'; it takes {_type_name(hint)}") from None
 
 
-def _read_as(value: Any, hint: Any) -> Any:
-    if hint is type(None):
-        if value is None or str(value).lower() == "none":
-            return None
-        raise ValueError
-    if typing.get_origin(hint) is Literal:
-        return _choose(value, {str(choice): choice for choice in typing.get_args(hint)})
-    if typing.get_origin(hint) is tuple:
-        item = typing.get_args(hint)[0]
-        parts = value.split(",") if isinstance(value, str) else list(value)
-        return tuple(
-            _read_as(part.strip() if isinstance(part, str) else part, item) for part in parts if part != ""
-        )
-    if hint is bool:
-        return _choose(value, {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False})
-    if value is None or (hint is int and isinstance(value, float) and not value.is_integer()):
-        raise ValueError
-    return hint(value)
+def _spelled(value: Any, hint: Any) -> Any:
+    """What was typed, in the spelling of `hint`: `none`, a list with commas, a choice in any case."""
+    if not isinstance(value, str):
+        return value
+    options = _options(hint)
+    if type(None) in options and value.lower() == "none":
+        return None
+    for option in options:
+        if typing.get_origin(option) is tuple:
+            item = typing.get_args(option)[0]
+            return tuple(_spelled(text.strip(), item) for text in value.split(",") if text.strip())
+        if typing.get_origin(option) is Literal:
+            choices = typing.get_args(option)
+            spellings = {str(choice).lower(): choice for choice in choices} | {str(c): c for c in choices}
+            return spellings.get(value, spellings.get(value.lower(), value))
+    return value
 
 
-def _choose(value: Any, choices: dict[str, Any]) -> Any:
-    for text in (str(value), str(value).lower()):
-        if text in choices:
-            return choices[text]
-    raise ValueError
-
-
-def _check_range(name: str, value: Any, metadata: Any) -> None:
+def _check_range(name: str, value: Any, limits: Mapping[str, Any]) -> None:
     if isinstance(value, tuple):
         for item in value:
-            _check_range(name, item, metadata)
+            _check_range(name, item, limits)
     if isinstance(value, bool) or not isinstance(value, int | float):
         return
-    low, high = metadata.get("minimum"), metadata.get("maximum")
+    low, high = limits.get("minimum"), limits.get("maximum")
     if isinstance(value, float) and not math.isfinite(value):
         raise UserError(f"setting {name} is {value}; it must be a finite number")
     if (low is not None and value < low) or (high is not None and value > high):
-        limits = (
+        allowed = (
             f"at least {low}"
             if high is None
             else f"at most {high}"
             if low is None
             else f"from {low} to {high}"
         )
-        raise UserError(f"setting {name} is {value}; it must be {limits}")
+        raise UserError(f"setting {name} is {value}; it must be {allowed}")

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hf_llmpath.errors import UserError
-from hf_llmpath.settings import LARGEST_SEED, PRESETS, Settings, setting
+from hf_llmpath.settings import LARGEST_SEED, PRESETS, Group, Settings, group, setting
 from hf_llmpath.stages import all_stages
 
 
@@ -172,8 +172,60 @@ def test_presets():
 @pytest.mark.parametrize("stage", all_stages(), ids=lambda stage: stage.slug)
 def test_the_settings_of_every_stage_describe_themselves_and_accept_their_own_presets(stage):
     described = stage.settings.describe()
-    assert [row[0] for row in described] == [field.name for field in dataclasses.fields(stage.settings)]
+    assert [row[0] for row in described] == list(stage.settings().as_dict())
     assert all(kind and text for _, kind, _, text in described)
     for preset in PRESETS:
         settings = stage.settings.preset(preset)
         assert settings.updated(**json.loads(json.dumps(settings.as_dict()))) == settings
+
+
+@dataclass(frozen=True)
+class Pace(Group):
+    steps: int = setting(10, "optimizer steps", minimum=1)
+    rate: float = setting(0.5, "peak learning rate", minimum=0)
+    note: str = dataclasses.field(default="", metadata={"help": None})  # not for people
+
+
+@dataclass(frozen=True)
+class Grouped(Settings):
+    width: int = setting(4, "units", minimum=1)
+    first: Pace = group(Pace(steps=20), "pretraining")
+    second: Pace = group(Pace(rate=0.1), "fine-tuning")
+
+    renamed = {"max_steps": "first.steps", "size": "width"}
+
+
+def test_settings_of_a_group_have_dotted_names():
+    settings = Grouped().updated(**{"first.steps": "7", "second.rate": "0.2", "width": "8"})
+    assert (settings.first.steps, settings.second.steps, settings.second.rate) == (7, 10, 0.2)
+    assert settings.first.path == "first" and settings.second.path == "second"
+    assert Grouped().first.steps == 20
+    names = ["dataset", "seed", "width", "first.steps", "first.rate", "second.steps", "second.rate"]
+    assert list(settings.as_dict()) == [row[0] for row in Grouped.describe()] == names
+    assert ("second.steps", "int", 10, "fine-tuning: optimizer steps") in Grouped.describe()
+    assert Grouped().updated(**json.loads(json.dumps(settings.as_dict()))) == settings
+
+
+def test_a_setting_of_a_group_is_checked_under_its_dotted_name():
+    with pytest.raises(UserError, match="^setting first.steps is 0; it must be at least 1$"):
+        Grouped().updated(**{"first.steps": "0"})
+    with pytest.raises(UserError, match=r"^unknown setting 'first.step'; did you mean 'first.steps'\?$"):
+        Grouped().updated(**{"first.step": "3"})
+    with pytest.raises(UserError, match="unknown setting 'first.note'"):
+        Grouped().updated(**{"first.note": "x"})
+
+
+def test_an_earlier_name_of_a_setting_is_accepted_with_a_warning():
+    with pytest.warns(DeprecationWarning, match="setting max_steps is now called first.steps"):
+        assert Grouped().updated(max_steps="3").first.steps == 3
+
+
+@pytest.mark.filterwarnings("error")
+def test_what_an_earlier_run_has_noted_is_read_without_a_warning():
+    assert Grouped.noted({"max_steps": 3, "size": 2}) == Grouped(width=2, first=Pace(steps=3))
+
+
+@pytest.mark.parametrize("stage", all_stages(), ids=lambda stage: stage.slug)
+def test_earlier_names_lead_to_settings_that_exist(stage):
+    names = {row[0] for row in stage.settings.describe()}
+    assert set(stage.settings.renamed.values()) <= names and not names & set(stage.settings.renamed)

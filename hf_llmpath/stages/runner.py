@@ -46,7 +46,7 @@ def run_stage(
         "command": command or _command(stage, preset, overrides or {}),
     }
     _quiet_libraries()
-    run = Run.start(Path(output_dir) / stage.folder_name, identity, resume, progress)
+    run = Run.start(Path(output_dir) / stage.folder_name, identity, resume, progress, stage.settings.renamed)
     try:
         with _configurations_told():
             stage.train(settings, run)

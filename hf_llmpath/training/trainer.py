@@ -8,7 +8,6 @@ Ctrl-C, and keeps the best weights if asked to.
 import math
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -26,6 +25,7 @@ from ..runs import Job
 from .callbacks import History, ReportProgress, StopOnInterrupt
 from .checkpoints import last_checkpoint, mark_complete
 from .distributed.workers import PATIENCE, stop_together
+from .recipe import Recipe
 
 # Accelerate searches the disk for this optional package twice in every step; it does not come while a
 # model trains.
@@ -39,108 +39,44 @@ TARGETS = (
 STATE_FILE = "stream_state.safetensors"
 
 
-@dataclass(frozen=True)
-class Recipe:
-    """How to train: the choices that the stages make.
-
-    Attributes:
-        steps: optimizer steps.
-        batch_size: rows per step, over all processes.
-        learning_rate, weight_decay, warmup: AdamW; warmup is the share of the steps in which the rate
-            rises linearly.
-        schedule: how the rate falls, a name of transformers' schedulers.
-        decay: share of the steps, the last ones, in which the rate falls linearly to 0 after having been
-            constant; in place of `schedule`.
-        rate_setting: the stage's setting that is the learning rate, which advice names.
-        max_grad_norm: gradients longer than this are scaled down to it.
-        evaluations: how many times to evaluate on the way; the best weights of them are kept (0: evaluate
-            at the end).
-        patience: stop after so many evaluations without a better one.
-        keep_best: end with the best weights instead of the last ones, where there are evaluations on the way.
-        saves: checkpoints on the way, for --resume.
-        carry_state: keep the recurrent state from batch to batch (data must be `StreamWindows`).
-        bf16: products in 16 bits (autocast); weights and their updates in 32.
-        gradient_checkpointing: keep the inputs of each layer only, and compute the layer again in the
-            backward pass.
-    """
-
-    steps: int
-    batch_size: int
-    learning_rate: float
-    weight_decay: float = 0.0
-    warmup: float = 0.05
-    schedule: str = "cosine"
-    adam_beta2: float = 0.99
-    max_grad_norm: float = 1.0
-    gradient_accumulation_steps: int = 1
-    evaluations: int = 0
-    patience: int | None = None
-    keep_best: bool = True
-    saves: int = 4
-    carry_state: bool = False
-    decay: float | None = None
-    bf16: bool = False
-    gradient_checkpointing: bool = False
-    rate_setting: str = "learning_rate"
-
-    @property
-    def schedule_name(self) -> str:
-        return self.schedule if self.decay is None else "warmup_stable_decay"
-
-    @property
-    def schedule_options(self) -> dict[str, Any]:
-        """Arguments of transformers' scheduler of that name."""
-        if self.decay is None:
-            return {}
-        return {"num_decay_steps": max(1, round(self.decay * self.steps)), "decay_type": "linear"}
-
-    @property
-    def save_every(self) -> int:
-        """Steps from one checkpoint to the next."""
-        return max(1, math.ceil(self.steps / (self.saves + 1)))
-
-    @property
-    def warmup_steps(self) -> int:
-        return math.ceil(self.warmup * self.steps)
-
-    def arguments(self, folder: Path, seed: int) -> TrainingArguments:
-        """The same as transformers' arguments."""
-        every = max(1, math.ceil(self.steps / self.evaluations)) if self.evaluations else None
-        return TrainingArguments(
-            output_dir=str(folder),
-            max_steps=self.steps,
-            per_device_train_batch_size=self.batch_size,
-            per_device_eval_batch_size=self.batch_size,
-            gradient_accumulation_steps=self.gradient_accumulation_steps,
-            learning_rate=self.learning_rate,
-            weight_decay=self.weight_decay,
-            warmup_steps=self.warmup,
-            lr_scheduler_type=self.schedule_name,
-            lr_scheduler_kwargs=self.schedule_options,
-            bf16=self.bf16,
-            activation_checkpointing=self.gradient_checkpointing,
-            adam_beta2=self.adam_beta2,
-            max_grad_norm=self.max_grad_norm,
-            eval_strategy="steps" if every else "no",
-            eval_steps=every,
-            save_strategy="steps",
-            save_steps=every or self.save_every,
-            save_total_limit=2,
-            load_best_model_at_end=bool(every) and self.keep_best,
-            metric_for_best_model="eval_loss" if every else None,
-            greater_is_better=False if every else None,
-            logging_steps=max(1, self.steps // 100),
-            logging_nan_inf_filter=False,  # ReportProgress must see a loss that is not finite
-            accelerator_config={"split_batches": True},
-            average_tokens_across_devices=False,
-            remove_unused_columns=False,
-            dataloader_pin_memory=False,
-            use_cpu=not torch.cuda.is_available(),
-            ddp_timeout=int(PATIENCE.total_seconds()),
-            disable_tqdm=True,
-            report_to="none",
-            seed=seed,
-        )
+def training_arguments(recipe: Recipe, folder: Path, seed: int) -> TrainingArguments:
+    """`recipe` as transformers' arguments."""
+    every = max(1, math.ceil(recipe.steps / recipe.evaluations)) if recipe.evaluations else None
+    return TrainingArguments(
+        output_dir=str(folder),
+        max_steps=recipe.steps,
+        per_device_train_batch_size=recipe.batch_size,
+        per_device_eval_batch_size=recipe.batch_size,
+        gradient_accumulation_steps=recipe.gradient_accumulation_steps,
+        learning_rate=recipe.learning_rate,
+        weight_decay=recipe.weight_decay,
+        warmup_steps=recipe.warmup,
+        lr_scheduler_type=recipe.schedule_name,
+        lr_scheduler_kwargs=recipe.schedule_options,
+        bf16=recipe.bf16,
+        activation_checkpointing=recipe.gradient_checkpointing,
+        adam_beta2=recipe.adam_beta2,
+        max_grad_norm=recipe.max_grad_norm,
+        eval_strategy="steps" if every else "no",
+        eval_steps=every,
+        save_strategy="steps",
+        save_steps=every or recipe.save_every,
+        save_total_limit=2,
+        load_best_model_at_end=bool(every) and recipe.keep_best,
+        metric_for_best_model="eval_loss" if every else None,
+        greater_is_better=False if every else None,
+        logging_steps=max(1, recipe.steps // 100),
+        logging_nan_inf_filter=False,  # ReportProgress must see a loss that is not finite
+        accelerator_config={"split_batches": True},
+        average_tokens_across_devices=False,
+        remove_unused_columns=False,
+        dataloader_pin_memory=False,
+        use_cpu=not torch.cuda.is_available(),
+        ddp_timeout=int(PATIENCE.total_seconds()),
+        disable_tqdm=True,
+        report_to="none",
+        seed=seed,
+    )
 
 
 class StageTrainer(Trainer):
@@ -286,10 +222,10 @@ def fit(
     with job.progress.task(job.name, recipe.steps) as task:
         trainer = make_trainer(
             model=model,
-            args=recipe.arguments(job.folder, seed),
+            args=training_arguments(recipe, job.folder, seed),
             train_dataset=dataset,
             eval_dataset=dataset if recipe.evaluations else None,
-            callbacks=[*callbacks, ReportProgress(task, tokens_per_step, recipe.rate_setting)],
+            callbacks=[*callbacks, ReportProgress(task, tokens_per_step, recipe.rate_name)],
             evaluate_with=evaluate_with,
             carry_state=recipe.carry_state,
             optimizers=(optimizer, None),

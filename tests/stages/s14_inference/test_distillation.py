@@ -21,7 +21,7 @@ from hf_llmpath.stages.s14_inference.distillation import (
     hidden_state_loss,
     soft_target_loss,
 )
-from hf_llmpath.training.trainer import Recipe, fit
+from hf_llmpath.training.trainer import Recipe, fit, training_arguments
 
 VOCABULARY = 12
 
@@ -56,7 +56,7 @@ def run(tmp_path):
 
 
 def _trainer(how, teacher, student, folder):
-    arguments = Recipe(1, 8, 1e-3).arguments(folder, 0)
+    arguments = training_arguments(Recipe(1, 8, 1e-3), folder, 0)
     return DistillationTrainer(
         teacher=teacher,
         distillation=how,
