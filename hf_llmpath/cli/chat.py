@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from ..errors import UserError
-from ..hub.weights import check_model_folder
+from ..hub.model_folder import check_model_folder
 from ..runs import RunFolder
 from . import terminal
 

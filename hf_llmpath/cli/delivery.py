@@ -20,7 +20,7 @@ from ..deploy.quantization import (
 from ..deploy.speed import measure
 from ..deploy.variants import build_forms
 from ..errors import UserError
-from ..hub.weights import check_model_folder, load_model, load_pair
+from ..hub.model_folder import check_model_folder, load_model, load_pair
 from ..runs import RunFolder, write_json
 
 HELD_OUT, PROMPT = 64, 8  # windows of held-out text, tokens of the prompt

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import UserError, nearest
-from ..hub.weights import check_model_folder, load_pair
+from ..hub.model_folder import check_model_folder, load_pair
 from ..runs import RunFolder
 from ..stages.stage import Stage
 

@@ -16,7 +16,7 @@ from transformers import AutoConfig, AutoTokenizer, BertConfig, PreTrainedModel,
 
 from ..data.tokenizers.subwords import require_fitting
 from ..errors import UserError
-from ..hub.weights import check_model_folder
+from ..hub.model_folder import check_model_folder
 from ..models import modeling_bert as ours
 from ..models.configuration_bert import LLMPathBertConfig
 

@@ -18,7 +18,7 @@ from torch import nn
 from transformers import AutoConfig, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase, T5Config
 
 from ..errors import UserError
-from ..hub.weights import check_model_folder
+from ..hub.model_folder import check_model_folder
 from ..models import modeling_t5 as ours
 from ..models.configuration_t5 import LLMPathT5Config
 

@@ -14,7 +14,7 @@ import torch
 from ..data.tokenizers.chat_template import prompt_ids, require_context
 from ..data.tokenizers.word_level import unknown_words
 from ..errors import UserError
-from ..hub.weights import load_pair
+from ..hub.model_folder import load_pair
 
 LONGEST_REPLY = 96  # tokens
 

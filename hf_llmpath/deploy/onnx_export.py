@@ -26,7 +26,7 @@ from torch.export import Dim
 from transformers.cache_utils import DynamicCache
 
 from ..errors import UserError
-from ..hub.weights import check_model_folder, load_model, weight_files
+from ..hub.model_folder import check_model_folder, load_model, weight_files
 from .quantization import auto_class_of
 
 CLOSE = 1e-4  # largest difference of a logit from the original's

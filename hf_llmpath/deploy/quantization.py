@@ -24,7 +24,7 @@ from transformers import BitsAndBytesConfig
 
 from ..decoding.generation import sample
 from ..errors import UserError, nearest
-from ..hub.weights import check_model_folder
+from ..hub.model_folder import check_model_folder
 
 Scheme = Literal["int8", "nf4"]
 SCHEMES: tuple[Scheme, ...] = ("int8", "nf4")

@@ -19,9 +19,8 @@ from ..charts.wording import number
 from ..data.sources import EMBEDDED
 from ..errors import UserError
 from ..runs import RunFolder
+from .model_folder import load_snippet, parameter_count
 from .resources import resource
-from .usage import load_snippet
-from .weights import parameter_count
 
 if TYPE_CHECKING:
     from ..stages.stage import Stage

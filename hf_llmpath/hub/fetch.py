@@ -10,8 +10,8 @@ from huggingface_hub.errors import HfHubHTTPError, HTTPError, LocalEntryNotFound
 
 from ..runs import RESULTS, RunFolder
 from .client import check_repo_id
+from .model_folder import check_model_folder
 from .push import FOLDERS, MODEL_FILES
-from .weights import check_model_folder
 
 _BESIDE = (".png", ".jsonl", "README.md")
 

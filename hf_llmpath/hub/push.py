@@ -9,7 +9,7 @@ from ..errors import UserError
 from ..runs import RunFolder
 from .cards import render
 from .client import Client, Files, PushResult, check_repo_id, sizes
-from .weights import check_model_folder
+from .model_folder import check_model_folder
 
 if TYPE_CHECKING:
     from ..stages.stage import Stage

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import gradio as gr
 
+from ..decoding.character_writer import LONGEST_PROMPT, LONGEST_TEXT
 from . import pictures
-from .language import LONGEST_PROMPT, LONGEST_TEXT
 from .page import Page, html
 
 

@@ -5,9 +5,8 @@ from pathlib import Path
 import torch
 
 from ..errors import UserError
-from ..hub.weights import load_pair
+from ..hub.model_folder import load_pair, loaded
 from ..training.recipes.masked_language_model import fill_masks
-from .loading import loaded
 
 
 class Encoder:

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from ..charts.wording import duration, number, words
-from ..hub import usage
-from ..hub.weights import read_json
+from ..hub import model_folder
+from ..hub.model_folder import read_json
 from ..runs import RunFolder
 from ..stages.stage import Concept, Stage
 from . import pictures
@@ -184,6 +184,6 @@ def load_snippet(stage: Stage, folder: RunFolder, model_id: str | None = None) -
     """
     config = folder.model_dir / "config.json"
     known = read_json(config) if config.exists() else {}
-    return usage.load_snippet(
+    return model_folder.load_snippet(
         stage.auto_class, model_id or folder.model_dir.as_posix(), known, stage.prompt or "Once"
     )

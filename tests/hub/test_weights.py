@@ -6,7 +6,7 @@ import torch
 from safetensors.numpy import save_file
 
 from hf_llmpath.errors import UserError
-from hf_llmpath.hub.weights import INDEX, WEIGHTS, check_model_folder, parameter_count
+from hf_llmpath.hub.model_folder import INDEX, WEIGHTS, check_model_folder, parameter_count
 from hf_llmpath.runs import write_json
 
 

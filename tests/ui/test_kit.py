@@ -15,18 +15,18 @@ import pytest
 import torch
 from PIL import Image
 
+from hf_llmpath.decoding.character_writer import CharacterWriter, load_character_writer
 from hf_llmpath.errors import UserError
 from hf_llmpath.runs import RunFolder
 from hf_llmpath.stages import all_stages, get_stage
 from hf_llmpath.ui import app, panels, pictures
-from hf_llmpath.ui.language import CharacterModel, load_character_model
 
 CONCEPTS = [(stage, concept) for stage in all_stages() for concept in stage.concepts]
 
 
 @pytest.fixture(scope="module")
-def model(runs_root) -> CharacterModel:
-    return load_character_model(runs_root / "07-rnn" / "model")
+def model(runs_root) -> CharacterWriter:
+    return load_character_writer(runs_root / "07-rnn" / "model")
 
 
 def test_probabilities_are_those_of_the_model(model):
@@ -62,7 +62,7 @@ def test_a_truncated_weight_file_is_told(runs_root, tmp_path):
             path.read_bytes()[: 900 if path.suffix == ".safetensors" else None]
         )
     with pytest.raises(UserError, match="model.safetensors"):
-        load_character_model(tmp_path)
+        load_character_writer(tmp_path)
 
 
 def test_a_heat_map_has_one_pixel_per_cell():

@@ -7,9 +7,9 @@ from urllib.parse import quote
 import pytest
 from playwright.sync_api import expect
 
+from hf_llmpath.decoding.character_writer import CharacterWriter, load_character_writer
 from hf_llmpath.runs import RunFolder
 from hf_llmpath.stages import all_stages
-from hf_llmpath.ui.language import CharacterModel, load_character_model
 from tests.ui.standin import STAND_INS
 
 SLUGS = [stage.slug for stage in all_stages()]
@@ -32,7 +32,7 @@ def text_written(page, seed: int) -> str:
 
 def model_of(runs_root, slug: str, name: str | None = None):
     folder = RunFolder(next(runs_root.glob(f"*-{slug}")))
-    return load_character_model(folder.model(name) if name else folder.model_dir)
+    return load_character_writer(folder.model(name) if name else folder.model_dir)
 
 
 def test_landing_shows_every_stage_with_its_number_against_the_baseline(visit, address):
@@ -108,7 +108,7 @@ def test_three_temperatures_are_compared_side_by_side(visit, address, runs_root)
 
 
 def test_writing_can_be_stopped(visit, address, monkeypatch):
-    write, steps = CharacterModel.write, []
+    write, steps = CharacterWriter.write, []
 
     def slow(self, *arguments, **options):
         for writing in write(self, *arguments, **options):
@@ -116,7 +116,7 @@ def test_writing_can_be_stopped(visit, address, monkeypatch):
             time.sleep(0.03)
             yield writing
 
-    monkeypatch.setattr(CharacterModel, "write", slow)
+    monkeypatch.setattr(CharacterWriter, "write", slow)
     page = visit(f"{address}lstm-gru?prompt=Otto&seed=3")
     page.get_by_role("button", name="Write", exact=True).click()
     page.locator("#written .lp-caret").wait_for()

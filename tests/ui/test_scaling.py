@@ -3,9 +3,9 @@
 import pytest
 from playwright.sync_api import expect
 
+from hf_llmpath.decoding.character_writer import load_character_writer
 from hf_llmpath.runs import RunFolder
 from hf_llmpath.stages import get_stage
-from hf_llmpath.ui.language import load_character_model
 from tests.ui.conftest import serve
 
 
@@ -37,7 +37,7 @@ def settle(page, size: int) -> None:
 @pytest.mark.parametrize("size, name", [(1, "width-8"), (3, "width-16"), (4, None)])
 def test_the_bars_are_those_of_the_chosen_size(visit, address, folder, size, name):
     page = visit(f"{address}?size={size}&prompt=Ben+had+a&temperature=1")
-    model = load_character_model(folder.model(name) if name else folder.model_dir)
+    model = load_character_writer(folder.model(name) if name else folder.model_dir)
     expected = [value for _, value in model.next_probabilities("Ben had a", 1.0)[:12]]
     settle(page, size)
     page.wait_for_function(
@@ -57,13 +57,13 @@ def test_the_slider_has_as_many_sizes_as_the_run(visit, address, folder):
     expect(page.locator("#size input[type=range]")).to_have_attribute("max", "4")
     page.locator("#size input[type=number]").fill("1")
     page.locator("#size input[type=number]").press("Enter")
-    smallest = load_character_model(folder.model("width-8")).parameters
+    smallest = load_character_writer(folder.model("width-8")).parameters
     expect(page.locator("#next-character figcaption")).to_contain_text(f"a model of {smallest:,} weights")
 
 
 def test_a_story_is_written_by_the_chosen_size(visit, address, folder):
     page = visit(f"{address}?size=2&prompt=Anna+had+a&temperature=0.5&seed=3")
-    model = load_character_model(folder.model("width-12"))
+    model = load_character_writer(folder.model("width-12"))
     settle(page, 2)
     expect(page.locator("#next-character figcaption")).to_contain_text(f"{model.parameters:,} weights")
     page.get_by_role("button", name="Write", exact=True).click()
@@ -78,7 +78,7 @@ def test_a_story_is_written_by_the_chosen_size(visit, address, folder):
 
 def test_a_text_longer_than_the_context_goes_on(folder):
     """The context of 16 is full many times over; each time the model starts again from its last half."""
-    model = load_character_model(folder.model_dir)
+    model = load_character_writer(folder.model_dir)
     assert model.context == 16
     assert model.encode("x" * 100).shape == (1, 16)
     texts = [writing.text for writing in model.write("Ben had a red hat and", 0.7, 80, 0)]

@@ -14,7 +14,7 @@ import torch
 from transformers import AutoImageProcessor, AutoModelForImageClassification
 
 from ...errors import UserError
-from ...ui.loading import loaded
+from ...hub.model_folder import loaded
 from ...ui.pictures import figure, signed_png
 from .ink import as_digit
 

@@ -5,10 +5,10 @@ from itertools import zip_longest
 
 import gradio as gr
 
+from ...decoding.character_writer import CharacterWriter, load_character_writer
 from ...runs import RunFolder
 from ...ui import pictures
 from ...ui.controls import drawn, every, writing_controls, written
-from ...ui.language import CharacterModel, load_character_model
 from ...ui.page import html, stage_page
 from ...ui.panels import section
 from . import STAGE
@@ -21,8 +21,8 @@ SHOWN = 12  # bars
 def build(folder: RunFolder, model_id: str | None = None) -> gr.Blocks:
     """The page; the model is read from `folder` when it is there."""
 
-    def model() -> CharacterModel:
-        return load_character_model(folder.model_dir)
+    def model() -> CharacterWriter:
+        return load_character_writer(folder.model_dir)
 
     def next_character(prompt: str, temperature: float) -> tuple[str, str]:
         return bars_picture(model(), prompt, temperature), one_hot_picture(model(), prompt)
@@ -79,7 +79,7 @@ def side_by_side() -> list[gr.HTML]:
         return [written(f"Temperature {heat:g}", min_width=260) for heat in TEMPERATURES]
 
 
-def bars_picture(model: CharacterModel, prompt: str, temperature: float) -> str:
+def bars_picture(model: CharacterWriter, prompt: str, temperature: float) -> str:
     """The likeliest next characters."""
     rows = model.next_probabilities(prompt, temperature)
     rest = sum(probability for _, probability in rows[SHOWN:])
@@ -89,7 +89,7 @@ def bars_picture(model: CharacterModel, prompt: str, temperature: float) -> str:
     )
 
 
-def one_hot_picture(model: CharacterModel, prompt: str) -> str:
+def one_hot_picture(model: CharacterWriter, prompt: str) -> str:
     """The input of the current step: one cell per character of the vocabulary, a single one lit."""
     hot = int(model.encode(prompt)[0, -1])
     cells = [

@@ -5,10 +5,10 @@ from collections.abc import Iterator
 import gradio as gr
 import numpy as np
 
+from ...decoding.character_writer import CharacterWriter, Trace, load_character_writer
 from ...runs import RunFolder
 from ...ui import pictures
 from ...ui.controls import drawn, every, writing_controls, written
-from ...ui.language import CharacterModel, Trace, load_character_model
 from ...ui.page import html, stage_page
 from ...ui.panels import section
 from . import STAGE
@@ -25,8 +25,8 @@ ROWS = 40  # units in the heat map
 def build(folder: RunFolder, model_id: str | None = None) -> gr.Blocks:
     """The page; the model and what the run measured are read from `folder` when they are there."""
 
-    def model() -> CharacterModel:
-        return load_character_model(folder.model_dir)
+    def model() -> CharacterWriter:
+        return load_character_writer(folder.model_dir)
 
     def from_run() -> tuple[gr.Radio, gr.Slider, str]:
         measured = folder.figure_data("readable_unit")

@@ -4,10 +4,10 @@ from collections.abc import Iterator
 
 import gradio as gr
 
+from ...decoding.character_writer import CharacterWriter, load_character_writer
 from ...runs import RunFolder
 from ...ui import pictures
 from ...ui.controls import drawn, every, writing_controls, written
-from ...ui.language import CharacterModel, load_character_model
 from ...ui.page import html, stage_page
 from ...ui.panels import compared, section
 from . import STAGE
@@ -32,8 +32,8 @@ GATES = {
 def build(folder: RunFolder, model_id: str | None = None) -> gr.Blocks:
     """The page; the models are read from `folder` when they are there."""
 
-    def model(cell: str) -> CharacterModel:
-        return load_character_model(folder.model(cell))
+    def model(cell: str) -> CharacterWriter:
+        return load_character_writer(folder.model(cell))
 
     def from_run() -> tuple[str, str]:
         metrics = folder.metrics
@@ -87,7 +87,7 @@ def build(folder: RunFolder, model_id: str | None = None) -> gr.Blocks:
     return page.blocks
 
 
-def gates_picture(model: CharacterModel, prompt: str, unit: int) -> str:
+def gates_picture(model: CharacterWriter, prompt: str, unit: int) -> str:
     """A strip per gate: the mean over the units, and one `unit` (counted from 1; 0 for the one that moves
     most).
     """

@@ -7,8 +7,7 @@ import torch
 
 from ...data.tokenizers.word_level import unknown_words
 from ...errors import UserError
-from ...hub.weights import load_pair
-from ...ui.loading import loaded
+from ...hub.model_folder import load_pair, loaded
 from ...ui.pictures import shortened
 from .source_alignment import Alignment, align
 

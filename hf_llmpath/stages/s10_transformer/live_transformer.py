@@ -3,9 +3,8 @@
 import threading
 from pathlib import Path
 
-from ...hub.weights import load_pair
+from ...hub.model_folder import load_pair, loaded
 from ...training.attention_probes import AttentionMaps, attention_maps
-from ...ui.loading import loaded
 from ...ui.pictures import visible
 
 

@@ -7,8 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from ...errors import UserError
-from ...hub.weights import load_pair
-from ...ui.loading import loaded
+from ...hub.model_folder import load_pair, loaded
 from ...ui.pictures import figure
 from .word_map import spread_labels
 from .word_probes import WordVectors, contextual_vectors

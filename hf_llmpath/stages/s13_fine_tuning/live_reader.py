@@ -4,8 +4,7 @@ from pathlib import Path
 
 from ...decoding.answer_spans import Answer, answer_questions
 from ...errors import UserError
-from ...hub.weights import load_pair
-from ...ui.loading import loaded
+from ...hub.model_folder import load_pair, loaded
 
 
 class Reader:

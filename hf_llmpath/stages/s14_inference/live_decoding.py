@@ -18,8 +18,7 @@ from ...decoding.sampling import GREEDY, Sampling
 from ...deploy.speed import Form
 from ...deploy.variants import build_forms
 from ...errors import UserError
-from ...hub.weights import load_model, load_pair
-from ...ui.loading import loaded
+from ...hub.model_folder import load_model, load_pair, loaded
 from .beam_tree import beam_tree
 
 LONGEST_PROMPT = 300  # characters

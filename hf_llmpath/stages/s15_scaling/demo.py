@@ -8,10 +8,10 @@ from collections.abc import Iterator
 import gradio as gr
 
 from ...charts.wording import number
+from ...decoding.character_writer import CharacterWriter, load_character_writer
 from ...runs import RunFolder
 from ...ui import pictures
 from ...ui.controls import drawn, every, writing_controls, written
-from ...ui.language import CharacterModel, load_character_model
 from ...ui.page import html, stage_page
 from ...ui.panels import section
 from . import STAGE
@@ -28,10 +28,10 @@ def build(folder: RunFolder, model_id: str | None = None) -> gr.Blocks:
     def widths() -> list[int]:
         return list(folder.report["settings"]["widths"])
 
-    def model(size: int) -> CharacterModel:
+    def model(size: int) -> CharacterWriter:
         sizes = widths()
         place = max(1, int(size)) - 1
-        return load_character_model(
+        return load_character_writer(
             folder.model(f"width-{sizes[place]}") if place < len(sizes) else folder.model_dir
         )
 

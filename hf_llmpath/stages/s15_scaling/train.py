@@ -9,12 +9,12 @@ from transformers import AutoModelForCausalLM
 
 from ...data.batches.token_file import TokenBlocks
 from ...data.sources import load_texts
+from ...decoding.character_writer import CharacterWriter
 from ...errors import UserError
 from ...runs import Goal, Run
 from ...training.precision import precision_for
 from ...training.recipes.character_model import CharacterData
 from ...training.recipes.gpt import GPTRecipe, GPTShape, TokenData, new_model, train_gpt
-from ...ui.language import CharacterModel
 from . import ScalingSettings
 from .agreement import REFERENCE, largest_difference, loss_curves
 from .footprint import step_footprints
@@ -77,7 +77,7 @@ def train(settings: ScalingSettings, run: Run) -> None:
     metrics |= _footprints(settings, run, data, shape)
 
     opening = texts.validation[0][:24].rpartition(" ")[0]
-    writer = CharacterModel(run.new / "model")
+    writer = CharacterWriter(run.new / "model")
     run.save_figure_data("samples", {"0.7": opening + _written(writer, opening, settings.seed)})
     ngram = characters.ngram_loss(5)
     baselines = {
@@ -95,7 +95,7 @@ def train(settings: ScalingSettings, run: Run) -> None:
     run.report(texts.provenance, metrics, baselines, goals, main="validation_loss")
 
 
-def _written(model: CharacterModel, opening: str, seed: int) -> str:
+def _written(model: CharacterWriter, opening: str, seed: int) -> str:
     text = ""
     for writing in model.write(opening, 0.7, 400, seed):
         text = writing.text

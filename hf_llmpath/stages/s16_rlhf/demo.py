@@ -10,9 +10,9 @@ import gradio as gr
 from ...cli.chat import THUMBS
 from ...decoding.chatbot import Chatbot, save_preference
 from ...errors import UserError
+from ...hub.model_folder import loaded
 from ...runs import RunFolder
 from ...ui import pictures
-from ...ui.loading import loaded
 from ...ui.page import html, stage_page, telling
 from ...ui.panels import section
 from . import STAGE

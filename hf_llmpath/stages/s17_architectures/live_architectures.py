@@ -9,9 +9,8 @@ import torch
 
 from ...data.batches.token_rows import TokenRows
 from ...errors import UserError
-from ...hub.weights import load_pair
+from ...hub.model_folder import load_pair, loaded
 from ...training.recipes.masked_language_model import encode
-from ...ui.loading import loaded
 from .objectives_compared import class_scores, class_targets
 from .strengths import Map, fill_spans, go_on, look
 
