@@ -1,16 +1,17 @@
-"""The run folder: the one place that knows its layout, and the only one that writes there.
+"""The run folder: this is the one module that knows its layout and writes there.
 
     runs/07-rnn/
-      model/  models/NAME/  figures/  metrics.json  history.jsonl  README.md     the last complete run
-      onnx/  quantized/SCHEME/  bench/                                           what was made of its model afterwards
-      checkpoints/                                                               a run that is under way or was stopped
-        run.json            what is being run
-        parts/NAME/         one training (`Job`): its checkpoints, then its result
-        new/                the results so far, moved up when the run is complete
+      model/  models/NAME/  figures/                the last complete run
+      metrics.json  history.jsonl  README.md
+      onnx/  quantized/SCHEME/  bench/              made from its model afterwards
+      checkpoints/                                  a run that is under way or was stopped
+        run.json                                    what is being run
+        parts/NAME/                                 one training (`Job`): its checkpoints, then its result
+        new/                                        the results so far, moved up when the run is complete
 
-A complete run is replaced only by another complete one: the new files wait in `checkpoints/new` until all
-of them are there, a marker says so, and only then are they moved. A process killed during the move leaves
-the marker, and whoever opens the folder next finishes the move.
+A complete run is replaced only by another complete one. The new files wait in `checkpoints/new` until all of
+them are there; then a marker is written, and only then are they moved. If a process is killed during the move,
+the marker stays, and whoever opens the folder next finishes the move.
 """
 
 import json
@@ -20,7 +21,7 @@ import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -28,18 +29,8 @@ from .errors import UserError, nearest
 from .machine import hardware, peak_memory_mb, versions
 
 RESULTS = ("model", "models", "figures", "history.jsonl", "README.md", "metrics.json")
-REPORTED = (
-    "slug",
-    "preset",
-    "seed",
-    "dataset",
-    "metrics",
-    "baselines",
-    "goals",
-    "main",
-    "settings",
-    "seconds",
-)
+# What every metrics.json has.
+REPORTED = tuple("slug preset seed dataset metrics baselines goals main settings seconds".split())
 _MARKER = "COMPLETE"
 
 
@@ -54,25 +45,20 @@ class Goal:
     def against(self, metrics: dict[str, Any]) -> dict[str, Any]:
         value = metrics[self.name]
         met = value >= self.goal if self.higher_is_better else value <= self.goal
-        return {
-            "name": self.name,
-            "value": value,
-            "goal": self.goal,
-            "higher_is_better": self.higher_is_better,
-            "met": bool(met),
-        }
+        return asdict(self) | {"value": value, "met": bool(met)}
 
 
 def add_mean(metrics: dict[str, Any], name: str, values: list[float]) -> None:
-    """Adds the mean of several seeds as `name` and, of two or more, their standard deviation as `NAME_sd`
-    and the list itself as `NAME_seeds`."""
+    """Adds the mean over seeds as `name`; with two or more, also the standard deviation as `NAME_sd` and the
+    values as `NAME_seeds`.
+    """
     metrics[name] = statistics.fmean(values)
     if len(values) > 1:
         metrics |= {f"{name}_sd": statistics.stdev(values), f"{name}_seeds": values}
 
 
 def write_text(path: Path, text: str) -> None:
-    """Writes to a temporary name beside `path`, then renames: readers see the old file or the new one."""
+    """Writes to a temporary name next to `path`, then renames: readers see the old file or the new one."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.tmp")
     temporary.write_text(text, encoding="utf-8")
@@ -97,13 +83,13 @@ def _remove(target: Path) -> None:
 
 
 def _set_aside(checkpoints: Path, progress: "NoProgress") -> bool:
-    """A stopped run that is not resumed is kept, once, beside the new one; returns whether there was one."""
-    there = (checkpoints / "run.json").exists()
-    if there:
+    """Keeps a stopped run that is not resumed, once, next to the new one; returns whether there was one."""
+    stopped = (checkpoints / "run.json").exists()
+    if stopped:
         _replace(checkpoints, checkpoints.with_name("checkpoints.stopped"))
         progress.say(f"the stopped run was set aside in {checkpoints.with_name('checkpoints.stopped')}")
     shutil.rmtree(checkpoints, ignore_errors=True)
-    return there
+    return stopped
 
 
 class RunFolder:
@@ -122,25 +108,22 @@ class RunFolder:
         for name in RESULTS:
             if (new / name).exists():
                 _replace(new / name, self.path / name)
-            elif name not in complete:  # of an older run
+            elif name not in complete:  # left by an older run
                 _remove(self.path / name)
-        (checkpoints / "run.json").unlink(
-            missing_ok=True
-        )  # from here on, what is left of the folder is no stopped run
+        # From here on, what is left of the folder is no longer a stopped run.
+        (checkpoints / "run.json").unlink(missing_ok=True)
         shutil.rmtree(checkpoints)
 
     @property
     def state(self) -> str:
-        """`"complete"`, `"stopped"` (resumable, whether or not an older complete run is there too) or
-        `"none"`.
-        """
+        """`"complete"`, `"stopped"` (can be resumed; an older complete run may be there too) or `"none"`."""
         if (self.path / "checkpoints" / "run.json").exists():
             return "stopped"
         return "complete" if self.is_complete else "none"
 
     @property
     def stopped(self) -> dict[str, Any] | None:
-        """What the run that was stopped here is (`slug`, `preset`, `settings`, ...), or None."""
+        """What was being run when a run stopped here (`slug`, `preset`, `settings`, ...), or None."""
         path = self.path / "checkpoints" / "run.json"
         return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
 
@@ -167,7 +150,7 @@ class RunFolder:
 
     @property
     def slug_of_report(self) -> str | None:
-        """The stage that the complete run here is of; None if there is none, or its metrics.json is damaged."""
+        """The stage of the complete run; None if there is none or its metrics.json is damaged."""
         try:
             return self.report.get("slug")
         except UserError:
@@ -193,21 +176,19 @@ class RunFolder:
         """The folder of the main model, or of the model `name`.
 
         Raises:
-            UserError: no model of that name; names those there are.
+            UserError: there is no model of that name; the line lists the names.
         """
         if name is None:
             return self.model_dir
-        there = sorted(path.name for path in (self.path / "models").glob("*") if path.is_dir())
-        if name not in there:
-            known = f"there are: {', '.join(there)}" if there else "it has only the main one"
-            raise UserError(f"{self.path} has no model '{name}'{nearest(name, there)}; {known}")
+        names = sorted(path.name for path in (self.path / "models").glob("*") if path.is_dir())
+        if name not in names:
+            known = f"there are: {', '.join(names)}" if names else "it has only the main one"
+            raise UserError(f"{self.path} has no model '{name}'{nearest(name, names)}; {known}")
         return self.model(name)
 
     @property
     def onnx_dir(self) -> Path:
-        """Where `llmpath export` writes; made from the model of a run, and told apart from a later one by
-        its hash.
-        """
+        """Where `llmpath export` writes. The files carry the hash of the model that they were made from."""
         return self.path / "onnx"
 
     def quantized(self, scheme: str) -> Path:
@@ -223,19 +204,19 @@ class RunFolder:
     def figures(self) -> list[Path]:
         return sorted((self.path / "figures").glob("*.png"))
 
-    def figure_data(self, name: str) -> Any:
-        """What the run saved for the picture `name`."""
-        return json.loads((self.path / "figures" / f"{name}.json").read_text(encoding="utf-8"))
+    def figure_data(self, name: str, earlier: str | None = None) -> Any:
+        """What the run saved for the picture `name`; runs of earlier versions may have called it `earlier`."""
+        path = self.path / "figures" / f"{name}.json"
+        if earlier and not path.exists():
+            path = path.with_stem(earlier)
+        return json.loads(path.read_text(encoding="utf-8"))
 
     @property
     def history(self) -> list[dict[str, Any]]:
         """One entry per logging step: `part`, `step`, `loss`, ..."""
         path = self.path / "history.jsonl"
-        return (
-            [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-            if path.exists()
-            else []
-        )
+        lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+        return [json.loads(line) for line in lines]
 
 
 class Job:
@@ -267,7 +248,7 @@ class Job:
         _save_model(self.model_dir, model, *processors)
 
     def once(self, work: "Callable[[Job], dict[str, Any]]") -> dict[str, Any]:
-        """What `work` returns (JSON: numbers, texts, lists), worked out once and read back ever after.
+        """What `work` returns (JSON: numbers, texts, lists), computed once and read back from then on.
 
         `work` trains in this folder, keeps its model with `save_model`, and may be called again after a
         stop. Its checkpoints are deleted when it has returned.
@@ -297,18 +278,18 @@ def _save_model(folder: Path, model: Any, *processors: Any) -> None:
 
 
 class NoProgress:
-    """Progress that nobody watches; also the interface of those that somebody does."""
+    """Progress that nobody watches, and the interface of every progress display."""
 
     @contextmanager
     def task(self, name: str, total: int) -> Iterator["NoProgress"]:
-        """Around one training of `total` steps."""
+        """Entered around one training of `total` steps."""
         yield self
 
     def update(self, step: int, **values: float) -> None:
-        """After a step: `loss`, `tokens_per_second`, ..."""
+        """Called after a step with `loss`, `tokens_per_second`, ..."""
 
     def say(self, text: str) -> None:
-        """A line for the person who waits."""
+        """Shows a line to the person who is waiting."""
 
 
 class Run:
@@ -340,11 +321,12 @@ class Run:
         renamed: Mapping[str, str] | None = None,
     ) -> "Run":
         """Opens `folder` for the run that `identity` describes (stage, slug, preset, settings, command).
-        `renamed` says what earlier names of settings are called today: a stopped run may have noted those.
+
+        `renamed` maps earlier names of settings to the current ones: a stopped run may have noted those.
 
         Raises:
-            UserError: not a folder, not writable, the run folder of another stage, nothing to resume, or
-                a resume with other settings than the stopped run had.
+            UserError: `folder` is no folder, cannot be written to, or belongs to another stage; there is
+                nothing to resume; or the stopped run had other settings.
         """
         check_writable(folder)
         current = RunFolder(folder)
@@ -405,7 +387,7 @@ class Run:
         return folder
 
     def save_figure_data(self, name: str, data: Any) -> None:
-        """What the picture `name` is drawn from (JSON)."""
+        """Saves what the picture `name` is drawn from (JSON)."""
         write_json(self.new / "figures" / f"{name}.json", data)
 
     def report(
@@ -416,7 +398,7 @@ class Run:
         goals: list[Goal],
         main: str,
     ) -> None:
-        """What the run measured; `main` is a key of both `metrics` and, where there is one, `baselines`."""
+        """Takes what the run measured; `main` is a key of `metrics` and, if it has a baseline, of `baselines`."""
         self._report = {
             "dataset": dataset,
             "metrics": metrics,
@@ -427,12 +409,13 @@ class Run:
 
     @property
     def seconds(self) -> float:
-        """Time spent on this run, stops left out."""
+        """Time spent on this run, without the time between stop and resume."""
         return self._seconds_before + time.perf_counter() - self._began
 
     def pause(self) -> None:
-        """Notes the time spent, for a run that stops here and will be resumed; one in which nothing has
-        been trained leaves the folder as it found it, with the run that was stopped there before."""
+        """Notes the time spent by a run that stops here and can be resumed. If nothing has been trained yet,
+        the folder is left as it was, with the run that was stopped there before.
+        """
         if not any(self.checkpoints.glob("parts/*/*")):
             shutil.rmtree(self.checkpoints)
             if self._has_set_aside:
@@ -460,26 +443,24 @@ class Run:
         for job in self.jobs:
             history = job.folder / "history.jsonl"
             if history.exists():
-                lines += [
-                    json.dumps({"part": job.name} | json.loads(row))
-                    for row in history.read_text().splitlines()
-                ]
+                rows = map(json.loads, history.read_text(encoding="utf-8").splitlines())
+                lines += [json.dumps({"part": job.name} | row) for row in rows]
         write_text(self.new / "history.jsonl", "".join(line + "\n" for line in lines))
         write_json(self.new / "metrics.json", report)
         return report
 
     def write_card(self, text: str) -> None:
-        """The model card."""
+        """Writes the model card."""
         write_text(self.new / "README.md", text)
 
     def commit(self) -> RunFolder:
-        """The run is complete: its results take the place of the last ones."""
+        """Replaces the last complete run with the results of this one."""
         write_text(self.new / _MARKER, "\n".join(name for name in RESULTS if (self.new / name).exists()))
         return RunFolder(self.folder)
 
 
 def check_writable(folder: Path) -> None:
-    """Makes `folder`.
+    """Creates `folder` and checks that it can be written to.
 
     Raises:
         UserError: it (or a folder above it) is a file, or nothing can be written there.
@@ -488,7 +469,7 @@ def check_writable(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         probe = folder / ".writable"
         probe.write_text("")
-        probe.unlink(missing_ok=True)  # another process may look at the same time
+        probe.unlink(missing_ok=True)  # another process may probe at the same time
     except (FileExistsError, NotADirectoryError):
         raise UserError(
             f"{folder} cannot be a folder: a file is in the way; choose another --output-dir"
