@@ -10,8 +10,8 @@
         new/                                        the results so far, moved up when the run is complete
 
 A complete run is replaced only by another complete one. The new files wait in `checkpoints/new` until all of
-them are there; then a marker is written, and only then are they moved. If a process is killed during the move,
-the marker stays, and whoever opens the folder next finishes the move.
+them are there; then a marker is written, and only then are they moved. If a process is killed during the
+move, the marker stays, and whoever opens the folder next finishes the move.
 """
 
 import json
@@ -30,7 +30,9 @@ from .machine import hardware, peak_memory_mb, versions
 
 RESULTS = ("model", "models", "figures", "history.jsonl", "README.md", "metrics.json")
 # What every metrics.json has.
-REPORTED = tuple("slug preset seed dataset metrics baselines goals main settings seconds".split())
+REPORTED = (
+    "slug", "preset", "seed", "dataset", "metrics", "baselines", "goals", "main", "settings", "seconds",
+)  # fmt: skip
 _MARKER = "COMPLETE"
 
 
@@ -205,7 +207,7 @@ class RunFolder:
         return sorted((self.path / "figures").glob("*.png"))
 
     def figure_data(self, name: str, earlier: str | None = None) -> Any:
-        """What the run saved for the picture `name`; runs of earlier versions may have called it `earlier`."""
+        """What the run saved for the picture `name`, which older versions may have called `earlier`."""
         path = self.path / "figures" / f"{name}.json"
         if earlier and not path.exists():
             path = path.with_stem(earlier)
@@ -380,7 +382,7 @@ class Run:
         return self.job(name).once(work)
 
     def save_model(self, model: Any, *processors: Any, name: str | None = None) -> Path:
-        """`save_pretrained` of the model and its tokenizer or processor into `model/`, or into `models/NAME`."""
+        """Saves the model and its tokenizer or processor into `model/`, or into `models/NAME`."""
         folder = self.new / "model" if name is None else self.new / "models" / name
         folder.parent.mkdir(parents=True, exist_ok=True)
         _save_model(folder, model, *processors)
@@ -398,7 +400,7 @@ class Run:
         goals: list[Goal],
         main: str,
     ) -> None:
-        """Takes what the run measured; `main` is a key of `metrics` and, if it has a baseline, of `baselines`."""
+        """Takes what the run measured; `main` is a key of `metrics` and of `baselines` if it has one."""
         self._report = {
             "dataset": dataset,
             "metrics": metrics,
