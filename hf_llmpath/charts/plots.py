@@ -1,0 +1,418 @@
+"""Charts with axes, described with Altair: lines, bars, histograms, points, and any other Altair chart.
+
+Vega draws them in this process (vl-convert); nothing is asked of another host.
+"""
+
+import json
+import math
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from html import escape
+from typing import Any
+
+import altair as alt
+
+from .picture import BAR, INK, MONO, PAPER, RULE, SANS, SOFT, TINT, Picture, series, visible
+from .wording import number
+
+_WIDE, _NARROW = 640, 350  # widths of the two drawings of a page; `ui/style.css` shows one of them
+_LOOK: dict[str, Any] = {
+    "font": SANS,
+    "background": "transparent",
+    "aria": False,
+    "padding": 2,
+    "view": {"stroke": None},
+    # Limits and overlaps are left to us: each label that Vega measures costs two milliseconds.
+    "axis": {
+        "labelColor": SOFT,
+        "titleColor": SOFT,
+        "labelFontSize": 12,
+        "titleFontSize": 12,
+        "titleFontWeight": "normal",
+        "gridColor": RULE,
+        "domainColor": SOFT,
+        "ticks": False,
+        "labelPadding": 5,
+        "labelLimit": 0,
+        "titleLimit": 0,
+        "labelOverlap": False,
+        "tickCount": 5,
+    },
+    "line": {"strokeWidth": 2, "strokeJoin": "round", "strokeCap": "round"},
+    "text": {"color": INK, "fontSize": 12},
+}
+
+
+@dataclass(frozen=True)
+class Line:
+    """A line of a chart, where a pair `(x, y)` of sequences does not say enough.
+
+    Attributes:
+        spread: deviation of each y, drawn as a band on both sides.
+        dashed, points: how it is drawn; with `width` 0, points alone.
+        color: of the line, instead of the next color.
+    """
+
+    x: Sequence[float]
+    y: Sequence[float]
+    spread: Sequence[float] = ()
+    dashed: bool = False
+    points: bool = False
+    width: float = 2
+    color: str = ""
+
+
+@dataclass(frozen=True)
+class Plot(Picture):
+    """A picture that Vega draws. Pages get it twice, for wide and for narrow screens."""
+
+    def _drawing(self) -> str:
+        wide, narrow = self.svg(_WIDE), self.svg(_NARROW)
+        return f'<div class="lp-wide">{wide}</div><div class="lp-narrow">{narrow}</div>'
+
+
+Chart = alt.Chart | alt.LayerChart | alt.HConcatChart | alt.VConcatChart | alt.FacetChart
+
+
+def plot(
+    chart: Chart,
+    caption: str,
+    detail: str = "",
+    alternative: str = "",
+    key: Mapping[str, str] | None = None,
+    data: Mapping[str, Sequence[Mapping[str, Any]]] | None = None,
+) -> Plot:
+    """An Altair chart as a picture.
+
+    Args:
+        chart: without a width, which is the page's. Colors are variables of the page (`series(0)`, `INK`).
+        alternative: the numbers in words, for those who cannot see the chart.
+        key: name -> color. The chart itself has no legend.
+        data: rows of each `alt.NamedData` in the chart; Altair takes long to copy rows of its own.
+    """
+    spec = chart.to_dict(validate=False) | {"datasets": data or {}}
+    draw = lambda width: _vega_svg(json.dumps(_styled(spec, width)))  # noqa: E731
+    return Plot(caption, draw, detail, alternative, key or {})
+
+
+def _styled(spec: Mapping[str, Any], width: int) -> dict[str, Any]:
+    wide = width > 450
+    config = _LOOK | {"axis": _LOOK["axis"] | {"tickCount": 5 if wide else 4}}
+    for name, value in spec.get("config", {}).items():
+        config[name] = config.get(name, {}) | value if isinstance(value, dict) else value
+    config["view"] = {"stroke": None}  # drops Altair's default size
+    size = {
+        "width": width,
+        "height": 250 if wide else 200,
+        "autosize": {"type": "fit-x", "contains": "padding"},
+    }
+    return size | dict(spec) | {"config": config}
+
+
+@lru_cache(maxsize=128)
+def _vega_svg(spec: str) -> str:
+    """The drawing of a Vega-Lite specification, kept for pages that show the same numbers again."""
+    import vl_convert
+
+    drawing = vl_convert.vegalite_to_svg(spec)
+    drawing = re.sub(r' (?:aria-[\w-]+|role)="[^"]*"', "", drawing)  # the figure has one text for all
+    drawing = drawing.replace(' xmlns:xlink="http://www.w3.org/1999/xlink"', "").replace(' version="1.1"', "")
+    # Letters that stand on a line of the chart keep a border of paper around them.
+    return drawing.replace(f'stroke="{PAPER}"', f'stroke="{PAPER}" paint-order="stroke"').replace(
+        "<svg ", '<svg aria-hidden="true" ', 1
+    )
+
+
+def line_chart(
+    lines: Mapping[str, Line | tuple[Sequence[float], Sequence[float]]],
+    caption: str,
+    x_label: str,
+    y_label: str = "",
+    detail: str = "",
+    *,
+    levels: Mapping[str, float] | None = None,
+    marks: Mapping[str, float] | None = None,
+    shade: tuple[float, float] | None = None,
+    log_x: bool = False,
+    log_y: bool = False,
+    x_ticks: Mapping[float, str] | None = None,
+    y_range: tuple[float, float] | None = None,
+) -> Picture:
+    """Lines over a common axis.
+
+    Values that cannot be drawn (not finite, or not above 0 on a logarithmic axis) are left out.
+
+    Args:
+        levels: named heights to compare with, as dashed lines.
+        marks: named places on the x axis.
+        shade: from where to where the paper is tinted, such as held-out time.
+        x_ticks: the numbers on the x axis, and what is written there.
+        y_range: what the y axis shows, instead of all that there is.
+    """
+    known = {}
+    for index, (name, given) in enumerate(lines.items()):
+        line = given if isinstance(given, Line) else Line(*given)
+        spreads = line.spread or [0.0] * len(line.y)
+        rows = [
+            {"x": float(x), "y": float(y), "low": float(y - spread), "high": float(y + spread)}
+            for x, y, spread in zip(line.x, line.y, spreads, strict=True)
+            if _drawable(y, log_y) and _drawable(x, log_x)
+        ]
+        if rows:
+            known[name] = (line, line.color or series(index), rows)
+    if not known:
+        return Picture(caption, lambda width: "", detail, markup='<p class="lp-empty">No values yet.</p>')
+    xs = [row["x"] for *_, rows in known.values() for row in rows]
+    ys = [row[side] for *_, rows in known.values() for row in rows for side in ("low", "high")]
+    ys += [level for level in (levels or {}).values() if _drawable(level, log_y)]
+    left, right = shade or (min(xs), max(xs))
+    x_scale = {"domain": [min(left, *xs), max(right, *xs)], "nice": False, "zero": False}
+    low, high = y_range or (min(y for y in ys if _drawable(y, log_y)), max(ys))
+    pad = (1 if y_range else 1.06) if log_y else (0 if y_range else 0.04 * (high - low) or 0.5)
+    y_domain = [low / pad, high * pad] if log_y else [low - pad, high + pad]
+    x = alt.X("x", type="quantitative", title=x_label, axis=_axis(xs, log_x, x_ticks, grid=False))
+    y = alt.Y("y", type="quantitative", title=y_label or None, axis=_axis(y_domain, log_y))
+    x.scale = alt.Scale(type="log" if log_x else "linear", **x_scale)
+    y.scale = alt.Scale(type="log" if log_y else "linear", domain=y_domain, nice=False, zero=False)
+    layers = (
+        []
+        if shade is None
+        else [
+            alt.Chart(alt.Data(values=[{"x": shade[0], "end": shade[1]}]))
+            .mark_rect(color=TINT)
+            .encode(x, x2="end")
+        ]
+    )
+    for index, (line, color, rows) in enumerate(known.values()):
+        base = alt.Chart(alt.NamedData(f"line {index}")).encode(x, y)
+        if line.spread:
+            layers.append(base.mark_area(color=color, opacity=0.16, clip=True).encode(y="low:Q", y2="high:Q"))
+        if line.width and len(rows) > 1:
+            dash = [5, 4] if line.dashed else []
+            layers.append(base.mark_line(color=color, strokeWidth=line.width, strokeDash=dash, clip=True))
+        if line.points or not line.width or len(rows) == 1:
+            layers.append(base.mark_circle(color=color, size=36, opacity=1))
+    layers += _levels(levels or {}, y, y_domain, log_y) + _marks(marks or {}, x)
+    alternative = " ".join(
+        f"{name}: from {number(rows[0]['y'])} at {x_label} {number(rows[0]['x'])} "
+        f"to {number(rows[-1]['y'])} at {number(rows[-1]['x'])}."
+        for name, (_, _, rows) in known.items()
+    ) + "".join(f" {name}: {number(level)}." for name, level in (levels or {}).items())
+    key = {name: color for name, (_, color, _) in known.items()} if len(known) > 1 else {}
+    data = {f"line {index}": rows for index, (*_, rows) in enumerate(known.values())}
+    return plot(alt.layer(*layers), caption, detail, alternative, key, data)
+
+
+def _drawable(value: float | None, log: bool) -> bool:
+    return value is not None and math.isfinite(value) and (value > 0 or not log)
+
+
+def _axis(
+    values: Sequence[float], log: bool, names: Mapping[float, str] | None = None, grid: bool = True
+) -> alt.Axis:
+    if names:
+        ticks = {f"{value:g}": name for value, name in names.items()}
+        expression = f"{json.dumps(ticks)}[format(datum.value, '~g')]"
+        return alt.Axis(values=list(names), labelExpr=expression, grid=grid)
+    if not log:
+        return alt.Axis(grid=grid)
+    low, high = math.log10(min(values)), math.log10(max(values))
+    powers = range(math.floor(low), math.ceil(high) + 1)
+    every = max(1, math.ceil((high - low) / 5))
+    steps = (
+        (1,) if high - low >= 2 else (1, 2, 5) if high - low >= 0.7 else (1, 1.5, 2, 2.5, 3, 4, 5, 6, 7, 8, 9)
+    )
+    ticks = [step * 10.0**power for power in powers if power % every == 0 for step in steps]
+    ticks = [tick for tick in ticks if 10**low * 0.999 <= tick <= 10**high * 1.001]
+    return alt.Axis(values=ticks or [min(values), max(values)], format="~g", grid=grid)
+
+
+def _levels(levels: Mapping[str, float], y: alt.Y, domain: Sequence[float], log: bool) -> list[alt.Chart]:
+    """Dashed lines with their names at the right end: above the line, or below where the next one is near."""
+    scale = math.log if log else float
+    height = lambda value: (scale(value) - scale(domain[0])) / (scale(domain[1]) - scale(domain[0]))  # noqa: E731
+    ordered = sorted(levels.items(), key=lambda level: level[1])
+    charts = []
+    for index, (name, value) in enumerate(ordered):
+        crowded = index + 1 < len(ordered) and height(ordered[index + 1][1]) - height(value) < 0.09
+        data = alt.Chart(alt.Data(values=[{"y": value, "name": name}])).encode(y)
+        charts.append(data.mark_rule(color=SOFT, strokeDash=[5, 4]))
+        text = {
+            "align": "right",
+            "dx": -3,
+            "dy": 9 if crowded or height(value) > 0.93 else -7,
+            "fontSize": 11,
+        }
+        words = data.encode(text="name:N", x=alt.value("width"))
+        charts.append(words.mark_text(color=SOFT, stroke=PAPER, strokeWidth=3, **text))
+    return charts
+
+
+def _marks(marks: Mapping[str, float], x: alt.X) -> list[alt.Chart]:
+    charts = []
+    for name, value in marks.items():
+        data = alt.Chart(alt.Data(values=[{"x": value, "name": name}])).encode(x)
+        words = data.encode(text="name:N", y=alt.value(8))
+        charts += [
+            data.mark_rule(color=SOFT, strokeDash=[2, 3]),
+            words.mark_text(color=SOFT, stroke=PAPER, strokeWidth=3, align="left", dx=4, fontSize=11),
+        ]
+    return charts
+
+
+def bar_chart(
+    values: Mapping[str, float] | Sequence[tuple[str, float]],
+    caption: str,
+    x_label: str = "",
+    detail: str = "",
+    *,
+    levels: Mapping[str, float] | None = None,
+    errors: Mapping[str, float] | None = None,
+    form: Callable[[float], str] = number,
+    tokens: bool = False,
+) -> Picture:
+    """A horizontal bar for each name with its number. Pages show it as a list that can be read out.
+
+    Args:
+        levels: named numbers to compare with, as dashed lines.
+        errors: deviation by name.
+        form: how the numbers are written, such as `"{:.1%}".format`.
+        tokens: the names are pieces of a text, shown letter by letter.
+    """
+    rows = list(values.items() if isinstance(values, Mapping) else values)
+    names = [visible(name) if tokens else name for name, _ in rows]
+    spreads = [(errors or {}).get(name, 0.0) for name, _ in rows]
+    told = "; ".join(f"dashed line: {name}, {form(level)}" for name, level in (levels or {}).items())
+    written = [
+        form(value) + (f" ± {form(spread)}" if spread else "")
+        for (_, value), spread in zip(rows, spreads, strict=True)
+    ]
+    data = [
+        {"row": row, "value": value, "end": value + math.copysign(spread, value), "text": text,
+         "low": value - spread, "high": value + spread}
+        for row, ((_, value), spread, text) in enumerate(zip(rows, spreads, written, strict=True))
+    ]  # fmt: skip
+    labels = f"{json.dumps([name.split(chr(10)) for name in names])}[datum.value]"
+    axis = alt.Axis(
+        labelExpr=labels,
+        grid=False,
+        domain=False,
+        labelLimit=330,
+        labelFont=MONO if tokens else SANS,
+        labelColor=INK,
+    )
+    y = alt.Y("row", type="ordinal", title=None, sort=None, axis=axis)
+    x_title = [line for line in (x_label, told) if line] or None
+    base = alt.Chart(alt.NamedData("bars")).encode(y)
+    x = alt.X("value", type="quantitative", title=x_title)
+    layers = [base.mark_bar(color=BAR, cornerRadius=2, height=16).encode(x)]
+    if errors:
+        layers.append(base.mark_rule(color=INK).encode(x="low:Q", x2="high:Q"))
+    for level in (levels or {}).values():
+        rule = alt.Chart(alt.Data(values=[{"value": level}])).mark_rule(color=SOFT, strokeDash=[5, 4])
+        layers.append(rule.encode(x))
+    side = "right" if rows and all(value <= 0 for _, value in rows) else "left"
+    text = base.mark_text(align=side, dx=5 if side == "left" else -5, stroke=PAPER, strokeWidth=3)
+    layers.append(text.encode(x="end:Q", text="text:N"))
+    tall = alt.Step(34 if any("\n" in name for name in names) else 26)
+    drawing = plot(alt.layer(*layers).properties(height=tall), caption, detail, data={"bars": data})
+    return replace(drawing, markup=_bar_list(rows, names, spreads, written, levels or {}, told or ""))
+
+
+def _bar_list(
+    rows: Sequence[tuple[str, float]],
+    names: Sequence[str],
+    spreads: Sequence[float],
+    written: Sequence[str],
+    levels: Mapping[str, float],
+    told: str,
+) -> str:
+    ends = [value + spread for (_, value), spread in zip(rows, spreads, strict=True)]
+    low, high = min(0.0, *ends, *levels.values(), 0.0), max(0.0, *ends, *levels.values(), 0.0)
+    share = lambda value: 100 * value / ((high - low) or 1.0)  # noqa: E731
+    dashes = "".join(f'<u style="left:{share(level - low):.1f}%"></u>' for level in levels.values())
+    lines = "".join(
+        f'<div role="listitem"><span class="lp-bar-name">{escape(name)}</span><b aria-hidden="true">'
+        f'<i style="margin-left:{share(min(value, 0.0) - low):.1f}%;width:{share(abs(value)):.1f}%"></i>'
+        f"{dashes}</b>"
+        f'<span class="lp-bar-value" data-value="{value:.6f}">{escape(text)}</span></div>'
+        for name, (_, value), text in zip(names, rows, written, strict=True)
+    )
+    letters = min(24, max((len(name) for name in names), default=1)) + 1  # longer names are broken
+    room = max(7, *(len(text) + 1 for text in written), 0)
+    note = f'<p class="lp-note">{escape(told)}</p>' if told else ""
+    style = f"--names:{max(3, letters)}ch;--values:{room}ch"
+    return f'<div class="lp-bars" role="list" style="{style}">{lines}</div>{note}'
+
+
+def histogram(
+    shares: Mapping[str, tuple[Sequence[float], Sequence[float]]],
+    caption: str,
+    x_label: str,
+    y_label: str = "",
+    detail: str = "",
+) -> Picture:
+    """Distributions on one axis; each of `shares` is `(edges of the bins, share of each bin)`."""
+    layers, data, key = [], {}, {}
+    for index, (name, (edges, heights)) in enumerate(shares.items()):
+        data[name] = [
+            {"left": float(a), "right": float(b), "share": float(share)}
+            for a, b, share in zip(edges[:-1], edges[1:], heights, strict=True)
+        ]
+        key[name] = series(index)
+        mark = alt.Chart(alt.NamedData(name)).mark_rect(color=series(index), opacity=0.5)
+        layers.append(
+            mark.encode(
+                x=alt.X(
+                    "left:Q",
+                    title=x_label,
+                    scale=alt.Scale(nice=False, zero=False),
+                    axis=alt.Axis(grid=False),
+                ),
+                x2="right",
+                y=alt.Y("share:Q", title=y_label or None),
+                y2=alt.datum(0),
+            )
+        )
+    alternative = " ".join(
+        f"{name}: highest between {number(top['left'])} and {number(top['right'])}."
+        for name, rows in data.items()
+        for top in [max(rows, key=lambda row: row["share"])]
+    )
+    return plot(alt.layer(*layers), caption, detail, alternative, key if len(key) > 1 else {}, data)
+
+
+def scatter(
+    points: Mapping[str, tuple[float, float]],
+    caption: str,
+    x_label: str,
+    y_label: str,
+    detail: str = "",
+    *,
+    sizes: Mapping[str, float] | None = None,
+    log_x: bool = False,
+) -> Picture:
+    """A named point for each of several things; its area is a third number where `sizes` gives one."""
+    largest = max((sizes or {"": 1}).values())
+    rows = [
+        {"name": name, "x": float(x), "y": float(y), "size": 40 + 360 * (sizes or {}).get(name, 0) / largest}
+        for name, (x, y) in points.items()
+    ]
+    colors = [series(index) for index in range(len(rows))]
+    xs = [row["x"] for row in rows]
+    span = max(xs) / min(xs) if log_x else max(xs) - min(xs)
+    wide = (
+        [min(xs) / span**0.1, max(xs) * span**0.1] if log_x else [min(xs) - 0.1 * span, max(xs) + 0.1 * span]
+    )
+    scale = alt.Scale(type="log" if log_x else "linear", domain=wide, nice=False, zero=False)
+    base = alt.Chart(alt.NamedData("points")).encode(
+        x=alt.X("x:Q", title=x_label, scale=scale, axis=_axis(wide, log_x)),
+        y=alt.Y("y:Q", title=y_label, scale=alt.Scale(zero=False, padding=18)),
+        color=alt.Color("name:N", scale=alt.Scale(domain=list(points), range=colors), legend=None),
+    )
+    chart = base.mark_circle(opacity=0.8).encode(size=alt.Size("size:Q", scale=None))
+    told = (f"{name}: {number(x)} and {number(y)}" for name, (x, y) in points.items())
+    key = dict(zip(points, colors, strict=True))
+    return plot(chart, caption, detail, f"{x_label} and {y_label}. {'; '.join(told)}.", key, {"points": rows})
