@@ -1,7 +1,6 @@
 """Neural networks in NumPy alone.
 
-Read `layers.py` first, then `activations.py`, `losses.py`, `network.py` and `optimizers.py`. `graph.py`
-is back-propagation one number at a time, `gradcheck.py` says whether a backward pass is right.
+Read `layers.py` first, then `activations.py`, `losses.py`, `network.py`, and `optimizers.py`.
 """
 
 from .activations import GELU, ReLU, Sigmoid, Softmax, Tanh

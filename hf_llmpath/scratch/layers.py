@@ -1,8 +1,8 @@
-"""Layers: each knows how to compute its output (forward) and how to pass a gradient back (backward).
+"""Layers that compute their output (forward) and pass a gradient back (backward).
 
-`forward(x)` keeps what `backward` will need. `backward(grad)` gets dL/dy, the gradient of the loss L with
-respect to the layer's output y; it writes dL/dw for every parameter w into `grads` and returns dL/dx for
-the layer before. That is the chain rule, one factor per layer. A batch is a matrix with one example per
+`forward(x)` stores what `backward` will need. `backward(grad)` receives dL/dy, the gradient of the loss L
+with respect to the layer's output y. It writes dL/dw for every parameter w into `grads` and returns dL/dx
+for the layer before. That is the chain rule, one factor per layer. A batch is a matrix with one example per
 row, so no layer loops over examples.
 """
 
@@ -16,12 +16,12 @@ NORMAL_STD = 0.05  # of init="normal"
 
 
 class Layer:
-    """Base of all layers.
+    """The base class of all layers.
 
     Attributes:
-        params: what is learned, by name.
-        grads: gradient of the loss for each of `params`, in arrays that stay the same from step to step.
-        buffers: what is kept and saved but not learned.
+        params: the learned arrays by name.
+        grads: the gradient of the loss for each of `params`, in the same arrays from step to step.
+        buffers: arrays that are saved but not learned.
     """
 
     def __init__(self, **params: np.ndarray):
@@ -30,26 +30,27 @@ class Layer:
         self.buffers: dict[str, np.ndarray] = {}
 
     def forward(self, x: np.ndarray, training: bool = False) -> np.ndarray:
-        """The layer's output y for a batch x; `training` switches dropout and batch normalization."""
+        """Returns the output y for a batch x; `training` switches dropout and batch normalization."""
         raise NotImplementedError
 
     def backward(self, grad: np.ndarray) -> np.ndarray:
-        """From dL/dy of the last forward pass: fills `grads` and returns dL/dx."""
+        """Takes dL/dy of the last forward pass, fills `grads`, and returns dL/dx."""
         raise NotImplementedError
 
 
 class Dense(Layer):
-    """A layer of neurons: y = x Wᵀ + b. Each row of W and entry of b is one neuron, a weighted sum of its
-    inputs.
+    """A layer of neurons, y = x Wᵀ + b.
+
+    Each row of W, with its entry of b, is one neuron: a weighted sum of the inputs.
 
     Args:
         inputs, outputs: numbers of features.
-        rng: draws the weights; the bias begins at zero.
+        rng: draws the weights; the bias starts at zero.
         init: `"xavier"`, `"he"` or `"normal"` (see `initial_weight`).
         dtype: `float32` or `float64`.
 
     Raises:
-        ValueError: in `forward`, a batch with another number of features.
+        ValueError: in `forward`, if a batch has another number of features.
     """
 
     def __init__(
@@ -80,12 +81,12 @@ class Dense(Layer):
 
 
 def initial_weight(inputs: int, outputs: int, rng: np.random.Generator, init: str) -> np.ndarray:
-    """A weight matrix (outputs, inputs) to begin with.
+    """Draws the initial weight matrix (outputs, inputs) of a dense layer.
 
-    `"xavier"` draws uniformly from ±√(6 / (inputs + outputs)) (Glorot & Bengio 2010, eq. 16): signals
-    keep their size through tanh and sigmoid layers. `"he"` draws from a normal distribution with
-    deviation √(2 / inputs) (He et al. 2015, eq. 10): the same for ReLU, which drops half of the signal.
-    `"normal"` has the fixed deviation 0.05.
+    `"xavier"` is uniform within ±√(6 / (inputs + outputs)), which preserves the size of signals through tanh
+    and sigmoid layers (Glorot & Bengio 2010, eq. 16). `"he"` is normal with standard deviation
+    √(2 / inputs), which does the same for ReLU, where half of the signal is dropped (He et al. 2015,
+    eq. 10). `"normal"` has the fixed standard deviation 0.05.
 
     Raises:
         ValueError: another `init`, or a size below 1.
@@ -103,12 +104,13 @@ def initial_weight(inputs: int, outputs: int, rng: np.random.Generator, init: st
 
 
 class Dropout(Layer):
-    """Sets a random share `p` of the features to zero while training, and scales the rest by 1 / (1 − p),
-    so that the expected value stays the same and nothing has to be done when the network is used
-    (Srivastava et al. 2014, "inverted").
+    """Sets a random fraction `p` of the features to zero while training.
+
+    The rest is scaled by 1 / (1 − p), which keeps the expected value, so a trained network needs no
+    correction ("inverted" dropout; Srivastava et al. 2014).
 
     Attributes:
-        mask: what the last forward pass multiplied by; `None` if it dropped nothing.
+        mask: the factors of the last forward pass; `None` if it dropped nothing.
     """
 
     def __init__(self, p: float, rng: np.random.Generator):
@@ -131,12 +133,12 @@ class Dropout(Layer):
 
 
 class BatchNorm(Layer):
-    """y = γ (x − mean) / √(var + eps) + β per feature (Ioffe & Szegedy 2015, algorithm 1); γ is `weight`,
-    β is `bias`.
+    """Batch normalization, y = γ (x − mean) / √(var + eps) + β for each feature; γ is `weight`, β is `bias`.
 
     While training, mean and var are those of the batch. Otherwise they are the running statistics, moving
-    averages over the batches seen in training: running ← (1 − momentum) running + momentum · batch, the
-    variance with n − 1 in its denominator, as `torch.nn.BatchNorm1d` does.
+    averages over the training batches: running ← (1 − momentum) running + momentum · batch. As in
+    `torch.nn.BatchNorm1d`, the running variance has n − 1 in its denominator. Ioffe & Szegedy 2015,
+    algorithm 1.
     """
 
     def __init__(

@@ -1,9 +1,9 @@
-"""Loss functions: one number that says how wrong the predictions of a batch are, and its gradient.
+"""Loss functions say in one number how wrong the predictions of a batch are, and give its gradient.
 
-`forward(prediction, target)` gives the mean over the batch, `backward()` its gradient with respect to the
-prediction: the first gradient of the backward pass. The two cross-entropies take the scores before
-sigmoid or softmax ("logits"). Together the two steps have a gradient of great simplicity, probability −
-truth, and no logarithm of zero can occur.
+`forward(prediction, target)` returns the mean over the batch. `backward()` returns its gradient with respect
+to the prediction, where the backward pass starts. The two cross-entropies take the scores before sigmoid or
+softmax ("logits"): combined, the two steps have the simple gradient probability − truth, and no logarithm of
+zero can occur.
 """
 
 import numpy as np
@@ -12,18 +12,18 @@ from .activations import sigmoid
 
 
 class Loss:
-    """Base of all losses."""
+    """The base class of all losses."""
 
     def forward(self, prediction: np.ndarray, target: np.ndarray) -> float:
-        """The loss of a batch, a mean.
+        """Returns the mean loss of a batch.
 
         Raises:
-            ValueError: a target that does not fit the prediction.
+            ValueError: the target does not fit the prediction.
         """
         raise NotImplementedError
 
     def backward(self) -> np.ndarray:
-        """dL/dprediction of the last forward pass, in the prediction's shape."""
+        """Returns dL/dprediction of the last forward pass, in the prediction's shape."""
         raise NotImplementedError
 
 
@@ -36,7 +36,7 @@ def _same_shape(prediction: np.ndarray, target: np.ndarray) -> np.ndarray:
 
 
 class MeanSquaredError(Loss):
-    """mean (prediction − target)², over all numbers of the batch, as `torch.nn.MSELoss`."""
+    """The mean of (prediction − target)² over all numbers of the batch, as `torch.nn.MSELoss`."""
 
     def forward(self, prediction: np.ndarray, target: np.ndarray) -> float:
         self._difference = prediction - _same_shape(prediction, target)
@@ -80,9 +80,8 @@ class CategoricalCrossEntropy(Loss):
                 f"labels run from {target.min()} to {target.max()}; they must be from 0 to {classes - 1}"
             )
         self._rows, self._target = np.arange(count), target
-        shifted = prediction - prediction.max(
-            axis=1, keepdims=True
-        )  # changes no probability, keeps exp finite
+        # Subtracting the maximum changes no probability and keeps exp finite.
+        shifted = prediction - prediction.max(axis=1, keepdims=True)
         e = np.exp(shifted)
         total = e.sum(axis=1, keepdims=True)
         self._probabilities = e / total

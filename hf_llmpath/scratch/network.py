@@ -1,4 +1,4 @@
-"""A feed-forward network: layers in a row.
+"""A feed-forward network is a sequence of layers, trained by mini-batch gradient descent.
 
 rng = np.random.default_rng(0)
 network = Network([Dense(2, 8, rng), Tanh(), Dense(8, 1, rng)])
@@ -21,8 +21,9 @@ ACTIVATIONS: dict[str, type[Layer]] = {"sigmoid": Sigmoid, "tanh": Tanh, "relu":
 
 
 class Network:
-    """Layers in a row; parameters are named by the place of their layer: `"0.weight"`, as in
-    `torch.nn.Sequential`.
+    """A sequence of layers.
+
+    Parameters are named by the index of their layer, `"0.weight"`, as in `torch.nn.Sequential`.
     """
 
     def __init__(self, layers: Sequence[Layer]):
@@ -30,24 +31,24 @@ class Network:
 
     @property
     def dtype(self) -> np.dtype:
-        """Of the parameters; inputs are converted to it."""
+        """The float type of the parameters, to which inputs are converted."""
         return next((value.dtype for _, value, _ in self.parameters()), np.dtype(np.float32))
 
     def forward(self, x: np.ndarray, training: bool = False) -> np.ndarray:
-        """Forward propagation: each layer's output is the next one's input. x: (batch, features)."""
+        """Forward propagation: each layer's output is the next one's input. x is (batch, features)."""
         return self.outputs(x, training)[-1]
 
     def outputs(self, x: np.ndarray, training: bool = False) -> list[np.ndarray]:
-        """The outputs of all layers, in order."""
+        """Returns the outputs of all layers in order."""
         x = np.asarray(x, dtype=self.dtype)
-        found = []
+        outputs = []
         for layer in self.layers:
             x = layer.forward(x, training)
-            found.append(x)
-        return found
+            outputs.append(x)
+        return outputs
 
     def backward(self, grad: np.ndarray) -> np.ndarray:
-        """Back-propagation: the gradient of the loss goes through the layers from last to first.
+        """Backpropagation: the gradient of the loss passes through the layers from last to first.
 
         Fills the layers' `grads` and returns the gradient with respect to the input of the last forward pass.
         """
@@ -56,14 +57,15 @@ class Network:
         return grad
 
     def gradient(self, x: np.ndarray, target: np.ndarray, loss: Loss, training: bool = True) -> float:
-        """One forward and one backward pass; returns the loss, leaves the gradients in the layers."""
+        """Runs one forward and one backward pass; returns the loss and leaves the gradients in the layers."""
         value = loss.forward(self.forward(x, training), target)
         self.backward(loss.backward())
         return value
 
     def predict(self, x: np.ndarray, batch_size: int = 1024) -> np.ndarray:
-        """Outputs for many rows, batch by batch, with dropout off and the running statistics of batch
-        normalization.
+        """Computes the outputs for many rows, batch by batch.
+
+        Dropout is off, and batch normalization uses its running statistics.
         """
         if len(x) <= batch_size:
             return self.forward(x)
@@ -72,16 +74,16 @@ class Network:
         )
 
     def parameters(self) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
-        """`(name, value, gradient)` of everything that is learned."""
-        for place, layer in enumerate(self.layers):
+        """Yields `(name, value, gradient)` of everything that is learned."""
+        for index, layer in enumerate(self.layers):
             for name, value in layer.params.items():
-                yield f"{place}.{name}", value, layer.grads[name]
+                yield f"{index}.{name}", value, layer.grads[name]
 
     def state_dict(self) -> dict[str, np.ndarray]:
-        """Parameters and buffers by name: the arrays themselves, not copies."""
+        """Returns parameters and buffers by name: the arrays themselves, not copies."""
         return {
-            f"{place}.{name}": value
-            for place, layer in enumerate(self.layers)
+            f"{index}.{name}": value
+            for index, layer in enumerate(self.layers)
             for name, value in (layer.params | layer.buffers).items()
         }
 
@@ -89,7 +91,7 @@ class Network:
         """Copies values into the network.
 
         Raises:
-            ValueError: names or shapes that are not this network's.
+            ValueError: names or shapes differ from this network's.
         """
         mine = self.state_dict()
         if mine.keys() != state.keys():
@@ -104,13 +106,13 @@ class Network:
 def feed_forward(
     sizes: Sequence[int], activation: str, rng: np.random.Generator, dtype: DTypeLike = np.float32
 ) -> Network:
-    """Dense layers with an activation after each but the last: `sizes` (2, 8, 1) reads 2 numbers, has 8
-    units, gives 1.
+    """Builds dense layers with an activation after each but the last.
 
-    ReLU and GELU layers begin with He's weights, the others with Xavier's.
+    `sizes` (2, 8, 1) means 2 inputs, 8 hidden units, and 1 output. ReLU and GELU layers start with He
+    weights, the others with Xavier weights.
 
     Raises:
-        ValueError: fewer than two sizes, or an unknown activation.
+        ValueError: there are fewer than two sizes, or the activation is unknown.
     """
     if len(sizes) < 2:
         raise ValueError(f"sizes are {tuple(sizes)}; at least an input and an output size are needed")
@@ -133,10 +135,10 @@ def fit(
     batch_size: int,
     rng: np.random.Generator,
 ) -> Iterator[float]:
-    """Mini-batch gradient descent: yields the loss of every step, for as long as it is asked for the next
-    one.
+    """Trains by mini-batch gradient descent and yields the loss of every step.
 
-    Every epoch goes through the examples once, in a new order.
+    Each epoch visits the examples once, in a new random order. A step is taken only when the next loss is
+    requested.
     """
     x = np.asarray(x, dtype=network.dtype)
     for _ in range(epochs):

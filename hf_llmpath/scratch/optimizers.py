@@ -1,12 +1,11 @@
-"""Optimizers: how a gradient becomes a step of the weights. Each is `torch.optim`'s rule of that name,
-number for number.
+"""Optimizers turn a gradient into a step of the weights, number for number as `torch.optim` does.
 
     optimizer = Adam(network, learning_rate=1e-3)
     ... forward, backward ...
     optimizer.step()
 
-In the formulas θ is a parameter, g its gradient, η the learning rate, λ the weight decay, t the number of
-the step.
+In the formulas, θ is a parameter, g its gradient, η the learning rate, λ the weight decay, and t the number
+of the step.
 """
 
 import math
@@ -15,31 +14,30 @@ from typing import Protocol
 
 import numpy as np
 
-Parameter = tuple[
-    str, np.ndarray, np.ndarray
-]  # name, value, gradient: the arrays that a backward pass writes to
+# Name, value, and gradient: the very arrays that a backward pass writes to.
+Parameter = tuple[str, np.ndarray, np.ndarray]
 
 
 class HasParameters(Protocol):
-    """A network, or a single layer's worth of arrays."""
+    """A network, or anything else that lists its parameters."""
 
     def parameters(self) -> Iterable[Parameter]: ...
 
 
 class Optimizer:
-    """Base of all optimizers: walks over the parameters and keeps what the rule remembers about each.
+    """The base class of all optimizers visits the parameters and keeps the rule's memory of each.
 
     Args:
-        network: a `Network`, or the parameters themselves as `(name, value, gradient)`; values are
-            changed in place.
+        network: a `Network`, or the parameters themselves as `(name, value, gradient)`; the values change
+            in place.
         learning_rate: η; may be changed between steps.
         weight_decay: λ; adds λθ to the gradient (in `AdamW`: shrinks θ itself).
 
     Raises:
-        ValueError: a learning rate or weight decay that is negative or not finite.
+        ValueError: the learning rate or weight decay is negative or not finite.
     """
 
-    memory: tuple[str, ...] = ()  # names of the arrays that are kept for each parameter, zero at first
+    memory: tuple[str, ...] = ()  # names of the arrays kept for each parameter, which start at zero
 
     def __init__(
         self, network: HasParameters | Iterable[Parameter], learning_rate: float, weight_decay: float = 0.0
@@ -47,8 +45,7 @@ class Optimizer:
         for name, value in (("learning_rate", learning_rate), ("weight_decay", weight_decay)):
             if not (math.isfinite(value) and value >= 0):
                 raise ValueError(f"{name} is {value}; it must be a finite number, 0 or more")
-        found = network if isinstance(network, Iterable) else network.parameters()
-        self.parameters = list(found)
+        self.parameters = list(network if isinstance(network, Iterable) else network.parameters())
         self.learning_rate, self.weight_decay = learning_rate, weight_decay
         self.steps = 0
         self.state = {
@@ -56,28 +53,28 @@ class Optimizer:
         }
 
     def step(self) -> None:
-        """Moves every parameter by what the last backward pass found."""
+        """Moves every parameter by the gradients of the last backward pass."""
         self.steps += 1
         for name, value, gradient in self.parameters:
             self.update(value, self.decayed(value, gradient), **self.state[name])
 
     def decayed(self, value: np.ndarray, gradient: np.ndarray) -> np.ndarray:
-        """g + λθ: the gradient of the loss plus λ/2 ‖θ‖²."""
+        """Returns g + λθ, the gradient of the loss plus λ/2 ‖θ‖²."""
         return gradient + self.weight_decay * value if self.weight_decay else gradient
 
     def update(self, value: np.ndarray, gradient: np.ndarray, **memory: np.ndarray) -> None:
-        """The rule: changes `value` and `memory` in place."""
+        """Applies the rule: changes `value` and `memory` in place."""
         raise NotImplementedError
 
     def state_dict(self) -> dict[str, np.ndarray]:
-        """What must be kept to go on later: the memory of every parameter and the number of steps."""
+        """Returns what resuming needs: the memory of every parameter and the number of steps."""
         arrays = {
             f"{name}.{kept}": array for name, kinds in self.state.items() for kept, array in kinds.items()
         }
         return {"steps": np.array(self.steps)} | arrays
 
     def load_state_dict(self, state: dict[str, np.ndarray]) -> None:
-        """Goes on from `state_dict()`."""
+        """Restores what `state_dict()` returned."""
         self.steps = int(state["steps"])
         for name, kinds in self.state.items():
             for kept, array in kinds.items():
@@ -85,17 +82,17 @@ class Optimizer:
 
 
 class SGD(Optimizer):
-    """Gradient descent: θ ← θ − η g. "Stochastic" since g comes from a batch, not from all examples."""
+    """Gradient descent, θ ← θ − η g: "stochastic" because g comes from a batch, not from all examples."""
 
     def update(self, value: np.ndarray, gradient: np.ndarray, **memory: np.ndarray) -> None:
         value -= self.learning_rate * gradient
 
 
 class Momentum(Optimizer):
-    """A heavy ball (Polyak 1964): v ← μv + g, θ ← θ − η v. Steps in the same direction add up, zigzags
-    cancel out.
+    """The heavy ball, v ← μv + g and θ ← θ − η v (Polyak 1964).
 
-    With `nesterov` the step looks ahead (Sutskever et al. 2013): θ ← θ − η (g + μv).
+    Steps in the same direction add up, and zigzags cancel out. With `nesterov` the step looks ahead:
+    θ ← θ − η (g + μv) (Sutskever et al. 2013).
     """
 
     memory = ("velocity",)
@@ -119,8 +116,9 @@ class Momentum(Optimizer):
 
 
 class RMSprop(Optimizer):
-    """Each weight has its own step length (Tieleman & Hinton 2012): s ← αs + (1 − α) g², θ ← θ − η g /
-    (√s + ε).
+    """A step length for each weight: s ← αs + (1 − α) g², θ ← θ − η g / (√s + ε).
+
+    Tieleman & Hinton 2012.
     """
 
     memory = ("square",)
@@ -144,11 +142,11 @@ class RMSprop(Optimizer):
 
 
 class Adam(Optimizer):
-    """Momentum and RMSprop together (Kingma & Ba 2015, algorithm 1):
+    """Momentum and RMSprop combined (Kingma & Ba 2015, algorithm 1).
 
         m ← β₁m + (1 − β₁) g,   v ← β₂v + (1 − β₂) g²,   θ ← θ − η m̂ / (√v̂ + ε)
 
-    m̂ = m / (1 − β₁ᵗ) and v̂ = v / (1 − β₂ᵗ) correct the bias of averages that begin at zero.
+    m̂ = m / (1 − β₁ᵗ) and v̂ = v / (1 − β₂ᵗ) correct the bias of averages that start at zero.
     """
 
     memory = ("mean", "square")
@@ -170,7 +168,7 @@ class Adam(Optimizer):
         m += (1 - beta1) * gradient
         v *= beta2
         v += (1 - beta2) * gradient**2
-        # m̂ / (√v̂ + ε) with the corrections pulled out of the arrays
+        # η m̂ / (√v̂ + ε) in one work array: both corrections are scalars and stay out of m and v.
         root = np.sqrt(v)
         root /= math.sqrt(1 - beta2**self.steps)
         root += self.eps
@@ -180,8 +178,9 @@ class Adam(Optimizer):
 
 
 class AdamW(Adam):
-    """Adam with decoupled weight decay (Loshchilov & Hutter 2019): θ ← (1 − ηλ) θ, then Adam's step
-    without λ.
+    """Adam with decoupled weight decay: θ ← (1 − ηλ) θ, then Adam's step without λ.
+
+    Loshchilov & Hutter 2019.
     """
 
     def __init__(

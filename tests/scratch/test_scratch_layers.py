@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from hf_llmpath import scratch
-from hf_llmpath.scratch.gradcheck import check_gradients
 from hf_llmpath.scratch.layers import initial_weight
+from hf_llmpath.stages.s02_backpropagation.gradient_check import check_gradients
 from tests.scratch.references import LAYERS, LOSSES, pair, target_for
 
 
@@ -64,23 +64,6 @@ def test_gradients_equal_central_differences(name, loss, training):
     errors = check_gradients(network, LOSSES[loss][0](), x, target, training=training)
     assert errors.keys() == {"input", *network.state_dict()} - {"1.running_mean", "1.running_var"}
     assert max(errors.values()) < 1e-7, errors
-
-
-def test_the_gradient_check_finds_a_wrong_gradient():
-    class Wrong(scratch.Tanh):
-        def backward(self, grad):
-            return grad * (1 - self._y)
-
-    rng = np.random.default_rng(0)
-    network = scratch.Network([scratch.Dense(2, 3, rng, dtype=np.float64), Wrong()])
-    errors = check_gradients(network, scratch.MeanSquaredError(), rng.normal(size=(4, 2)), np.zeros((4, 3)))
-    assert errors["0.weight"] > 0.01
-
-
-def test_gradients_are_checked_in_float64_only():
-    network = scratch.Network([scratch.Dense(2, 1, np.random.default_rng(0))])
-    with pytest.raises(ValueError, match="float64; the network is float32"):
-        check_gradients(network, scratch.MeanSquaredError(), np.zeros((1, 2)), np.zeros((1, 1)))
 
 
 def test_dropout_drops_its_share_and_keeps_the_mean():

@@ -45,9 +45,9 @@ STAGE = Stage(
     auto_class="AutoModelForImageClassification",
     main="accuracy",
     concepts=(
-        Concept("chain rule", "hf_llmpath.scratch.graph.Value"),
+        Concept("chain rule", "hf_llmpath.stages.s02_backpropagation.computation_graph.Value"),
         Concept("backpropagation", "hf_llmpath.scratch.network.Network"),
-        Concept("gradients", "hf_llmpath.scratch.gradcheck.check_gradients"),
+        Concept("gradients", "hf_llmpath.stages.s02_backpropagation.gradient_check.check_gradients"),
         Concept("gradient descent", "hf_llmpath.scratch.optimizers.SGD"),
         Concept("learning rate", "hf_llmpath.training.numpy_loop.fit_numpy"),
     ),

@@ -7,7 +7,7 @@ python -m hf_llmpath.stages.s02_backpropagation.example
 import numpy as np
 
 from ...scratch import Dense, MeanSquaredError, Network, Tanh
-from ...scratch.graph import Value
+from .computation_graph import Value
 
 NUMBERS = {
     "x1": 1.0,

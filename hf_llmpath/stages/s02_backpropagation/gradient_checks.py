@@ -25,7 +25,7 @@ from ...scratch import (
     Softmax,
     Tanh,
 )
-from ...scratch.gradcheck import check_gradients, relative_error
+from .gradient_check import check_gradients, relative_error
 
 ROWS, INPUTS, WIDTH, OUTPUTS = 6, 3, 5, 4
 

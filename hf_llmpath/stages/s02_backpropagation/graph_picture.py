@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from html import escape
 
-from ...scratch.graph import Value
+from .computation_graph import Value
 from ...ui import pictures
 
 COLUMN, ROW = 112, 64  # pixels between the middles of two nodes

@@ -9,7 +9,7 @@ import numpy as np
 from ...data.points import SHAPES, PointSets, load_points
 from ...runs import Goal, Job, Run
 from ...scratch import SGD, BinaryCrossEntropy, Loss, MeanSquaredError, fit
-from ...scratch.gradcheck import relative_error
+from .gradient_check import relative_error
 from ...training.numpy_loop import Examples, fit_numpy
 from ...training.recipes.plane import (
     Plan,

@@ -1,6 +1,8 @@
-"""Is a backward pass right? Compare it with the definition of the derivative, (L(w + h) − L(w − h)) / 2h.
+"""A check of a backward pass against the definition of the derivative, (L(w + h) − L(w − h)) / 2h.
 
-python -m hf_llmpath.scratch.gradcheck
+    python -m hf_llmpath.stages.s02_backpropagation.gradient_check
+
+NumPy alone, like the engine whose gradients it checks.
 """
 
 import copy
@@ -8,28 +10,29 @@ from collections.abc import Callable
 
 import numpy as np
 
-from .losses import Loss
-from .network import Network
+from ...scratch.losses import Loss
+from ...scratch.network import Network
 
-SMALLEST = 1e-2  # gradients below it are compared absolutely: rounding of the loss leaves about 1e-10 in a central difference
+# Smaller gradients are compared absolutely: rounding of the loss alone puts about 1e-10 into a difference.
+SMALLEST = 1e-2
 
 
 def central_difference(function: Callable[[], float], array: np.ndarray, step: float = 1e-5) -> np.ndarray:
-    """Numerical gradient of `function()` with respect to the `array` that it reads; the error falls as step²."""
-    found = np.zeros_like(array)
-    for place in np.ndindex(array.shape):
-        before = array[place]
-        array[place] = before + step
+    """The numerical gradient of `function()` by the `array` that it reads; its error falls as step²."""
+    gradient = np.zeros_like(array)
+    for index in np.ndindex(array.shape):
+        value = array[index]
+        array[index] = value + step
         above = function()
-        array[place] = before - step
+        array[index] = value - step
         below = function()
-        array[place] = before
-        found[place] = (above - below) / (2 * step)
-    return found
+        array[index] = value
+        gradient[index] = (above - below) / (2 * step)
+    return gradient
 
 
 def relative_error(one: np.ndarray, other: np.ndarray) -> float:
-    """Largest difference, divided by the largest number (or by `SMALLEST`)."""
+    """The largest difference, divided by the largest number (or by `SMALLEST`)."""
     scale = max(np.abs(one).max(), np.abs(other).max(), SMALLEST)
     return float(np.abs(one - other).max() / scale)
 
@@ -42,14 +45,13 @@ def check_gradients(
     step: float = 1e-5,
     training: bool = False,
 ) -> dict[str, float]:
-    """Relative error of every gradient of `network` against central differences.
+    """The relative error of every gradient of `network`, measured against central differences.
 
-    The network is checked with float64 weights; in float32 the differences drown in rounding. Every
-    evaluation works on a copy, so that dropout draws the same mask and batch normalization keeps its
-    statistics.
+    The weights must be float64: in float32 the differences drown in rounding. Every evaluation works on a
+    copy, which makes dropout draw the same mask again and leaves the statistics of batch normalization alone.
 
     Returns:
-        By name of the parameter; `"input"` is the gradient with respect to x.
+        Errors by the name of the parameter; `"input"` is the gradient with respect to x.
 
     Raises:
         ValueError: the network is not float64.
@@ -58,7 +60,7 @@ def check_gradients(
         raise ValueError(f"gradients are checked in float64; the network is {network.dtype}")
     x = np.array(x, dtype=np.float64)
 
-    def value() -> float:
+    def loss_value() -> float:
         return loss.forward(copy.deepcopy(network).forward(x, training), target)
 
     twin = copy.deepcopy(network)
@@ -67,15 +69,13 @@ def check_gradients(
     gradients |= {name: gradient for name, _, gradient in twin.parameters()}
     arrays = {"input": x} | {name: array for name, array, _ in network.parameters()}
     return {
-        name: relative_error(gradients[name], central_difference(value, array, step))
+        name: relative_error(gradients[name], central_difference(loss_value, array, step))
         for name, array in arrays.items()
     }
 
 
 def _main() -> None:
-    from .activations import Tanh
-    from .layers import Dense
-    from .losses import BinaryCrossEntropy
+    from ...scratch import BinaryCrossEntropy, Dense, Tanh
 
     rng = np.random.default_rng(0)
     network = Network([Dense(2, 3, rng, dtype=np.float64), Tanh(), Dense(3, 1, rng, dtype=np.float64)])

@@ -1,10 +1,10 @@
-"""The scalar graph: each operation's local derivative, paths that meet, and the same gradients as the layers."""
+"""The scalar graph: local derivatives, paths that meet, and the same gradients as the layers."""
 
 import math
 
 import pytest
 
-from hf_llmpath.scratch.graph import Value
+from hf_llmpath.stages.s02_backpropagation.computation_graph import Value
 from hf_llmpath.stages.s02_backpropagation.example import NUMBERS, graph, layer_gradients
 
 OPERATIONS = {
@@ -47,8 +47,8 @@ def test_the_graph_gives_the_gradients_of_the_layers():
     assert values["L"].data == pytest.approx(by_hand, abs=1e-15)
 
 
-def test_inputs_come_before_what_is_made_of_them():
+def test_inputs_come_before_the_results_computed_from_them():
     order = graph()["L"].order()
-    places = {id(value): place for place, value in enumerate(order)}
-    assert all(places[id(before)] < places[id(value)] for value in order for before in value.inputs)
+    index = {id(value): i for i, value in enumerate(order)}
+    assert all(index[id(source)] < index[id(value)] for value in order for source in value.inputs)
     assert {name for name, _ in graph()["L"].named()} == set(NUMBERS)

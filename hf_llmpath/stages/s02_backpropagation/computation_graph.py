@@ -1,4 +1,4 @@
-"""Back-propagation one number at a time: the computation graph that the layers hide inside their matrix
+"""Backpropagation one number at a time: the computation graph that the layers hide inside their matrix
 products.
 
     w, x, b = Value(0.5, "w"), Value(2.0, "x"), Value(-0.3, "b")
@@ -6,9 +6,10 @@ products.
     y.backward()
     print(w.grad)  # dy/dw
 
-Every operation notes its inputs and the local derivative with respect to each: how the output moves when
-that input does, all else fixed. The backward pass gives each input the upstream gradient times the local
-derivative, and adds up what comes over several paths. `layers.py` does the same for whole matrices.
+Every operation notes its inputs and the local derivative with respect to each: how much the output moves
+when that input does and all others stay. The backward pass gives each input the upstream gradient times the
+local derivative, and sums what arrives over several paths. `scratch/layers.py` does the same for whole
+matrices.
 """
 
 import math
@@ -20,10 +21,10 @@ class Value:
 
     Attributes:
         data: the number.
-        name: what it is called; for a result the operation that made it.
+        name: what it is called; for a result, the operation that computed it.
         inputs: the values that it was computed from.
         local: the derivative of this value with respect to each of `inputs`.
-        grad: the derivative of the value that `backward()` was called on with respect to this one.
+        grad: the derivative, with respect to this value, of the one that `backward()` was called on.
     """
 
     def __init__(
@@ -49,30 +50,30 @@ class Value:
         return Value(self.data * self.data, "square", (self,), (2 * self.data,))
 
     def order(self) -> list["Value"]:
-        """All values that this one depends on and itself, inputs before what is made of them."""
+        """This value and all that it depends on, inputs before the results computed from them."""
         seen: set[int] = set()
-        found: list[Value] = []
+        ordered: list[Value] = []
 
         def visit(value: Value) -> None:
             if id(value) not in seen:
                 seen.add(id(value))
-                for before in value.inputs:
-                    visit(before)
-                found.append(value)
+                for source in value.inputs:
+                    visit(source)
+                ordered.append(value)
 
         visit(self)
-        return found
+        return ordered
 
     def backward(self) -> None:
-        """The chain rule from this value back: fills `grad` of everything that it depends on."""
+        """Applies the chain rule from this value back to fill `grad` of everything that it depends on."""
         order = self.order()
         for value in order:
             value.grad = 0.0
         self.grad = 1.0
         for value in reversed(order):
-            for before, local in zip(value.inputs, value.local, strict=True):
-                before.grad += value.grad * local  # upstream × local
+            for source, local in zip(value.inputs, value.local, strict=True):
+                source.grad += value.grad * local  # upstream × local, summed over all paths
 
     def named(self) -> Iterator[tuple[str, "Value"]]:
-        """`(name, value)` of what the graph begins with: inputs, weights, targets."""
+        """`(name, value)` of everything that the graph starts from: inputs, weights, and targets."""
         return ((value.name, value) for value in self.order() if not value.inputs)
