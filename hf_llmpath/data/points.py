@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ SHAPES = ("xor", "moons", "circles", "spirals")
 XOR_INPUTS = np.array([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]])
 XOR_LABELS = np.array([0, 1, 1, 0])
 TURNS = 1.5  # of each spiral
-TEST_SEED = 1_000_003  # added to the seed for points to measure on
+TEST_SEED = 1_000_003  # added to the seed for the test points
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ class Points:
 
 
 def make_points(name: str, count: int = 400, noise: float = 0.1, seed: int = 0) -> Points:
-    """Draws `count` points of a shape, half of each class.
+    """Draws `count` points of a shape, half of them of each class.
 
     Args:
         name: `"xor"` (around the corners of the unit square; 4 points without noise are the truth table),
@@ -68,17 +69,12 @@ def make_points(name: str, count: int = 400, noise: float = 0.1, seed: int = 0) 
     elif name == "spirals":
         x, labels = _spirals(count, noise, rng)
     else:
-        x, labels = _from_scikit_learn(name, count, noise, seed)
+        from sklearn.datasets import make_circles, make_moons
+
+        draw = make_moons if name == "moons" else partial(make_circles, factor=0.5)
+        x, labels = draw(count, noise=noise, random_state=seed)
     order = rng.permutation(count)
     return Points(name, np.ascontiguousarray(x[order]), labels[order])
-
-
-def _from_scikit_learn(name: str, count: int, noise: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    from sklearn.datasets import make_circles, make_moons
-
-    if name == "moons":
-        return make_moons(count, noise=noise, random_state=seed)
-    return make_circles(count, noise=noise, factor=0.5, random_state=seed)
 
 
 def _spirals(count: int, noise: float, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
@@ -92,7 +88,7 @@ def _spirals(count: int, noise: float, rng: np.random.Generator) -> tuple[np.nda
 
 @dataclass(frozen=True)
 class PointSets:
-    """Points to learn from, points to measure on, and where they came from."""
+    """Training points, test points, and their provenance for metrics.json."""
 
     train: Points
     test: Points
@@ -106,23 +102,20 @@ def load_points(
 
     Args:
         dataset: a name of `SHAPES`, or a table (local file or folder, or Hub id) with two columns of
-            numbers and a column of two classes. `"xor"` is the truth table: its four points are all there
-            are, so they are both sets.
-        count, noise, seed: of a shape's training points; as many others are drawn to measure on.
-        columns: names of the table's columns `x1`, `x2` and `label`, where they are not the usual ones.
+            numbers and a column of two classes. `"xor"` is the truth table: its four points serve as both
+            sets, because there are no others.
+        count, noise, seed: of a shape's training points; as many test points are drawn.
+        columns: names of the table's columns `x1`, `x2`, and `label`, where they are not the usual ones.
 
     Raises:
-        UserError: nothing of that name, a missing column, values that are no finite numbers, other than
-            two classes.
+        UserError: no data set of that name, a missing column, values that are not finite numbers, or a
+            number of classes other than two.
     """
     if dataset == "xor":
         train = test = Points("xor", XOR_INPUTS.copy(), XOR_LABELS.copy())
         return PointSets(train, test, _provenance(train, test, {}))
     if dataset in SHAPES:
-        train, test = (
-            make_points(dataset, count, noise, seed),
-            make_points(dataset, count, noise, seed + TEST_SEED),
-        )
+        train, test = (make_points(dataset, count, noise, one_seed) for one_seed in (seed, seed + TEST_SEED))
         return PointSets(train, test, _provenance(train, test, {"noise": noise}))
     if "/" not in dataset and "." not in dataset and (hint := nearest(dataset, SHAPES)):
         raise UserError(f"unknown data set '{dataset}'{hint}")

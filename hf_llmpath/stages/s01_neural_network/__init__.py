@@ -1,5 +1,5 @@
-"""Stage 1: a network of a few neurons learns what a single one cannot, XOR, and the shape of moons,
-circles and spirals.
+"""Stage 1: a network of a few neurons learns XOR, which a single neuron cannot, and moons, circles, and
+spirals.
 """
 
 from dataclasses import dataclass, replace
@@ -11,23 +11,21 @@ from ..stage import Concept, Stage
 
 @dataclass(frozen=True)
 class NeuralNetworkSettings(Settings):
-    dataset: str = setting(
-        "xor", "xor, moons, circles, spirals, or a table with the columns x1, x2 and label"
-    )
-    x1_column: str | None = setting(None, "column of a table that holds the first coordinate")
-    x2_column: str | None = setting(None, "column of a table that holds the second coordinate")
-    label_column: str | None = setting(None, "column of a table that holds the class")
+    dataset: str = setting("xor", "xor, moons, circles, spirals, or a table with columns x1, x2, and label")
+    x1_column: str | None = setting(None, "column of the table that holds the first coordinate")
+    x2_column: str | None = setting(None, "column of the table that holds the second coordinate")
+    label_column: str | None = setting(None, "column of the table that holds the class")
     hidden_size: int = setting(64, "units of the hidden layer", minimum=1)
     activation: Literal["sigmoid", "tanh", "relu", "gelu"] = setting("relu", "activation of the hidden layer")
-    learning_rate: float = setting(0.3, "length of a step of gradient descent", minimum=0)
-    epochs: int = setting(500, "times that every point is seen", minimum=1)
+    learning_rate: float = setting(0.3, "learning rate of gradient descent", minimum=0)
+    epochs: int = setting(500, "passes over the training points", minimum=1)
     batch_size: int = setting(32, "points per step", minimum=1)
-    points: int = setting(500, "points to learn from, and as many to measure on", minimum=8)
+    points: int = setting(500, "number of training points, and of test points", minimum=8)
     noise: float = setting(0.03, "standard deviation of the noise on the points", minimum=0, maximum=10)
     xor_hidden_size: int = setting(8, "units of the hidden layer for XOR", minimum=1)
     xor_epochs: int = setting(300, "steps on the four points of XOR", minimum=1)
-    xor_seeds: int = setting(20, "networks that try XOR, each from other first weights", minimum=1)
-    seeds: int = setting(1, "seeds of the table of activations; 1 leaves the table out", minimum=1)
+    xor_seeds: int = setting(20, "networks that try XOR, each with other initial weights", minimum=1)
+    seeds: int = setting(1, "seeds in the table of activations; 1 leaves the table out", minimum=1)
 
     @classmethod
     def full(cls) -> "NeuralNetworkSettings":
@@ -39,7 +37,7 @@ STAGE = Stage(
     slug="neural-network",
     title="Introduction to neural networks",
     phase="Foundations of neural networks",
-    summary="One neuron cannot learn XOR, a hidden layer of a few can: watch where each of them draws its line.",
+    summary="One neuron cannot learn XOR, but a hidden layer can: watch where each unit draws its line.",
     model_type="llmpath-mlp",
     auto_class="AutoModelForImageClassification",
     main="accuracy",

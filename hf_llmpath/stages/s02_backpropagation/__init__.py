@@ -1,4 +1,4 @@
-"""Stage 2: gradients by hand, by the chain rule, and checked; then gradient descent unrolls two spirals."""
+"""Stage 2: gradients are computed by hand and checked; then gradient descent unrolls two spirals."""
 
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -10,25 +10,23 @@ from ..stage import Concept, Stage
 @dataclass(frozen=True)
 class BackpropagationSettings(Settings):
     dataset: str = setting(
-        "spirals", "xor, moons, circles, spirals, or a table with the columns x1, x2 and label"
+        "spirals", "xor, moons, circles, spirals, or a table with columns x1, x2, and label"
     )
-    x1_column: str | None = setting(None, "column of a table that holds the first coordinate")
-    x2_column: str | None = setting(None, "column of a table that holds the second coordinate")
-    label_column: str | None = setting(None, "column of a table that holds the class")
+    x1_column: str | None = setting(None, "column of the table that holds the first coordinate")
+    x2_column: str | None = setting(None, "column of the table that holds the second coordinate")
+    label_column: str | None = setting(None, "column of the table that holds the class")
     hidden_sizes: tuple[int, ...] = setting((32, 32), "units of each hidden layer", minimum=1)
-    activation: Literal["sigmoid", "tanh", "relu", "gelu"] = setting(
-        "relu", "activation of the hidden layers"
-    )
-    learning_rate: float = setting(0.1, "length of a step of gradient descent", minimum=0)
-    epochs: int = setting(500, "times that every point is seen", minimum=1)
+    activation: Literal["sigmoid", "tanh", "relu", "gelu"] = setting("relu", "activation of hidden layers")
+    learning_rate: float = setting(0.1, "learning rate of gradient descent", minimum=0)
+    epochs: int = setting(500, "passes over the training points", minimum=1)
     batch_size: int = setting(32, "points per step", minimum=1)
-    points: int = setting(500, "points to learn from, and as many to measure on", minimum=8)
+    points: int = setting(500, "number of training points, and of test points", minimum=8)
     noise: float = setting(0.02, "standard deviation of the noise on the points", minimum=0, maximum=10)
     rates: tuple[float, ...] = setting(
         (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0), "learning rates that are compared", minimum=0
     )
     sweep_epochs: int = setting(60, "epochs of each learning rate that is compared", minimum=1)
-    seeds: int = setting(1, "seeds of the classifier and of the learning rates", minimum=1)
+    seeds: int = setting(1, "seeds of the classifier", minimum=1)
 
     @classmethod
     def full(cls) -> "BackpropagationSettings":
@@ -40,7 +38,7 @@ STAGE = Stage(
     slug="backpropagation",
     title="Backpropagation and gradient descent",
     phase="Foundations of neural networks",
-    summary="Every gradient worked out by hand and checked; then small steps downhill unroll two spirals.",
+    summary="Every gradient is worked out by hand and checked; then small steps downhill unroll two spirals.",
     model_type="llmpath-mlp",
     auto_class="AutoModelForImageClassification",
     main="accuracy",

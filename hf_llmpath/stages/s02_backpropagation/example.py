@@ -1,59 +1,31 @@
 """The small network whose gradients the lesson works out by hand: two inputs, two tanh units, one output,
 squared error.
 
-python -m hf_llmpath.stages.s02_backpropagation.example
+    python -m hf_llmpath.stages.s02_backpropagation.example
 """
+
+from typing import Any
 
 import numpy as np
 
 from ...scratch import Dense, MeanSquaredError, Network, Tanh
 from .computation_graph import Value
 
+# fmt: off
 NUMBERS = {
-    "x1": 1.0,
-    "x2": -1.0,
-    "w11": 0.5,
-    "w12": -0.3,
-    "b1": 0.1,
-    "w21": 0.8,
-    "w22": 0.2,
-    "b2": -0.2,
-    "v1": 0.7,
-    "v2": -0.4,
-    "c": 0.05,
-    "t": 1.0,
+    "x1": 1.0, "x2": -1.0, "t": 1.0,
+    "w11": 0.5, "w12": -0.3, "b1": 0.1, "w21": 0.8, "w22": 0.2, "b2": -0.2,
+    "v1": 0.7, "v2": -0.4, "c": 0.05,
 }
-# Where each value stands on the picture: column, row.
-PLACES = {
-    "x1": (0, 2.0),
-    "x2": (0, 3.6),
-    "w11": (0, 0.0),
-    "w12": (0, 1.0),
-    "b1": (2, 0.0),
-    "w21": (0, 4.6),
-    "w22": (0, 5.6),
-    "b2": (2, 5.6),
-    "w11·x1": (1, 0.9),
-    "w12·x2": (1, 2.2),
-    "w21·x1": (1, 3.4),
-    "w22·x2": (1, 4.7),
-    "s1": (2, 1.4),
-    "s2": (2, 4.2),
-    "a1": (3, 1.4),
-    "a2": (3, 4.2),
-    "h1": (4, 1.4),
-    "h2": (4, 4.2),
-    "v1": (4, 0.2),
-    "v2": (4, 5.4),
-    "v1·h1": (5, 1.4),
-    "v2·h2": (5, 4.2),
-    "sum": (6, 2.8),
-    "c": (6, 1.3),
-    "y": (7, 2.8),
-    "t": (7, 1.3),
-    "e": (8, 2.8),
-    "L": (9, 2.8),
+PLACES = {  # of each value on the picture: column, row
+    "x1": (0, 2.0), "x2": (0, 3.6), "w11": (0, 0.0), "w12": (0, 1.0), "b1": (2, 0.0),
+    "w21": (0, 4.6), "w22": (0, 5.6), "b2": (2, 5.6),
+    "w11·x1": (1, 0.9), "w12·x2": (1, 2.2), "w21·x1": (1, 3.4), "w22·x2": (1, 4.7),
+    "s1": (2, 1.4), "s2": (2, 4.2), "a1": (3, 1.4), "a2": (3, 4.2), "h1": (4, 1.4), "h2": (4, 4.2),
+    "v1": (4, 0.2), "v2": (4, 5.4), "v1·h1": (5, 1.4), "v2·h2": (5, 4.2),
+    "sum": (6, 2.8), "c": (6, 1.3), "y": (7, 2.8), "t": (7, 1.3), "e": (8, 2.8), "L": (9, 2.8),
 }
+# fmt: on
 
 
 def graph(numbers: dict[str, float] = NUMBERS) -> dict[str, Value]:
@@ -74,7 +46,7 @@ def graph(numbers: dict[str, float] = NUMBERS) -> dict[str, Value]:
 
 
 def network(numbers: dict[str, float] = NUMBERS) -> Network:
-    """The same as layers; after it, `gradients()` of the layers are those of the graph."""
+    """The same network in layers; their gradients are those of the graph."""
     n, rng = numbers, np.random.default_rng(0)
     first, second = Dense(2, 2, rng, dtype=np.float64), Dense(2, 1, rng, dtype=np.float64)
     first.params["weight"][...] = [[n["w11"], n["w12"]], [n["w21"], n["w22"]]]
@@ -85,43 +57,39 @@ def network(numbers: dict[str, float] = NUMBERS) -> Network:
 
 
 def layer_gradients(numbers: dict[str, float] = NUMBERS) -> dict[str, float]:
-    """Gradients of the parameters and inputs by the names of the graph, from the layers' backward pass."""
+    """Gradients of the parameters and inputs from the layers' backward pass, by the names of the graph."""
     n, layers, loss = numbers, network(numbers), MeanSquaredError()
     loss.forward(layers.forward(np.array([[n["x1"], n["x2"]]])), np.array([[n["t"]]]))
-    (x1, x2), first, second = (
-        layers.backward(loss.backward())[0],
-        layers.layers[0].grads,
-        layers.layers[2].grads,
-    )
+    x1, x2 = layers.backward(loss.backward())[0]
+    first, second = layers.layers[0].grads, layers.layers[2].grads
     (w11, w12), (w21, w22) = first["weight"]
-    values = (x1, x2, w11, w12, *first["bias"], w21, w22, *second["weight"][0], *second["bias"])
-    return dict(
-        zip(
-            ("x1", "x2", "w11", "w12", "b1", "b2", "w21", "w22", "v1", "v2", "c"),
-            map(float, values),
-            strict=True,
-        )
-    )
+    (b1, b2), (v1, v2), (c,) = first["bias"], second["weight"][0], second["bias"]
+    names = ("x1", "x2", "w11", "w12", "b1", "b2", "w21", "w22", "v1", "v2", "c")
+    return dict(zip(names, map(float, (x1, x2, w11, w12, b1, b2, w21, w22, v1, v2, c)), strict=True))
 
 
-def drawing(values: dict[str, Value]) -> list[dict]:
-    """The graph as `figures.network.computation_graph` takes it."""
+def nodes(values: dict[str, Value]) -> list[dict[str, Any]]:
+    """The graph as a list for `graph_picture.py`, inputs before the results computed from them.
+
+    Each node has `symbol` (its name in the example), `name` (for a result, its operation), `data`, `grad`,
+    `inputs` (indices into the list), `local` (the derivative with respect to each), `column`, and `row`.
+    """
     order = values["L"].order()
-    place = {id(value): index for index, value in enumerate(order)}
-    names = {id(value): name for name, value in values.items()}
+    index = {id(value): i for i, value in enumerate(order)}
+    symbols = {id(value): symbol for symbol, value in values.items()}
     return [
         {
-            "name": value.name if value.inputs and name != "L" else name,
-            "symbol": name,
+            "name": value.name if value.inputs and symbol != "L" else symbol,
+            "symbol": symbol,
             "data": value.data,
             "grad": value.grad,
-            "inputs": [place[id(before)] for before in value.inputs],
+            "inputs": [index[id(source)] for source in value.inputs],
             "local": list(value.local),
-            "column": PLACES[name][0],
-            "row": PLACES[name][1],
+            "column": PLACES[symbol][0],
+            "row": PLACES[symbol][1],
         }
         for value in order
-        for name in [names[id(value)]]
+        for symbol in [symbols[id(value)]]
     ]
 
 

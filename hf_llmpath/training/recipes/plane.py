@@ -1,6 +1,4 @@
-"""Classifiers of points in the plane, trained by the NumPy engine: XOR, moons, circles, spirals, and how
-their surface looks.
-"""
+"""Classifiers of points in the plane, trained by the NumPy engine, and the surfaces that they learn."""
 
 import time
 from dataclasses import dataclass
@@ -13,23 +11,23 @@ from sklearn.linear_model import LogisticRegression
 from transformers import AutoModelForImageClassification
 
 from ...convert.numpy_network import from_mlp, to_mlp
-from ...data.points import Points
-from ...runs import Run
+from ...data.points import Points, PointSets
+from ...runs import Job, Run
 from ...scratch import SGD, BinaryCrossEntropy, Dense, Network, feed_forward
 from ...scratch.activations import sigmoid
 from ..numpy_loop import Examples, fit_numpy
 
-RESOLUTION, UNIT_RESOLUTION = 72, 40  # cells of a surface in each direction, the network's and its units'
+RESOLUTION, UNIT_RESOLUTION = 72, 40  # cells of a surface each way: the network's, its units'
 MARGIN = 0.12  # of the points' extent, on each side
 
 
 @dataclass(frozen=True)
-class Plan:
-    """A network and how it is trained.
+class PointClassifier:
+    """A network for points in the plane, and how gradient descent trains it.
 
     Attributes:
         hidden_sizes: units of each hidden layer; empty for a single layer.
-        activation: `"sigmoid"`, `"tanh"`, `"relu"` or `"gelu"`.
+        activation: `"sigmoid"`, `"tanh"`, `"relu"`, or `"gelu"`.
         learning_rate, epochs, batch_size: of mini-batch gradient descent.
     """
 
@@ -40,8 +38,56 @@ class Plan:
     batch_size: int
 
     def network(self, seed: int, dtype: str = "float32") -> Network:
-        """Untrained: two numbers in, one logit out."""
+        """An untrained network that takes two numbers and gives one logit."""
         return feed_forward((2, *self.hidden_sizes, 1), self.activation, np.random.default_rng(seed), dtype)
+
+    def train(self, points: PointSets, job: Job, seed: int) -> tuple[Network, dict[str, Any]]:
+        """Trains the network once; a finished job is read back.
+
+        Returns:
+            The network, and `accuracy` and `loss` on the test points, `train_accuracy`, `train_loss`,
+            `parameters`, `steps`, and `seconds`.
+
+        Raises:
+            UserError: the loss was not finite.
+        """
+        train, test = points.train, points.test
+        network, loss, weights = self.network(seed), BinaryCrossEntropy(), job.folder / "weights.npz"
+
+        def measure(network: Network) -> dict[str, float]:
+            test_loss = loss.forward(network.predict(test.x), test.targets)
+            return {"test_loss": test_loss, "test_accuracy": accuracy(network, test)}
+
+        def work(job: Job) -> dict[str, Any]:
+            began = time.perf_counter()
+            fit = fit_numpy(
+                network,
+                Examples(train.x, train.targets),
+                loss,
+                SGD(network, self.learning_rate),
+                job,
+                self.epochs,
+                self.batch_size,
+                seed,
+                measure,
+            ).require_finite(self.learning_rate)
+            seconds = time.perf_counter() - began
+            np.savez(weights, **network.state_dict())
+            measured = measure(network)
+            return {
+                "accuracy": measured["test_accuracy"],
+                "loss": measured["test_loss"],
+                "train_accuracy": accuracy(network, train),
+                "train_loss": loss.forward(network.predict(train.x), train.targets),
+                "parameters": sum(value.size for _, value, _ in network.parameters()),
+                "steps": fit.steps,
+                "seconds": seconds,
+            }
+
+        result = job.once(work)
+        with np.load(weights, allow_pickle=False) as arrays:
+            network.load_state_dict(dict(arrays))
+        return network, result
 
 
 def accuracy(network: Network, points: Points, threshold: float = 0.0) -> float:
@@ -49,95 +95,44 @@ def accuracy(network: Network, points: Points, threshold: float = 0.0) -> float:
     return float(np.mean((network.predict(points.x)[:, 0] > threshold) == points.labels))
 
 
-def linear_accuracy(train: Points, test: Points) -> float:
-    """What a straight line can do: scikit-learn's logistic regression."""
-    return float(LogisticRegression().fit(train.x, train.labels).score(test.x, test.labels))
-
-
-def train_classifier(
-    train: Points, test: Points, plan: Plan, run: Run, name: str, seed: int, dtype: str = "float32"
-) -> tuple[Network, dict[str, Any]]:
-    """Trains a network as the part `name` of the run, once.
-
-    Returns:
-        The network, and `accuracy` and `loss` on the test points, `train_accuracy`, `train_loss`,
-        `parameters`, `steps` and `seconds`.
-
-    Raises:
-        UserError: the loss was not finite.
-    """
-    job = run.job(name)
-    network = plan.network(seed, dtype)
-    weights = job.folder / "weights.npz"
-    if job.done:
-        with np.load(weights, allow_pickle=False) as kept:
-            network.load_state_dict(dict(kept))
-        return network, job.result
-    loss = BinaryCrossEntropy()
-
-    def measure(network: Network) -> dict[str, float]:
-        value = loss.forward(network.predict(test.x), test.targets)
-        return {"test_loss": value, "test_accuracy": accuracy(network, test)}
-
-    began = time.perf_counter()
-    fit = fit_numpy(
-        network,
-        Examples(train.x, train.targets),
-        loss,
-        SGD(network, plan.learning_rate),
-        job,
-        plan.epochs,
-        plan.batch_size,
-        seed,
-        measure,
-    ).require_finite(plan.learning_rate)
-    seconds = time.perf_counter() - began
-    np.savez(weights, **network.state_dict())
-    measured = measure(network)
-    result = {
-        "accuracy": measured["test_accuracy"],
-        "loss": measured["test_loss"],
-        "train_accuracy": accuracy(network, train),
-        "train_loss": loss.forward(network.predict(train.x), train.targets),
-        "parameters": sum(value.size for _, value, _ in network.parameters()),
-        "steps": fit.steps,
-        "seconds": seconds,
-    }
-    return network, job.finish(result)
+def linear_accuracy(points: PointSets) -> float:
+    """Accuracy of a straight line on the test points: scikit-learn's logistic regression."""
+    line = LogisticRegression().fit(points.train.x, points.train.labels)
+    return float(line.score(points.test.x, points.test.labels))
 
 
 def surface(network: Network, points: Points, units: int = 0) -> dict[str, Any]:
-    """What the network says everywhere around the points, for a picture.
+    """The network's answer over a square around the points, for a picture.
 
     Args:
-        units: the first so many hidden units are shown as well.
+        units: how many of the hidden units to include.
 
     Returns:
         `extent` [left, right, bottom, top]; `probability` of class 1 as rows from bottom to top; the
-        points `x` and `labels`; with `units` also, for each hidden layer, the outputs of these units over
+        points `x` and `labels`. With `units` also, for each hidden layer, the outputs of these `units` over
         the same square, and `weights` and `biases` of all layers.
     """
     low, high = points.x.min(axis=0), points.x.max(axis=0)
-    half = (0.5 + MARGIN) * (high - low).max()  # a square around the points
+    half = (0.5 + MARGIN) * (high - low).max()
     low, high = (low + high) / 2 - half, (low + high) / 2 + half
-    outputs = network.predict(_grid(low, high, RESOLUTION))
-    found: dict[str, Any] = {
+    logits = network.predict(_grid(low, high, RESOLUTION))[:, 0]
+    result: dict[str, Any] = {
         "extent": [round(float(value), 4) for value in (low[0], high[0], low[1], high[1])],
-        "probability": _rounded(sigmoid(outputs[:, 0]).reshape(RESOLUTION, RESOLUTION), 4),
+        "probability": _rounded(sigmoid(logits).reshape(RESOLUTION, RESOLUTION), 4),  # (up, across)
         "x": _rounded(points.x),
         "labels": points.labels.tolist(),
     }
     if units:
         dense = [layer for layer in network.layers if isinstance(layer, Dense)]
-        answers = network.outputs(_grid(low, high, UNIT_RESOLUTION))
-        found["units"] = [
-            [_rounded(column.reshape(UNIT_RESOLUTION, UNIT_RESOLUTION)) for column in answer.T[:units]]
-            for answer, layer in zip(answers[:-1], network.layers, strict=False)
+        outputs = network.outputs(_grid(low, high, UNIT_RESOLUTION))  # of each layer: (cells, units)
+        result["units"] = [
+            [_rounded(unit.reshape(UNIT_RESOLUTION, UNIT_RESOLUTION)) for unit in output.T[:units]]
+            for output, layer in zip(outputs[:-1], network.layers, strict=False)
             if not isinstance(layer, Dense)
         ]
-        found["weights"] = [_rounded(layer.params["weight"], 4) for layer in dense]
-        found["biases"] = [_rounded(layer.params["bias"], 4) for layer in dense]
-    return found
+        result["weights"] = [_rounded(layer.params["weight"], 4) for layer in dense]
+        result["biases"] = [_rounded(layer.params["bias"], 4) for layer in dense]
+    return result
 
 
 def _grid(low: np.ndarray, high: np.ndarray, resolution: int) -> np.ndarray:
@@ -151,23 +146,23 @@ def _rounded(values: np.ndarray, digits: int = 3) -> list[Any]:
 
 
 def save_classifier(network: Network, run: Run, name: str | None = None) -> Path:
-    """Saves the network as an LLMPathMLP, in the run's `model/` or in `models/NAME`; returns the folder."""
+    """Saves the network as an LLMPathMLP in the run's `model/` or `models/NAME`; returns the folder."""
     return run.save_model(to_mlp(network), name=name)
 
 
 def differences(network: Network, folder: Path, x: np.ndarray) -> dict[str, float]:
-    """How far the saved model, loaded by `AutoModelForImageClassification`, is from the NumPy network on
-    the points x.
+    """Largest difference on the points `x` between the NumPy network and the saved model that
+    `AutoModelForImageClassification` loads.
 
     Returns:
-        For `float32` and `float64` the largest |ours − theirs| / max(1, |theirs|) of all logits. In
-        float64 both compute with the same weights, those of the file.
+        For `float32` and `float64` the maximum of |ours − theirs| / max(1, |theirs|) over all logits. In
+        float64 both compute with the weights of the file.
     """
-    found = {}
+    largest = {}
     for dtype in ("float32", "float64"):
         model = AutoModelForImageClassification.from_pretrained(folder, dtype=getattr(torch, dtype))
         ours = network if network.dtype == dtype else from_mlp(model)
         with torch.no_grad():
             theirs = model(torch.tensor(x, dtype=model.dtype)).logits.numpy()
-        found[dtype] = float(np.max(np.abs(ours.predict(x) - theirs) / np.maximum(1, np.abs(theirs))))
-    return found
+        largest[dtype] = float(np.max(np.abs(ours.predict(x) - theirs) / np.maximum(1, np.abs(theirs))))
+    return largest

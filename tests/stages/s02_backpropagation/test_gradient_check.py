@@ -1,7 +1,4 @@
-"""The gradient check exposes a wrong gradient, insists on float64, and runs as a program.
-
-That right gradients pass is shown layer by layer in tests/scratch/test_scratch_layers.py.
-"""
+"""The gradient check exposes a wrong gradient, insists on float64, and runs as a program."""
 
 import subprocess
 import sys
@@ -11,7 +8,12 @@ import numpy as np
 import pytest
 
 from hf_llmpath import scratch
-from hf_llmpath.stages.s02_backpropagation.gradient_check import check_gradients
+from hf_llmpath.stages.s02_backpropagation.gradient_check import (
+    LAYERS,
+    LOSSES,
+    check_gradients,
+    gradient_errors,
+)
 
 
 def test_the_gradient_check_finds_a_wrong_gradient():
@@ -37,3 +39,13 @@ def test_the_gradient_check_runs_as_a_program():
     lines = subprocess.run(command, capture_output=True, text=True, cwd=root, check=True).stdout.splitlines()
     assert len(lines) == 5
     assert all(float(line.split()[-1]) < 1e-7 for line in lines)
+
+
+def test_the_check_of_every_gradient_covers_every_layer_and_loss():
+    rows = gradient_errors(seed=11)
+    assert [(row["layer"], row["loss"]) for row in rows] == [
+        (layer, loss) for layer in LAYERS for loss in LOSSES
+    ]
+    assert max(row["central_difference"] for row in rows) < 1e-7
+    assert max(row["autograd"] for row in rows) < 1e-10
+    assert min(row["central_difference"] for row in rows) > 0

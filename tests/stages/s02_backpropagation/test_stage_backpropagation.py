@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from hf_llmpath.stages import get_stage
-from hf_llmpath.stages.s02_backpropagation.example import NUMBERS, PLACES, drawing, graph
+from hf_llmpath.stages.s02_backpropagation.example import NUMBERS, PLACES, graph, nodes
 
 LESSON = get_stage("backpropagation").lesson
 TABLES = [
@@ -33,9 +33,7 @@ def test_values_of_the_lesson(name):
 
 @pytest.mark.parametrize("name", TABLES[1])
 def test_gradients_of_the_lesson_are_slopes_of_the_loss(name):
-    """Against the definition of the derivative: for what the graph begins with, and by the graph for what
-    is between.
-    """
+    """By the definition of the derivative for inputs and weights, by the graph for what lies between."""
     if name in NUMBERS:
         h = 1e-5
         above, below = (graph(NUMBERS | {name: NUMBERS[name] + step})["L"].data for step in (h, -h))
@@ -44,22 +42,24 @@ def test_gradients_of_the_lesson_are_slopes_of_the_loss(name):
 
 
 def test_the_lesson_states_the_numbers_that_the_example_has():
-    (stated,) = re.findall(r"^with x = .*$", LESSON, re.MULTILINE)
-    found = [number(text) for text in re.findall(r"−?\d+(?:\.\d+)?", re.sub(r"\b[a-z]\d\b", "", stated))]
+    (stated,) = re.findall(r"^with x = .*?\n\n", LESSON, re.MULTILINE | re.DOTALL)
+    stated_numbers = [
+        number(text) for text in re.findall(r"−?\d+(?:\.\d+)?", re.sub(r"\b[a-z]\d\b", "", stated))
+    ]
     order = ("x1", "x2", "t", "w11", "w12", "b1", "w21", "w22", "b2", "v1", "v2", "c")
-    assert found == [NUMBERS[name] for name in order]
+    assert stated_numbers == [NUMBERS[name] for name in order]
 
 
 def test_on_the_drawing_each_gradient_is_the_sum_of_upstream_times_local():
-    nodes = drawing(graph())
-    assert {node["symbol"] for node in nodes} == set(PLACES)
-    assert len({(node["column"], node["row"]) for node in nodes}) == len(nodes)
-    for place, node in enumerate(nodes[:-1]):
+    drawn = nodes(graph())
+    assert {node["symbol"] for node in drawn} == set(PLACES)
+    assert len({(node["column"], node["row"]) for node in drawn}) == len(drawn)
+    for index, node in enumerate(drawn[:-1]):
         flows = [
             after["grad"] * local
-            for after in nodes
-            for before, local in zip(after["inputs"], after["local"], strict=True)
-            if before == place
+            for after in drawn
+            for source, local in zip(after["inputs"], after["local"], strict=True)
+            if source == index
         ]
         assert sum(flows) == pytest.approx(node["grad"], abs=1e-15), node["symbol"]
 
