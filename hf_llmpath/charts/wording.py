@@ -29,3 +29,14 @@ def words(name: str) -> str:
     """`adding/lstm/mean_squared_error` as people write it: "adding, lstm: mean squared error"."""
     *which, what = name.replace("_", " ").split("/")
     return f"{', '.join(which)}: {what}" if which else what
+
+
+def measured(metrics: dict[str, Any], name: str) -> str:
+    """A metric of a run, with its standard deviation where several seeds were run: `0.91 ± 0.02`."""
+    spread = f" ± {number(metrics[name + '_sd'])}" if f"{name}_sd" in metrics else ""
+    return number(metrics[name]) + spread
+
+
+def target(goal: dict[str, Any]) -> str:
+    """The limit of a goal in a run's report: `≥ 0.9`."""
+    return f"{'≥' if goal['higher_is_better'] else '≤'} {number(goal['goal'])}"

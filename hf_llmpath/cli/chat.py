@@ -1,67 +1,97 @@
-"""`llmpath chat`: the fine-tuned and the aligned chatbot answer one after the other, and the better reply
-is written down.
+"""`llmpath chat`: the fine-tuned and the aligned chatbot reply to the same message, and the user's choice
+between the two replies is saved as a preference.
 """
 
 import sys
+from contextlib import suppress
 from pathlib import Path
+from typing import Annotated, Any
+
+import typer
 
 from ..errors import UserError
 from ..hub.model_folder import check_model_folder
 from ..runs import RunFolder
+from ..settings import LARGEST_SEED
 from . import terminal
-
-THUMBS = "thumbs.jsonl"
+from .options import OutputDir, complete_run
+from .terminal import RUNS
 
 
 def chat(
+    prompt: Annotated[
+        list[str] | None, typer.Argument(help="Messages to reply to; by default what you type.")
+    ] = None,
+    temperature: Annotated[
+        float, typer.Option(min=0, help="How daring the replies are; 0 takes the likeliest word.")
+    ] = 0.7,
+    seed: Annotated[
+        int, typer.Option(min=0, max=LARGEST_SEED, help="The same seed gives the same reply.")
+    ] = 0,
+    save_to: Annotated[
+        Path | None, typer.Option(help="Save the preferences here; by default in thumbs.jsonl of the run.")
+    ] = None,
+    output_dir: OutputDir = RUNS,
+) -> None:
+    """Talk to the chatbot before and after its alignment, and say which reply is better."""
+    _, folder = complete_run("rlhf", output_dir)
+    with suppress(KeyboardInterrupt):
+        talk(folder, prompt or [], temperature, seed, save_to)
+
+
+def talk(
     folder: RunFolder, prompts: list[str], temperature: float, seed: int, save_to: Path | None = None
 ) -> None:
-    """Answers `prompts`, or, if there are none, what is typed line by line until an empty line.
+    """Replies to `prompts`; without any, to each line that is typed, until an empty one.
 
     Args:
         folder: a run of stage 16.
-        prompts: what to answer; nobody is asked which reply is better.
+        prompts: messages to reply to; nobody is asked which reply is better.
         temperature, seed: of both replies.
-        save_to: file for the preferences; `thumbs.jsonl` in the run folder if none.
+        save_to: file for the preferences; `thumbs.jsonl` in the run folder by default.
 
     Raises:
         UserError: a model that cannot be read, or a prompt that cannot be answered.
     """
-    places = {"SFT": folder.model("sft"), "aligned": folder.model_dir}
-    for place in places.values():
-        check_model_folder(place)
+    folders = {"SFT": folder.model("sft"), "aligned": folder.model_dir}
+    for path in folders.values():
+        check_model_folder(path)
 
     from transformers.utils import logging
 
-    from ..decoding.chatbot import Chatbot
+    from ..decoding.chatbot import THUMBS, Chatbot, save_preference
 
     logging.set_verbosity_error()
     logging.disable_progress_bar()
-    bots = {name: Chatbot(place) for name, place in places.items()}
+    bots = {name: Chatbot(path) for name, path in folders.items()}
     for prompt in prompts:
-        _answer(bots, prompt, temperature, seed)
+        _reply(bots, prompt, temperature, seed)
     if prompts:
         return
     thumbs = save_to or folder.path / THUMBS
-    asking = sys.stdin.isatty()
-    while prompt := _read("you: " if asking else ""):
+    asks = sys.stdin.isatty()
+    while prompt := _ask("you: " if asks else ""):
         try:
-            first, second = _answer(bots, prompt, temperature, seed)
+            replies = _reply(bots, prompt, temperature, seed)
+            seed += 1
+            choice = _ask("better (1, 2, or Enter for neither): " if asks else "")
+            if choice in ("1", "2"):
+                chosen, rejected = replies if choice == "1" else replies[::-1]
+                count = save_preference(thumbs, prompt, chosen, rejected)
+                terminal.note(
+                    f"saved ({count}); train on them with: "
+                    f"llmpath run rlhf --dataset {thumbs} --set chats=world"
+                )
         except UserError as error:
             terminal.print_error(error)
-            continue
-        choice = _read("better (1, 2, or Enter for neither): " if asking else "")
-        if choice in ("1", "2"):
-            _save(thumbs, prompt, *((first, second) if choice == "1" else (second, first)))
-        seed += 1
 
 
-def _answer(bots: dict, prompt: str, temperature: float, seed: int) -> list[str]:
-    """Streams a reply of each; returns them. Says which words the models never saw."""
+def _reply(bots: dict[str, Any], prompt: str, temperature: float, seed: int) -> list[str]:
+    """Streams a reply of each bot and returns them; says which words the models never saw."""
     if not prompt.strip():
         raise UserError("say something first; the prompt is empty")
-    if strange := next(iter(bots.values())).unknown(prompt):
-        terminal.err.print(f"never seen: {', '.join(strange)}", style="dim", soft_wrap=True, markup=False)
+    if unknown := next(iter(bots.values())).unknown(prompt):
+        terminal.note(f"never seen: {', '.join(unknown)}")
     replies = []
     for number, (name, bot) in enumerate(bots.items(), start=1):
         print(f"{number} {name}: ", end="", flush=True)
@@ -74,23 +104,7 @@ def _answer(bots: dict, prompt: str, temperature: float, seed: int) -> list[str]
     return replies
 
 
-def _save(path: Path, prompt: str, chosen: str, rejected: str) -> None:
-    from ..decoding.chatbot import save_preference
-
-    try:
-        count = save_preference(path, prompt, chosen, rejected)
-    except UserError as error:
-        terminal.print_error(error)
-        return
-    terminal.err.print(
-        f"saved ({count}); train on them with: llmpath run rlhf --dataset {path} --set chats=world",
-        style="dim",
-        soft_wrap=True,
-        markup=False,
-    )
-
-
-def _read(question: str) -> str:
+def _ask(question: str) -> str:
     try:
         return input(question).strip()
     except EOFError:

@@ -1,4 +1,4 @@
-"""`llmpath doctor`: what works on this machine, what is missing, and how to mend it."""
+"""`llmpath doctor`: what works on this machine, what is missing, and how to fix it."""
 
 import os
 import platform
@@ -7,171 +7,172 @@ import sys
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated
 
+import typer
 from rich.text import Text
 
 from ..errors import UserError
 from ..runs import check_writable
-from .terminal import facts, out, size, table
+from . import terminal
+from .options import AsJson, OutputDir
+from .terminal import RUNS, size
 
 NEEDED_PYTHON = (3, 10)
 NEEDED_DISK = 2e9  # bytes: the full presets of the whole path, with checkpoints
-STYLES = {"ok": "green", "missing": "yellow", "broken": "bold red"}
+_STYLES = {"ok": "green", "missing": "yellow", "broken": "bold red"}
 
 
 @dataclass(frozen=True)
-class Check:
-    """Something looked at.
+class MachineCheck:
+    """One thing that was looked at.
 
     Attributes:
-        name: what.
-        state: `"ok"`, `"missing"` (a stage still runs without it) or `"broken"` (stages need it).
-        found: what was found.
-        mend: what to do about it, if it is not ok.
+        name: what it is.
+        state: `"ok"`, `"missing"` (the stages run without it) or `"broken"` (stages need it).
+        finding: what the check saw.
+        fix: what to do about it, unless it is ok.
     """
 
     name: str
     state: str
-    found: str
-    mend: str = ""
-
-    def as_dict(self) -> dict[str, str]:
-        return asdict(self)
+    finding: str
+    fix: str = ""
 
 
-def examine(output_dir: Path = Path("runs"), online: bool = False) -> list[Check]:
-    """All checks; the Hub is only asked if `online`."""
-    checks = [_python(), *_packages(), _torch(), _models(), _tiny_training()]
-    checks += [
-        _works("bitsandbytes", _bitsandbytes, "pip install -U bitsandbytes", "int8 and nf4 quantization")
+def doctor(
+    online: Annotated[
+        bool, typer.Option("--online", help="Check the connection to the Hub as well.")
+    ] = False,
+    output_dir: OutputDir = RUNS,
+    as_json: AsJson = False,
+) -> None:
+    """Check what works on this machine, what is missing, and how to fix it."""
+    checks = examine(output_dir, online)
+    broken = [check.name for check in checks if check.state == "broken"]
+    if as_json:
+        terminal.print_json([asdict(check) for check in checks])
+    else:
+        rows = [
+            (check.name, Text(check.state, style=_STYLES[check.state]), check.finding) for check in checks
+        ]
+        terminal.out.print(terminal.table(["", "", ""], rows, show_header=False))
+        if fixes := [(check.name, check.fix) for check in checks if check.fix]:
+            terminal.heading("To fix")
+            terminal.facts(fixes)
+        verdict = (
+            f"Stages cannot run: {', '.join(broken)}." if broken else "Everything the stages need works."
+        )
+        terminal.out.print(Text(verdict, style="bold red" if broken else "bold green"))
+    if broken:
+        raise typer.Exit(1)
+
+
+def examine(output_dir: Path = RUNS, online: bool = False) -> list[MachineCheck]:
+    """All checks; the Hub is asked only if `online`."""
+    reinstall = "pip install -U --force-reinstall hf-llmpath 'transformers>=5,<6'"
+    report = "reinstall torch and transformers; if the error stays, report it"
+    checks = [
+        _python(),
+        *_packages(),
+        _works("torch works", _torch, "pip install 'torch>=2.8,<2.14'"),
+        _works("Auto classes", _auto_classes, reinstall),
+        _works("a training step", _training_step, report),
+        _works(
+            "bitsandbytes works", _bitsandbytes, "pip install -U bitsandbytes", "int8 and nf4 quantization"
+        ),
+        _works("onnxruntime works", _onnxruntime, "pip install -U onnx onnxruntime", "ONNX export"),
+        _chromium(),
+        _machine(),
+        _output(output_dir),
+        _cache(),
+        _token(),
     ]
-    checks += [_works("onnxruntime", _onnxruntime, "pip install -U onnx onnxruntime", "ONNX export")]
-    checks += [_chromium(), _machine(), _output(output_dir), _cache(), _token()]
     return checks + ([_hub()] if online else [])
 
 
-def print_checks(checks: list[Check]) -> None:
-    """A table of what was found, then one line for each thing to mend."""
-    rows = [(check.name, Text(check.state, style=STYLES[check.state]), check.found) for check in checks]
-    out.print(table(["", "", "found"], rows, show_header=False))
-    to_mend = [(check.name, check.mend) for check in checks if check.mend]
-    if to_mend:
-        out.print(Text("To mend", style="bold"))
-        facts(to_mend)
-    broken = [check.name for check in checks if check.state == "broken"]
-    verdict = f"Stages cannot run: {', '.join(broken)}." if broken else "All that the stages need works."
-    out.print(Text(verdict, style="bold red" if broken else "bold green"))
+def _works(name: str, use: Callable[[], str], fix: str, purpose: str | None = None) -> MachineCheck:
+    """Tries something; without a `purpose` that the stages can do without, a failure means broken."""
+    try:
+        return MachineCheck(name, "ok", use())
+    except Exception as error:
+        line = f"{type(error).__name__}: {' '.join(str(error).split())}"[:200]
+        if purpose is None:
+            return MachineCheck(name, "broken", line, fix)
+        return MachineCheck(name, "missing", f"{line}; without it: no {purpose}", fix)
 
 
-def _python() -> Check:
-    found = f"{platform.python_version()} on {platform.system()} {platform.machine()}"
+def _python() -> MachineCheck:
+    finding = f"{platform.python_version()} on {platform.system()} {platform.machine()}"
     if sys.version_info[:2] < NEEDED_PYTHON:
-        return Check(
-            "python", "broken", found, f"install Python {'.'.join(map(str, NEEDED_PYTHON))} or newer"
-        )
-    return Check("python", "ok", found)
+        fix = f"install Python {'.'.join(map(str, NEEDED_PYTHON))} or newer"
+        return MachineCheck("python", "broken", finding, fix)
+    return MachineCheck("python", "ok", finding)
 
 
-def _packages() -> list[Check]:
-    """The packages that hf-llmpath asks for, with the ranges that it asks for."""
+def _packages() -> list[MachineCheck]:
+    """The packages that hf-llmpath requires, with the ranges that it requires."""
     from importlib.metadata import PackageNotFoundError, requires, version
 
     from packaging.requirements import Requirement
 
     try:
-        wanted = [Requirement(line) for line in requires("hf-llmpath") or []]
+        requirements = [Requirement(line) for line in requires("hf-llmpath") or []]
     except PackageNotFoundError:
-        return [
-            Check("hf-llmpath", "missing", "used from a source folder, not installed", "pip install -e .")
-        ]
+        finding = "used from a source folder, not installed"
+        return [MachineCheck("hf-llmpath", "missing", finding, "pip install -e .")]
     checks = []
-    for requirement in wanted:
+    for requirement in requirements:
         if requirement.marker is not None and not requirement.marker.evaluate({"extra": ""}):
             continue
-        install = f"pip install '{requirement.name}{requirement.specifier}'"
+        name, wanted = requirement.name, requirement.specifier
+        install = f"pip install '{name}{wanted}'"
         try:
-            found = version(requirement.name)
+            installed = version(name)
         except PackageNotFoundError:
-            checks.append(Check(requirement.name, "broken", "not installed", install))
+            checks.append(MachineCheck(name, "broken", "not installed", install))
             continue
-        fits = requirement.specifier.contains(found, prereleases=True)
-        wanted_range = f"{found} (wanted: {requirement.specifier})"
-        checks.append(
-            Check(
-                requirement.name,
-                "ok" if fits else "broken",
-                found if fits else wanted_range,
-                "" if fits else install,
-            )
-        )
+        if wanted.contains(installed, prereleases=True):
+            checks.append(MachineCheck(name, "ok", installed))
+        else:
+            checks.append(MachineCheck(name, "broken", f"{installed} (wanted: {wanted})", install))
     return checks
 
 
-def _torch() -> Check:
-    try:
-        import torch
-    except Exception as error:
-        return Check("torch works", "broken", _line(error), "pip install 'torch>=2.8,<2.14'")
-    kernels = [
-        name
-        for name, module in (("oneDNN", torch.backends.mkldnn), ("MKL", torch.backends.mkl))
-        if module.is_available()
-    ]
-    accelerator = torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU"
-    found = f"{accelerator}, {torch.backends.cpu.get_cpu_capability()}, {torch.get_num_threads()} threads"
-    return Check("torch works", "ok", f"{found}, kernels: {', '.join(kernels) or 'own'}")
+def _torch() -> str:
+    import torch
+
+    backends = (("oneDNN", torch.backends.mkldnn), ("MKL", torch.backends.mkl))
+    kernels = ", ".join(name for name, backend in backends if backend.is_available()) or "own"
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU"
+    capability = torch.backends.cpu.get_cpu_capability()
+    return f"{device}, {capability}, {torch.get_num_threads()} threads, kernels: {kernels}"
 
 
-def _models() -> Check:
-    try:
-        from transformers import AutoConfig
+def _auto_classes() -> str:
+    from transformers import AutoConfig
 
-        import hf_llmpath  # noqa: F401  (its import registers the models)
+    from ..models.model_table import MODELS
 
-        from ..models.model_table import MODELS
-
-        for row in MODELS:
-            AutoConfig.for_model(row.model_type)
-    except Exception as error:
-        return Check(
-            "Auto classes",
-            "broken",
-            _line(error),
-            "pip install -U --force-reinstall hf-llmpath 'transformers>=5,<6'",
-        )
-    return Check("Auto classes", "ok", "know " + ", ".join(row.model_type for row in MODELS))
+    for row in MODELS:
+        AutoConfig.for_model(row.model_type)
+    return "know " + ", ".join(row.model_type for row in MODELS)
 
 
-def _tiny_training() -> Check:
-    try:
-        import torch
-        from transformers import AutoModelForCausalLM
+def _training_step() -> str:
+    import torch
+    from transformers import AutoModelForCausalLM
 
-        from .. import LLMPathRNNConfig
+    from .. import LLMPathRNNConfig
 
-        config = LLMPathRNNConfig(vocab_size=8, hidden_size=8, pad_token_id=0, bos_token_id=1, eos_token_id=1)
-        model = AutoModelForCausalLM.from_config(config)
-        tokens = torch.arange(8).unsqueeze(0)
-        loss = model(input_ids=tokens, labels=tokens).loss
-        loss.backward()
-        if not torch.isfinite(loss):
-            raise ArithmeticError(f"the loss is {loss.item()}")
-    except Exception as error:
-        return Check(
-            "a training step",
-            "broken",
-            _line(error),
-            "reinstall torch and transformers; if it stays, report it",
-        )
-    return Check("a training step", "ok", "forward and backward through a small model")
-
-
-def _works(name: str, use: Callable[[], str], mend: str, purpose: str) -> Check:
-    try:
-        return Check(f"{name} works", "ok", use())
-    except Exception as error:
-        return Check(f"{name} works", "missing", f"{_line(error)}; without it: no {purpose}", mend)
+    config = LLMPathRNNConfig(vocab_size=8, hidden_size=8, pad_token_id=0, bos_token_id=1, eos_token_id=1)
+    model = AutoModelForCausalLM.from_config(config)
+    tokens = torch.arange(8).unsqueeze(0)  # (1, length)
+    loss = model(input_ids=tokens, labels=tokens).loss
+    loss.backward()
+    if not torch.isfinite(loss):
+        raise ArithmeticError(f"the loss is {loss.item()}")
+    return "forward and backward through a small model"
 
 
 def _bitsandbytes() -> str:
@@ -184,13 +185,14 @@ def _bitsandbytes() -> str:
     layer.load_state_dict(exact.state_dict())
     inputs = torch.randn(4, 64)
     with torch.no_grad():
-        worst = float((layer.to("cpu")(inputs) - exact(inputs)).abs().max())
-    if not worst < 0.1:
-        raise ArithmeticError(f"an int8 layer is off by {worst:.2g}")
+        error = float((layer.to("cpu")(inputs) - exact(inputs)).abs().max())
+    if not error < 0.1:
+        raise ArithmeticError(f"an int8 layer is off by {error:.2g}")
     return f"{bitsandbytes.__version__}, int8 on the CPU"
 
 
 def _onnxruntime() -> str:
+    import numpy
     import onnx
     import onnxruntime
 
@@ -200,87 +202,78 @@ def _onnxruntime() -> str:
     opset = onnx.helper.make_opsetid("", 17)
     model = onnx.helper.make_model(graph, opset_imports=[opset], ir_version=9)
     session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
-    import numpy
-
     session.run(None, {"x": numpy.ones(1, dtype=numpy.float32)})
     return f"{onnxruntime.__version__}, runs a graph on the CPU"
 
 
-def _chromium() -> Check:
+def _chromium() -> MachineCheck:
     names = ("chromium", "chromium-browser", "google-chrome", "chrome")
-    found = next(filter(None, map(shutil.which, names)), None)
-    if found is None:
-        mend = "apt install chromium, or: playwright install chromium"
-        return Check("chromium", "missing", "not found; only the browser tests of the demos use it", mend)
-    return Check("chromium", "ok", found)
+    path = next(filter(None, map(shutil.which, names)), None)
+    if path is None:
+        finding = "not found; only the browser tests of the demos use it"
+        fix = "apt install chromium, or: playwright install chromium"
+        return MachineCheck("chromium", "missing", finding, fix)
+    return MachineCheck("chromium", "ok", path)
 
 
-def _machine() -> Check:
+def _machine() -> MachineCheck:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else 0
-    return Check("machine", "ok", f"{cores} cores" + (f", {size(memory)} of memory" if memory else ""))
+    return MachineCheck("machine", "ok", f"{cores} cores" + (f", {size(memory)} of memory" if memory else ""))
 
 
-def _output(folder: Path) -> Check:
-    """Whether runs can be written; the folder is not left behind if it was not there."""
+def _output(folder: Path) -> MachineCheck:
+    """Whether runs can be written; a folder that did not exist is not left behind."""
     existing = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
     try:
         if not existing.is_dir():
             raise UserError(f"{existing} is a file")
         check_writable(existing)
     except UserError as error:
-        return Check("output folder", "broken", str(error), "choose another with --output-dir")
+        return MachineCheck("output folder", "broken", str(error), "choose another with --output-dir")
     free = shutil.disk_usage(existing).free
     if free < NEEDED_DISK:
-        mend = f"free some space, or choose another disk with --output-dir; the whole path takes up to {size(NEEDED_DISK)}"
-        return Check("output folder", "missing", f"{folder}, only {size(free)} free", mend)
-    return Check("output folder", "ok", f"{folder}, {size(free)} free")
+        fix = f"free some space (the whole path takes {size(NEEDED_DISK)}), or choose another --output-dir"
+        return MachineCheck("output folder", "missing", f"{folder}, only {size(free)} free", fix)
+    return MachineCheck("output folder", "ok", f"{folder}, {size(free)} free")
 
 
-def _cache() -> Check:
+def _cache() -> MachineCheck:
     from huggingface_hub import constants
 
-    folder = Path(constants.HF_HUB_CACHE)
+    name, folder = "Hugging Face cache", Path(constants.HF_HUB_CACHE)
     existing = next(path for path in (folder, *folder.parents) if path.exists())
     if not os.access(existing, os.W_OK):
-        return Check(
-            "Hugging Face cache", "missing", f"{folder} cannot be written", "set HF_HOME to a folder of yours"
-        )
+        fix = "set HF_HOME to a folder that you may write to"
+        return MachineCheck(name, "missing", f"{folder} cannot be written", fix)
     offline = ", offline mode is on (HF_HUB_OFFLINE)" if constants.HF_HUB_OFFLINE else ""
-    return Check("Hugging Face cache", "ok", f"{folder}{offline}")
+    return MachineCheck(name, "ok", f"{folder}{offline}")
 
 
-def _token() -> Check:
+def _token() -> MachineCheck:
     from huggingface_hub import get_token
 
     if get_token():
-        return Check("Hugging Face token", "ok", "there is one")
-    return Check(
-        "Hugging Face token",
-        "missing",
-        "none; only push and space need one",
-        "hf auth login, or set HF_TOKEN",
-    )
+        return MachineCheck("Hugging Face token", "ok", "set")
+    finding = "not set; only push and space need one"
+    return MachineCheck("Hugging Face token", "missing", finding, "hf auth login, or set HF_TOKEN")
 
 
-def _hub() -> Check:
-    from urllib.error import HTTPError, URLError
+def _hub() -> MachineCheck:
+    from urllib.error import HTTPError
     from urllib.request import urlopen
 
     from huggingface_hub import constants
 
+    address = constants.ENDPOINT
     try:
-        with urlopen(f"{constants.ENDPOINT}/api/models?limit=1", timeout=5):
-            return Check("Hub", "ok", f"{constants.ENDPOINT} answers")
+        with urlopen(f"{address}/api/models?limit=1", timeout=5):
+            return MachineCheck("Hub", "ok", f"{address} answers")
     except HTTPError as error:
-        return Check(
-            "Hub", "missing", f"{constants.ENDPOINT} answers with status {error.code}", "try again later"
+        return MachineCheck(
+            "Hub", "missing", f"{address} answers with status {error.code}", "try again later"
         )
-    except (URLError, TimeoutError, OSError) as error:
-        reason = getattr(error, "reason", error)
-        mend = "check the network or a proxy; the quick presets need no network"
-        return Check("Hub", "missing", f"{constants.ENDPOINT} cannot be reached ({reason})", mend)
-
-
-def _line(error: Any) -> str:
-    return f"{type(error).__name__}: {' '.join(str(error).split())}"[:200]
+    except OSError as error:
+        finding = f"{address} cannot be reached ({getattr(error, 'reason', error)})"
+        fix = "check the network or a proxy; the quick presets need no network"
+        return MachineCheck("Hub", "missing", finding, fix)

@@ -1,15 +1,44 @@
-"""Text from a trained model, written to the terminal as it comes."""
+"""`llmpath generate`: text from a trained model, written to the terminal as it comes."""
 
 import json
-from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+import typer
 
 from ..errors import UserError, nearest
 from ..hub.model_folder import check_model_folder, load_pair
 from ..runs import RunFolder
 from ..stages.stage import Stage
+from . import terminal
+from .options import FurtherModel, OutputDir, Seed, StageName, complete_run
+from .terminal import RUNS
 
 _SHOWN = 160  # characters of a vocabulary in an error
+
+
+def generate(
+    stage: StageName,
+    prompt: Annotated[str, typer.Argument(help="How the text begins; may be empty.")] = "",
+    max_new_tokens: Annotated[int, typer.Option(min=1, help="Write at most this many tokens.")] = 400,
+    temperature: Annotated[
+        float, typer.Option(min=0.01, help="How daring the text is: below 1 safer, above 1 wilder.")
+    ] = 0.8,
+    top_k: Annotated[int | None, typer.Option(min=1, help="Sample from the k likeliest tokens.")] = None,
+    top_p: Annotated[
+        float | None,
+        typer.Option(min=0.01, max=1, help="Sample from the likeliest tokens that have this probability."),
+    ] = None,
+    greedy: Annotated[bool, typer.Option("--greedy", help="Always take the likeliest token.")] = False,
+    seed: Seed = None,
+    model: FurtherModel = None,
+    output_dir: OutputDir = RUNS,
+) -> None:
+    """Write text with a trained model, shown as it comes."""
+    writer, folder = complete_run(stage, output_dir)
+    options: dict[str, Any] = {"max_new_tokens": max_new_tokens, "do_sample": not greedy}
+    if not greedy:
+        options |= {"temperature": temperature, "top_k": top_k or 0, "top_p": top_p or 1.0}
+    stream(writer, folder, prompt, model, seed, options)
 
 
 def stream(
@@ -18,101 +47,88 @@ def stream(
     prompt: str,
     name: str | None = None,
     seed: int | None = None,
-    options: Any = None,
+    options: dict[str, Any] | None = None,
 ) -> None:
-    """Prints `prompt` and what the model writes after it; of an encoder-decoder, which reads the whole
-    prompt first, what it writes about it; of a chatbot its reply.
+    """Prints what a model writes.
+
+    A decoder continues the prompt. An encoder-decoder, which reads the whole prompt first, writes about it.
+    A chatbot replies to it.
 
     Args:
         stage, folder: whose model.
-        prompt: how the text begins; if empty, with whatever begins a document.
-        name: one of the folder's further models; the main one if none.
-        seed: of the samples; a new one each time if none.
+        prompt: how the text begins; an empty one begins as a document does.
+        name: one of the folder's further models; the main one by default.
+        seed: of the samples; a new one each time by default.
         options: what `generate()` takes.
 
     Raises:
         UserError: no such model, one that cannot be read or does not write text, or characters that it
             cannot read.
     """
-    place = folder.model_folder(name)
-    check_model_folder(place)
-    if _architecture(place).endswith("ForConditionalGeneration"):
-        return _stream_answer(place, prompt, seed, options or {})
-    _check_writes(place)
+    path = folder.model_folder(name)
+    check_model_folder(path)
+    config = json.loads((path / "config.json").read_text(encoding="utf-8"))
+    architecture = (config.get("architectures") or ["unknown"])[0]
+    if not architecture.endswith(("ForCausalLM", "ForConditionalGeneration")):
+        raise UserError(
+            f"{path} holds a {architecture}, which does not write text; a model ...ForCausalLM does"
+        )
 
     from transformers import TextStreamer, set_seed
     from transformers.utils import logging
 
     logging.set_verbosity_error()
     logging.disable_progress_bar()
-    model, tokenizer = load_pair("AutoModelForCausalLM", place)
+    if architecture.endswith("ForCausalLM"):
+        model, tokenizer = load_pair("AutoModelForCausalLM", path)
+        inputs, shows_prompt = _prompt_of_decoder(stage, tokenizer, prompt)
+    else:
+        model, tokenizer = load_pair("AutoModelForSeq2SeqLM", path)
+        inputs, shows_prompt = _text_to_write_about(tokenizer, prompt), True
+        options = {"num_beams": 1} | (options or {})
+    if seed is not None:
+        set_seed(seed)
+    streamer = TextStreamer(tokenizer, skip_prompt=not shows_prompt, skip_special_tokens=True)
+    model.generate(**inputs, streamer=streamer, **(options or {}))
+
+
+def _prompt_of_decoder(stage: Stage, tokenizer: Any, prompt: str) -> tuple[dict[str, Any], bool]:
+    """The inputs of a decoder, and whether the text that it writes begins with the prompt."""
+    import torch
+
     ids = tokenizer.encode(prompt, add_special_tokens=False)
     if tokenizer.unk_token_id is not None and tokenizer.unk_token_id in ids:
         raise UserError(_unknown(stage, tokenizer, prompt))
-    answers = bool(tokenizer.chat_template)
-    if answers:
-        if not prompt.strip():
-            raise UserError(
-                "this model answers what it is told; give it a text, or talk to it with: llmpath chat"
-            )
+    is_chatbot = bool(tokenizer.chat_template)
+    if is_chatbot:
         from ..data.tokenizers.chat_template import prompt_ids
 
+        if not prompt.strip():
+            raise UserError("this model replies to a message; give one, or talk to it with: llmpath chat")
         ids = prompt_ids(tokenizer, [{"role": "user", "content": prompt.strip()}])
     elif tokenizer.bos_token_id is not None:
         ids = [tokenizer.bos_token_id, *ids]
-    if seed is not None:
-        set_seed(seed)
-
-    import torch
-
     inputs = torch.tensor([ids])  # (1, length)
-    streamer = TextStreamer(tokenizer, skip_prompt=answers, skip_special_tokens=True)
-    model.generate(inputs, attention_mask=torch.ones_like(inputs), streamer=streamer, **(options or {}))
+    return {"inputs": inputs, "attention_mask": torch.ones_like(inputs)}, not is_chatbot
 
 
-def _stream_answer(place: Path, prompt: str, seed: int | None, options: dict[str, Any]) -> None:
+def _text_to_write_about(tokenizer: Any, prompt: str) -> dict[str, Any]:
+    """The inputs of an encoder-decoder; says what it cannot read of them."""
+    from ..data.tokenizers.word_level import unknown_words
+
     if not prompt.strip():
         raise UserError("this model writes about a text; give one")
-
-    from transformers import TextStreamer, set_seed
-    from transformers.utils import logging
-
-    from ..data.tokenizers.word_level import unknown_words
-    from . import terminal
-
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    model, tokenizer = load_pair("AutoModelForSeq2SeqLM", place)
     whole = len(tokenizer(prompt)["input_ids"])
     inputs = tokenizer(prompt, truncation=True, return_tensors="pt")
-    if whole > (read := inputs["input_ids"].shape[1]):
-        terminal.err.print(f"the text has {whole} tokens; the model reads the first {read}", style="dim")
-    if strange := unknown_words(tokenizer, prompt):
-        terminal.err.print(f"never seen: {', '.join(strange)}", style="dim", soft_wrap=True, markup=False)
-    if seed is not None:
-        set_seed(seed)
-    model.generate(
-        input_ids=inputs["input_ids"],
-        attention_mask=inputs["attention_mask"],
-        streamer=TextStreamer(tokenizer, skip_special_tokens=True),
-        **{"num_beams": 1} | options,
-    )
-
-
-def _architecture(place: Path) -> str:
-    config = json.loads((place / "config.json").read_text(encoding="utf-8"))
-    return (config.get("architectures") or ["unknown"])[0]
-
-
-def _check_writes(place: Path) -> None:
-    architecture = _architecture(place)
-    if not architecture.endswith("ForCausalLM"):
-        raise UserError(
-            f"{place} holds a {architecture}, which does not write text; it takes a model ...ForCausalLM"
-        )
+    if whole > (length := inputs["input_ids"].shape[1]):
+        terminal.note(f"the text has {whole} tokens; the model reads the first {length}")
+    if unknown := unknown_words(tokenizer, prompt):
+        terminal.note(f"never seen: {', '.join(unknown)}")
+    return {name: inputs[name] for name in ("input_ids", "attention_mask")}
 
 
 def _unknown(stage: Stage, tokenizer: Any, prompt: str) -> str:
+    """Which words or characters of the prompt the model never saw, and which it knows."""
     from ..data.tokenizers.characters import unknown_characters
     from ..data.tokenizers.word_level import unknown_words
 
@@ -123,9 +139,10 @@ def _unknown(stage: Stage, tokenizer: Any, prompt: str) -> str:
         hint = next(filter(None, (nearest(word, tokens) for word in unknown)), "")
         return f"the model never saw {_quoted(unknown)}; it knows {len(tokens):,} words and marks{hint}"
     shown = _ranges([letter for letter in letters if letter.isprintable() and letter != " "][:_SHOWN])
-    spell = any(name == "byte_fallback" for name, *_ in stage.settings.describe())
-    mend = "; a model trained with --set byte_fallback=true reads any" if spell else ""
-    return f"the model never saw {_quoted(unknown_characters(tokenizer, prompt))}; it knows space and {shown}{mend}"
+    spells = any(name == "byte_fallback" for name, *_ in stage.settings.describe())
+    fix = "; a model trained with --set byte_fallback=true reads any" if spells else ""
+    unknown = _quoted(unknown_characters(tokenizer, prompt))
+    return f"the model never saw {unknown}; it knows space and {shown}{fix}"
 
 
 def _quoted(names: list[str]) -> str:

@@ -1,7 +1,6 @@
 """What the command line looks like: progress on stderr, tables on stdout, one line per error.
 
-Only rich and the standard library are loaded here, so that `llmpath --help` and `llmpath list` answer at
-once.
+Only rich and the standard library are loaded here: `llmpath --help` and `llmpath list` answer at once.
 """
 
 import json
@@ -23,7 +22,7 @@ from rich.text import Text
 from ..charts.wording import duration
 from ..runs import NoProgress
 
-RUNS = Path("runs")  # where run folders are, unless --output-dir says otherwise
+RUNS = Path("runs")  # where run folders are unless --output-dir names another folder
 
 out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)
@@ -43,10 +42,15 @@ def print_error(message: object, error: BaseException | None = None) -> None:
     err.print(Text.assemble(("error: ", "bold red"), line), soft_wrap=True)
 
 
+def note(text: str, style: str = "dim") -> None:
+    """A remark on stderr."""
+    err.print(text, style=style, soft_wrap=True, markup=False)
+
+
 def command_line(*words: str, output_dir: Path = RUNS) -> str:
     """An `llmpath` command that can be pasted into a shell."""
-    place = [] if output_dir == RUNS else ["--output-dir", str(output_dir)]
-    return shlex.join(["llmpath", *words, *place])
+    folder = [] if output_dir == RUNS else ["--output-dir", str(output_dir)]
+    return shlex.join(["llmpath", *words, *folder])
 
 
 def heading(text: str, console: Console = out) -> None:
@@ -59,7 +63,7 @@ def print_lines(lines: Iterable[Text]) -> None:
 
 
 def facts(rows: Sequence[tuple[str, str]]) -> None:
-    """Names in one column, long values unbroken beside them."""
+    """Names in one column, and next to them their values on one line each, however long."""
     width = max(len(name) for name, _ in rows) + 2
     for name, value in rows:
         out.print(Text.assemble((f"{name:<{width}}", "dim"), value), soft_wrap=True)
@@ -68,16 +72,17 @@ def facts(rows: Sequence[tuple[str, str]]) -> None:
 def table(
     columns: Sequence[str], rows: Sequence[Sequence[Any]], right: Sequence[int] = (), **options: Any
 ) -> Table:
-    """A table for a terminal: rules under the header only; the columns numbered in `right` are aligned there."""
-    made = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold", **options)
+    """A table with a rule under its header; `right` lists the columns that are aligned to the right."""
+    result = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold", **options)
     for index, name in enumerate(columns):
-        made.add_column(name, justify="right" if index in right else "left", overflow="fold")
+        result.add_column(name, justify="right" if index in right else "left", overflow="fold")
     for row in rows:
-        made.add_row(*row)
-    return made
+        result.add_row(*row)
+    return result
 
 
 def size(count: float) -> str:
+    """A number of bytes with its unit."""
     for unit in ("bytes", "kB", "MB"):
         if count < 1000:
             return f"{count:.0f} {unit}" if unit == "bytes" else f"{count:.1f} {unit}"
@@ -85,16 +90,16 @@ def size(count: float) -> str:
     return f"{count:.1f} GB"
 
 
-class Training:
-    """One training as it goes on: where it is, and how long it will take from here.
+class Pace:
+    """How far a training is, how fast it runs, and how long it will take from here.
 
-    A resumed training starts at a later step; its pace counts the steps of this process alone.
+    A resumed training starts at a later step. Its speed counts only the steps of this process.
     """
 
     def __init__(self, name: str, total: int):
         self.name, self.total, self.step = name, total, 0
         self.values: dict[str, float] = {}
-        self.began = time.monotonic()
+        self._began = time.monotonic()
         self._first: tuple[int, float] | None = None
 
     def update(self, step: int, values: dict[str, float]) -> None:
@@ -105,7 +110,7 @@ class Training:
 
     @property
     def seconds(self) -> float:
-        return time.monotonic() - self.began
+        return time.monotonic() - self._began
 
     @property
     def seconds_left(self) -> float | None:
@@ -134,70 +139,69 @@ class Training:
 
 
 class LineProgress(NoProgress):
-    """Where nothing can be redrawn (a file, a pipe): a plain line now and then."""
+    """Progress for a file or a pipe, where nothing can be redrawn: a plain line now and then."""
 
-    def __init__(self, every: float = 10.0):
-        self.every = every
-        self._training: Training | None = None
+    def __init__(self, interval: float = 10.0):
+        self.interval = interval  # seconds
+        self._pace: Pace | None = None
         self._last = time.monotonic()
 
     @contextmanager
     def task(self, name: str, total: int) -> Iterator["LineProgress"]:
-        self._training, self._last = Training(name, total), time.monotonic()
+        self._pace, self._last = Pace(name, total), time.monotonic()
         yield self
-        self.say(f"{name}: {self._training.summary()}")
+        self.say(f"{name}: {self._pace.summary()}")
 
     def update(self, step: int, **values: float) -> None:
-        training = self._training
-        if training is None:
+        pace = self._pace
+        if pace is None:
             return
-        training.update(step, values)
-        if time.monotonic() - self._last >= self.every:
+        pace.update(step, values)
+        if time.monotonic() - self._last >= self.interval:
             self._last = time.monotonic()
-            parts = [f"step {step:,} of {training.total:,}", *training.measured, training.left]
-            self.say(f"{training.name}: {', '.join(filter(None, parts))}")
+            words = [f"step {step:,} of {pace.total:,}", *pace.measured, pace.left]
+            self.say(f"{pace.name}: {', '.join(filter(None, words))}")
 
     def say(self, text: str) -> None:
         err.print(Text(f"  {text}", style="dim"), soft_wrap=True)
 
     def close(self) -> None:
-        """Nothing more will come."""
+        """Ends the display."""
 
 
 class BarProgress(LineProgress):
-    """On a terminal: a bar while a training runs, a line when it has ended, a spinner in between."""
+    """Progress on a terminal: a bar while a training runs, a line when it has ended, a spinner in between."""
 
     def __init__(self) -> None:
         super().__init__()
         self._live: Live | None = None
-        self._drawn = 0.0
+        self._redrawn = 0.0
         self._between = err.status(Text("working", style="dim"), spinner_style="cyan")
         self._between.start()
 
     @contextmanager
     def task(self, name: str, total: int) -> Iterator["BarProgress"]:
         self._between.stop()
-        self._training = Training(name, total)
+        self._pace = Pace(name, total)
         with Live(self._bar(), console=err, transient=True, auto_refresh=False) as self._live:
             yield self
         err.print(
-            Text.assemble(("  ✓ ", "green"), f"{name:<14} ", (self._training.summary(), "dim")),
-            soft_wrap=True,
+            Text.assemble(("  ✓ ", "green"), f"{name:<14} ", (self._pace.summary(), "dim")), soft_wrap=True
         )
         self._between.start()
 
     def update(self, step: int, **values: float) -> None:
-        self._training.update(step, values)
-        if time.monotonic() - self._drawn >= _REDRAW or step == self._training.total:
-            self._drawn = time.monotonic()
+        self._pace.update(step, values)
+        if time.monotonic() - self._redrawn >= _REDRAW or step == self._pace.total:
+            self._redrawn = time.monotonic()
             self._live.update(self._bar(), refresh=True)
 
     def _bar(self) -> Table:
-        training = self._training
+        pace = self._pace
         grid = Table.grid(padding=(0, 2, 0, 0), expand=True)
-        bar = ProgressBar(training.total, training.step)
-        words = [Text(text, style="dim") for text in (*training.measured, training.left) if text]
-        cells = [f"  {training.name}", bar, f"{training.step:,}/{training.total:,}", *words]
+        bar = ProgressBar(pace.total, pace.step)
+        words = [Text(text, style="dim") for text in (*pace.measured, pace.left) if text]
+        cells = [f"  {pace.name}", bar, f"{pace.step:,}/{pace.total:,}", *words]
         for cell in cells:
             grid.add_column(no_wrap=True, ratio=1 if cell is bar else None)
         grid.add_row(*cells)

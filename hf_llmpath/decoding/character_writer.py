@@ -1,7 +1,7 @@
 """A character-level language model that writes: probabilities, states, gates, and text as it grows.
 
-    writer = load_character_writer("runs/07-rnn/model")
-    for writing in writer.write("Otto", temperature=0.7, length=300, seed=0): ...
+writer = load_character_writer("runs/07-rnn/model")
+for writing in writer.write("Otto", temperature=0.7, length=300, seed=0): ...
 """
 
 from collections.abc import Iterator

@@ -17,6 +17,7 @@ from ..errors import UserError
 from ..hub.model_folder import load_pair
 
 LONGEST_REPLY = 96  # tokens
+THUMBS = "thumbs.jsonl"  # file in a run folder: the preferences of those who talked to its chatbot
 
 
 class Chatbot:

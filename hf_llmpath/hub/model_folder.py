@@ -10,9 +10,13 @@ from collections.abc import Callable, Mapping
 from functools import lru_cache
 from math import prod
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..errors import UserError
+
+if TYPE_CHECKING:
+    from ..runs import RunFolder
+    from ..stages.stage import Stage
 
 WEIGHTS = "model.safetensors"
 INDEX = WEIGHTS + ".index.json"
@@ -264,3 +268,16 @@ def load_snippet(
         series=max(config.get("lags_sequence") or [1]) + 12,
     )
     return script if trust else f"import hf_llmpath  # registers the models with transformers\n{script}"
+
+
+def snippet_of_run(stage: "Stage", folder: "RunFolder", model_id: str | None = None) -> str:
+    """The script for the model of a run, loaded from the repository `model_id` if there is one.
+
+    Raises:
+        UserError: a config.json that cannot be read.
+    """
+    file = folder.model_dir / "config.json"
+    config = read_json(file) if file.exists() else {}
+    return load_snippet(
+        stage.auto_class, model_id or folder.model_dir.as_posix(), config, stage.prompt or "Once"
+    )

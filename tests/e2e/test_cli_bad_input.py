@@ -291,7 +291,7 @@ def test_model_folder_with_a_configuration_that_is_damaged_or_of_another_size(re
     text = config.read_text()
     config.write_text(text.replace('"hidden_size": 16', '"hidden_size": 24'))
     line = refused("generate", "rnn", "Anna", "--output-dir", a_run.path.parent)
-    assert "the weights are not of the sizes in config.json" in line
+    assert "the weights do not have the sizes in config.json" in line
     config.write_text(text[:-9])  # no JSON any more
     for command in (["generate", "rnn", "Anna"], ["show", "rnn"], ["push", "rnn", "a/b", "--dry-run"]):
         assert f"{config} is not readable as JSON" in refused(*command, "--output-dir", a_run.path.parent)

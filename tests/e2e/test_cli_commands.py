@@ -240,7 +240,7 @@ def test_doctor_finds_what_the_stages_need(tmp_path, capsys):
     assert code == 0
     for name in ("python", "torch works", "Auto classes", "a training step", "output folder"):
         assert checks[name]["state"] == "ok", checks[name]
-    assert all(check["mend"] for check in checks.values() if check["state"] != "ok")
+    assert all(check["fix"] for check in checks.values() if check["state"] != "ok")
     assert not (tmp_path / "runs").exists()
 
 
@@ -259,4 +259,4 @@ def test_doctor_says_when_the_hub_cannot_be_reached(monkeypatch):
 
     monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
     check = examine(online=True)[-1]
-    assert check.name == "Hub" and check.state == "missing" and "cannot be reached" in check.found
+    assert check.name == "Hub" and check.state == "missing" and "cannot be reached" in check.finding

@@ -44,7 +44,7 @@ def test_ctrl_c_leaves_a_run_that_ends_with_the_same_weights(trained, llmpath, s
     assert code == 130
     assert "Traceback" not in printed
     said = printed.splitlines()[-1]
-    assert said.startswith("stopped; nothing is lost, go on with: llmpath run rnn"), printed
+    assert said.startswith("stopped; nothing is lost, continue with: llmpath run rnn"), printed
     folder = RunFolder(tmp_path / "07-rnn")
     assert folder.state == "stopped" and not folder.is_complete
     before = len(history.read_text().splitlines())
@@ -98,7 +98,7 @@ def test_a_stopped_run_is_listed_and_named_with_the_command_that_goes_on(a_run, 
     assert main(["list", "--output-dir", str(root)]) == 0
     assert "llmpath run rnn --resume" in capsys.readouterr().out
     assert main(["show", "rnn", "--output-dir", str(root)]) == 2
-    assert f"go on with: llmpath run rnn --resume --output-dir {root}" in capsys.readouterr().err
+    assert f"continue it with: llmpath run rnn --resume --output-dir {root}" in capsys.readouterr().err
 
 
 def test_resume_with_other_settings_is_refused(refused, a_run, small_run):

@@ -7,8 +7,7 @@ import shutil
 import pytest
 from playwright.sync_api import expect
 
-from hf_llmpath.cli.chat import THUMBS
-from hf_llmpath.decoding.chatbot import Chatbot
+from hf_llmpath.decoding.chatbot import THUMBS, Chatbot
 from hf_llmpath.runs import RunFolder
 from hf_llmpath.stages import get_stage
 from hf_llmpath.stages.s16_rlhf.preference_data import load_preferences

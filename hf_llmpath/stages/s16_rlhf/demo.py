@@ -7,8 +7,7 @@ from typing import Any
 
 import gradio as gr
 
-from ...cli.chat import THUMBS
-from ...decoding.chatbot import Chatbot, save_preference
+from ...decoding.chatbot import THUMBS, Chatbot, save_preference
 from ...errors import UserError
 from ...hub.model_folder import loaded
 from ...runs import RunFolder

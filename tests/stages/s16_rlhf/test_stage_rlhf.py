@@ -7,7 +7,7 @@ import pytest
 import torch
 from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer
 
-from hf_llmpath.cli.chat import chat
+from hf_llmpath.cli.chat import talk
 from hf_llmpath.cli.main import main
 from hf_llmpath.data.tokenizers.chat_template import conversation_ids
 from hf_llmpath.errors import UserError
@@ -109,19 +109,19 @@ def test_what_cannot_be_trained_is_told(tmp_path, changes, message):
 
 
 def test_the_command_answers_with_both(folder, capsys, monkeypatch, tmp_path):
-    chat(folder, ["Who is the baker?"], temperature=0.7, seed=1)
+    talk(folder, ["Who is the baker?"], temperature=0.7, seed=1)
     first, second = capsys.readouterr().out.splitlines()
     assert first.startswith("1 SFT: ") and second.startswith("2 aligned: ")
     with pytest.raises(UserError, match="the prompt is empty"):
-        chat(folder, [" "], temperature=0.7, seed=1)
-    chat(folder, ["Who is the bakerr ☃?"], temperature=0.7, seed=1)
+        talk(folder, [" "], temperature=0.7, seed=1)
+    talk(folder, ["Who is the bakerr ☃?"], temperature=0.7, seed=1)
     printed = capsys.readouterr()
     assert printed.err == "never seen: bakerr, ☃\n" and len(printed.out.splitlines()) == 2
     # Typed: a prompt, the choice, and an empty line.
     torch.manual_seed(0)
     lines = iter([line for n in range(6) for line in (f"Who is the baker? {n}", "2")] + [""])
     monkeypatch.setattr("builtins.input", lambda question: next(lines))
-    chat(folder, [], temperature=1.5, seed=5, save_to=tmp_path / "thumbs.jsonl")
+    talk(folder, [], temperature=1.5, seed=5, save_to=tmp_path / "thumbs.jsonl")
     out = capsys.readouterr().out.splitlines()
     saved = [json.loads(line) for line in (tmp_path / "thumbs.jsonl").read_text().splitlines()]
     assert saved

@@ -1,0 +1,116 @@
+"""The model of a run as files for other places: exported to ONNX, quantized, and measured in every form."""
+
+import shutil
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+from torch import Tensor
+
+from ..data.sources import load_texts
+from ..errors import UserError
+from ..hub.model_folder import check_model_folder, load_model, load_pair
+from ..runs import RunFolder
+from .onnx_export import export_onnx, quantize_onnx
+from .quantization import MOST_ERROR, auto_class_of, compare, load_quantized, quantized, typical_inputs
+from .speed import measure
+from .variants import build_forms
+
+HELD_OUT = 64  # windows of held-out text, and tokens in each
+PROMPT = 8  # tokens
+
+
+def export(folder: RunFolder, name: str | None = None, int8: bool = False) -> list[dict[str, Any]]:
+    """Writes `onnx/model.onnx` (and `model_int8.onnx`); of the further model `name`, `onnx/NAME.onnx`.
+
+    Returns:
+        For each file `path`, `megabytes`, and the `max_difference` from and `agreement` with the model.
+    """
+    source, stem = _checked(folder.model_folder(name)), name or "model"
+    target = folder.onnx_dir / f"{stem}.onnx"
+    files = [export_onnx(source, target)]
+    if int8:
+        files.append(quantize_onnx(target, folder.onnx_dir / f"{stem}_int8.onnx", source))
+    return [asdict(file) | {"path": str(file.path)} for file in files]
+
+
+def quantize(folder: RunFolder, scheme: Any, name: str | None = None) -> list[dict[str, Any]]:
+    """Writes `quantized/SCHEME/`; of the further model `name`, `quantized/NAME-SCHEME/`.
+
+    The quantized model is compared with the original, saved, loaded again, and compared with itself.
+
+    Returns:
+        One entry with `path`, `relative_error`, `agreement`, `megabytes`, `megabytes_before`, `layers`.
+
+    Raises:
+        UserError: it is too far from the original, or changes when it is saved. Nothing is kept then.
+    """
+    source = _checked(folder.model_folder(name))
+    original = load_model(auto_class_of(source), source)
+    small = quantized(source, scheme)
+    inputs = typical_inputs(original)
+    check = compare(original, small, inputs, MOST_ERROR[scheme])
+    target = folder.quantized(scheme if name is None else f"{name}-{scheme}")
+    temporary = target.with_name(f".{target.name}.tmp")
+    shutil.rmtree(temporary, ignore_errors=True)
+    try:
+        small.save_pretrained(temporary)
+        for file in source.glob("tokenizer*"):
+            shutil.copy2(file, temporary)
+        check_model_folder(temporary)
+        with torch.no_grad():
+            before, after = small(**inputs).logits, load_quantized(temporary)(**inputs).logits
+        if not torch.equal(before, after):
+            raise UserError(f"the model in {scheme} changes when it is saved; it was not kept")
+        shutil.rmtree(target, ignore_errors=True)
+        temporary.rename(target)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    measured = ("relative_error", "agreement", "megabytes", "megabytes_before", "layers")
+    return [{"path": str(target), **{number: getattr(check, number) for number in measured}}]
+
+
+def measure_forms(folder: RunFolder, tokens: int, repeats: int) -> dict[str, dict[str, float]]:
+    """What the decoder of a run, and its student if it has one, reach in every form.
+
+    Args:
+        tokens: how many are written in each measurement.
+        repeats: measurements, whose median counts.
+
+    Returns:
+        Name of the form -> the measurements of `speed.Row`.
+
+    Raises:
+        UserError: a model that is not a decoder with a cache of keys and values.
+    """
+    _checked(folder.model_dir)
+    if (kind := auto_class_of(folder.model_dir)) != "AutoModelForCausalLM":
+        raise UserError(
+            f"{folder.model_dir} is loaded by {kind}; only a decoder (AutoModelForCausalLM) can be measured"
+        )
+    prompt, held_out = _held_out(folder)
+    path = folder.model("student")
+    student = load_model("AutoModelForCausalLM", path) if path.is_dir() else None
+    forms, _ = build_forms(folder.model_dir, folder.onnx_dir, num_beams=4, student=student)
+    return {name: asdict(row) for name, row in measure(forms, prompt, held_out, tokens, repeats).items()}
+
+
+def _checked(path: Path) -> Path:
+    """The model folder `path`, without a pickle or a broken file; loading it shows no bars of the library."""
+    check_model_folder(path)
+    transformers.utils.logging.disable_progress_bar()
+    return path
+
+
+def _held_out(folder: RunFolder) -> tuple[Tensor, Tensor]:
+    """A prompt `(1, tokens)` and windows `(windows, tokens)` of the run's validation text."""
+    settings = folder.report["settings"]
+    _, tokenizer = load_pair("AutoModelForCausalLM", folder.model_dir)
+    texts = load_texts(settings["dataset"], text_column=settings.get("text_column")).validation
+    ids = [token for text in texts[:2000] for token in tokenizer(text, verbose=False)["input_ids"]]
+    length = min(HELD_OUT, len(ids))
+    rows = min(HELD_OUT, len(ids) // length)
+    held_out = torch.tensor(ids[: rows * length]).view(rows, length)
+    return held_out[:1, :PROMPT], held_out
