@@ -14,9 +14,8 @@ from typing import Any
 import transformers
 from transformers import AutoConfig, AutoTokenizer, BertConfig, PreTrainedModel, PreTrainedTokenizerBase
 
-from ..data.tokenizers.subwords import require_fitting
 from ..errors import UserError
-from ..hub.model_folder import check_model_folder
+from ..hub.model_folder import check_model_folder, require_fitting
 from ..models import modeling_bert as ours
 from ..models.configuration_bert import LLMPathBertConfig
 

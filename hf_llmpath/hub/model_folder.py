@@ -144,8 +144,6 @@ def load_pair(auto_class: str, folder: Path | str) -> tuple[Any, Any]:
     """
     import transformers
 
-    from ..data.tokenizers.subwords import require_fitting
-
     folder = Path(folder)
     model = load_model(auto_class, folder)
     try:
@@ -156,6 +154,24 @@ def load_pair(auto_class: str, folder: Path | str) -> tuple[Any, Any]:
         ) from None
     require_fitting(tokenizer, model.config, f"the model in {folder.name}/")
     return model, tokenizer
+
+
+def require_fitting(tokenizer: Any, config: Any, where: str = "this model") -> None:
+    """Checks that `tokenizer` can be the one that the model was trained with.
+
+    Raises:
+        UserError: the tokenizer belongs to another model: the model has embeddings for another number of
+            tokens, or special tokens have other ids.
+    """
+    advice = "it is the tokenizer of another model; use the one that was saved with the model"
+    if len(tokenizer) != config.vocab_size:
+        raise UserError(
+            f"the tokenizer has {len(tokenizer):,} tokens and {where} {config.vocab_size:,}: {advice}"
+        )
+    for name in ("pad_token_id", "mask_token_id"):
+        expected, actual = getattr(config, name, None), getattr(tokenizer, name, None)
+        if expected is not None and expected != actual:
+            raise UserError(f"{name} is {actual} in the tokenizer and {expected} in {where}: {advice}")
 
 
 Loaded = TypeVar("Loaded")

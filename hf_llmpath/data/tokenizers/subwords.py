@@ -8,7 +8,7 @@ token type 1 (Devlin et al. 2018, section 3).
 """
 
 from collections.abc import Iterable, Iterator
-from typing import Any, Literal
+from typing import Literal
 
 from tokenizers import (
     AddedToken,
@@ -20,9 +20,7 @@ from tokenizers import (
     processors,
     trainers,
 )
-from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
-
-from ...errors import UserError
+from transformers import PreTrainedTokenizerFast
 
 PAD, UNKNOWN, CLS, SEP, MASK = SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 SubwordKind = Literal["wordpiece", "bpe"]
@@ -132,24 +130,3 @@ def _byte_level_bpe(texts: Iterable[str], vocab_size: int) -> Tokenizer:
     )
     tokenizer.train_from_iterator(texts, trainer)
     return tokenizer
-
-
-def require_fitting(tokenizer: PreTrainedTokenizerBase, config: Any, where: str = "this model") -> None:
-    """Checks that `tokenizer` can be the one that the model was trained with.
-
-    Raises:
-        UserError: another number of tokens than the model has embeddings for, or other ids of the special
-            tokens: it is the tokenizer of another model.
-    """
-    if len(tokenizer) != config.vocab_size:
-        raise UserError(
-            f"the tokenizer has {len(tokenizer):,} tokens and {where} {config.vocab_size:,}: it is the tokenizer of another "
-            "model; use the one that was saved with the model"
-        )
-    for name in ("pad_token_id", "mask_token_id"):
-        wanted, found = getattr(config, name, None), getattr(tokenizer, name, None)
-        if wanted is not None and wanted != found:
-            raise UserError(
-                f"{name} is {found} in the tokenizer and {wanted} in {where}: it is the tokenizer of another model; use "
-                "the one that was saved with the model"
-            )

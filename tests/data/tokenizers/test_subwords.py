@@ -5,8 +5,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import AutoTokenizer
 
-from hf_llmpath.data.tokenizers.subwords import SPECIAL_TOKENS, require_fitting, train_subwords
+from hf_llmpath.data.tokenizers.subwords import SPECIAL_TOKENS, train_subwords
 from hf_llmpath.errors import UserError
+from hf_llmpath.hub.model_folder import require_fitting
 from hf_llmpath.models.configuration_rnn import LLMPathRNNConfig
 from tests.support.small import text_of_hats
 
