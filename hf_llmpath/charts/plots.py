@@ -17,7 +17,7 @@ import altair as alt
 from .picture import BAR, INK, MONO, PAPER, RULE, SANS, SOFT, TINT, Picture, series, visible
 from .wording import number
 
-_WIDE, _NARROW = 640, 350  # widths of the two drawings of a page; `ui/style.css` shows one of them
+_WIDE, _NARROW = 740, 350  # widths of the two drawings of a page; `ui/style.css` shows one of them
 _LOOK: dict[str, Any] = {
     "font": SANS,
     "background": "transparent",
@@ -105,7 +105,7 @@ def _styled(spec: Mapping[str, Any], width: int) -> dict[str, Any]:
     config["view"] = {"stroke": None}  # drops Altair's default size
     size = {
         "width": width,
-        "height": 250 if wide else 200,
+        "height": 260 if wide else 200,
         "autosize": {"type": "fit-x", "contains": "padding"},
     }
     return size | dict(spec) | {"config": config}

@@ -11,6 +11,8 @@ matplotlib.use("Agg")
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
+from .picture import Picture
+
 # Okabe & Ito 2008, without yellow.
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 INK, MUTED, GRID = "#1f2430", "#6b7280", "#e5e7eb"
@@ -52,8 +54,10 @@ def subplots(rows: int = 1, columns: int = 1, width: float = 7.2, height: float 
     return plt.subplots(rows, columns, figsize=(width, height), layout="constrained", **options)
 
 
-def save(figure: Figure, path: Path) -> Path:
+def save(figure: Figure | Picture, path: Path) -> Path:
     """Writes the figure as PNG and forgets it."""
+    if isinstance(figure, Picture):
+        return figure.save(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, metadata={"Software": None})
     plt.close(figure)

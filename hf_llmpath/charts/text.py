@@ -1,126 +1,200 @@
-"""Pictures over a text: rows of numbers above its characters, and the text itself in colors or as samples."""
+"""Pictures made of text: colored by numbers, in boxes by token, samples, and tables."""
 
 import textwrap
 from collections.abc import Mapping, Sequence
+from html import escape
 
 import numpy as np
-from matplotlib.figure import Figure
 
-from .style import INK, MUTED, subplots, visible
+from .picture import INK, LESS, MONO, MORE, RULE, SOFT, WIDTH, Picture, rect, series, svg, text, visible
+
+SIGNED = (
+    '<div class="lp-legend" aria-hidden="true"><span>-1</span><span class="lp-ramp"></span>'
+    "<span>+1</span></div>"
+)
+_LETTER = 0.602  # width of a letter of DejaVu Sans Mono, as a share of its size
 
 
-def heat_map(
-    rows: Sequence[Sequence[float]],
-    characters: Sequence[str],
-    labels: Sequence[str],
-    title: str,
-    colors: str = "RdBu_r",
-    low: float = -1.0,
-    high: float = 1.0,
-) -> Figure:
-    """Units (rows) over the characters of a text (columns)."""
-    values = np.asarray(rows)
-    figure, axis = subplots(width=min(14.0, 1.6 + 0.125 * values.shape[1]), height=1.2 + 0.17 * len(values))
-    picture = axis.imshow(values, aspect="auto", cmap=colors, vmin=low, vmax=high, interpolation="nearest")
-    axis.set_xticks(
-        range(len(characters)), [visible(c) for c in characters], fontsize=6.5, family="DejaVu Sans Mono"
+def shade(value: float) -> str:
+    """Attributes of a page's element on the color of a value from -1 to 1."""
+    strength = min(abs(value), 1.0)
+    return f'class="{"p" if value >= 0 else "n"}" style="--v:{strength:.2f}" title="{value:+.2f}"'
+
+
+def extremes(tokens: Sequence[str], values: Sequence[float]) -> str:
+    """Where the values over a text are highest and lowest, in words."""
+    if not tokens:
+        return "No text yet."
+    told = [
+        f"'{visible(tokens[index])}' at position {index + 1} ({values[index]:+.2f})"
+        for index in (int(np.argmax(values)), int(np.argmin(values)))
+    ]
+    return f"Highest at {told[0]}, lowest at {told[1]}."
+
+
+def colored_text(
+    tokens: Sequence[str], values: Sequence[float], caption: str, detail: str = "", caret: bool = False
+) -> Picture:
+    """The text, each token on a color: amber for +1, blue for -1, none for 0; `caret` while it is written."""
+    pairs = [(token, float(value)) for token, value in zip(tokens, values, strict=True)]
+    spans = "".join(f"<span {shade(value)}>{escape(token)}</span>" for token, value in pairs)
+    spans += '<span class="lp-caret"></span>' if caret else ""
+    words = f'<p class="lp-hidden">{escape("".join(tokens))}</p>'
+    markup = f'<div class="lp-text" aria-hidden="true">{spans}</div>{words}{SIGNED}'
+
+    def draw(width: int) -> str:
+        size, tall, x, y, body = 13, 22, 0.0, 0, ""
+        for token, value in pairs:
+            wide = max(len(token), 1) * size * _LETTER
+            if x + wide > width:
+                x, y = 0.0, y + tall
+            shown = token.replace("\n", "⏎")
+            fill = f'fill-opacity="{min(abs(value), 1):.2f}"'
+            body += rect(x, y, wide, tall - 3, MORE if value >= 0 else LESS, fill)
+            body += text(x, y + 14, shown, size, font=MONO)
+            x, y = (0.0, y + tall) if "\n" in token else (x + wide, y)
+        return svg(body, width, y + tall)
+
+    return Picture(caption, draw, detail, extremes(tokens, values), markup=markup)
+
+
+def texts(columns: Mapping[str, str], caption: str, detail: str = "") -> Picture:
+    """Texts side by side, a column for each name."""
+    size, gap = 10.5, 22
+
+    def draw(width: int) -> str:
+        wide = (width - gap * (len(columns) - 1)) / len(columns)
+        body, bottom = "", 0.0
+        for index, (name, words) in enumerate(columns.items()):
+            x, y = index * (wide + gap), 14
+            body += text(x, y, name, 12, SOFT)
+            letters = int(wide / (size * _LETTER))
+            for row in words.split("\n"):
+                for piece in textwrap.wrap(row, letters) or [""]:
+                    y += 15
+                    body += text(x, y + 4, piece, size, font=MONO)
+            bottom = max(bottom, y)
+        return svg(body, width, bottom + 10)
+
+    blocks = "".join(
+        f'<div><p class="lp-note">{escape(name)}</p><div class="lp-text">{escape(words)}</div></div>'
+        for name, words in columns.items()
     )
-    axis.set_yticks(range(len(labels)), labels, fontsize=7)
-    axis.tick_params(length=0)
-    axis.grid(visible=False)
-    axis.set_title(title)
-    figure.colorbar(picture, ax=axis, pad=0.01, fraction=0.02)
-    return figure
+    return Picture(caption, draw, detail, markup=f'<div class="lp-panels">{blocks}</div>', width=940)
 
 
-def gate_strips(
-    strips: Mapping[str, Sequence[Sequence[float]]], characters: Sequence[str], title: str
-) -> Figure:
-    """One heat map per gate, over the same text."""
-    width = min(14.0, 1.6 + 0.125 * len(characters))
-    figure, axes = subplots(
-        len(strips), 1, width=width, height=0.7 + 1.25 * len(strips), sharex=True, squeeze=False
-    )
-    for axis, (name, rows) in zip(axes[:, 0], strips.items(), strict=True):
-        signed = name in ("cell_candidate", "candidate", "cell_state")
-        limit = max(1.0, float(np.abs(rows).max())) if name == "cell_state" else 1.0
-        options = (
-            {"cmap": "RdBu_r", "vmin": -limit, "vmax": limit}
-            if signed
-            else {"cmap": "viridis", "vmin": 0, "vmax": 1}
+def token_boxes(
+    rows: Sequence[tuple[str, Sequence[str], Sequence[str]]],
+    caption: str,
+    meanings: Mapping[str, str],
+    detail: str = "",
+) -> Picture:
+    """Texts as rows of boxes, one box per token.
+
+    Args:
+        rows: the name of the row (may be empty), its tokens, and for each token one of `meanings` or "".
+        meanings: mark -> what its color means.
+    """
+    colors = {mark: series(index + 1) for index, mark in enumerate(meanings)}
+    key = {meaning: colors[mark] for mark, meaning in meanings.items()}
+
+    def draw(width: int) -> str:
+        size, body, y = 12, "", 0.0
+        for name, tokens, marks in rows:
+            if name:
+                body += text(0, y + 13, name, 12, SOFT, weight="bold")
+                y += 20
+            x = 0.0
+            for token, mark in zip(tokens, marks, strict=True):
+                shown = visible(token)
+                wide = len(shown) * size * _LETTER + 10
+                if x and x + wide > width:
+                    x, y = 0.0, y + 27
+                color = colors.get(mark)
+                fill = f'rx="4" fill-opacity="{0.25 if color else 0}" stroke="{color or RULE}"'
+                body += rect(x + 0.5, y + 0.5, wide, 22, color or RULE, fill)
+                body += text(x + wide / 2, y + 16, shown, size, INK, "middle", font=MONO)
+                x += wide + 4
+            y += 40
+        return svg(body, width, max(y - 14, 1))
+
+    markup, spoken = "", []
+    for name, tokens, marks in rows:
+        boxes = "".join(
+            f'<span class="on" style="--c:{colors[mark]}" title="{escape(meanings[mark])}">'
+            f"{escape(visible(token))}</span>"
+            if mark
+            else f"<span>{escape(visible(token))}</span>"
+            for token, mark in zip(tokens, marks, strict=True)
         )
-        picture = axis.imshow(np.asarray(rows), aspect="auto", interpolation="nearest", **options)
-        axis.set_ylabel(name.replace("_", " "), rotation=0, ha="right", va="center")
-        axis.set_yticks([])
-        axis.grid(visible=False)
-        axis.tick_params(length=0)
-        figure.colorbar(picture, ax=axis, pad=0.01, fraction=0.02)
-    axes[-1, 0].set_xticks(
-        range(len(characters)), [visible(c) for c in characters], fontsize=6.5, family="DejaVu Sans Mono"
-    )
-    axes[0, 0].set_title(title)
-    return figure
+        markup += f'<p class="lp-note">{escape(name)}</p>' if name else ""
+        markup += f'<div class="lp-boxes">{boxes}</div>'
+        spoken += [f"{t}: {meanings[mark]}" for t, mark in zip(tokens, marks, strict=True) if mark]
+    legend = "".join(f'<span style="--c:{color}">{escape(name)}</span>' for name, color in key.items())
+    markup += f'<div class="lp-key" aria-hidden="true">{legend}</div>'
+    alternative = "; ".join(spoken) or "No token is marked."
+    return Picture(caption, draw, detail, alternative, key, markup, width=860)
 
 
-def colored_text(characters: Sequence[str], values: Sequence[float], title: str, columns: int = 72) -> Figure:
-    """The text itself, each character on the color of one unit's value (-1 blue, +1 red)."""
-    from matplotlib import colormaps
-    from matplotlib.patches import Rectangle
+def table(
+    headers: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    caption: str,
+    detail: str = "",
+    fills: Mapping[tuple[int, int], str] | None = None,
+) -> Picture:
+    """A table whose first column names its rows.
 
-    lines: list[list[tuple[str, float]]] = [[]]
-    for character, value in zip(characters, values, strict=True):
-        lines[-1].append((visible(character), value))
-        if (
-            character == "\n"
-            or (len(lines[-1]) >= columns and character == " ")
-            or len(lines[-1]) >= columns + 12
-        ):
-            lines.append([])
-    lines = [line for line in lines if line]
-    figure, axis = subplots(width=9.6, height=0.5 + 0.24 * len(lines))
-    palette = colormaps["RdBu_r"]
-    for row, line in enumerate(lines):
-        for column, (character, value) in enumerate(line):
-            axis.add_patch(
-                Rectangle((column, row), 1, 1, color=palette(0.5 + 0.38 * float(value)), linewidth=0)
-            )
-            axis.text(
-                column + 0.5,
-                row + 0.68,
-                character,
-                ha="center",
-                va="baseline",
-                fontsize=8,
-                family="DejaVu Sans Mono",
-                color=INK,
-            )
-    axis.set(xlim=(0, columns + 12), ylim=(len(lines), 0), title=title)
-    axis.axis("off")
-    return figure
+    Args:
+        fills: (row, column) -> color behind that cell; columns are counted from the first after the name.
+    """
+    letters = [
+        max(len(line) for row in [headers, *rows] for line in row[column].split("\n"))
+        for column in range(len(headers))
+    ]
+    natural = [7.2 * count + 22 for count in letters]
+
+    def draw(width: int) -> str:
+        edges = np.cumsum([0, *natural]) * min(1.0, width / sum(natural))
+        edges[1:] += max(0.0, width - edges[-1]) / len(headers) * np.arange(1, len(edges))
+        body, y = "", 0.0
+        for index, cells in enumerate([headers, *rows]):
+            lines = [
+                [
+                    piece
+                    for part in cell.split("\n")
+                    for piece in textwrap.wrap(part, max(6, int((edges[column + 1] - edges[column]) / 7.2)))
+                    or [""]
+                ]
+                for column, cell in enumerate(cells)
+            ]
+            tall = 16 * max(map(len, lines)) + 12
+            for column, pieces in enumerate(lines):
+                left, right = edges[column], edges[column + 1]
+                if color := (fills or {}).get((index - 1, column - 1)):
+                    body += rect(
+                        left + 1, y + 1, right - left - 2, tall - 2, color, 'fill-opacity="0.3" rx="3"'
+                    )
+                for row, piece in enumerate(pieces):
+                    x, side = (left, "start") if column == 0 else (right - 10, "end")
+                    style = {"color": SOFT, "weight": "bold"} if index == 0 else {}
+                    body += text(x, y + 19 + 16 * row, piece, 12, anchor=side, **style)
+            y += tall
+            body += rect(0, y - 0.5, width, 1, RULE)
+        return svg(body, width, y + 1)
+
+    head = "".join(f'<th scope="col">{escape(name)}</th>' for name in headers)
+    body = ""
+    for index, (first, *others) in enumerate(rows):
+        cells = ""
+        for column, cell in enumerate(others):
+            color = (fills or {}).get((index, column))
+            style = f' style="background:color-mix(in srgb, {color} 30%, transparent)"' if color else ""
+            cells += f"<td{style}>{escape(cell)}</td>"
+        body += f'<tr><th scope="row">{escape(first)}</th>{cells}</tr>'
+    grid = f'<table class="lp-table"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
+    markup = f'<div class="lp-scroll" tabindex="0" role="region" aria-label="{escape(caption)}">{grid}</div>'
+    return Picture(caption, draw, detail, markup=markup, width=max(WIDTH, int(min(1100, sum(natural) + 32))))
 
 
-def samples(texts: Mapping[str, str], title: str) -> Figure:
-    """Samples side by side, one column per name, wrapped."""
-    columns = len(texts)
-    longest = min(100, 138 // columns)  # characters of a line: what fits, and no more than an eye follows
-    wrapped = {
-        name: "\n".join(part for line in text.split("\n") for part in textwrap.wrap(line, longest) or [""])
-        for name, text in texts.items()
-    }
-    height = 0.75 + 0.132 * max(5, *(text.count("\n") + 1 for text in wrapped.values()))
-    figure, axes = subplots(1, columns, width=9.6, height=height, squeeze=False)
-    for axis, (name, text) in zip(axes[0], wrapped.items(), strict=True):
-        axis.axis("off")
-        axis.set_title(name, color=MUTED, fontsize=9)
-        axis.text(
-            0,
-            1,
-            text.replace("$", r"\$"),
-            va="top",
-            family="DejaVu Sans Mono",
-            fontsize=7.5,
-            color=INK,
-            transform=axis.transAxes,
-        )
-    figure.suptitle(title, fontsize=11, x=0.01, ha="left", weight="bold")
-    return figure
+samples = texts  # its former name

@@ -1,67 +1,113 @@
 """One-hot rows, next-character bars, samples at three temperatures, forecasts against truth, and the loss."""
 
+from collections.abc import Mapping, Sequence
+from html import escape
 from pathlib import Path
+from typing import Any
 
-from ...charts.bars import character_bars
-from ...charts.curves import curves, forecast
-from ...charts.style import save, subplots, visible
-from ...charts.text import samples
+import numpy as np
+
+from ...charts.matrix import matrix_svg
+from ...charts.picture import INK, Picture, panels, save_all, visible
+from ...charts.plots import Line, bar_chart, line_chart
+from ...charts.text import texts
 from ...runs import RunFolder
 
 
-def draw(folder: RunFolder) -> list[Path]:
-    """Draws every picture of the run."""
-    target = folder.path / "figures"
-    bars = folder.figure_data("next_characters")
-    texts = {f"temperature {t}": text for t, text in folder.figure_data("samples").items()}
-    paths = [
-        save(_one_hot(folder.figure_data("one_hot")), target / "one_hot.png"),
-        save(
-            character_bars(bars["characters"], bars["probabilities"], bars["prompt"]),
-            target / "next_characters.png",
+def pictures(folder: RunFolder) -> dict[str, Picture]:
+    """Every picture of the run."""
+    one_hot_rows = folder.figure_data("one_hot")
+    samples = {f"temperature {heat}": text for heat, text in folder.figure_data("samples").items()}
+    return {
+        "one_hot": one_hot(
+            one_hot_rows["vocabulary"],
+            [one_hot_rows["vocabulary"].index(character) for character in one_hot_rows["characters"]],
+            "One-hot: each character is one row with a single 1",
         ),
-        save(samples(texts, "The same model, three temperatures"), target / "samples.png"),
-        save(_loss(folder), target / "loss.png"),
-    ]
-    for path in sorted(target.glob("forecast_*.json")):
-        data = folder.figure_data(path.stem)
-        figure = forecast(
-            data["values"],
-            data["cut"],
-            data["forecast"],
-            {"a season ago": data["seasonal_naive"], "model, all at once": data["rollout"]},
-            f"Forecast of {data['name'].replace('_', ' ')}",
-            shown=3 * (len(data["values"]) - data["cut"]),
-        )
-        paths.append(save(figure, path.with_suffix(".png")))
-    return paths
+        "next_characters": temperatures(folder.figure_data("next_characters")),
+        "samples": texts(samples, "The same model, three temperatures"),
+        "loss": loss_chart(folder),
+        **forecasts(folder),
+    }
 
 
-def _one_hot(data):
-    figure, axis = subplots(width=9.6, height=0.9 + 0.2 * len(data["characters"]))
-    axis.imshow(data["rows"], aspect="auto", cmap="Blues", vmin=0, vmax=1.2)
-    axis.set_yticks(
-        range(len(data["characters"])), [visible(c) for c in data["characters"]], family="DejaVu Sans Mono"
+def draw(folder: RunFolder) -> list[Path]:
+    """Saves every picture of the run."""
+    return save_all(pictures(folder), folder)
+
+
+def one_hot(
+    vocabulary: Sequence[str], hot: Sequence[int], caption: str, detail: str = "", hidden: int = 0
+) -> Picture:
+    """One-hot rows over a vocabulary: a card shows all of them, a page the last one as cells of 0 and 1.
+
+    Args:
+        hot: position of the 1 in each row.
+        hidden: further entries of the vocabulary (all 0) that are only counted.
+    """
+    rows = np.zeros((len(hot), len(vocabulary)))
+    for row, index in enumerate(hot):
+        rows[row, index : index + 1] = 1  # nothing where the 1 is among the hidden entries
+    names = [visible(token) for token in vocabulary]
+    last = hot[-1]
+    cells = "".join(
+        f"<span{' class=on' if index == last else ''}>{escape(name)}</span>"
+        for index, name in enumerate(names)
     )
-    step = max(1, len(data["vocabulary"]) // 80)
-    ticks = range(0, len(data["vocabulary"]), step)
-    axis.set_xticks(
-        ticks, [visible(data["vocabulary"][i]) for i in ticks], fontsize=6.5, family="DejaVu Sans Mono"
+    if hidden:
+        cells += f'<span class="rest">+ {hidden} byte tokens</span>'
+    where = f", at position {last}: '{names[last]}'" if last < len(names) else ", among the byte tokens"
+    return Picture(
+        caption,
+        lambda width: matrix_svg(rows, [names[index] for index in hot], names, width, "vocabulary", tall=18),
+        detail,
+        f"A row of {len(vocabulary) + hidden} zeros with a single one{where}.",
+        markup=f'<div class="lp-onehot" aria-hidden="true">{cells}</div>',
+        width=60 + 15 * len(vocabulary),
     )
-    for label in axis.get_xticklabels()[:3]:
-        label.set_rotation(90)
-    axis.grid(visible=False)
-    axis.tick_params(length=0)
-    axis.set(title="One-hot: each character is one row with a single 1", xlabel="vocabulary")
-    return figure
 
 
-def _loss(folder: RunFolder):
-    lines = {}
+def temperatures(data: Mapping[str, Any]) -> Picture:
+    """The likeliest next characters after a prompt, one panel per temperature."""
+    parts = {
+        f"temperature {heat}": next_characters(list(zip(data["characters"], shares, strict=True)), "")
+        for heat, shares in data["probabilities"].items()
+    }
+    caption = f"What comes after “{data['prompt'][-36:]}”" if data["prompt"] else "The first character"
+    return panels(parts, caption)
+
+
+def next_characters(shares: Sequence[tuple[str, float]], caption: str, detail: str = "") -> Picture:
+    """Probability of each next character."""
+    return bar_chart(shares, caption, detail=detail, form="{:.1%}".format, tokens=True)
+
+
+def loss_chart(folder: RunFolder) -> Picture:
+    """Training loss of each training of the run, against the best n-gram."""
+    lines: dict[str, tuple[list[int], list[float]]] = {}
     for entry in folder.history:
         if "loss" in entry:
-            x, y = lines.setdefault(entry["part"], ([], []))
-            x.append(entry["step"])
-            y.append(entry["loss"])
+            steps, losses = lines.setdefault(entry["part"], ([], []))
+            steps.append(entry["step"])
+            losses.append(entry["loss"])
     levels = {"order-5 n-gram, validation": folder.report["baselines"]["validation_loss"]}
-    return curves(lines, "Training loss", "step", "nats per character", levels)
+    return line_chart(lines, "Training loss", "step", "nats per character", levels=levels)
+
+
+def forecasts(folder: RunFolder) -> dict[str, Picture]:
+    """What the run forecast of each series that it was given, against what came."""
+    charts = {}
+    for path in sorted((folder.path / "figures").glob("forecast_*.json")):
+        data = folder.figure_data(path.stem)
+        values, cut = data["values"], data["cut"]
+        future = range(cut, len(values))
+        start = max(0, cut - 2 * len(future))
+        lines = {
+            "truth": Line(range(start, len(values)), values[start:], color=INK),
+            "model, one step ahead": (future, data["forecast"]),
+            "model, all at once": Line(future, data["rollout"], dashed=True),
+            "a season ago": Line(future, data["seasonal_naive"], dashed=True),
+        }
+        caption, held_out = f"Forecast of {data['name'].replace('_', ' ')}", (cut - 0.5, len(values) - 0.5)
+        charts[path.stem] = line_chart(lines, caption, "month (tinted: held out)", shade=held_out)
+    return charts

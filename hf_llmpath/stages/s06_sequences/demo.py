@@ -5,6 +5,7 @@ from itertools import zip_longest
 
 import gradio as gr
 
+from ...charts.picture import shortened
 from ...decoding.character_writer import CharacterWriter, load_character_writer
 from ...runs import RunFolder
 from ...ui import pictures
@@ -12,6 +13,7 @@ from ...ui.controls import drawn, every, writing_controls, written
 from ...ui.page import html, stage_page
 from ...ui.panels import section
 from . import STAGE
+from .charts import forecasts, next_characters, one_hot
 
 EXAMPLES = ("One rainy morning, ", '"Oh no, the hat is ', "The dog was g", "Before bedtime Sam ")
 TEMPERATURES = (0.3, 0.7, 1.2)
@@ -41,35 +43,35 @@ def build(folder: RunFolder, model_id: str | None = None) -> gr.Blocks:
                 for text, heat in zip(texts, TEMPERATURES, strict=True)
             ]
 
+    def gallery() -> str:
+        charts = "".join(picture.html() for picture in forecasts(folder).values())
+        return f'<div class="lp lp-gallery">{charts}</div>'
+
     with stage_page(STAGE, folder, model_id) as page:
         controls = writing_controls(page, EXAMPLES)
         html(section("What comes next?", "Type, and watch the model weigh every possible next character."))
         bars = html(elem_id="next-character")
-        one_hot = html(elem_id="one-hot")
-        page.on_change(
-            [controls.prompt, controls.temperature], next_character, controls.all[:2], [bars, one_hot]
-        )
+        row = html(elem_id="one-hot")
+        page.on_change([controls.prompt, controls.temperature], next_character, controls.all[:2], [bars, row])
         html(
             section(
-                "Write", "Draw a character, add it to the text, read it again: that is all that writing is."
+                "Write", "Draw a character, add it to the text, read it again. Writing is no more than that."
             )
         )
         page.writer(write, controls.all, lambda: [written(elem_id="written")])
         html(
             section(
-                "Three temperatures",
-                "The same model, the same seed: only the sharpness of the choice differs.",
+                "Three temperatures", "The same model and seed. Only the sharpness of the choice differs."
             )
         )
         page.writer(compare, [controls.prompt, controls.length, controls.seed], side_by_side, label="Compare")
         html(
             section(
-                "The same cell forecasts a series",
-                "Not only text comes in sequence: a value a month will do.",
+                "The same cell forecasts a series", "Text is not the only sequence: so is a value a month."
             )
         )
-        forecasts = html(elem_id="forecasts")
-        page.set_up(lambda: forecast_pictures(folder), [forecasts])
+        series = html(elem_id="forecasts")
+        page.set_up(gallery, [series])
     return page.blocks
 
 
@@ -83,10 +85,9 @@ def bars_picture(model: CharacterWriter, prompt: str, temperature: float) -> str
     """The likeliest next characters."""
     rows = model.next_probabilities(prompt, temperature)
     rest = sum(probability for _, probability in rows[SHOWN:])
-    detail = f"after “{pictures.shortened(prompt)}”, at temperature {temperature:g}; all others together {rest:.1%}"
-    return pictures.bars(
-        rows[:SHOWN], "Probability of the next character", f"{detail}. {model.note(prompt)}".strip()
-    )
+    detail = f"After “{shortened(prompt)}”, at temperature {temperature:g}. All others together: {rest:.1%}."
+    detail = f"{detail} {model.note(prompt)}".strip()
+    return next_characters(rows[:SHOWN], "Probability of the next character", detail).html()
 
 
 def one_hot_picture(model: CharacterWriter, prompt: str) -> str:
@@ -95,28 +96,10 @@ def one_hot_picture(model: CharacterWriter, prompt: str) -> str:
     cells = [
         label for label in model.labels(list(range(len(model.tokenizer)))) if not label.startswith("<0x")
     ]
-    row = model.model.get_input_embeddings().weight[hot].detach().float().numpy()
+    width = model.model.get_input_embeddings().weight.shape[1]
     detail = (
-        f"Times the embedding matrix ({len(model.tokenizer)} × {len(row)}), it picks row {hot}: "
-        f"that is why an embedding look-up needs no multiplication."
+        f"Multiplied by the embedding matrix ({len(model.tokenizer)} × {width}), it picks row {hot}. "
+        f"This is why an embedding look-up needs no multiplication."
     )
     hidden = len(model.tokenizer) - len(cells)
-    return pictures.one_hot(cells, hot, "The current character as a one-hot row", detail, hidden)
-
-
-def forecast_pictures(folder: RunFolder) -> str:
-    """What the run forecast of each series that it was given, against what came."""
-    shown = []
-    for path in sorted((folder.path / "figures").glob("forecast_*.json")):
-        data = folder.figure_data(path.stem)
-        cut, values = data["cut"], data["values"]
-        after = range(cut, len(values))
-        first = max(0, cut - len(after))
-        series = {
-            "truth": (range(first, len(values)), values[first:]),
-            "forecast, one step ahead": (after, data["forecast"]),
-            "as a season ago": (after, data["seasonal_naive"]),
-        }
-        caption = data["name"].replace("_", " ")
-        shown.append(pictures.line_chart(series, caption, "step", "the last fifth was not trained on"))
-    return f'<div class="lp lp-gallery">{"".join(shown)}</div>'
+    return one_hot(cells, [hot], "The current character as a one-hot row", detail, hidden).html()

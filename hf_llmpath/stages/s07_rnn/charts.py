@@ -2,45 +2,56 @@
 
 from pathlib import Path
 
-from ...charts.curves import curves
-from ...charts.style import save
-from ...charts.text import colored_text, heat_map, samples
+from ...charts.matrix import heat_map
+from ...charts.picture import Picture, save_all
+from ...charts.plots import line_chart
+from ...charts.text import colored_text, texts
 from ...runs import RunFolder
+
+_CHARACTERS = 110  # of the text above the heat map
+
+
+def pictures(folder: RunFolder) -> dict[str, Picture]:
+    """Every picture of the run."""
+    states, unit = folder.figure_data("hidden_states"), folder.figure_data("readable_unit")
+    follows = f"Unit {unit['unit']} follows “{unit['feature']}”"
+    return {
+        "hidden_states": heat_map(
+            [row[:_CHARACTERS] for row in states["values"]],
+            states["units"],
+            states["text"][:_CHARACTERS],
+            "Hidden state over time",
+            f"{follows} and is shown in the top row.",
+        ),
+        "readable_unit": colored_text(
+            states["text"], states["values"][0], f"{follows} (correlation {unit['correlation']:+.2f})"
+        ),
+        "gradient_by_lag": gradient_chart(folder),
+        "loss": loss_chart(folder),
+        "sample": texts({"temperature 0.7": folder.figure_data("samples")["0.7"]}, "Written by the model"),
+    }
 
 
 def draw(folder: RunFolder) -> list[Path]:
-    """Draws every picture of the run."""
-    target = folder.path / "figures"
-    states, unit, lags = (
-        folder.figure_data(name) for name in ("hidden_states", "readable_unit", "gradient_by_lag")
-    )
-    width = 110
-    heat = heat_map(
-        [row[:width] for row in states["values"]],
-        states["text"][:width],
-        [f"unit {index}" for index in states["units"]],
-        f"Hidden state over time (top row: unit {unit['unit']}, “{unit['feature']}”)",
-    )
-    title = f"Unit {unit['unit']} follows “{unit['feature']}” (correlation {unit['correlation']:+.2f})"
-    losses = [entry for entry in folder.history if "loss" in entry]
-    loss = ([entry["step"] for entry in losses], [entry["loss"] for entry in losses])
-    levels = {"order-5 n-gram, validation": folder.report["baselines"]["validation_loss"]}
-    gradient = curves(
-        {"RNN": (lags["lag"], lags["norm"])},
-        "How far the gradient reaches",
-        "steps back",
+    """Saves every picture of the run."""
+    return save_all(pictures(folder), folder)
+
+
+def gradient_chart(folder: RunFolder) -> Picture:
+    """Gradient norm against distance, on a logarithmic axis."""
+    lags = folder.figure_data("gradient_by_lag")
+    return line_chart(
+        {"gradient norm": (lags["lag"], lags["norm"])},
+        "How much the loss depends on the state k steps earlier",
+        "steps back in time",
         "gradient norm, relative to lag 0",
-        log=True,
+        log_y=True,
     )
-    return [
-        save(heat, target / "hidden_states.png"),
-        save(colored_text(states["text"], states["values"][0], title), target / "readable_unit.png"),
-        save(gradient, target / "gradient_by_lag.png"),
-        save(
-            curves({"RNN": loss}, "Training loss", "step", "nats per character", levels), target / "loss.png"
-        ),
-        save(
-            samples({"temperature 0.7": folder.figure_data("samples")["0.7"]}, "Written by the model"),
-            target / "sample.png",
-        ),
-    ]
+
+
+def loss_chart(folder: RunFolder) -> Picture:
+    """Training loss, against the best n-gram."""
+    entries = [entry for entry in folder.history if "loss" in entry]
+    line = [entry["step"] for entry in entries], [entry["loss"] for entry in entries]
+    levels = {"order-5 n-gram, validation": folder.report["baselines"]["validation_loss"]}
+    return line_chart({"RNN": line}, "Training loss", "step", "nats per character", levels=levels)

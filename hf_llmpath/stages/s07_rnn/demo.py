@@ -5,13 +5,16 @@ from collections.abc import Iterator
 import gradio as gr
 import numpy as np
 
+from ...charts.matrix import heat_map
+from ...charts.picture import figure
+from ...charts.text import colored_text
 from ...decoding.character_writer import CharacterWriter, Trace, load_character_writer
 from ...runs import RunFolder
-from ...ui import pictures
 from ...ui.controls import drawn, every, writing_controls, written
 from ...ui.page import html, stage_page
 from ...ui.panels import section
 from . import STAGE
+from .charts import gradient_chart
 
 EXAMPLES = (
     '"Come along!" said Ivy, and she ran to the harbour. "It was worth every step, was it not?" said Jonas.',
@@ -36,11 +39,10 @@ def build(folder: RunFolder, model_id: str | None = None) -> gr.Blocks:
             features.setdefault(row["unit"], []).append(row["feature"])
         choices = [(f"{', '.join(names)} · unit {unit}", unit) for unit, names in features.items()]
         last = model().model.config.hidden_size - 1
-        lags = folder.figure_data("gradient_by_lag")
         return (
             gr.Radio(choices, value=measured["unit"]),
             gr.Slider(0, last, value=measured["unit"], step=1),
-            gradient_picture(lags["lag"], lags["norm"]),
+            gradient_chart(folder).html(),
         )
 
     def read(prompt: str, unit: int) -> tuple[str, str]:
@@ -89,38 +91,24 @@ def build(folder: RunFolder, model_id: str | None = None) -> gr.Blocks:
 
 
 def text_picture(folder: RunFolder, trace: Trace, unit: int, note: str = "", caret: bool = False) -> str:
-    """The text, colored by one unit; says what the unit follows where the run found something."""
+    """The text, colored by one unit, and what the unit follows if the run found that out."""
     measured = folder.figure_data("readable_unit")
     known = [row for row in measured.get("table") or [measured] if row["unit"] == unit]
     follows = [
         f"“{row['feature']}” (correlation {row['correlation']:+.2f} on held-out text)" for row in known
     ]
-    detail = f"follows {' and '.join(follows)}. {note}" if follows else note
+    detail = f"Follows {' and '.join(follows)}. {note}" if follows else note
     values = trace.values[:, unit] if trace.tokens else []
-    return pictures.colored_text(
-        trace.tokens, values, f"Text colored by unit {unit}", detail.strip(), caret=caret
-    )
+    return colored_text(trace.tokens, values, f"Text colored by unit {unit}", detail.strip(), caret).html()
 
 
 def heat_picture(trace: Trace, unit: int) -> str:
     """The chosen unit on top, then those that vary most over this text."""
     if not trace.tokens:
-        return pictures.figure(
+        return figure(
             '<p class="lp-empty">Type a text to see the hidden state.</p>', "Hidden state over time"
         )
     order = [unit, *(int(u) for u in np.argsort(-trace.values.std(axis=0)) if u != unit)][:ROWS]
-    detail = f"unit {unit} in the frame, then the {len(order) - 1} units that vary most over this text"
-    return pictures.heat_map(
-        trace.values[:, order].T, trace.tokens, "Hidden state over time", detail, row_names=order, highlight=0
-    )
-
-
-def gradient_picture(lags: list[int], norms: list[float]) -> str:
-    """Gradient norm against distance, on a logarithmic axis."""
-    return pictures.line_chart(
-        {"gradient norm": (lags, norms)},
-        "How much the loss depends on the state k steps earlier",
-        "steps back in time",
-        "relative to the current step; logarithmic",
-        log_y=True,
-    )
+    detail = f"Unit {unit} in the frame, then the {len(order) - 1} units that vary most over this text."
+    values = trace.values[:, order].T
+    return heat_map(values, order, trace.tokens, "Hidden state over time", detail, highlight=0).html()

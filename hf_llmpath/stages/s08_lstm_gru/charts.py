@@ -2,67 +2,79 @@
 
 from pathlib import Path
 
-from ...charts.bars import score_bars
-from ...charts.curves import curves
-from ...charts.style import save
-from ...charts.text import gate_strips, samples
+import numpy as np
+
+from ...charts.matrix import heat_map
+from ...charts.picture import Picture, panels, save_all
+from ...charts.plots import bar_chart, line_chart
+from ...charts.text import texts
 from ...runs import RunFolder
 
-CELLS = ("rnn", "gru", "lstm")
+CELLS = {"lstm": "LSTM", "gru": "GRU", "rnn": "RNN"}
+
+
+def pictures(folder: RunFolder) -> dict[str, Picture]:
+    """Every picture of the run."""
+    return {
+        "gates": gates_chart(folder),
+        "memory": memory_chart(folder),
+        "adding": adding_chart(folder),
+        "table": score_chart(folder),
+        "sample": texts({"temperature 0.7": folder.figure_data("samples")["0.7"]}, "Written by the LSTM"),
+    }
 
 
 def draw(folder: RunFolder) -> list[Path]:
-    """Draws every picture of the run."""
-    target = folder.path / "figures"
-    report = folder.report
-    metrics, settings = report["metrics"], report["settings"]
+    """Saves every picture of the run."""
+    return save_all(pictures(folder), folder)
+
+
+def gates_chart(folder: RunFolder) -> Picture:
+    """The gates of some units over a text, a panel per gate: a row per unit, a column per character."""
     gates = folder.figure_data("gates")
-    memory = {cell.upper(): (list(range(len(y))), y) for cell, y in folder.figure_data("memory").items()}
-    adding = {
-        cell.upper(): ([step for step, _ in curve], [error for _, error in curve])
-        for cell, curve in folder.figure_data("adding").items()
-    }
+    parts = {}
+    for name, values in gates["units"].items():
+        highest = max(1.0, float(np.abs(values).max()))  # only the cell state can be larger than 1
+        caption = name.replace("_", " ") + ("" if highest == 1 else f", up to {highest:.1f}")
+        parts[caption] = heat_map(values, gates["indices"], gates["text"], caption, highest=highest)
+    detail = "Amber is 1 and open, blank is 0 and closed; negative values of the cell are blue."
+    return panels(parts, "What the gates of the LSTM do over a text", detail, columns=1)
+
+
+def memory_chart(folder: RunFolder) -> Picture:
+    """Gradient norm against distance."""
+    memory = folder.figure_data("memory")
+    lines = {name: (range(len(memory[cell])), memory[cell]) for cell, name in CELLS.items()}
+    return line_chart(
+        lines, "How far the gradient reaches", "steps back", "gradient norm, relative to lag 0", log_y=True
+    )
+
+
+def adding_chart(folder: RunFolder) -> Picture:
+    """The error on the adding problem as the cells train."""
+    adding, length = folder.figure_data("adding"), folder.report["settings"]["adding_length"]
+    return line_chart(
+        {name: tuple(zip(*adding[cell], strict=True)) for cell, name in CELLS.items()},
+        f"The adding problem, length {length}: error on unseen examples",
+        "step",
+        "mean squared error",
+        levels={"always answering 1": 1 / 6, "goal": 0.01},
+        log_y=True,
+    )
+
+
+def score_chart(folder: RunFolder) -> Picture:
+    """The cells side by side."""
+    metrics = folder.metrics
     scores = {
-        f"{cell.upper()}\n{metrics[f'{cell}/parameters']:,} weights\n{metrics[f'{cell}/seconds']:.0f} s": metrics[
+        f"{name}\n{metrics[f'{cell}/parameters']:,} weights, {metrics[f'{cell}/seconds']:.0f} s": metrics[
             f"{cell}/bits_per_character"
         ]
-        for cell in CELLS
+        for cell, name in CELLS.items()
     }
-    table = score_bars(
+    return bar_chart(
         scores,
         "Equal weights, equal time",
         "bits per character, validation (lower is better)",
-        {"order-5 n-gram": report["baselines"]["bits_per_character"]},
+        levels={"order-5 n-gram": folder.report["baselines"]["bits_per_character"]},
     )
-    return [
-        save(
-            gate_strips(gates["units"], gates["text"], "What the gates of the LSTM do over a text"),
-            target / "gates.png",
-        ),
-        save(
-            curves(
-                memory,
-                "How far the gradient reaches",
-                "steps back",
-                "gradient norm, relative to lag 0",
-                log=True,
-            ),
-            target / "memory.png",
-        ),
-        save(
-            curves(
-                adding,
-                f"The adding problem, length {settings['adding_length']}",
-                "step",
-                "mean squared error",
-                {"always answering 1": 1 / 6, "goal": 0.01},
-                log=True,
-            ),
-            target / "adding.png",
-        ),
-        save(table, target / "table.png"),
-        save(
-            samples({"temperature 0.7": folder.figure_data("samples")["0.7"]}, "Written by the LSTM"),
-            target / "sample.png",
-        ),
-    ]

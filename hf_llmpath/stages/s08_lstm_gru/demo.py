@@ -4,6 +4,8 @@ from collections.abc import Iterator
 
 import gradio as gr
 
+from ...charts.matrix import strips
+from ...charts.picture import figure
 from ...decoding.character_writer import CharacterWriter, load_character_writer
 from ...runs import RunFolder
 from ...ui import pictures
@@ -11,6 +13,7 @@ from ...ui.controls import drawn, every, writing_controls, written
 from ...ui.page import html, stage_page
 from ...ui.panels import compared, section
 from . import STAGE
+from .charts import CELLS, adding_chart, memory_chart
 
 EXAMPLES = (
     '"I was looking for you everywhere!" cried Karl.',
@@ -18,7 +21,6 @@ EXAMPLES = (
     '"Just feed the hens for me," said Rosa.',
 )
 MOST_UNITS = 512
-CELLS = {"lstm": "LSTM", "gru": "GRU", "rnn": "RNN"}
 GATES = {
     "input_gate": "input gate",
     "forget_gate": "forget gate",
@@ -39,7 +41,8 @@ def build(folder: RunFolder, model_id: str | None = None) -> gr.Blocks:
         metrics = folder.metrics
         tables = compared(metrics, CELLS, "Text: RNN, GRU and LSTM compared")
         tables += compared(metrics, CELLS, "Adding problem: RNN, GRU and LSTM compared", prefix="adding/")
-        return tables, memory_pictures(folder)
+        charts = memory_chart(folder).html() + adding_chart(folder).html()
+        return tables, f'<div class="lp lp-gallery">{charts}</div>'
 
     def read(prompt: str, cell: str, unit: int) -> str:
         return gates_picture(model(cell), prompt, int(unit))
@@ -88,8 +91,10 @@ def build(folder: RunFolder, model_id: str | None = None) -> gr.Blocks:
 
 
 def gates_picture(model: CharacterWriter, prompt: str, unit: int) -> str:
-    """A strip per gate: the mean over the units, and one `unit` (counted from 1; 0 for the one that moves
-    most).
+    """A strip per gate: the mean over the units, and one unit.
+
+    Args:
+        unit: counted from 1; 0 picks the one that moves most.
     """
     tokens, gates = model.gates(prompt)
     rows = {GATES[gate]: values for gate, values in gates.items() if gate in GATES}
@@ -100,29 +105,15 @@ def gates_picture(model: CharacterWriter, prompt: str, unit: int) -> str:
         else "The RNN has no gates: its hidden state"
     )
     if not tokens:
-        return pictures.figure('<p class="lp-empty">Type a text to see the gates.</p>', name)
+        return figure('<p class="lp-empty">Type a text to see the gates.</p>', name)
     chosen = min(unit, config.hidden_size) - 1
     if unit == 0:
         chosen = int(sum(values.std(axis=0) for values in rows.values()).argmax())
     means = {gate: values.mean(axis=1) for gate, values in rows.items()}
     single = {gate: values[:, chosen] for gate, values in rows.items()}
-    why = "the one that moves most over this text" if unit == 0 else f"one of {config.hidden_size}"
-    mean = pictures.strips(
-        means, tokens, name, f"mean over {config.hidden_size} units. {model.note(prompt)}".strip()
+    why = "The one that moves most over this text." if unit == 0 else f"One of {config.hidden_size}."
+    detail = f"Mean over {config.hidden_size} units. {model.note(prompt)}".strip()
+    charts = (
+        strips(means, tokens, name, detail).html() + strips(single, tokens, f"Unit {chosen + 1}", why).html()
     )
-    return (
-        f'<div class="lp lp-stack">{mean}{pictures.strips(single, tokens, f"Unit {chosen + 1}", why)}</div>'
-    )
-
-
-def memory_pictures(folder: RunFolder) -> str:
-    """Gradient against distance, and the error on the adding problem as the cells train."""
-    memory, adding = folder.figure_data("memory"), folder.figure_data("adding")
-    lags = {name: (range(len(memory[cell])), memory[cell]) for cell, name in CELLS.items()}
-    curves = {name: tuple(zip(*adding[cell], strict=True)) for cell, name in CELLS.items()}
-    reach = pictures.line_chart(
-        lags, "Gradient norm against distance", "steps back in time", "logarithmic", log_y=True
-    )
-    caption = "Adding problem: error on unseen examples"
-    errors = pictures.line_chart(curves, caption, "training step", "logarithmic", log_y=True)
-    return f'<div class="lp lp-gallery">{reach}{errors}</div>'
+    return f'<div class="lp lp-stack">{charts}</div>'

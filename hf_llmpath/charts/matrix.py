@@ -1,0 +1,158 @@
+"""Matrices as colors: hidden states over a text, gates, attention maps, masks, confusions."""
+
+from collections.abc import Mapping, Sequence
+from html import escape
+
+import numpy as np
+
+from .picture import INK, MONO, SANS, SOFT, WIDTH, Picture, image, rect, signed_png, svg, text, visible
+from .text import SIGNED, extremes, shade
+
+_OPENING = (
+    '<div class="lp-legend" aria-hidden="true"><span>0, closed</span><span class="lp-ramp one"></span>'
+    "<span>1, open</span></div>"
+)
+
+
+def matrix_svg(
+    values: np.ndarray,
+    rows: Sequence[str],
+    columns: Sequence[str],
+    width: int,
+    x_label: str = "",
+    y_label: str = "",
+    numbers: Sequence[Sequence[str]] | None = None,
+    tall: float = 0,
+) -> str:
+    """Values from -1 (blue) to 1 (amber) as cells, with the names of rows and columns where there is room.
+
+    Args:
+        numbers: what is written into the cells.
+        tall: height of a row in pixels; 0 for square cells.
+    """
+    names = [str(row).replace("\n", "⏎") for row in rows]
+    size = 11 if len(names) <= 40 and (not tall or tall >= 12) else 8.5
+    left = (max(map(len, names), default=0) * size * 0.62 + 8 if names else 0) + (18 if y_label else 0)
+    count = max(values.shape[1], 1)
+    wide = min((width - left - 2) / count, 40 if numbers else 26)
+    tall = tall or (max(wide * 0.6, 20) if numbers else min(wide, 26))
+    height, across = tall * values.shape[0], wide * count
+    letters = max(map(len, columns), default=0)
+    small = min(11, wide * (1.6 if letters <= 1 else 0.95))
+    turned = letters * small * 0.62 > wide
+    body = image(left, 0, across, height, signed_png(values))
+    body += rect(left, 0, across, height, "none", f'stroke="{SOFT}" stroke-width="0.7"')
+    for index, name in enumerate(names):
+        body += text(left - 5, tall * (index + 0.5) + size * 0.36, name, size, INK, "end", font=MONO)
+    below = 4.0
+    if columns and small >= 4:
+        below = letters * small * 0.62 + 8 if turned else small + 8
+        for index, name in enumerate(columns):
+            x, y = left + wide * (index + 0.5), height + 5
+            if turned:
+                words = text(0, 0, name, small, INK, "end", font=MONO)
+                body += f'<g transform="translate({x + small * 0.36:.1f} {y:.1f}) rotate(-90)">{words}</g>'
+            else:
+                body += text(x, y + small * 0.85, name, small, INK, "middle", font=MONO)
+    for row, cells in enumerate(numbers or []):
+        for column, cell in enumerate(cells):
+            x, y = left + wide * (column + 0.5), tall * (row + 0.5) + 4
+            body += text(x, y, cell, min(11, wide / max(2, len(cell)) * 1.5), INK, "middle", font=SANS)
+    if x_label:
+        below += 16
+        body += text(left + across / 2, height + below - 4, x_label, 12, SOFT, "middle")
+    if y_label:
+        words = text(0, 0, y_label, 12, SOFT, "middle")
+        body += f'<g transform="translate(12 {height / 2:.1f}) rotate(-90)">{words}</g>'
+    return svg(body, left + across + 2, height + below)
+
+
+def heat_map(
+    values: Sequence[Sequence[float]] | np.ndarray,
+    rows: Sequence[object],
+    columns: Sequence[str],
+    caption: str,
+    detail: str = "",
+    *,
+    highest: float = 1.0,
+    highlight: int | None = None,
+) -> Picture:
+    """Values `(rows, columns)` over the tokens of a text: blue below 0, amber above.
+
+    Args:
+        rows: a name for each row, or none.
+        highest: the size that has the full color.
+        highlight: a row in a frame.
+    """
+    shares = np.asarray(values, dtype=float) / highest
+    names, letters = [str(row) for row in rows], [visible(column) for column in columns]
+    tall = 11
+    frame = (
+        "" if highlight is None else f'<div class="lp-heat-row" style="top:{tall * highlight - 2}px"></div>'
+    )
+    strongest = int(np.abs(shares).mean(axis=1).argmax())
+    alternative = (
+        f"Heat map of {len(shares)} units by {len(columns)} characters of the text '{''.join(columns)}'. "
+        f"Unit {names[strongest] if names else strongest} is the most active on average."
+    )
+    markup = (
+        f'<div class="lp-scroll" tabindex="0" role="region" aria-label="{escape(caption)}">'
+        f'<div class="lp-heat" style="--rows:{len(shares)};--columns:{len(columns)}">'
+        f'<div class="lp-heat-y" aria-hidden="true">{_spans(names)}</div>'
+        f'<div class="lp-heat-plot"><img src="{signed_png(shares)}" alt="{escape(alternative)}">{frame}</div>'
+        f'<div class="lp-heat-x" aria-hidden="true">{_spans(letters)}</div></div></div>{SIGNED}'
+    )
+    draw = lambda width: matrix_svg(shares, names, letters, width, tall=13)  # noqa: E731
+    return Picture(caption, draw, detail, markup=markup, width=max(WIDTH, 110 + 9 * len(columns)))
+
+
+def strips(
+    rows: Mapping[str, Sequence[float]], tokens: Sequence[str], caption: str, detail: str = ""
+) -> Picture:
+    """A row of cells per name, a cell per token, from empty (0) to full (1); negative values are blue."""
+    letters = [visible(token) for token in tokens]
+    head = "".join(f"<td>{escape(letter)}</td>" for letter in letters)
+    lines, spoken = "", []
+    for name, values in rows.items():
+        cells = "".join(f"<td {shade(float(value))}></td>" for value in values)
+        lines += f'<tr data-name="{escape(name)}"><th scope="row">{escape(name)}</th>{cells}</tr>'
+        spoken.append(f"{name}: mean {np.mean(values) if len(values) else 0:.2f}. {extremes(tokens, values)}")
+    negative = any(value < 0 for values in rows.values() for value in values)
+    cells = f'<table class="lp-cells" aria-hidden="true"><tr><th></th>{head}</tr>{lines}</table>'
+    markup = f'<div class="lp-scroll" tabindex="0" role="region" aria-label="{escape(caption)}">{cells}</div>'
+    values = np.array(list(rows.values()), dtype=float).reshape(len(rows), -1)
+    draw = lambda width: matrix_svg(values, list(rows), letters, width, tall=20)  # noqa: E731
+    wide = max(WIDTH, 140 + 9 * len(tokens))
+    return Picture(
+        caption,
+        draw,
+        detail,
+        " ".join(spoken),
+        markup=markup + (SIGNED if negative else _OPENING),
+        width=wide,
+    )
+
+
+def confusion(
+    counts: Sequence[Sequence[int]], classes: Sequence[str], caption: str, detail: str = ""
+) -> Picture:
+    """True classes (rows) against answers (columns); the diagonal is right."""
+    matrix = np.asarray(counts)
+    shares = np.log1p(matrix) / max(1.0, float(np.log1p(matrix.max())))  # single mistakes can be seen, too
+    shares[~np.eye(len(matrix), dtype=bool)] *= -1  # mistakes are blue
+    numbers = None
+    if len(classes) <= 20:
+        numbers = [[str(count) if count else "" for count in row] for row in matrix]
+    worst = np.argwhere(
+        (matrix == np.max(matrix - np.diag(np.diag(matrix)))) & ~np.eye(len(matrix), dtype=bool)
+    )
+    pair = f" Most often, {classes[worst[0][0]]} is taken for {classes[worst[0][1]]}." if len(worst) else ""
+    right = f"{np.trace(matrix)} of {matrix.sum()} answers are right.{pair}"
+    draw = lambda width: matrix_svg(  # noqa: E731
+        0.75 * shares, classes, classes, min(width, 640), "answer", "truth", numbers
+    )
+    return Picture(caption, draw, detail, right)
+
+
+def _spans(names: Sequence[str]) -> str:
+    return "".join(f"<span>{escape(name)}</span>" for name in names)
