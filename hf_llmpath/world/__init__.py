@@ -19,8 +19,11 @@ more is in two splits (`splits.py`).
 
 from __future__ import annotations
 
+import copy
+import itertools
 import random
 from collections.abc import Callable, Iterator
+from functools import lru_cache
 
 from .chats import chat
 from .judge import Judgement, judge
@@ -56,14 +59,17 @@ def generate(view: str, split: str = "train", size: int | None = None, seed: int
     size = DEFAULT_SIZES[view][split] if size is None else size
     if size < 0:
         raise ValueError(f"size ({size}) must be 0 or more")
-    records = _RECORDS[view](random.Random(f"{seed}/{view}/{split}"), split)
-    found: list[dict] = []
-    while len(found) < size:
-        found.append(next(records))
+    return copy.deepcopy(_written(view, split, size, seed))
+
+
+@lru_cache(maxsize=len(VIEWS) * len(SPLITS))
+def _written(view: str, split: str, size: int, seed: int) -> list[dict]:
+    """Writing takes seconds, and the stages of one process ask for the same records: they are kept."""
+    records = list(itertools.islice(_RECORDS[view](random.Random(f"{seed}/{view}/{split}"), split), size))
     if view == "questions":
-        for number, record in enumerate(found):
+        for number, record in enumerate(records):
             record["id"] = f"world-{seed}-{split}-{number:05d}"
-    return found
+    return records
 
 
 def _endless(make: Callable[[random.Random, str], dict]) -> Callable[[random.Random, str], Iterator[dict]]:
