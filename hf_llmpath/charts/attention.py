@@ -22,9 +22,9 @@ class AttentionPicture(Picture):
 
     data: str = ""
 
-    def html(self) -> str:
+    def html(self, small: bool = False) -> str:
         figure = '<figure class="lp lp-figure'
-        return super().html().replace(f'{figure}"', f'{figure} lp-attention" {self.data}', 1)
+        return super().html(small).replace(f'{figure}"', f'{figure} lp-attention" {self.data}', 1)
 
 
 def head_browser(

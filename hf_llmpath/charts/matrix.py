@@ -49,7 +49,7 @@ def matrix_svg(
         below = letters * small * 0.62 + 8 if turned else small + 8
         for index, name in enumerate(columns):
             x, y = left + wide * (index + 0.5), height + 5
-            if turned:
+            if turned and len(name) > 1:
                 words = text(0, 0, name, small, INK, "end", font=MONO)
                 body += f'<g transform="translate({x + small * 0.36:.1f} {y:.1f}) rotate(-90)">{words}</g>'
             else:

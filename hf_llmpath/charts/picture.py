@@ -110,16 +110,21 @@ class Picture:
     markup: str = ""
     width: int = WIDTH
 
-    def html(self) -> str:
-        """The `<figure>` of a page: sharp at any size, readable in light and dark."""
+    def html(self, small: bool = False) -> str:
+        """The `<figure>` of a page: sharp at any size, readable in light and dark.
+
+        Args:
+            small: it stands where there is never much room, such as one of two columns, or it is drawn again
+                and again. Charts are then drawn once instead of twice, for wide screens and for narrow ones.
+        """
         if self.markup:
             return figure(self.markup, self.caption, self.detail, self.alternative)
         key = "".join(f'<span style="--c:{color}">{escape(name)}</span>' for name, color in self.key.items())
         body = f'<div class="lp-key" aria-hidden="true">{key}</div>' if key else ""
         body += f'<div class="lp-drawing" role="img" aria-label="{escape(self.alternative or self.caption)}">'
-        return figure(body + self._drawing() + "</div>", self.caption, self.detail)
+        return figure(body + self._drawing(small) + "</div>", self.caption, self.detail)
 
-    def _drawing(self) -> str:
+    def _drawing(self, small: bool) -> str:
         return self.svg(self.width)
 
     def __str__(self) -> str:
@@ -194,7 +199,7 @@ def panels(parts: Mapping[str, Picture], caption: str, detail: str = "", columns
         return svg(body, width, top - gap)
 
     first = next(iter(parts.values()))
-    body = "".join(replace(part, caption=name, key={}).html() for name, part in parts.items())
+    body = "".join(replace(part, caption=name, key={}).html(columns > 1) for name, part in parts.items())
     key = "".join(f'<span style="--c:{color}">{escape(name)}</span>' for name, color in first.key.items())
     markup = f'<div class="lp-key" aria-hidden="true">{key}</div>' if key else ""
     return Picture(
@@ -229,10 +234,12 @@ def text(
     anchor: str = "start",
     weight: str = "normal",
     font: str = SANS,
+    halo: bool = False,
 ) -> str:
-    """A line of text; `y` is its base line."""
+    """A line of text; `y` is its base line. With a `halo` of paper it can stand on a drawing."""
     bold = f' font-weight="{weight}"' if weight != "normal" else ""
     side = f' text-anchor="{anchor}"' if anchor != "start" else ""
+    side += f' stroke="{PAPER}" stroke-width="3" paint-order="stroke"' if halo else ""
     return (
         f'<text x="{x:.1f}" y="{y:.1f}" font-size="{size:g}" font-family="{font}" fill="{color}"{side}{bold} '
         f'xml:space="preserve">{escape(words)}</text>'
@@ -252,11 +259,12 @@ def line(x1: float, y1: float, x2: float, y2: float, color: str, width: float = 
     )
 
 
-def image(x: float, y: float, width: float, height: float, source: str) -> str:
-    """An image from a data URI, stretched to the rectangle; its pixels stay sharp."""
+def image(x: float, y: float, width: float, height: float, source: str, smooth: bool = False) -> str:
+    """An image from a data URI, stretched to the rectangle; its pixels stay sharp or are made `smooth`."""
+    sharp = "" if smooth else ' image-rendering="optimizeSpeed" style="image-rendering:pixelated"'
     return (
         f'<image x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" height="{height:.1f}" href="{source}" '
-        f'preserveAspectRatio="none" image-rendering="optimizeSpeed" style="image-rendering:pixelated"/>'
+        f'preserveAspectRatio="none"{sharp}/>'
     )
 
 
@@ -282,13 +290,13 @@ def png(drawing: str) -> bytes:
     """An SVG as a PNG: colors of the light theme, white paper, twice the pixels."""
     import vl_convert
 
-    _register_fonts()
+    register_fonts()
     light = re.sub(r"var\(--lp-([\w-]+)\)", lambda match: LIGHT[match[1]], drawing)
     return vl_convert.svg_to_png(light, scale=_SCALE)
 
 
 @cache
-def _register_fonts() -> None:
+def register_fonts() -> None:
     """DejaVu has the signs that we write (␣ ⏎ θ σ ∅). It comes with matplotlib: a bare machine has none."""
     import importlib.util
 

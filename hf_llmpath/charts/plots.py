@@ -14,7 +14,7 @@ from typing import Any
 
 import altair as alt
 
-from .picture import BAR, INK, MONO, PAPER, RULE, SANS, SOFT, TINT, Picture, series, visible
+from .picture import BAR, INK, MONO, PAPER, RULE, SANS, SOFT, TINT, Picture, register_fonts, series, visible
 from .wording import number
 
 _WIDE, _NARROW = 740, 350  # widths of the two drawings of a page; `ui/style.css` shows one of them
@@ -68,9 +68,11 @@ class Line:
 class Plot(Picture):
     """A picture that Vega draws. Pages get it twice, for wide and for narrow screens."""
 
-    def _drawing(self) -> str:
-        wide, narrow = self.svg(_WIDE), self.svg(_NARROW)
-        return f'<div class="lp-wide">{wide}</div><div class="lp-narrow">{narrow}</div>'
+    def _drawing(self, small: bool) -> str:
+        narrow = self.svg(_NARROW)
+        if small:
+            return f'<div class="lp-small">{narrow}</div>'
+        return f'<div class="lp-wide">{self.svg(_WIDE)}</div><div class="lp-narrow">{narrow}</div>'
 
 
 Chart = alt.Chart | alt.LayerChart | alt.HConcatChart | alt.VConcatChart | alt.FacetChart
@@ -116,6 +118,7 @@ def _vega_svg(spec: str) -> str:
     """The drawing of a Vega-Lite specification, kept for pages that show the same numbers again."""
     import vl_convert
 
+    register_fonts()  # Vega measures letters
     drawing = vl_convert.vegalite_to_svg(spec)
     drawing = re.sub(r' (?:aria-[\w-]+|role)="[^"]*"', "", drawing)  # the figure has one text for all
     drawing = drawing.replace(' xmlns:xlink="http://www.w3.org/1999/xlink"', "").replace(' version="1.1"', "")
@@ -226,7 +229,8 @@ def _axis(
     )
     ticks = [step * 10.0**power for power in powers if power % every == 0 for step in steps]
     ticks = [tick for tick in ticks if 10**low * 0.999 <= tick <= 10**high * 1.001]
-    return alt.Axis(values=ticks or [min(values), max(values)], format="~g", grid=grid)
+    ticks = ticks or [min(values), max(values)]
+    return alt.Axis(values=ticks, tickCount=len(ticks), format="~g", grid=grid)
 
 
 def _levels(levels: Mapping[str, float], y: alt.Y, domain: Sequence[float], log: bool) -> list[alt.Chart]:
@@ -306,7 +310,9 @@ def bar_chart(
     y = alt.Y("row", type="ordinal", title=None, sort=None, axis=axis)
     x_title = [line for line in (x_label, told) if line] or None
     base = alt.Chart(alt.NamedData("bars")).encode(y)
-    x = alt.X("value", type="quantitative", title=x_title)
+    # The numbers stand at the bars: the axis needs none.
+    x_axis = alt.Axis(labels=False, grid=False, domain=False)
+    x = alt.X("value", type="quantitative", title=x_title, axis=x_axis)
     layers = [base.mark_bar(color=BAR, cornerRadius=2, height=16).encode(x)]
     if errors:
         layers.append(base.mark_rule(color=INK).encode(x="low:Q", x2="high:Q"))

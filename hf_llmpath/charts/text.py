@@ -60,18 +60,18 @@ def colored_text(
 
 def texts(columns: Mapping[str, str], caption: str, detail: str = "") -> Picture:
     """Texts side by side, a column for each name."""
-    size, gap = 10.5, 22
+    size, gap = (10.5 if len(columns) > 1 else 12), 22
 
     def draw(width: int) -> str:
         wide = (width - gap * (len(columns) - 1)) / len(columns)
         body, bottom = "", 0.0
         for index, (name, words) in enumerate(columns.items()):
-            x, y = index * (wide + gap), 14
+            x, y = index * (wide + gap), 14.0
             body += text(x, y, name, 12, SOFT)
             letters = int(wide / (size * _LETTER))
             for row in words.split("\n"):
                 for piece in textwrap.wrap(row, letters) or [""]:
-                    y += 15
+                    y += size * 1.45
                     body += text(x, y + 4, piece, size, font=MONO)
             bottom = max(bottom, y)
         return svg(body, width, bottom + 10)
@@ -80,7 +80,13 @@ def texts(columns: Mapping[str, str], caption: str, detail: str = "") -> Picture
         f'<div><p class="lp-note">{escape(name)}</p><div class="lp-text">{escape(words)}</div></div>'
         for name, words in columns.items()
     )
-    return Picture(caption, draw, detail, markup=f'<div class="lp-panels">{blocks}</div>', width=940)
+    return Picture(
+        caption,
+        draw,
+        detail,
+        markup=f'<div class="lp-panels">{blocks}</div>',
+        width=940 if len(columns) > 1 else WIDTH,
+    )
 
 
 def token_boxes(
