@@ -27,6 +27,7 @@ from typing import Any
 
 from .errors import UserError, nearest
 from .machine import hardware, peak_memory_mb, versions
+from .settings import under_new_names
 
 RESULTS = ("model", "models", "figures", "history.jsonl", "README.md", "metrics.json")
 # What every metrics.json has.
@@ -320,7 +321,7 @@ class Run:
         identity: dict[str, Any],
         resume: bool = False,
         progress: NoProgress | None = None,
-        renamed: Mapping[str, str] | None = None,
+        renamed: Mapping[str, str | tuple[str, ...]] | None = None,
     ) -> "Run":
         """Opens `folder` for the run that `identity` describes (stage, slug, preset, settings, command).
 
@@ -349,7 +350,7 @@ class Run:
 
     @staticmethod
     def _check_resume(
-        folder: RunFolder, identity: dict[str, Any], renamed: Mapping[str, str]
+        folder: RunFolder, identity: dict[str, Any], renamed: Mapping[str, str | tuple[str, ...]]
     ) -> dict[str, Any]:
         before = folder.stopped
         if before is None:
@@ -359,7 +360,7 @@ class Run:
                 f"{folder.path} is a run folder of stage '{before['slug']}', not of '{identity['slug']}'"
             )
         # A stopped run lacks the settings that were added after it.
-        settings = {renamed.get(name, name): value for name, value in before["settings"].items()}
+        settings = {name: value for _, name, value in under_new_names(before["settings"], renamed)}
         for name, value in identity["settings"].items():
             then = settings.get(name)
             if name in settings and json.loads(json.dumps(value)) != then:

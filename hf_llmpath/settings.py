@@ -58,7 +58,8 @@ class Settings:
         0, "seed of the weights, the batches and the samples", minimum=0, maximum=LARGEST_SEED
     )
 
-    renamed: ClassVar[Mapping[str, str]] = {}  # old name -> name; old names are accepted for one release
+    # Earlier name -> name (or names, where one setting became several); accepted for one release.
+    renamed: ClassVar[Mapping[str, str | tuple[str, ...]]] = {}
 
     def __post_init__(self) -> None:
         for item in dataclasses.fields(self):
@@ -101,8 +102,7 @@ class Settings:
             UserError: an unknown setting (with the nearest name), a wrong type, a value out of range.
         """
         known, top, nested = _flat(type(self)), {}, {}  # type: ignore[var-annotated]
-        for given, value in values.items():
-            name = self.renamed.get(given, given)
+        for given, name, value in under_new_names(values, self.renamed):
             if name not in known:
                 names = ", ".join(known)
                 raise UserError(f"unknown setting '{given}'{nearest(given, known) or f'; known: {names}'}")
@@ -120,6 +120,16 @@ class Settings:
     def as_dict(self) -> dict[str, Any]:
         """Name -> value of every setting; those of a group under their dotted names."""
         return {name: _value(self, name) for name in _flat(type(self))}
+
+
+def under_new_names(
+    values: Mapping[str, Any], renamed: Mapping[str, str | tuple[str, ...]]
+) -> Iterator[tuple[str, str, Any]]:
+    """`(given name, current name, value)` of settings that may be given under earlier names."""
+    for given, value in values.items():
+        names = renamed.get(given, given)
+        for name in (names,) if isinstance(names, str) else names:
+            yield given, name, value
 
 
 def _value(settings: Any, name: str) -> Any:
