@@ -5,7 +5,21 @@ from html import escape
 
 import numpy as np
 
-from .picture import INK, MONO, SANS, SOFT, WIDTH, Picture, image, rect, signed_png, svg, text, visible
+from .picture import (
+    INK,
+    MONO,
+    SANS,
+    SOFT,
+    WIDTH,
+    Picture,
+    gray_png,
+    image,
+    rect,
+    signed_png,
+    svg,
+    text,
+    visible,
+)
 from .text import SIGNED, extremes, shade
 
 _OPENING = (
@@ -156,3 +170,27 @@ def confusion(
 
 def _spans(names: Sequence[str]) -> str:
     return "".join(f"<span>{escape(name)}</span>" for name in names)
+
+
+def images(
+    pixels: np.ndarray, columns: int, caption: str, detail: str = "", alternative: str = ""
+) -> Picture:
+    """Small gray images `(count, height, width)`, uint8: ink is dark on light paper, and light on dark."""
+    count, height, width = pixels.shape
+    sheet = np.zeros((-(-count // columns) * (height + 1) - 1, columns * (width + 1) - 1), dtype=np.uint8)
+    for index, pixel in enumerate(pixels):
+        top, left = (height + 1) * (index // columns), (width + 1) * (index % columns)
+        sheet[top : top + height, left : left + width] = pixel
+    # Black with the ink as opacity: style.css turns it to white in the dark.
+    source = gray_png(sheet)
+    markup = (
+        f'<img class="lp-images" style="width:{26 * columns}px" src="{source}" '
+        f'alt="{escape(alternative or caption)}">'
+    )
+
+    def draw(wide: int) -> str:
+        side = min(wide, 40 * columns)
+        tall = side * sheet.shape[0] / sheet.shape[1]
+        return svg(image(0, 0, side, tall, source), side, tall)
+
+    return Picture(caption, draw, detail, markup=markup)

@@ -28,6 +28,7 @@ from dataclasses import dataclass, field, replace
 from functools import cache
 from html import escape
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -281,8 +282,19 @@ def signed_png(values: np.ndarray) -> str:
 
     sheet = Image.fromarray(np.rint(np.clip(values, -1, 1) * _SHADES + _SHADES).astype(np.uint8))
     sheet.putpalette(_COLORS)
+    return _data_uri(sheet, transparency=_OPACITIES, compress_level=3)
+
+
+def gray_png(ink: np.ndarray) -> str:
+    """A PNG as a data URI: black whose opacity is the `ink` from 0 to 255."""
+    from PIL import Image
+
+    return _data_uri(Image.fromarray(np.stack([np.zeros_like(ink), ink], axis=-1), "LA"))
+
+
+def _data_uri(sheet: Any, **options: Any) -> str:
     buffer = io.BytesIO()
-    sheet.save(buffer, "PNG", transparency=_OPACITIES, compress_level=3)
+    sheet.save(buffer, "PNG", **options)
     return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 

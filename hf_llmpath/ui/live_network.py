@@ -1,5 +1,6 @@
-"""A network of the NumPy engine that learns points in the plane while somebody watches: one for each open
-page.
+"""A network of the NumPy engine that learns points in the plane while somebody watches.
+
+Every open page has a network of its own.
 """
 
 import threading
@@ -20,14 +21,14 @@ from ..scratch import (
     Optimizer,
     feed_forward,
 )
-from .play import FRAME
+from .play import FRAME, SlowChart
 
-POINTS = 200  # to learn from, and as many to test on; XOR without noise has four
-TEST_SEED = 10_000  # is added to the seed for the points to test on
-EXTENT = 2.0  # the points are scaled into a square from -EXTENT to EXTENT
+POINTS = 200  # for training, and as many for testing; XOR without noise has four
+TEST_SEED = 10_000  # added to the seed for the test points
+EXTENT = 2.0  # the points are scaled to a square from -EXTENT to EXTENT
 SHOWN = 2.4  # half the side of the square that is shown
 RESOLUTION = 64  # cells of the surface, each way
-_LONGEST = 4000  # entries of the history, before every second one is dropped
+_LONGEST = 4000  # entries of the history before every second one is dropped
 OPTIMIZERS: dict[str, Callable[[Network, float], Optimizer]] = {
     "gradient descent": SGD,
     "momentum": Momentum,
@@ -37,7 +38,7 @@ OPTIMIZERS: dict[str, Callable[[Network, float], Optimizer]] = {
 
 @dataclass(frozen=True)
 class Design:
-    """What a network is made for and of; another design is another network.
+    """What a network learns and how it is built; another design is another network.
 
     Attributes:
         shape, noise, seed: the points, and the seed of the first weights.
@@ -58,8 +59,8 @@ class Design:
 
 
 @dataclass
-class History:
-    """Losses over the steps, thinned out as they grow."""
+class LossHistory:
+    """Losses over the steps, thinned out as they accumulate."""
 
     steps: list[int] = field(default_factory=list)
     train: list[float] = field(default_factory=list)
@@ -75,18 +76,18 @@ class History:
 
 
 class LiveNetwork:
-    """A network, its points and its training. Every step takes all training points, so a seed gives the
-    same course.
+    """A network, its points and its training. Every step takes all points: a seed determines the training.
 
     Attributes:
         design, network, train, test: who learns what.
         step: steps taken.
         history: losses so far.
-        accuracy: share of the training and of the test points on the right side.
-        stopped: why training cannot go on; empty if it can.
+        accuracy: share of the training points and of the test points on the right side.
+        stopped: why the training cannot continue; empty if it can.
         rate, pace: learning rate, and steps from picture to picture; may be changed at any time.
-        player: who trains it just now, or nobody; who is no longer the player stops.
-        lock: is held while it is trained or drawn.
+        player: who trains it at the moment, if anybody does; one who is not the player any more stops.
+        chart: the losses as they were last drawn.
+        lock: held while the network is trained or drawn.
     """
 
     frame = FRAME
@@ -95,20 +96,21 @@ class LiveNetwork:
         self.lock = threading.RLock()
         self.rate, self.pace = rate, pace
         self.player: object | None = None
+        self.chart = SlowChart()
         self.rebuild(design)
 
     def __deepcopy__(self, memo: dict) -> "LiveNetwork":
-        """Each page that is opened gets one of its own."""
+        """Every page that is opened gets a network of its own."""
         return LiveNetwork(self.design, self.rate, self.pace)
 
     def rebuild(self, design: Design) -> None:
-        """Starts again, by another design or by the same."""
+        """Starts again with this design."""
         with self.lock:
-            self.design, self.step, self.stopped, self.history = design, 0, "", History()
+            self.design, self.step, self.stopped, self.history = design, 0, "", LossHistory()
             count = 4 if design.shape == "xor" and not design.noise else POINTS
             self.train = make_points(design.shape, count, design.noise, design.seed)
             self.test = make_points(design.shape, count, design.noise, design.seed + TEST_SEED)
-            self._place()
+            self._scale()
             sizes = (2, *[design.units] * design.layers, 1)
             self.network = feed_forward(sizes, design.activation, np.random.default_rng(design.seed))
             self.optimizer = OPTIMIZERS[design.optimizer](self.network, self.rate)
@@ -117,20 +119,20 @@ class LiveNetwork:
             self._measure()
 
     def again(self) -> None:
-        """Starts again by the same design."""
+        """Starts again with the same design."""
         self.rebuild(self.design)
 
     @property
     def over(self) -> bool:
         return bool(self.stopped)
 
-    def _place(self) -> None:
-        """Scales the points into the square in which they are learned and shown."""
+    def _scale(self) -> None:
+        """Scales the points to the square in which they are learned and shown."""
         low, high = self.train.x.min(axis=0), self.train.x.max(axis=0)
         center, half = (low + high) / 2, (high - low).max() / 2
         self.x = {
-            part: ((points.x - center) * (EXTENT / half)).astype(np.float32)
-            for part, points in (("train", self.train), ("test", self.test))
+            split: ((points.x - center) * (EXTENT / half)).astype(np.float32)
+            for split, points in (("train", self.train), ("test", self.test))
         }
         self._targets = {"train": self._target(self.train), "test": self._target(self.test)}
 
@@ -138,25 +140,23 @@ class LiveNetwork:
         return (2 * points.targets - 1 if self.design.squared else points.targets).astype(np.float32)
 
     def set_rate(self, rate: float) -> None:
-        """Another learning rate; after a training that could not go on, it can try again."""
+        """Sets the learning rate. A training that could not continue may try again with it."""
         with self.lock:
             self.rate = rate
             if self.stopped:
                 self.stopped = ""
-                self.optimizer = OPTIMIZERS[self.design.optimizer](
-                    self.network, rate
-                )  # forgets what overflowed
+                # A new optimizer has forgotten what overflowed.
+                self.optimizer = OPTIMIZERS[self.design.optimizer](self.network, rate)
 
     def advance(self, steps: int) -> None:
-        """Trains on. A loss that is not finite ends the training and leaves the last weights whose loss was."""
+        """Trains further. A loss that is not finite ends it and restores the last finite weights."""
         with self.lock, np.errstate(over="ignore", invalid="ignore"):
             if self.stopped:
                 return
             self.optimizer.learning_rate = self.rate
             for _ in range(steps):
-                if not np.isfinite(
-                    self.network.gradient(self.x["train"], self._targets["train"], self._loss)
-                ):
+                loss = self.network.gradient(self.x["train"], self._targets["train"], self._loss)
+                if not np.isfinite(loss):
                     break
                 for name, value in self.network.state_dict().items():
                     self._kept[name][...] = value
@@ -168,33 +168,33 @@ class LiveNetwork:
                 self._measure()
 
     def _measure(self) -> bool:
-        """Losses and accuracies; whether the losses are finite."""
-        found, accuracy = {}, {}
-        for part, points in (("test", self.test), ("train", self.train)):
-            answer = self.network.forward(self.x[part])
-            found[part] = self._loss.forward(answer, self._targets[part])
-            accuracy[part] = float(np.mean((answer[:, 0] > 0) == points.labels))
-        if not np.isfinite(list(found.values())).all():
+        """Measures losses and accuracies; returns whether the losses are finite."""
+        losses, accuracy = {}, {}
+        for split, points in (("test", self.test), ("train", self.train)):
+            answers = self.network.forward(self.x[split])  # (points, 1)
+            losses[split] = self._loss.forward(answers, self._targets[split])
+            accuracy[split] = float(np.mean((answers[:, 0] > 0) == points.labels))
+        if not np.isfinite(list(losses.values())).all():
             return False
-        self.loss, self.accuracy = found, accuracy
-        self.history.add(self.step, found["train"], found["test"])
+        self.loss, self.accuracy = losses, accuracy
+        self.history.add(self.step, losses["train"], losses["test"])
         return True
 
     def surfaces(self) -> tuple[np.ndarray, list[np.ndarray]]:
-        """What the network and its units answer over the square, from -1 to 1; rows from top to bottom.
+        """The output of the network and of its units over the square, from -1 to 1; rows from top to bottom.
 
         Returns:
-            The answer `(RESOLUTION, RESOLUTION)`, and for each hidden layer `(units, RESOLUTION / 2,
-            RESOLUTION / 2)`: units of tanh and sigmoid as they are (sigmoid from its middle), others
+            The output `(RESOLUTION, RESOLUTION)`, and for each hidden layer `(units, RESOLUTION / 2,
+            RESOLUTION / 2)`. Units of tanh are shown as they are, those of sigmoid relative to 1/2, others
             relative to their largest value.
         """
         with self.lock:
             outputs = self.network.outputs(_GRID)
-        answer = outputs[-1].reshape(RESOLUTION, RESOLUTION)
+        answer = outputs[-1].reshape(RESOLUTION, RESOLUTION)  # (y, x)
         answer = np.clip(answer, -1, 1) if self.design.squared else np.tanh(answer / 2)  # = 2 sigmoid - 1
         hidden = []
         for values in outputs[1:-1:2]:
-            units = values.reshape(RESOLUTION, RESOLUTION, -1)[::2, ::2].transpose(2, 0, 1)
+            units = values.reshape(RESOLUTION, RESOLUTION, -1)[::2, ::2].transpose(2, 0, 1)  # (units, y, x)
             if self.design.activation == "sigmoid":
                 units = 2 * units - 1
             elif self.design.activation != "tanh":
@@ -208,11 +208,11 @@ class LiveNetwork:
 
 
 def not_finite(step: int, rate: float) -> str:
-    """What is told where a training ends because its loss overflowed."""
+    """The message of a training that ended because its loss overflowed."""
     lower = float(f"{rate / 3:.1g}")
     return (
-        f"The loss was no longer a finite number at step {step:,}: a learning rate of {rate:g} is too high here. "
-        f"Try {lower:g}. The last finite weights are kept."
+        f"The loss was no longer a finite number at step {step:,}: a learning rate of {rate:g} is too high "
+        f"here. Try {lower:g}. The last finite weights are kept."
     )
 
 

@@ -1,4 +1,4 @@
-"""Play, pause, step and reset, for whatever changes step by step on a page."""
+"""Play, pause, step, and reset, for anything on a page that changes step by step."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -6,20 +6,21 @@ from typing import Any, Protocol
 
 import gradio as gr
 
-FRAME = 0.05  # seconds from picture to picture, where there is no reason for more
-LONGEST_PLAY = 600  # seconds, after which it pauses by itself: somebody may have left
+FRAME = 0.05  # seconds from picture to picture
+CHART_FRAME = 0.25  # seconds from chart to chart: drawing one takes longer than a frame
+LONGEST_PLAY = 600  # seconds after which it pauses by itself: the person may have left
 QUIET = {"show_progress": "hidden", "api_visibility": "private"}
 NOW = QUIET | {"queue": False}  # answered at once, also while something plays
 
 
 class Playable(Protocol):
-    """What can be played.
+    """The interface of what can be played.
 
     Attributes:
         step: steps taken.
         pace, frame: steps and seconds from picture to picture.
-        player: who moves it on just now, or nobody; who is no longer the player stops.
-        over: whether it cannot go on.
+        player: a token of whoever moves it on at the moment, or None. A player that was replaced stops.
+        over: whether no further step is possible.
     """
 
     step: int
@@ -37,7 +38,7 @@ class Playable(Protocol):
 
 
 class Transport:
-    """The three buttons in a `row`. Put them on the page first, connect them when the picture is there."""
+    """The three buttons in a `row`. Put them on the page first, and connect them to the picture later."""
 
     def __init__(self, slug: str):
         with gr.Row(elem_classes="lp-buttons") as self.row:
@@ -46,20 +47,25 @@ class Transport:
             self.reset = gr.Button("Reset", min_width=70)
 
     def connect(self, live: gr.State, picture: gr.HTML, draw: Callable[[Any], str]) -> None:
-        """`live` holds what is played, one for each open page; `draw` makes its picture."""
+        """Connects the buttons.
 
-        def one_step(found: Playable) -> str:
-            if not found.player:
-                found.advance(1)
-            return draw(found)
+        Args:
+            live: the state with a `Playable`, one for each open page.
+            draw: makes the picture of a `Playable`.
+        """
 
-        def again(found: Playable) -> str:
-            found.player = None
-            found.again()
-            return draw(found)
+        def one_step(playable: Playable) -> str:
+            if not playable.player:
+                playable.advance(1)
+            return draw(playable)
 
-        def run(found: Playable) -> Iterator[tuple[Any, Any]]:
-            yield from played(found, draw)
+        def again(playable: Playable) -> str:
+            playable.player = None
+            playable.again()
+            return draw(playable)
+
+        def run(playable: Playable) -> Iterator[tuple[Any, Any]]:
+            yield from played(playable, draw)
 
         several = QUIET | {"trigger_mode": "multiple"}  # the second click pauses what the first one started
         self.play.click(run, live, [self.play, picture], concurrency_limit=16, **several)
@@ -68,7 +74,7 @@ class Transport:
 
 
 def played(live: Playable, draw: Callable[[Any], str]) -> Iterator[tuple[Any, Any]]:
-    """Plays until it is over, or pauses what plays: states of the button and pictures."""
+    """Plays until it is over, or pauses what plays; yields states of the Play button, and pictures."""
     if live.player:
         live.player = None
         yield gr.skip(), gr.skip()
@@ -86,3 +92,17 @@ def played(live: Playable, draw: Callable[[Any], str]) -> Iterator[tuple[Any, An
         if live.player is me:
             live.player = None
     yield gr.Button("Play"), draw(live)
+
+
+class SlowChart:
+    """A chart within a live picture that is redrawn only a few times a second while something plays."""
+
+    def __init__(self) -> None:
+        self._html, self._due = "", 0.0
+
+    def html(self, live: Playable, draw: Callable[[], Any]) -> str:
+        """`draw().html()`, or the previous chart if that is recent."""
+        if not live.player or time.perf_counter() >= self._due:
+            self._html = draw().html(small=True)
+            self._due = time.perf_counter() + CHART_FRAME
+        return self._html

@@ -2,8 +2,6 @@
 served.
 """
 
-import base64
-import io
 import re
 import socket
 import subprocess
@@ -13,13 +11,13 @@ import gradio as gr
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 
 from hf_llmpath.decoding.character_writer import CharacterWriter, load_character_writer
 from hf_llmpath.errors import UserError
+from hf_llmpath.hub.model_folder import snippet_of_run
 from hf_llmpath.runs import RunFolder
 from hf_llmpath.stages import all_stages, get_stage
-from hf_llmpath.ui import app, panels, pictures
+from hf_llmpath.ui import app, panels
 
 CONCEPTS = [(stage, concept) for stage in all_stages() for concept in stage.concepts]
 
@@ -65,43 +63,6 @@ def test_a_truncated_weight_file_is_told(runs_root, tmp_path):
         load_character_writer(tmp_path)
 
 
-def test_a_heat_map_has_one_pixel_per_cell():
-    values = np.array([[1.0, -0.5, 0.0], [0.25, -1.0, 2.0]])
-    source = re.search(
-        r"base64,([^\"]+)", pictures.heat_map(values, list("abc"), "States", row_names=[4, 9])
-    )[1]
-    image = np.array(Image.open(io.BytesIO(base64.b64decode(source))).convert("RGBA"))
-    assert image.shape == (2, 3, 4)
-    np.testing.assert_allclose(image[..., 3], [[255, 127, 0], [63, 255, 255]], atol=255 / 62)  # half a shade
-    assert (image[0, 0, :3] != image[1, 1, :3]).any()
-
-
-def test_pictures_escape_what_they_show():
-    evil = "<script>"
-    for picture in (
-        pictures.bars([(evil, 0.5)], evil, evil),
-        pictures.colored_text([evil], [0.1], evil),
-        pictures.strips({evil: [0.5]}, [evil], evil),
-        pictures.heat_map(np.zeros((1, 1)), [evil], evil, row_names=[evil]),
-        pictures.one_hot([evil], 0, evil),
-        pictures.plain_text(evil, evil, prompt=evil),
-        pictures.line_chart({evil: ([0, 1], [1, 2])}, evil, evil),
-        pictures.table([evil], [[evil, evil]], evil),
-    ):
-        assert evil not in picture
-
-
-def test_a_line_chart_leaves_out_what_cannot_be_drawn():
-    nan, inf = float("nan"), float("inf")
-    drawn = pictures.line_chart(
-        {"a": ([0, 1, 2, 3], [1.0, nan, 0.0, 0.01]), "b": ([0], [inf])}, "c", "step", log_y=True
-    )
-    assert drawn.count("<path") == 1 and "nan" not in drawn and "inf" not in drawn
-    assert "a: from 1 at step 0 to 0.01 at 3." in drawn
-    assert "No values yet" in pictures.line_chart({"a": ([], [])}, "c", "step")
-    assert "<path" in pictures.line_chart({"a": ([0, 1], [2.0, 2.0])}, "c", "step")
-
-
 def test_the_table_of_models_shows_the_spread_of_seeds():
     metrics = {
         "lstm/loss": 1.5,
@@ -128,7 +89,7 @@ def test_the_code_of_every_concept_is_shown(stage, concept):
 @pytest.mark.slow
 def test_the_load_snippet_runs_as_it_stands(runs_root):
     stage = get_stage("lstm-gru")
-    snippet = panels.load_snippet(stage, RunFolder(runs_root / stage.folder_name))
+    snippet = snippet_of_run(stage, RunFolder(runs_root / stage.folder_name))
     done = subprocess.run([sys.executable, "-c", snippet], capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     assert len(done.stdout) > 100
