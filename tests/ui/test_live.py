@@ -1,4 +1,4 @@
-"""What is trained while somebody watches, without a page: the same network, race and graph as the pages show."""
+"""The live network, race, and graph of stages 1 to 3, without a page."""
 
 import threading
 import time
@@ -9,9 +9,8 @@ import pytest
 from hf_llmpath.stages.s02_backpropagation.demo import LiveGraph, draw
 from hf_llmpath.stages.s02_backpropagation.example import NUMBERS, graph, layer_gradients
 from hf_llmpath.stages.s03_optimizers.descent import path, steps_to_target
-from hf_llmpath.stages.s03_optimizers.live_race import GOOD_RATES, LiveRace
-from hf_llmpath.stages.s03_optimizers.race_picture import race_picture
-from hf_llmpath.ui.live_network import SHOWN, Design, History, LiveNetwork
+from hf_llmpath.stages.s03_optimizers.live_race import GOOD_RATES, LiveRace, race_picture
+from hf_llmpath.ui.live_network import SHOWN, Design, LiveNetwork, LossHistory
 from hf_llmpath.ui.network_picture import network_picture
 from hf_llmpath.ui.play import played
 
@@ -88,12 +87,12 @@ def test_what_is_drawn_is_small_and_says_the_numbers(activation):
     live = trained(Design("spirals", 0.05, 0, 4, 8, activation, "Adam"), 3, 0.01)
     drawn = network_picture(live)
     assert f'data-step="3" data-loss="{live.loss["train"]:.6f}"' in drawn
-    assert drawn.count("<image ") == 2 + 4 * 8 and drawn.count("marker-mid") == 4
+    assert drawn.count("<image ") == 2 + 4 * 8 + 1  # inputs, units, and the answer
     assert len(drawn) < 100_000
 
 
 def test_the_history_is_thinned_out_but_keeps_its_ends():
-    history = History()
+    history = LossHistory()
     for step in range(10_000):
         history.add(step, 1 / (step + 1), 0.5)
     assert len(history.steps) == len(history.train) == len(history.test) <= 4000
@@ -162,7 +161,7 @@ def test_a_race_is_the_descents_it_shows(surface):
         np.testing.assert_allclose(runner.path[:count], expected[:count], rtol=1e-9)
         start = np.array([race.surface.start])
         steps, reached = steps_to_target(race.surface, runner.name, start, [runner.rate], race.step)
-        if reached[0, 0] and race.is_there(runner):
+        if reached[0, 0] and runner.has_arrived:
             assert runner.arrived == steps[0, 0]
             arrived[runner.name] = runner.arrived
     assert race.winner.arrived == min(arrived.values())

@@ -85,7 +85,7 @@ def bars_picture(model: CharacterWriter, prompt: str, temperature: float) -> str
     """The likeliest next characters."""
     rows = model.next_probabilities(prompt, temperature)
     rest = sum(probability for _, probability in rows[SHOWN:])
-    detail = f"After “{shortened(prompt)}”, at temperature {temperature:g}. All others together: {rest:.1%}."
+    detail = f"After “{shortened(prompt)}”, at temperature {temperature:g}; all others together {rest:.1%}."
     detail = f"{detail} {model.note(prompt)}".strip()
     return next_characters(rows[:SHOWN], "Probability of the next character", detail).html()
 

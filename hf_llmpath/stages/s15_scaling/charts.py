@@ -1,16 +1,15 @@
 """The scaling law, what a step costs, the loops on one curve, the main model's loss, and a sample."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from matplotlib.figure import Figure
+import numpy as np
 
-from ...charts.bars import score_bars
-from ...charts.curves import curves
-from ...charts.style import save
-from ...charts.text import samples
+from ...charts.picture import Picture, panels, save_all, series
+from ...charts.plots import Line, bar_chart, line_chart
+from ...charts.text import texts
 from ...runs import RunFolder
-from .scaling_charts import footprint_bars, overlaid_curves, scaling_law
 from .scaling_law import PowerLaw
 
 LOOPS = {
@@ -26,86 +25,107 @@ COSTS = {
     "checkpointing": "checkpointing",
     "bf16_checkpointing": "bf16 and checkpointing",
 }
+AXES = {
+    "inner_parameters": "parameters N, without embeddings",
+    "inner_flops": "compute C = 6 N × tokens, FLOP",
+}
+
+
+def pictures(folder: RunFolder) -> dict[str, Picture]:
+    """Every picture of the run."""
+    sample = {"temperature 0.7": folder.figure_data("samples")["0.7"]}
+    return {
+        "scaling_law": law_chart(folder.figure_data("scaling")),
+        "footprint": cost_chart(folder),
+        "agreement": agreement_chart(folder),
+        "loss": loss_chart(folder),
+        "sizes": size_chart(folder),
+        "sample": texts(sample, "Written by the main model"),
+    }
 
 
 def draw(folder: RunFolder) -> list[Path]:
-    """Draws every picture of the run."""
-    target = folder.path / "figures"
-    agreement = {LOOPS[name]: values for name, values in folder.figure_data("agreement").items()}
-    metrics = folder.metrics
-    costs = {
-        COSTS[name]: row | {"milliseconds": metrics[f"{name}/milliseconds"]}
-        for name, row in folder.figure_data("footprint").items()
-    }
-    return [
-        save(_law(folder.figure_data("scaling")), target / "scaling_law.png"),
-        save(footprint_bars(costs, "What a training step of the main model costs"), target / "footprint.png"),
-        save(
-            overlaid_curves(agreement, "One training, run in different ways", "step", "loss"),
-            target / "agreement.png",
-        ),
-        save(_loss(folder), target / "loss.png"),
-        save(_sizes(folder), target / "sizes.png"),
-        save(
-            samples({"temperature 0.7": folder.figure_data("samples")["0.7"]}, "Written by the main model"),
-            target / "sample.png",
-        ),
-    ]
+    """Saves every picture of the run."""
+    return save_all(pictures(folder), folder)
 
 
-def laws(points: list[dict[str, Any]]) -> dict[str, PowerLaw]:
-    """Through all points but the last: the loss against `inner_parameters` and against `inner_flops`."""
-    loss = [point["validation_loss"] for point in points[:-1]]
-    return {
-        name: PowerLaw.fit([point[name] for point in points[:-1]], loss)
-        for name in ("inner_parameters", "inner_flops")
-    }
+def fit_laws(points: Sequence[dict[str, Any]]) -> dict[str, PowerLaw]:
+    """Fits the loss against each of `AXES`, with all points but the last."""
+    fitted = points[:-1]
+    losses = [point["validation_loss"] for point in fitted]
+    return {name: PowerLaw.fit([point[name] for point in fitted], losses) for name in AXES}
 
 
-def _law(points: list[dict[str, Any]]) -> Figure:
-    found = laws(points)
-    labels = {
-        "inner_parameters": "parameters N, embeddings left out",
-        "inner_flops": "compute C = 6 N × tokens, FLOP",
-    }
-    signs = {"inner_parameters": "N", "inner_flops": "C"}
-    panels = [
-        (
-            labels[name],
-            [point[name] for point in points],
-            law.at,
-            f"L ∝ {signs[name]}$^{{-{law.exponent:.3f}}}$",
+def law_chart(points: Sequence[dict[str, Any]]) -> Picture:
+    """The points, and the line through all but the last of them, extended to the last."""
+    charts, losses = {}, [point["validation_loss"] for point in points]
+    for name, law in fit_laws(points).items():
+        sizes = [point[name] for point in points]
+        line = np.geomspace(min(sizes) * 0.9, max(sizes) * 1.15, 40)
+        fitted, extended = line[line <= sizes[-2]], line[line > sizes[-2]]
+        lines = {
+            "fitted line": Line(fitted, [law.at(size) for size in fitted], color=series(0)),
+            "extended": Line(extended, [law.at(size) for size in extended], dashed=True, color=series(0)),
+            "measured": Line(sizes[:-1], losses[:-1], points=True, width=0, color=series(0)),
+            "left out of the fit": Line(sizes[-1:], losses[-1:], points=True, width=0, color=series(1)),
+        }
+        caption = (
+            f"Loss falls as {'N' if name == 'inner_parameters' else 'C'} to the power of −{law.exponent:.3f}"
         )
-        for name, law in found.items()
-    ]
-    losses = [point["validation_loss"] for point in points]
-    return scaling_law(
-        panels, losses, "The loss falls on a line as the model grows", "loss, nats per character"
+        charts[caption] = line_chart(lines, caption, AXES[name], "nats per character", log_x=True, log_y=True)
+    return panels(charts, "The loss falls on a line as the model grows", columns=2)
+
+
+def cost_chart(folder: RunFolder) -> Picture:
+    """Peak memory and time of a step, one bar for each way of training."""
+    memory, metrics = folder.figure_data("footprint"), folder.metrics
+    whole = "{:.0f}".format
+    charts = {
+        "Peak memory of a step, megabytes": {
+            COSTS[key]: row["peak_memory_mb"] for key, row in memory.items()
+        },
+        "Time of a step, milliseconds": {COSTS[key]: metrics[f"{key}/milliseconds"] for key in memory},
+    }
+    parts = {name: bar_chart(values, name, form=whole) for name, values in charts.items()}
+    return panels(parts, "What a training step of the main model costs", columns=2)
+
+
+def agreement_chart(folder: RunFolder) -> Picture:
+    """Lines that lie on each other, each narrower than the one below: all can be seen."""
+    curves = folder.figure_data("agreement")
+    lines = {
+        LOOPS[name]: Line(range(1, len(values) + 1), values, width=2 + 2.2 * (len(curves) - 1 - index))
+        for index, (name, values) in enumerate(curves.items())
+    }
+    return line_chart(lines, "One training, run in different ways", "step", "loss")
+
+
+def loss_chart(folder: RunFolder) -> Picture:
+    """Training loss of the main model."""
+    rows = [entry for entry in folder.history if entry["part"] == "main" and "loss" in entry]
+    line = [row["step"] for row in rows], [row["loss"] for row in rows]
+    levels = {
+        "n-gram, held out": folder.report["baselines"]["validation_loss"],
+        "this model, held out": folder.metrics["validation_loss"],
+    }
+    return line_chart(
+        {"training": line}, "The main model as it trains", "step", "nats per character", levels=levels
     )
 
 
-def _loss(folder: RunFolder) -> Figure:
-    report = folder.report
-    rows = [entry for entry in folder.history if entry["part"] == "main" and "loss" in entry]
-    levels = {
-        "n-gram, held out": report["baselines"]["validation_loss"],
-        "this model, held out": report["metrics"]["validation_loss"],
-    }
-    line = {"training": ([row["step"] for row in rows], [row["loss"] for row in rows])}
-    return curves(line, "The main model as it trains", "step", "loss, nats per character", levels)
-
-
-def _sizes(folder: RunFolder) -> Figure:
-    report = folder.report
-    metrics = report["metrics"]
-    bars = {
+def size_chart(folder: RunFolder) -> Picture:
+    """Validation loss of each size, and of the main model."""
+    report, metrics = folder.report, folder.metrics
+    losses = {
         f"{width} wide\n{metrics[f'width_{width}/parameters']:,} weights": metrics[
             f"width_{width}/validation_loss"
         ]
         for width in report["settings"]["widths"]
     }
-    bars[f"main model\n{metrics['parameters']:,} weights"] = metrics["validation_loss"]
-    level = {"order-5 n-gram": report["baselines"]["validation_loss"]}
-    return score_bars(
-        bars, "Loss by size; the main model was trained longer", "loss, nats per character, validation", level
+    losses[f"main model\n{metrics['parameters']:,} weights"] = metrics["validation_loss"]
+    return bar_chart(
+        losses,
+        "Loss by size; the main model was trained longer",
+        "nats per character, validation",
+        levels={"order-5 n-gram": report["baselines"]["validation_loss"]},
     )
