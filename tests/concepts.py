@@ -282,7 +282,7 @@ PROOFS = {
             "test_neighbors_and_analogies_are_those_of_gensim",
         ),
         "contextual embeddings": (
-            "tests/stages/s12_embeddings/test_word_probes.py",
+            "tests/stages/s12_embeddings/test_contextual_vectors.py",
             "test_a_contextual_vector_is_the_mean_state_of_the_words_tokens",
         ),
     },

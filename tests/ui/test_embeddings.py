@@ -2,14 +2,15 @@
 saved models.
 """
 
+import numpy as np
 import pytest
 from playwright.sync_api import expect
 
 from hf_llmpath.errors import UserError
 from hf_llmpath.runs import RunFolder
 from hf_llmpath.stages import get_stage
-from hf_llmpath.stages.s12_embeddings.live_words import load_contextual, load_word_vectors, word_map
-from hf_llmpath.stages.s12_embeddings.word_map import spread_labels
+from hf_llmpath.stages.s12_embeddings.charts import spread_labels, word_map
+from hf_llmpath.stages.s12_embeddings.demo import contextual_similarity, load_word_vectors
 from tests.ui.conftest import serve
 from tests.ui.test_pretraining import bars
 
@@ -38,10 +39,10 @@ def test_a_words_neighbors_are_listed_and_marked_on_the_map(visit, address, fold
     near = load_word_vectors(folder.model_dir).neighbors("baker", 10)
     assert bars(figure).keys() == dict(near).keys()
     drawn = set(folder.figure_data("map")["words"])
-    marked = page.locator("#map .lp-word.on")
+    marked = page.locator("#map .lp-wide .on")
     expect(marked).to_have_count(len(drawn & {"baker", *dict(near)}))
     page.get_by_role("radio", name="PCA").check()
-    expect(page.locator("#map figcaption")).to_contain_text("PCA of the vectors")
+    expect(page.locator("#map figcaption")).to_contain_text("Words by PCA")
     page.get_by_role("radio", name="GloVe").check()
     other = load_word_vectors(folder.model("glove")).neighbors("baker", 10)
     expect(figure.locator(".lp-bar-name").first).to_have_text(other[0][0])
@@ -71,9 +72,10 @@ def test_two_contexts_give_two_vectors(visit, address, folder):
     figure.wait_for()
     texts = ("Its light fell on every face.", "It was light and strong.")
     page.get_by_label("First text").fill(texts[0])
-    expected = load_contextual(folder.model("contextual")).similarity("light", *texts)
+    expected = contextual_similarity(folder.model("contextual"), "light", *texts)
     page.wait_for_function(
-        "value => Math.abs(document.querySelectorAll('#contexts [data-value]')[1]?.dataset.value - value) < 1e-5",
+        "value => Math.abs(document.querySelectorAll('#contexts [data-value]')[1]?.dataset.value - value)"
+        " < 1e-5",
         arg=max(0.0, expected),
     )
     assert bars(figure) == close([("static", 1.0), ("contextual", expected)])
@@ -82,22 +84,19 @@ def test_two_contexts_give_two_vectors(visit, address, folder):
 
 
 def test_the_same_context_gives_the_same_vector(folder):
-    encoder = load_contextual(folder.model("contextual"))
-    text = "It was light and strong."
-    assert encoder.similarity("light", text, text) == pytest.approx(1.0, abs=1e-5)
+    encoder, text = folder.model("contextual"), "It was light and strong."
+    assert contextual_similarity(encoder, "light", text, text) == pytest.approx(1.0, abs=1e-5)
     with pytest.raises(UserError, match="does not stand in"):
-        encoder.similarity("", text, text)
+        contextual_similarity(encoder, "", text, text)
 
 
-def test_labels_do_not_lie_on_each_other():
-    import numpy as np
-
+def test_labels_do_not_overlap():
     points = np.random.default_rng(0).normal(size=(60, 2)) * 0.1
     points[:5] = points[0]
     labels = [f"word{n}" for n in range(60)]
-    places = spread_labels(points, labels, letter=0.01, line=0.02)
-    assert places.min() >= 0 and places.max() <= 1
-    gap = np.abs(places[:, None] - places[None])
+    positions = spread_labels(points, labels, letter=0.01, line=0.02)
+    assert positions.min() >= 0 and positions.max() <= 1
+    gap = np.abs(positions[:, None] - positions[None])
     width = np.array([len(label) * 0.01 for label in labels])
     hidden = (gap[..., 0] < 0.8 * (width[:, None] + width) / 2) & (gap[..., 1] < 0.8 * 0.02)
     np.fill_diagonal(hidden, False)
@@ -105,6 +104,12 @@ def test_labels_do_not_lie_on_each_other():
 
 
 def test_markup_of_the_map_is_safe_and_has_words_for_those_who_cannot_see_it():
-    made = word_map(["<b>", "cat"], [[0, 0], [1, 1]], ["", "animal"], {"cat"}, "Map")
-    assert "<b>" not in made and "&lt;b&gt;" in made
-    assert 'aria-label="A map of 2 words. Marked: cat."' in made
+    data = {
+        "words": ["<b>", "cat"],
+        "kinds": ["", "animal"],
+        "maps": {"PCA": [[0, 0], [1, 1]]},
+        "analogy": [],
+    }
+    markup = word_map(data, "PCA", {"cat"}).html()
+    assert "<b>" not in markup and "&lt;b&gt;" in markup
+    assert 'aria-label="A map of 2 words. Marked: cat."' in markup

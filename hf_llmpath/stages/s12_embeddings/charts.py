@@ -1,59 +1,186 @@
-"""The map of words, what the objectives reach, neighbors, and one word in several senses."""
+"""The map of words, their nearest neighbors, what the objectives reach, and one word in several senses."""
 
+from collections.abc import Collection
 from pathlib import Path
+from typing import Any
 
-from matplotlib.figure import Figure
+import numpy as np
 
-from ...charts.bars import score_bars
-from ...charts.style import save
+from ...charts.picture import INK, RULE, SOFT, TINT, Picture, line, rect, save_all, series, svg, text
+from ...charts.plots import Line, bar_chart, line_chart
 from ...runs import RunFolder
-from .word_map import nearest_words, sense_scatter, word_map
 
-NAMES = {"skipgram": "skip-gram", "cbow": "CBOW", "glove": "GloVe"}
+OBJECTIVES = {"skipgram": "skip-gram", "cbow": "CBOW", "glove": "GloVe"}
 MEASURES = {
-    "kind_precision": "neighbors of the word's own kind",
+    "kind_precision": "neighbors of the same kind",
     "wordsim353": "agreement with people, WordSim-353",
     "men": "agreement with people, MEN",
     "simlex999": "agreement with people, SimLex-999",
     "analogy_accuracy": "analogies answered",
 }
+DETAILS = {
+    "PCA": "The plane in which the vectors differ most.",
+    "t-SNE": "Neighbors stay neighbors; the distance between groups means nothing.",
+}
+LETTER, LINE = 7.5, 15  # pixels that a letter and a line of a label take
 
 
 def draw(folder: RunFolder) -> list[Path]:
-    """Draws every picture of the run."""
-    target, drawn = folder.path / "figures", folder.figure_data("map")
-    pictures = [
-        save(
-            word_map(drawn, "PCA", "Words in the plane in which their vectors differ most"),
-            target / "map.png",
-        ),
-        save(
-            nearest_words(folder.figure_data("neighbors"), "The nearest words, by cosine"),
-            target / "neighbors.png",
-        ),
-        save(_objectives(folder), target / "objectives.png"),
-    ]
-    if "t-SNE" in drawn["maps"]:
-        title = "The same words by t-SNE: neighbors stay neighbors, distances do not count"
-        pictures.append(save(word_map(drawn, "t-SNE", title, arrows=False), target / "tsne.png"))
+    """Saves every picture of the run."""
+    return save_all(pictures(folder), folder)
+
+
+def pictures(folder: RunFolder) -> dict[str, Picture]:
+    """Every picture of the run."""
+    words = folder.figure_data("map")
+    known = {
+        "map": word_map(words, "PCA"),
+        "neighbors": neighbor_table(_neighbors(folder)),
+        "objectives": _objectives(folder),
+    }
+    if "t-SNE" in words["maps"]:
+        known["tsne"] = word_map(words, "t-SNE")
     if "sense_accuracy" in folder.metrics:
-        data = folder.figure_data("senses")
-        pictures.append(save(sense_scatter(data, f"“{data['word']}” in its senses"), target / "senses.png"))
-    return pictures
+        known["senses"] = _senses(folder.figure_data("senses"))
+    return known
 
 
-def _objectives(folder: RunFolder) -> Figure:
+def _neighbors(folder: RunFolder) -> dict[str, list[tuple[str, float]]]:
+    try:
+        return folder.figure_data("neighbors")
+    except FileNotFoundError:  # runs of version 0.1
+        return folder.figure_data("neighbours")
+
+
+class _WordMap(Picture):
+    """A map whose labels are laid out once for wide pages and once for phones."""
+
+    def _drawing(self, small: bool) -> str:
+        return f'<div class="lp-wide">{self.svg(800)}</div><div class="lp-narrow">{self.svg(350)}</div>'
+
+
+def word_map(data: dict[str, Any], kind: str, marked: Collection[str] = (), note: str = "") -> Picture:
+    """Words where their vectors lie in the plane, colored by kind.
+
+    Args:
+        data: `words`, `kinds` (which may be empty), `maps` (name -> points `(words, 2)`), and `analogy`
+            (pairs of words, which arrows connect on a map by PCA).
+        kind: the name of the map.
+        marked: words that stand out; the others are gray then.
+        note: a sentence before the description of the map.
+    """
+    points, words = np.asarray(data["maps"][kind]), data["words"]
+    kinds = [name for name in dict.fromkeys(data["kinds"]) if name]
+    colors = {name: series(index) for index, name in enumerate(kinds)}
+    marked = [word for word in words if word in marked]
+    arrows = data["analogy"] if kind == "PCA" and not marked else []
+
+    def draw_map(width: int) -> str:
+        height = 520 if width > 400 else 760
+        labels = [f"{word}  " if word in marked else word for word in words]  # bold ones are wider
+        positions = spread_labels(points, labels, LETTER / width, LINE / height)
+        pixels = dict(zip(words, (positions * [width, -height] + [0, height]).tolist(), strict=True))
+        body = "".join(line(*pixels[one], *pixels[other], RULE, 1.5) for one, other in arrows)
+        labels = []
+        for word, kind_of_word in zip(words, data["kinds"], strict=True):
+            x, y = pixels[word]
+            color = SOFT if marked and word not in marked else colors.get(kind_of_word, INK)
+            label = text(x, y + 4, word, 12, color, "middle", "bold" if word in marked else "normal")
+            if word in marked:
+                wide = LETTER * len(word) + 12
+                label = rect(x - wide / 2, y - 9, wide, 18, TINT, 'rx="4"') + label
+            labels.append((word in marked, f"<g{' class=on' if word in marked else ''}>{label}</g>"))
+        return svg(body + "".join(label for _, label in sorted(labels)), width, height)
+
+    alternative = f"A map of {len(words)} words." + (f" Marked: {', '.join(marked)}." if marked else "")
+    detail = f"{note} {DETAILS[kind]}".strip()
+    if arrows:
+        detail += " Lines lead from a villager to the trade."
+    return _WordMap(f"Words by {kind} of their vectors", draw_map, detail, alternative, colors, width=900)
+
+
+def spread_labels(points: np.ndarray, labels: list[str], letter: float, line: float) -> np.ndarray:
+    """Moves points apart, as little as needed to read the labels that are centered on them.
+
+    Args:
+        points: `(n, 2)` in any range.
+        labels: one for each point.
+        letter, line: width of a letter and height of a line, as shares of the drawing.
+
+    Returns:
+        `(n, 2)` in the unit square.
+    """
+    positions = 0.05 + 0.9 * (points - points.min(0)) / (np.ptp(points, axis=0) + 1e-9)
+    half = np.array([len(label) for label in labels]) * letter / 2
+    needed = half[:, None] + half[None, :], line  # between two labels, along x and along y: (n, n) each
+    order = np.sign(np.arange(len(labels))[:, None] - np.arange(len(labels))[None])
+    edge = np.stack([half, np.full(len(labels), line / 2)], axis=1).clip(max=0.5)
+    for _ in range(300):
+        gap = positions[:, None] - positions[None, :]  # (n, n, 2)
+        overlap = [size - np.abs(gap[..., axis]) for axis, size in enumerate(needed)]
+        both = (overlap[0] > 0) & (overlap[1] > 0)
+        np.fill_diagonal(both, False)
+        if not both.any():
+            break
+        # Move along the axis that needs less; of two labels at one point the later one goes up.
+        sideways = both & (overlap[0] < overlap[1])
+        sign = np.sign(np.where(gap == 0, order[..., None], gap))
+        steps = [
+            np.where(mask, size * sign[..., axis], 0).sum(1)
+            for axis, (mask, size) in enumerate(((sideways, overlap[0]), (both & ~sideways, overlap[1])))
+        ]
+        positions = (positions + 0.25 * np.stack(steps, axis=1)).clip(edge, 1 - edge)
+    return positions
+
+
+def neighbor_table(rows: dict[str, list[tuple[str, float]]]) -> Picture:
+    """Each word with its nearest words; the higher the cosine, the more saturated the cell."""
+
+    def draw_table(width: int) -> str:
+        cells, left = "", 80
+        for row, (word, near) in enumerate(rows.items()):
+            wide, top = (width - left) / len(near), 30 * row
+            cells += text(left - 10, top + 18, word, 12.5, INK, "end", "bold")
+            for column, (other, cosine) in enumerate(near):
+                x, strength = left + column * wide, min(1.0, max(0.0, cosine))
+                opacity = f'rx="3" fill-opacity="{0.08 + 0.45 * strength:.2f}"'
+                cells += rect(x, top, wide - 4, 26, series(1), opacity)
+                cells += text(x + wide / 2, top + 17, f"{other} {cosine:.2f}", 12, INK, "middle")
+        return svg(cells, width, 30 * len(rows))
+
+    alternative = "; ".join(f"{word}: {', '.join(other for other, _ in near)}" for word, near in rows.items())
+    return Picture("The nearest words, by cosine", draw_table, "", alternative, width=820)
+
+
+def _objectives(folder: RunFolder) -> Picture:
+    """What the objectives reach by the first measure that the run has, with its baselines."""
     metrics, first = folder.metrics, folder.report["settings"]["objectives"][0]
     measure = next((name for name in MEASURES if name in metrics), "words_per_second")
-    scores = {NAMES[first]: metrics[measure]}
-    scores |= {NAMES[name]: metrics[f"{name}/{measure}"] for name in NAMES if f"{name}/{measure}" in metrics}
+    scores = {OBJECTIVES[first]: metrics[measure]}
+    scores |= {
+        title: metrics[f"{name}/{measure}"]
+        for name, title in OBJECTIVES.items()
+        if f"{name}/{measure}" in metrics
+    }
     if measure == "kind_precision":
         scores["PPMI of counts"] = metrics["ppmi/kind_precision"]
     baseline = folder.report["baselines"].get(measure)
-    levels = {"vectors of plain counts": baseline} if baseline else {}
-    return score_bars(
-        scores,
-        f"Word vectors: {MEASURES.get(measure, 'words per second')}",
-        measure.replace("_", " "),
-        levels,
+    title = f"Word vectors: {MEASURES.get(measure, 'words per second')}"
+    levels = {"vectors of plain counts": baseline} if baseline else None
+    return bar_chart(scores, title, measure.replace("_", " "), levels=levels)
+
+
+def _senses(data: dict[str, Any]) -> Picture:
+    """The contextual vectors of one word in the plane, colored by sense."""
+    points, senses = np.asarray(data["points"]), np.asarray(data["senses"])
+    lines = {
+        sense: Line(*points[senses == sense].T.tolist(), points=True, width=0)
+        for sense in dict.fromkeys(data["senses"])
+    }
+    return line_chart(
+        lines,
+        f"“{data['word']}” in its senses: a contextual vector for each occurrence",
+        "first principal component",
+        "second",
+        f"A static vector is one point for all {len(senses)} occurrences.",
     )

@@ -1,18 +1,20 @@
-"""The page of stage 12: search the map of words, ask for neighbors and analogies, and bend a word by its
-context.
-"""
+"""The page of stage 12: neighbors on the map of words, analogies, and one word in two contexts."""
 
-from typing import Any
+from pathlib import Path
 
 import gradio as gr
+import numpy as np
 
+from ...charts.plots import bar_chart
+from ...errors import UserError
+from ...hub.model_folder import load_pair, loaded
 from ...runs import RunFolder
-from ...ui import pictures
 from ...ui.page import html, stage_page
 from ...ui.panels import section
 from . import STAGE
-from .charts import NAMES
-from .live_words import load_contextual, load_word_vectors, word_map
+from .charts import OBJECTIVES, word_map
+from .contextual_vectors import contextual_vectors
+from .word_probes import WordVectors
 
 WORDS = ("kite", "baker", "harbour", "honey", "goat")
 ANALOGY = ("mara", "baker", "tom")
@@ -21,14 +23,14 @@ CONTEXTS = (
     ("light", "Ivy could light the green lantern.", "Its light fell on every face."),
     ("light", "It was light and strong.", "The basket was light and strong."),
 )
-SHOWN = 10
+NEIGHBORS = 10
 LONGEST = 300  # characters
 
 
 def build(folder: RunFolder, model_id: str | None = None) -> gr.Blocks:
-    """The page; the models and what the run measured are read from `folder` when they are there."""
+    """The page; it reads the models and the measures of the run from `folder` once they are there."""
 
-    def vectors(objective: str) -> Any:
+    def vectors(objective: str | None) -> WordVectors:
         first = folder.report["settings"]["objectives"][0]
         return load_word_vectors(folder.model_dir if objective in (None, first) else folder.model(objective))
 
@@ -36,37 +38,27 @@ def build(folder: RunFolder, model_id: str | None = None) -> gr.Blocks:
         objectives = folder.report["settings"]["objectives"]
         maps = list(folder.figure_data("map")["maps"])
         return (
-            gr.Radio([(NAMES[name], name) for name in objectives], value=objectives[0]),
+            gr.Radio([(OBJECTIVES[name], name) for name in objectives], value=objectives[0]),
             gr.Radio(maps, value=maps[-1]),
         )
 
     def neighbors(word: str, objective: str, kind: str) -> tuple[str, str]:
-        near = vectors(objective).neighbors(word, SHOWN)
-        drawn = folder.figure_data("map")
-        kind = kind if kind in drawn["maps"] else next(iter(drawn["maps"]))
-        marked = {word.strip().lower(), *(other for other, _ in near)}
-        missing = "" if word.strip().lower() in drawn["words"] else f"“{word}” itself is not on the map. "
-        chart = word_map(
-            drawn["words"],
-            drawn["maps"][kind],
-            drawn["kinds"],
-            marked,
-            f"{kind} of the vectors",
-            missing + _ABOUT[kind],
-        )
-        return pictures.bars(near, f"Nearest to “{word}”", "cosine similarity", "{:.2f}"), chart
+        near = vectors(objective).neighbors(word, NEIGHBORS)
+        data, asked = folder.figure_data("map"), word.strip().lower()
+        kind = kind if kind in data["maps"] else next(iter(data["maps"]))
+        missing = "" if asked in data["words"] else f"“{word}” itself is not on the map."
+        chart = word_map(data, kind, {asked, *(other for other, _ in near)}, missing)
+        return _cosines(near, f"Nearest to “{word}”", "cosine similarity"), chart.html()
 
     def analogy(one: str, other: str, third: str, objective: str) -> str:
-        found = vectors(objective).analogy(one, other, third)
+        answers = vectors(objective).analogy(one, other, third)
         caption = f"{one} is to {other} as {third} is to …"
-        return pictures.bars(found, caption, f"nearest to {other} − {one} + {third}", "{:.2f}")
+        return _cosines(answers, caption, f"nearest to {other} − {one} + {third}")
 
     def contexts(word: str, one: str, other: str) -> str:
-        cosine = load_contextual(folder.model("contextual")).similarity(word, one, other)
+        cosine = contextual_similarity(folder.model("contextual"), word, one, other)
         rows = [("static", 1.0), ("contextual", max(0.0, cosine))]
-        return pictures.bars(
-            rows, f"How alike is “{word}” in the two?", "cosine of its two vectors", "{:.2f}"
-        )
+        return _cosines(rows, f"How similar is “{word}” in the two?", "cosine of its two vectors")
 
     with stage_page(STAGE, folder, model_id) as page:
         html(
@@ -79,9 +71,8 @@ def build(folder: RunFolder, model_id: str | None = None) -> gr.Blocks:
         page.examples(word, WORDS)
         word.render()
         with gr.Row():
-            objective = gr.Radio(
-                [(name, key) for key, name in NAMES.items()], value="skipgram", label="Learned by"
-            )
+            names = [(title, name) for name, title in OBJECTIVES.items()]
+            objective = gr.Radio(names, value="skipgram", label="Learned by")
             kind = gr.Radio(["PCA", "t-SNE"], value="t-SNE", label="Map", elem_id="kind")
         near, chart = html(elem_id="near"), html(elem_id="map")
         page.remember(word=word)
@@ -90,8 +81,8 @@ def build(folder: RunFolder, model_id: str | None = None) -> gr.Blocks:
         html(section("Analogies", "What is to the third word as the second is to the first?"))
         with gr.Row():
             asked = [
-                gr.Textbox(text, label=label, max_length=40, min_width=140)
-                for text, label in zip(ANALOGY, ("Word", "is to", "as"), strict=True)
+                gr.Textbox(value, label=label, max_length=40, min_width=140)
+                for value, label in zip(ANALOGY, ("Word", "is to", "as"), strict=True)
             ]
         answer = html(elem_id="analogy")
         page.on_change([*asked, objective], analogy, [*asked, objective], [answer])
@@ -108,7 +99,37 @@ def build(folder: RunFolder, model_id: str | None = None) -> gr.Blocks:
     return page.blocks
 
 
-_ABOUT = {
-    "PCA": "The plane in which the vectors differ most.",
-    "t-SNE": "Neighbors stay neighbors; how far groups lie apart means nothing.",
-}
+def _cosines(rows: list[tuple[str, float]], caption: str, detail: str) -> str:
+    return bar_chart(rows, caption, detail=detail, form="{:.2f}".format).html()
+
+
+def load_word_vectors(folder: Path) -> WordVectors:
+    """The word vectors saved in `folder`; they stay in memory until the files change."""
+    return loaded(_word_vectors, folder)
+
+
+def _word_vectors(folder: Path) -> WordVectors:
+    return WordVectors.of(*load_pair("AutoModel", folder))
+
+
+def _encoder(folder: Path) -> tuple:
+    return load_pair("AutoModelForMaskedLM", folder)
+
+
+def contextual_similarity(folder: Path, word: str, one: str, other: str) -> float:
+    """The cosine of the vectors that the encoder in `folder` gives to a word in two texts.
+
+    Raises:
+        UserError: a text without the word.
+    """
+    asked, spans = word.strip(), []
+    for text in (one, other):
+        start = text.lower().find(asked.lower())
+        if not asked or start < 0:
+            raise UserError(
+                f"'{word}' does not stand in '{text[:40]}'; write it there, or choose another word"
+            )
+        spans.append((start, start + len(asked)))
+    model, tokenizer = loaded(_encoder, folder)
+    first, second = contextual_vectors(model.model, tokenizer, [one, other], spans)
+    return float(first @ second / (np.linalg.norm(first) * np.linalg.norm(second)))

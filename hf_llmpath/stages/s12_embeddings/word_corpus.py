@@ -1,8 +1,7 @@
-"""Running text as the ids of its words, for word vectors: counted once, encoded once, and read from disk
-from then on.
+"""Running text as word ids on disk: counted once, encoded once, and then read in pieces.
 
-The encoded text is one file of 32-bit numbers, mapped into memory; a text ends with `END_OF_TEXT`.
-However long the text is, only the vocabulary and the piece that is being read are in memory.
+The encoded text is one file of 32-bit numbers, mapped into memory; each text ends with `END_OF_TEXT`.
+Only the vocabulary and the current piece are in memory, however long the text is.
 """
 
 import re
@@ -32,11 +31,10 @@ def words_of(text: str) -> list[str]:
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """Words and how often each was seen; a word's place is its id. The first two are padding and the
-    unknown word.
+    """Words and their counts. A word's index is its id; the first two are padding and the unknown word.
 
     Attributes:
-        words: most frequent first.
+        words: the most frequent first.
         counts: `(words,)`.
     """
 
@@ -58,7 +56,8 @@ class Vocabulary:
         )
         if len(most) < 2:
             raise UserError(
-                f"{len(most)} words occur {min_count} times or more; word vectors need more text or a lower min_count"
+                f"{len(most)} words occur {min_count} times or more; word vectors need more text or a lower "
+                "min_count"
             )
         kept = most[: None if max_size is None else max(2, max_size - 2)]
         words = (PAD, UNKNOWN, *(word for word, _ in kept))
@@ -70,10 +69,10 @@ class Vocabulary:
 
     @cached_property
     def ids(self) -> dict[str, int]:
-        return {word: place for place, word in enumerate(self.words)}
+        return {word: index for index, word in enumerate(self.words)}
 
     def tokenizer(self) -> PreTrainedTokenizerFast:
-        """The same words for the Auto classes and pipelines; any other word becomes the unknown token."""
+        """A tokenizer of these words; any other word becomes the unknown token."""
         return word_tokenizer(self.words)
 
 
@@ -96,10 +95,10 @@ def word_tokenizer(words: Sequence[str]) -> PreTrainedTokenizerFast:
 
 
 class WordCorpus:
-    """Encoded text on disk; words that the vocabulary does not have are left out, as word2vec does.
+    """Encoded text on disk; words outside the vocabulary are left out, as in word2vec.
 
     Args:
-        path: file that `write` made.
+        path: a file written by `write`.
         vocabulary: of its words.
     """
 
@@ -118,35 +117,34 @@ class WordCorpus:
         find, longest = vocabulary.ids.get, 0
         with path.open("wb") as file:
             for text in texts:
-                ids = [place for place in map(find, words_of(text)) if place is not None]
+                ids = [index for index in map(find, words_of(text)) if index is not None]
                 if ids:
                     longest = max(longest, len(ids))
                     np.array([*ids, END_OF_TEXT], dtype=np.int32).tofile(file)
         if longest <= window:
             raise UserError(
-                f"the longest text has {longest} known words, the window reaches {window} to each side; give longer texts "
-                f"or a smaller window"
+                f"the longest text has {longest} known words, the window reaches {window} to each side; give "
+                "longer texts or a smaller window"
             )
         return cls(path, vocabulary)
 
     def __len__(self) -> int:
-        """Words and ends of texts together."""
+        """The number of words and ends of texts."""
         return len(self.ids)
 
     def pieces(
         self, rng: np.random.Generator, subsample: float | None
     ) -> Iterator[tuple[np.ndarray, np.ndarray, int]]:
-        """The whole text once, in pieces whose order is random.
+        """Reads the whole text once, in pieces whose order is random.
 
         Args:
-            rng: what the order and the subsampling are drawn with.
-            subsample: a word whose share of the text is f is read with probability sqrt(s / f) + s / f,
-                and skipped otherwise (as the code of Mikolov et al. 2013 does it); None to read every
-                word.
+            rng: draws the order and the subsampling.
+            subsample: s in the probability sqrt(s / f) + s / f with which a word is kept whose share of
+                the text is f (as in the code of Mikolov et al. 2013); None keeps each word.
 
         Yields:
-            ids of the words that are read, the number of the text that each belongs to, and how many
-            words the piece had.
+            the ids of the words that are kept, the number of the text that each belongs to, and the
+            length of the piece before words were skipped.
         """
         keep = np.ones(len(self.vocabulary), dtype=np.float32)
         if subsample is not None:
@@ -158,5 +156,5 @@ class WordCorpus:
             piece = np.asarray(self.ids[start : start + _PIECE])
             is_word = piece != END_OF_TEXT
             text = np.cumsum(~is_word)
-            read = is_word & (rng.random(len(piece), dtype=np.float32) < keep[piece * is_word])
-            yield piece[read], text[read], len(piece)
+            kept = is_word & (rng.random(len(piece), dtype=np.float32) < keep[piece * is_word])
+            yield piece[kept], text[kept], len(piece)

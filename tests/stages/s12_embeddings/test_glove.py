@@ -54,7 +54,7 @@ def model_of(size: int) -> LLMPathWord2VecModel:
 
 
 def test_a_step_follows_the_gradient_of_the_loss():
-    """One batch with all pairs, each word once: Adagrad's first step is the gradient over a number per row."""
+    """One batch, each word once: Adagrad's first step divides the gradient by a number per row."""
     pairs = Cooccurrences(
         np.array([2, 3, 4]), np.array([5, 6, 7]), np.array([3.0, 40.0, 200.0], dtype=np.float32)
     )
