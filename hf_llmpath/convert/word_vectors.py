@@ -13,10 +13,10 @@ import torch
 from transformers import PreTrainedTokenizerFast
 
 from ..data.tokenizers.characters import PAD, UNKNOWN
+from ..data.tokenizers.word_level import word_tokenizer
 from ..errors import UserError
 from ..models.configuration_word2vec import LLMPathWord2VecConfig
 from ..models.modeling_word2vec import LLMPathWord2VecModel
-from ..stages.s12_embeddings.word_corpus import word_tokenizer
 
 _SIZES = re.compile(r"(\d+) (\d+)")
 

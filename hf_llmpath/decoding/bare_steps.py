@@ -15,8 +15,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..models.layers_positions import rotate
 from ..models.modeling_gpt import LLMPathGPTForCausalLM
+from ..models.ops_fused import rotate
 
 LEAST_ROOM = 64  # tokens
 

@@ -1,49 +1,54 @@
-"""Configuration of the bidirectional encoder."""
+"""The configuration of the bidirectional encoder."""
 
 from typing import ClassVar, Literal
 
 from huggingface_hub.dataclasses import strict
-from transformers.activations import ACT2FN
 
-from .configuration_common import LLMPathConfig, require_positive, require_probability
+from .configuration_common import (
+    LLMPathConfig,
+    require_activation,
+    require_heads,
+    require_positive,
+    require_probability,
+)
 
 
 @strict
 class LLMPathBertConfig(LLMPathConfig):
-    """Configuration of `LLMPathBertModel` and its heads. The defaults are the layout of BERT (Devlin et
-    al. 2018).
+    """The configuration of `LLMPathBertModel` and its heads.
+
+    The defaults are the layout of BERT (Devlin et al. 2018).
 
     Args:
         vocab_size (`int`, *optional*, defaults to 2000): number of tokens.
         hidden_size (`int`, *optional*, defaults to 128): width of the embeddings and of every layer.
         num_hidden_layers (`int`, *optional*, defaults to 2): number of layers.
-        num_attention_heads (`int`, *optional*, defaults to 4): attention heads of a layer; they share out
-            `hidden_size`.
-        intermediate_size (`int`, *optional*): width of the feed-forward part; four times `hidden_size` if
-            not given.
-        hidden_act (`str`, *optional*, defaults to `"gelu"`): activation function of the feed-forward part
-            and of the masked language modeling head; any name of transformers' `ACT2FN`.
+        num_attention_heads (`int`, *optional*, defaults to 4): attention heads of a layer, among which
+            `hidden_size` is divided.
+        intermediate_size (`int`, *optional*): inner width of the feed-forward network; four times
+            `hidden_size` if not given.
+        hidden_act (`str`, *optional*, defaults to `"gelu"`): activation of the feed-forward network and of
+            the masked language modeling head; any name in transformers' `ACT2FN`.
         position_embedding_type (`str`, *optional*, defaults to `"learned"`): `"learned"` vectors per
-            position, as in BERT, or `"rotary"`: queries and keys turned by their position (Su et al.
+            position, as in BERT, or `"rotary"`: queries and keys are rotated by their position (Su et al.
             2021), which learns faster from little text.
         rope_theta (`float`, *optional*, defaults to 10000): base of the rotary angles.
         norm_position (`str`, *optional*, defaults to `"post"`): layer norm after each residual sum, as in
-            BERT, or `"pre"`, before each part (Xiong et al. 2020).
+            BERT, or `"pre"`: before each sublayer (Xiong et al. 2020).
         max_position_embeddings (`int`, *optional*, defaults to 128): longest sequence.
-        type_vocab_size (`int`, *optional*, defaults to 2): kinds of segment (`token_type_ids`); 0 for none.
-        dropout (`float`, *optional*, defaults to 0.1): on the embeddings and on the output of each part
-            of a layer.
+        type_vocab_size (`int`, *optional*, defaults to 2): kinds of segments (`token_type_ids`); 0 for none.
+        dropout (`float`, *optional*, defaults to 0.1): on the embeddings and on the output of each sublayer.
         attention_dropout (`float`, *optional*, defaults to 0.1): on the attention weights.
-        classifier_pooling (`str`, *optional*, defaults to `"cls"`): what sums up a sequence: `"cls"`, a
-            dense layer and tanh on its first state, as in BERT, or `"mean"` of its states, which needs no
-            weights of its own.
+        classifier_pooling (`str`, *optional*, defaults to `"cls"`): how a sequence becomes one vector:
+            `"cls"`, a dense layer and tanh on its first state, as in BERT, or `"mean"`, the mean of its
+            states, which needs no weights.
         classifier_dropout (`float`, *optional*): dropout before a classifier; `dropout` if not given.
         sparse_prediction (`bool`, *optional*, defaults to `True`): while training, compute the logits of
             the masked tokens only; the loss needs no others.
-        initializer_range (`float`, *optional*, defaults to 0.02): standard deviation of the first weights.
+        initializer_range (`float`, *optional*, defaults to 0.02): standard deviation of the initial weights.
         layer_norm_eps (`float`, *optional*, defaults to 1e-12): added to the variance in a layer norm.
-        tie_word_embeddings (`bool`, *optional*, defaults to `True`): the output layer shares the
-            embeddings' weights.
+        tie_word_embeddings (`bool`, *optional*, defaults to `True`): the output layer shares the weights
+            of the embeddings.
         pad_token_id, mask_token_id (`int`, *optional*): special tokens.
     """
 
@@ -76,33 +81,15 @@ class LLMPathBertConfig(LLMPathConfig):
     mask_token_id: int | None = None
 
     def __post_init__(self, **kwargs):
-        if self.intermediate_size is None:
-            self.intermediate_size = 4 * self.hidden_size
         super().__post_init__(**kwargs)
-        if self.classifier_dropout is None:  # now, for `dropout` may come under its other name
+        if self.classifier_dropout is None:  # only now: `dropout` may have come under its other name
             self.classifier_dropout = self.dropout
 
     def validate_architecture(self):
-        require_positive(
-            self,
-            "vocab_size",
-            "hidden_size",
-            "num_hidden_layers",
-            "num_attention_heads",
-            "intermediate_size",
-            "max_position_embeddings",
-        )
+        require_positive(self, "vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads")
+        require_positive(self, "intermediate_size", "max_position_embeddings")
         require_probability(self, "dropout", "attention_dropout", "classifier_dropout")
         if self.type_vocab_size < 0:
             raise ValueError(f"type_vocab_size ({self.type_vocab_size}) must be at least 0")
-        if self.hidden_size % self.num_attention_heads:
-            raise ValueError(
-                f"hidden_size ({self.hidden_size}) must be a multiple of num_attention_heads ({self.num_attention_heads})"
-            )
-        if self.position_embedding_type == "rotary" and self.hidden_size // self.num_attention_heads % 2:
-            raise ValueError(
-                f"rotary positions need an even head size; hidden_size ({self.hidden_size}) / num_attention_heads "
-                f"({self.num_attention_heads}) is {self.hidden_size // self.num_attention_heads}"
-            )
-        if self.hidden_act not in ACT2FN:
-            raise ValueError(f"hidden_act ('{self.hidden_act}') must be one of: {', '.join(sorted(ACT2FN))}")
+        require_heads(self)
+        require_activation(self)

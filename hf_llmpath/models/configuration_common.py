@@ -1,47 +1,40 @@
-"""What all our configurations share: unknown arguments are errors, and the Auto classes of a model travel
-with it.
-"""
+"""What all our configurations share: they refuse unknown arguments and carry their model's Auto classes."""
 
 import dataclasses
 import difflib
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from transformers import GenerationConfig, PreTrainedConfig
+from transformers.activations import ACT2FN
 
-# Arguments that transformers itself passes or stores beside the fields of a configuration.
-_OF_TRANSFORMERS = frozenset(
-    [
-        "attn_implementation",
-        "auto_map",
-        "custom_pipelines",
-        "experts_implementation",
-        "model_type",
-        "name_or_path",
-        "num_labels",
-        "output_attentions",
-        "per_layer_config",
-        "quantization_config",
-        "torch_dtype",
-    ]
-)
+# Arguments that transformers itself passes or stores in addition to the fields of a configuration.
+_OF_TRANSFORMERS = {
+    "attn_implementation", "auto_map", "custom_pipelines", "experts_implementation", "model_type",
+    "name_or_path", "num_labels", "output_attentions", "per_layer_config", "quantization_config",
+    "torch_dtype",
+}  # fmt: skip
 
 
 class LLMPathConfig(PreTrainedConfig):
-    """Base of our configurations.
+    """The base class of our configurations.
+
+    Where a model has an `intermediate_size` and none is given, it becomes four times `hidden_size`.
 
     Raises:
-        ValueError: an argument that this configuration does not have; names the nearest one that it has. In a
-            configuration read from a file, only near misses are errors: newer libraries may have stored more.
+        ValueError: this configuration has no such argument; the message names the nearest one that it has.
+            In a configuration read from a file only near misses are errors, because newer versions of the
+            libraries may have stored more.
     """
 
-    auto_classes: ClassVar[
-        dict[str, str]
-    ] = {}  # Auto class -> "module.Class"; filled from the table of models
+    # Auto class -> "module.Class"; `registration.py` fills it from the table of models.
+    auto_classes: ClassVar[dict[str, str]] = {}
 
     def __post_init__(self, **kwargs):
         self._refuse_unknown(kwargs)
         if self.auto_classes:
             kwargs["auto_map"] = dict(self.auto_classes)
+        if getattr(self, "intermediate_size", 0) is None:
+            self.intermediate_size = 4 * self.hidden_size
         super().__post_init__(**kwargs)
 
     def _refuse_unknown(self, arguments):
@@ -73,3 +66,23 @@ def require_probability(config: PreTrainedConfig, *names: str) -> None:
     for name in names:
         if not 0 <= (value := getattr(config, name)) < 1:
             raise ValueError(f"{name} ({value}) must be at least 0 and below 1")
+
+
+def require_activation(config: Any, *own: str) -> None:
+    """Raises `ValueError` where `hidden_act` is neither in transformers' `ACT2FN` nor one of `own`."""
+    if config.hidden_act not in (*own, *ACT2FN):
+        names = ", ".join([*own, *sorted(ACT2FN)])
+        raise ValueError(f"hidden_act ('{config.hidden_act}') must be one of: {names}")
+
+
+def require_heads(config: Any) -> None:
+    """Raises `ValueError` where `hidden_size` cannot be divided among the heads, or rotary positions cannot
+    pair the coordinates of a head."""
+    size, heads = config.hidden_size, config.num_attention_heads
+    if size % heads:
+        raise ValueError(f"hidden_size ({size}) must be a multiple of num_attention_heads ({heads})")
+    if config.position_embedding_type == "rotary" and size // heads % 2:
+        raise ValueError(
+            f"rotary positions need an even head size; hidden_size ({size}) / num_attention_heads ({heads}) "
+            f"is {size // heads}"
+        )

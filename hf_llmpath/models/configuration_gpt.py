@@ -1,13 +1,18 @@
-"""Configuration of the decoder-only Transformer."""
+"""The configuration of the decoder-only Transformer."""
 
 from typing import ClassVar, Literal
 
 from huggingface_hub.dataclasses import strict
-from transformers.activations import ACT2FN
 
-from .configuration_common import LLMPathConfig, require_positive, require_probability
+from .configuration_common import (
+    LLMPathConfig,
+    require_activation,
+    require_heads,
+    require_positive,
+    require_probability,
+)
 
-# What each layout says where nothing else is said.
+# The defaults of each layout.
 _LAYOUTS: dict[str, dict[str, object]] = {
     "modern": {
         "position_embedding_type": "rotary",
@@ -30,39 +35,39 @@ _LAYOUTS: dict[str, dict[str, object]] = {
 
 @strict
 class LLMPathGPTConfig(LLMPathConfig):
-    """Configuration of `LLMPathGPTModel` and its heads.
+    """The configuration of `LLMPathGPTModel` and its heads.
 
     Args:
-        layout (`str`, *optional*, defaults to `"modern"`): what the arguments marked (layout) are if not
-            given: `"modern"` (rotary positions, RMSNorm, QK-norm, ReLU², no biases, projections into the
-            residual stream that start at zero) or `"gpt2"` (learned positions, layer norm, GELU, biases;
-            Radford et al. 2019), which takes GPT-2's weights.
+        layout (`str`, *optional*, defaults to `"modern"`): the defaults of the arguments marked (layout):
+            `"modern"` (rotary positions, RMSNorm, QK-norm, ReLU², no biases, projections into the residual
+            stream that start at zero) or `"gpt2"` (learned positions, layer norm, GELU, biases; Radford et
+            al. 2019), which fits GPT-2's weights.
         vocab_size (`int`, *optional*, defaults to 256): number of tokens.
         hidden_size (`int`, *optional*, defaults to 128): width of the residual stream.
         num_hidden_layers (`int`, *optional*, defaults to 4): number of layers.
-        num_attention_heads (`int`, *optional*, defaults to 4): heads of a layer; they share out
-            `hidden_size`.
-        num_key_value_heads (`int`, *optional*): heads of keys and values, each for a group of query heads
-            (Ainslie et al. 2023); as many as `num_attention_heads` if not given.
-        intermediate_size (`int`, *optional*): width of the feed-forward part; four times `hidden_size` if
-            not given, for `"swiglu"`, which has three matrices, two thirds of that.
+        num_attention_heads (`int`, *optional*, defaults to 4): heads of a layer, among which
+            `hidden_size` is divided.
+        num_key_value_heads (`int`, *optional*): heads of keys and values, each of which serves a group of
+            query heads (Ainslie et al. 2023); `num_attention_heads` if not given.
+        intermediate_size (`int`, *optional*): inner width of the feed-forward network; four times
+            `hidden_size` if not given, or two thirds of that for `"swiglu"`, which has three matrices.
         max_position_embeddings (`int`, *optional*, defaults to 256): longest sequence.
         position_embedding_type (`str`, *optional*): (layout) `"rotary"` or `"learned"`.
         rope_theta (`float`, *optional*, defaults to 10000): base of the rotary angles.
         normalization (`str`, *optional*): (layout) `"rms"` (Zhang & Sennrich 2019) or `"layer"`.
         qk_norm (`bool`, *optional*): (layout) RMSNorm on every query and key (Henry et al. 2020).
-        hidden_act (`str`, *optional*): (layout) activation of the feed-forward part: `"swiglu"` (Shazeer
-            2020), `"relu2"` (So et al. 2021), or any other name of transformers' `ACT2FN`.
-        bias (`bool`, *optional*): (layout) linear layers have one.
-        zero_init_projections (`bool`, *optional*): (layout) what writes into the residual stream starts
-            at zero; else it starts smaller the more layers there are (Radford et al. 2019, section 2.3).
-        dropout (`float`, *optional*, defaults to 0.0): on the embeddings and on the output of each part
-            of a layer.
+        hidden_act (`str`, *optional*): (layout) activation of the feed-forward network: `"swiglu"` (Shazeer
+            2020), `"relu2"` (So et al. 2021), or any other name in transformers' `ACT2FN`.
+        bias (`bool`, *optional*): (layout) whether linear layers have biases.
+        zero_init_projections (`bool`, *optional*): (layout) whether the projections into the residual stream
+            start at zero. Otherwise they start smaller the more layers there are (Radford et al. 2019,
+            section 2.3).
+        dropout (`float`, *optional*, defaults to 0.0): on the embeddings and on the output of each sublayer.
         attention_dropout (`float`, *optional*, defaults to 0.0): on the attention weights.
-        initializer_range (`float`, *optional*, defaults to 0.02): standard deviation of the first weights.
+        initializer_range (`float`, *optional*, defaults to 0.02): standard deviation of the initial weights.
         layer_norm_eps (`float`, *optional*, defaults to 1e-5): added to the variance in a norm.
-        tie_word_embeddings (`bool`, *optional*, defaults to `True`): the output layer shares the
-            embeddings' weights.
+        tie_word_embeddings (`bool`, *optional*, defaults to `True`): the output layer shares the weights
+            of the embeddings.
         use_cache (`bool`, *optional*, defaults to `True`): keep keys and values while generating.
         pad_token_id, bos_token_id, eos_token_id (`int`, *optional*): special tokens.
     """
@@ -107,39 +112,18 @@ class LLMPathGPTConfig(LLMPathConfig):
                 setattr(self, name, value)
         if self.num_key_value_heads is None:
             self.num_key_value_heads = self.num_attention_heads
-        if self.intermediate_size is None:
-            self.intermediate_size = (
-                4 * self.hidden_size if self.hidden_act != "swiglu" else 8 * self.hidden_size // 3
-            )
+        if self.intermediate_size is None and self.hidden_act == "swiglu":
+            self.intermediate_size = 8 * self.hidden_size // 3
         super().__post_init__(**kwargs)
 
     def validate_architecture(self):
-        require_positive(
-            self,
-            "vocab_size",
-            "hidden_size",
-            "num_hidden_layers",
-            "num_attention_heads",
-            "num_key_value_heads",
-            "intermediate_size",
-            "max_position_embeddings",
-        )
+        require_positive(self, "vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads")
+        require_positive(self, "num_key_value_heads", "intermediate_size", "max_position_embeddings")
         require_probability(self, "dropout", "attention_dropout")
-        heads = self.num_attention_heads
-        if self.hidden_size % heads:
+        require_heads(self)
+        heads, groups = self.num_attention_heads, self.num_key_value_heads or self.num_attention_heads
+        if heads % groups:
             raise ValueError(
-                f"hidden_size ({self.hidden_size}) must be a multiple of num_attention_heads ({heads})"
+                f"num_attention_heads ({heads}) must be a multiple of num_key_value_heads ({groups})"
             )
-        if heads % (self.num_key_value_heads or heads):
-            raise ValueError(
-                f"num_attention_heads ({heads}) must be a multiple of num_key_value_heads ({self.num_key_value_heads})"
-            )
-        if self.position_embedding_type == "rotary" and self.hidden_size // heads % 2:
-            raise ValueError(
-                f"rotary positions need an even head size; hidden_size ({self.hidden_size}) / num_attention_heads "
-                f"({heads}) is {self.hidden_size // heads}"
-            )
-        if self.hidden_act != "swiglu" and self.hidden_act not in ACT2FN:
-            raise ValueError(
-                f"hidden_act ('{self.hidden_act}') must be swiglu or one of: {', '.join(sorted(ACT2FN))}"
-            )
+        require_activation(self, "swiglu")

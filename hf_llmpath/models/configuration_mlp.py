@@ -1,4 +1,4 @@
-"""Configuration of the multi-layer perceptron."""
+"""The configuration of the multi-layer perceptron."""
 
 from typing import Literal
 
@@ -9,12 +9,12 @@ from .configuration_common import LLMPathConfig, require_positive, require_proba
 
 @strict
 class LLMPathMLPConfig(LLMPathConfig):
-    """Configuration of `LLMPathMLPModel` and `LLMPathMLPForImageClassification`.
+    """The configuration of `LLMPathMLPModel` and `LLMPathMLPForImageClassification`.
 
     The input is either an image (`image_size`, `num_channels`) or a vector (`input_size`), never both.
 
     Args:
-        input_size (`int`, *optional*): number of features of a vector input, 2 for points in the plane.
+        input_size (`int`, *optional*): number of features of a vector input, such as 2 for points in a plane.
         image_size (`int`, *optional*): height and width of an image input; 28 if neither it nor
             `input_size` is given.
         num_channels (`int`, *optional*, defaults to 1): channels of an image input.
@@ -22,9 +22,9 @@ class LLMPathMLPConfig(LLMPathConfig):
             none.
         hidden_act (`str`, *optional*, defaults to `"relu"`): `"sigmoid"`, `"tanh"`, `"relu"`, `"gelu"` or
             `"linear"`.
-        initialization (`str`, *optional*, defaults to `"he"`): variance of the first weights: `"he"` 2 /
-            fan_in (He et al. 2015, eq. 10), `"xavier"` 2 / (fan_in + fan_out) (Glorot & Bengio 2010, eq.
-            12), `"normal"` `initializer_range` squared. Biases start at 0.
+        initialization (`str`, *optional*, defaults to `"he"`): variance of the initial weights:
+            2 / fan_in for `"he"` (He et al. 2015, eq. 10), 2 / (fan_in + fan_out) for `"xavier"` (Glorot &
+            Bengio 2010, eq. 12), the square of `initializer_range` for `"normal"`. Biases start at 0.
         initializer_range (`float`, *optional*, defaults to 0.05): standard deviation of
             `initialization="normal"`.
         normalization (`str`, *optional*, defaults to `"none"`): between weights and activation of each
@@ -32,10 +32,9 @@ class LLMPathMLPConfig(LLMPathConfig):
         norm_eps (`float`, *optional*, defaults to 1e-5): added to the variance in the normalization.
         dropout (`float`, *optional*, defaults to 0.0): dropout after each hidden layer.
         input_dropout (`float`, *optional*, defaults to 0.0): dropout on the input.
-        residual (`bool`, *optional*, defaults to `False`): each hidden layer whose input has the size of
-            its output adds its input to its output (He et al. 2016). The first weights of such a layer
-            are divided by the square root of the number of such layers, so that depth does not make the
-            sum of all of them large.
+        residual (`bool`, *optional*, defaults to `False`): each hidden layer whose input and output have the
+            same size adds its input to its output (He et al. 2016). The initial weights of such layers are
+            divided by the square root of their number, which keeps the sum of many layers from growing.
     """
 
     model_type = "llmpath-mlp"
@@ -62,7 +61,7 @@ class LLMPathMLPConfig(LLMPathConfig):
 
     @property
     def num_features(self) -> int:
-        """Numbers that the first layer reads for an example."""
+        """How many numbers the first layer reads for each example."""
         return self.input_size or self.num_channels * (self.image_size or 0) ** 2
 
     @property
@@ -71,7 +70,7 @@ class LLMPathMLPConfig(LLMPathConfig):
 
     @property
     def residual_layers(self) -> list[bool]:
-        """For each hidden layer, whether it adds its input to its output."""
+        """Whether each hidden layer adds its input to its output."""
         outputs = self.hidden_sizes or []
         inputs = [self.num_features, *outputs][: len(outputs)]
         return [self.residual and before == after for before, after in zip(inputs, outputs, strict=True)]
@@ -79,7 +78,8 @@ class LLMPathMLPConfig(LLMPathConfig):
     def validate_architecture(self):
         if self.input_size is not None and self.image_size is not None:
             raise ValueError(
-                f"give input_size ({self.input_size}) for vectors or image_size ({self.image_size}) for images, not both"
+                f"give input_size ({self.input_size}) for vectors or image_size ({self.image_size}) for "
+                "images, not both"
             )
         require_positive(self, "num_channels", "input_size" if self.image_size is None else "image_size")
         if self.hidden_sizes and min(self.hidden_sizes) < 1:

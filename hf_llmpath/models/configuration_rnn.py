@@ -1,4 +1,4 @@
-"""Configuration of the recurrent language model and of the recurrent series model."""
+"""The configuration of the recurrent language model and of the recurrent series model."""
 
 from typing import ClassVar, Literal
 
@@ -9,7 +9,7 @@ from .configuration_common import LLMPathConfig, require_positive, require_proba
 
 @strict
 class LLMPathRNNConfig(LLMPathConfig):
-    """Configuration of `LLMPathRNNModel` and its heads.
+    """The configuration of `LLMPathRNNModel` and its heads.
 
     Args:
         cell (`str`, *optional*, defaults to `"lstm"`): the recurrent cell: `"rnn"`, `"lstm"` or `"gru"`.
@@ -21,18 +21,17 @@ class LLMPathRNNConfig(LLMPathConfig):
         dropout (`float`, *optional*, defaults to 0.0): dropout on the embeddings and after each recurrent
             layer.
         initializer_range (`float`, *optional*, defaults to 0.1): half width of the uniform distribution
-            that embeddings are drawn from.
-        forget_bias (`float`, *optional*, defaults to 1.0): first value of an LSTM's forget gate bias
+            from which the embeddings are drawn.
+        forget_bias (`float`, *optional*, defaults to 1.0): initial bias of an LSTM's forget gate
             (Jozefowicz et al. 2015): the cell remembers until it learns to forget.
-        tie_word_embeddings (`bool`, *optional*, defaults to `False`): the output layer shares the
-            embeddings' weights; needs `embedding_size == hidden_size`.
-        lags_sequence (`list[int]`, *optional*, defaults to `[1]`): series model only: which earlier
-            values (counted back from the value to forecast) are the input of a step.
-        log_values (`bool`, *optional*, defaults to `False`): series model only: work on the logarithm of
-            the values.
-        value_mean, value_std (`float`, *optional*, defaults to 0.0 and 1.0): series model only: mean and
-            standard deviation of the (logarithms of the) training values, by which all values are
-            standardized.
+        tie_word_embeddings (`bool`, *optional*, defaults to `False`): the output layer shares the weights
+            of the embeddings; needs `embedding_size == hidden_size`.
+        lags_sequence (`list[int]`, *optional*, defaults to `[1]`): (series model) which earlier values,
+            counted back from the one to forecast, are the input of a step.
+        log_values (`bool`, *optional*, defaults to `False`): (series model) work on the logarithms of the
+            values.
+        value_mean, value_std (`float`, *optional*, defaults to 0.0 and 1.0): (series model) mean and standard
+            deviation of the training values, or of their logarithms, by which all values are standardized.
         bos_token_id, eos_token_id, pad_token_id (`int`, *optional*): special tokens.
     """
 

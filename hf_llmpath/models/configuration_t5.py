@@ -1,16 +1,17 @@
-"""Configuration of the text-to-text Transformer."""
+"""The configuration of the text-to-text Transformer."""
 
 from typing import ClassVar
 
 from huggingface_hub.dataclasses import strict
-from transformers.activations import ACT2FN
 
-from .configuration_common import LLMPathConfig, require_positive, require_probability
+from .configuration_common import LLMPathConfig, require_activation, require_positive, require_probability
 
 
 @strict
 class LLMPathT5Config(LLMPathConfig):
-    """Configuration of `LLMPathT5Model` and its head. The defaults are the layout of T5 (Raffel et al. 2020).
+    """The configuration of `LLMPathT5Model` and its head.
+
+    The defaults are the layout of T5 (Raffel et al. 2020).
 
     Args:
         vocab_size (`int`, *optional*, defaults to 256): number of tokens, the same for encoder and decoder.
@@ -21,26 +22,26 @@ class LLMPathT5Config(LLMPathConfig):
             if not given.
         num_encoder_layers, num_decoder_layers (`int`, *optional*, defaults to 2 and 2): number of layers.
         num_attention_heads (`int`, *optional*, defaults to 4): heads of every attention.
-        relative_attention_num_buckets (`int`, *optional*, defaults to 32): distances that have a bias of
-            their own.
+        relative_attention_num_buckets (`int`, *optional*, defaults to 32): how many biases the
+            distances between tokens share.
         relative_attention_max_distance (`int`, *optional*, defaults to 128): all distances from here on
-            share one.
+            have the same bias.
         hidden_act (`str`, *optional*, defaults to `"relu"`): activation of the feed-forward layers; any
-            name of transformers' `ACT2FN`. T5 1.1 has `"gelu_new"`.
-        is_gated (`bool`, *optional*, defaults to `False`): the feed-forward layers are gated (Shazeer
-            2020), as in T5 1.1.
+            name in transformers' `ACT2FN`. T5 1.1 has `"gelu_new"`.
+        is_gated (`bool`, *optional*, defaults to `False`): whether the feed-forward layers are gated
+            (Shazeer 2020), as in T5 1.1.
         dropout (`float`, *optional*, defaults to 0.0): on the embeddings, inside the feed-forward layers,
-            on what each sublayer adds and at the end of each stack.
+            on the output of each sublayer, and at the end of each stack.
         attention_dropout (`float`, *optional*): on the attention weights; `dropout` if not given.
         layer_norm_eps (`float`, *optional*, defaults to 1e-6): added to the mean square in RMSNorm.
-        initializer_factor (`float`, *optional*, defaults to 1.0): all first weights are multiplied by it.
+        initializer_factor (`float`, *optional*, defaults to 1.0): multiplies all initial weights.
         embedding_initializer_range (`float`, *optional*, defaults to 1.0): standard deviation of the
-            first embeddings. T5's are large and its optimizer (Adafactor) takes steps in proportion; with
-            Adam, whose steps are the same for all weights, small ones (0.1) learn sooner.
-        tie_word_embeddings (`bool`, *optional*, defaults to `True`): the output layer shares the
-            embeddings' weights; T5 1.1 has an output layer of its own.
-        scale_decoder_outputs (`bool`, *optional*): the last states are divided by the root of
-            `hidden_size` before the output layer; as `tie_word_embeddings` if not given.
+            initial embeddings. T5's are large, and its optimizer (Adafactor) takes steps in proportion to
+            them. With Adam, whose steps have one size for all weights, small ones (0.1) learn sooner.
+        tie_word_embeddings (`bool`, *optional*, defaults to `True`): the output layer shares the weights
+            of the embeddings; in T5 1.1 it has its own.
+        scale_decoder_outputs (`bool`, *optional*): whether the last states are divided by √`hidden_size`
+            before the output layer; `tie_word_embeddings` if not given.
         use_cache (`bool`, *optional*, defaults to `True`): keep keys and values while generating.
         pad_token_id, eos_token_id, decoder_start_token_id (`int`, *optional*, defaults to 0, 1 and
             `pad_token_id`): special tokens.
@@ -48,9 +49,8 @@ class LLMPathT5Config(LLMPathConfig):
 
     model_type = "llmpath-t5"
     keys_to_ignore_at_inference: ClassVar[list[str]] = ["cache"]
-    attribute_map: ClassVar[dict[str, str]] = {
-        "num_hidden_layers": "num_decoder_layers"
-    }  # generate() counts by this name
+    # generate() looks for the number of decoder layers under this name.
+    attribute_map: ClassVar[dict[str, str]] = {"num_hidden_layers": "num_decoder_layers"}
 
     vocab_size: int = 256
     hidden_size: int = 128
@@ -80,8 +80,6 @@ class LLMPathT5Config(LLMPathConfig):
     def __post_init__(self, **kwargs):
         if self.head_dim is None and self.num_attention_heads > 0:
             self.head_dim = max(self.hidden_size // self.num_attention_heads, 1)
-        if self.intermediate_size is None:
-            self.intermediate_size = 4 * self.hidden_size
         if self.attention_dropout is None:
             self.attention_dropout = self.dropout
         if self.scale_decoder_outputs is None:
@@ -99,8 +97,7 @@ class LLMPathT5Config(LLMPathConfig):
             raise ValueError(f"relative_attention_num_buckets ({buckets}) must be even and at least 4")
         if distance <= buckets // 2:
             raise ValueError(
-                f"relative_attention_max_distance ({distance}) must be more than half of relative_attention_num_buckets "
-                f"({buckets}), which have one distance each"
+                f"relative_attention_max_distance ({distance}) must be more than half of "
+                f"relative_attention_num_buckets ({buckets}): that many hold a single distance each"
             )
-        if self.hidden_act not in ACT2FN:
-            raise ValueError(f"hidden_act ('{self.hidden_act}') must be one of: {', '.join(sorted(ACT2FN))}")
+        require_activation(self)

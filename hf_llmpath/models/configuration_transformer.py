@@ -1,15 +1,15 @@
-"""Configuration of the encoder-decoder Transformer."""
+"""The configuration of the encoder-decoder Transformer."""
 
 from typing import ClassVar, Literal
 
 from huggingface_hub.dataclasses import strict
 
-from .configuration_common import LLMPathConfig, require_positive, require_probability
+from .configuration_common import LLMPathConfig, require_heads, require_positive, require_probability
 
 
 @strict
 class LLMPathTransformerConfig(LLMPathConfig):
-    """Configuration of `LLMPathTransformerModel` and its heads.
+    """The configuration of `LLMPathTransformerModel` and its heads.
 
     Args:
         vocab_size (`int`, *optional*, defaults to 256): number of tokens, the same for encoder and decoder.
@@ -19,31 +19,30 @@ class LLMPathTransformerConfig(LLMPathConfig):
         num_attention_heads (`int`, *optional*, defaults to 4): heads of every attention.
         intermediate_size (`int`, *optional*): inner width of the feed-forward layers; 4 * `hidden_size`
             if not given.
-        hidden_act (`str`, *optional*, defaults to `"relu"`): their activation: `"relu"`, `"gelu"` or
-            `"silu"`.
+        hidden_act (`str`, *optional*, defaults to `"relu"`): activation of the feed-forward layers: `"relu"`,
+            `"gelu"`, or `"silu"`.
         position_embedding_type (`str`, *optional*, defaults to `"sinusoidal"`): `"sinusoidal"`,
-            `"learned"` or `"rotary"`.
+            `"learned"`, or `"rotary"`.
         rope_theta (`float`, *optional*, defaults to 10000.0): base of the rotary angles.
-        max_position_embeddings (`int`, *optional*, defaults to 512): longest sequence: a hard limit for
-            learned positions, and otherwise the length that the model is meant for.
+        max_position_embeddings (`int`, *optional*, defaults to 512): longest sequence. It is a hard limit
+            for learned positions; otherwise, the length that the model is meant for.
         norm_first (`bool`, *optional*, defaults to `True`): layer norm before each sublayer (pre-norm) or
             after it (post-norm).
-        dropout, attention_dropout (`float`, *optional*, defaults to 0.0): on embeddings, inside the
-            feed-forward layers and on what each sublayer adds; on the attention weights.
+        dropout, attention_dropout (`float`, *optional*, defaults to 0.0): `dropout` applies to the
+            embeddings, inside the feed-forward layers, and to the output of each sublayer;
+            `attention_dropout` to the attention weights.
         layer_norm_eps (`float`, *optional*, defaults to 1e-5): added to the variance.
-        tie_word_embeddings (`bool`, *optional*, defaults to `True`): encoder, decoder and output layer
-            share one matrix.
+        tie_word_embeddings (`bool`, *optional*, defaults to `True`): encoder, decoder, and output layer
+            share one matrix of embeddings.
         classifier_dropout (`float`, *optional*): before the classification head; `dropout` if not given.
-        pad_token_id, bos_token_id, eos_token_id, decoder_start_token_id (`int`, *optional*, defaults to
-        0, 1, 2 and 1):
-            special tokens.
+        pad_token_id, bos_token_id, eos_token_id, decoder_start_token_id (`int`, *optional*, defaults to 0, 1,
+            2 and 1): special tokens.
     """
 
     model_type = "llmpath-transformer"
     keys_to_ignore_at_inference: ClassVar[list[str]] = ["cache"]
-    attribute_map: ClassVar[dict[str, str]] = {
-        "num_hidden_layers": "num_decoder_layers"
-    }  # generate() counts by this name
+    # generate() looks for the number of decoder layers under this name.
+    attribute_map: ClassVar[dict[str, str]] = {"num_hidden_layers": "num_decoder_layers"}
 
     vocab_size: int = 256
     hidden_size: int = 128
@@ -68,11 +67,6 @@ class LLMPathTransformerConfig(LLMPathConfig):
     eos_token_id: int | list[int] | None = 2
     decoder_start_token_id: int = 1
 
-    def __post_init__(self, **kwargs):
-        if self.intermediate_size is None:
-            self.intermediate_size = 4 * self.hidden_size
-        super().__post_init__(**kwargs)
-
     def validate_architecture(self):
         require_positive(self, "vocab_size", "hidden_size", "num_encoder_layers", "num_attention_heads")
         require_positive(self, "intermediate_size", "max_position_embeddings")
@@ -81,15 +75,6 @@ class LLMPathTransformerConfig(LLMPathConfig):
             require_probability(self, "classifier_dropout")
         if self.num_decoder_layers < 0:
             raise ValueError(f"num_decoder_layers ({self.num_decoder_layers}) must be at least 0")
-        if self.hidden_size % self.num_attention_heads:
-            raise ValueError(
-                f"hidden_size ({self.hidden_size}) must be a multiple of num_attention_heads ({self.num_attention_heads})"
-            )
-        if self.position_embedding_type != "learned":
-            width = self.hidden_size
-            if self.position_embedding_type == "rotary":
-                width //= self.num_attention_heads
-            if width % 2:
-                raise ValueError(
-                    f"{self.position_embedding_type} positions need an even width; this is {width}"
-                )
+        require_heads(self)
+        if self.position_embedding_type == "sinusoidal" and self.hidden_size % 2:
+            raise ValueError(f"sinusoidal positions need an even hidden_size; this is {self.hidden_size}")

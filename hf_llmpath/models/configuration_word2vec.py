@@ -1,4 +1,4 @@
-"""Configuration of the word vectors."""
+"""The configuration of the word vectors."""
 
 from typing import ClassVar, Literal
 
@@ -9,14 +9,14 @@ from .configuration_common import LLMPathConfig, require_positive
 
 @strict
 class LLMPathWord2VecConfig(LLMPathConfig):
-    """Configuration of `LLMPathWord2VecModel`.
+    """The configuration of `LLMPathWord2VecModel`.
 
     Args:
         vocab_size (`int`, *optional*, defaults to 2000): number of words.
         hidden_size (`int`, *optional*, defaults to 100): width of a word vector.
-        objective (`str`, *optional*, defaults to `"skipgram"`): what the vectors learn: `"skipgram"`,
-            guess the neighbors from the word, `"cbow"`, guess the word from the mean of its neighbors
-            (Mikolov et al. 2013), or `"glove"`, the logarithm of how often two words meet (Pennington et
+        objective (`str`, *optional*, defaults to `"skipgram"`): what the vectors learn: `"skipgram"`
+            predicts the neighbors from the word, `"cbow"` the word from the mean of its neighbors (Mikolov
+            et al. 2013), and `"glove"` the logarithm of how often two words occur together (Pennington et
             al. 2014).
         pad_token_id, unk_token_id (`int`, *optional*): special tokens.
     """

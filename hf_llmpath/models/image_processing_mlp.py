@@ -1,4 +1,4 @@
-"""From an image to the numbers that `LLMPathMLPForImageClassification` reads."""
+"""The image processor of `LLMPathMLPForImageClassification`: from an image to the numbers that it reads."""
 
 import numpy as np
 from transformers.image_processing_backends import PilBackend
@@ -6,9 +6,9 @@ from transformers.image_utils import PILImageResampling
 
 
 class LLMPathMLPImageProcessor(PilBackend):
-    """One gray channel, resized to `size`, scaled to 0..1, then standardized by `image_mean` and `image_std`.
+    """Produces one gray channel, resized to `size`, scaled to 0..1, and standardized by mean and deviation.
 
-    Colors become gray (ITU-R 601 luma); what is transparent is black, the background of the training images.
+    Colors become gray (ITU-R 601 luma). Transparency becomes black, the background of the training images.
     """
 
     model_input_names = ["pixel_values"]
@@ -21,28 +21,31 @@ class LLMPathMLPImageProcessor(PilBackend):
     do_normalize = True
 
     def to_dict(self) -> dict:
-        """As for preprocessor_config.json. The class is named in config.json alone: if
-        preprocessor_config.json named it, `pipeline` would take it for a video processor's as well and
-        ask whether to run its code (transformers 5)."""
-        own = super().to_dict()
+        """Returns the content of preprocessor_config.json.
+
+        Only config.json names the class. If preprocessor_config.json named it too, `pipeline` of transformers
+        5 would take it for a video processor as well, and ask whether to run its code.
+        """
+        content = super().to_dict()
         for name in ("auto_map", "image_processor_type"):
-            own.pop(name, None)
-        return own
+            content.pop(name, None)
+        return content
 
     def process_image(self, image, *args, **kwargs) -> np.ndarray:
-        """One image of any kind as `(1, height, width)`, values 0..255."""
+        """Converts one image of any kind to `(1, height, width)` with values 0..255."""
         from PIL import Image
 
         if isinstance(image, Image.Image):
-            return np.array(gray(image))[None]
+            return np.array(gray(image))[None]  # (1, height, width)
         image = super().process_image(image, *args, **kwargs)  # (channels, height, width)
         if len(image) == 1:
             return image
-        return np.array(gray(Image.fromarray(np.moveaxis(image, 0, -1).astype(np.uint8))))[None]
+        pixels = np.moveaxis(image, 0, -1).astype(np.uint8)  # (height, width, channels)
+        return np.array(gray(Image.fromarray(pixels)))[None]
 
 
 def gray(image):
-    """A PIL image of any mode as mode `L`; 16-bit gray keeps its range, alpha is laid on black."""
+    """Converts a PIL image of any mode to mode `L`: 16-bit gray keeps its range, alpha is put on black."""
     from PIL import Image
 
     if image.mode.startswith("I;16"):

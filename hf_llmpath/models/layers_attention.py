@@ -1,16 +1,14 @@
-"""Attention from scratch: scaled dot-product, additive, and the multi-head module that the models are
-built of.
+"""Attention from scratch: scaled dot-product, additive, and the multi-head module of the models.
 
-`scaled_dot_product_attention` is the formula and returns the weights, which the pictures need; it equals
-`F.scaled_dot_product_attention` in values and gradients. `MultiHeadAttention` runs it where
-`config._attn_implementation` is `"eager"`, and else what transformers has registered under that name
-(`"sdpa"`, flash attention, ...), which is faster and returns no weights. `eager_attention` switches a
-model over for as long as somebody looks at its weights.
+`scaled_dot_product_attention` is the formula. It equals `F.scaled_dot_product_attention` in values and
+gradients, and also returns the weights, which the pictures need. `MultiHeadAttention` runs it where
+`config._attn_implementation` is `"eager"`. Otherwise it runs what transformers has registered under that name
+(`"sdpa"`, flash attention, ...), which is faster and returns no weights. `eager_attention` switches a model
+over while somebody looks at its weights.
 
-Queries, keys and values have projections of their own (`q_proj`, `k_proj`, `v_proj`, `o_proj`) and not a
-joint one: other libraries' weights then load by renaming alone, adapters can be put on any of them, and
-cross-attention and grouped heads need no case of their own. A joint projection would save two small
-matrix products of the same total size.
+Queries, keys, and values have separate projections (`q_proj`, `k_proj`, `v_proj`, `o_proj`). A joint one
+would save two small matrix products of the same total size. Separate ones load other libraries' weights by
+renaming alone, take adapters one by one, and need no special case for cross-attention or grouped heads.
 """
 
 from collections.abc import Iterator
@@ -24,11 +22,10 @@ from transformers.cache_utils import Cache, EncoderDecoderCache
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from .layers_norms import RMSNorm
-from .layers_positions import rotate
-from .ops_gradients import learns
+from .ops_fused import needs_gradient, rotate
 
-NOTHING = float("-inf")
-LONGEST_FORMULA = 512  # keys; beyond, the weights take more memory than the time is worth
+MASKED = float("-inf")  # the score of a key that a query may not look at
+LONGEST_FORMULA = 512  # keys; beyond that, the weights take more memory than the time is worth
 
 
 def scaled_dot_product_attention(
@@ -40,19 +37,17 @@ def scaled_dot_product_attention(
     dropout: float = 0.0,
     scale: float | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """softmax(Q Kᵀ / √d) V. Vaswani et al. 2017, equation 1.
+    """softmax(Q Kᵀ / √d) V, Vaswani et al. 2017, equation 1.
 
     Args:
         query: `(batch, heads, queries, d)`.
-        key, value: `(batch, key_value_heads, keys, d)` and `(..., d_v)`; `heads` a multiple of
-            `key_value_heads`: each of these serves a group of neighboring query heads (Ainslie et al.
-            2023).
-        mask: broadcast to `(batch, heads, queries, keys)`; boolean, True where a query may look at a key,
-            or numbers that are added to the scores (-inf: may not look; a relative position bias goes
-            here as well).
-        is_causal: query i may look at keys 0..i only.
-        dropout: share of the weights that are set to zero.
-        scale: instead of 1 / √d.
+        key, value: `(batch, key_value_heads, keys, d)` and `(..., d_v)`. `heads` is a multiple of
+            `key_value_heads`, each of which serves a group of neighboring query heads (Ainslie et al. 2023).
+        mask: broadcast to `(batch, heads, queries, keys)`. Either boolean, True where a query may look at a
+            key, or numbers that are added to the scores: -inf to mask a key, or a relative position bias.
+        is_causal: query i may look only at keys 0 to i.
+        dropout: the fraction of the weights that are set to zero.
+        scale: replaces 1 / √d.
 
     Returns:
         The output `(batch, heads, queries, d_v)`, and the weights `(batch, heads, queries, keys)` before
@@ -60,39 +55,41 @@ def scaled_dot_product_attention(
     """
     batch, heads, queries, d = query.shape
     key_value_heads, keys = key.shape[1:3]
-    query = query * (d**-0.5 if scale is None else scale)  # fewer numbers than the scores
+    query = query * (d**-0.5 if scale is None else scale)  # scaled here: it has fewer numbers than the scores
+    # (batch, key_value_heads, group, queries, d)
     grouped = query.reshape(batch, key_value_heads, heads // key_value_heads, queries, d)
-    scores = (grouped @ key.unsqueeze(2).transpose(-2, -1)).view(batch, heads, queries, keys)
+    scores = grouped @ key.unsqueeze(2).transpose(-2, -1)  # (batch, key_value_heads, group, queries, keys)
+    scores = scores.view(batch, heads, queries, keys)
     if is_causal:
-        scores = scores + _to_be_added(causal_mask(queries, keys, scores.device), scores.dtype)
+        scores = scores + _additive_mask(causal_mask(queries, keys, scores.device), scores.dtype)
     if mask is not None:
-        scores = scores + (_to_be_added(mask, scores.dtype) if mask.dtype is torch.bool else mask)
-    weights = _softmax(scores, is_masked=mask is not None)
+        scores = scores + (_additive_mask(mask, scores.dtype) if mask.dtype is torch.bool else mask)
+    weights = _softmax(scores, is_masked=mask is not None)  # (batch, heads, queries, keys)
     kept = nn.functional.dropout(weights, dropout) if dropout else weights
     output = kept.view(batch, key_value_heads, -1, queries, keys) @ value.unsqueeze(2)
     return output.view(batch, heads, queries, value.shape[-1]), weights
 
 
-def _to_be_added(mask: Tensor, dtype: torch.dtype) -> Tensor:
-    """0 where the mask is True, else -inf; added, it needs no work in the backward pass."""
-    return torch.zeros(mask.shape, dtype=dtype, device=mask.device).masked_fill_(~mask, NOTHING)
+def _additive_mask(mask: Tensor, dtype: torch.dtype) -> Tensor:
+    """0 where the mask is True, else -inf. Adding it needs no work in the backward pass; filling would."""
+    return torch.zeros(mask.shape, dtype=dtype, device=mask.device).masked_fill_(~mask, MASKED)
 
 
 def causal_mask(queries: int, keys: int, device: torch.device | str = "cpu") -> Tensor:
-    """Boolean `(queries, keys)`: True on and below the diagonal."""
+    """Returns a boolean mask `(queries, keys)`, True on and below the diagonal."""
     return torch.ones(queries, keys, dtype=torch.bool, device=device).tril()
 
 
 def _softmax(scores: Tensor, is_masked: bool) -> Tensor:
-    """softmax over the keys; where all scores of a query are -inf, zeros instead of NaN."""
+    """softmax over the keys, with zeros instead of NaN where all scores of a query are -inf."""
     if not is_masked:
         return scores.softmax(-1)
-    empty = (scores == NOTHING).all(-1, keepdim=True)
+    empty = (scores == MASKED).all(-1, keepdim=True)  # (batch, heads, queries, 1)
     return scores.masked_fill(empty, 0.0).softmax(-1).masked_fill(empty, 0.0)
 
 
 class AdditiveAttention(nn.Module):
-    """score(q, k) = vᵀ tanh(W q + U k). Bahdanau, Cho & Bengio 2015, section 3.1 and appendix A.1.2.
+    """score(q, k) = vᵀ tanh(W q + U k), Bahdanau, Cho & Bengio 2015, section 3.1 and appendix A.1.2.
 
     Args:
         query_size, key_size: widths of queries and keys.
@@ -113,25 +110,24 @@ class AdditiveAttention(nn.Module):
         mask: Tensor | None = None,
         projected_key: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """
+        """Compares every query with every key and mixes the values.
+
         Args:
             query: `(batch, queries, query_size)`.
             key: `(batch, keys, key_size)`.
             value: `(batch, keys, value_size)`; the keys if not given.
-            mask: `(batch, keys)` or `(batch, queries, keys)`; 0 or False: may not be looked at.
-            projected_key: `k_proj(key)`, for a decoder that asks the same keys step after step.
+            mask: `(batch, keys)` or `(batch, queries, keys)`; 0 or False hides a key.
+            projected_key: `k_proj(key)`, for a decoder that meets the same keys step after step.
 
         Returns:
             The context `(batch, queries, value_size)` and the weights `(batch, queries, keys)`.
         """
-        projected = self.k_proj(key) if projected_key is None else projected_key
-        hidden = torch.tanh(
-            self.q_proj(query).unsqueeze(2) + projected.unsqueeze(1)
-        )  # (batch, queries, keys, hidden)
-        scores = self.score(hidden).squeeze(-1)
+        projected = self.k_proj(key) if projected_key is None else projected_key  # (batch, keys, hidden)
+        pairs = self.q_proj(query).unsqueeze(2) + projected.unsqueeze(1)  # (batch, queries, keys, hidden)
+        scores = self.score(torch.tanh(pairs)).squeeze(-1)  # (batch, queries, keys)
         if mask is not None:
-            mask = mask.bool() if mask.dim() == 3 else mask.bool().unsqueeze(1)
-            scores = scores.masked_fill(~mask, NOTHING)
+            mask = mask.bool() if mask.dim() == 3 else mask.bool().unsqueeze(1)  # (batch, 1, keys)
+            scores = scores.masked_fill(~mask, MASKED)
         weights = _softmax(scores, is_masked=mask is not None)
         return weights @ (key if value is None else value), weights
 
@@ -150,40 +146,37 @@ def eager_attention_forward(
 ) -> tuple[Tensor, Tensor]:
     """`scaled_dot_product_attention` with the signature of transformers' attention functions.
 
-    `attention_mask` is what `create_causal_mask` or `create_bidirectional_mask` made, for whichever
+    `attention_mask` comes from `create_causal_mask` or `create_bidirectional_mask`, made for any
     implementation.
     """
     causal = module.is_causal if is_causal is None else is_causal
+    # A mask is already causal where it must be, and a single query may look at all keys before it.
     causal = bool(causal) and attention_mask is None and query.shape[2] > 1
     mask = attention_mask
-    if position_bias is not None:
-        if mask is None:
-            mask = position_bias
-        else:
-            mask = (
-                position_bias.masked_fill(~mask, NOTHING)
-                if mask.dtype is torch.bool
-                else position_bias + mask
-            )
+    if position_bias is not None and mask is not None:
+        is_boolean = mask.dtype is torch.bool
+        mask = position_bias.masked_fill(~mask, MASKED) if is_boolean else position_bias + mask
+    elif position_bias is not None:
+        mask = position_bias
     output, weights = scaled_dot_product_attention(query, key, value, mask, causal, dropout, scaling)
-    return output.transpose(1, 2), weights
+    return output.transpose(1, 2), weights  # (batch, queries, heads, head_dim)
 
 
 class MultiHeadAttention(nn.Module):
-    """Several attentions side by side, each in a subspace of its own. Vaswani et al. 2017, section 3.2.2.
+    """Several attentions in parallel, each in its own subspace. Vaswani et al. 2017, section 3.2.2.
 
     head_i = attention(x W_i^Q, y W_i^K, y W_i^V),  output = [head_1 ... head_h] W^O,  with y = x in
     self-attention.
 
     Args:
-        config: has `hidden_size`, `num_attention_heads`, and, where they differ from the defaults,
+        config: has `hidden_size` and `num_attention_heads`, and where they differ from the defaults,
             `attention_dropout` (0), `num_key_value_heads` (as many as heads), `head_dim` (hidden_size /
-            heads) and `qk_norm` (no): RMSNorm on every query and key, so that their products cannot grow
-            without end (Henry et al. 2020).
-        layer_idx: where this layer's keys and values stand in a cache.
-        is_causal: a position may look at itself and earlier ones only.
-        bias: the projections have one.
-        scaling: of the scores, instead of head_dim ** -0.5.
+            heads), and `qk_norm` (False). The last is RMSNorm on every query and key, which keeps their
+            products from growing without bound (Henry et al. 2020).
+        layer_idx: the index of this layer's keys and values in a cache.
+        is_causal: a position may look only at itself and earlier ones.
+        bias: whether the projections have biases.
+        scaling: of the scores, in place of head_dim ** -0.5.
     """
 
     def __init__(
@@ -211,13 +204,15 @@ class MultiHeadAttention(nn.Module):
         self.o_proj = nn.Linear(heads * self.head_dim, config.hidden_size, bias=bias)
 
     def _heads(self, x: Tensor) -> Tensor:
-        return x.view(*x.shape[:2], -1, self.head_dim).transpose(1, 2)  # (batch, heads, length, head_dim)
+        # (batch, length, heads * head_dim) -> (batch, heads, length, head_dim)
+        return x.view(*x.shape[:2], -1, self.head_dim).transpose(1, 2)
 
     def _keys_and_values(
         self, source: Tensor, cache: Cache | None, is_cross: bool, rotation: tuple[Tensor, Tensor] | None
     ) -> tuple[Tensor, Tensor]:
-        """Of the source, after those that the cache holds; those of an encoder are projected once and
-        then kept.
+        """Keys and values of the source, each `(batch, heads, length, head_dim)`, after those in the cache.
+
+        Those of an encoder are projected once and then kept.
         """
         is_updated = getattr(cache, "is_updated", {})
         if is_cross and is_updated.get(self.layer_idx):
@@ -245,24 +240,25 @@ class MultiHeadAttention(nn.Module):
         rotation: tuple[Tensor, Tensor] | None = None,
         **kwargs: Any,
     ) -> tuple[Tensor, Tensor | None]:
-        """
+        """Lets every position of `hidden_states` look at the positions of the source.
+
         Args:
-            hidden_states: `(batch, length, hidden_size)`, asks.
+            hidden_states: `(batch, length, hidden_size)`, gives the queries.
             attention_mask: from `create_causal_mask` or `create_bidirectional_mask`.
-            key_value_states: `(batch, source_length, hidden_size)`, is asked; the hidden states
+            key_value_states: `(batch, source_length, hidden_size)`, gives keys and values; the hidden states
                 themselves if not given.
-            cache: keeps keys and values from call to call. An `EncoderDecoderCache` has one part for
-                either kind.
-            rotation: cosines and sines of rotary positions (`positions.RotaryPositions`), for self-attention.
-            kwargs: for the attention function: `position_bias` `(1 or batch, heads, length, keys)`, ...
+            cache: keeps keys and values from call to call. An `EncoderDecoderCache` has one half for
+                self-attention and one for cross-attention.
+            rotation: cosines and sines from `RotaryPositions`, for self-attention.
+            kwargs: for the attention function, such as `position_bias` `(1 or batch, heads, length, keys)`.
 
         Returns:
-            The output `(batch, length, hidden_size)`, and the weights `(batch, heads, length, keys)`
-            where the attention is eager, else None.
+            The output `(batch, length, hidden_size)`, and the weights `(batch, heads, length, keys)`, or None
+            unless the attention is eager.
         """
         is_cross = key_value_states is not None
         hidden_states = _rounded_once(hidden_states)
-        query = self._heads(self.q_proj(hidden_states))
+        query = self._heads(self.q_proj(hidden_states))  # (batch, heads, length, head_dim)
         if self.q_norm is not None:
             query = self.q_norm(query)
         if rotation is not None:
@@ -284,29 +280,29 @@ class MultiHeadAttention(nn.Module):
             scaling=self.scaling,
             **kwargs,
         )
-        return self.o_proj(
-            output.reshape(*hidden_states.shape[:2], -1)
-        ), weights if implementation == "eager" else None
+        # (batch, length, heads, head_dim) -> (batch, length, heads * head_dim)
+        output = self.o_proj(output.reshape(*hidden_states.shape[:2], -1))
+        return output, weights if implementation == "eager" else None
 
 
 def _rounded_once(x: Tensor) -> Tensor:
-    """Under autocast what several projections read, in its dtype, so that not each of them rounds it anew."""
+    """Casts the common input of several projections to autocast's dtype: once instead of once for each."""
     kind = x.device.type
     return x.to(torch.get_autocast_dtype(kind)) if torch.is_autocast_enabled(kind) else x
 
 
 def _formula_is_faster(query: Tensor, key: Tensor) -> bool:
-    """Training in 16 bits on a CPU: torch's kernel takes 1.5 to 5.9 times as long there as the products
-    themselves.
+    """Whether to compute the formula in place of torch's kernel: for short training in 16 bits on a CPU.
+
+    There the kernel takes 1.5 to 5.9 times as long as the matrix products themselves.
     """
     is_16_bits = query.dtype is torch.bfloat16 and query.device.type == "cpu"
-    return is_16_bits and learns(query, key) and key.shape[2] <= LONGEST_FORMULA
+    return is_16_bits and needs_gradient(query, key) and key.shape[2] <= LONGEST_FORMULA
 
 
 @contextmanager
 def eager_attention(model: PreTrainedModel) -> Iterator[PreTrainedModel]:
-    """The model computes its attention eagerly inside, so that `output_attentions=True` returns weights;
-    and as before afterwards.
+    """Inside, the model computes its attention eagerly, and `output_attentions=True` returns weights.
 
     with eager_attention(model):
         attentions = model(**inputs, output_attentions=True).attentions

@@ -1,17 +1,13 @@
-"""Root-mean-square normalization from scratch: what T5 and the language models after it have in the place
-of layer norm.
+"""Root-mean-square normalization, which T5 and the language models after it have in place of layer norm.
 
-Equal to `torch.nn.RMSNorm` in values and gradients. On a CPU that one is put together from six
-operations, each of which autograd follows by itself; here the gradient is written out, which takes a
-third of the time in training.
+Equal to `torch.nn.RMSNorm` in values and gradients. torch assembles that one from six operations on a CPU;
+`ops_fused.rms_norm` has the gradient written out, which takes a third of the time in training.
 """
-
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from .ops_gradients import learns
+from .ops_fused import rms_norm
 
 
 class RMSNorm(nn.Module):
@@ -28,35 +24,8 @@ class RMSNorm(nn.Module):
         self.weight = nn.Parameter(torch.ones(size))
 
     def forward(self, x: Tensor) -> Tensor:
-        """`(..., size)` -> the same, of the same dtype; computed in 32 bits where the input has fewer."""
-        if learns(x, self.weight) and x.device.type == "cpu":
-            return _ScaledByItsLength.apply(x, self.weight, self.eps)
-        return nn.functional.rms_norm(x, self.weight.shape, self.weight.to(x.dtype), self.eps)
+        """Maps `(..., size)` to the same shape and dtype; computes in 32 bits where the input has fewer."""
+        return rms_norm(x, self.weight, self.eps)
 
     def extra_repr(self) -> str:
         return f"{self.weight.shape[0]}, eps={self.eps}"
-
-
-class _ScaledByItsLength(torch.autograd.Function):
-    """With r = 1 / √(mean(x²) + ε), n = r x and y = g ⊙ n:  ∂L/∂x = r (g ⊙ dy - n mean(g ⊙ dy ⊙ n)),
-    ∂L/∂g = Σ dy ⊙ n.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, eps: float) -> Tensor:
-        wide = x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
-        length = torch.linalg.vector_norm(wide, dim=-1, keepdim=True)
-        scale = length.square_().div_(x.shape[-1]).add_(eps).rsqrt_()
-        normed = wide * scale
-        ctx.save_for_backward(normed, scale, weight)
-        return (normed * weight).to(x.dtype)
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None]:  # type: ignore[override]
-        normed, scale, weight = ctx.saved_tensors
-        wide = grad.to(normed.dtype)
-        products = wide * normed
-        of_weight = products.sum(dim=tuple(range(grad.dim() - 1)))
-        mean = (products @ weight.to(products.dtype)).unsqueeze(-1) / normed.shape[-1]
-        of_x = (wide * weight).addcmul_(normed, mean, value=-1).mul_(scale)
-        return of_x.to(grad.dtype), of_weight.to(weight.dtype), None

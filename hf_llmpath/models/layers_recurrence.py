@@ -1,16 +1,16 @@
-"""Recurrent layers from scratch: the plain RNN, the LSTM and the GRU, and the cache that keeps their state.
+"""Recurrent layers from scratch: the plain RNN, the LSTM, and the GRU, and the cache that keeps their state.
 
-`rnn_step`, `lstm_step` and `gru_step` are the formulas, one time step each. `RecurrentLayer` runs them
-over a sequence: step by step where a mask, a trace of the gates or a single token asks for it, else
-through the same formulas with the backward pass written by hand (`bptt.py`), which is what makes training
-fast. Weights are laid out as in `torch.nn.RNN`, `torch.nn.LSTM` and `torch.nn.GRU`, so they can be copied
-in both directions.
+`rnn_step`, `lstm_step`, and `gru_step` are the formulas, one time step each. `RecurrentLayer` runs them over
+a sequence. A mask, a trace of the gates, or a single token makes it go step by step. Otherwise it runs the
+same formulas with the backward pass written by hand (`ops_bptt.py`), which makes training fast. Weights are
+laid out as in `torch.nn.RNN`, `torch.nn.LSTM`, and `torch.nn.GRU` and can be copied in both directions.
 """
 
 from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
+from transformers import PreTrainedModel
 from transformers import initialization as init
 from transformers.cache_utils import Cache, CacheLayerMixin
 from transformers.modeling_layers import GradientCheckpointingLayer
@@ -18,23 +18,24 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 from .ops_bptt import GRUThroughTime, LSTMThroughTime, RNNThroughTime
 
 State = tuple[Tensor, ...]  # (h,) for RNN and GRU, (h, c) for LSTM; each (batch, hidden)
-GATES = {"rnn": 1, "gru": 3, "lstm": 4}
+GATES = {"rnn": 1, "gru": 3, "lstm": 4}  # rows of a weight matrix, in multiples of hidden
 
 
 def rnn_step(a: Tensor, state: State, weight_hh: Tensor, bias_hh: Tensor) -> tuple[State, dict[str, Tensor]]:
-    """h' = tanh(a + W_hh h + b_hh), where a = W_ih x + b_ih has shape (batch, hidden). Elman 1990."""
+    """h' = tanh(a + W_hh h + b_hh), where a = W_ih x + b_ih is (batch, hidden). Elman 1990."""
     (h,) = state
     new_h = torch.tanh(a + nn.functional.linear(h, weight_hh, bias_hh))
     return (new_h,), {"hidden_state": new_h}
 
 
 def lstm_step(a: Tensor, state: State, weight_hh: Tensor, bias_hh: Tensor) -> tuple[State, dict[str, Tensor]]:
-    """c' = f * c + i * g,  h' = o * tanh(c'), where a = W_ih x + b_ih has shape (batch, 4 * hidden).
+    """c' = f * c + i * g,  h' = o * tanh(c'), where a = W_ih x + b_ih is (batch, 4 * hidden).
 
-    The input gate i lets new content in, the forget gate f keeps the old, the output gate o shows it.
-    Hochreiter & Schmidhuber 1997; forget gate by Gers et al. 2000.
+    The input gate i lets new content in, the forget gate f keeps the old, and the output gate o shows it.
+    Hochreiter & Schmidhuber 1997; the forget gate is by Gers et al. 2000.
     """
     h, c = state
+    # One product for all four gates, (batch, 4 * hidden), cut into four times (batch, hidden).
     i, f, g, o = (a + nn.functional.linear(h, weight_hh, bias_hh)).chunk(4, dim=-1)
     i, f, g, o = torch.sigmoid(i), torch.sigmoid(f), torch.tanh(g), torch.sigmoid(o)
     new_c = f * c + i * g
@@ -44,13 +45,13 @@ def lstm_step(a: Tensor, state: State, weight_hh: Tensor, bias_hh: Tensor) -> tu
 
 
 def gru_step(a: Tensor, state: State, weight_hh: Tensor, bias_hh: Tensor) -> tuple[State, dict[str, Tensor]]:
-    """h' = (1 - z) * n + z * h with n = tanh(a_n + r * (W_hn h + b_hn)); a has shape (batch, 3 * hidden).
+    """h' = (1 - z) * n + z * h with n = tanh(a_n + r * (W_hn h + b_hn)); a is (batch, 3 * hidden).
 
-    The reset gate r decides how much of the past the candidate n sees, the update gate z how much of it
+    The reset gate r decides how much of the past the candidate n sees, the update gate z how much of the past
     stays. Cho et al. 2014, in the variant of `torch.nn.GRU`.
     """
     (h,) = state
-    a_r, a_z, a_n = a.chunk(3, dim=-1)
+    a_r, a_z, a_n = a.chunk(3, dim=-1)  # each (batch, hidden)
     b_r, b_z, b_n = nn.functional.linear(h, weight_hh, bias_hh).chunk(3, dim=-1)
     r, z = torch.sigmoid(a_r + b_r), torch.sigmoid(a_z + b_z)
     n = torch.tanh(a_n + r * b_n)
@@ -80,7 +81,7 @@ class RecurrentLayer(GradientCheckpointingLayer):
         self.bias_hh = nn.Parameter(torch.empty(gates * hidden_size))
 
     def initial_state(self, batch: int, like: Tensor) -> State:
-        """A state of zeros."""
+        """Returns a state of zeros with the dtype and device of `like`."""
         return tuple(like.new_zeros(batch, self.hidden_size) for _ in range(2 if self.cell == "lstm" else 1))
 
     def forward(
@@ -90,41 +91,43 @@ class RecurrentLayer(GradientCheckpointingLayer):
         attention_mask: Tensor | None = None,
         output_gates: bool = False,
     ) -> tuple[Tensor, State, dict[str, Tensor] | None]:
-        """
+        """Runs the recurrence over a sequence.
+
         Args:
             hidden_states: `(batch, length, input_size)`.
-            state: where to start; zeros if not given.
-            attention_mask: `(batch, length)`, 0 where a token is padding: the state passes over it unchanged.
-            output_gates: also return what the gates did.
+            state: the state to start from; zeros if not given.
+            attention_mask: `(batch, length)`, 0 for padding, which leaves the state unchanged.
+            output_gates: whether to return the values of the gates.
 
         Returns:
-            the hidden state after each step `(batch, length, hidden_size)`, the last state, and the gates
-            by name, each `(batch, length, hidden_size)`, if asked for.
+            The hidden state after each step `(batch, length, hidden_size)`, the last state, and the gates by
+            name, each `(batch, length, hidden_size)`, or None.
         """
         batch, length, _ = hidden_states.shape
         if state is None:
             state = self.initial_state(batch, hidden_states)
         if attention_mask is not None or output_gates or length == 1 or torch.compiler.is_compiling():
             return self._step_by_step(hidden_states, state, attention_mask, output_gates)
+        weights = (self.weight_ih, self.bias_ih, self.weight_hh, self.bias_hh)
+        # In full precision: rounding would add up over the steps.
         with torch.autocast(hidden_states.device.type, enabled=False):
-            states, state = self._all_at_once(
-                hidden_states.to(self.weight_hh.dtype).transpose(0, 1).contiguous(), state
-            )
-        return states.transpose(0, 1), state, None
-
-    def _all_at_once(self, inputs: Tensor, state: State) -> tuple[Tensor, State]:
-        return over_time(self.cell, inputs, self.weight_ih, self.bias_ih, self.weight_hh, self.bias_hh, state)
+            # (length, batch, input_size): time first makes each step one block of memory.
+            inputs = hidden_states.to(self.weight_hh.dtype).transpose(0, 1).contiguous()
+            states, state = run_recurrence(self.cell, inputs, *weights, state)
+        return states.transpose(0, 1), state, None  # (batch, length, hidden_size)
 
     def _step_by_step(self, inputs: Tensor, state: State, mask: Tensor | None, output_gates: bool):
         step = STEPS[self.cell]
         outputs, traces = [], []
-        projected = nn.functional.linear(inputs, self.weight_ih, self.bias_ih)
+        projected = nn.functional.linear(
+            inputs, self.weight_ih, self.bias_ih
+        )  # (batch, length, gates * hidden)
         for t in range(inputs.shape[1]):
             new_state, gates = step(projected[:, t], state, self.weight_hh, self.bias_hh)
             if mask is not None:
-                keep = mask[:, t, None].bool()
+                is_token = mask[:, t, None].bool()  # (batch, 1)
                 new_state = tuple(
-                    torch.where(keep, new, old) for new, old in zip(new_state, state, strict=True)
+                    torch.where(is_token, new, old) for new, old in zip(new_state, state, strict=True)
                 )
             state = new_state
             outputs.append(state[0])
@@ -132,10 +135,10 @@ class RecurrentLayer(GradientCheckpointingLayer):
         trace = None
         if output_gates:
             trace = {name: torch.stack([gates[name] for gates in traces], dim=1) for name in traces[0]}
-        return torch.stack(outputs, dim=1), state, trace
+        return torch.stack(outputs, dim=1), state, trace  # (batch, length, hidden_size)
 
 
-def over_time(
+def run_recurrence(
     cell: str,
     inputs: Tensor,
     weight_ih: Tensor,
@@ -144,18 +147,18 @@ def over_time(
     bias_hh: Tensor,
     state: State,
 ) -> tuple[Tensor, State]:
-    """All steps of a recurrence, with the backward pass written by hand.
+    """Runs all steps of a recurrence, with the backward pass written by hand.
 
     Args:
-        inputs: `(length, batch, input_size)`; weights and biases as in `RecurrentLayer`.
+        inputs: `(length, batch, input_size)`; weights and biases are those of a `RecurrentLayer`.
 
     Returns:
-        the hidden states `(length, batch, hidden)`, and the last state.
+        The hidden states `(length, batch, hidden)`, and the last state.
     """
     if cell == "gru":
         states = GRUThroughTime.apply(inputs, weight_ih, bias_ih, weight_hh, bias_hh, state[0])
         return states, (states[-1],)
-    bias = bias_ih + bias_hh
+    bias = bias_ih + bias_hh  # only a GRU has to keep them apart: its reset gate multiplies one of them
     if cell == "rnn":
         states = RNNThroughTime.apply(inputs, weight_ih, bias, weight_hh, state[0])
         return states, (states[-1],)
@@ -165,8 +168,9 @@ def over_time(
 
 @torch.no_grad()
 def initialize_recurrent(layer: RecurrentLayer, forget_bias: float) -> None:
-    """First weights: Xavier for the input, orthogonal recurrent blocks, biases 0 but for an LSTM's forget
-    gate.
+    """Sets the initial weights: Xavier for the input, orthogonal recurrent blocks, and biases of 0.
+
+    An LSTM's forget gate gets the bias `forget_bias`.
     """
     hidden = layer.hidden_size
     init.xavier_uniform_(layer.weight_ih)
@@ -180,8 +184,31 @@ def initialize_recurrent(layer: RecurrentLayer, forget_bias: float) -> None:
         layer.bias_ih[hidden : 2 * hidden] = forget_bias
 
 
+class RecurrentPreTrainedModel(PreTrainedModel):
+    """The common base of the models with recurrent layers: initial weights, and a cache that holds states."""
+
+    supports_gradient_checkpointing = True
+    _is_stateful = True
+    _skip_keys_device_placement = ["cache"]
+
+    @torch.no_grad()
+    def _init_weights(self, module: nn.Module) -> None:
+        if isinstance(module, RecurrentLayer):
+            initialize_recurrent(module, self.config.forget_bias)
+        elif isinstance(module, nn.Embedding):
+            init.uniform_(module.weight, -self.config.initializer_range, self.config.initializer_range)
+            if module.padding_idx is not None and not getattr(module.weight, "_is_hf_initialized", False):
+                module.weight[module.padding_idx] = 0
+        else:
+            super()._init_weights(module)
+
+    @classmethod
+    def _supports_default_dynamic_cache(cls) -> bool:
+        return False  # otherwise generate() would make a cache for attention layers
+
+
 class RecurrentCacheLayer(CacheLayerMixin):
-    """The state of one recurrent layer, and how many tokens went into it."""
+    """The state of one recurrent layer, and the number of tokens that it has read."""
 
     is_compileable = False
     is_croppable = False
@@ -196,7 +223,7 @@ class RecurrentCacheLayer(CacheLayerMixin):
         raise TypeError("a recurrent state is set by the layer itself, not from keys and values")
 
     def update(self, state: State, num_new_tokens: int) -> State:  # type: ignore[override]
-        """Takes over the state after `num_new_tokens` more tokens."""
+        """Stores the state after `num_new_tokens` more tokens."""
         self.state, self.is_initialized = state, True
         self.cumulative_length += num_new_tokens
         return state
@@ -212,37 +239,37 @@ class RecurrentCacheLayer(CacheLayerMixin):
 
     def _map(self, change: Callable[[Tensor], Tensor]) -> None:
         if self.state is not None:
-            self.state = tuple(change(part) for part in self.state)
+            self.state = tuple(change(tensor) for tensor in self.state)
 
     def reset(self) -> None:
         self.state, self.cumulative_length, self.is_initialized = None, 0, False
 
     def detach(self) -> None:
-        """Cuts the graph: the next window of a truncated back-propagation starts here."""
+        """Cuts the graph: the next window of truncated backpropagation through time starts here."""
         self._map(Tensor.detach)
 
     def reorder_cache(self, beam_idx: Tensor) -> None:
-        self._map(lambda part: part.index_select(0, beam_idx.to(part.device)))
+        self._map(lambda tensor: tensor.index_select(0, beam_idx.to(tensor.device)))
 
     def batch_repeat_interleave(self, repeats: int) -> None:
-        self._map(lambda part: part.repeat_interleave(repeats, dim=0))
+        self._map(lambda tensor: tensor.repeat_interleave(repeats, dim=0))
 
     def batch_select_indices(self, indices: Tensor) -> None:
-        self._map(lambda part: part[indices])
+        self._map(lambda tensor: tensor[indices])
 
     def offload(self) -> None:
-        self._map(lambda part: part.to("cpu", non_blocking=True))
+        self._map(lambda tensor: tensor.to("cpu", non_blocking=True))
 
     def prefetch(self) -> None:
-        """Nothing to do: the layer moves the state to its own device."""
+        """Does nothing: the layer moves the state to its own device."""
 
     def crop(self, tokens_to_remove: int) -> None:
         if tokens_to_remove:
-            raise ValueError("a recurrent state cannot be cropped: the tokens in it cannot be told apart")
+            raise ValueError("a recurrent state cannot be cropped: its tokens cannot be told apart")
 
 
 class RecurrentCache(Cache):
-    """`cache` of a recurrent model: constant size, however long the text."""
+    """The `cache` of a recurrent model, which has the same size however long the text is."""
 
     layers: list[RecurrentCacheLayer]  # type: ignore[assignment]
 

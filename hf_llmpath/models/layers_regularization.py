@@ -1,10 +1,9 @@
-"""Layers against overfitting and for easier training, from scratch: dropout, batch and layer
-normalization, max-norm.
+"""Dropout, batch and layer normalization, and max-norm, from scratch.
 
-The layers have the parameters, buffers and defaults of their namesakes in `torch.nn`, so weights copy
-over in both directions, and equal them in values, gradients and running statistics. The backward pass of
-the normalizations is written by hand (`Normalization`): it is half of the lesson, and faster than
-autograd through every step of the formula.
+The layers have the parameters, buffers, and defaults of their namesakes in `torch.nn`, so weights can be
+copied in both directions. They equal them in values, gradients, and running statistics. The backward pass of
+the normalizations is written by hand (`Normalization`): it is half of the lesson, and faster than autograd
+through every step of the formula.
 """
 
 import math
@@ -17,28 +16,27 @@ from torch.autograd.function import once_differentiable
 
 
 def keep_mask(like: Tensor, keep: float) -> Tensor:
-    """Ones with probability `keep`, else zeros, of the shape, type and device of `like`.
+    """Ones with probability `keep`, else zeros, in the shape and dtype of `like` and on its device.
 
-    A fraction of 53 random bits is compared with `keep`: what `bernoulli_` does, but the bits are drawn
-    in bulk, which takes less than half of the time on a CPU.
+    A fraction of 53 random bits is compared with `keep`, as `bernoulli_` does it. Drawing the bits in bulk
+    takes less than half of the time on a CPU.
     """
     bits = torch.empty(like.shape, dtype=torch.int64, device=like.device).random_(-(2**63), None)
     return (bits.bitwise_and_(2**53 - 1) < math.ceil(keep * 2**53)).to(like.dtype)
 
 
 class Dropout(nn.Module):
-    """Switches values off at random while training: y = x m / (1 - p), where m is 0 with probability p,
-    else 1.
+    """Switches values off at random in training: y = x m / (1 - p), where m is 0 with probability p, else 1.
 
-    The division keeps the expected value, so that eval mode has nothing left to do. The gradient passes
-    the same mask. Where PyTorch draws from its Mersenne Twister (CPUs, unless MKL's generator is used),
-    the mask is bit for bit that of `torch.nn.Dropout` for the same state of the generator; elsewhere it
-    has the same distribution.
+    The division keeps the expected value, which leaves nothing to do in eval mode. The gradient passes the
+    same mask. Where PyTorch draws from its Mersenne Twister (on CPUs, unless MKL's generator is used), the
+    mask is bit for bit that of `torch.nn.Dropout` in the same state of the generator. Elsewhere it has the
+    same distribution.
 
     Srivastava et al., "Dropout: A Simple Way to Prevent Neural Networks from Overfitting", 2014.
 
     Args:
-        p: probability that a value is switched off.
+        p: the probability that a value is switched off.
     """
 
     def __init__(self, p: float = 0.5):
@@ -48,7 +46,7 @@ class Dropout(nn.Module):
         self.p = p
 
     def forward(self, x: Tensor) -> Tensor:
-        """x of any shape; returns the same shape."""
+        """Maps x of any shape to the same shape."""
         if not self.training or self.p == 0:
             return x
         keep = 1 - self.p
@@ -61,25 +59,24 @@ class Dropout(nn.Module):
 
 
 class Normalization(Function):
-    r"""`y = w n + b` with `n = (x - m) / sqrt(v + eps)`; m is the mean, v the (biased) variance over one
-    dimension of x.
+    """y = w n + b with n = (x - m) / √(v + eps); m is the mean and v the biased variance over a dimension.
 
-    Backward: m and v depend on every x that they are taken over. Of the gradient g at n, that takes away
-        the part that
-    moves all of them alike and the part that scales them, since neither changes n. With E the mean over
-    the same
-    dimension: \(\partial L / \partial x = (g - E[g] - n\,E[g n]) / \sqrt{v + eps}\). Ioffe & Szegedy
-        2015, section 3.
+    Backward: m and v depend on every x in their dimension. Moving all of them alike, or scaling them, does
+    not change n, so those two components drop out of the gradient g at n. With E the mean over the dimension:
+
+        dx = (g - E[g] - n E[g n]) / √(v + eps)
+
+    Ioffe & Szegedy 2015, section 3.
     """
 
     @staticmethod
     def forward(ctx, x, weight, bias, dim, eps):
-        """x `(rows, units)`, weight and bias `(units,)`; dim 0 for statistics per unit, 1 for statistics
-        per row.
+        """Normalizes x `(rows, units)` with weight and bias `(units,)`.
 
-        Returns y `(rows, units)`, and m and v without dimension `dim`; these two carry no gradient.
+        Statistics are per unit for dim 0, per row for dim 1. Returns y `(rows, units)`, and m and v without
+        dimension `dim`, which carry no gradient.
         """
-        mean = x.mean(dim, keepdim=True)
+        mean = x.mean(dim, keepdim=True)  # (1, units) or (rows, 1)
         n = x - mean
         variance = n.square().mean(dim, keepdim=True)
         scale = (variance + eps).rsqrt_()
@@ -95,35 +92,32 @@ class Normalization(Function):
     def backward(ctx, grad, _mean, _variance):
         n, scale, weight = ctx.saved_tensors
         count = n.shape[ctx.dim]
-        product = grad * n
+        product = grad * n  # (rows, units)
         grad_weight, grad_bias = product.sum(0), grad.sum(0)
-        if (
-            ctx.dim == 0
-        ):  # E[g n] = w grad_weight / count and E[g] = w grad_bias / count: w leaves the bracket
+        if ctx.dim == 0:
+            # w is one number per dimension: E[g n] = w grad_weight / count and E[g] = w grad_bias / count.
             grad_x = torch.addcmul(grad, n, grad_weight, value=-1 / count)
             grad_x.sub_(grad_bias / count).mul_(weight * scale)
         else:
-            mean_gn, mean_g = product @ (weight / count), grad @ (weight / count)
+            mean_gn, mean_g = product @ (weight / count), grad @ (weight / count)  # each (rows,)
             grad_x = torch.mul(grad, weight, out=product).addcmul_(n, mean_gn[:, None], value=-1)
             grad_x.sub_(mean_g[:, None]).mul_(scale)
         return grad_x, grad_weight, grad_bias, None, None
 
 
 class BatchNorm(nn.Module):
-    r"""Batch normalization, as `torch.nn.BatchNorm1d`: each unit has mean 0 and variance 1 over the batch.
+    """Batch normalization, as `torch.nn.BatchNorm1d`: each unit has mean 0 and variance 1 over the batch.
 
-    While training, mean and variance are those of the batch, and the running ones follow: `running = (1 -
-    momentum) running + momentum batch`, with the unbiased variance. In eval mode the running ones are
-    used, so that the answer to one example does not depend on the others. Weight and bias learn what
-    scale is best.
+    While training, mean and variance are those of the batch, and the running ones follow: running = (1 -
+    momentum) running + momentum batch, with the unbiased variance. Eval mode uses the running ones, so the
+    answer to one example does not depend on the others. Weight and bias learn the best scale.
 
     Ioffe & Szegedy, "Batch Normalization", 2015, algorithms 1 and 2.
 
     Args:
-        num_features: units.
+        num_features: number of units.
         eps: added to the variance.
-        momentum: weight of the new batch in the running statistics; None for the plain mean of all
-            batches so far.
+        momentum: the weight of a new batch in the running statistics; None for the plain mean of all batches.
     """
 
     running_mean: Tensor
@@ -140,15 +134,17 @@ class BatchNorm(nn.Module):
         self.register_buffer("num_batches_tracked", torch.tensor(0, dtype=torch.long))
 
     def forward(self, x: Tensor) -> Tensor:
-        """x `(batch, units)` or `(batch, units, length)`; returns the same shape.
+        """Maps x `(batch, units)` or `(batch, units, length)` to the same shape.
 
         Raises:
-            ValueError: another shape, or a training batch with one value per unit, which has no variance.
+            ValueError: x has another shape, or a training batch has only one value per unit and no variance.
         """
         if x.dim() not in (2, 3) or x.shape[1] != self.num_features:
             raise ValueError(
-                f"expected (batch, {self.num_features}) or (batch, {self.num_features}, length), got {tuple(x.shape)}"
+                f"expected (batch, {self.num_features}) or (batch, {self.num_features}, length), "
+                f"got {tuple(x.shape)}"
             )
+        # (batch, units, length) -> (batch * length, units), and back
         rows = x if x.dim() == 2 else x.transpose(1, 2).reshape(-1, self.num_features)
         y = self._normalize(rows.to(self.weight.dtype)).to(x.dtype)
         return y if x.dim() == 2 else y.view(x.shape[0], -1, self.num_features).transpose(1, 2)
@@ -173,15 +169,14 @@ class BatchNorm(nn.Module):
 
 
 class LayerNorm(nn.Module):
-    """Layer normalization, as `torch.nn.LayerNorm`: each example has mean 0 and variance 1 over its own
-    units.
+    """Layer normalization, as `torch.nn.LayerNorm`: each example has mean 0 and variance 1 over its units.
 
-    It needs no other example and no running statistics: training and eval mode are the same.
+    It needs no other examples and no running statistics, so training and eval mode are the same.
 
     Ba, Kiros & Hinton, "Layer Normalization", 2016, equation 3.
 
     Args:
-        normalized_shape: size of the last dimension, or sizes of the last dimensions.
+        normalized_shape: the size of the last dimension, or the sizes of the last dimensions.
         eps: added to the variance.
     """
 
@@ -195,7 +190,7 @@ class LayerNorm(nn.Module):
         self.bias = nn.Parameter(torch.zeros(self.normalized_shape))
 
     def forward(self, x: Tensor) -> Tensor:
-        """x `(..., *normalized_shape)`; returns the same shape.
+        """Maps x `(..., *normalized_shape)` to the same shape.
 
         Raises:
             ValueError: x ends in another shape.
@@ -203,7 +198,7 @@ class LayerNorm(nn.Module):
         dims = len(self.normalized_shape)
         if tuple(x.shape[-dims:]) != self.normalized_shape:
             raise ValueError(f"expected a tensor that ends in {self.normalized_shape}, got {tuple(x.shape)}")
-        rows = x.reshape(-1, self.weight.numel()).to(self.weight.dtype)
+        rows = x.reshape(-1, self.weight.numel()).to(self.weight.dtype)  # (rows, units)
         y, _, _ = Normalization.apply(rows, self.weight.flatten(), self.bias.flatten(), 1, self.eps)
         return y.view(x.shape).to(x.dtype)
 
@@ -213,18 +208,17 @@ class LayerNorm(nn.Module):
 
 @torch.no_grad()
 def max_norm_(weights: Iterable[Tensor], limit: float) -> None:
-    """Max-norm constraint, after an optimizer step: the weights that enter a unit keep a length of at
-    most `limit`.
+    """Max-norm constraint, applied after an optimizer step: w ← w min(1, c / |w|).
 
-    `w <- w min(1, c / |w|)`. Unlike weight decay it leaves short vectors alone, so that a high learning
-    rate can explore without the weights blowing up. Srebro & Shraibman 2005; with dropout: Srivastava et
-    al. 2014, section 5.1.
+    The weights that enter a unit keep a length of at most c. Unlike weight decay, this leaves short vectors
+    alone: a high learning rate can explore without the weights blowing up. Srebro & Shraibman 2005; with
+    dropout, Srivastava et al. 2014, section 5.1.
 
     Args:
         weights: each `(units, inputs)`, changed in place.
-        limit: the constant c.
+        limit: c.
     """
     for weight in weights:
-        lengths = torch.linalg.vector_norm(weight, dim=1, keepdim=True)
+        lengths = torch.linalg.vector_norm(weight, dim=1, keepdim=True)  # (units, 1)
         if bool((lengths > limit).any()):
             weight.mul_((limit / lengths).clamp_(max=1))

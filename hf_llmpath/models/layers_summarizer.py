@@ -1,4 +1,4 @@
-"""The two parts of the summarizer: a layer that reads from both ends, and the look back at what was read."""
+"""The layers of the summarizer: a recurrent layer that reads from both ends, and attention to the source."""
 
 import torch
 from torch import Tensor, nn
@@ -6,14 +6,14 @@ from transformers import PreTrainedConfig
 from transformers.modeling_layers import GradientCheckpointingLayer
 
 from .layers_attention import AdditiveAttention, scaled_dot_product_attention
-from .layers_recurrence import GATES, RecurrentLayer, over_time
+from .layers_recurrence import GATES, RecurrentLayer, run_recurrence
 
 
 class BidirectionalLayer(GradientCheckpointingLayer):
     """Two recurrent layers that read a sequence from either end (Schuster & Paliwal 1997).
 
-    They never meet, so they are one recurrence of twice the width whose matrix has two blocks: half as
-    many steps to walk.
+    The two never exchange anything. They can run as one recurrence of twice the width, whose weight matrix
+    has two blocks: half as many steps.
     """
 
     def __init__(self, cell: str, input_size: int, hidden_size: int):
@@ -22,14 +22,12 @@ class BidirectionalLayer(GradientCheckpointingLayer):
         self.backwards = RecurrentLayer(cell, input_size, hidden_size // 2)
 
     def forward(self, hidden_states: Tensor, reverse: Tensor | None) -> Tensor:
-        """
-        Args:
-            hidden_states: `(batch, length, input_size)`, padding on the right only.
-            reverse: `(batch, length)`, the places of each row's tokens in reverse order, padding where it
-                was; None: no row has padding.
+        """Returns the states of both directions, `(batch, length, hidden_size)`.
 
-        Returns:
-            `(batch, length, hidden_size)`.
+        Args:
+            hidden_states: `(batch, length, input_size)`, with padding on the right only.
+            reverse: `(batch, length)`, the indices that reverse the tokens of each row and leave its padding
+                in place; None if no row has padding.
         """
         inputs = (hidden_states, _reversed(hidden_states, reverse))
         if torch.compiler.is_compiling():
@@ -37,57 +35,53 @@ class BidirectionalLayer(GradientCheckpointingLayer):
                 layer(x)[0] for layer, x in zip((self.forwards, self.backwards), inputs, strict=True)
             )
         else:
-            forwards, backwards = self._side_by_side(inputs).chunk(2, dim=-1)
-        return torch.cat([forwards, _reversed(backwards, reverse)], dim=-1)
+            forwards, backwards = self._both_at_once(inputs).chunk(2, dim=-1)
+        return torch.cat([forwards, _reversed(backwards, reverse)], dim=-1)  # (batch, length, hidden_size)
 
-    def _side_by_side(self, inputs: tuple[Tensor, Tensor]) -> Tensor:
-        """The states of both directions `(batch, length, hidden_size)`, each in the order in which it reads."""
-        layers = (self.forwards, self.backwards)
-        cell, half, gates = layers[0].cell, layers[0].hidden_size, GATES[layers[0].cell]
+    def _both_at_once(self, inputs: tuple[Tensor, Tensor]) -> Tensor:
+        """The states of both directions `(batch, length, hidden_size)`, each in its own reading order."""
+        one, other = self.forwards, self.backwards
+        gates = GATES[one.cell]
         with torch.autocast(inputs[0].device.type, enabled=False):
-            dtype = layers[0].weight_hh.dtype
-            both = (
-                torch.cat(inputs, dim=-1).to(dtype).transpose(0, 1).contiguous()
-            )  # (length, batch, 2 * input_size)
-            weights = (
-                _blocks(getattr(layers[0], name), getattr(layers[1], name), gates)
-                for name in ("weight_ih", "weight_hh")
+            both = torch.cat(inputs, dim=-1).to(one.weight_hh.dtype)  # (batch, length, 2 * input_size)
+            both = both.transpose(0, 1).contiguous()  # (length, batch, 2 * input_size)
+            start = one.initial_state(both.shape[1], both)
+            states, _ = run_recurrence(
+                one.cell,
+                both,
+                _blocks(one.weight_ih, other.weight_ih, gates),
+                _interleaved(one.bias_ih, other.bias_ih, gates),
+                _blocks(one.weight_hh, other.weight_hh, gates),
+                _interleaved(one.bias_hh, other.bias_hh, gates),
+                tuple(torch.cat([zeros, zeros], dim=-1) for zeros in start),  # (batch, hidden_size)
             )
-            biases = (
-                torch.cat([getattr(layer, name).view(gates, half) for layer in layers], dim=1).flatten()
-                for name in ("bias_ih", "bias_hh")
-            )
-            (weight_ih, weight_hh), (bias_ih, bias_hh) = weights, biases
-            start = tuple(
-                torch.cat([part, part], dim=-1) for part in layers[0].initial_state(both.shape[1], both)
-            )
-            states, _ = over_time(cell, both, weight_ih, bias_ih, weight_hh, bias_hh, start)
-        return states.transpose(0, 1)
+        return states.transpose(0, 1)  # (batch, length, hidden_size)
 
 
 def _blocks(first: Tensor, second: Tensor, gates: int) -> Tensor:
-    """Two matrices `(gates * half, width)` as the blocks of one, `(gates * 2 * half, 2 * width)`, gate by
-    gate.
-    """
+    """Two matrices `(gates * half, width)` as the blocks of one `(gates * 2 * half, 2 * width)`, by gates."""
     first, second = (weight.view(gates, -1, weight.shape[-1]) for weight in (first, second))
-    zeros = torch.zeros_like(first)
+    zeros = torch.zeros_like(first)  # (gates, half, width)
     upper, lower = torch.cat([first, zeros], dim=-1), torch.cat([zeros, second], dim=-1)
-    return torch.cat([upper, lower], dim=1).flatten(0, 1)
+    return torch.cat([upper, lower], dim=1).flatten(0, 1)  # (gates, 2 * half, 2 * width) before
 
 
-def _reversed(rows: Tensor, places: Tensor | None) -> Tensor:
-    return rows.flip(1) if places is None else taken(rows, places)
+def _interleaved(first: Tensor, second: Tensor, gates: int) -> Tensor:
+    """Two biases `(gates * half,)` as one, `(gates * 2 * half,)`, gate by gate."""
+    return torch.cat([first.view(gates, -1), second.view(gates, -1)], dim=1).flatten()
 
 
-def taken(rows: Tensor, places: Tensor) -> Tensor:
-    """`rows[b, places[b, t]]`: (batch, length, width) by (batch, places)."""
-    return rows.gather(1, places.unsqueeze(-1).expand(-1, -1, rows.shape[-1]))
+def _reversed(rows: Tensor, indices: Tensor | None) -> Tensor:
+    return rows.flip(1) if indices is None else gather_rows(rows, indices)
 
 
-class LookBack(nn.Module):
-    """The decoder's look at the source: its states are the queries, those of the encoder give keys and
-    values.
-    """
+def gather_rows(rows: Tensor, indices: Tensor) -> Tensor:
+    """`rows[b, indices[b, t]]`: rows (batch, length, width) and indices (batch, n) give (batch, n, width)."""
+    return rows.gather(1, indices.unsqueeze(-1).expand(-1, -1, rows.shape[-1]))
+
+
+class SourceAttention(nn.Module):
+    """The decoder's attention to the source: queries from its states, keys and values from the encoder's."""
 
     def __init__(self, config: PreTrainedConfig):
         super().__init__()
@@ -99,7 +93,7 @@ class LookBack(nn.Module):
             self.v_proj = nn.Linear(hidden, hidden)
 
     def keys_and_values(self, source: Tensor) -> tuple[Tensor, Tensor]:
-        """`(batch, source, hidden)` -> two `(batch, 1, source, hidden)`: there is one head."""
+        """Maps `(batch, source, hidden)` to keys and values `(batch, 1, source, hidden)` of the only head."""
         if self.additive is not None:
             return self.additive.k_proj(source).unsqueeze(1), source.unsqueeze(1)
         return self.k_proj(source).unsqueeze(1), self.v_proj(source).unsqueeze(1)
@@ -107,21 +101,21 @@ class LookBack(nn.Module):
     def forward(
         self, states: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None
     ) -> tuple[Tensor, Tensor]:
-        """
+        """Lets the decoder's states look at the source.
+
         Args:
             states: `(batch, target, hidden)`.
             keys, values: `(batch, 1, source, hidden)`.
-            mask: `(batch, source)`, 0 where nothing may be looked at.
+            mask: `(batch, source)`, 0 for padding.
 
         Returns:
-            the context `(batch, target, hidden)` and the weights `(batch, 1, target, source)`.
+            The context `(batch, target, hidden)` and the weights `(batch, 1, target, source)`.
         """
         if self.additive is not None:
-            source = values.squeeze(1)
+            source = values.squeeze(1)  # (batch, source, hidden)
             context, weights = self.additive(states, source, source, mask, projected_key=keys.squeeze(1))
             return context, weights.unsqueeze(1)
-        allowed = mask[:, None, None].bool() if mask is not None else None
-        context, weights = scaled_dot_product_attention(
-            self.q_proj(states).unsqueeze(1), keys, values, allowed
-        )
+        allowed = mask[:, None, None].bool() if mask is not None else None  # (batch, 1, 1, source)
+        query = self.q_proj(states).unsqueeze(1)  # (batch, 1, target, hidden)
+        context, weights = scaled_dot_product_attention(query, keys, values, allowed)
         return context.squeeze(1), weights

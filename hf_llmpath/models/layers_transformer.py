@@ -1,6 +1,4 @@
-"""The layers of a Transformer: a residual stream that attention and feed-forward sublayers read from and
-add to.
-"""
+"""The layers of a Transformer: attention and feed-forward sublayers that add to a residual stream."""
 
 from collections.abc import Callable
 from typing import Any
@@ -12,37 +10,58 @@ from transformers.cache_utils import Cache
 from transformers.modeling_layers import GradientCheckpointingLayer
 
 from .layers_attention import MultiHeadAttention
+from .ops_fused import relu_squared
 
 
 class FeedForward(nn.Module):
     """W_2 f(W_1 x + b_1) + b_2, the same at every position. Vaswani et al. 2017, equation 2.
 
+    The gated form is W_2 (f(W_g x) ⊙ W_1 x), Shazeer 2020, equation 6.
+
     Args:
-        config: has `hidden_size`, `intermediate_size`, `hidden_act` and `dropout`.
+        config: has `hidden_size`, `intermediate_size`, and `hidden_act`.
+        activation: f, in place of `config.hidden_act`.
+        bias: whether the linear layers have biases.
+        is_gated: whether there is a gate W_g.
+        dropout: on the inner activations.
     """
 
-    def __init__(self, config: PreTrainedConfig):
+    def __init__(
+        self,
+        config: PreTrainedConfig,
+        activation: str | None = None,
+        bias: bool = True,
+        is_gated: bool = False,
+        dropout: float = 0.0,
+    ):
         super().__init__()
-        self.up_proj = nn.Linear(config.hidden_size, config.intermediate_size)
-        self.down_proj = nn.Linear(config.intermediate_size, config.hidden_size)
-        self.activation = ACT2FN[config.hidden_act]
-        self.dropout = nn.Dropout(config.dropout)
+        outer, inner, name = config.hidden_size, config.intermediate_size, activation or config.hidden_act
+        self.up_proj = nn.Linear(outer, inner, bias=bias)
+        self.gate_proj = nn.Linear(outer, inner, bias=bias) if is_gated else None
+        self.down_proj = nn.Linear(inner, outer, bias=bias)
+        self.activation = relu_squared if name == "relu2" else ACT2FN[name]
+        self.dropout = nn.Dropout(dropout)
 
     def forward(self, hidden_states: Tensor) -> Tensor:
-        """`(batch, length, hidden)` -> the same."""
-        return self.down_proj(self.dropout(self.activation(self.up_proj(hidden_states))))
+        """Maps `(batch, length, hidden_size)` to the same shape."""
+        inner = self.up_proj(hidden_states)  # (batch, length, intermediate_size)
+        if self.gate_proj is None:
+            inner = self.activation(inner)
+        else:
+            inner = self.activation(self.gate_proj(hidden_states)) * inner
+        return self.down_proj(self.dropout(inner))
 
 
 class Residual(nn.Module):
-    """What a sublayer f adds to the residual stream, with layer norm before it or after it:
+    """Adds the output of a sublayer f to the residual stream, with layer norm before it or after it.
 
-        pre-norm:   x + dropout(f(norm(x)))        the stream itself is never rescaled: deep models train without warm-up
-        post-norm:  norm(x + dropout(f(x)))        as in Vaswani et al. 2017, section 3.1
+        pre-norm:   x + dropout(f(norm(x)))        never rescales the stream: deep models need no warm-up
+        post-norm:  norm(x + dropout(f(x)))        Vaswani et al. 2017, section 3.1
 
     Xiong et al. 2020 compare the two.
 
     Args:
-        config: has `hidden_size`, `layer_norm_eps`, `norm_first` and `dropout`.
+        config: has `hidden_size`, `layer_norm_eps`, `norm_first`, and `dropout`.
     """
 
     def __init__(self, config: PreTrainedConfig):
@@ -52,7 +71,7 @@ class Residual(nn.Module):
         self.dropout = nn.Dropout(config.dropout)
 
     def forward(self, stream: Tensor, sublayer: Callable[[Tensor], Tensor]) -> Tensor:
-        """stream `(batch, length, hidden)`; the same shape comes back."""
+        """Maps the stream `(batch, length, hidden_size)` to the same shape."""
         if self.norm_first:
             return stream + self.dropout(sublayer(self.norm(stream)))
         return self.norm(stream + self.dropout(sublayer(stream)))
@@ -65,7 +84,7 @@ class LLMPathTransformerEncoderLayer(GradientCheckpointingLayer):
         super().__init__()
         self.self_attn = MultiHeadAttention(config, layer_idx)
         self.self_attn_residual = Residual(config)
-        self.mlp = FeedForward(config)
+        self.mlp = FeedForward(config, dropout=config.dropout)
         self.mlp_residual = Residual(config)
 
     def forward(
@@ -75,7 +94,7 @@ class LLMPathTransformerEncoderLayer(GradientCheckpointingLayer):
         rotation: tuple[Tensor, Tensor] | None = None,
         **kwargs: Any,
     ) -> Tensor:
-        """`(batch, length, hidden)` -> the same."""
+        """Maps hidden_states `(batch, length, hidden_size)` to the same shape."""
         hidden_states = self.self_attn_residual(
             hidden_states, lambda x: self.self_attn(x, attention_mask, rotation=rotation, **kwargs)[0]
         )
@@ -83,7 +102,7 @@ class LLMPathTransformerEncoderLayer(GradientCheckpointingLayer):
 
 
 class LLMPathTransformerDecoderLayer(GradientCheckpointingLayer):
-    """Causal self-attention, attention to what the encoder made of the source, then feed-forward."""
+    """Causal self-attention, cross-attention to the encoder's output, then feed-forward."""
 
     def __init__(self, config: PreTrainedConfig, layer_idx: int):
         super().__init__()
@@ -91,7 +110,7 @@ class LLMPathTransformerDecoderLayer(GradientCheckpointingLayer):
         self.self_attn_residual = Residual(config)
         self.cross_attn = MultiHeadAttention(config, layer_idx)
         self.cross_attn_residual = Residual(config)
-        self.mlp = FeedForward(config)
+        self.mlp = FeedForward(config, dropout=config.dropout)
         self.mlp_residual = Residual(config)
 
     def forward(
@@ -104,7 +123,10 @@ class LLMPathTransformerDecoderLayer(GradientCheckpointingLayer):
         cache: Cache | None = None,
         **kwargs: Any,
     ) -> Tensor:
-        """hidden_states `(batch, length, hidden)`, encoder_hidden_states `(batch, source_length, hidden)`."""
+        """Maps hidden_states `(batch, length, hidden_size)` to the same shape.
+
+        `encoder_hidden_states` are `(batch, source_length, hidden_size)`.
+        """
         hidden_states = self.self_attn_residual(
             hidden_states,
             lambda x: self.self_attn(x, attention_mask, cache=cache, rotation=rotation, **kwargs)[0],

@@ -1,6 +1,6 @@
-"""The table of models: registration, `auto_map`, the common tests and the docs all read it.
+"""The table of models, which registration, `auto_map`, the common tests, and the docs all read.
 
-It holds names only, so reading it loads neither torch nor transformers.
+It holds only names, so reading it loads neither torch nor transformers.
 """
 
 from dataclasses import dataclass, field
@@ -8,15 +8,15 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class ModelRow:
-    """One model type.
+    """A model type.
 
     Attributes:
         model_type: `config.model_type`.
         config: `"module.Class"` of the configuration, within this folder.
         classes: Auto class of transformers -> `"module.Class"`.
-        summary: what it is, in one line.
-        processors: Auto class of an own processor -> `"module.Class"`, such as `AutoImageProcessor`. Its
-            files travel with the processor: the processor's `save_pretrained` writes them.
+        summary: what the model is, in one line.
+        processors: Auto class of a processor of ours -> `"module.Class"`, such as `AutoImageProcessor`. The
+            processor's `save_pretrained` writes its files.
     """
 
     model_type: str
@@ -27,12 +27,12 @@ class ModelRow:
 
     @property
     def auto_map(self) -> dict[str, str]:
-        """What config.json says to load with: every Auto class."""
+        """Every Auto class and the class that it loads, as config.json lists them."""
         return {"AutoConfig": self.config, **self.classes, **self.processors}
 
     @property
     def modeling_module(self) -> str:
-        """Name of the module that holds the model classes."""
+        """The name of the module that holds the model classes."""
         return next(iter(self.classes.values())).partition(".")[0]
 
 
@@ -75,7 +75,9 @@ MODELS = (
         classes={
             "AutoModel": "modeling_transformer.LLMPathTransformerModel",
             "AutoModelForSeq2SeqLM": "modeling_transformer.LLMPathTransformerForConditionalGeneration",
-            "AutoModelForSequenceClassification": "modeling_transformer.LLMPathTransformerForSequenceClassification",
+            "AutoModelForSequenceClassification": (
+                "modeling_transformer.LLMPathTransformerForSequenceClassification"
+            ),
         },
         summary="encoder-decoder Transformer, and its encoder as a text classifier",
     ),

@@ -1,10 +1,10 @@
-"""A bidirectional encoder (BERT) as transformers models: masked language modeling, and heads for fine-tuning.
+"""A bidirectional encoder (BERT) with a masked language modeling head and heads for fine-tuning.
 
     fill = pipeline("fill-mask", "runs/11-pretraining/model")
     fill("The tea was not [MASK] at all.")
 
-In the default configuration it is BERT's layout, weight for weight (`convert/bert.py` maps one onto the
-other). Its parts are in files of their own: attention.py and positions.py.
+The default configuration is BERT's layout, weight for weight; `convert/bert.py` maps one onto the other.
+Attention and positions are in layers_attention.py and layers_positions.py.
 """
 
 from typing import Any
@@ -27,11 +27,9 @@ from transformers.utils.generic import merge_with_config_defaults
 from transformers.utils.output_capturing import capture_outputs
 
 from .configuration_bert import LLMPathBertConfig
-from .labels import told_by_name
 from .layers_attention import MultiHeadAttention
+from .layers_heads import IGNORED, classifier_loss
 from .layers_positions import LearnedPositions, RotaryPositions
-
-IGNORED = -100  # label that the loss leaves out
 
 
 def _norm(config: LLMPathBertConfig) -> nn.LayerNorm:
@@ -39,9 +37,7 @@ def _norm(config: LLMPathBertConfig) -> nn.LayerNorm:
 
 
 class LLMPathBertEmbeddings(nn.Module):
-    """What a token is, where it stands and which segment it belongs to, summed (Devlin et al. 2018,
-    figure 2).
-    """
+    """The sum of the embeddings of token, position, and segment (Devlin et al. 2018, figure 2)."""
 
     def __init__(self, config: LLMPathBertConfig):
         super().__init__()
@@ -62,7 +58,7 @@ class LLMPathBertEmbeddings(nn.Module):
     ) -> Tensor:
         embeddings = self.tokens(input_ids) if embeds is None else embeds
         if self.token_types is not None:
-            # One segment is the usual case: its vector is added without a look-up per token.
+            # One segment is the usual case: its vector is added without a lookup per token.
             types = self.token_types.weight[0] if token_type_ids is None else self.token_types(token_type_ids)
             embeddings = embeddings + types
         if self.positions is not None:
@@ -71,8 +67,7 @@ class LLMPathBertEmbeddings(nn.Module):
 
 
 class LLMPathBertLayer(GradientCheckpointingLayer):
-    """Attention to all tokens, before and after, then a feed-forward net for each; each added to what
-    came in.
+    """Attention to all tokens in both directions, then a feed-forward network for each token.
 
     Post-norm: x ← LN(x + f(x)) (Vaswani et al. 2017, section 3.1). Pre-norm: x ← x + f(LN(x)) (Xiong et
     al. 2020).
@@ -97,7 +92,7 @@ class LLMPathBertLayer(GradientCheckpointingLayer):
         return self.dropout(self.attention(x, attention_mask, **kwargs)[0])
 
     def forward(self, hidden_states: Tensor, attention_mask: Tensor | None = None, **kwargs: Any) -> Tensor:
-        x = hidden_states  # (batch, length, hidden)
+        x = hidden_states  # (batch, length, hidden_size), and so is the result
         if self.is_pre_norm:
             x = x + self.attend(self.attention_norm(x), attention_mask, **kwargs)
             return x + self.feed_forward(self.feed_forward_norm(x))
@@ -106,7 +101,7 @@ class LLMPathBertLayer(GradientCheckpointingLayer):
 
 
 class LLMPathBertPooler(nn.Module):
-    """One vector for a sequence: tanh(W h_first + b), as BERT does, or the mean of its states."""
+    """One vector for a sequence: tanh(W h_first + b), as in BERT, or the mean of its states."""
 
     def __init__(self, config: LLMPathBertConfig):
         super().__init__()
@@ -114,17 +109,17 @@ class LLMPathBertPooler(nn.Module):
         self.dense = None if is_mean else nn.Linear(config.hidden_size, config.hidden_size)
 
     def forward(self, states: Tensor, attention_mask: Tensor | None) -> Tensor:
-        """States `(batch, length, hidden)` and a mask `(batch, length)`, 0 for padding -> `(batch, hidden)`."""
+        """Maps states `(batch, length, hidden)`, masked by `(batch, length)`, to `(batch, hidden)`."""
         if self.dense is not None:
             return torch.tanh(self.dense(states[:, 0]))
         if attention_mask is None:
             return states.mean(1)
-        weights = attention_mask.to(states.dtype).unsqueeze(-1)
+        weights = attention_mask.to(states.dtype).unsqueeze(-1)  # (batch, length, 1), 0 for padding
         return (states * weights).sum(1) / weights.sum(1).clamp(min=1)
 
 
 class LLMPathBertHead(nn.Module):
-    """What stands between a state and the logits: dense layer, activation and layer norm, as in BERT."""
+    """A dense layer, an activation, and a layer norm between the states and the logits, as in BERT."""
 
     def __init__(self, config: LLMPathBertConfig):
         super().__init__()
@@ -152,7 +147,7 @@ class LLMPathBertModel(LLMPathBertPreTrainedModel):
 
     Args:
         config: the configuration.
-        add_pooling_layer: also sum up the sequence in `pooler_output`.
+        add_pooling_layer: whether to return one vector per sequence in `pooler_output`.
     """
 
     def __init__(self, config: LLMPathBertConfig, add_pooling_layer: bool = True):
@@ -186,7 +181,8 @@ class LLMPathBertModel(LLMPathBertPreTrainedModel):
         inputs_embeds: Tensor | None = None,
         **kwargs: Any,
     ) -> BaseModelOutputWithPooling:
-        """
+        """Encodes sequences.
+
         Args:
             input_ids: `(batch, length)`, or `inputs_embeds` `(batch, length, hidden_size)`.
             attention_mask: `(batch, length)`, 0 for padding.
@@ -194,7 +190,8 @@ class LLMPathBertModel(LLMPathBertPreTrainedModel):
             position_ids: `(batch, length)`; 0, 1, 2, ... if not given.
 
         Raises:
-            ValueError: not exactly one of input_ids and inputs_embeds, or a sequence longer than the model.
+            ValueError: there is not exactly one of input_ids and inputs_embeds, or a sequence is longer than
+                `max_position_embeddings`.
         """
         given = input_ids if inputs_embeds is None else inputs_embeds
         if given is None or (input_ids is not None and inputs_embeds is not None):
@@ -206,7 +203,7 @@ class LLMPathBertModel(LLMPathBertPreTrainedModel):
                 f"({self.config.max_position_embeddings}) at most"
             )
         if position_ids is None:
-            position_ids = torch.arange(length, device=given.device).unsqueeze(0)
+            position_ids = torch.arange(length, device=given.device).unsqueeze(0)  # (1, length)
         hidden_states = self.embeddings(input_ids, token_type_ids, position_ids, inputs_embeds)
         mask = create_bidirectional_mask(
             config=self.config, inputs_embeds=hidden_states, attention_mask=attention_mask
@@ -222,7 +219,7 @@ class LLMPathBertModel(LLMPathBertPreTrainedModel):
 
 
 class LLMPathBertForMaskedLM(LLMPathBertPreTrainedModel):
-    """The encoder with a head that guesses masked tokens."""
+    """The encoder with a head that predicts masked tokens."""
 
     _tied_weights_keys = {"decoder.weight": "model.embeddings.tokens.weight"}
 
@@ -251,15 +248,22 @@ class LLMPathBertForMaskedLM(LLMPathBertPreTrainedModel):
         num_items_in_batch: Tensor | int | None = None,
         **kwargs: Any,
     ) -> MaskedLMOutput:
-        """`labels` `(batch, length)`: the tokens to guess, -100 elsewhere. The loss is their mean
-        cross-entropy (their sum over `num_items_in_batch`, if that is given). `logits` `(batch, length,
-        vocab_size)`; while training on labels with `config.sparse_prediction`, those of the masked tokens
-        alone, `(masked, vocab_size)`."""
+        """Computes the logits of tokens, and the loss if there are labels.
+
+        Args:
+            labels: `(batch, length)`, the masked tokens, and -100 elsewhere.
+            num_items_in_batch: divides the summed loss in place of the number of labels, for accumulated
+                batches.
+
+        Returns:
+            `logits` `(batch, length, vocab_size)`. While training on labels with `config.sparse_prediction`
+            there are only those of the masked tokens, `(masked, vocab_size)`.
+        """
         outputs = self.model(input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds, **kwargs)
         states = outputs.last_hidden_state
         if labels is not None and self.training and self.config.sparse_prediction:
-            chosen = labels != IGNORED
-            states, labels = states[chosen], labels[chosen]
+            is_masked = labels != IGNORED
+            states, labels = states[is_masked], labels[is_masked]  # (masked, hidden_size), (masked,)
         logits = self.decoder(self.head(states))
         loss = None
         if labels is not None:
@@ -274,87 +278,66 @@ class LLMPathBertForMaskedLM(LLMPathBertPreTrainedModel):
         )
 
 
-class LLMPathBertForSequenceClassification(LLMPathBertPreTrainedModel):
+class LLMPathBertClassifier(LLMPathBertPreTrainedModel):
+    """The common part of both classifiers: dropout and a linear layer on the encoder's output."""
+
+    def __init__(self, config: LLMPathBertConfig, of_sequences: bool):
+        super().__init__(config)
+        self.model = LLMPathBertModel(config, add_pooling_layer=of_sequences)
+        self.dropout = nn.Dropout(config.classifier_dropout or 0.0)
+        self.classifier = nn.Linear(config.hidden_size, config.num_labels)  # type: ignore[arg-type]
+        self.post_init()
+
+    @can_return_tuple
+    def forward(
+        self,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        token_type_ids: Tensor | None = None,
+        position_ids: Tensor | None = None,
+        inputs_embeds: Tensor | None = None,
+        labels: Tensor | None = None,
+        num_items_in_batch: Tensor | int | None = None,
+        **kwargs: Any,
+    ) -> SequenceClassifierOutput | TokenClassifierOutput:
+        """Computes the logits, and the loss if there are labels.
+
+        Args:
+            labels: for sequences `(batch,)`, or numbers where `config.num_labels` is 1. For tokens
+                `(batch, length)`, with -100 where there is none.
+
+        Returns:
+            `logits` `(batch, num_labels)` for sequences, `(batch, length, num_labels)` for tokens.
+        """
+        outputs = self.model(input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds, **kwargs)
+        of_sequences = self.model.pooler is not None
+        logits = self.classifier(
+            self.dropout(outputs.pooler_output if of_sequences else outputs.last_hidden_state)
+        )
+        return (SequenceClassifierOutput if of_sequences else TokenClassifierOutput)(
+            loss=classifier_loss(self, logits, labels, num_items_in_batch),
+            logits=logits,
+            hidden_states=outputs.hidden_states,
+            attentions=outputs.attentions,
+        )
+
+
+class LLMPathBertForSequenceClassification(LLMPathBertClassifier):
     """The encoder with a classifier of the pooled sequence."""
 
     def __init__(self, config: LLMPathBertConfig):
-        super().__init__(config)
-        self.model = LLMPathBertModel(config)
-        self.dropout = nn.Dropout(config.classifier_dropout or 0.0)
-        self.classifier = nn.Linear(config.hidden_size, config.num_labels)  # type: ignore[arg-type]
-        self.post_init()
-
-    @can_return_tuple
-    def forward(
-        self,
-        input_ids: Tensor | None = None,
-        attention_mask: Tensor | None = None,
-        token_type_ids: Tensor | None = None,
-        position_ids: Tensor | None = None,
-        inputs_embeds: Tensor | None = None,
-        labels: Tensor | None = None,
-        num_items_in_batch: Tensor | int | None = None,
-        **kwargs: Any,
-    ) -> SequenceClassifierOutput:
-        """`labels` `(batch,)`: classes, or numbers where `config.num_labels` is 1; `logits` `(batch,
-        num_labels)`.
-        """
-        outputs = self.model(input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds, **kwargs)
-        logits = self.classifier(self.dropout(outputs.pooler_output))
-        loss = None
-        if labels is not None:
-            with told_by_name(labels, logits.shape[-1]):
-                loss = self.loss_function(
-                    labels=labels,
-                    pooled_logits=logits,
-                    config=self.config,
-                    num_items_in_batch=num_items_in_batch,
-                )
-        return SequenceClassifierOutput(
-            loss=loss, logits=logits, hidden_states=outputs.hidden_states, attentions=outputs.attentions
-        )
+        super().__init__(config, of_sequences=True)
 
 
-class LLMPathBertForTokenClassification(LLMPathBertPreTrainedModel):
+class LLMPathBertForTokenClassification(LLMPathBertClassifier):
     """The encoder with a classifier of every token."""
 
     def __init__(self, config: LLMPathBertConfig):
-        super().__init__(config)
-        self.model = LLMPathBertModel(config, add_pooling_layer=False)
-        self.dropout = nn.Dropout(config.classifier_dropout or 0.0)
-        self.classifier = nn.Linear(config.hidden_size, config.num_labels)  # type: ignore[arg-type]
-        self.post_init()
-
-    @can_return_tuple
-    def forward(
-        self,
-        input_ids: Tensor | None = None,
-        attention_mask: Tensor | None = None,
-        token_type_ids: Tensor | None = None,
-        position_ids: Tensor | None = None,
-        inputs_embeds: Tensor | None = None,
-        labels: Tensor | None = None,
-        num_items_in_batch: Tensor | int | None = None,
-        **kwargs: Any,
-    ) -> TokenClassifierOutput:
-        """`labels` `(batch, length)`: classes, -100 where there is none; `logits` `(batch, length,
-        num_labels)`.
-        """
-        outputs = self.model(input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds, **kwargs)
-        logits = self.classifier(self.dropout(outputs.last_hidden_state))
-        loss = None
-        if labels is not None:
-            with told_by_name(labels, logits.shape[-1]):
-                loss = self.loss_function(
-                    logits=logits, labels=labels, config=self.config, num_items_in_batch=num_items_in_batch
-                )
-        return TokenClassifierOutput(
-            loss=loss, logits=logits, hidden_states=outputs.hidden_states, attentions=outputs.attentions
-        )
+        super().__init__(config, of_sequences=False)
 
 
 class LLMPathBertForQuestionAnswering(LLMPathBertPreTrainedModel):
-    """The encoder with two scores for every token: that an answer begins there, and that it ends there."""
+    """The encoder with two scores for every token: that an answer starts there, and that it ends there."""
 
     def __init__(self, config: LLMPathBertConfig):
         super().__init__(config)
@@ -375,10 +358,13 @@ class LLMPathBertForQuestionAnswering(LLMPathBertPreTrainedModel):
         num_items_in_batch: Tensor | int | None = None,
         **kwargs: Any,
     ) -> QuestionAnsweringModelOutput:
-        """`start_positions`, `end_positions` `(batch,)`: first and last token of the answer; one beyond
-        the end of the sequence is left out of the loss. `start_logits`, `end_logits` `(batch, length)`."""
+        """Computes `start_logits` and `end_logits` `(batch, length)`, and the loss if the answers are given.
+
+        `start_positions` and `end_positions` `(batch,)` are the first and last token of the answer. The loss
+        skips those beyond the end of the sequence.
+        """
         outputs = self.model(input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds, **kwargs)
-        scores = self.qa_outputs(outputs.last_hidden_state)
+        scores = self.qa_outputs(outputs.last_hidden_state)  # (batch, length, 2)
         start_logits, end_logits = scores[..., 0].contiguous(), scores[..., 1].contiguous()
         loss = None
         if start_positions is not None and end_positions is not None:

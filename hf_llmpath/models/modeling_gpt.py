@@ -1,9 +1,9 @@
-"""The decoder-only Transformer, in GPT-2's layout and in the layout that language models have today.
+"""The decoder-only Transformer, in GPT-2's layout and in the layout of today's language models.
 
     model = AutoModelForCausalLM.from_pretrained("runs/15-scaling/model")
     model.generate(**tokenizer("Once", return_tensors="pt"), max_new_tokens=100)
 
-Both are pre-norm: x + attention(norm(x)), then x + feed_forward(norm(x)). They differ in the parts:
+Both are pre-norm: x + attention(norm(x)), then x + feed_forward(norm(x)). They differ in their parts:
 
                     "gpt2"                          "modern"
     positions       learned, added once             rotary, in every layer
@@ -11,7 +11,7 @@ Both are pre-norm: x + attention(norm(x)), then x + feed_forward(norm(x)). They 
     feed-forward    GELU                            ReLU² or SwiGLU
     biases          everywhere                      nowhere
 
-In GPT-2's layout it equals transformers' `GPT2LMHeadModel`, whose weights `convert/gpt2.py` brings over.
+In GPT-2's layout it equals transformers' `GPT2LMHeadModel`, whose weights `convert/gpt2.py` converts.
 """
 
 from typing import Any
@@ -20,7 +20,6 @@ import torch
 from torch import Tensor, nn
 from transformers import GenerationMixin, PreTrainedModel
 from transformers import initialization as init
-from transformers.activations import ACT2FN
 from transformers.cache_utils import Cache, DynamicCache
 from transformers.masking_utils import create_causal_mask
 from transformers.modeling_layers import GradientCheckpointingLayer
@@ -29,47 +28,24 @@ from transformers.modeling_outputs import (
     CausalLMOutputWithPast,
     SequenceClassifierOutput,
 )
+from transformers.modeling_utils import slice_logits_to_keep
 from transformers.utils import can_return_tuple
 from transformers.utils.deprecation import deprecate_kwarg
 from transformers.utils.generic import merge_with_config_defaults
 from transformers.utils.output_capturing import capture_outputs
 
 from .configuration_gpt import LLMPathGPTConfig
-from .labels import told_by_name
-from .layers_activations import relu_squared
 from .layers_attention import MultiHeadAttention
+from .layers_heads import classifier_loss
 from .layers_norms import RMSNorm
 from .layers_positions import LearnedPositions, RotaryPositions
+from .layers_transformer import FeedForward
 
 
 def _norm(config: LLMPathGPTConfig) -> nn.Module:
     if config.normalization == "rms":
         return RMSNorm(config.hidden_size, eps=config.layer_norm_eps)
     return nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
-
-
-class LLMPathGPTMLP(nn.Module):
-    """W_2 f(W_1 x); with SwiGLU W_2 (silu(W_g x) ⊙ W_1 x), Shazeer 2020, equation 6."""
-
-    def __init__(self, config: LLMPathGPTConfig):
-        super().__init__()
-        outer, inner, bias = config.hidden_size, config.intermediate_size or 0, bool(config.bias)
-        is_gated = config.hidden_act == "swiglu"
-        self.up_proj = nn.Linear(outer, inner, bias=bias)
-        self.gate_proj = nn.Linear(outer, inner, bias=bias) if is_gated else None
-        self.down_proj = nn.Linear(inner, outer, bias=bias)
-        name = "silu" if is_gated else config.hidden_act
-        self.activation = relu_squared if name == "relu2" else ACT2FN[name]
-
-    def forward(self, hidden_states: Tensor) -> Tensor:
-        """`(batch, length, hidden_size)` -> the same."""
-        up = self.up_proj(hidden_states)
-        inner = (
-            self.activation(up)
-            if self.gate_proj is None
-            else self.activation(self.gate_proj(hidden_states)) * up
-        )
-        return self.down_proj(inner)
 
 
 class LLMPathGPTLayer(GradientCheckpointingLayer):
@@ -80,7 +56,8 @@ class LLMPathGPTLayer(GradientCheckpointingLayer):
         self.attention_norm = _norm(config)
         self.attention = MultiHeadAttention(config, layer_idx, is_causal=True, bias=bool(config.bias))
         self.mlp_norm = _norm(config)
-        self.mlp = LLMPathGPTMLP(config)
+        is_swiglu, bias = config.hidden_act == "swiglu", bool(config.bias)
+        self.mlp = FeedForward(config, "silu" if is_swiglu else None, bias, is_gated=is_swiglu)
         self.dropout = nn.Dropout(config.dropout)
         # Weights are initialized leaf by leaf, so the leaf must know that it writes into the residual stream.
         for projection in (self.attention.o_proj, self.mlp.down_proj):
@@ -94,11 +71,11 @@ class LLMPathGPTLayer(GradientCheckpointingLayer):
         cache: Cache | None = None,
         **kwargs: Any,
     ) -> Tensor:
-        """hidden_states `(batch, length, hidden_size)`; the same shape comes back."""
-        read, _ = self.attention(
+        """Maps hidden_states `(batch, length, hidden_size)` to the same shape."""
+        attended, _ = self.attention(
             self.attention_norm(hidden_states), attention_mask, cache=cache, rotation=rotation, **kwargs
         )
-        hidden_states = hidden_states + self.dropout(read)
+        hidden_states = hidden_states + self.dropout(attended)
         return hidden_states + self.dropout(self.mlp(self.mlp_norm(hidden_states)))
 
 
@@ -170,13 +147,14 @@ class LLMPathGPTModel(LLMPathGPTPreTrainedModel):
         use_cache: bool | None = None,
         **kwargs: Any,
     ) -> BaseModelOutputWithPast:
-        """
+        """Reads the tokens; each sees itself and those before it.
+
         Args:
             input_ids: `(batch, length)`, or `inputs_embeds` `(batch, length, hidden_size)`.
             attention_mask: `(batch, past + length)`, 0 for padding on either side.
-            position_ids: `(batch, length)`; counted from the mask if not given, so that padding changes
-                nothing.
-            cache: keys and values of the steps before.
+            position_ids: `(batch, length)`. By default they count the tokens that the mask keeps, so padding
+                changes nothing.
+            cache: keys and values of earlier steps.
         """
         if (input_ids is None) == (inputs_embeds is None):
             raise ValueError("give exactly one of input_ids and inputs_embeds")
@@ -196,7 +174,7 @@ class LLMPathGPTModel(LLMPathGPTPreTrainedModel):
 
     @staticmethod
     def _positions(mask: Tensor | None, hidden_states: Tensor, cache: Cache | None) -> Tensor:
-        """`(batch or 1, length)`: how many tokens that are not padding stand before each."""
+        """The number of tokens before each one, padding not counted, `(batch or 1, length)`."""
         length = hidden_states.shape[1]
         if mask is not None and mask.dim() == 2:
             return (mask.long().cumsum(-1) - 1).clamp(min=0)[:, -length:]
@@ -229,14 +207,15 @@ class LLMPathGPTForCausalLM(LLMPathGPTPreTrainedModel, GenerationMixin):
         logits_to_keep: int | Tensor = 0,
         **kwargs: Any,
     ) -> CausalLMOutputWithPast:
-        """
+        """Computes `logits` `(batch, kept, vocab_size)` of the next token, and the loss if there are labels.
+
         Args:
-            labels: `(batch, length)`, the input ids themselves: the loss compares each with the guess one
-                step before; -100 is left out. `shift_labels` instead are the next tokens as they stand.
-            logits_to_keep: compute the logits of so many last positions only, or of those with these
+            labels: `(batch, length)`, the input ids themselves: the loss shifts them by one step and skips
+                -100. `shift_labels` in their place are the next tokens, already shifted.
+            logits_to_keep: compute only the logits of this many last positions, or of those at these
                 indices; 0 for all.
 
-        Other arguments as in `LLMPathGPTModel`. `logits` are `(batch, kept, vocab_size)`.
+        The other arguments are those of `LLMPathGPTModel`.
         """
         loss_arguments = {
             name: kwargs.pop(name) for name in ("shift_labels", "num_items_in_batch") if name in kwargs
@@ -246,9 +225,7 @@ class LLMPathGPTForCausalLM(LLMPathGPTPreTrainedModel, GenerationMixin):
         outputs = self.model(
             input_ids, attention_mask, position_ids, cache, inputs_embeds, use_cache=use_cache, **kwargs
         )
-        states = outputs.last_hidden_state
-        keep = slice(-logits_to_keep, None) if isinstance(logits_to_keep, int) else logits_to_keep
-        logits = self.lm_head(states[:, keep] if not isinstance(keep, slice) or logits_to_keep else states)
+        logits = self.lm_head(slice_logits_to_keep(outputs.last_hidden_state, logits_to_keep))
         loss = None
         if labels is not None or loss_arguments.get("shift_labels") is not None:
             loss = self.loss_function(
@@ -264,7 +241,7 @@ class LLMPathGPTForCausalLM(LLMPathGPTPreTrainedModel, GenerationMixin):
 
 
 class LLMPathGPTForSequenceClassification(LLMPathGPTPreTrainedModel):
-    """The decoder with a classifier of its last token's state: a reward model where `num_labels` is 1."""
+    """The decoder with a classifier of its last token's state; a reward model where `num_labels` is 1."""
 
     def __init__(self, config: LLMPathGPTConfig):
         super().__init__(config)
@@ -284,33 +261,30 @@ class LLMPathGPTForSequenceClassification(LLMPathGPTPreTrainedModel):
         num_items_in_batch: Tensor | int | None = None,
         **kwargs: Any,
     ) -> SequenceClassifierOutput:
-        """`labels` `(batch,)`: classes, or numbers where `num_labels` is 1; `logits` `(batch, num_labels)`."""
+        """Computes `logits` `(batch, num_labels)`, and the loss if there are labels.
+
+        `labels` `(batch,)` are classes, or numbers where `num_labels` is 1.
+        """
         kwargs.pop("use_cache", None)
         outputs = self.model(
             input_ids, attention_mask, position_ids, inputs_embeds=inputs_embeds, use_cache=False, **kwargs
         )
-        states = outputs.last_hidden_state
+        states = outputs.last_hidden_state  # (batch, length, hidden_size)
         last = self._last_tokens(input_ids, attention_mask, states)
         logits = self.score(states[torch.arange(len(states), device=states.device), last])
-        loss = None
-        if labels is not None:
-            with told_by_name(labels, logits.shape[-1]):
-                loss = self.loss_function(
-                    labels=labels,
-                    pooled_logits=logits,
-                    config=self.config,
-                    num_items_in_batch=num_items_in_batch,
-                )
         return SequenceClassifierOutput(
-            loss=loss, logits=logits, hidden_states=outputs.hidden_states, attentions=outputs.attentions
+            loss=classifier_loss(self, logits, labels, num_items_in_batch),
+            logits=logits,
+            hidden_states=outputs.hidden_states,
+            attentions=outputs.attentions,
         )
 
     def _last_tokens(self, input_ids: Tensor | None, mask: Tensor | None, states: Tensor) -> Tensor:
-        """`(batch,)`: place of the last token that is not padding, by the mask, else by the padding token."""
+        """Index of the last token that is not padding, by the mask, else by the padding token; `(batch,)`."""
         length = states.shape[1]
         if mask is None and input_ids is not None and self.config.pad_token_id is not None:
             mask = input_ids != self.config.pad_token_id
         if mask is None:
             return torch.full((len(states),), length - 1, device=states.device)
-        places = torch.arange(length, device=states.device)
-        return (places * mask[:, -length:].to(places.dtype)).argmax(-1)
+        index = torch.arange(length, device=states.device)
+        return (index * mask[:, -length:].to(index.dtype)).argmax(-1)  # (batch, length) -> (batch,)

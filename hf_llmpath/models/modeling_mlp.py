@@ -1,10 +1,10 @@
-"""A multi-layer perceptron of any depth, for images and for vectors, as a transformers model.
+"""A multi-layer perceptron of any depth, for images and for vectors.
 
     model = AutoModelForImageClassification.from_pretrained("runs/04-deep-networks/model")
     pipeline("image-classification", model="runs/04-deep-networks/model")("digit.png")
 
-Every hidden layer is the same four steps, weights, normalization, activation, dropout, with an optional
-shortcut around them.
+Every hidden layer takes the same four steps, weights, normalization, activation, and dropout, with an
+optional shortcut around them.
 """
 
 import math
@@ -21,7 +21,7 @@ from transformers.utils.generic import merge_with_config_defaults
 from transformers.utils.output_capturing import capture_outputs
 
 from .configuration_mlp import LLMPathMLPConfig
-from .labels import told_by_name
+from .layers_heads import wrong_labels_named
 from .layers_regularization import BatchNorm, Dropout, LayerNorm
 from .ops_products import linear
 
@@ -35,10 +35,10 @@ ACTIVATIONS = {
 
 
 class Dense(nn.Linear):
-    """`nn.Linear` in weights, values and gradients, by the faster kernel.
+    """`nn.Linear` in weights, values, and gradients, computed by the faster kernel of ops_products.py.
 
     Attributes:
-        init_scale: the standard deviation of the first weights is multiplied by this.
+        init_scale: multiplies the standard deviation of the initial weights.
     """
 
     def __init__(self, inputs: int, outputs: int, init_scale: float = 1.0):
@@ -50,9 +50,7 @@ class Dense(nn.Linear):
 
 
 class MLPLayer(GradientCheckpointingLayer):
-    """`y = dropout(f(norm(W x + b)))`, plus `x` where the layer is residual; x `(batch, in)`, y `(batch,
-    out)`.
-    """
+    """y = dropout(f(norm(W x + b))), plus x in a residual layer; x is `(batch, in)`, y `(batch, out)`."""
 
     def __init__(self, config: LLMPathMLPConfig, inputs: int, outputs: int, residual: bool):
         super().__init__()
@@ -65,7 +63,7 @@ class MLPLayer(GradientCheckpointingLayer):
         self.activation = ACTIVATIONS[config.hidden_act]
         self.dropout = Dropout(config.dropout)
         self.residual = residual
-        # Run again in the backward pass, a batch norm would count its batch twice in the running statistics.
+        # Checkpointing runs the layer again in the backward pass: a batch norm would count its batch twice.
         self.may_run_twice = config.normalization != "batch"
 
     @property
@@ -82,9 +80,7 @@ class MLPLayer(GradientCheckpointingLayer):
 
 
 class LLMPathMLPPreTrainedModel(PreTrainedModel):
-    """How the weights begin (Glorot & Bengio 2010, He et al. 2015; see `initialization` in the
-    configuration).
-    """
+    """Sets the initial weights by `config.initialization` (Glorot & Bengio 2010, He et al. 2015)."""
 
     config: LLMPathMLPConfig
     base_model_prefix = "model"
@@ -117,7 +113,7 @@ class LLMPathMLPPreTrainedModel(PreTrainedModel):
 
 
 class LLMPathMLPModel(LLMPathMLPPreTrainedModel):
-    """The hidden layers."""
+    """The input dropout and the hidden layers."""
 
     def __init__(self, config: LLMPathMLPConfig):
         super().__init__(config)
@@ -132,25 +128,24 @@ class LLMPathMLPModel(LLMPathMLPPreTrainedModel):
     @merge_with_config_defaults
     @capture_outputs
     def forward(self, pixel_values: Tensor, **kwargs) -> BaseModelOutput:
-        """
+        """Runs the hidden layers.
+
         Args:
             pixel_values: `(batch, channels, height, width)`, or any other shape with as many numbers per
                 example as the first layer reads, such as `(batch, features)` for points.
 
         Returns:
-            `last_hidden_state` `(batch, hidden_sizes[-1])`; `hidden_states`: the input, then what each
-            layer gives.
+            `last_hidden_state` `(batch, hidden_sizes[-1])`. `hidden_states` are the input, then the output of
+            each layer.
 
         Raises:
-            ValueError: another number of features.
+            ValueError: the examples have another number of features.
         """
-        x = pixel_values.flatten(1)
+        x = pixel_values.flatten(1)  # (batch, features)
         if x.shape[1] != self.config.num_features:
-            expected = f"{self.config.num_features} features"
-            if self.config.image_size is not None:
-                expected = (
-                    f"{self.config.num_channels} x {self.config.image_size} x {self.config.image_size} values"
-                )
+            expected, side = f"{self.config.num_features} features", self.config.image_size
+            if side is not None:
+                expected = f"{self.config.num_channels} x {side} x {side} values"
             raise ValueError(
                 f"an example has shape {tuple(pixel_values.shape[1:])}; this model reads {expected}"
             )
@@ -161,7 +156,7 @@ class LLMPathMLPModel(LLMPathMLPPreTrainedModel):
 
 
 class LLMPathMLPForImageClassification(LLMPathMLPPreTrainedModel):
-    """The hidden layers and a linear output layer: for classes, for one yes-or-no logit, or for numbers."""
+    """The hidden layers and a linear output layer, for classes, for one yes-or-no logit, or for numbers."""
 
     def __init__(self, config: LLMPathMLPConfig):
         super().__init__(config)
@@ -171,15 +166,13 @@ class LLMPathMLPForImageClassification(LLMPathMLPPreTrainedModel):
 
     @can_return_tuple
     def forward(self, pixel_values: Tensor, labels: Tensor | None = None, **kwargs) -> ImageClassifierOutput:
-        """
+        """Computes `logits` `(batch, num_labels)`, and the loss of `classification_loss` if there are labels.
+
         Args:
             pixel_values: `(batch, channels, height, width)` or `(batch, features)`.
-            labels: class numbers `(batch,)`, -100 is left out; 0 or 1 `(batch,)` where there is one
-                logit; numbers `(batch, num_labels)` for `problem_type` `"regression"` or
+            labels: class numbers `(batch,)`, with -100 to be skipped; 0 or 1 `(batch,)` where there is one
+                logit; numbers `(batch, num_labels)` for the `problem_type` `"regression"` or
                 `"multi_label_classification"`.
-
-        Returns:
-            `logits` `(batch, num_labels)` and, with labels, the `loss` of `classification_loss`.
         """
         num_items_in_batch = kwargs.pop("num_items_in_batch", None)
         outputs = self.model(pixel_values, **kwargs)
@@ -197,24 +190,23 @@ def classification_loss(
 
     Args:
         logits: `(batch, num_labels)`.
-        labels: class numbers `(batch,)`, or numbers of the logits' shape; `(batch,)` will do for one logit.
-        problem_type: `"single_label_classification"`: cross-entropy of the softmax, or of the sigmoid
-            (binary cross-entropy) where there is one logit. `"multi_label_classification"`: binary
-            cross-entropy of each logit. `"regression"`: squared error. If not given: the first for labels
-            that are integers; for others the third where there is one logit and the second where there
-            are several.
-        num_items: divide the sum by this instead of by the number of labels: for a batch that is given in
-            pieces.
+        labels: class numbers `(batch,)`, or numbers in the shape of the logits; `(batch,)` will do for one
+            logit.
+        problem_type: `"single_label_classification"` is the cross-entropy of the softmax, or of the sigmoid
+            (binary cross-entropy) where there is one logit. `"multi_label_classification"` is the binary
+            cross-entropy of each logit, `"regression"` the squared error. By default, integer labels mean
+            the first; other labels mean a regression for one logit, and several labels for several.
+        num_items: divides the sum in place of the number of labels, for a batch that comes in pieces.
 
     Raises:
-        ValueError: a label that is no class (on a GPU, the error of its kernel).
+        ValueError: a label is no class (on a GPU, its kernel fails instead).
     """
     if problem_type is None:
-        of_numbers = "regression" if logits.shape[-1] == 1 else "multi_label_classification"
-        problem_type = of_numbers if labels.is_floating_point() else "single_label_classification"
+        for_numbers = "regression" if logits.shape[-1] == 1 else "multi_label_classification"
+        problem_type = for_numbers if labels.is_floating_point() else "single_label_classification"
     reduction = "mean" if num_items is None else "sum"
     if problem_type == "single_label_classification" and logits.shape[-1] > 1:
-        with told_by_name(labels, logits.shape[-1]):
+        with wrong_labels_named(labels, logits.shape[-1]):
             loss = F.cross_entropy(logits, labels, reduction=reduction)
     else:
         loss_of = F.mse_loss if problem_type == "regression" else F.binary_cross_entropy_with_logits

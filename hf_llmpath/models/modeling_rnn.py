@@ -1,16 +1,16 @@
-"""A recurrent language model (RNN, LSTM or GRU) and a recurrent series model, as transformers models.
+"""A recurrent language model (RNN, LSTM, or GRU) and a recurrent time series model.
 
     model = AutoModelForCausalLM.from_pretrained("runs/08-lstm-gru/model")
     model.generate(**tokenizer("Once", return_tensors="pt"), max_new_tokens=200, do_sample=True)
 
-`generate()` hands the recurrent state from step to step as `cache`, so a step costs the same at any length.
+`generate()` passes the recurrent state from step to step as `cache`, so a step costs the same at any length.
 """
 
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from transformers import GenerationMixin, PreTrainedModel
+from transformers import GenerationMixin
 from transformers import initialization as init
 from transformers.modeling_outputs import BaseModelOutputWithPast, CausalLMOutputWithPast
 from transformers.modeling_utils import slice_logits_to_keep
@@ -20,62 +20,50 @@ from transformers.utils.generic import merge_with_config_defaults
 from transformers.utils.output_capturing import capture_outputs
 
 from .configuration_rnn import LLMPathRNNConfig
-from .layers_recurrence import RecurrentCache, RecurrentLayer, initialize_recurrent
+from .layers_recurrence import RecurrentCache, RecurrentLayer, RecurrentPreTrainedModel
 
 Gates = tuple[dict[str, Tensor], ...]
 
 
 @dataclass
 class LLMPathRNNModelOutput(BaseModelOutputWithPast):
-    """`last_hidden_state` `(batch, length, hidden)`, `cache`, `hidden_states` (embeddings, then each layer),
-    and `gates`: for each layer a dict, name of the gate -> `(batch, length, hidden)`."""
+    """The output of the recurrent model.
+
+    Args:
+        last_hidden_state: `(batch, length, hidden)`.
+        cache: the state of every layer after the last token.
+        hidden_states: the embeddings, then the output of each layer.
+        gates: for each layer, the name of a gate -> its values `(batch, length, hidden)`.
+    """
 
     gates: Gates | None = None
 
 
 @dataclass
 class LLMPathRNNCausalLMOutput(CausalLMOutputWithPast):
-    """`loss`, `logits` `(batch, length, vocab_size)`, `cache`, `hidden_states` and `gates` as above."""
+    """The output of the language model: `logits` `(batch, length, vocab_size)`, and the rest as above."""
 
     gates: Gates | None = None
 
 
 @dataclass
 class LLMPathRNNForecastOutput(ModelOutput):
-    """`loss` and `prediction_outputs` `(batch, steps)`: the forecast made at each step."""
+    """The output of the series model: `prediction_outputs` `(batch, steps)`, the forecast at each step."""
 
     loss: Tensor | None = None
     prediction_outputs: Tensor | None = None
     hidden_states: tuple[Tensor, ...] | None = None
 
 
-class LLMPathRNNPreTrainedModel(PreTrainedModel):
+class LLMPathRNNPreTrainedModel(RecurrentPreTrainedModel):
     config: LLMPathRNNConfig
     base_model_prefix = "model"
-    supports_gradient_checkpointing = True
-    _is_stateful = True
     _no_split_modules = ["RecurrentLayer"]
-    _skip_keys_device_placement = ["cache"]
     _can_record_outputs = {"hidden_states": RecurrentLayer}
-
-    @torch.no_grad()
-    def _init_weights(self, module: nn.Module) -> None:
-        if isinstance(module, RecurrentLayer):
-            initialize_recurrent(module, self.config.forget_bias)
-        elif isinstance(module, nn.Embedding):
-            init.uniform_(module.weight, -self.config.initializer_range, self.config.initializer_range)
-            if module.padding_idx is not None and not getattr(module.weight, "_is_hf_initialized", False):
-                module.weight[module.padding_idx] = 0
-        else:
-            super()._init_weights(module)
-
-    @classmethod
-    def _supports_default_dynamic_cache(cls) -> bool:
-        return False  # generate() would make a cache of attention layers
 
 
 class LLMPathRNNModel(LLMPathRNNPreTrainedModel):
-    """Embedding and a stack of recurrent layers."""
+    """Embeddings and a stack of recurrent layers."""
 
     def __init__(self, config: LLMPathRNNConfig):
         super().__init__(config)
@@ -102,13 +90,14 @@ class LLMPathRNNModel(LLMPathRNNPreTrainedModel):
         output_gates: bool = False,
         **kwargs,
     ) -> LLMPathRNNModelOutput:
-        """
+        """Reads the tokens from left to right.
+
         Args:
             input_ids: `(batch, length)`, or `inputs_embeds` `(batch, length, embedding_size)`.
-            attention_mask: `(batch, past + length)`, 0 for padding on either side; padding leaves the
-                state unchanged.
+            attention_mask: `(batch, past + length)`, 0 for padding on either side, which leaves the state
+                unchanged.
             cache: the state to start from.
-            output_gates: also return what the gates did at each step (slower).
+            output_gates: whether to return the values of the gates at each step (slower).
         """
         if (input_ids is None) == (inputs_embeds is None):
             raise ValueError("give exactly one of input_ids and inputs_embeds")
@@ -123,11 +112,11 @@ class LLMPathRNNModel(LLMPathRNNPreTrainedModel):
 
         hidden_states, gates = self.dropout(inputs_embeds), []
         for index, layer in enumerate(self.layers):
-            remembered = cache.layers[index] if cache is not None else None
-            state = remembered.state if remembered is not None else None
+            layer_cache = cache.layers[index] if cache is not None else None
+            state = layer_cache.state if layer_cache is not None else None
             hidden_states, state, layer_gates = layer(hidden_states, state, attention_mask, output_gates)
-            if remembered is not None:
-                remembered.update(state, length)
+            if layer_cache is not None:
+                layer_cache.update(state, length)
             gates.append(layer_gates)
             if index + 1 < len(self.layers):
                 hidden_states = self.dropout(hidden_states)
@@ -137,12 +126,13 @@ class LLMPathRNNModel(LLMPathRNNPreTrainedModel):
 
     @staticmethod
     def _needed_mask(mask: Tensor | None, length: int, keeps_state: bool) -> Tensor | None:
-        """The mask of the new tokens, or None where it changes nothing that anyone sees."""
+        """The mask of the new tokens `(batch, length)`, or None where it changes nothing that is used."""
         if mask is None:
             return None
         mask = mask[:, -length:]
         if mask.all():
             return None
+        # States behind right padding matter only if somebody continues from them.
         padded_right = bool((mask[:, 1:] <= mask[:, :-1]).all())
         return None if padded_right and not keeps_state else mask
 
@@ -160,7 +150,7 @@ class LLMPathRNNForCausalLM(LLMPathRNNPreTrainedModel, GenerationMixin):
         self.post_init()
 
     def new_cache(self) -> RecurrentCache:
-        """An empty `cache`."""
+        """Returns an empty `cache`."""
         return RecurrentCache(self.config.num_hidden_layers)
 
     @deprecate_kwarg("past_key_values", "6.0.0", new_name="cache")
@@ -176,10 +166,17 @@ class LLMPathRNNForCausalLM(LLMPathRNNPreTrainedModel, GenerationMixin):
         logits_to_keep: int | Tensor = 0,
         **kwargs,
     ) -> LLMPathRNNCausalLMOutput:
-        """`labels` `(batch, length)` are the input ids (the loss shifts them; -100 is left out).
-        `shift_labels` instead of `labels` are the next tokens themselves, for windows cut from one long
-        text."""
-        kwargs.pop("position_ids", None)  # a recurrent model counts by itself
+        """Computes the logits of the next token at every position, and the loss if there are labels.
+
+        Args:
+            labels: `(batch, length)`, the input ids themselves: the loss shifts them and skips -100.
+                `shift_labels` in their place are the next tokens, for windows cut from one long text.
+            logits_to_keep: compute only the logits of this many last positions, or of those at these
+                indices; 0 for all.
+
+        The other arguments are those of `LLMPathRNNModel`.
+        """
+        kwargs.pop("position_ids", None)  # the order of the steps says it all
         shift_labels = kwargs.pop("shift_labels", None)
         num_items_in_batch = kwargs.pop("num_items_in_batch", None)
         outputs = self.model(
@@ -213,9 +210,8 @@ class LLMPathRNNForCausalLM(LLMPathRNNPreTrainedModel, GenerationMixin):
 class LLMPathRNNForTimeSeriesPrediction(LLMPathRNNPreTrainedModel):
     """The recurrent model with a next-value head.
 
-    The input of a step is the values at `config.lags_sequence` steps before the one to forecast; the
-    forecast is the first of them plus a learned change: a model that has learned nothing is the
-    (seasonal) naive forecast.
+    The input of a step is the values at `config.lags_sequence` steps before the one to forecast. The forecast
+    is the first of them plus a learned change. An untrained model is therefore the (seasonal) naive forecast.
     """
 
     main_input_name = "past_values"
@@ -251,16 +247,16 @@ class LLMPathRNNForTimeSeriesPrediction(LLMPathRNNPreTrainedModel):
         output_hidden_states: bool | None = None,
         **kwargs,
     ) -> LLMPathRNNForecastOutput:
-        """
+        """Forecasts the next value at every step.
+
         Args:
             past_values: `(batch, length)` in the units of the data, evenly spaced, oldest first.
-            labels: `(batch, length)`, usually `past_values` themselves: each forecast is compared with
-                the value that came; the loss is the mean squared error of the standardized values; NaN is
-                left out.
+            labels: `(batch, length)`, usually `past_values` themselves, the values that each forecast is
+                compared with. The loss is the mean squared error of the standardized values; NaN is skipped.
 
         Returns:
-            `prediction_outputs` `(batch, length - max(lags) + 1)`, in the units of the data: entry j
-            forecasts the value at position `max(lags) + j` from those before it; the last one lies beyond
+            `prediction_outputs` `(batch, length - max(lags) + 1)`, in the units of the data. Entry j
+            forecasts the value at position `max(lags) + j` from those before it; the last entry lies beyond
             the given values.
         """
         lags, longest = self.lags, max(self.lags)
@@ -270,16 +266,20 @@ class LLMPathRNNForTimeSeriesPrediction(LLMPathRNNPreTrainedModel):
             raise ValueError(
                 f"past_values has {values.shape[1]} steps; the longest lag needs at least {longest}"
             )
-        inputs = torch.stack([values[:, longest - lag : longest - lag + steps] for lag in lags], dim=-1)
+        inputs = torch.stack(
+            [values[:, longest - lag : longest - lag + steps] for lag in lags], dim=-1
+        )  # (batch, steps, lags)
         outputs = self.model(
             inputs_embeds=self.value_projection(inputs),
             output_hidden_states=output_hidden_states,
             use_cache=False,
         )
-        prediction = inputs[..., 0] + self.head(outputs.last_hidden_state).squeeze(-1)
+        prediction = inputs[..., 0] + self.head(outputs.last_hidden_state).squeeze(-1)  # (batch, steps)
         loss = None
         if labels is not None:
-            target = self._standardize(labels)[:, longest:]
+            target = self._standardize(labels)[
+                :, longest:
+            ]  # (batch, steps - 1): the last one has not come yet
             known = ~target.isnan()
             loss = (prediction[:, :-1] - target)[known].square().mean()
         return LLMPathRNNForecastOutput(
@@ -288,9 +288,7 @@ class LLMPathRNNForTimeSeriesPrediction(LLMPathRNNPreTrainedModel):
 
     @torch.no_grad()
     def forecast(self, past_values: Tensor, horizon: int) -> Tensor:
-        """The next `horizon` values `(batch, horizon)` after `past_values`, each forecast read as if it
-        had come true.
-        """
+        """Returns the next `horizon` values `(batch, horizon)`, reading each forecast as if it came true."""
         values, longest = self._standardize(past_values), max(self.lags)
         steps, cache = values.shape[1] - longest + 1, RecurrentCache(self.config.num_hidden_layers)
         for _ in range(horizon):
@@ -299,6 +297,6 @@ class LLMPathRNNForTimeSeriesPrediction(LLMPathRNNPreTrainedModel):
             inputs = torch.stack([values[:, start - lag : start - lag + steps] for lag in self.lags], dim=-1)
             embeds = self.value_projection(inputs)
             states = self.model(inputs_embeds=embeds, cache=cache, use_cache=True).last_hidden_state
-            forecast = inputs[:, -1, :1] + self.head(states[:, -1])
+            forecast = inputs[:, -1, :1] + self.head(states[:, -1])  # (batch, 1)
             values, steps = torch.cat([values, forecast], dim=1), 1
         return self._restore(values[:, past_values.shape[1] :])

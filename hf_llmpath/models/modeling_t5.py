@@ -1,18 +1,18 @@
-"""The text-to-text Transformer T5 (Raffel et al. 2020), as a transformers model: every task is a text in
-and a text out.
+"""The text-to-text Transformer T5 (Raffel et al. 2020): every task takes a text and returns a text.
 
     model = AutoModelForSeq2SeqLM.from_pretrained("runs/17-architectures/model")
     model.generate(**tokenizer("The tea was lovely.", return_tensors="pt"), max_new_tokens=4)
 
-An encoder-decoder like that of 2017 (modeling_transformer.py), with these differences:
+It is an encoder-decoder like that of 2017 (modeling_transformer.py), with these differences:
 
-    positions       a learned number per head and bucket of distance, added to the scores; one table for each stack
-    scores          q kᵀ without 1 / √d: the first weights of q_proj are smaller by that factor instead
+    positions       a learned number per head and bucket of distances, added to the scores; a table per stack
+    scores          q kᵀ without 1 / √d: the initial weights of q_proj are smaller by that factor instead
     norm            RMSNorm before each sublayer and at the end of each stack: no mean, no bias
-    biases          nowhere else either
-    output layer    the embeddings, on states divided by √hidden_size; or, from T5 1.1 on, a matrix of its own
+    biases          none elsewhere either
+    output layer    the embeddings, on states divided by √hidden_size; since T5 1.1, a separate matrix
 
-It equals transformers' `T5ForConditionalGeneration`, whose weights `convert/t5.py` brings over.
+It equals transformers' `T5ForConditionalGeneration`, whose weights `convert/t5.py` converts. The layers are
+in layers_t5.py, the forward passes of model and head in layers_heads.py.
 """
 
 from collections.abc import Sequence
@@ -22,21 +22,19 @@ import torch
 from torch import Tensor, nn
 from transformers import GenerationMixin, PreTrainedModel
 from transformers import initialization as init
-from transformers.cache_utils import Cache, DynamicCache, EncoderDecoderCache
-from transformers.masking_utils import create_bidirectional_mask, create_causal_mask
+from transformers.cache_utils import EncoderDecoderCache
+from transformers.masking_utils import create_bidirectional_mask
 from transformers.modeling_outputs import (
     BaseModelOutput,
     BaseModelOutputWithPastAndCrossAttentions,
-    Seq2SeqLMOutput,
     Seq2SeqModelOutput,
 )
-from transformers.utils import can_return_tuple
-from transformers.utils.deprecation import deprecate_kwarg
 from transformers.utils.generic import merge_with_config_defaults
 from transformers.utils.output_capturing import OutputRecorder, capture_outputs
 
 from .configuration_t5 import LLMPathT5Config
 from .layers_attention import MultiHeadAttention
+from .layers_heads import Seq2SeqHead, Seq2SeqModel, decoder_masks, new_seq2seq_cache, target_cache
 from .layers_norms import RMSNorm
 from .layers_positions import RelativePositionBias
 from .layers_t5 import LLMPathT5DecoderLayer, LLMPathT5EncoderLayer
@@ -56,11 +54,11 @@ class LLMPathT5PreTrainedModel(PreTrainedModel):
         factor, width = self.config.initializer_factor, self.config.hidden_size
         if isinstance(module, nn.Linear):
             std = module.in_features**-0.5
-            if getattr(module, "_asks", False):
+            if getattr(module, "_is_query", False):
                 std *= (self.config.head_dim or 1) ** -0.5
             init.normal_(module.weight, std=factor * std)
-        elif isinstance(module, nn.Embedding):  # of tokens, or of the buckets of distance
-            is_bias = getattr(module, "_adds_to_scores", False)
+        elif isinstance(module, nn.Embedding):  # of tokens, or of the buckets of distances
+            is_bias = getattr(module, "_is_position_bias", False)
             std = width**-0.5 if is_bias else self.config.embedding_initializer_range
             init.normal_(module.weight, std=factor * std)
         elif isinstance(module, RMSNorm):
@@ -70,7 +68,7 @@ class LLMPathT5PreTrainedModel(PreTrainedModel):
 
 
 class _Stack(LLMPathT5PreTrainedModel):
-    """What encoder and decoder have in common: the bias of their distances, layers, and a norm at the end."""
+    """The common parts of encoder and decoder: the bias for distances, layers, and a norm at the end."""
 
     def __init__(self, config: LLMPathT5Config, layers: Sequence[nn.Module], bidirectional: bool):
         super().__init__(config)
@@ -80,7 +78,7 @@ class _Stack(LLMPathT5PreTrainedModel):
             config.relative_attention_num_buckets,
             config.relative_attention_max_distance,
         )
-        self.position_bias.bias._adds_to_scores = True  # type: ignore[assignment]
+        self.position_bias.bias._is_position_bias = True  # type: ignore[assignment]
         self.layers = nn.ModuleList(layers)
         self.norm = RMSNorm(config.hidden_size, eps=config.layer_norm_eps)
         self.dropout = nn.Dropout(config.dropout)
@@ -88,7 +86,7 @@ class _Stack(LLMPathT5PreTrainedModel):
 
 
 class LLMPathT5Encoder(_Stack):
-    """Reads the source: every position sees every other."""
+    """The encoder reads the source; every position sees every other."""
 
     _can_record_outputs = {"hidden_states": LLMPathT5EncoderLayer, "attentions": MultiHeadAttention}
 
@@ -107,26 +105,29 @@ class LLMPathT5Encoder(_Stack):
         inputs_embeds: Tensor | None = None,
         **kwargs: Any,
     ) -> BaseModelOutput:
-        """
+        """Encodes the source.
+
         Args:
             input_ids: `(batch, length)`, or `inputs_embeds` `(batch, length, hidden_size)`.
             attention_mask: `(batch, length)`, 0 for padding on either side.
         """
-        kwargs.pop("use_cache", None)
+        kwargs.pop("use_cache", None)  # an argument of the whole model, which the attention does not know
         if (input_ids is None) == (inputs_embeds is None):
             raise ValueError("give exactly one of input_ids and inputs_embeds")
         hidden_states = self.dropout(self.embed_tokens(input_ids) if inputs_embeds is None else inputs_embeds)
         mask = create_bidirectional_mask(self.config, hidden_states, attention_mask)
         length = hidden_states.shape[1]
-        bias = self.position_bias(length, length)
+        bias = self.position_bias(length, length)  # (1, heads, length, length), shared by all layers
         for layer in self.layers:
             hidden_states = layer(hidden_states, mask, bias, **kwargs)
         return BaseModelOutput(last_hidden_state=self.dropout(self.norm(hidden_states)))
 
 
 class LLMPathT5Decoder(_Stack):
-    """Writes the target: a position sees itself and those before it, and all of the source. The
-    embeddings are the encoder's, so it reads vectors."""
+    """The decoder writes the target; a position sees itself, those before it, and all of the source.
+
+    It reads vectors instead of ids, because the embeddings belong to the encoder.
+    """
 
     _can_record_outputs = {
         "hidden_states": LLMPathT5DecoderLayer,
@@ -151,24 +152,24 @@ class LLMPathT5Decoder(_Stack):
         use_cache: bool | None = None,
         **kwargs: Any,
     ) -> BaseModelOutputWithPastAndCrossAttentions:
-        """
+        """Decodes the target, or its newest tokens.
+
         Args:
             inputs_embeds: `(batch, length, hidden_size)`.
             attention_mask: `(batch, past + length)`, 0 for padding on either side.
             encoder_hidden_states: `(batch, source_length, hidden_size)`.
             encoder_attention_mask: `(batch, source_length)`, 0 for padding.
-            cache: keys and values of the steps before.
+            cache: keys and values of earlier steps.
         """
         if use_cache and cache is None:
-            cache = EncoderDecoderCache(DynamicCache(config=self.config), DynamicCache(config=self.config))
-        own_cache = cache.self_attention_cache if isinstance(cache, EncoderDecoderCache) else cache
+            cache = new_seq2seq_cache(self.config)
         hidden_states, length = self.dropout(inputs_embeds), inputs_embeds.shape[1]
-        past = own_cache.get_seq_length() if own_cache is not None else 0
-        keys = own_cache.get_mask_sizes(length, 0)[0] if own_cache is not None else length
-        bias = self.position_bias(length, keys, past)
-        mask = create_causal_mask(self.config, hidden_states, attention_mask, own_cache)
-        encoder_mask = create_bidirectional_mask(
-            self.config, hidden_states, encoder_attention_mask, encoder_hidden_states
+        past, keys, own_cache = 0, length, target_cache(cache)
+        if own_cache is not None:  # a static cache has more keys than there are tokens so far
+            past, keys = own_cache.get_seq_length(), own_cache.get_mask_sizes(length, 0)[0]
+        bias = self.position_bias(length, keys, past)  # (1, heads, length, keys)
+        mask, encoder_mask = decoder_masks(
+            self.config, hidden_states, attention_mask, cache, encoder_hidden_states, encoder_attention_mask
         )
         for layer in self.layers:
             hidden_states = layer(
@@ -179,7 +180,7 @@ class LLMPathT5Decoder(_Stack):
         )
 
 
-class LLMPathT5Model(LLMPathT5PreTrainedModel):
+class LLMPathT5Model(Seq2SeqModel, LLMPathT5PreTrainedModel):
     """Encoder and decoder on one table of embeddings."""
 
     def __init__(self, config: LLMPathT5Config):
@@ -194,65 +195,13 @@ class LLMPathT5Model(LLMPathT5PreTrainedModel):
     def set_input_embeddings(self, value: nn.Module) -> None:
         self.encoder.embed_tokens = value  # type: ignore[assignment]
 
-    @deprecate_kwarg("past_key_values", "6.0.0", new_name="cache")
-    @can_return_tuple
-    def forward(
-        self,
-        input_ids: Tensor | None = None,
-        attention_mask: Tensor | None = None,
-        decoder_input_ids: Tensor | None = None,
-        decoder_attention_mask: Tensor | None = None,
-        encoder_outputs: BaseModelOutput | tuple[Tensor, ...] | None = None,
-        cache: Cache | None = None,
-        inputs_embeds: Tensor | None = None,
-        decoder_inputs_embeds: Tensor | None = None,
-        use_cache: bool | None = None,
-        **kwargs: Any,
-    ) -> Seq2SeqModelOutput:
-        """
-        Args:
-            input_ids, attention_mask: of the source, `(batch, source_length)`.
-            decoder_input_ids, decoder_attention_mask: of the target so far, `(batch, length)`; without
-                them the decoder reads the source as well.
-            encoder_outputs: what the encoder made of the source, if it has been read already.
-            cache: keys and values of the steps before.
-        """
-        if encoder_outputs is None:
-            read = self.encoder(input_ids, attention_mask, inputs_embeds, **kwargs)
-        elif isinstance(encoder_outputs, BaseModelOutput):
-            read = encoder_outputs
-        else:
-            read = BaseModelOutput(*encoder_outputs)  # type: ignore[arg-type]
-        if decoder_input_ids is None and decoder_inputs_embeds is None:
-            decoder_input_ids, decoder_inputs_embeds, decoder_attention_mask = (
-                input_ids,
-                inputs_embeds,
-                attention_mask,
-            )
-        if decoder_inputs_embeds is None:
-            decoder_inputs_embeds = self.encoder.embed_tokens(decoder_input_ids)
-        outputs = self.decoder(
-            decoder_inputs_embeds,
-            decoder_attention_mask,
-            read.last_hidden_state,
-            attention_mask,
-            cache=cache,
-            use_cache=use_cache,
-            **kwargs,
-        )
-        return Seq2SeqModelOutput(
-            last_hidden_state=outputs.last_hidden_state,
-            decoder_hidden_states=outputs.hidden_states,
-            decoder_attentions=outputs.attentions,
-            cross_attentions=outputs.cross_attentions,
-            encoder_last_hidden_state=read.last_hidden_state,
-            encoder_hidden_states=read.hidden_states,
-            encoder_attentions=read.attentions,
-            cache=outputs.cache,
-        )
+    def decode(self, input_ids, attention_mask, source, source_mask, inputs_embeds, **kwargs: Any):
+        if inputs_embeds is None:
+            inputs_embeds = self.encoder.embed_tokens(input_ids)  # (batch, target, hidden_size)
+        return self.decoder(inputs_embeds, attention_mask, source.last_hidden_state, source_mask, **kwargs)
 
 
-class LLMPathT5ForConditionalGeneration(LLMPathT5PreTrainedModel, GenerationMixin):
+class LLMPathT5ForConditionalGeneration(Seq2SeqHead, LLMPathT5PreTrainedModel, GenerationMixin):
     """T5 with a next-token head."""
 
     _tied_weights_keys = {"lm_head.weight": "model.encoder.embed_tokens.weight"}
@@ -263,56 +212,8 @@ class LLMPathT5ForConditionalGeneration(LLMPathT5PreTrainedModel, GenerationMixi
         self.lm_head = nn.Linear(config.hidden_size, config.vocab_size, bias=False)
         self.post_init()
 
-    def prepare_decoder_input_ids_from_labels(self, labels: Tensor) -> Tensor:
-        """Teacher forcing: the decoder reads the right answer up to each position, `(batch, length)`: the
-        start token, then the labels one step later."""
-        start = labels.new_full((labels.shape[0], 1), int(self.config.decoder_start_token_id or 0))
-        shifted = torch.cat([start, labels[:, :-1]], dim=1)
-        return shifted.masked_fill(shifted == -100, self.config.pad_token_id)
-
-    @deprecate_kwarg("past_key_values", "6.0.0", new_name="cache")
-    @can_return_tuple
-    def forward(
-        self,
-        input_ids: Tensor | None = None,
-        attention_mask: Tensor | None = None,
-        decoder_input_ids: Tensor | None = None,
-        labels: Tensor | None = None,
-        cache: Cache | None = None,
-        use_cache: bool | None = None,
-        **kwargs: Any,
-    ) -> Seq2SeqLMOutput:
-        """`labels` `(batch, length)` are the target's ids; -100 is left out of the loss. Other arguments
-        as in `LLMPathT5Model`."""
-        num_items_in_batch = kwargs.pop("num_items_in_batch", None)
-        if labels is not None:
-            use_cache = False
-            if decoder_input_ids is None and kwargs.get("decoder_inputs_embeds") is None:
-                decoder_input_ids = self.prepare_decoder_input_ids_from_labels(labels)
-        outputs = self.model(
-            input_ids, attention_mask, decoder_input_ids, cache=cache, use_cache=use_cache, **kwargs
-        )
+    def next_token_logits(self, outputs: Seq2SeqModelOutput, source: Any) -> Tensor:
         states = outputs.last_hidden_state
         if self.config.scale_decoder_outputs:
             states = states * self.config.hidden_size**-0.5
-        logits = self.lm_head(states)
-        loss = None
-        if labels is not None:
-            # transformers' own loss for this name of class shifts the labels, as a causal model needs it.
-            reduction = "mean" if num_items_in_batch is None else "sum"
-            loss = nn.functional.cross_entropy(
-                logits.flatten(0, 1).float(), labels.flatten(), reduction=reduction
-            )
-            if num_items_in_batch is not None:
-                loss = loss / num_items_in_batch
-        return Seq2SeqLMOutput(
-            loss=loss,
-            logits=logits,
-            decoder_hidden_states=outputs.decoder_hidden_states,
-            decoder_attentions=outputs.decoder_attentions,
-            cross_attentions=outputs.cross_attentions,
-            encoder_last_hidden_state=outputs.encoder_last_hidden_state,
-            encoder_hidden_states=outputs.encoder_hidden_states,
-            encoder_attentions=outputs.encoder_attentions,
-            cache=outputs.cache,
-        )
+        return self.lm_head(states)

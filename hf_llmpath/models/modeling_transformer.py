@@ -1,10 +1,11 @@
-"""The encoder-decoder Transformer of Vaswani et al. 2017, as a transformers model.
+"""The encoder-decoder Transformer of Vaswani et al. 2017.
 
     model = AutoModelForSeq2SeqLM.from_pretrained("runs/10-transformer/model")
     model.generate(**tokenizer("3 march 1998", return_tensors="pt"), max_new_tokens=12)
 
-With copied weights it equals `torch.nn.Transformer`, pre- and post-norm. Its encoder alone is a text
-classifier.
+With copied weights it equals `torch.nn.Transformer`, in its pre-norm and post-norm forms. Its encoder alone
+makes a text classifier. The layers are in layers_transformer.py, the forward passes of model and head in
+layers_heads.py.
 """
 
 from typing import Any
@@ -13,13 +14,11 @@ import torch
 from torch import Tensor, nn
 from transformers import GenerationMixin, PreTrainedModel
 from transformers import initialization as init
-from transformers.cache_utils import Cache, DynamicCache, EncoderDecoderCache
-from transformers.masking_utils import create_bidirectional_mask, create_causal_mask
+from transformers.cache_utils import EncoderDecoderCache
+from transformers.masking_utils import create_bidirectional_mask
 from transformers.modeling_outputs import (
     BaseModelOutput,
     BaseModelOutputWithPastAndCrossAttentions,
-    Seq2SeqLMOutput,
-    Seq2SeqModelOutput,
     SequenceClassifierOutput,
 )
 from transformers.utils import can_return_tuple
@@ -28,8 +27,8 @@ from transformers.utils.generic import merge_with_config_defaults
 from transformers.utils.output_capturing import OutputRecorder, capture_outputs
 
 from .configuration_transformer import LLMPathTransformerConfig
-from .labels import told_by_name
 from .layers_attention import MultiHeadAttention
+from .layers_heads import Seq2SeqHead, Seq2SeqModel, classifier_loss, decoder_masks, new_seq2seq_cache
 from .layers_positions import LearnedPositions, RotaryPositions, sinusoidal_positions
 from .layers_transformer import LLMPathTransformerDecoderLayer, LLMPathTransformerEncoderLayer
 
@@ -51,7 +50,7 @@ class LLMPathTransformerPreTrainedModel(PreTrainedModel):
             if module.bias is not None:
                 init.zeros_(module.bias)
         elif isinstance(module, nn.Embedding):
-            # Times sqrt(hidden_size) they are of size 1, like sinusoidal positions; alone they give
+            # Times √hidden_size they are of size 1, like sinusoidal positions; as the output layer they give
             # logits of size 1.
             init.normal_(module.weight, std=self.config.hidden_size**-0.5)
             if module.padding_idx is not None and not getattr(module.weight, "_is_hf_initialized", False):
@@ -61,9 +60,7 @@ class LLMPathTransformerPreTrainedModel(PreTrainedModel):
 
 
 class _Stack(LLMPathTransformerPreTrainedModel):
-    """What encoder and decoder have in common: embeddings with positions, layers, and a layer norm at the
-    end.
-    """
+    """The common parts of encoder and decoder: embeddings with positions, layers, and a norm at the end."""
 
     def __init__(self, config: LLMPathTransformerConfig, layers: list[nn.Module]):
         super().__init__(config)
@@ -84,16 +81,16 @@ class _Stack(LLMPathTransformerPreTrainedModel):
     ) -> tuple[Tensor, tuple[Tensor, Tensor] | None]:
         """Embeddings with positions `(batch, length, hidden)`, and the rotation where positions are rotary.
 
-        Positions count the tokens that the mask leaves, so that padding changes nothing on either side.
+        Positions count only the tokens that the mask keeps, so padding on either side changes nothing.
         """
         if (input_ids is None) == (inputs_embeds is None):
             raise ValueError("give exactly one of input_ids and inputs_embeds")
         embeds = self.embed_tokens(input_ids) if inputs_embeds is None else inputs_embeds
         length, width = embeds.shape[1:]
         if mask is not None and mask.dim() == 2:
-            position_ids = (mask.long().cumsum(-1) - 1).clamp(min=0)[:, -length:]
+            position_ids = (mask.long().cumsum(-1) - 1).clamp(min=0)[:, -length:]  # (batch, length)
         else:
-            position_ids = torch.arange(past, past + length, device=embeds.device).unsqueeze(0)
+            position_ids = torch.arange(past, past + length, device=embeds.device).unsqueeze(0)  # (1, length)
         if self.embed_positions is not None:
             embeds = embeds + self.embed_positions(position_ids)
         embeds = embeds * width**0.5  # Vaswani et al. 2017, section 3.4
@@ -104,7 +101,7 @@ class _Stack(LLMPathTransformerPreTrainedModel):
 
 
 class LLMPathTransformerEncoder(_Stack):
-    """Reads the source: every position sees every other."""
+    """The encoder reads the source; every position sees every other."""
 
     _can_record_outputs = {"hidden_states": LLMPathTransformerEncoderLayer, "attentions": MultiHeadAttention}
 
@@ -124,12 +121,13 @@ class LLMPathTransformerEncoder(_Stack):
         inputs_embeds: Tensor | None = None,
         **kwargs: Any,
     ) -> BaseModelOutput:
-        """
+        """Encodes the source.
+
         Args:
             input_ids: `(batch, length)`, or `inputs_embeds` `(batch, length, hidden_size)`.
             attention_mask: `(batch, length)`, 0 for padding on either side.
         """
-        kwargs.pop("use_cache", None)
+        kwargs.pop("use_cache", None)  # an argument of the whole model, which the attention does not know
         hidden_states, rotation = self._embed(input_ids, inputs_embeds, attention_mask)
         mask = create_bidirectional_mask(self.config, hidden_states, attention_mask)
         for layer in self.layers:
@@ -138,7 +136,7 @@ class LLMPathTransformerEncoder(_Stack):
 
 
 class LLMPathTransformerDecoder(_Stack):
-    """Writes the target: a position sees itself and those before it (causal mask), and all of the source."""
+    """The decoder writes the target; a position sees itself, those before it, and all of the source."""
 
     _can_record_outputs = {
         "hidden_states": LLMPathTransformerDecoderLayer,
@@ -171,22 +169,21 @@ class LLMPathTransformerDecoder(_Stack):
         use_cache: bool | None = None,
         **kwargs: Any,
     ) -> BaseModelOutputWithPastAndCrossAttentions:
-        """
+        """Decodes the target, or its newest tokens.
+
         Args:
             input_ids: `(batch, length)`, or `inputs_embeds` `(batch, length, hidden_size)`.
             attention_mask: `(batch, past + length)`, 0 for padding on either side.
             encoder_hidden_states: `(batch, source_length, hidden_size)`.
             encoder_attention_mask: `(batch, source_length)`, 0 for padding.
-            cache: keys and values of the steps before.
+            cache: keys and values of earlier steps.
         """
         if use_cache and cache is None:
-            cache = EncoderDecoderCache(DynamicCache(config=self.config), DynamicCache(config=self.config))
+            cache = new_seq2seq_cache(self.config)
         past = cache.get_seq_length() if cache is not None else 0
         hidden_states, rotation = self._embed(input_ids, inputs_embeds, attention_mask, past)
-        own_cache = cache.self_attention_cache if isinstance(cache, EncoderDecoderCache) else cache
-        mask = create_causal_mask(self.config, hidden_states, attention_mask, own_cache)
-        encoder_mask = create_bidirectional_mask(
-            self.config, hidden_states, encoder_attention_mask, encoder_hidden_states
+        mask, encoder_mask = decoder_masks(
+            self.config, hidden_states, attention_mask, cache, encoder_hidden_states, encoder_attention_mask
         )
         for layer in self.layers:
             hidden_states = layer(
@@ -197,8 +194,8 @@ class LLMPathTransformerDecoder(_Stack):
         )
 
 
-class LLMPathTransformerModel(LLMPathTransformerPreTrainedModel):
-    """Encoder and decoder; `has_decoder=False` for models that only read."""
+class LLMPathTransformerModel(Seq2SeqModel, LLMPathTransformerPreTrainedModel):
+    """Encoder and decoder; `has_decoder=False` leaves out the decoder, for a classifier."""
 
     _tied_weights_keys = {"decoder.embed_tokens.weight": "encoder.embed_tokens.weight"}
 
@@ -220,64 +217,10 @@ class LLMPathTransformerModel(LLMPathTransformerPreTrainedModel):
         if hasattr(self, "decoder") and self.config.tie_word_embeddings:
             self.decoder.embed_tokens = value
 
-    @deprecate_kwarg("past_key_values", "6.0.0", new_name="cache")
-    @can_return_tuple
-    def forward(
-        self,
-        input_ids: Tensor | None = None,
-        attention_mask: Tensor | None = None,
-        decoder_input_ids: Tensor | None = None,
-        decoder_attention_mask: Tensor | None = None,
-        encoder_outputs: BaseModelOutput | tuple[Tensor, ...] | None = None,
-        cache: Cache | None = None,
-        inputs_embeds: Tensor | None = None,
-        decoder_inputs_embeds: Tensor | None = None,
-        use_cache: bool | None = None,
-        **kwargs: Any,
-    ) -> Seq2SeqModelOutput:
-        """
-        Args:
-            input_ids, attention_mask: of the source, `(batch, source_length)`.
-            decoder_input_ids, decoder_attention_mask: of the target so far, `(batch, length)`; without
-                them the decoder reads the source as well.
-            encoder_outputs: what the encoder made of the source, if it has been read already.
-            cache: keys and values of the steps before.
-        """
-        if encoder_outputs is None:
-            read = self.encoder(input_ids, attention_mask, inputs_embeds, **kwargs)
-        elif isinstance(encoder_outputs, BaseModelOutput):
-            read = encoder_outputs
-        else:
-            read = BaseModelOutput(*encoder_outputs)  # type: ignore[arg-type]
-        if decoder_input_ids is None and decoder_inputs_embeds is None:
-            decoder_input_ids, decoder_inputs_embeds, decoder_attention_mask = (
-                input_ids,
-                inputs_embeds,
-                attention_mask,
-            )
-        outputs = self.decoder(
-            decoder_input_ids,
-            decoder_attention_mask,
-            read.last_hidden_state,
-            attention_mask,
-            decoder_inputs_embeds,
-            cache=cache,
-            use_cache=use_cache,
-            **kwargs,
-        )
-        return Seq2SeqModelOutput(
-            last_hidden_state=outputs.last_hidden_state,
-            decoder_hidden_states=outputs.hidden_states,
-            decoder_attentions=outputs.attentions,
-            cross_attentions=outputs.cross_attentions,
-            encoder_last_hidden_state=read.last_hidden_state,
-            encoder_hidden_states=read.hidden_states,
-            encoder_attentions=read.attentions,
-            cache=outputs.cache,
-        )
 
-
-class LLMPathTransformerForConditionalGeneration(LLMPathTransformerPreTrainedModel, GenerationMixin):
+class LLMPathTransformerForConditionalGeneration(
+    Seq2SeqHead, LLMPathTransformerPreTrainedModel, GenerationMixin
+):
     """The Transformer with a next-token head."""
 
     _tied_weights_keys = {
@@ -291,60 +234,9 @@ class LLMPathTransformerForConditionalGeneration(LLMPathTransformerPreTrainedMod
         self.lm_head = nn.Linear(config.hidden_size, config.vocab_size, bias=False)
         self.post_init()
 
-    def prepare_decoder_input_ids_from_labels(self, labels: Tensor) -> Tensor:
-        """Teacher forcing: the decoder reads the right answer up to each position, `(batch, length)`: the
-        start token, then the labels one step later."""
-        start = labels.new_full((labels.shape[0], 1), self.config.decoder_start_token_id)
-        shifted = torch.cat([start, labels[:, :-1]], dim=1)
-        return shifted.masked_fill(shifted == -100, self.config.pad_token_id)
-
-    @deprecate_kwarg("past_key_values", "6.0.0", new_name="cache")
-    @can_return_tuple
-    def forward(
-        self,
-        input_ids: Tensor | None = None,
-        attention_mask: Tensor | None = None,
-        decoder_input_ids: Tensor | None = None,
-        labels: Tensor | None = None,
-        cache: Cache | None = None,
-        use_cache: bool | None = None,
-        **kwargs: Any,
-    ) -> Seq2SeqLMOutput:
-        """`labels` `(batch, length)` are the target's ids; -100 is left out of the loss. Other arguments
-        as in `LLMPathTransformerModel`."""
-        num_items_in_batch = kwargs.pop("num_items_in_batch", None)
-        if labels is not None:
-            use_cache = False
-            if decoder_input_ids is None and kwargs.get("decoder_inputs_embeds") is None:
-                decoder_input_ids = self.prepare_decoder_input_ids_from_labels(labels)
-        outputs = self.model(
-            input_ids, attention_mask, decoder_input_ids, cache=cache, use_cache=use_cache, **kwargs
-        )
-        logits = self.lm_head(outputs.last_hidden_state)
-        loss = None
-        if labels is not None:
-            # transformers' own loss for this name of class shifts the labels, as a causal model needs it.
-            reduction = "mean" if num_items_in_batch is None else "sum"
-            loss = nn.functional.cross_entropy(
-                logits.flatten(0, 1).float(), labels.flatten(), reduction=reduction
-            )
-            if num_items_in_batch is not None:
-                loss = loss / num_items_in_batch
-        return Seq2SeqLMOutput(
-            loss=loss,
-            logits=logits,
-            decoder_hidden_states=outputs.decoder_hidden_states,
-            decoder_attentions=outputs.decoder_attentions,
-            cross_attentions=outputs.cross_attentions,
-            encoder_last_hidden_state=outputs.encoder_last_hidden_state,
-            encoder_hidden_states=outputs.encoder_hidden_states,
-            encoder_attentions=outputs.encoder_attentions,
-            cache=outputs.cache,
-        )
-
 
 class LLMPathTransformerForSequenceClassification(LLMPathTransformerPreTrainedModel):
-    """The encoder with a classification head on the mean of its outputs; there is no decoder."""
+    """The encoder with a classifier of the mean of its outputs; there is no decoder."""
 
     def __init__(self, config: LLMPathTransformerConfig):
         super().__init__(config)
@@ -364,24 +256,24 @@ class LLMPathTransformerForSequenceClassification(LLMPathTransformerPreTrainedMo
         labels: Tensor | None = None,
         **kwargs: Any,
     ) -> SequenceClassifierOutput:
-        """`labels` `(batch,)` are classes, or numbers where `config.problem_type` is `"regression"`."""
+        """Computes `logits` `(batch, num_labels)`, and the loss if there are labels.
+
+        `labels` `(batch,)` are classes, or numbers where `config.problem_type` is `"regression"`.
+        """
         num_items_in_batch = kwargs.pop("num_items_in_batch", None)
         outputs = self.model.encoder(input_ids, attention_mask, inputs_embeds, **kwargs)
         states = outputs.last_hidden_state
         weights = (
             states.new_ones(states.shape[:2]) if attention_mask is None else attention_mask.to(states.dtype)
-        )
-        mean = (weights.unsqueeze(1) @ states).squeeze(1) / weights.sum(1, keepdim=True).clamp(min=1)
+        )  # (batch, length)
+        total = (weights.unsqueeze(1) @ states).squeeze(
+            1
+        )  # (batch, 1, length) @ states -> (batch, hidden_size)
+        mean = total / weights.sum(1, keepdim=True).clamp(min=1)
         logits = self.classifier(self.dropout(mean))
-        loss = None
-        if labels is not None:
-            with told_by_name(labels, logits.shape[-1]):
-                loss = self.loss_function(
-                    labels=labels,
-                    pooled_logits=logits,
-                    config=self.config,
-                    num_items_in_batch=num_items_in_batch,
-                )
         return SequenceClassifierOutput(
-            loss=loss, logits=logits, hidden_states=outputs.hidden_states, attentions=outputs.attentions
+            loss=classifier_loss(self, logits, labels, num_items_in_batch),
+            logits=logits,
+            hidden_states=outputs.hidden_states,
+            attentions=outputs.attentions,
         )

@@ -1,16 +1,15 @@
-"""Word vectors: one row of a table per word, learned from which words stand near each other.
+"""Word vectors: a table with one row per word, learned from which words stand near each other.
 
-There are two tables. A word's own vector is a row of `embed_tokens`; as a neighbor of others it has
-another one, a row of `context_embeddings`. The score of a pair is their scalar product, and the three
-objectives differ in what it should be:
+There are two tables. A word has one vector in `embed_tokens`, and another in `context_embeddings` for when it
+is the neighbor of a word. The score of a pair is their scalar product. The three objectives differ in what
+the score should be:
 
-* skip-gram with negative sampling: log-odds that the second word is a true neighbor and not a random word;
+* skip-gram with negative sampling: the log-odds that the second word is a true neighbor, not a random word;
 * CBOW: the same, with the mean vector of all neighbors in place of a single one;
-* GloVe: plus one bias per word, the logarithm of how often the two meet.
+* GloVe: with one bias per word added, the logarithm of how often the two words occur together.
 
-Sources: Mikolov et al., "Distributed Representations of Words and Phrases and their Compositionality",
-    2013; Pennington,
-Socher & Manning, "GloVe: Global Vectors for Word Representation", 2014.
+Sources: Mikolov et al., "Distributed Representations of Words and Phrases and their Compositionality", 2013;
+Pennington, Socher & Manning, "GloVe: Global Vectors for Word Representation", 2014.
 """
 
 from dataclasses import dataclass
@@ -27,12 +26,12 @@ from .configuration_word2vec import LLMPathWord2VecConfig
 
 @dataclass
 class Word2VecOutput(ModelOutput):
-    """
+    """The output of the word vectors.
+
     Args:
-        loss (`Tensor`): of the objective, where `context_ids` are given.
+        loss (`Tensor`): the objective, where `context_ids` are given.
         last_hidden_state (`Tensor` of shape `(batch, length, hidden_size)`): the vector of every word.
-        pooler_output (`Tensor` of shape `(batch, hidden_size)`): the mean vector of the words that are
-        not padding.
+        pooler_output (`Tensor` of shape `(batch, hidden_size)`): the mean vector, without padding.
     """
 
     loss: Tensor | None = None
@@ -41,29 +40,27 @@ class Word2VecOutput(ModelOutput):
 
 
 def negative_sampling_loss(vectors: Tensor, context: Tensor, negatives: Tensor) -> Tensor:
-    r"""\(-\log \sigma(v \cdot c) - \sum_k \log \sigma(-v \cdot n_k)\) (Mikolov et al. 2013, equation 4),
-    one per row.
+    """-log σ(v · c) - Σ_k log σ(-v · n_k), one number per row. Mikolov et al. 2013, equation 4.
 
     Args:
-        vectors: `(rows, size)`: of the words, or the mean vectors of their neighbors.
-        context: `(rows, size)`: of the true partners.
-        negatives: `(rows, k, size)`: of the random words.
+        vectors: v `(rows, size)`, vectors of words, or the mean vectors of their neighbors.
+        context: c `(rows, size)`, of the true partners.
+        negatives: n `(rows, k, size)`, of the random words.
     """
-    wrong = (negatives @ vectors.unsqueeze(-1)).squeeze(-1)
-    return F.softplus(-(vectors * context).sum(-1)) + F.softplus(wrong).sum(-1)
+    wrong = (negatives @ vectors.unsqueeze(-1)).squeeze(-1)  # (rows, k, size) @ (rows, size, 1) -> (rows, k)
+    return F.softplus(-(vectors * context).sum(-1)) + F.softplus(wrong).sum(-1)  # softplus(-x) = -log σ(x)
 
 
 def glove_weight(counts: Tensor, most: float = 100.0, power: float = 0.75) -> Tensor:
-    """`min(1, (count / most) ** power)`: rare pairs say little (Pennington et al. 2014, equation 9). Any
-    shape.
+    """min(1, (count / most)^power), because rare pairs say little. Any shape.
+
+    Pennington et al. 2014, equation 9.
     """
     return (counts / most).clamp(max=1).pow(power)
 
 
 def glove_loss(scores: Tensor, counts: Tensor) -> Tensor:
-    """Weighted squared distance of `scores` (products plus biases) to the logarithm of `counts`, one per
-    pair. Any shape.
-    """
+    """The weighted squared distance of `scores` (products plus biases) from log `counts`. Any shape."""
     return glove_weight(counts) * (scores - counts.log()).square()
 
 
@@ -74,7 +71,7 @@ class LLMPathWord2VecPreTrainedModel(PreTrainedModel):
     supports_gradient_checkpointing = True  # there is nothing to recompute
 
     def _init_weights(self, module: nn.Module) -> None:
-        """As word2vec begins: small vectors for words, none for contexts (both small for GloVe)."""
+        """As in word2vec: small vectors for words, zeros for contexts. GloVe has small ones for both."""
         if not isinstance(module, nn.Embedding):
             return
         if module.embedding_dim == 1 or getattr(module, "_starts_at_zero", False):
@@ -85,7 +82,7 @@ class LLMPathWord2VecPreTrainedModel(PreTrainedModel):
 
 
 class LLMPathWord2VecModel(LLMPathWord2VecPreTrainedModel):
-    """Word vectors, static: a word has the same one wherever it stands."""
+    """Static word vectors: a word has the same vector wherever it stands."""
 
     def __init__(self, config: LLMPathWord2VecConfig):
         super().__init__(config)
@@ -115,30 +112,27 @@ class LLMPathWord2VecModel(LLMPathWord2VecPreTrainedModel):
         return_dict: bool | None = None,
         **kwargs: Any,
     ) -> Word2VecOutput | tuple:
-        """Vectors of words, and the loss of pairs of words.
+        """Looks up the vectors of words, and computes the mean loss over pairs of words if there are any.
 
         Args:
-            input_ids: `(batch, length)`. For CBOW with `context_ids`: the neighbors, `attention_mask`
-                telling which are there.
-            attention_mask: `(batch, length)`: 1 for words, 0 for padding.
+            input_ids: `(batch, length)`. For CBOW with `context_ids` these are the neighbors, padded and
+                masked by `attention_mask`.
+            attention_mask: `(batch, length)`, 1 for words, 0 for padding.
             inputs_embeds: `(batch, length, hidden_size)` in place of `input_ids`.
-            context_ids: the true partners: `(batch, length)`, or `(batch,)` for CBOW.
-            negative_ids: random words for each of them: one more axis. Skip-gram and CBOW need them.
-            counts: how often each pair meets, `(batch, length)`. GloVe needs them.
-
-        Returns:
-            the loss is the mean over the pairs.
+            context_ids: the true partners, `(batch, length)`, or `(batch,)` for CBOW.
+            negative_ids: k random words for each partner, `(..., k)`. Skip-gram and CBOW need them.
+            counts: how often each pair occurs, `(batch, length)`. GloVe needs them.
         """
         vectors = self.embed_tokens(input_ids) if inputs_embeds is None else inputs_embeds
-        there = (
-            vectors.new_ones(vectors.shape[:2])
-            if attention_mask is None
-            else attention_mask.to(vectors.dtype)
-        )
-        pooled = (vectors * there.unsqueeze(-1)).sum(1) / there.sum(1, keepdim=True).clamp(min=1)
+        if attention_mask is None:
+            mask = vectors.new_ones(vectors.shape[:2])  # (batch, length)
+        else:
+            mask = attention_mask.to(vectors.dtype)
+        total = (vectors * mask.unsqueeze(-1)).sum(1)  # (batch, length, hidden_size) -> (batch, hidden_size)
+        pooled = total / mask.sum(1, keepdim=True).clamp(min=1)
         loss = None
         if context_ids is not None:
-            loss = self._loss(input_ids, vectors, pooled, context_ids, negative_ids, counts, there)
+            loss = self._loss(input_ids, vectors, pooled, context_ids, negative_ids, counts, mask)
         output = Word2VecOutput(loss=loss, last_hidden_state=vectors, pooler_output=pooled)
         wants_dict = self.config.return_dict if return_dict is None else return_dict
         return output if wants_dict else output.to_tuple()
@@ -151,19 +145,23 @@ class LLMPathWord2VecModel(LLMPathWord2VecPreTrainedModel):
         context_ids: Tensor,
         negative_ids: Tensor | None,
         counts: Tensor | None,
-        there: Tensor,
+        mask: Tensor,
     ) -> Tensor:
-        context = self.context_embeddings(context_ids)
+        context = self.context_embeddings(
+            context_ids
+        )  # (batch, length, hidden_size), CBOW (batch, hidden_size)
         if self.biases is not None and self.context_biases is not None:
             if counts is None or input_ids is None:
                 raise ValueError("GloVe learns from counts: give input_ids, context_ids and counts")
             bias = (self.biases(input_ids) + self.context_biases(context_ids)).squeeze(-1)
-            found = glove_loss((vectors * context).sum(-1) + bias, counts.to(vectors.dtype))
-            return (found * there).sum() / there.sum()
+            losses = glove_loss((vectors * context).sum(-1) + bias, counts.to(vectors.dtype))
+            return (losses * mask).sum() / mask.sum()
         if negative_ids is None:
             raise ValueError(f"{self.config.objective} learns from negative samples: give negative_ids")
         negatives = self.context_embeddings(negative_ids)
         if self.config.objective == "cbow":
             return negative_sampling_loss(pooled, context, negatives).mean()
-        found = negative_sampling_loss(vectors.flatten(0, 1), context.flatten(0, 1), negatives.flatten(0, 1))
-        return (found * there.flatten()).sum() / there.sum()
+        # All positions of the batch as rows: (batch * length, hidden_size), negatives (batch * length, k,
+        # ...).
+        losses = negative_sampling_loss(vectors.flatten(0, 1), context.flatten(0, 1), negatives.flatten(0, 1))
+        return (losses * mask.flatten()).sum() / mask.sum()

@@ -1,20 +1,19 @@
-"""Back-propagation through time, by hand, for the three recurrent cells.
+"""Backpropagation through time by hand, for the three recurrent cells.
 
-Each class below runs a whole sequence through one layer: `forward` is the recurrence, `backward` the
-chain rule walked from the last step to the first. Two habits make them as fast as the library's kernels
-although the loop is Python:
+The plain form of each cell, one step with autograd, is `rnn_step`, `lstm_step`, or `gru_step` in
+layers_recurrence.py. Each class below runs a whole sequence through one layer: `forward` is the recurrence,
+`backward` the chain rule from the last step to the first. Two habits make them as fast as the library's
+kernels although the loop is Python:
 
-* whatever does not depend on the previous step leaves the loop: the input products of all steps at once,
-  every derivative that needs stored activations only, and the weight gradients (one product over all
-  steps);
-* inside the loop each operation works in place: the buffer of the input products becomes that of the gates.
+* Whatever does not depend on the previous step leaves the loop: the input products of all steps, every
+  derivative that needs only stored activations, and the weight gradients (one product over all steps).
+* Inside the loop each operation works in place: the buffer of the input products becomes that of the gates.
 
 Shapes: `length` steps, `batch` rows, `hidden` units. Everything is time-major, `(length, batch, ...)`.
 
-Source: Werbos, "Backpropagation through time: what it does and how to do it", 1990; the gate equations
-    are those of
+Sources: Werbos, "Backpropagation through time: what it does and how to do it", 1990. The gates are those of
 Hochreiter & Schmidhuber 1997 with forget gates (Gers et al. 2000), and of Cho et al. 2014 in the variant of
-`torch.nn.GRU` (the reset gate multiplies the recurrent product).
+`torch.nn.GRU`, where the reset gate multiplies the recurrent product.
 """
 
 import torch
@@ -31,10 +30,11 @@ tanh_backward = torch.ops.aten.tanh_backward  # (u, y) -> u (1 - y^2)
 def _back_to_inputs(
     ctx, delta: Tensor, inputs: Tensor, weight_ih: Tensor
 ) -> tuple[Tensor | None, Tensor, Tensor]:
-    """Gradients of inputs, weight_ih and bias from that of the input products, delta `(length, batch,
-    gates * hidden)`.
+    """Gradients of inputs, weight_ih, and bias.
+
+    delta `(length, batch, gates * hidden)` is the gradient of the input products W_ih x + b.
     """
-    flat = delta.flatten(0, 1)
+    flat = delta.flatten(0, 1)  # (length * batch, gates * hidden)
     grad_inputs = None
     if ctx.needs_input_grad[0]:
         grad_inputs = Matrix(weight_ih.t(), rows=len(flat)).times(flat).view_as(inputs)
@@ -42,29 +42,28 @@ def _back_to_inputs(
 
 
 def _states_before(states: Tensor, initial_state: Tensor) -> Tensor:
-    """`h_{t-1}` for every step, as rows: `(length * batch, hidden)`."""
+    """h_{t-1} of every step, as rows `(length * batch, hidden)`."""
     return torch.cat([initial_state.unsqueeze(0), states[:-1]]).flatten(0, 1)
 
 
 class RNNThroughTime(Function):
-    r"""`h_t = tanh(W_ih x_t + b + W_hh h_{t-1})`.
+    """h_t = tanh(W_ih x_t + b + W_hh h_{t-1}).
 
-    Backward, with \(\delta_t\) the gradient at the pre-activation:
-    \(\delta_t = (\partial L / \partial h_t + W_{hh}^T \delta_{t+1}) \odot (1 - h_t^2)\).
+    Backward, with δ_t the gradient at the pre-activation: δ_t = (∂L/∂h_t + W_hhᵀ δ_{t+1}) ⊙ (1 - h_t²).
     """
 
     @staticmethod
     def forward(ctx, inputs, weight_ih, bias, weight_hh, initial_state):
-        """inputs `(length, batch, input)`, weight_ih `(hidden, input)`, bias `(hidden,)` (both biases
-        together), weight_hh `(hidden, hidden)`, initial_state `(batch, hidden)`.
+        """Returns the states `(length, batch, hidden)`.
 
-        Returns the states `(length, batch, hidden)`.
+        inputs `(length, batch, input)`, weight_ih `(hidden, input)`, bias `(hidden,)` (the sum of both),
+        weight_hh `(hidden, hidden)`, initial_state `(batch, hidden)`.
         """
-        states = affine(inputs, weight_ih, bias)
+        states = affine(inputs, weight_ih, bias)  # (length, batch, hidden), the products of all steps
         weight = Matrix(weight_hh, rows=inputs.shape[1])
         previous = initial_state
         for state in states.unbind(0):
-            previous = weight.add_product(previous, to=state).tanh_()
+            previous = weight.add_product(previous, to=state).tanh_()  # in place: h_t, (batch, hidden)
         ctx.save_for_backward(inputs, weight_ih, states, weight_hh, initial_state)
         return states
 
@@ -72,7 +71,7 @@ class RNNThroughTime(Function):
     @once_differentiable
     def backward(ctx, grad_states):
         inputs, weight_ih, states, weight_hh, initial_state = ctx.saved_tensors
-        delta = 1 - states.square()  # tanh' for every step
+        delta = 1 - states.square()  # tanh' of every step, (length, batch, hidden)
         steps, grads = delta.unbind(0), grad_states.unbind(0)
         steps[-1].mul_(grads[-1])
         weight = Matrix(weight_hh.t(), rows=initial_state.shape[0])
@@ -83,36 +82,38 @@ class RNNThroughTime(Function):
 
 
 class LSTMThroughTime(Function):
-    r"""Gates \(i, f, g, o\) in that order along the last axis, as in `torch.nn.LSTM`.
+    """c_t = f_t ⊙ c_{t-1} + i_t ⊙ g_t and h_t = o_t ⊙ tanh(c_t).
 
-    \(c_t = f_t \odot c_{t-1} + i_t \odot g_t\) and \(h_t = o_t \odot \tanh c_t\).
+    The gates i, f, g, o lie in that order along the last axis, as in `torch.nn.LSTM`.
 
-    Backward: the cell state carries the gradient from step to step through \(f_t\) alone,
-    \(\partial L / \partial c_{t-1} = f_t \odot \partial L / \partial c_t\): the reason why it does not
-    vanish.
+    Backward: the cell state carries the gradient from step to step through f_t alone, ∂L/∂c_{t-1} =
+    f_t ⊙ ∂L/∂c_t. That is why it does not vanish.
     """
 
     @staticmethod
     def forward(ctx, inputs, weight_ih, bias, weight_hh, initial_state, initial_cell):
-        """inputs `(length, batch, input)`, weight_ih `(4 * hidden, input)`, bias `(4 * hidden,)` (both
-        biases together), weight_hh `(4 * hidden, hidden)`, both states `(batch, hidden)`.
+        """Returns the states `(length, batch, hidden)` and the last cell state `(batch, hidden)`.
 
-        Returns the states `(length, batch, hidden)` and the last cell state `(batch, hidden)`.
+        inputs `(length, batch, input)`, weight_ih `(4 * hidden, input)`, bias `(4 * hidden,)` (the sum of
+        both), weight_hh `(4 * hidden, hidden)`, both states `(batch, hidden)`.
         """
         length, batch, _ = inputs.shape
         hidden = weight_hh.shape[1]
-        # tanh(a) = 2 sigmoid(2 a) - 1: with the candidate's rows doubled, one call squashes all four
-        # gates of a step.
+        # tanh(a) = 2 sigmoid(2 a) - 1: with the rows of the candidate g doubled, one call of sigmoid squashes
+        # all four gates of a step.
         doubled = torch.ones_like(bias)
         doubled[2 * hidden : 3 * hidden] = 2
-        gates = affine(inputs, weight_ih * doubled.unsqueeze(1), bias * doubled)
+        gates = affine(
+            inputs, weight_ih * doubled.unsqueeze(1), bias * doubled
+        )  # (length, batch, 4 * hidden)
         weight = Matrix(weight_hh * doubled.unsqueeze(1), rows=batch)
         states = inputs.new_empty(length, batch, hidden)
         squashed = torch.empty_like(states)  # tanh(c_t)
         cells = inputs.new_empty(length + 1, batch, hidden)
         cells[0] = initial_cell
         previous, cell = initial_state, cells[0]
-        i, f, half, o = (part.unbind(0) for part in gates.split(hidden, dim=-1))  # g = 2 half - 1
+        # Views into the gates, one per step, each (batch, hidden); g = 2 half - 1.
+        i, f, half, o = (gate.unbind(0) for gate in gates.split(hidden, dim=-1))
         buffers = (states.unbind(0), cells[1:].unbind(0), squashed.unbind(0))
         for all_gates, i_t, f_t, half_t, o_t, state, new_cell, tanh_cell in zip(
             gates.unbind(0), i, f, half, o, *buffers, strict=True
@@ -130,8 +131,8 @@ class LSTMThroughTime(Function):
         inputs, weight_ih, gates, states, cells, squashed, weight_hh, initial_state = ctx.saved_tensors
         length, batch, hidden = states.shape
         i, f, g, o = gates.split(hidden, dim=-1)
-        # Every factor that needs no gradient, for all steps at once: d gate / d pre-activation times its
-        # partner.
+        # All factors that need no gradient, for all steps at once: the derivative of each gate at its
+        # pre-activation, times the gate's partner.
         delta = torch.empty_like(gates)
         i_gate, f_gate, g_gate, o_gate = delta.split(hidden, dim=-1)
         sigmoid_backward(g, i, grad_input=i_gate)
@@ -142,16 +143,14 @@ class LSTMThroughTime(Function):
         grad_state = grad_states[-1]
         grad_cell = torch.zeros_like(initial_state) if grad_last_cell is None else grad_last_cell.clone()
         weight = Matrix(weight_hh.t(), rows=batch)
-        steps = zip(
-            *(part.unbind(0) for part in (through_cell, i_gate, f_gate, g_gate, o_gate, f, delta)),
-            strict=True,
-        )
-        grads = [None, *grad_states.unbind(0)[:-1]]  # what comes to h_{t-1} from outside
+        tensors = (through_cell, i_gate, f_gate, g_gate, o_gate, f, delta)
+        steps = zip(*(tensor.unbind(0) for tensor in tensors), strict=True)
+        grads = [None, *grad_states.unbind(0)[:-1]]  # what reaches h_{t-1} from outside the recurrence
         for outside, (factor, i_t, f_t, g_t, o_t, forget, all_gates) in zip(
             reversed(grads), reversed(list(steps)), strict=True
         ):
             grad_cell.addcmul_(grad_state, factor)
-            # One product per gate: a single broadcast one over (batch, 3, hidden) takes ten times as long.
+            # One product per gate: a single one, broadcast over (batch, 3, hidden), takes ten times as long.
             i_t.mul_(grad_cell)
             f_t.mul_(grad_cell)
             g_t.mul_(grad_cell)
@@ -163,37 +162,38 @@ class LSTMThroughTime(Function):
 
 
 class GRUThroughTime(Function):
-    r"""Gates \(r, z, n\) in that order along the last axis, as in `torch.nn.GRU`.
+    """h_t = (1 - z_t) ⊙ n_t + z_t ⊙ h_{t-1} with n_t = tanh(a_t + r_t ⊙ (W_hn h_{t-1} + b_hn)).
 
-    \(n_t = \tanh(a^n_t + r_t \odot (W_{hn} h_{t-1} + b_{hn}))\) with \(a_t = W_{ih} x_t + b_{ih}\), and
-    \(h_t = (1 - z_t) \odot n_t + z_t \odot h_{t-1}\): the update gate \(z\) is the road past the
-    nonlinearity.
+    a_t is the candidate's part of W_ih x_t + b_ih. The gates r, z, n lie in that order along the last axis,
+    as in `torch.nn.GRU`.
+
+    Backward: the update gate z leads the gradient past the nonlinearity, ∂L/∂h_{t-1} = z_t ⊙ ∂L/∂h_t + ...
     """
 
     @staticmethod
     def forward(ctx, inputs, weight_ih, bias_ih, weight_hh, bias_hh, initial_state):
-        """inputs `(length, batch, input)`, weight_ih `(3 * hidden, input)`, weight_hh `(3 * hidden,
-        hidden)`, both biases `(3 * hidden,)`, initial_state `(batch, hidden)`.
+        """Returns the states `(length, batch, hidden)`.
 
-        Returns the states `(length, batch, hidden)`.
+        inputs `(length, batch, input)`, weight_ih `(3 * hidden, input)`, weight_hh `(3 * hidden, hidden)`,
+        both biases `(3 * hidden,)`, initial_state `(batch, hidden)`.
         """
         length, batch, _ = inputs.shape
         hidden = weight_hh.shape[1]
-        gates = affine(inputs, weight_ih, bias_ih)
+        gates = affine(inputs, weight_ih, bias_ih)  # (length, batch, 3 * hidden)
         states = inputs.new_empty(length, batch, hidden)
-        candidate = torch.empty_like(states)  # W_hn h_{t-1} + b_hn
+        candidate = torch.empty_like(states)  # W_hn h_{t-1} + b_hn, which the backward pass needs
         weight, bias = Matrix(weight_hh, rows=batch), bias_hh.expand(batch, -1).contiguous()
         previous = initial_state
         reset_update = gates[..., : 2 * hidden].unbind(0)
-        r, z, n = (part.unbind(0) for part in gates.split(hidden, dim=-1))
+        r, z, n = (gate.unbind(0) for gate in gates.split(hidden, dim=-1))
         for ru, r_t, z_t, n_t, q, state in zip(
             reset_update, r, z, n, candidate.unbind(0), states.unbind(0), strict=True
         ):
-            recurrent = weight.times(previous, plus=bias)
+            recurrent = weight.times(previous, plus=bias)  # (batch, 3 * hidden)
             ru.add_(recurrent[:, : 2 * hidden]).sigmoid_()
             q.copy_(recurrent[:, 2 * hidden :])
             n_t.addcmul_(r_t, q).tanh_()
-            previous = torch.lerp(n_t, previous, z_t, out=state)
+            previous = torch.lerp(n_t, previous, z_t, out=state)  # n + z (h - n)
         ctx.save_for_backward(inputs, weight_ih, gates, candidate, states, weight_hh, initial_state)
         return states
 
@@ -204,26 +204,26 @@ class GRUThroughTime(Function):
         length, batch, hidden = states.shape
         r, z, n = gates.split(hidden, dim=-1)
         before = _states_before(states, initial_state)
-        # Gradients at the recurrent products (reset, update, candidate), and at the candidate's own
-        # pre-activation.
+        # The gradients at the recurrent products of reset, update, and candidate, and at the candidate's
+        # pre-activation: first all factors that need no gradient, for all steps at once.
         delta, to_candidate = torch.empty_like(gates), torch.empty_like(states)
         to_reset, to_update, to_recurrent = delta.split(hidden, dim=-1)
         tanh_backward(1 - z, n, grad_input=to_candidate)
         torch.mul(to_candidate, r, out=to_recurrent)
         sigmoid_backward(to_candidate * candidate, r, grad_input=to_reset)
         sigmoid_backward(before.view_as(n) - n, z, grad_input=to_update)
-        parts = [part.unbind(0) for part in (to_reset, to_update, to_recurrent, to_candidate)]
+        factors = [tensor.unbind(0) for tensor in (to_reset, to_update, to_recurrent, to_candidate)]
         steps, grads, keep = delta.unbind(0), grad_states.unbind(0), z.unbind(0)
         weight = Matrix(weight_hh.t(), rows=batch)
         grad_state = grad_states[-1]
         for t in range(length - 1, -1, -1):
-            for part in parts:
-                part[t].mul_(grad_state)
+            for factor in factors:
+                factor[t].mul_(grad_state)
             kept = grad_state * keep[t]
             if t:
                 kept += grads[t - 1]
             grad_state = weight.times(steps[t], plus=kept)
         flat = delta.flatten(0, 1)
         grad_weight, grad_bias = weight_gradient(flat, before), flat.sum(0)
-        to_recurrent.copy_(to_candidate)  # delta is that of the input products from here on
+        to_recurrent.copy_(to_candidate)  # from here on, delta is the gradient of the input products
         return *_back_to_inputs(ctx, delta, inputs, weight_ih), grad_weight, grad_bias, grad_state

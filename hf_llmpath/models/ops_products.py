@@ -1,10 +1,10 @@
 """The matrix product of a dense layer, by the fastest kernel that this machine has for it.
 
-On a CPU PyTorch sends float32 products to MKL, which keeps to AVX2 on processors of other makers; oneDNN,
-which PyTorch also brings, generates AVX-512 code for all of them and is up to twice as fast there. On any
-other device or type the functions below are plain products. `linear` is `F.linear` in values and
-gradients (up to rounding); the others build no
-graph: they are for forward and backward passes by hand.
+On a CPU, PyTorch sends float32 products to MKL, which stays with AVX2 on processors of other makers. oneDNN,
+which PyTorch also includes, generates AVX-512 code for all of them and is up to twice as fast there. On any
+other device or dtype the functions below are plain products, which stand next to the fast ones in each body.
+`linear` equals `F.linear` in values and gradients, up to rounding. The others build no graph: they are for
+hand-written forward and backward passes.
 """
 
 import torch
@@ -13,8 +13,7 @@ from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
-# Smaller weights than this (entries) are multiplied faster without oneDNN, whose calls cost some 20
-# microseconds more.
+# Weights with fewer entries are multiplied faster without oneDNN, whose calls cost some 20 microseconds more.
 _WORTH_PACKING = 2**19
 _ONEDNN = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
 
@@ -30,7 +29,7 @@ def _usable(x: Tensor) -> bool:
 
 
 class Matrix:
-    """A weight `(out, in)` made ready for many products with `rows` rows each; holds no gradient."""
+    """A weight `(out, in)`, prepared for many products with `rows` rows each; it carries no gradient."""
 
     def __init__(self, weight: Tensor, rows: int):
         weight = weight.detach()
@@ -38,10 +37,10 @@ class Matrix:
         if self.packed:
             self.weight = torch.ops.mkldnn._reorder_linear_weight(weight.contiguous(), rows)
         else:
-            self.weight = weight.t().contiguous()  # (in, out): the layout in which a product is fastest
+            self.weight = weight.t().contiguous()  # (in, out), the layout with the fastest product
 
     def times(self, x: Tensor, plus: Tensor | None = None) -> Tensor:
-        """`x @ weight.T + plus`; x `(rows, in)`, plus and the result `(rows, out)`."""
+        """Returns x @ weight.T + plus; x is `(rows, in)`, plus and the result are `(rows, out)`."""
         if not self.packed:
             return torch.mm(x, self.weight) if plus is None else torch.addmm(plus, x, self.weight)
         if plus is None:
@@ -49,15 +48,15 @@ class Matrix:
         return torch.ops.mkldnn._linear_pointwise.binary(x, plus.contiguous(), self.weight, None, "add")
 
     def add_product(self, x: Tensor, to: Tensor) -> Tensor:
-        """`to += x @ weight.T` in place; x `(rows, in)`, to `(rows, out)`."""
+        """Adds x @ weight.T to `to` in place; x is `(rows, in)`, to is `(rows, out)`."""
         return to.add_(self.times(x)) if self.packed else to.addmm_(x, self.weight)
 
 
 def weight_gradient(grad: Tensor, x: Tensor) -> Tensor:
-    """`grad.T @ x`: the gradient of a weight `(out, in)` from grad `(rows, out)` and x `(rows, in)`."""
+    """Returns grad.T @ x, the gradient of a weight `(out, in)`; grad is `(rows, out)`, x is `(rows, in)`."""
     if not _usable(x) or grad.shape[1] * x.shape[1] < _WORTH_PACKING:
         return grad.t() @ x
-    # The kernel needs dense factors, the first one row by row: transpose the narrower of the two.
+    # The kernel needs dense factors, the first of them row by row: transpose the narrower of the two.
     grad, x = grad.contiguous(), x.contiguous()
     if x.shape[1] <= grad.shape[1]:
         return torch.ops.mkldnn._linear_pointwise(x.t().contiguous(), grad.t(), None, "none", [], "").t()
@@ -65,16 +64,17 @@ def weight_gradient(grad: Tensor, x: Tensor) -> Tensor:
 
 
 def affine(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    """`x @ weight.T + bias` without a graph; x `(..., in)`, weight `(out, in)`, bias `(out,)`."""
+    """Returns x @ weight.T + bias without a graph; x is `(..., in)`, weight `(out, in)`, bias `(out,)`."""
     if not _usable(x):
         return F.linear(x, weight, bias)
-    flat = x.reshape(-1, x.shape[-1])
-    return torch.ops.mkldnn._linear_pointwise(flat, weight, bias, "none", [], "").view(
-        *x.shape[:-1], len(weight)
-    )
+    flat = x.reshape(-1, x.shape[-1])  # (rows, in)
+    flat = torch.ops.mkldnn._linear_pointwise(flat, weight, bias, "none", [], "")
+    return flat.view(*x.shape[:-1], len(weight))  # (..., out)
 
 
 class _Linear(Function):
+    """y = x Wᵀ + b,  dx = dy W,  dW = dyᵀ x,  db = Σ dy over the rows."""
+
     @staticmethod
     def forward(ctx, x, weight, bias):
         ctx.save_for_backward(x, weight)
@@ -91,7 +91,8 @@ class _Linear(Function):
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """`F.linear`: x `(..., in)`, weight `(out, in)`, bias `(out,)`; returns `(..., out)`."""
+    """`F.linear` by the faster kernel: x `(..., in)`, weight `(out, in)`, bias `(out,)` -> `(..., out)`."""
     if not _usable(x) or torch.is_autocast_enabled(x.device.type):
         return F.linear(x, weight, bias)
-    return _Linear.apply(x.reshape(-1, x.shape[-1]), weight, bias).view(*x.shape[:-1], weight.shape[0])
+    flat = _Linear.apply(x.reshape(-1, x.shape[-1]), weight, bias)  # (rows, out)
+    return flat.view(*x.shape[:-1], weight.shape[0])

@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from hf_llmpath.models.layers_activations import relu_squared
 from hf_llmpath.models.layers_norms import RMSNorm
+from hf_llmpath.models.ops_fused import relu_squared
 
 
 @pytest.mark.parametrize("shape", [(5, 16), (2, 3, 16), (2, 4, 7, 16)], ids=str)

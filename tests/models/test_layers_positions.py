@@ -13,9 +13,9 @@ from hf_llmpath.models.layers_positions import (
     RelativePositionBias,
     RotaryPositions,
     relative_position_bucket,
-    rotate,
     sinusoidal_positions,
 )
+from hf_llmpath.models.ops_fused import rotate
 
 
 def test_sinusoidal_positions_are_their_formula():

@@ -8,7 +8,7 @@ from torch.nn import functional as F
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from hf_llmpath.models.configuration_summarizer import LLMPathSummarizerConfig
-from hf_llmpath.models.layers_summarizer import BidirectionalLayer, LookBack
+from hf_llmpath.models.layers_summarizer import BidirectionalLayer, SourceAttention
 from hf_llmpath.models.modeling_summarizer import LLMPathSummarizerForConditionalGeneration
 
 VOCAB = 19
@@ -75,12 +75,13 @@ def test_the_final_state_is_what_each_direction_knew_at_its_end():
 def test_the_decoder_asks_with_its_state_and_the_source_answers():
     """Query from the decoder, keys and values from the encoder: F.scaled_dot_product_attention of the three."""
     torch.manual_seed(0)
-    look = LookBack(LLMPathSummarizerConfig(hidden_size=8, attention="dot"))
+    attention = SourceAttention(LLMPathSummarizerConfig(hidden_size=8, attention="dot"))
     states, source = torch.randn(2, 3, 8, requires_grad=True), torch.randn(2, 5, 8, requires_grad=True)
     mask = torch.tensor([[1, 1, 1, 1, 1], [1, 1, 0, 0, 0]])
-    context, weights = look(states, *look.keys_and_values(source), mask)
+    context, weights = attention(states, *attention.keys_and_values(source), mask)
     query, key, value = (
-        p(x)[:, None] for p, x in ((look.q_proj, states), (look.k_proj, source), (look.v_proj, source))
+        p(x)[:, None]
+        for p, x in ((attention.q_proj, states), (attention.k_proj, source), (attention.v_proj, source))
     )
     expected = F.scaled_dot_product_attention(query, key, value, mask[:, None, None].bool())[:, 0]
     torch.testing.assert_close(context, expected)

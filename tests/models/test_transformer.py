@@ -227,7 +227,7 @@ def test_embeddings_are_resized_together():
         ({"hidden_size": 18}, r"hidden_size \(18\) must be a multiple of num_attention_heads \(4\)"),
         (
             {"hidden_size": 12, "position_embedding_type": "rotary"},
-            "rotary positions need an even width; this is 3",
+            r"rotary positions need an even head size; .* is 3",
         ),
         ({"num_encoder_layers": 0}, r"num_encoder_layers \(0\) must be at least 1"),
         ({"dropout": 1.0}, "dropout"),

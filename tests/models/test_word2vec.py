@@ -7,8 +7,8 @@ from transformers import pipeline
 
 from hf_llmpath import LLMPathWord2VecConfig, LLMPathWord2VecModel
 from hf_llmpath.data.tokenizers.characters import PAD, UNKNOWN
+from hf_llmpath.data.tokenizers.word_level import word_tokenizer
 from hf_llmpath.models.modeling_word2vec import glove_loss, glove_weight, negative_sampling_loss
-from hf_llmpath.stages.s12_embeddings.word_corpus import word_tokenizer
 
 SIZES = {"vocab_size": 12, "hidden_size": 5}
 

@@ -16,7 +16,27 @@ from .characters import END, PAD, UNKNOWN
 
 SPECIAL = [PAD, UNKNOWN, END]
 JOINER = "￭"
+LETTERS = r"\w+(?:['’]\w+)*"  # a word without punctuation, with its apostrophes
 _MARK = rf"[^\w\s{JOINER}]"
+
+
+def word_tokenizer(words: Sequence[str]) -> PreTrainedTokenizerFast:
+    """A tokenizer for given words in lower case, which drops punctuation and everything else between words.
+
+    Args:
+        words: a word's index is its id; the first two are padding and the unknown word.
+    """
+    ids = {word: index for index, word in enumerate(words)}
+    tokenizer = Tokenizer(models.WordLevel(ids, unk_token=UNKNOWN))
+    tokenizer.normalizer = normalizers.Lowercase()
+    tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(LETTERS), behavior="removed", invert=True)
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        pad_token=PAD,
+        unk_token=UNKNOWN,
+        clean_up_tokenization_spaces=False,
+        model_input_names=["input_ids", "attention_mask"],
+    )
 
 
 def train_word_tokenizer(

@@ -6,21 +6,20 @@ Only the vocabulary and the current piece are in memory, however long the text i
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
 from ...data.tokenizers.characters import PAD, UNKNOWN
+from ...data.tokenizers.word_level import LETTERS, word_tokenizer
 from ...errors import UserError
 
-WORD = r"\w+(?:['’]\w+)*"
 END_OF_TEXT = -1
-_WORD = re.compile(WORD)
+_WORD = re.compile(LETTERS)
 _PIECE = 2**18  # words that are read at once
 
 
@@ -74,24 +73,6 @@ class Vocabulary:
     def tokenizer(self) -> PreTrainedTokenizerFast:
         """A tokenizer of these words; any other word becomes the unknown token."""
         return word_tokenizer(self.words)
-
-
-def word_tokenizer(words: Sequence[str]) -> PreTrainedTokenizerFast:
-    """Splits a text as `words_of` does; a word's id is its place in `words`, which begin with padding and
-    unknown.
-    """
-    tokenizer = Tokenizer(
-        models.WordLevel({word: place for place, word in enumerate(words)}, unk_token=UNKNOWN)
-    )
-    tokenizer.normalizer = normalizers.Lowercase()
-    tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(WORD), behavior="removed", invert=True)
-    return PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer,
-        pad_token=PAD,
-        unk_token=UNKNOWN,
-        clean_up_tokenization_spaces=False,
-        model_input_names=["input_ids", "attention_mask"],
-    )
 
 
 class WordCorpus:

@@ -1,0 +1,252 @@
+"""Heads that several models share: the loss of a classifier, and encoder-decoders with a next-token head.
+
+An encoder-decoder inherits `Seq2SeqModel`, and its language model `Seq2SeqHead`, before its own base class:
+
+    class LLMPathT5Model(Seq2SeqModel, LLMPathT5PreTrainedModel): ...
+    class LLMPathT5ForConditionalGeneration(Seq2SeqHead, LLMPathT5PreTrainedModel, GenerationMixin): ...
+
+transformers has generic heads too (`transformers.modeling_layers`). They fit none of our models: they know
+neither `token_type_ids` nor `num_items_in_batch`, and they name the weights of a classifier differently.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+from transformers.cache_utils import Cache, DynamicCache, EncoderDecoderCache
+from transformers.masking_utils import create_bidirectional_mask, create_causal_mask
+from transformers.modeling_outputs import BaseModelOutput, Seq2SeqLMOutput, Seq2SeqModelOutput
+from transformers.utils import can_return_tuple
+from transformers.utils.deprecation import deprecate_kwarg
+
+IGNORED = -100  # the label that a loss skips
+
+
+@contextmanager
+def wrong_labels_named(labels: Tensor, classes: int) -> Iterator[None]:
+    """A loss computed inside that meets a label beyond its classes raises a `ValueError` that names both.
+
+    On a GPU such a label makes a kernel fail at some later moment instead.
+    """
+    try:
+        yield
+    except IndexError:
+        wrong = [
+            label for label in labels.flatten().tolist() if label != IGNORED and not 0 <= label < classes
+        ]
+        if not wrong:
+            raise
+        raise ValueError(f"label {wrong[0]} is no class; labels run from 0 to {classes - 1}") from None
+
+
+def classifier_loss(
+    model: PreTrainedModel, logits: Tensor, labels: Tensor | None, num_items_in_batch: Tensor | int | None
+) -> Tensor | None:
+    """The loss of a sequence or token classifier by transformers' rules, or None without labels.
+
+    Args:
+        model: its class decides which loss applies, `config.num_labels` and `config.problem_type` the rest.
+        logits: `(batch, num_labels)`, or `(batch, length, num_labels)` for a token classifier.
+        labels: classes `(batch,)` or `(batch, length)`; -100 is skipped. Numbers for a regression.
+        num_items_in_batch: divides the summed loss in place of the number of labels, for accumulated batches.
+
+    Raises:
+        ValueError: a label is no class.
+    """
+    if labels is None:
+        return None
+    with wrong_labels_named(labels, logits.shape[-1]):
+        # A sequence classifier's loss reads pooled_logits, a token classifier's reads logits.
+        return model.loss_function(
+            logits=logits,
+            pooled_logits=logits,
+            labels=labels,
+            config=model.config,
+            num_items_in_batch=num_items_in_batch,
+        )
+
+
+def new_seq2seq_cache(config: Any) -> EncoderDecoderCache:
+    """An empty cache: one half for the keys and values of the target, the other for those of the source."""
+    return EncoderDecoderCache(DynamicCache(config=config), DynamicCache(config=config))
+
+
+def target_cache(cache: Cache | None) -> Cache | None:
+    """The half of the cache that holds the target: what self-attention reads."""
+    return cache.self_attention_cache if isinstance(cache, EncoderDecoderCache) else cache
+
+
+def decoder_masks(
+    config: Any,
+    hidden_states: Tensor,
+    attention_mask: Tensor | None,
+    cache: Cache | None,
+    encoder_hidden_states: Tensor | None,
+    encoder_attention_mask: Tensor | None,
+) -> tuple[Tensor | None, Tensor | None]:
+    """The causal mask of the target and the padding mask of the source, for any attention implementation."""
+    causal = create_causal_mask(config, hidden_states, attention_mask, target_cache(cache))
+    source = create_bidirectional_mask(config, hidden_states, encoder_attention_mask, encoder_hidden_states)
+    return causal, source
+
+
+class Seq2SeqModel(nn.Module):
+    """The forward pass of an encoder-decoder that has an `encoder` and a `decoder`."""
+
+    encoder: Any
+    decoder: Any
+
+    def decode(
+        self,
+        input_ids: Tensor | None,
+        attention_mask: Tensor | None,
+        source: BaseModelOutput,
+        source_mask: Tensor | None,
+        inputs_embeds: Tensor | None,
+        **kwargs: Any,
+    ) -> Any:
+        """Runs the decoder on the target so far. Models whose decoder reads something else override this."""
+        return self.decoder(
+            input_ids, attention_mask, source.last_hidden_state, source_mask, inputs_embeds, **kwargs
+        )
+
+    @deprecate_kwarg("past_key_values", "6.0.0", new_name="cache")
+    @can_return_tuple
+    def forward(
+        self,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        decoder_input_ids: Tensor | None = None,
+        decoder_attention_mask: Tensor | None = None,
+        encoder_outputs: BaseModelOutput | tuple[Tensor, ...] | None = None,
+        cache: Cache | None = None,
+        inputs_embeds: Tensor | None = None,
+        decoder_inputs_embeds: Tensor | None = None,
+        use_cache: bool | None = None,
+        **kwargs: Any,
+    ) -> Seq2SeqModelOutput:
+        """Encodes the source, unless that has been done, and decodes the target.
+
+        Args:
+            input_ids, attention_mask: the source, `(batch, source)`.
+            decoder_input_ids, decoder_attention_mask: the target so far, `(batch, target)`. Without it the
+                decoder reads the source as well.
+            encoder_outputs: the encoder's output, if the source has been encoded before.
+            cache: the decoder's memory of earlier steps.
+        """
+        if encoder_outputs is None:
+            encoder_outputs = self.encoder(input_ids, attention_mask, inputs_embeds, **kwargs)
+        elif not isinstance(encoder_outputs, BaseModelOutput):
+            encoder_outputs = BaseModelOutput(*encoder_outputs)  # type: ignore[arg-type]
+        assert isinstance(encoder_outputs, BaseModelOutput)
+        if decoder_input_ids is None and decoder_inputs_embeds is None:
+            decoder_input_ids, decoder_inputs_embeds = input_ids, inputs_embeds
+            decoder_attention_mask = attention_mask
+        outputs = self.decode(
+            decoder_input_ids,
+            decoder_attention_mask,
+            encoder_outputs,
+            attention_mask,
+            decoder_inputs_embeds,
+            cache=cache,
+            use_cache=use_cache,
+            **kwargs,
+        )
+        return Seq2SeqModelOutput(
+            last_hidden_state=outputs.last_hidden_state,
+            decoder_hidden_states=outputs.hidden_states,
+            decoder_attentions=outputs.attentions,
+            cross_attentions=outputs.cross_attentions,
+            encoder_last_hidden_state=encoder_outputs.last_hidden_state,
+            encoder_hidden_states=encoder_outputs.hidden_states,
+            encoder_attentions=encoder_outputs.attentions,
+            cache=outputs.cache,
+        )
+
+
+class Seq2SeqHead(nn.Module):
+    """The forward pass of an encoder-decoder `model` with a next-token head `lm_head`."""
+
+    config: Any
+    model: Any
+    lm_head: nn.Linear
+
+    def prepare_decoder_input_ids_from_labels(self, labels: Tensor) -> Tensor:
+        """Teacher forcing: the decoder reads the right answer up to each position.
+
+        Returns the start token followed by the labels, one step later, `(batch, target)`.
+        """
+        start = labels.new_full((labels.shape[0], 1), self.config.decoder_start_token_id or 0)
+        shifted = torch.cat([start, labels[:, :-1]], dim=1)  # (batch, target)
+        return shifted.masked_fill(shifted == IGNORED, self.config.pad_token_id or 0)
+
+    def next_token_logits(self, outputs: Seq2SeqModelOutput, source: Any) -> Tensor:
+        """From the model's outputs to logits `(batch, target, vocab_size)`; overridden where more is done."""
+        return self.lm_head(outputs.last_hidden_state)
+
+    @deprecate_kwarg("past_key_values", "6.0.0", new_name="cache")
+    @can_return_tuple
+    def forward(
+        self,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        decoder_input_ids: Tensor | None = None,
+        encoder_outputs: BaseModelOutput | tuple[Tensor, ...] | None = None,
+        labels: Tensor | None = None,
+        cache: Cache | None = None,
+        use_cache: bool | None = None,
+        num_items_in_batch: Tensor | int | None = None,
+        **kwargs: Any,
+    ) -> Seq2SeqLMOutput:
+        """Computes the logits of the next token at every position of the target, and the loss.
+
+        Args:
+            labels: the target `(batch, target)`; -100 is skipped. The decoder reads it one step late, unless
+                it is given `decoder_input_ids`.
+            num_items_in_batch: divides the summed loss in place of the number of labels, for accumulated
+                batches.
+
+        The other arguments are those of `Seq2SeqModel`.
+        """
+        if labels is not None:
+            use_cache = False  # all positions at once: there is no next step
+            if decoder_input_ids is None and kwargs.get("decoder_inputs_embeds") is None:
+                decoder_input_ids = self.prepare_decoder_input_ids_from_labels(labels)
+        if encoder_outputs is None:
+            for_encoder = {name: value for name, value in kwargs.items() if not name.startswith("decoder_")}
+            encoder_outputs = self.model.encoder(input_ids, attention_mask, **for_encoder)
+        outputs = self.model(
+            input_ids,
+            attention_mask,
+            decoder_input_ids,
+            encoder_outputs=encoder_outputs,
+            cache=cache,
+            use_cache=use_cache,
+            **kwargs,
+        )
+        logits = self.next_token_logits(outputs, encoder_outputs)  # (batch, target, vocab_size)
+        loss = None
+        if labels is not None:
+            # transformers' own loss for this name of class shifts the labels, as a causal model needs it.
+            loss = nn.functional.cross_entropy(
+                logits.flatten(0, 1).float(),  # (batch * target, vocab_size)
+                labels.flatten(),
+                ignore_index=IGNORED,
+                reduction="mean" if num_items_in_batch is None else "sum",
+            )
+            if num_items_in_batch is not None:
+                loss = loss / num_items_in_batch
+        return Seq2SeqLMOutput(
+            loss=loss,
+            logits=logits,
+            decoder_hidden_states=outputs.decoder_hidden_states,
+            decoder_attentions=outputs.decoder_attentions,
+            cross_attentions=outputs.cross_attentions,
+            encoder_last_hidden_state=outputs.encoder_last_hidden_state,
+            encoder_hidden_states=outputs.encoder_hidden_states,
+            encoder_attentions=outputs.encoder_attentions,
+            cache=outputs.cache,
+        )
