@@ -1,14 +1,13 @@
-"""The page of stage 17 in a real browser: masks, verdicts and what each model writes are those of the
-saved models.
-"""
+"""The page of stage 17 in a real browser shows masks, verdicts, and texts of the saved models."""
 
 import pytest
 from playwright.sync_api import expect
 
 from hf_llmpath.runs import RunFolder
 from hf_llmpath.stages import get_stage
-from hf_llmpath.stages.s17_architectures.live_architectures import load_architecture
+from hf_llmpath.stages.s17_architectures.demo import load_architecture
 from hf_llmpath.stages.s17_architectures.objectives_compared import KINDS
+from hf_llmpath.stages.s17_architectures.strengths import continue_text, fill_spans
 from hf_llmpath.ui.encoder import load_encoder
 from tests.ui.conftest import serve
 from tests.ui.test_pretraining import bars
@@ -93,9 +92,10 @@ def test_a_blank_is_filled(visit, address, folder):
     }
 
 
-def test_a_beginning_is_gone_on_with(visit, address, folder):
+def test_a_beginning_is_continued(visit, address, folder):
     page = visit(f"{address}?beginning=The+cook&seed=5")
-    expected = model(folder, "gpt").go_on("The cook", 5, 0.7)
+    gpt = model(folder, "gpt")
+    expected = continue_text(gpt.model, gpt.tokenizer, "The cook", 5, 0.7)
     assert expected.startswith("the cook")
     expect(page.locator("#written figcaption")).to_contain_text("seed 5")
     expect(page.locator("#written")).to_contain_text(expected[:60])
@@ -104,7 +104,8 @@ def test_a_beginning_is_gone_on_with(visit, address, folder):
 def test_gaps_are_filled(visit, address, folder):
     page = visit(address)
     page.get_by_label("Text with ___").fill("The tea ___ good.")
-    whole, answer = model(folder, "t5").fill_spans("The tea ___ good.")
+    t5 = model(folder, "t5")
+    whole, answer = fill_spans(t5.model, t5.tokenizer, "The tea ___ good.")
     expect(page.locator("#restored")).to_contain_text(whole)
     expect(page.locator("#restored figcaption")).to_contain_text(answer[:40])
     page.get_by_label("Text with ___").fill("Nothing is missing.")

@@ -1,107 +1,172 @@
-"""The page of stage 17: three models on one sentence, with their masks, and what each of them is best at."""
+"""The page of stage 17: three models read one sentence, and each does what it is best at."""
 
+import threading
+from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
+import torch
 
+from ...charts.attention import head_browser
+from ...charts.picture import Picture
+from ...charts.plots import bar_chart
+from ...data.batches.token_rows import TokenRows
+from ...errors import UserError
+from ...hub.model_folder import load_pair, loaded
 from ...runs import RunFolder
+from ...training.recipes.masked_language_model import encode
 from ...ui import pictures
-from ...ui.attention_heads import attention_html, head_browser, mask_pictures
+from ...ui.attention_heads import attention_html
 from ...ui.encoder import load_encoder
 from ...ui.page import html, stage_page
 from ...ui.panels import section
 from . import STAGE
-from .charts import LINEAR, MASKS, NAMES, comparison, joint_masks, measured
-from .example_texts import GAP, half_of
-from .live_architectures import Architecture, load_architecture
-from .objectives_compared import KINDS
-from .strengths import mask_of
+from .charts import NAMES, comparison_table, mask_picture
+from .objectives_compared import KINDS, class_scores, class_targets
+from .strengths import (
+    BEGINNINGS,
+    BLANKS,
+    GAP,
+    GAPS,
+    SENTENCE,
+    Map,
+    continue_text,
+    fill_spans,
+    half_of,
+    look,
+    mask_of,
+)
 
-SENTENCES = (
-    "The tea was lovely, but the room was not.",
-    "Not once was the singer dull!",
-    "Hugo said that the view was fine, and he was wrong.",
-)
-BLANKS = ("The cake was lovely, but the tea was [MASK].", "We walked to the [MASK] on a sunny morning.")
-BEGINNINGS = ("On a sunny morning", "Although the soup was", "If only the")
-GAPS = (
-    f"If only the {GAP} been good!",
-    f"We had tea {GAP} near the mill. I found the cake {GAP}.",
-    f"Although the fire {GAP}, the bed was {GAP}.",
-)
+SENTENCES = (SENTENCE, "Not once was the singer dull!", "Hugo said that the view was fine, and he was wrong.")
+MORE_BEGINNINGS = (*BEGINNINGS, "If only the")
+MORE_GAPS = (*GAPS, f"Although the fire {GAP}, the bed was {GAP}.")
+PERCENT = "{:.1%}".format
 LONGEST = 600  # characters
-PLACES = 8  # tokens of a text whose masks are drawn
+MASKED_TOKENS = 8  # enough to see a mask by; a phone has no room for more
+
+
+class Architecture:
+    """One of the three models and its tokenizer, in evaluation mode.
+
+    Args:
+        kind: `"gpt"`, `"bert"`, or `"t5"`.
+        auto_class: the Auto class that loads it.
+        folder: where it was saved.
+
+    Raises:
+        UserError: the folder cannot be read, or its tokenizer belongs to another model.
+    """
+
+    def __init__(self, kind: str, auto_class: str, folder: Path):
+        self.kind = kind
+        self.model, self.tokenizer = load_pair(auto_class, folder)
+        # To read attention weights, the model is switched to eager attention: one visitor at a time.
+        self.lock = threading.Lock()
+
+    def look(self, text: str, target: str | None = None) -> dict[str, Map]:
+        """The attention of every head (see `strengths.look`)."""
+        with self.lock:
+            return look(self.kind, self.model, self.tokenizer, text, target)
+
+    def verdict(self, text: str) -> list[tuple[str, float]]:
+        """Every class with its probability: how likely an encoder-decoder finds its name after the text.
+
+        Raises:
+            UserError: the text is empty.
+        """
+        if not text.strip():
+            raise UserError("the text is empty; type a sentence")
+        model, tokenizer = self.model, self.tokenizer
+        names = [model.config.id2label[index] for index in range(model.config.num_labels)]
+        ids = encode(tokenizer, [text], tokenizer.model_max_length)[0]
+        rows = TokenRows([[tokenizer.pad_token_id, *ids]])  # `class_scores` drops the first token
+        with self.lock:
+            scores = class_scores(model, rows, class_targets(tokenizer, names), tokenizer.pad_token_id)
+        return list(zip(names, torch.from_numpy(scores[0]).softmax(-1).tolist(), strict=True))
+
+
+def load_architecture(kind: str, auto_class: str, folder: Path) -> Architecture:
+    """The model saved in `folder`, kept in memory until its files change.
+
+    Raises:
+        UserError: its weight file is missing, truncated, or a pickle, or its tokenizer belongs to another
+            model.
+    """
+    return loaded(Architecture, folder, kind, auto_class)
 
 
 def build(folder: RunFolder, model_id: str | None = None) -> gr.Blocks:
-    """The page; the models and what the run measured are read from `folder` when they are there."""
+    """The page. The models and what the run measured are read from `folder` once they are there."""
 
     def model(kind: str) -> Architecture:
         return load_architecture(kind, KINDS[kind], folder.model(kind))
 
     def masks(text: str) -> str:
-        found = {}
-        # The first tokens are enough to see a mask, and a phone has no room for more.
-        beginning = _first_tokens(model("bert").tokenizer, text, PLACES)
+        data = {}
+        beginning = _first_tokens(model("bert").tokenizer, text, MASKED_TOKENS)
         for kind in KINDS:
             target = half_of(beginning) if kind == "t5" else None
             for name, (weights, rows, columns) in model(kind).look(beginning, target).items():
-                found[f"{kind}/{name}"] = {"mask": mask_of(weights), "rows": rows, "columns": columns}
-        named = {MASKS[kind]: panel for kind, panel in joint_masks(found).items()}
-        note = "filled: may look, as found in the attention weights; of T5 the source and, behind it, half of it as a target"
-        return mask_pictures(named, "Who may look at whom", note)
+                data[f"{kind}/{name}"] = {"mask": mask_of(weights), "rows": rows, "columns": columns}
+        note = (
+            "Filled: may look, as the attention weights show. T5: the source, then half of it as the target."
+        )
+        return mask_picture(data, note).html()
 
     def verdicts(text: str) -> str:
+        folders = {"gpt": folder.model("classifier-gpt"), "bert": folder.model_dir}
+        readers = {kind: load_encoder(STAGE.auto_class, path) for kind, path in folders.items()}
+        note = readers["bert"].note(text)
+        rows = {
+            f"{NAMES[kind]}: a head on its states": reader.classify(text) for kind, reader in readers.items()
+        }
         t5 = load_architecture("t5", KINDS["t5"], folder.model("classifier-t5"))
-        places = {"gpt": folder.model("classifier-gpt"), "bert": folder.model_dir}
-        reading = {kind: load_encoder(STAGE.auto_class, place) for kind, place in places.items()}
-        note = reading["bert"].note(text)
-        charts = "".join(
-            pictures.bars(reader.classify(text), f"{NAMES[kind]}: a head on its states", note)
-            for kind, reader in reading.items()
-        )
-        charts += pictures.bars(t5.verdict(text), "T5: how likely it finds each word as its answer", note)
-        return f'<div class="lp lp-gallery">{charts}</div>'
+        rows["T5: the probability of each word as its answer"] = t5.verdict(text)
+        return _gallery(bar_chart(values, title, detail=note, form=PERCENT) for title, values in rows.items())
 
     def heads(text: str, which: str) -> str:
         kind, _, name = which.partition("/")
         weights, rows, columns = model(kind).look(text)[name]
-        return head_browser(
-            weights, rows, columns, f"{NAMES[kind]}, {name}", "rows look, columns are looked at; click a head"
-        )
+        note = "Rows look, columns are looked at; click a head."
+        return head_browser(weights, rows, columns, f"{NAMES[kind]}, {name}", note).html()
 
     def fill(text: str) -> str:
         encoder = load_encoder(KINDS["bert"], folder.model("bert"))
-        charts = "".join(
-            pictures.bars(rows, f"Blank {number}: {text}" if number > 1 else text, encoder.note(text))
-            for number, rows in enumerate(encoder.fill(text, 8), 1)
+        note = encoder.note(text)
+        return _gallery(
+            bar_chart(
+                rows, f"Blank {index}: {text}" if index > 1 else text, detail=note, form=PERCENT, tokens=True
+            )
+            for index, rows in enumerate(encoder.fill(text, 8), 1)
         )
-        return f'<div class="lp lp-gallery">{charts}</div>'
 
     def write(text: str, temperature: float, seed: int) -> str:
-        written = model("gpt").go_on(text, int(seed or 0), temperature)
-        return pictures.plain_text(
-            written, "GPT goes on", f"temperature {temperature:g}, seed {int(seed or 0)}"
-        )
+        gpt, seed = model("gpt"), int(seed or 0)
+        with gpt.lock:
+            written = continue_text(gpt.model, gpt.tokenizer, text, seed, temperature)
+        return pictures.plain_text(written, "GPT continues", f"temperature {temperature:g}, seed {seed}")
 
     def transform(text: str) -> str:
-        whole, answer = model("t5").fill_spans(text)
+        t5 = model("t5")
+        with t5.lock:
+            restored, answer = fill_spans(t5.model, t5.tokenizer, text)
         exact = folder.metrics["t5/span_exact_match"]
-        told = f"what its decoder wrote: {answer}; of held-out texts it restores {exact:.1%} word for word"
-        return pictures.plain_text(whole, "T5 puts the spans in", told)
+        note = f"Its decoder wrote: {answer}. It restores {exact:.1%} of held-out texts word for word."
+        return pictures.plain_text(restored, "T5 fills in the spans", note)
 
-    def from_run() -> str:
-        headers, rows, _ = comparison(measured(folder))
-        shown = [name.replace("\n", " ") for name in headers]
-        return pictures.table(shown, rows, f"GPT, BERT, T5 and {LINEAR}")
+    def textbox(texts: tuple[str, ...], label: str, elem_id: str) -> gr.Textbox:
+        box = gr.Textbox(texts[0], label=label, max_length=LONGEST, elem_id=elem_id, render=False)
+        page.examples(box, texts)
+        return box.render()
 
     with stage_page(STAGE, folder, model_id) as page:
-        html(section("One sentence, three models", "The same tokens; what differs is who may look at whom."))
-        text = gr.Textbox(
-            SENTENCES[0], label="Sentence", max_length=LONGEST, elem_id="sentence", render=False
+        html(
+            section(
+                "One sentence, three models", "The tokens are the same. What differs is who may look at whom."
+            )
         )
-        page.examples(text, SENTENCES)
-        text.render()
+        text = textbox(SENTENCES, "Sentence", "sentence")
         masked = html(elem_id="masks")
         verdict = html(elem_id="verdicts")
         which = gr.Radio(
@@ -117,37 +182,26 @@ def build(folder: RunFolder, model_id: str | None = None) -> gr.Blocks:
             elem_id="which",
         )
         browser = attention_html("heads")
-        html(section("BERT fills a blank", "It sees both sides of [MASK] and answers with one token."))
-        blank = gr.Textbox(
-            BLANKS[0], label="Text with [MASK]", max_length=LONGEST, elem_id="blank", render=False
-        )
-        page.examples(blank, BLANKS)
-        blank.render()
+        html(section("BERT fills in a blank", "It sees both sides of [MASK] and answers with one token."))
+        blank = textbox(BLANKS, "Text with [MASK]", "blank")
         filled = html(elem_id="filled")
-        html(section("GPT goes on", "It sees what stands before, and nothing else: so it can write."))
-        beginning = gr.Textbox(
-            BEGINNINGS[0], label="Beginning", max_length=LONGEST, elem_id="beginning", render=False
-        )
-        page.examples(beginning, BEGINNINGS)
-        beginning.render()
+        html(section("GPT continues", "It sees only what comes before, which is why it can write."))
+        beginning = textbox(MORE_BEGINNINGS, "Beginning", "beginning")
         with gr.Row():
             temperature = gr.Slider(0.1, 1.5, 0.7, step=0.1, label="Temperature", elem_id="temperature")
             seed = gr.Number(0, label="Seed", precision=0, minimum=0, maximum=2**31 - 1, elem_id="seed")
         written = html(elem_id="written")
         html(
             section(
-                "T5 transforms",
-                f"It reads the whole text first and then writes another: here what belongs into each {GAP}.",
+                "T5 transforms", f"It reads the whole text first and then writes what belongs in each {GAP}."
             )
         )
-        gaps = gr.Textbox(GAPS[0], label=f"Text with {GAP}", max_length=LONGEST, elem_id="gaps", render=False)
-        page.examples(gaps, GAPS)
-        gaps.render()
+        gaps = textbox(MORE_GAPS, f"Text with {GAP}", "gaps")
         restored = html(elem_id="restored")
         html(section("At equal size", "The same texts in the same order, then the same labels."))
         table = html(elem_id="comparison")
         page.remember(sentence=text, blank=blank, beginning=beginning, gaps=gaps, seed=seed)
-        page.set_up(from_run, [table])
+        page.set_up(lambda: comparison_table(folder).html(), [table])
         page.on_change([text], masks, [text], [masked])
         page.on_change([text], verdicts, [text], [verdict])
         page.on_change([text, which], heads, [text, which], [browser])
@@ -157,7 +211,11 @@ def build(folder: RunFolder, model_id: str | None = None) -> gr.Blocks:
     return page.blocks
 
 
+def _gallery(charts: Iterable[Picture]) -> str:
+    return f'<div class="lp lp-gallery">{"".join(chart.html() for chart in charts)}</div>'
+
+
 def _first_tokens(tokenizer: Any, text: str, count: int) -> str:
-    """The beginning of a text, of so many tokens."""
+    """The beginning of a text: its first `count` tokens."""
     offsets = tokenizer(text, return_offsets_mapping=True, add_special_tokens=False)["offset_mapping"]
     return text if len(offsets) <= count else text[: offsets[count - 1][1]]

@@ -1,5 +1,8 @@
-"""Decoder, encoder and encoder-decoder side by side: models of equal size, each pretrained by its own
-objective on the same texts in the same order, then taught the same labels, and what that costs."""
+"""Decoder, encoder, and encoder-decoder on equal terms, and what each costs.
+
+The models have the same size. Each is pretrained by its own objective on the same texts in the same order,
+and then taught the same labels.
+"""
 
 import math
 import time
@@ -22,18 +25,25 @@ from ...errors import UserError
 from ...runs import Job
 from ...training.recipes.classifier import fine_tune
 from ...training.trainer import Recipe, fit
-from .span_corruption import CausalBatches, SpanBatches, SpanCorruption, going_on, sentinels_of, text_to_text
+from .span_corruption import (
+    CausalBatches,
+    SpanBatches,
+    SpanCorruption,
+    open_ended,
+    sentinels_of,
+    text_to_text,
+)
 
 # Kind -> the Auto class that its objective needs, in the order of the pictures.
 KINDS = {"gpt": "AutoModelForCausalLM", "bert": "AutoModelForMaskedLM", "t5": "AutoModelForSeq2SeqLM"}
 POOL = 64  # batches sorted by length together
-MOMENTS = 2  # that AdamW keeps for every weight
-WORD = 4  # bytes of a number
+MOMENTS = 2  # running means that AdamW keeps for every weight
+WORD = 4  # bytes of a number in 32 bits
 
 
 @dataclass(frozen=True)
-class Texts:
-    """Texts as tokens, for all three.
+class SharedTexts:
+    """Texts as tokens, for all three kinds.
 
     Attributes:
         tokenizer: with a mask token and sentinels; frames a text as `[CLS] ... [SEP]`.
@@ -60,21 +70,21 @@ class Texts:
         if kind == "bert":
             masking = Masking(tokenizer.mask_token_id, len(tokenizer), self.mask_rate)
             options |= {"masking": masking, "special": tokenizer.all_special_ids}
-        made = {"gpt": CausalBatches, "bert": TrainingBatches, "t5": SpanBatches}[kind](
+        batches = {"gpt": CausalBatches, "bert": TrainingBatches, "t5": SpanBatches}[kind](
             rows, batch_size, steps, tokenizer.pad_token_id, seed, **options
         )
-        if isinstance(made, SpanBatches):
-            made.corruption = self.corruption
-            longest = torch.tensor([int(rows.lengths.max()) - 2])
-            needed = (
-                int(made.corruption.spans(longest)[1]) + 2
-            )  # turned round, a span may be cut in two; and the end
-            if needed > len(made.corruption.sentinels):
+        if isinstance(batches, SpanBatches):
+            batches.corruption = self.corruption
+            longest = int(rows.lengths.max()) - 2
+            # A rolled pattern may cut one span in two, and the end of the target needs a sentinel as well.
+            needed = int(batches.corruption.spans(torch.tensor([longest]))[1]) + 2
+            if needed > len(batches.corruption.sentinels):
                 raise UserError(
-                    f"texts of {int(longest)} tokens have up to {needed - 1} spans and need {needed} sentinels; there are "
-                    f"{len(made.corruption.sentinels)}: --set sentinels={needed}, or a smaller context"
+                    f"texts of {longest} tokens have up to {needed - 1} spans and need {needed} sentinels; "
+                    f"there are {len(batches.corruption.sentinels)}: --set sentinels={needed}, or a smaller "
+                    "context"
                 )
-        return made
+        return batches
 
     @property
     def corruption(self) -> SpanCorruption:
@@ -85,15 +95,15 @@ class Texts:
 
     def tokenizer_of(self, kind: str) -> PreTrainedTokenizerBase:
         """The same vocabulary, framing a text as this kind reads it."""
-        reframe = {"gpt": going_on, "t5": text_to_text}.get(kind)
+        reframe = {"gpt": open_ended, "t5": text_to_text}.get(kind)
         return self.tokenizer if reframe is None else reframe(self.tokenizer)
 
 
 def of_size(make: Callable[[int], PreTrainedConfig], kind: str, parameters: int) -> PreTrainedConfig:
-    """The configuration `make(intermediate_size)` whose model comes nearest to a number of weights.
+    """The configuration `make(intermediate_size)` whose model has nearly `parameters` weights.
 
     Raises:
-        UserError: even the smallest has more.
+        UserError: even the smallest model has more.
     """
 
     def count(size: int) -> int:
@@ -101,19 +111,19 @@ def of_size(make: Callable[[int], PreTrainedConfig], kind: str, parameters: int)
             model = getattr(transformers, KINDS[kind]).from_config(make(size))
         return model.num_parameters()
 
-    few, more = count(8), count(16)
-    size = 8 + round((parameters - few) * 8 / (more - few))  # linear in the size
+    few, more = count(8), count(16)  # the number of weights is linear in the size
+    size = 8 + round((parameters - few) * 8 / (more - few))
     if size < 1:
         raise UserError(
-            f"{kind} has {few:,} weights with a feed-forward part of 8; no size gives it {parameters:,}: "
-            "fewer layers, or a larger --set intermediate_size"
+            f"{kind} has {few:,} weights even with feed-forward layers of width 8, and no size gives it "
+            f"{parameters:,}: use fewer layers, or a larger --set intermediate_size"
         )
     return make(size)
 
 
 @torch.no_grad()
 def held_out_loss(model: nn.Module, batches: TrainingBatches) -> float:
-    """Mean cross-entropy in nats of what the objective asks for, over all of `batches`."""
+    """Mean cross-entropy over the objective's targets in all of `batches`, in nats."""
     was_training = model.training
     model.eval()
     total, count = 0.0, 0
@@ -128,17 +138,19 @@ def held_out_loss(model: nn.Module, batches: TrainingBatches) -> float:
 
 
 def training_memory_mb(model: PreTrainedModel, batch: dict[str, Tensor]) -> float:
-    """What a training step must hold at once, in MiB: weights, their gradients, AdamW's two moments, and
-    the activations of this batch that the forward pass keeps for the backward pass (each counted once, as
-    torch hands them over to be kept). Python, the libraries and passing intermediate results are left
-    out, so that the number is that of the model."""
-    own = {parameter.untyped_storage().data_ptr() for parameter in model.parameters()}
+    """What a training step must hold at once, in MiB.
+
+    Counted are the weights, their gradients, AdamW's two moments, and the activations of this batch that the
+    forward pass keeps for the backward pass, each once. Python, the libraries, and temporary results are not
+    counted: the number is the model's own.
+    """
+    weights = {parameter.untyped_storage().data_ptr() for parameter in model.parameters()}
     kept: dict[int, Tensor] = {}
 
     def keep(value: Tensor) -> Tensor:
-        place = value.untyped_storage().data_ptr()
-        if place not in own:
-            kept[place] = value  # held, so that no other takes its place
+        address = value.untyped_storage().data_ptr()
+        if address not in weights:
+            kept[address] = value  # a reference, or another tensor could get the same address
         return value
 
     was_training = model.training
@@ -151,16 +163,20 @@ def training_memory_mb(model: PreTrainedModel, batch: dict[str, Tensor]) -> floa
 
 
 def pretrain(
-    kind: str, config: PreTrainedConfig, texts: Texts, recipe: Recipe, job: Job, seed: int
+    kind: str, config: PreTrainedConfig, texts: SharedTexts, recipe: Recipe, job: Job, seed: int
 ) -> dict[str, Any]:
-    """Trains a model from random weights by its own objective; the result is kept in `part`, with the model.
+    """Trains a model from random weights by its own objective, once; `job` keeps the result and the model.
 
     Returns:
-        `validation_loss` (nats per target), `perplexity`, `parameters`, `tokens` (of text that was read),
-        `memory_mb` (see `training_memory_mb`; of the batch with the longest text) and `seconds`.
+        `validation_loss` (nats per target), `perplexity`, `parameters`, `tokens` (tokens of text read),
+        `memory_mb` (see `training_memory_mb`, for the batch with the longest text), and `seconds`.
     """
-    if job.done:
-        return job.result
+    return job.once(lambda job: _pretrain(kind, config, texts, recipe, job, seed))
+
+
+def _pretrain(
+    kind: str, config: PreTrainedConfig, texts: SharedTexts, recipe: Recipe, job: Job, seed: int
+) -> dict[str, Any]:
     set_seed(seed)
     model = getattr(transformers, KINDS[kind]).from_config(config)
     batches = texts.batches(kind, texts.train, recipe.batch_size, recipe.steps, seed)
@@ -171,7 +187,8 @@ def pretrain(
     seconds = time.perf_counter() - began
     size = min(recipe.batch_size, len(texts.held_out))
     loss = held_out_loss(model, texts.batches(kind, texts.held_out, size, len(texts.held_out) // size, seed))
-    result = {
+    job.save_model(model, texts.tokenizer_of(kind))
+    return {
         "validation_loss": loss,
         "perplexity": math.exp(loss),
         "parameters": model.num_parameters(),
@@ -179,12 +196,11 @@ def pretrain(
         "memory_mb": memory,
         "seconds": seconds,
     }
-    return job.finish(result, model, texts.tokenizer_of(kind))
 
 
 @dataclass(frozen=True)
-class Labeled:
-    """Labeled texts as tokens: framed rows and the numbers of their classes."""
+class LabeledRows:
+    """Labeled texts as tokens: rows framed by special tokens, and the indices of their classes."""
 
     classes: Sequence[str]
     train: tuple[TokenRows, Sequence[int]]
@@ -192,28 +208,26 @@ class Labeled:
 
 
 def teach(
-    kind: str, start: Path, data: Labeled, texts: Texts, recipe: Recipe, job: Job, seed: int
+    kind: str, start: Path, data: LabeledRows, texts: SharedTexts, recipe: Recipe, job: Job, seed: int
 ) -> dict[str, Any]:
-    """Fine-tunes a pretrained model to classify; the result is kept in `part`, with the model.
+    """Fine-tunes a pretrained model to classify, once; `job` keeps the result and the model.
 
-    Decoder and encoder get a new head on their last state and on the mean of their states. The
+    The decoder gets a new head on its last state, the encoder one on the mean of its states. The
     encoder-decoder gets none: it learns to write the name of the class.
 
     Returns:
         `accuracy` and `seconds`.
     """
     if kind == "t5":
-        return _teach_to_write(start, data, texts, recipe, job, seed)
+        return job.once(lambda job: _teach_to_write(start, data, texts, recipe, job, seed))
     return fine_tune(start, data.classes, data.train, data.held_out, texts.tokenizer, recipe, job, seed)
 
 
 def _teach_to_write(
-    start: Path, data: Labeled, texts: Texts, recipe: Recipe, job: Job, seed: int
+    start: Path, data: LabeledRows, texts: SharedTexts, recipe: Recipe, job: Job, seed: int
 ) -> dict[str, Any]:
-    if job.done:
-        return job.result
     set_seed(seed)
-    classes = dict(enumerate(data.classes))  # it has no head for them; the page asks for their names
+    classes = dict(enumerate(data.classes))  # for the page: there is no head that needs them
     known = {"id2label": classes, "label2id": {name: number for number, name in classes.items()}}
     model = transformers.AutoModelForSeq2SeqLM.from_pretrained(start, **known)
     tokenizer = texts.tokenizer_of("t5")
@@ -225,66 +239,64 @@ def _teach_to_write(
     began = time.perf_counter()
     fit(model, dataset, recipe, job, seed, tokens_per_step=dataset.tokens_per_step)
     seconds = time.perf_counter() - began
-    found = class_scores(model, data.held_out[0], names, pad).argmax(1)
-    accuracy = float((found == np.asarray(data.held_out[1])).mean())
-    return job.finish({"accuracy": accuracy, "seconds": seconds}, model, tokenizer)
+    job.save_model(model, tokenizer)
+    answers = class_scores(model, data.held_out[0], names, pad).argmax(1)
+    return {"accuracy": float((answers == np.asarray(data.held_out[1])).mean()), "seconds": seconds}
 
 
 def _unframed(rows: TokenRows) -> list[np.ndarray]:
-    """Every row without the token that it begins with."""
+    """Every row without its first token."""
     ends = np.cumsum(rows.lengths)
     return [rows.tokens[end - length + 1 : end] for end, length in zip(ends, rows.lengths, strict=True)]
 
 
 def class_targets(tokenizer: PreTrainedTokenizerBase, classes: Sequence[str]) -> list[list[int]]:
-    """The token ids of the names of classes, each with an end token.
+    """The token ids of the class names, each with an end token.
 
     Raises:
-        UserError: two names that are the same to the tokenizer.
+        UserError: the tokenizer maps two names to the same tokens.
     """
-    found = [tokenizer(name)["input_ids"] for name in classes]
-    if len({tuple(ids) for ids in found}) < len(found):
+    targets = [tokenizer(name)["input_ids"] for name in classes]
+    if len({tuple(ids) for ids in targets}) < len(targets):
         raise UserError(
-            f"the names of the classes are not all different to the tokenizer ({', '.join(classes[:6])}): a model that "
-            "writes them needs names made of characters that the texts have"
+            f"the class names are not all different to the tokenizer ({', '.join(classes[:6])}): a model "
+            "that writes them needs names made of characters that occur in the texts"
         )
-    return found
+    return targets
 
 
 @torch.no_grad()
 def class_scores(
     model: PreTrainedModel, rows: TokenRows, targets: Sequence[Sequence[int]], pad: int, batch_size: int = 128
 ) -> np.ndarray:
-    """Log-probability of every target text after every row, `(rows, targets)`. A row is read once.
+    """Log-probability of every target text given every row, `(rows, targets)`. Each row is encoded once.
 
     Args:
         model: an encoder-decoder.
-        rows: framed rows; their first token is left out.
+        rows: framed rows; their first token is dropped.
         targets: token ids, such as those of `class_targets`.
         pad: id of the padding token.
     """
     was_training = model.training
     model.eval()
     count, longest = len(targets), max(len(ids) for ids in targets)
-    labels = torch.tensor(
-        [[*ids, *[IGNORED] * (longest - len(ids))] for ids in targets]
-    )  # (targets, longest)
-    found = np.empty((len(rows), count))
+    padded = [[*ids, *[IGNORED] * (longest - len(ids))] for ids in targets]
+    labels = torch.tensor(padded)  # (targets, longest)
+    scores = np.empty((len(rows), count))
     order = np.argsort(rows.lengths, kind="stable")
     for start in range(0, len(order), batch_size):
         indices = order[start : start + batch_size]
-        ids, there = (values[:, 1:] for values in rows.padded(indices, pad))
-        states = model.get_encoder()(input_ids=ids, attention_mask=there).last_hidden_state
-        wanted = labels.repeat(len(indices), 1)
+        ids, mask = (values[:, 1:] for values in rows.padded(indices, pad))  # (batch, length)
+        states = model.get_encoder()(input_ids=ids, attention_mask=mask).last_hidden_state
+        wanted = labels.repeat(len(indices), 1)  # (batch * targets, longest)
         logits = model(
-            attention_mask=there.repeat_interleave(count, 0),
-            encoder_outputs=(states.repeat_interleave(count, 0),),
+            attention_mask=mask.repeat_interleave(count, 0),
+            encoder_outputs=(states.repeat_interleave(count, 0),),  # (batch * targets, length, hidden)
             decoder_input_ids=model.prepare_decoder_input_ids_from_labels(wanted),
             use_cache=False,
         ).logits
-        losses = nn.functional.cross_entropy(
-            logits.transpose(1, 2), wanted, reduction="none"
-        )  # 0 where left out
-        found[indices] = -losses.sum(1).view(len(indices), count).numpy()
+        # Losses are 0 at ignored labels. (batch * targets, vocab, longest) -> (batch * targets, longest)
+        losses = nn.functional.cross_entropy(logits.transpose(1, 2), wanted, reduction="none")
+        scores[indices] = -losses.sum(1).view(len(indices), count).numpy()
     model.train(was_training)
-    return found
+    return scores

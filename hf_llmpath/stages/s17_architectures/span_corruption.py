@@ -1,11 +1,11 @@
-"""T5's objective: spans of a text are replaced by sentinels, and the target tells what stood there.
+"""T5's objective: spans of a text are replaced by sentinels, and the target says what they were.
 
     the text    Thank you for inviting me to your party last week .
     input       Thank you <extra_id_0> me to your party <extra_id_1> week .
     target      <extra_id_0> for inviting <extra_id_1> last <extra_id_2>
 
-Raffel et al. 2020, section 3.1.4 and figure 2: 15 % of the tokens, in spans of 3 on average. Nothing here
-runs row by row.
+Raffel et al. 2020, section 3.1.4 and figure 2: 15 % of the tokens, in spans of 3 on average. All rows of a
+batch are corrupted at once.
 """
 
 import copy
@@ -37,51 +37,49 @@ def text_to_text(tokenizer: PreTrainedTokenizerBase) -> PreTrainedTokenizerBase:
     return _reframed(tokenizer, f"$A {tokenizer.sep_token}")
 
 
-def going_on(tokenizer: PreTrainedTokenizerBase) -> PreTrainedTokenizerBase:
-    """A copy of a tokenizer of `train_subwords` that leaves the end open, for a decoder that goes on from
-    there.
-    """
+def open_ended(tokenizer: PreTrainedTokenizerBase) -> PreTrainedTokenizerBase:
+    """A copy of a tokenizer of `train_subwords` that adds no end token, for a decoder that continues."""
     return _reframed(tokenizer, f"{tokenizer.cls_token} $A")
 
 
 def _reframed(tokenizer: PreTrainedTokenizerBase, single: str) -> PreTrainedTokenizerBase:
-    made = copy.deepcopy(tokenizer)
-    special = [(made.cls_token, made.cls_token_id), (made.sep_token, made.sep_token_id)]
-    made.backend_tokenizer.post_processor = processors.TemplateProcessing(
-        single=single, pair=f"{single} $B {made.sep_token}", special_tokens=special
+    copied = copy.deepcopy(tokenizer)
+    special = [(copied.cls_token, copied.cls_token_id), (copied.sep_token, copied.sep_token_id)]
+    copied.backend_tokenizer.post_processor = processors.TemplateProcessing(
+        single=single, pair=f"{single} $B {copied.sep_token}", special_tokens=special
     )
-    made.bos_token, made.eos_token = made.cls_token, made.sep_token
-    made.model_input_names = ["input_ids", "attention_mask"]
-    return made
+    copied.bos_token, copied.eos_token = copied.cls_token, copied.sep_token
+    copied.model_input_names = ["input_ids", "attention_mask"]
+    return copied
 
 
 def sentinels_of(tokenizer: PreTrainedTokenizerBase) -> tuple[int, ...]:
-    """The ids of the sentinels in a vocabulary, in order: none, if there are none."""
-    found, vocabulary = [], tokenizer.get_vocab()
-    while (name := SENTINEL.format(len(found))) in vocabulary:
-        found.append(vocabulary[name])
-    return tuple(found)
+    """The ids of the sentinels in a vocabulary, in order; an empty tuple if there are none."""
+    ids, vocabulary = [], tokenizer.get_vocab()
+    while (name := SENTINEL.format(len(ids))) in vocabulary:
+        ids.append(vocabulary[name])
+    return tuple(ids)
 
 
 @dataclass(frozen=True)
 class SpanCorruption:
     """Which spans of a text a model must restore.
 
-    Of n tokens, round(n · density) are noise, at least one and never all; they form round(noise /
-    mean_span) spans. Noise and what is left are cut into as many pieces, every way of doing so being
-    equally likely, and laid out in turn. With `roll` the pattern is turned round by a random number of
-    places, so that every place is noise equally often: otherwise a text would always end in a span, which
-    matters where texts are short.
+    Out of n tokens, round(n · density) are noise, at least one and never all. They form round(noise /
+    mean_span) spans. Noise and the rest are cut into as many pieces, with every way of cutting equally
+    likely, and laid out in turn. With `roll`, the pattern is rotated by a random number of positions, and
+    every position is noise equally often. Without it, a text always ends in a span, which matters for short
+    texts.
 
     Attributes:
         sentinels: ids, one for every span and one for the end of the target.
         eos_id, pad_id: of the tokenizer.
         density: share of the tokens that are noise.
         mean_span: mean length of a span.
-        roll: see above.
+        roll: whether the pattern is rotated.
 
     Raises:
-        ValueError: a density outside (0, 1), a mean below 1, or fewer than two sentinels.
+        ValueError: the density is outside (0, 1), the mean below 1, or there are fewer than two sentinels.
     """
 
     sentinels: tuple[int, ...]
@@ -102,64 +100,66 @@ class SpanCorruption:
             )
 
     def spans(self, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        """Of texts of these lengths `(rows,)`: how many tokens are noise, and in how many spans."""
+        """How many tokens are noise in texts of these lengths `(rows,)`, and in how many spans."""
         noise = (lengths * self.density).round().long().clamp(min=1)
         noise = torch.minimum(noise, (lengths - 1).clamp(min=0))
         count = (noise / self.mean_span).round().long().clamp(min=1)
         return noise, torch.minimum(count, torch.minimum(noise, lengths - noise))
 
     def noise_mask(self, lengths: Tensor, generator: torch.Generator) -> Tensor:
-        """Which tokens of texts of these lengths `(rows,)` are noise: bool `(rows, longest)`."""
+        """Which tokens are noise in texts of these lengths `(rows,)`: bool `(rows, longest)`."""
         noise, count = self.spans(lengths)
         kept, lost = (_cut(items, count, generator) for items in (lengths - noise, noise))
         ends = torch.stack([kept, lost], dim=2).flatten(1).cumsum(1)  # kept, lost, kept, lost, ...
-        places = torch.arange(max(int(lengths.max()), 1)).expand(len(lengths), -1).contiguous()
-        mask = torch.searchsorted(ends, places, right=True) % 2 == 1
+        positions = torch.arange(max(int(lengths.max()), 1)).expand(len(lengths), -1).contiguous()
+        # (rows, longest): a position is noise if it lies in an odd piece.
+        mask = torch.searchsorted(ends, positions, right=True) % 2 == 1
         if self.roll:
             shift = (torch.rand(len(lengths), 1, generator=generator) * lengths[:, None]).long()
-            mask = mask.gather(1, (places - shift) % lengths[:, None].clamp(min=1))
-        return mask & (places < lengths[:, None])
+            mask = mask.gather(1, (positions - shift) % lengths[:, None].clamp(min=1))
+        return mask & (positions < lengths[:, None])
 
     def __call__(self, ids: Tensor, lengths: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
         """Corrupts a batch.
 
         Args:
-            ids: token ids without special tokens `(rows, longest)`; what stands beyond a row's length is
-                not read.
+            ids: token ids without special tokens `(rows, longest)`; only a row's own length is read.
             lengths: `(rows,)`.
-            generator: where the randomness comes from.
+            generator: the source of randomness.
 
         Returns:
-            `input_ids` and `attention_mask` `(rows, longest input)`, `labels` `(rows, longest target)`,
-            -100 behind the end; both end with the end token.
+            `input_ids` and `attention_mask` `(rows, longest input)`, and `labels` `(rows, longest target)`,
+            which are -100 after their end. Inputs and labels end with the end token.
 
         Raises:
-            ValueError: more spans than sentinels.
+            ValueError: there are more spans than sentinels.
         """
         mask = self.noise_mask(lengths, generator)
         ids = ids[:, : mask.shape[1]]
-        there = torch.arange(mask.shape[1]) < lengths[:, None]
+        is_text = torch.arange(mask.shape[1]) < lengths[:, None]  # (rows, longest)
         begins = mask & ~torch.nn.functional.pad(mask, (1, 0))[:, :-1]
         number = begins.long().cumsum(1)  # of the span, from 1
         spans, noise = number[:, -1], mask.sum(1)
         if int(spans.max()) >= len(self.sentinels):
             raise ValueError(
-                f"a text of {int(lengths.max())} tokens has {int(spans.max())} spans, which need one sentinel more than "
-                f"that; the tokenizer has {len(self.sentinels)}"
+                f"a text of {int(lengths.max())} tokens has {int(spans.max())} spans, which need "
+                f"{int(spans.max()) + 1} sentinels; the tokenizer has {len(self.sentinels)}"
             )
         sentinels = torch.tensor(self.sentinels)
         marks = sentinels[(number - 1).clamp(min=0)]
 
-        stays = (begins | ~mask) & there
+        # The input keeps what is not noise, with a sentinel at the first token of every span.
+        stays = (begins | ~mask) & is_text
         size = stays.sum(1)
         inputs = _scatter(
             stays.long().cumsum(1) - 1, torch.where(begins, marks, ids), stays, size + 1, self.pad_id
         )
         inputs.scatter_(1, size[:, None], self.eos_id)
 
-        place = mask.long().cumsum(1) - 1 + number  # a sentinel stands before every span
-        labels = _scatter(place, ids, mask, noise + spans + 2, IGNORED)
-        marked = _scatter(place - 1, marks, begins, noise + spans + 2, IGNORED)
+        # The target has the noise, with a sentinel before every span.
+        position = mask.long().cumsum(1) - 1 + number
+        labels = _scatter(position, ids, mask, noise + spans + 2, IGNORED)
+        marked = _scatter(position - 1, marks, begins, noise + spans + 2, IGNORED)
         labels = torch.where(marked == IGNORED, labels, marked)
         end = (noise + spans)[:, None]
         labels.scatter_(1, end, sentinels[spans][:, None]).scatter_(1, end + 1, self.eos_id)
@@ -168,34 +168,30 @@ class SpanCorruption:
 
 
 def _cut(items: Tensor, parts: Tensor, generator: torch.Generator) -> Tensor:
-    """Lengths `(rows, most parts)` of `items` cut into `parts` pieces of at least one, every way equally
-    likely.
-    """
+    """Lengths `(rows, most parts)` of `items` cut into `parts` non-empty pieces, every way equally likely."""
     longest = max(int(items.max()), 1)
-    places = torch.arange(longest)
+    positions = torch.arange(longest)
     draws = torch.rand(len(items), longest, generator=generator)
-    draws = draws.masked_fill(places >= items[:, None] - 1, 2.0)  # no cut behind the last item
+    draws = draws.masked_fill(positions >= items[:, None] - 1, 2.0)  # no cut after the last item
     rank = draws.argsort(1).argsort(1)
     cuts = (rank < parts[:, None] - 1).long()
     piece = torch.nn.functional.pad(cuts.cumsum(1), (1, 0))[:, :longest]
     lengths = torch.zeros(len(items), max(int(parts.max()), 1), dtype=torch.long)
-    return lengths.scatter_add_(1, piece, (places < items[:, None]).long())
+    return lengths.scatter_add_(1, piece, (positions < items[:, None]).long())
 
 
-def _scatter(place: Tensor, values: Tensor, chosen: Tensor, sizes: Tensor, fill: int) -> Tensor:
-    """The chosen values `(rows, length)` at their places in rows of the largest of `sizes`, the rest filled."""
+def _scatter(position: Tensor, values: Tensor, chosen: Tensor, sizes: Tensor, fill: int) -> Tensor:
+    """The chosen values `(rows, length)` at their positions, the rest filled: `(rows, largest of sizes)`."""
     width = int(sizes.max())
     spare = torch.full((len(values), width + 1), fill)  # the last column takes what is not chosen
-    return spare.scatter_(1, torch.where(chosen, place, width), torch.where(chosen, values, fill))[
-        :, :width
-    ].contiguous()
+    spare.scatter_(1, torch.where(chosen, position, width), torch.where(chosen, values, fill))
+    return spare[:, :width].contiguous()
 
 
 def restore(source: Sequence[int], target: Sequence[int], sentinels: Sequence[int]) -> list[int]:
-    """The text: every sentinel of the source replaced by what follows it in the target, up to the next
-    sentinel.
+    """The text: every sentinel of the source is replaced by what follows it in the target.
 
-    A sentinel that the target does not have becomes nothing.
+    A sentinel that the target lacks is dropped.
     """
     known, spans, current = set(sentinels), {}, None
     for token in target:
@@ -203,13 +199,13 @@ def restore(source: Sequence[int], target: Sequence[int], sentinels: Sequence[in
             current = spans.setdefault(token, [])
         elif current is not None:
             current.append(token)
-    return [token for place in source for token in (spans.get(place, []) if place in known else [place])]
+    return [token for item in source for token in (spans.get(item, []) if item in known else [item])]
 
 
 class SpanCorruptionCollator:
-    """Token ids of texts, special tokens included or not, as a batch for an encoder-decoder. It has a
-    random generator of its
-    own: the batches of two collators with the same seed are equal.
+    """Collates token ids of texts, with or without special tokens, into a batch for an encoder-decoder.
+
+    It has its own random generator: two collators with the same seed give equal batches.
 
     Args:
         tokenizer: with sentinels (see `add_sentinels`), a padding token, and an end or separator token.
@@ -217,7 +213,7 @@ class SpanCorruptionCollator:
         seed: of the generator.
 
     Raises:
-        ValueError: a tokenizer without sentinels.
+        ValueError: the tokenizer has no sentinels.
     """
 
     def __init__(
@@ -247,8 +243,10 @@ class SpanCorruptionCollator:
 
 
 class SpanBatches(TrainingBatches):
-    """The batches of `TrainingBatches`, the same texts in the same order, corrupted: rows framed by one
-    special token at either end, which are left out."""
+    """The batches of `TrainingBatches`, corrupted: the same texts in the same order.
+
+    Rows are framed by one special token at each end, which is dropped.
+    """
 
     corruption: SpanCorruption
 
@@ -256,7 +254,7 @@ class SpanBatches(TrainingBatches):
         step, mine = indices[0] // self.batch_size, [index % self.batch_size for index in indices]
         rows = self.plan[step]
         ids, _ = self.rows.padded(rows, self.pad)
-        # Spans are drawn for the whole batch, so that they do not depend on how processes share it.
+        # Spans are drawn for the whole batch: they do not depend on how processes share it.
         generator = torch.Generator().manual_seed((self.seed << 32) + step)
         batch = self.corruption(ids[:, 1:], torch.from_numpy(self.rows.lengths[rows] - 2), generator)
         return batch if len(mine) == len(rows) else {name: value[mine] for name, value in batch.items()}

@@ -1,7 +1,10 @@
-"""What only one of the three architectures can do by itself: a decoder goes on, an encoder fills a gap,
-an encoder-decoder restores spans of any length. Each with a measure on held-out texts."""
+"""What only one of the three architectures can do by itself, with a measure on held-out texts.
 
-from collections.abc import Sequence
+A decoder continues a text, an encoder fills a blank, an encoder-decoder restores spans of any length.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,56 +14,113 @@ from ...data.batches.streams import IGNORED
 from ...errors import UserError
 from ...models.layers_attention import eager_attention
 from ...training.attention_probes import token_labels
-from .objectives_compared import Texts
+from ...training.recipes.masked_language_model import fill_masks
+from .objectives_compared import SharedTexts
 from .span_corruption import SENTINEL, restore, sentinels_of
 
-Map = tuple[
-    np.ndarray, list[str], list[str]
-]  # weights (layers, heads, rows, columns), names of the rows, of the columns
+# Weights (layers, heads, rows, columns), the tokens of the rows, and the tokens of the columns.
+Map = tuple[np.ndarray, list[str], list[str]]
+
+GAP = "___"  # where the encoder-decoder fills in words
+SENTENCE = "The tea was lovely, but the room was not."
+BLANKS = ("The cake was lovely, but the tea was [MASK].", "We walked to the [MASK] on a sunny morning.")
+BEGINNINGS = ("On a sunny morning", "Although the soup was")
+GAPS = (f"If only the {GAP} been good!", f"We had tea {GAP} near the mill. I found the cake {GAP}.")
+
+
+def sentence_of(dataset: str, texts: Sequence[str]) -> str:
+    """A short text to show masks on."""
+    if dataset == "world/reviews":
+        return SENTENCE
+    return " ".join(next((text for text in texts if len(text.split()) >= 6), texts[0]).split()[:10])
+
+
+def half_of(text: str) -> str:
+    """The first words of a text: what a decoder may have written so far."""
+    words = text.split()
+    return " ".join(words[: max(1, len(words) // 2)])
+
+
+def prompts_of(dataset: str, texts: Sequence[str]) -> tuple[tuple[str, ...], ...]:
+    """Texts with a blank, beginnings, and texts with gaps: our own for the world, else made from `texts`."""
+    if dataset == "world/reviews":
+        return BLANKS, BEGINNINGS, GAPS
+    rows = [text.split() for text in texts if len(text.split()) >= 8][:2] or [texts[0].split() * 8]
+    return (
+        tuple(" ".join([*row[:4], "[MASK]", *row[5:]]) for row in rows),
+        tuple(" ".join(row[:3]) for row in rows),
+        tuple(" ".join([*row[:2], GAP, *row[4:6], GAP, *row[7:]]) for row in rows),
+    )
+
+
+def examples_of(
+    dataset: str,
+    held_out: Sequence[str],
+    models: Mapping[str, PreTrainedModel],
+    texts: SharedTexts,
+    seed: int,
+) -> dict[str, list[dict[str, Any]]]:
+    """What each of the three makes of two texts: blanks filled, beginnings continued, gaps restored."""
+    blanks, beginnings, gaps = prompts_of(dataset, held_out)
+    tokenizer, reader = texts.tokenizer, texts.tokenizer_of("t5")
+    restored = [(text, *fill_spans(models["t5"], reader, text)) for text in gaps]
+    return {
+        "fill": [
+            {"text": text, "tokens": fill_masks(models["bert"], tokenizer, text, 5)[0]} for text in blanks
+        ],
+        "write": [
+            {"prompt": text, "text": continue_text(models["gpt"], tokenizer, text, seed)}
+            for text in beginnings
+        ],
+        "transform": [
+            {"source": source, "text": text, "answer": answer} for source, text, answer in restored
+        ],
+    }
 
 
 @torch.no_grad()
-def masked_accuracy(model: PreTrainedModel, texts: Texts, seed: int, batch_size: int = 64) -> float:
-    """Share of the masked tokens of the held-out texts that are the encoder's first guess."""
+def masked_accuracy(model: PreTrainedModel, texts: SharedTexts, seed: int, batch_size: int = 64) -> float:
+    """Share of the masked tokens of the held-out texts that the encoder guesses first."""
     size = min(batch_size, len(texts.held_out))
     batches = texts.batches("bert", texts.held_out, size, len(texts.held_out) // size, seed)
-    right, asked = 0, 0
+    correct, asked = 0, 0
     for start in range(0, len(batches), size):
         batch = batches.__getitems__(list(range(start, start + size)))
         labels = batch.pop("labels")
         chosen = labels != IGNORED
-        right += int((model(**batch).logits.argmax(-1)[chosen] == labels[chosen]).sum())
+        correct += int((model(**batch).logits.argmax(-1)[chosen] == labels[chosen]).sum())
         asked += int(chosen.sum())
-    return right / max(asked, 1)
+    return correct / max(asked, 1)
 
 
 @torch.no_grad()
-def span_exact_match(model: PreTrainedModel, texts: Texts, seed: int, rows: int = 192) -> float:
-    """Share of the held-out texts (the first batches of `rows` in all) that the encoder-decoder restores
-    word for word from their corrupted form, by greedy decoding."""
+def span_exact_match(model: PreTrainedModel, texts: SharedTexts, seed: int, rows: int = 192) -> float:
+    """Share of the corrupted held-out texts that the encoder-decoder restores word for word (greedily).
+
+    The first batches are measured, `rows` texts in all.
+    """
     size = min(64, rows, len(texts.held_out))
     batches = texts.batches("t5", texts.held_out, size, max(1, min(rows, len(texts.held_out)) // size), seed)
-    end, right, asked = texts.tokenizer.sep_token_id, 0, 0
+    end, correct, asked = texts.tokenizer.sep_token_id, 0, 0
     for start in range(0, len(batches), size):
         batch = batches.__getitems__(list(range(start, start + size)))
         labels = batch.pop("labels")
         written = model.generate(**batch, max_new_tokens=labels.shape[1], do_sample=False, num_beams=1)
         for answer, label in zip(written[:, 1:].tolist(), labels.tolist(), strict=True):
             answer = answer[: answer.index(end) + 1] if end in answer else answer
-            right += answer == [token for token in label if token != IGNORED]
+            correct += answer == [token for token in label if token != IGNORED]
             asked += 1
-    return right / asked
+    return correct / asked
 
 
 @torch.no_grad()
 def fill_spans(
-    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, text: str, gap: str = "___"
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, text: str, gap: str = GAP
 ) -> tuple[str, str]:
-    """The text with every `gap` filled by as many words as the encoder-decoder finds right, and what it
-    wrote.
+    """The text with every `gap` filled by as many words as the encoder-decoder likes, and what it wrote.
 
     Raises:
-        UserError: no text, no gap, or more gaps than there are sentinels.
+        UserError: the text is empty, has no gap, or has more gaps than there are sentinels.
     """
     if not text.strip():
         raise UserError(f"the text is empty; type a sentence with {gap} in it")
@@ -73,9 +133,8 @@ def fill_spans(
     for number, piece in enumerate(pieces[1:]):
         marked += SENTINEL.format(number) + piece
     inputs = tokenizer(marked, return_tensors="pt")
-    written = model.generate(**inputs, max_new_tokens=8 * len(pieces), do_sample=False, num_beams=1)[
-        0
-    ].tolist()
+    (answer_ids,) = model.generate(**inputs, max_new_tokens=8 * len(pieces), do_sample=False, num_beams=1)
+    written = answer_ids.tolist()
     special = {tokenizer.pad_token_id, tokenizer.eos_token_id}
     ids = restore(inputs["input_ids"][0].tolist(), written, sentinels)
     answer = tokenizer.decode([token for token in written if token not in special])
@@ -83,24 +142,22 @@ def fill_spans(
 
 
 @torch.no_grad()
-def go_on(
+def continue_text(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, text: str, seed: int, temperature: float = 0.8
 ) -> str:
-    """The text and what the decoder writes after it, up to its end token or the longest text that it can
-    read.
-    """
+    """The text and what the decoder writes after it, up to its end token or to the end of its context."""
     ids = tokenizer(text, add_special_tokens=False)["input_ids"]
     room = model.config.max_position_embeddings - 1
     inputs = torch.tensor([[tokenizer.cls_token_id, *ids[-(room - 1) :]]])
     generator = torch.Generator().manual_seed(int(seed))
-    cache, read = None, inputs
+    cache, unread = None, inputs
     while inputs.shape[1] <= room:
-        output = model(input_ids=read, cache=cache, use_cache=True)
+        output = model(input_ids=unread, cache=cache, use_cache=True)
         cache, logits = output.cache, output.logits[0, -1] / temperature
-        read = torch.multinomial(logits.softmax(-1), 1, generator=generator).view(1, 1)
-        if int(read) == tokenizer.sep_token_id:
+        unread = torch.multinomial(logits.softmax(-1), 1, generator=generator).view(1, 1)
+        if int(unread) == tokenizer.sep_token_id:
             break
-        inputs = torch.cat([inputs, read], dim=1)
+        inputs = torch.cat([inputs, unread], dim=1)  # (1, length + 1)
     return tokenizer.decode(inputs[0], skip_special_tokens=True)
 
 
@@ -112,17 +169,16 @@ def look(
     text: str,
     target: str | None = None,
 ) -> dict[str, Map]:
-    """The attention of one of the three while it reads a text, as it really was: `name -> (weights, rows,
-    columns)`.
+    """The attention of one of the three while it reads a text: `name -> (weights, rows, columns)`.
 
     Args:
-        kind: `"gpt"`, `"bert"` or `"t5"`.
+        kind: `"gpt"`, `"bert"`, or `"t5"`.
         model, tokenizer: of that kind.
         text: what is read.
-        target: for `t5`, what its decoder has written; its greedy answer if none.
+        target: for `t5`, what its decoder has written so far; its greedy answer if none.
 
     Raises:
-        UserError: no text.
+        UserError: the text is empty.
     """
     if not text.strip():
         raise UserError("the text is empty; type a sentence")
@@ -130,29 +186,29 @@ def look(
     ids = tokenizer(text, truncation=True, max_length=min(limit, 512))["input_ids"]
     inputs, names = torch.tensor([ids]), token_labels(tokenizer, ids)
     if kind != "t5":
+        options = {"use_cache": False} if kind == "gpt" else {}
         with eager_attention(model):
-            found = model(
-                input_ids=inputs, output_attentions=True, **({"use_cache": False} if kind == "gpt" else {})
-            )
-        return {"decoder" if kind == "gpt" else "encoder": (_stacked(found.attentions), names, names)}
+            output = model(input_ids=inputs, output_attentions=True, **options)
+        return {"decoder" if kind == "gpt" else "encoder": (_stacked(output.attentions), names, names)}
     if target is None:
         written = model.generate(inputs, max_new_tokens=16, do_sample=False, num_beams=1)
     else:
         written = torch.tensor([[model.config.decoder_start_token_id, *tokenizer(target)["input_ids"]]])
     with eager_attention(model):
-        found = model(input_ids=inputs, decoder_input_ids=written, output_attentions=True, use_cache=False)
-    told = token_labels(tokenizer, written[0].tolist())
+        output = model(input_ids=inputs, decoder_input_ids=written, output_attentions=True, use_cache=False)
+    answer = token_labels(tokenizer, written[0].tolist())
     return {
-        "encoder": (_stacked(found.encoder_attentions), names, names),
-        "decoder": (_stacked(found.decoder_attentions), told, told),
-        "decoder to encoder": (_stacked(found.cross_attentions), told, names),
+        "encoder": (_stacked(output.encoder_attentions), names, names),
+        "decoder": (_stacked(output.decoder_attentions), answer, answer),
+        "decoder to encoder": (_stacked(output.cross_attentions), answer, names),
     }
 
 
 def mask_of(weights: np.ndarray) -> np.ndarray:
-    """Who could look at whom: the pairs `(rows, columns)` that got a weight in any head of any layer."""
+    """Who can look at whom: the pairs `(rows, columns)` with a weight in any head of any layer."""
     return weights.max(axis=(0, 1)) > 0
 
 
 def _stacked(attentions: Sequence[torch.Tensor]) -> np.ndarray:
+    # layers x (1, heads, rows, columns) -> (layers, heads, rows, columns)
     return torch.stack([layer[0] for layer in attentions]).float().numpy()

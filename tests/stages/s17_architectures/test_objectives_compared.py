@@ -20,8 +20,8 @@ from hf_llmpath.runs import Run
 from hf_llmpath.stages.s17_architectures.objectives_compared import (
     KINDS,
     WORD,
-    Labeled,
-    Texts,
+    LabeledRows,
+    SharedTexts,
     class_scores,
     class_targets,
     held_out_loss,
@@ -32,8 +32,8 @@ from hf_llmpath.stages.s17_architectures.objectives_compared import (
 )
 from hf_llmpath.stages.s17_architectures.span_corruption import add_sentinels, restore, sentinels_of
 from hf_llmpath.stages.s17_architectures.strengths import (
+    continue_text,
     fill_spans,
-    go_on,
     look,
     mask_of,
     masked_accuracy,
@@ -44,19 +44,23 @@ from hf_llmpath.training.trainer import Recipe
 from tests.support.small import IDENTITY
 
 GOOD, BAD = ("fine", "lovely"), ("awful", "dull")
-ROWS = [f"the {thing} was {word} and we saw the {other}" for thing in ("tea", "cake", "room") for other in ("inn", "mill")
-        for word in (*GOOD, *BAD)]  # fmt: skip
+ROWS = [
+    f"the {thing} was {word} and we saw the {other}"
+    for thing in ("tea", "cake", "room")
+    for other in ("inn", "mill")
+    for word in (*GOOD, *BAD)
+]
 LABELS = [int(any(word in row for word in GOOD)) for row in ROWS]
 CLASSES = ("bad", "good")
 
 
 @pytest.fixture(scope="module")
-def texts() -> Texts:
+def texts() -> SharedTexts:
     tokenizer = train_subwords(ROWS, "wordpiece", 80, max_length=32)
     tokenizer.add_tokens(list(CLASSES))
     add_sentinels(tokenizer, 6)
     rows = TokenRows(encode(tokenizer, ROWS, 32))
-    return Texts(tokenizer, rows, rows, mask_rate=0.2)
+    return SharedTexts(tokenizer, rows, rows, mask_rate=0.2)
 
 
 def makers(texts):
@@ -66,17 +70,27 @@ def makers(texts):
         "pad_token_id": texts.tokenizer.pad_token_id,
     }
     short = {"num_hidden_layers": 2, "max_position_embeddings": 32}
+    encoder = {
+        "type_vocab_size": 0,
+        "dropout": 0.0,
+        "attention_dropout": 0.0,
+        "classifier_pooling": "mean",
+        "position_embedding_type": "rotary",
+        "norm_position": "pre",
+        "initializer_range": 0.1,
+    }
+    both = {
+        "num_encoder_layers": 1,
+        "num_decoder_layers": 1,
+        "embedding_initializer_range": 0.1,
+        "scale_decoder_outputs": False,
+        "eos_token_id": texts.tokenizer.sep_token_id,
+    }
     return {
         "gpt": lambda size: LLMPathGPTConfig(intermediate_size=size, **short, **shared),
-        "bert": lambda size: LLMPathBertConfig(
-            intermediate_size=size, type_vocab_size=0, dropout=0.0, attention_dropout=0.0, classifier_pooling="mean",
-            position_embedding_type="rotary", norm_position="pre", initializer_range=0.1, **short, **shared,
-        ),
-        "t5": lambda size: LLMPathT5Config(
-            intermediate_size=size, num_encoder_layers=1, num_decoder_layers=1, embedding_initializer_range=0.1,
-            scale_decoder_outputs=False, eos_token_id=texts.tokenizer.sep_token_id, **shared,
-        ),
-    }  # fmt: skip
+        "bert": lambda size: LLMPathBertConfig(intermediate_size=size, **encoder, **short, **shared),
+        "t5": lambda size: LLMPathT5Config(intermediate_size=size, **both, **shared),
+    }
 
 
 def make(texts, kind, size=32, seed=0):
@@ -119,7 +133,7 @@ def test_too_few_sentinels_are_told_before_anything_is_trained(texts):
     add_sentinels(tokenizer, 2)
     rows = TokenRows([[2, *[9] * 30, 3]])
     with pytest.raises(UserError, match="--set sentinels="):
-        Texts(tokenizer, rows, rows).batches("t5", rows, 1, 1, 0)
+        SharedTexts(tokenizer, rows, rows).batches("t5", rows, 1, 1, 0)
 
 
 def test_the_held_out_loss_is_the_mean_over_all_targets(texts):
@@ -188,12 +202,12 @@ def test_memory_is_weights_gradients_moments_and_activations(texts):
 @pytest.mark.parametrize("kind", KINDS)
 def test_each_learns_to_classify_and_is_read_back(texts, kind, tmp_path):
     run = Run.start(tmp_path / "run", IDENTITY)
-    data = Labeled(CLASSES, (texts.train, LABELS), (texts.held_out, LABELS))
+    data = LabeledRows(CLASSES, (texts.train, LABELS), (texts.held_out, LABELS))
     first, second = run.job("first"), run.job("second")
-    result = pretrain(kind, makers(texts)[kind](32), texts, Recipe(60, 12, 1e-2, saves=0), run, first, 0)
+    result = pretrain(kind, makers(texts)[kind](32), texts, Recipe(60, 12, 1e-2, saves=0), first, 0)
     assert result["perplexity"] < 0.7 * len(texts.tokenizer)
     assert result["tokens"] == 60 * 12 * texts.train.lengths.mean()  # all texts have the same length here
-    after = teach(kind, first.model_dir, data, texts, Recipe(120, 12, 1e-2, saves=0), run, second, 0)
+    after = teach(kind, first.model_dir, data, texts, Recipe(120, 12, 1e-2, saves=0), second, 0)
     assert after["accuracy"] > 0.9
     assert teach(kind, first.model_dir, data, texts, Recipe(1, 12, 1e-2), run.job("second"), 0) == after
     if kind == "t5":
@@ -273,9 +287,9 @@ def test_a_decoder_goes_on_as_generate_would(texts):
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.add_(0.3 * torch.randn_like(parameter))
-    cold = go_on(model, tokenizer, "the tea", seed=0, temperature=1e-4)
+    cold = continue_text(model, tokenizer, "the tea", seed=0, temperature=1e-4)
     start = torch.tensor([tokenizer("the tea")["input_ids"][:-1]])
     greedy = model.generate(start, max_length=32, do_sample=False, eos_token_id=tokenizer.sep_token_id)
     assert cold == tokenizer.decode(greedy[0], skip_special_tokens=True) and cold.startswith("the tea")
-    warm = [go_on(model, tokenizer, "the tea", seed=seed, temperature=1.0) for seed in (1, 1, 2)]
+    warm = [continue_text(model, tokenizer, "the tea", seed=seed, temperature=1.0) for seed in (1, 1, 2)]
     assert warm[0] == warm[1] != warm[2]

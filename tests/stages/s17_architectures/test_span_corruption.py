@@ -15,7 +15,7 @@ from hf_llmpath.stages.s17_architectures.span_corruption import (
     SpanCorruption,
     SpanCorruptionCollator,
     add_sentinels,
-    going_on,
+    open_ended,
     restore,
     sentinels_of,
     text_to_text,
@@ -169,7 +169,7 @@ def test_the_tokenizer_of_texts_to_texts_is_found_again(tokenizer, tmp_path):
         ids = reader("the cat <extra_id_1> sat")["input_ids"]
         assert ids == [*tokenizer("the cat <extra_id_1> sat")["input_ids"][1:-1], tokenizer.sep_token_id]
         assert sentinels_of(reader)[1] in ids and reader.eos_token_id == tokenizer.sep_token_id
-    ids = going_on(tokenizer)("the cat")["input_ids"]
+    ids = open_ended(tokenizer)("the cat")["input_ids"]
     assert ids == tokenizer("the cat")["input_ids"][:-1]
     assert tokenizer("the")["input_ids"][0] == tokenizer.cls_token_id  # the other one is as it was
 

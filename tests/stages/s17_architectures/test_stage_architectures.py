@@ -12,8 +12,8 @@ from transformers import AutoModelForCausalLM, AutoModelForMaskedLM, AutoModelFo
 from hf_llmpath.errors import UserError
 from hf_llmpath.runs import RunFolder
 from hf_llmpath.stages.runner import run_stage
-from hf_llmpath.stages.s17_architectures.charts import comparison, joint_masks, measured, shown
-from hf_llmpath.stages.s17_architectures.example_texts import GAP, Examples, half_of
+from hf_llmpath.stages.s17_architectures.charts import comparison, comparison_table, joint_mask
+from hf_llmpath.stages.s17_architectures.strengths import GAP, half_of, prompts_of
 from tests.support.small import TINY
 
 
@@ -54,10 +54,10 @@ def test_each_works_in_the_pipelines_of_its_task(folder):
 
 
 def test_the_joint_mask_of_the_encoder_decoder(folder):
-    whole, rows, columns = joint_masks(folder.figure_data("masks"))["t5"]
+    whole, tokens = joint_mask(folder.figure_data("masks"))
     source = len(folder.figure_data("masks")["t5/encoder"]["rows"])
-    target = len(rows) - source
-    assert rows == columns and target >= 3
+    target = len(tokens) - source
+    assert target >= 3
     assert (
         whole[:source, :source].all() and not whole[:source, source:].any() and whole[source:, :source].all()
     )
@@ -71,18 +71,19 @@ def test_the_table_marks_the_best_and_gives_deviations():
         "equal_time/accuracy": [0.6, 0.6],
     }  # fmt: skip
     better = values | {"accuracy": [0.9, 0.9], "memory_mb": [4.0]}
-    data = {"kinds": {"gpt": values, "bert": better, "t5": values}, "linear": 0.8, "seeds": 2, "examples": 3}
-    headers, rows, best = comparison(data)
-    assert len(headers) == len(rows[0]) == len(best) == 9 and [row[0] for row in rows][1:3] == ["BERT", "T5"]
-    assert rows[0][3] == "3.00 ± 1.41" and rows[0][7] == "60.0% ± 14.1" and rows[3][7:] == ["80.0%", "80.0%"]
-    assert best == [None, None, None, None, 0, 0, 0, 1, 3]
-    assert shown([2.0], "{:.1f}") == "2.0"
+    headers, rows, best = comparison({"gpt": values, "bert": better, "t5": values}, linear=0.8)
+    assert len(headers) == len(rows[0]) == 9 and [row[0] for row in rows][1:3] == ["BERT", "T5"]
+    assert rows[0][3] == "3.00 ± 1.41" and rows[0][7] == "60.0% ± 14.1%"
+    assert rows[3][7:] == ["80.0%", "80.0%"]
+    assert best == [(0, 3), (0, 4), (0, 5), (1, 6), (3, 7)]
 
 
 def test_examples_of_other_texts_have_blanks_and_gaps():
-    made = Examples.of("some.csv", ["one two three four five six seven eight nine", "short"])
-    assert made.blanks == ("one two three four [MASK] six seven eight nine",)
-    assert made.gaps == (f"one two {GAP} five six {GAP} eight nine",)
+    texts = ["one two three four five six seven eight nine", "short"]
+    blanks, beginnings, gaps = prompts_of("some.csv", texts)
+    assert blanks == ("one two three four [MASK] six seven eight nine",)
+    assert beginnings == ("one two three",)
+    assert gaps == (f"one two {GAP} five six {GAP} eight nine",)
     assert half_of("one two three four five") == "one two" and half_of("one") == "one"
 
 
@@ -97,7 +98,7 @@ def test_equal_time_gives_the_faster_ones_more_steps(tmp_path):
         steps = round(20 * seconds[slowest] / spent)
         ratio = metrics[f"{kind}/equal_time/tokens"] / metrics[f"{kind}/tokens"]
         assert ratio == pytest.approx(steps / 20, rel=0.05)
-    assert "accuracy,\nequal time" in comparison(measured(folder))[0]
+    assert "accuracy, equal time" in comparison_table(folder).html()
 
 
 @pytest.mark.parametrize(
