@@ -64,13 +64,13 @@ def test_play_learns_pause_holds_step_counts_reset_starts_again(visit, pages):
 
 def test_xor_is_learned_by_four_units_and_not_by_one(visit, pages):
     page = visit(pages["neural-network"] + "?points=xor&layers=1&units=1&activation=tanh")
-    page.wait_for_function("document.querySelectorAll('#playground image').length === 3")
+    page.wait_for_function("document.querySelectorAll('#playground .lp-network image').length === 3")
     press(page, "Play")
     until(page, "d.step >= 80")
     assert state(page)["accuracy"] <= 0.75
     page.get_by_label("Units in each").first.fill("4")
     page.keyboard.press("Tab")
-    page.wait_for_function("document.querySelectorAll('#playground image').length === 6")
+    page.wait_for_function("document.querySelectorAll('#playground .lp-network image').length === 6")
     until(page, "d.accuracy == 1 && d.step > 20")  # it plays on with the new network
 
 
@@ -146,7 +146,7 @@ def test_the_race_names_its_winner(visit, pages):
     page.get_by_label("Tilted ravine").check()
     page.locator("#race figcaption", has_text="Tilted ravine").wait_for()
     page.get_by_label("RMSprop", exact=True).first.uncheck()
-    page.wait_for_function("document.querySelectorAll('#race .lp-map path.head').length === 5")
+    page.wait_for_function("document.querySelectorAll('#race .lp-descents circle').length === 5")
     page.locator("#factor input[type=range]").fill("7")
     page.get_by_text("All learning rates × 2").wait_for()
     press(page, "Play")

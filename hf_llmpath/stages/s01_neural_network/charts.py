@@ -1,18 +1,13 @@
-"""One neuron, the activations, XOR with and without a hidden layer, decision surfaces, units and weights,
-and the loss.
-"""
+"""Pictures of the stage: a neuron, the activations, XOR, decision surfaces, hidden units, and weights."""
 
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from matplotlib.figure import Figure
 
-from ...charts.bars import score_bars
-from ...charts.curves import curves
-from ...charts.network import network_diagram, neuron
-from ...charts.style import save, subplots
-from ...charts.surface import decision_surfaces, headline, unit_surfaces
+from ...charts.picture import Picture, panels, save_all
+from ...charts.plane import decision_surfaces, network_diagram, neuron, unit_surfaces
+from ...charts.plots import Line, bar_chart, line_chart
 from ...runs import RunFolder
 from ...scratch import ACTIVATIONS
 
@@ -21,91 +16,68 @@ DETAILED = "spirals"  # the shape whose units are all shown
 
 
 def draw(folder: RunFolder) -> list[Path]:
-    """Draws every picture of the run."""
-    target = folder.path / "figures"
+    """Saves every picture of the run."""
+    return save_all(pictures(folder), folder)
+
+
+def pictures(folder: RunFolder) -> dict[str, Picture]:
+    """Every picture of the run."""
     surfaces, xor = folder.figure_data("surfaces"), folder.figure_data("xor")
     settings = folder.report["settings"]
-    single = max(xor["right"]["0"])
-    compared = {
-        f"single layer (best of {len(xor['right']['0'])}: {single} of 4)": xor["single_layer"],
-        f"{settings['xor_hidden_size']} hidden units: {surfaces['xor']['accuracy'] * 4:.0f} of 4": surfaces[
-            "xor"
-        ],
+    single, answers = xor["right"]["0"], np.array(xor["single_layer"]["probability"])
+    # The best that a single layer can do for the mean loss is not to decide at all.
+    flat = f"{answers.mean():.2f} everywhere; " if np.ptp(answers) < 0.02 else ""
+    units, right = settings["xor_hidden_size"], 4 * surfaces["xor"]["accuracy"]
+    xor_surfaces = {
+        f"single layer: {flat}best of {len(single)} seeds: {max(single)} of 4": xor["single_layer"],
+        f"{units} hidden units: {right:.0f} of 4": surfaces["xor"],
     }
     shapes = {f"{name}: {data['accuracy']:.1%}": data for name, data in surfaces.items() if name != "xor"}
-    solved = {_units(units): sum(right == 4 for right in found) for units, found in xor["right"].items()}
-    return [
-        save(neuron(**_a_neuron(surfaces["xor"])), target / "neuron.png"),
-        save(activation_curves(), target / "activations.png"),
-        save(decision_surfaces(compared, "XOR: one straight line is not enough"), target / "xor.png"),
-        save(
-            network_diagram(
-                surfaces["xor"], "The network that learned XOR: weights as edges, what each unit answers"
-            ),
-            target / "network.png",
+    solved = {_size(units): sum(count == 4 for count in right) for units, right in xor["right"].items()}
+    losses = {_size(units): (range(1, len(y) + 1), y) for units, y in xor["curve"].items()}
+    return {
+        "neuron": _neuron(surfaces["xor"]),
+        "activations": _activations(),
+        "xor": decision_surfaces(xor_surfaces, "XOR: one straight line is not enough"),
+        "network": network_diagram(
+            surfaces["xor"], "The network that learned XOR: weights are edges, each unit shows its answer"
         ),
-        save(
-            decision_surfaces(shapes, "The same network on other points (accuracy on points not learned)"),
-            target / "shapes.png",
+        "shapes": decision_surfaces(
+            shapes, "The same network on other points, with its accuracy on the test points"
         ),
-        save(
-            unit_surfaces(
-                surfaces[DETAILED]["units"][0],
-                surfaces[DETAILED]["extent"],
-                f"The first hidden units of the network that learned the {DETAILED}",
-            ),
-            target / "units.png",
+        "units": unit_surfaces(
+            surfaces[DETAILED]["units"][0], f"The first hidden units of the network for the {DETAILED}"
         ),
-        save(
-            score_bars(
-                solved,
-                "XOR by hidden units",
-                f"networks that got all four points, of {settings['xor_seeds']}",
-            ),
-            target / "xor_by_units.png",
+        "xor_by_units": bar_chart(
+            solved,
+            "XOR by number of hidden units",
+            f"networks that got all four points, of {settings['xor_seeds']}",
         ),
-        save(xor_losses(xor["curve"]), target / "xor_loss.png"),
-    ]
+        "xor_loss": line_chart(
+            losses, "Loss while learning XOR, first seed", "step", "binary cross-entropy, nats"
+        ),
+    }
 
 
-def xor_losses(curve: dict[str, list[float]]) -> Figure:
-    """Loss of the first seed at every step, by number of hidden units."""
-    lines = {_units(units): (range(1, len(y) + 1), y) for units, y in curve.items()}
-    figure = curves(lines, "Learning XOR, first seed", "step", "binary cross-entropy, nats")
-    axis = figure.axes[0]
-    axis.set_ylim(0, 1.3 * max(max(y) for y in curve.values()))
-    axis.legend(ncols=3, loc="upper right")
-    return figure
-
-
-def activation_curves() -> Figure:
+def _activations() -> Picture:
     """Each activation function and its derivative, by the layers' own forward and backward pass."""
-    figure, axes = subplots(1, len(ACTIVATIONS), width=9.6, height=2.9, sharey=True)
-    x = np.linspace(-4, 4, 401)
-    for axis, (name, kind) in zip(axes, ACTIVATIONS.items(), strict=True):
+    x, charts = np.linspace(-4, 4, 161), {}
+    for name, kind in ACTIVATIONS.items():
         layer = kind()
-        axis.plot(x, layer.forward(x), label="f(x)")
-        axis.plot(x, layer.backward(np.ones_like(x)), linestyle="--", label="f′(x)")
-        axis.set(title=ACTIVATION_NAMES[name], ylim=(-1.2, 2.2), xlabel="x")
-    axes[0].legend(loc="upper left")
-    headline(figure, "Activation functions and their derivatives")
-    return figure
+        values, slopes = layer.forward(x), layer.backward(np.ones_like(x))
+        lines = {"f(x)": Line(x, values), "f′(x)": Line(x, slopes, dashed=True)}
+        charts[ACTIVATION_NAMES[name]] = line_chart(lines, ACTIVATION_NAMES[name], "x", y_range=(-1.1, 2.1))
+    return panels(charts, "Activation functions and their derivatives", columns=4)
 
 
-def _a_neuron(data: dict[str, Any]) -> dict[str, Any]:
+def _neuron(data: dict[str, Any]) -> Picture:
     """The hidden unit with the largest outgoing weight, at the corner (1, 0)."""
     unit = int(np.argmax(np.abs(data["weights"][1][0])))
     weights, bias = data["weights"][0][unit], data["biases"][0][unit]
     inputs = {"x₁": 1.0, "x₂": 0.0}
     total = float(np.dot(list(inputs.values()), weights) + bias)
-    return {
-        "inputs": inputs,
-        "weights": weights,
-        "bias": bias,
-        "activation": "tanh",
-        "output": float(np.tanh(total)),
-    }
+    return neuron(inputs, weights, bias, "tanh", float(np.tanh(total)))
 
 
-def _units(units: str) -> str:
+def _size(units: str) -> str:
     return {"0": "single layer", "1": "1 hidden unit"}.get(units, f"{units} hidden units")

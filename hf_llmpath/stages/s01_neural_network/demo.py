@@ -16,8 +16,8 @@ def build(folder: RunFolder, model_id: str | None = None) -> gr.Blocks:
         html(
             section(
                 "Playground",
-                "Press Play and watch a network learn where one class ends and the other begins. One unit draws one line: "
-                "how many does XOR need? How many the spirals?",
+                "Press Play and watch a network learn where one class ends and the other begins. One unit "
+                "draws one line. How many does XOR need, and how many do the spirals need?",
             )
         )
         playground(page, Design(shape="xor", layers=1, units=4, activation="tanh"), rate=0.1, speed=1)

@@ -1,151 +1,119 @@
-"""Gradients on the graph, the gradient check, learning rates up to divergence, and a surface and a loss
-as they train.
-"""
+"""Pictures of the stage: gradients on a graph, the gradient check, learning rates, and the training."""
 
 from pathlib import Path
 from typing import Any
 
+import altair as alt
 import numpy as np
-from matplotlib import colormaps
-from matplotlib.figure import Figure
 
-from ...charts.curves import curves
-from ...charts.network import computation_graph
-from ...charts.style import COLORS, MUTED, save, subplots
-from ...charts.surface import decision_surfaces, headline
+from ...charts.picture import BAD, SOFT, Picture, panels, save_all, series
+from ...charts.plane import decision_surfaces
+from ...charts.plots import Line, Plot, line_chart, plot
 from ...runs import RunFolder
+from .graph_picture import computation_graph
 
-AWAY = "#b91c1c"  # of a loss that ran away
+HIGHEST = 10.0  # losses are cut there
 
 
 def draw(folder: RunFolder) -> list[Path]:
-    """Draws every picture of the run."""
-    target = folder.path / "figures"
-    report = folder.report
-    part = folder.history[0]["part"]
-    rows = [row for row in folder.history if row["part"] == part]
+    """Saves every picture of the run."""
+    return save_all(pictures(folder), folder)
+
+
+def pictures(folder: RunFolder) -> dict[str, Picture]:
+    """Every picture of the run."""
+    history = folder.history
+    rows = [row for row in history if row["part"] == history[0]["part"]]
     epochs = [row["epoch"] for row in rows]
     losses = {
         "training": (epochs, [row["loss"] for row in rows]),
         "test": (epochs, [row["test_loss"] for row in rows]),
     }
-    stages = {
+    surfaces = {
         f"epoch {data['epoch']}: {data['accuracy']:.1%}": data for data in folder.figure_data("on_the_way")
     }
-    graph = computation_graph(
-        folder.figure_data("graph"),
-        "Back-propagation, one number at a time",
-        "A gradient is the sum, over the edges that leave a node, of the gradient at their end × the local derivative.",
-    )
-    return [
-        save(graph, target / "graph.png"),
-        save(gradient_checks(folder.figure_data("gradient_checks")), target / "gradient_checks.png"),
-        save(learning_rates(folder.figure_data("learning_rates")), target / "learning_rates.png"),
-        save(
-            rate_curves(folder.figure_data("learning_rates")["cross-entropy"]), target / "learning_curves.png"
+    sweep, name = folder.figure_data("learning_rates"), folder.report["dataset"]["name"]
+    return {
+        "graph": computation_graph(folder.figure_data("graph"), "Backpropagation, one number at a time"),
+        "gradient_checks": _gradient_checks(folder.figure_data("gradient_checks")),
+        "learning_rates": _learning_rates(sweep),
+        "learning_curves": _learning_curves(sweep["cross-entropy"]),
+        "on_the_way": decision_surfaces(
+            surfaces, f"The surface of {name} during training, with the accuracy on the test points"
         ),
-        save(
-            decision_surfaces(
-                stages, f"{report['dataset']['name']} as it trains (accuracy on points not learned)"
-            ),
-            target / "on_the_way.png",
-        ),
-        save(
-            curves(losses, "Loss as it trains", "epoch", "binary cross-entropy, nats", log=True),
-            target / "loss.png",
-        ),
-    ]
-
-
-def gradient_checks(rows: list[dict[str, Any]]) -> Figure:
-    """Largest error of every layer and loss, on a logarithmic axis, with the limits that are promised."""
-    layers = list(dict.fromkeys(row["layer"] for row in rows))
-    losses = list(dict.fromkeys(row["loss"] for row in rows))
-    figure, axes = subplots(1, 2, width=9.6, height=1.2 + 0.36 * len(layers), sharey=True)
-    for axis, (kind, title, limit) in zip(
-        axes,
-        (
-            ("central_difference", "against central differences", 1e-7),
-            ("autograd", "against torch autograd", 1e-10),
-        ),
-        strict=True,
-    ):
-        for color, marker, loss in zip(COLORS, "os^", losses, strict=False):
-            found = {row["layer"]: row[kind] for row in rows if row["loss"] == loss}
-            # An error of exactly zero stands at the left end of the axis.
-            axis.scatter(
-                [max(found[layer], 1e-17) for layer in layers],
-                range(len(layers)),
-                color=color,
-                marker=marker,
-                s=26,
-                label=loss,
-            )
-        axis.axvline(limit, color=MUTED, linestyle="--", linewidth=1)
-        axis.set(
-            xscale="log",
-            title=title,
-            xlabel=f"largest relative error (dashed: limit {limit:.0e})",
-            xlim=(5e-19, 1e-6),
-        )
-        axis.set_yticks(range(len(layers)), layers)
-    axes[0].invert_yaxis()
-    axes[0].legend(loc="upper left")
-    return figure
-
-
-def learning_rates(sweep: dict[str, list[dict[str, Any]]]) -> Figure:
-    """Loss after the last epoch against the learning rate, for each loss; what ran away stands at the
-    upper edge.
-    """
-    figure, axes = subplots(1, len(sweep), width=9.6, height=3.8)
-    for axis, color, (name, found) in zip(axes, COLORS, sweep.items(), strict=False):
-        top = 10 * found[0]["curve"][0] if found[0]["curve"] else 10.0
-        stayed = [row for row in found if row["diverged_at"] is None and row["loss"] <= top]
-        axis.plot([row["rate"] for row in stayed], [row["loss"] for row in stayed], marker="o", color=color)
-        for place, row in enumerate(row for row in found if row not in stayed):
-            ended = row["diverged_at"] is not None
-            axis.plot(
-                [row["rate"]],
-                [top],
-                marker="x" if ended else "^",
-                color=AWAY,
-                markersize=8,
-                markeredgewidth=2,
-            )
-            axis.annotate(
-                f"step {row['diverged_at']}" if ended else f"{row['loss']:.0e}",
-                (row["rate"], top),
-                xytext=(0, -16 - 11 * (place % 2)),
-                textcoords="offset points",
-                ha="center",
-                fontsize=7.5,
-                color=AWAY,
-            )
-        lowest = min([row["loss"] for row in stayed if row["loss"] > 0] or [top / 100])
-        axis.set(xscale="log", yscale="log", title=name, xlabel="learning rate", ylim=(lowest / 3, 3 * top))
-    axes[0].set_ylabel("training loss after the last epoch")
-    headline(
-        figure,
-        "Too small, right, too large (red: × no longer finite, at which step; ▲ above the edge, with the loss)",
-    )
-    return figure
-
-
-def rate_curves(found: list[dict[str, Any]]) -> Figure:
-    """Loss against epoch for each learning rate whose loss stayed finite."""
-    lines = {
-        f"{row['rate']:g}": (range(1, len(row["curve"]) + 1), np.minimum(row["curve"], 10))
-        for row in found
-        if row["diverged_at"] is None
+        "loss": line_chart(losses, "Loss during training", "epoch", "binary cross-entropy, nats", log_y=True),
     }
-    figure = curves(
-        lines, "Cross-entropy by learning rate", "epoch", "training loss, nats (cut at 10)", log=True
+
+
+def _gradient_checks(rows: list[dict[str, Any]]) -> Picture:
+    """The largest error of each layer and loss against the limits that are promised."""
+    losses = list(dict.fromkeys(row["loss"] for row in rows))
+    colors = {loss: series(index) for index, loss in enumerate(losses)}
+    layers = list(dict.fromkeys(row["layer"] for row in rows))
+
+    def dots(kind: str, title: str, limit: float) -> Plot:
+        # An error of exactly zero is drawn at the left end of the axis.
+        data = [row | {"error": max(row[kind], 1e-17), "color": colors[row["loss"]]} for row in rows]
+        worst = max(row[kind] for row in rows)
+        ticks = alt.Axis(values=[1e-16, 1e-13, 1e-10, 1e-7], format=".0e", grid=True)
+        scale = alt.Scale(type="log", domain=[3e-18, 1e-6], nice=False)
+        x = alt.X("error:Q", title="largest relative error", scale=scale, axis=ticks)
+        y = alt.Y("layer:N", title=None, sort=layers, axis=alt.Axis(grid=True))
+        shape = alt.Shape("loss:N", scale=alt.Scale(domain=losses), legend=None)
+        points = alt.Chart(alt.NamedData("errors")).mark_point(filled=True, size=55, opacity=0.9)
+        points = points.encode(x, y, shape=shape, color=alt.Color("color:N", scale=None))
+        rule = alt.Chart(alt.Data(values=[{"error": limit}])).mark_rule(color=SOFT, strokeDash=[5, 4])
+        told = f"The largest error of all is {worst:.1e}; the limit is {limit:.0e}."
+        chart = alt.layer(rule.encode(x), points).properties(height=alt.Step(26))
+        return plot(chart, title, "", told, colors, {"errors": data})
+
+    charts = {
+        "against central differences": dots("central_difference", "against central differences", 1e-7),
+        "against torch autograd": dots("autograd", "against torch autograd", 1e-10),
+    }
+    return panels(charts, "Errors of the gradients of every layer", "dashed: the limits", columns=2)
+
+
+def _learning_rates(sweep: dict[str, list[dict[str, Any]]]) -> Picture:
+    """Loss after the last epoch by learning rate. What ran away is a red point at the upper edge."""
+    charts, words = {}, []
+    for index, (name, rows) in enumerate(sweep.items()):
+        top = 10 * rows[0]["curve"][0] if rows[0]["curve"] else HIGHEST
+        away = [row for row in rows if row["diverged_at"] is not None or row["loss"] > top]
+        stayed = [row for row in rows if row not in away]
+        rates, losses = [row["rate"] for row in stayed], [row["loss"] for row in stayed]
+        lines = {"stayed finite": Line(rates, losses, points=True, color=series(index))}
+        if away:
+            rates = [row["rate"] for row in away]
+            lines["ran away"] = Line(rates, [top] * len(away), width=0, points=True, color=BAD)
+        for row in away:
+            end = f"step {row['diverged_at']}" if row["diverged_at"] is not None else f"{row['loss']:.0e}"
+            words.append(f"{row['rate']:g} ({end})")
+        charts[name] = line_chart(
+            lines, name, "learning rate", "loss after the last epoch", log_x=True, log_y=True
+        )
+    detail = "Red: rates at which the loss ran away, with the loss reached or the step at which it overflowed"
+    return panels(
+        charts, "Too small, right, too large", f"{detail}: {', '.join(words) or 'none'}.", columns=2
     )
-    axis = figure.axes[0]
-    for line, share in zip(
-        axis.get_lines(), np.linspace(0.95, 0.05, len(lines)), strict=True
-    ):  # dark: a large rate
-        line.set_color(colormaps["viridis"](share))
-    axis.legend(title="learning rate", ncols=2, fontsize=7, loc="lower left")
-    return figure
+
+
+def _learning_curves(rows: list[dict[str, Any]]) -> Picture:
+    """Loss by epoch for each learning rate whose loss stayed finite, from blue (low) to red (high)."""
+    finite = [row for row in rows if row["diverged_at"] is None]
+    lines = {
+        f"{row['rate']:g}": Line(
+            range(1, len(row["curve"]) + 1),
+            np.minimum(row["curve"], HIGHEST),
+            color=f"hsl({220 - 220 * index / max(1, len(finite) - 1):.0f}, 65%, 45%)",
+        )
+        for index, row in enumerate(finite)
+    }
+    return line_chart(
+        lines,
+        "Cross-entropy by learning rate",
+        "epoch",
+        "training loss, nats",
+        f"losses are cut at {HIGHEST:g}",
+        log_y=True,
+    )

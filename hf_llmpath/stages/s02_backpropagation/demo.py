@@ -1,6 +1,4 @@
-"""The page of stage 2: the gradient flows back through a small graph, and a playground with a learning
-rate to overdo.
-"""
+"""The page of stage 2: gradients that flow back through a small graph, and a playground."""
 
 import math
 import threading
@@ -8,33 +6,32 @@ from typing import Any
 
 import gradio as gr
 
+from ...charts.plots import line_chart
 from ...runs import RunFolder
-from ...ui import pictures
 from ...ui.live_network import Design, not_finite
 from ...ui.page import html, stage_page
 from ...ui.panels import section
-from ...ui.play import NOW, Transport
+from ...ui.play import NOW, SlowChart, Transport
 from ...ui.playground import playground
 from . import STAGE
-from .example import NUMBERS, PLACES, graph
-from .graph_picture import graph_picture
+from .example import NUMBERS, graph, nodes
+from .graph_picture import computation_graph
 
-GIVEN = ("x1", "x2", "t")  # what is not learned
+GIVEN = ("x1", "x2", "t")  # inputs and target, which are not learned
 RATES = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
-KEPT = 400  # losses in the curve
+LONGEST = 400  # losses in the curve
 
 
 class LiveGraph:
-    """The example of the lesson, one gradient step after the other, and within each the backward pass
-    node by node.
+    """The example of the lesson: gradient steps, and within each the backward pass node by node.
 
     Attributes:
-        numbers: inputs, target and weights.
-        values: the graph of them, forward and backward done.
-        done: results that have passed their gradient on.
+        numbers: inputs, target, and weights.
+        values: their graph, after the forward and backward pass.
+        done: number of results that have passed their gradient on.
         step, losses: gradient steps taken, and the loss before each.
         rate: learning rate.
-        stopped: why it cannot go on; empty if it can.
+        stopped: why it cannot continue; empty if it can.
     """
 
     pace, frame = 1, 0.3
@@ -42,15 +39,15 @@ class LiveGraph:
     def __init__(self, given: dict[str, float], rate: float):
         self.lock = threading.RLock()
         self.player: object | None = None
-        self.rate = rate
+        self.rate, self.chart = rate, SlowChart()
         self.start(given)
 
     def __deepcopy__(self, memo: dict) -> "LiveGraph":
-        """Each page that is opened gets one of its own."""
+        """Each open page gets a graph of its own."""
         return LiveGraph({name: self.numbers[name] for name in GIVEN}, self.rate)
 
     def start(self, given: dict[str, float]) -> None:
-        """The weights of the lesson and these inputs and target."""
+        """Sets the weights of the lesson, and these inputs and target."""
         with self.lock:
             self.numbers = NUMBERS | given
             self.step, self.stopped, self.losses = 0, "", []
@@ -63,7 +60,7 @@ class LiveGraph:
         self.values, self.done = graph(self.numbers), 0
         self.results = sum(bool(value.inputs) for value in self.values["L"].order())
         self.losses.append(self.values["L"].data)
-        del self.losses[:-KEPT]
+        del self.losses[:-LONGEST]
 
     @property
     def over(self) -> bool:
@@ -81,7 +78,7 @@ class LiveGraph:
                     self.descend()
 
     def descend(self) -> None:
-        """θ ← θ − η ∂L/∂θ for every weight. Weights that would make the loss infinite are not taken."""
+        """θ ← θ − η ∂L/∂θ for every weight, unless that would make the loss infinite."""
         with self.lock:
             if self.stopped:
                 return
@@ -111,17 +108,18 @@ def build(folder: RunFolder, model_id: str | None = None) -> gr.Blocks:
         html(
             section(
                 "The gradient flows back",
-                "Two inputs, two tanh units, one output, squared error. Step: each result hands the gradient that came from "
-                "the right (upstream) on to its inputs, times its own derivative (local). After the last one the weights "
-                "move.",
+                "Two inputs, two tanh units, one output, squared error. Press Step: each result takes the "
+                "gradient that came from the right (upstream) and passes it on to its inputs, multiplied "
+                "by its own derivative (local). After the last result, the weights move.",
             )
         )
         _graph(page)
         html(
             section(
                 "Playground",
-                "The same with layers, on many points: plain gradient descent on the squared error. Raise the learning rate "
-                "step by step: first it is slow, then fast, then it jumps about, and then the loss overflows.",
+                "The same with layers, on many points: plain gradient descent on the squared error. Raise "
+                "the learning rate step by step. First the training is slow, then fast, then the loss "
+                "jumps about, and in the end it overflows.",
             )
         )
         playground(page, Design(shape="moons", noise=0.1, layers=2, units=4, squared=True), rate=0.1, speed=5)
@@ -144,22 +142,27 @@ def _graph(page: Any) -> None:
         whole = gr.Button("Whole step", min_width=110)
     picture = html(draw(first), elem_id="graph", elem_classes="lp-scroll")
 
-    def changed(found: LiveGraph, *numbers: float) -> str:
+    def changed(graph: LiveGraph, *numbers: float) -> str:
         wanted = dict(zip(GIVEN, numbers, strict=True))
-        if wanted != {name: found.numbers[name] for name in GIVEN}:
-            found.start(wanted)
-        return draw(found)
+        if wanted != {name: graph.numbers[name] for name in GIVEN}:
+            graph.start(wanted)
+        return draw(graph)
 
-    def paced(found: LiveGraph, place: int) -> tuple[gr.Slider, str]:
-        found.rate, found.stopped = RATES[int(place)], ""
-        return gr.Slider(label=_label(found.rate)), draw(found)
+    def paced(graph: LiveGraph, power: int) -> tuple[gr.Slider, str]:
+        graph.rate, graph.stopped = RATES[int(power)], ""
+        return gr.Slider(label=_label(graph.rate)), draw(graph)
 
-    def whole_step(found: LiveGraph) -> str:
-        found.descend()
-        return draw(found)
+    def whole_step(graph: LiveGraph) -> str:
+        graph.descend()
+        return draw(graph)
 
     gr.on(
-        [part.change for part in given], changed, [live, *given], picture, trigger_mode="always_last", **NOW
+        [slider.change for slider in given],
+        changed,
+        [live, *given],
+        picture,
+        trigger_mode="always_last",
+        **NOW,
     )
     power.change(paced, [live, power], [power, picture], trigger_mode="always_last", **NOW)
     whole.click(whole_step, live, picture, trigger_mode="multiple", **NOW)
@@ -174,22 +177,14 @@ def draw(live: LiveGraph) -> str:
     """The graph, and the loss over the steps so far."""
     with live.lock:
         loss = live.values["L"].data
-        told = f'<p class="lp-stopped" role="alert">{live.stopped}</p>' if live.stopped else ""
+        stopped = f'<p class="lp-stopped" role="alert">{live.stopped}</p>' if live.stopped else ""
         status = (
             f'<p class="lp-status" data-step="{live.step}" data-loss="{loss:.6g}" data-done="{live.done}">'
             f"step {live.step:,} · loss {loss:.4g} · {live.done} of {live.results} gradients passed on</p>"
         )
-        drawn = graph_picture(
-            live.values,
-            PLACES,
-            live.done,
-            "The graph",
-            "in a box its value, under it ∂ the gradient of the loss with respect to it; × on an edge is the local "
-            "derivative; amber positive, blue negative",
-        )
+        graph_figure = computation_graph(nodes(live.values), "The graph", live.done).html()
         steps = range(live.step - len(live.losses) + 1, live.step + 1)
-        curve = pictures.line_chart({"loss": (list(steps), live.losses)}, "Loss", "step") if live.step else ""
-    return f'<div class="lp lp-live">{status}{told}{drawn}{curve}</div>'
-
-
-__all__ = ["LiveGraph", "build", "draw"]
+        curve = ""
+        if live.step:
+            curve = live.chart.html(live, lambda: line_chart({"loss": (steps, live.losses)}, "Loss", "step"))
+    return f'<div class="lp lp-live">{status}{stopped}{graph_figure}{curve}</div>'

@@ -1,84 +1,70 @@
-"""A computation graph of single numbers: values forward, gradients back, local × upstream on every edge."""
+"""A computation graph of single numbers, drawn once for the card and the page: values forward, gradients
+back, and the local derivative on every edge.
+"""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from html import escape
+from typing import Any
 
-from .computation_graph import Value
-from ...ui import pictures
+from ...charts.picture import INK, PAPER, RULE, SOFT, TINT, Picture, rect, series, svg, text
 
-COLUMN, ROW = 112, 64  # pixels between the middles of two nodes
+COLUMN, ROW = 112, 64  # pixels between the centers of two nodes
 WIDTH, HEIGHT = 68, 44  # of a node
+POSITIVE, NEGATIVE = "var(--lp-accent)", series(1)
+DETAIL = (
+    "A box shows its value, and below it ∂, the gradient of the loss with respect to it: the sum over the "
+    "edges that leave the box of upstream gradient × local derivative. Amber is positive, blue negative."
+)
 
 
-def graph_picture(
-    values: Mapping[str, Value],
-    places: Mapping[str, tuple[float, float]],
-    done: int,
-    caption: str,
-    detail: str = "",
-) -> str:
-    """The graph that ends in the last of `values`, while its gradients are being worked out.
-
-    It is wide; the component that shows it has the class `lp-scroll`, so that it stays where it was
-    scrolled to.
+def computation_graph(nodes: Sequence[Mapping[str, Any]], caption: str, done: int | None = None) -> Picture:
+    """The graph that ends in the last node.
 
     Args:
-        values: by name; the gradients are those of a finished backward pass.
-        places: name -> column and row.
-        done: how many results have passed their gradient on to their inputs, from the last one back.
+        nodes: inputs before the results computed from them, each with `symbol`, `data`, `grad` (of the
+            finished backward pass), `inputs` (indices), `local` (one per input), `column`, and `row`.
+        done: how many results have passed their gradient on, from the last one back; all if not given.
     """
-    names = {id(value): name for name, value in values.items()}
-    order = list(reversed([value for value in list(values.values())[-1].order() if value.inputs]))
-    passed = {id(value) for value in order[:done]}
-    users: dict[int, list[Value]] = {}
-    for value in order:
-        for before in value.inputs:
-            users.setdefault(id(before), []).append(value)
-    known = {
-        id(value)
-        for value in values.values()
-        if done and all(id(user) in passed for user in users.get(id(value), []))
-    }
-    current = order[done - 1] if 0 < done <= len(order) else None
-    top = min(row for _, row in places.values())
-
-    def middle(name: str) -> tuple[float, float]:
-        column, row = places[name]
-        return column * COLUMN + WIDTH / 2 + 6, (row - top) * ROW + HEIGHT / 2 + 6
-
-    edges, nodes = [], []
-    for value in order:
-        for before, local in zip(value.inputs, value.local, strict=True):
-            start, end = middle(names[id(before)]), middle(names[id(value)])
-            edges.append(_edge(start, end, local, value.grad, id(value) in passed, value is current))
-    for name, value in values.items():
-        nodes.append(_node(middle(name), name, value, id(value) in known, value is current))
-    width = max(column for column, _ in places.values()) * COLUMN + WIDTH + 12
-    height = (max(row for _, row in places.values()) - top) * ROW + HEIGHT + 26
-    body = (
-        f'<div tabindex="0" role="region" aria-label="{escape(caption)}">'
-        f'<svg class="lp-graph" viewBox="0 0 {width:.0f} {height:.0f}" style="--w:{width:.0f}px" aria-hidden="true">'
-        f"{''.join(edges)}{''.join(nodes)}</svg></div>"
-    )
-    if current is not None:
-        body += f'<p class="lp-note">{escape(_explained(current, names))}</p>'
-    return pictures.figure(body, caption, detail, _spoken(values, known))
-
-
-def _explained(value: Value, names: Mapping[int, str]) -> str:
-    """What the current result passes on: local × upstream, for each of its inputs."""
-    parts = [
-        f"{names[id(before)]} gets {_short(local)} × {_short(value.grad)} = {_short(local * value.grad)}"
-        for before, local in zip(value.inputs, value.local, strict=True)
+    results = [index for index, node in enumerate(nodes) if node["inputs"]][::-1]
+    passed = results[: len(results) if done is None else done]
+    current = passed[-1] if passed and done is not None else None
+    users = [[user for user in results if index in nodes[user]["inputs"]] for index in range(len(nodes))]
+    # A gradient is complete when all results that use the value have passed theirs on.
+    known = [bool(passed) and all(user in passed for user in used_by) for used_by in users]
+    top = min(node["row"] for node in nodes)
+    centers = [
+        (node["column"] * COLUMN + WIDTH / 2 + 6, (node["row"] - top) * ROW + HEIGHT / 2 + 6)
+        for node in nodes
     ]
-    return f"{names[id(value)]} passes on, local × upstream: {'; '.join(parts)}."
-
-
-def _spoken(values: Mapping[str, Value], known: set[int]) -> str:
-    return " ".join(
-        f"{name} is {value.data:.3f}" + (f", gradient {value.grad:.3f}." if id(value) in known else ".")
-        for name, value in values.items()
+    width = max(node["column"] for node in nodes) * COLUMN + WIDTH + 12
+    height = (max(node["row"] for node in nodes) - top) * ROW + HEIGHT + 26
+    body = "".join(
+        _edge(centers[source], centers[index], local, nodes[index]["grad"], index in passed, index == current)
+        for index in results
+        for source, local in zip(nodes[index]["inputs"], nodes[index]["local"], strict=True)
     )
+    for index, node in enumerate(nodes):
+        body += _node(centers[index], node, known[index], index == current)
+    drawing = svg(body, width, height, "lp-graph")
+    drawing = drawing.replace("<svg ", f'<svg style="--w:{width:.0f}px" ', 1)
+    spoken = " ".join(
+        f"{node['symbol']} is {node['data']:.3f}" + (f", gradient {node['grad']:.3f}." if is_known else ".")
+        for node, is_known in zip(nodes, known, strict=True)
+    )
+    markup = f'<div tabindex="0" role="region" aria-label="{escape(caption)}">{drawing}</div>'
+    if current is not None:
+        markup += f'<p class="lp-note">{escape(_explained(nodes, current))}</p>'
+    return Picture(caption, lambda _: drawing, DETAIL, spoken, markup=markup, width=round(width) + 32)
+
+
+def _explained(nodes: Sequence[Mapping[str, Any]], index: int) -> str:
+    """What a result passes on to each of its inputs: local × upstream."""
+    node = nodes[index]
+    terms = []
+    for source, local in zip(node["inputs"], node["local"], strict=True):
+        product = f"{_short(local)} × {_short(node['grad'])} = {_short(local * node['grad'])}"
+        terms.append(f"{nodes[source]['symbol']} gets {product}")
+    return f"{node['symbol']} passes on, local × upstream: {'; '.join(terms)}."
 
 
 def _short(value: float) -> str:
@@ -86,23 +72,23 @@ def _short(value: float) -> str:
 
 
 def _tone(value: float) -> str:
-    return "p" if value >= 0 else "n"
+    return POSITIVE if value >= 0 else NEGATIVE
 
 
-def _node(middle: tuple[float, float], name: str, value: Value, known: bool, current: bool) -> str:
-    x, y = middle
-    kind = "leaf" if not value.inputs else "result"
-    gradient = (
-        f'<text class="g {_tone(value.grad)}" x="{x}" y="{y + 34}">∂ {_short(value.grad)}</text>'
-        if known
-        else ""
+def _node(center: tuple[float, float], node: Mapping[str, Any], known: bool, current: bool) -> str:
+    x, y = center
+    is_result = bool(node["inputs"])
+    stroke, thick = ("var(--lp-accent)", 3) if current else (RULE if is_result else SOFT, 1.5)
+    more = f'rx="9" stroke="{stroke}" stroke-width="{thick}"' + (
+        "" if is_result else ' stroke-dasharray="4 3"'
     )
-    return (
-        f'<g class="{kind}{" now" if current else ""}" data-name="{escape(name)}" data-grad="{value.grad if known else ""}">'
-        f'<rect x="{x - WIDTH / 2}" y="{y - HEIGHT / 2}" width="{WIDTH}" height="{HEIGHT - 4}" rx="9"/>'
-        f'<text class="name" x="{x}" y="{y - 7}">{escape(name)}</text>'
-        f'<text class="value" x="{x}" y="{y + 11}">{_short(value.data)}</text>{gradient}</g>'
-    )
+    symbol, grad = escape(node["symbol"]), node["grad"] if known else ""
+    body = rect(x - WIDTH / 2, y - HEIGHT / 2, WIDTH, HEIGHT - 4, TINT if is_result else PAPER, more)
+    body += text(x, y - 7, node["symbol"], 12, SOFT, "middle")
+    body += text(x, y + 11, _short(node["data"]), 14, INK, "middle", "bold")
+    if known:
+        body += text(x, y + 34, f"∂ {_short(grad)}", 12.5, _tone(grad), "middle", "bold")
+    return f'<g data-name="{symbol}" data-grad="{grad}">{body}</g>'
 
 
 def _edge(
@@ -114,20 +100,18 @@ def _edge(
     current: bool,
 ) -> str:
     (x1, y1), (x2, y2) = start, end
-    vertical = abs(x2 - x1) < WIDTH
-    if vertical:
+    if abs(x2 - x1) < WIDTH:  # one above the other
         sign = 1 if y2 > y1 else -1
         y1, y2 = y1 + sign * HEIGHT / 2, y2 - sign * (HEIGHT / 2 + 2)
+        route = f"M{x1:.0f} {y1:.0f}L{x2:.0f} {y2:.0f}"
     else:
         x1, x2 = x1 + WIDTH / 2, x2 - WIDTH / 2
-    half = (x2 - x1) / 2
-    route = (
-        f"M{x1:.0f} {y1:.0f}L{x2:.0f} {y2:.0f}"
-        if vertical
-        else (f"M{x1:.0f} {y1:.0f}C{x1 + half:.0f} {y1:.0f} {x1 + half:.0f} {y2:.0f} {x2:.0f} {y2:.0f}")
-    )
+        half = (x1 + x2) / 2
+        route = f"M{x1:.0f} {y1:.0f}C{half:.0f} {y1:.0f} {half:.0f} {y2:.0f} {x2:.0f} {y2:.0f}"
+    color = _tone(local * upstream) if passed else RULE
+    path = f'<path d="{route}" fill="none" stroke="{color}" stroke-width="{4 if current else 2}"/>'
     if not passed:
-        return f'<path d="{route}"/>'
-    place = f'x="{(x1 + x2) / 2:.0f}" y="{(y1 + y2) / 2 - 4:.0f}"'
-    label = f'<text class="local{" now" if current else ""}" {place}>×{_short(local)}</text>'
-    return f'<path class="{_tone(local * upstream)}{" now" if current else ""}" d="{route}"/>{label}'
+        return path
+    weight, ink = ("bold", INK) if current else ("normal", SOFT)
+    x, y = (x1 + x2) / 2, (y1 + y2) / 2 - 4
+    return path + text(x, y, f"×{_short(local)}", 11.5, ink, "middle", weight, halo=True)

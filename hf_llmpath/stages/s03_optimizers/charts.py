@@ -1,52 +1,84 @@
-"""Paths on the surfaces, the table as bars, loss against steps and seconds, and steps against the
-learning rate.
-"""
+"""Pictures of the race: paths, steps to the target, losses, and the effect of the learning rate."""
 
+from functools import partial
 from pathlib import Path
 
-from ...charts.style import save
+import numpy as np
+
+from ...charts.picture import Picture, panels, save_all
+from ...charts.plots import Line, bar_chart, line_chart
 from ...runs import RunFolder
 from .descent import TITLES
-from .descent_charts import contour_paths, race_curves, rate_curves, step_bars
+from .descent_map import COLORS, descent_map
 from .surfaces import SURFACES
 
 
 def draw(folder: RunFolder) -> list[Path]:
-    """Draws every picture of the run."""
-    target = folder.path / "figures"
-    table, paths, settings = (
-        folder.figure_data("table"),
-        folder.figure_data("paths"),
-        folder.report["settings"],
-    )
+    """Saves every picture of the run."""
+    return save_all(pictures(folder), folder)
+
+
+def pictures(folder: RunFolder) -> dict[str, Picture]:
+    """Every picture of the run."""
+    table = folder.figure_data("table")
     titles = {problem: SURFACES[problem].title if problem in SURFACES else "Images" for problem in table}
-    courses = {name: row["course"] for name, row in table["images"].items()}
-    panels = [(SURFACES[name], found) for name, found in paths.items()]
-    steps = max(len(path) for found in paths.values() for path in found.values()) - 1
-    return [
-        save(
-            contour_paths(
-                panels, TITLES, f"The first {steps} steps, each optimizer at its best learning rate"
-            ),
-            target / "paths.png",
-        ),
-        save(
-            step_bars(
-                table, TITLES, titles, "Steps to the target loss, at the best learning rate of a common grid"
-            ),
-            target / "steps.png",
-        ),
-        save(
-            race_curves(
-                courses,
-                TITLES,
-                settings["target_loss"],
-                "The network on images, each at its best learning rate",
-            ),
-            target / "loss.png",
-        ),
-        save(
-            rate_curves(table, TITLES, titles, "How much the learning rate matters"),
-            target / "learning_rates.png",
-        ),
-    ]
+    return {
+        "paths": _paths(folder),
+        "steps": _steps(table, titles),
+        "loss": _losses(table["images"], folder.report["settings"]["target_loss"]),
+        "learning_rates": _learning_rates(table, titles),
+    }
+
+
+def _paths(folder: RunFolder) -> Picture:
+    data, key = folder.figure_data("paths"), {TITLES[name]: color for name, color in COLORS.items()}
+    maps = {}
+    for name, paths in data.items():
+        surface = SURFACES[name]
+        maps[f"{surface.title}: {surface.formula}"] = Picture(
+            surface.title, partial(descent_map, surface, paths), key=key
+        )
+    steps = max(len(path) for paths in data.values() for path in paths.values()) - 1
+    caption = f"The first {steps} steps, each optimizer at its best learning rate"
+    return panels(maps, caption, "darker is higher; the square is the start, the star the minimum", columns=1)
+
+
+def _steps(table: dict, titles: dict[str, str]) -> Picture:
+    charts = {}
+    for problem, rows in table.items():
+        means, deviations = {}, {}
+        for name, row in rows.items():
+            steps = np.array(row["steps"][row["best"]], dtype=float)
+            title = TITLES[name] + ("" if all(row["reached"][row["best"]]) else " *")
+            means[title] = steps.mean()
+            deviations[title] = steps.std(ddof=1) if len(steps) > 1 else 0.0
+        charts[titles[problem]] = bar_chart(
+            means, titles[problem], "steps", errors=deviations, form="{:,.0f}".format
+        )
+    caption = "Steps to the target loss, at the best learning rate of a common grid"
+    return panels(charts, caption, "mean ± deviation over starts; * not from every start", columns=2)
+
+
+def _losses(rows: dict, target: float) -> Picture:
+    charts = {}
+    for along, unit in (("step", "step"), ("seconds", "seconds spent on steps")):
+        lines = {TITLES[name]: (row["course"][along], row["course"]["loss"]) for name, row in rows.items()}
+        charts[f"by {along}"] = line_chart(
+            lines, f"Loss by {along}", unit, "training loss", levels={"target": target}, log_y=True
+        )
+    return panels(charts, "The network on images, each optimizer at its best learning rate", columns=2)
+
+
+def _learning_rates(table: dict, titles: dict[str, str]) -> Picture:
+    charts = {}
+    for problem, rows in table.items():
+        lines = {}
+        for name, row in rows.items():
+            from_all = np.array(row["reached"]).all(axis=1)
+            steps = np.where(from_all, np.mean(row["steps"], axis=1), np.nan)
+            lines[TITLES[name]] = Line(row["rates"], steps.tolist(), points=True, color=COLORS[name])
+        charts[titles[problem]] = line_chart(
+            lines, titles[problem], "learning rate", "steps to the target", log_x=True, log_y=True
+        )
+    detail = "where every start arrived; below the best rate, half the rate takes twice the steps"
+    return panels(charts, "How much the learning rate matters", detail, columns=2)

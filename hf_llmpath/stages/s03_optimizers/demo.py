@@ -1,4 +1,4 @@
-"""The page of stage 3: a race of optimizers on a surface, and what the run measured."""
+"""The page of stage 3: a race of optimizers on a surface, and the table of the run."""
 
 from typing import Any
 
@@ -11,8 +11,7 @@ from ...ui.panels import section
 from ...ui.play import NOW, Transport
 from . import STAGE
 from .descent import OPTIMIZERS, TITLES
-from .live_race import GOOD_RATES, LiveRace
-from .race_picture import race_picture
+from .live_race import GOOD_RATES, LiveRace, race_picture
 from .surfaces import SURFACES
 
 FACTORS = (0.1, 0.2, 0.3, 0.5, 0.7, 1.0, 1.3, 2.0, 3.0, 5.0, 10.0)
@@ -27,8 +26,8 @@ def build(folder: RunFolder, model_id: str | None = None) -> gr.Blocks:
             html(
                 section(
                     "The race",
-                    "All start at the square and walk downhill. Plain gradient descent must take steps small enough for the "
-                    "steep direction; the others have found ways around that.",
+                    "All optimizers start at the square and walk downhill. Plain gradient descent must take "
+                    "steps that are small enough for the steep direction. The others have ways around that.",
                 )
             )
             _race(page)
@@ -55,7 +54,7 @@ def _race(page: Any) -> None:
             choices = [(surface.title, name) for name, surface in SURFACES.items()]
             surface = gr.Radio(choices, value=FIRST, label="Surface")
             names = [(title, name) for name, title in TITLES.items()]
-            who = gr.CheckboxGroup(names, value=list(OPTIMIZERS), label="Who runs")
+            runners = gr.CheckboxGroup(names, value=list(OPTIMIZERS), label="Who races")
             factor = gr.Slider(
                 0,
                 len(FACTORS) - 1,
@@ -74,33 +73,26 @@ def _race(page: Any) -> None:
                     for name, title in TITLES.items()
                 ]
     page.remember(surface=surface, factor=factor, momentum=momentum, beta2=beta2)
-    chosen = [surface, who, factor, momentum, beta2, *rates]
+    chosen = [surface, runners, factor, momentum, beta2, *rates]
 
     def changed(race: LiveRace, pace: int, *values: Any) -> tuple[gr.Slider, str]:
-        """Other numbers are another race; if one was on, it starts again."""
-        race.pace, wanted = int(pace), _numbers(*values)
-        if wanted != race.numbers:
-            race.reset(*wanted)
-        label = gr.Slider(label=_factor_label(FACTORS[int(values[2])]))
+        """Other numbers make another race; if one was on, it starts again."""
+        surface, runners, factor, momentum, beta2, *rates = values
+        scaled = {
+            name: (rate or 0.0) * FACTORS[int(factor)]
+            for name, rate in zip(TITLES, rates, strict=True)
+            if name in runners
+        }
+        race.pace, numbers = int(pace), (surface, scaled, momentum, beta2)
+        if numbers != race.numbers:
+            race.reset(*numbers)
+        label = gr.Slider(label=_factor_label(FACTORS[int(factor)]))
         return label, gr.skip() if race.player else race_picture(race)
 
-    surface.input(lambda name: [GOOD_RATES[name][one] for one in TITLES], surface, rates, **NOW)
-    triggers = [part.change for part in (*chosen, pace)]
+    surface.input(lambda name: list(GOOD_RATES[name].values()), surface, rates, **NOW)
+    triggers = [component.change for component in (*chosen, pace)]
     gr.on(triggers, changed, [live, pace, *chosen], [factor, picture], trigger_mode="always_last", **NOW)
     transport.connect(live, picture, race_picture)
-
-
-def _numbers(
-    surface: str, who: list[str], factor: int, momentum: float, beta2: float, *rates: float | None
-) -> tuple[str, dict[str, float], float, float]:
-    """The arguments of a race."""
-    of_each = dict(zip(TITLES, rates, strict=True))
-    return (
-        surface,
-        {n: (of_each[n] or 0.0) * FACTORS[int(factor)] for n in TITLES if n in who},
-        momentum,
-        beta2,
-    )
 
 
 def _factor_label(factor: float) -> str:
@@ -108,21 +100,20 @@ def _factor_label(factor: float) -> str:
 
 
 def steps_table(folder: RunFolder) -> str:
-    """Steps at the best rate, mean and deviation, and that rate: a row per optimizer, a column per problem."""
+    """Steps at the best rate, with deviation, and that rate: a row per optimizer, a column per problem."""
     metrics, table = folder.metrics, folder.figure_data("table")
     rows = []
     for name, title in TITLES.items():
         cells = []
-        for problem, found in table.items():
-            mean = metrics[f"{problem}/{name}/steps"]
-            spread = (
-                f" ± {metrics[f'{problem}/{name}/steps_sd']:.0f}"
-                if f"{problem}/{name}/steps_sd" in metrics
-                else ""
-            )
-            there = found[name]["reached"][found[name]["best"]]
-            missed = "" if all(there) else f" ({sum(there)} of {len(there)} arrived)"
-            cells.append(f"{mean:,.0f}{spread}{missed} at {metrics[f'{problem}/{name}/learning_rate']:g}")
+        for problem, results in table.items():
+            prefix = f"{problem}/{name}"
+            steps = f"{metrics[f'{prefix}/steps']:,.0f}"
+            if f"{prefix}/steps_sd" in metrics:
+                steps += f" ± {metrics[f'{prefix}/steps_sd']:.0f}"
+            reached = results[name]["reached"][results[name]["best"]]
+            if not all(reached):
+                steps += f" ({sum(reached)} of {len(reached)} arrived)"
+            cells.append(f"{steps} at {metrics[f'{prefix}/learning_rate']:g}")
         rows.append([title, *cells])
     headers = ["", *(SURFACES[problem].title if problem in SURFACES else "Images" for problem in table)]
     return pictures.table(headers, rows, "Steps to the target loss, at the best learning rate")

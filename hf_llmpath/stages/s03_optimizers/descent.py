@@ -1,4 +1,4 @@
-"""Optimizers on surfaces: all starting points and all learning rates of a sweep descend in one array."""
+"""Descents on surfaces: all starting points and all learning rates of a sweep descend in one array."""
 
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
@@ -8,7 +8,7 @@ import numpy as np
 from ...scratch.optimizers import SGD, Adam, AdamW, Momentum, Optimizer, RMSprop
 from .surfaces import Surface
 
-# What the stage compares: a name, its class and the arguments that are not swept.
+# The optimizers that are compared: name -> class, and the arguments that are the same at every rate.
 OPTIMIZERS: dict[str, tuple[type[Optimizer], dict[str, Any]]] = {
     "sgd": (SGD, {}),
     "momentum": (Momentum, {"momentum": 0.9}),
@@ -31,12 +31,12 @@ HOLD = 20  # steps below a target that count as having reached it
 class Descent:
     """Points that descend on a surface, all by the same rule.
 
-    An optimizer works on each number by itself, so an array of points is as good as a single one, and its
+    An optimizer updates each number independently. It can therefore move a whole array of points, and its
     learning rate may be an array too: here one rate per row.
 
     Attributes:
         points: `(rates, starts, 2)`.
-        optimizer: the optimizer of `scratch`; its numbers may be changed between steps.
+        optimizer: from `scratch`; its numbers may be changed between steps.
     """
 
     def __init__(
@@ -48,16 +48,17 @@ class Descent:
         **arguments: Any,
     ):
         self.surface = surface
-        self.points = np.repeat(np.asarray(starts, dtype=np.float64)[None], len(rates), axis=0)
+        starts = np.asarray(starts, dtype=np.float64)
+        self.points = np.repeat(starts[None], len(rates), axis=0)  # (rates, starts, 2)
         self._gradient = np.zeros_like(self.points)
         self.optimizer = make([("point", self.points, self._gradient)], float(rates[0]), **arguments)
         if len(rates) > 1:
-            self.optimizer.learning_rate = np.asarray(rates, dtype=np.float64)[:, None, None]
+            self.optimizer.learning_rate = np.asarray(rates, dtype=np.float64)[:, None, None]  # (rates, 1, 1)
 
     def step(self) -> np.ndarray:
-        """One step of all points; returns their losses after it, `(rates, starts)`.
+        """Moves all points by one step; returns their losses after it, `(rates, starts)`.
 
-        The loss of a point that has left the range of numbers is not finite, from then on.
+        The loss of a point that has overflowed stays infinite or not a number.
         """
         with np.errstate(over="ignore", invalid="ignore"):
             self._gradient[...] = self.surface.gradient(self.points)
@@ -68,12 +69,12 @@ class Descent:
 def steps_to_target(
     surface: Surface, name: str, starts: np.ndarray, rates: Sequence[float], budget: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Steps until the loss is at most the surface's target and stays so for `HOLD` steps: flying past
+    """Steps until the loss is at most the surface's target and stays there for `HOLD` steps: flying past
     does not count.
 
     Returns:
-        `steps` (rates, starts), `budget` where the target was not reached; and `reached` (rates, starts),
-        whether it was.
+        `steps` (rates, starts), which is `budget` where the target was not reached, and `reached`
+        (rates, starts).
     """
     make, arguments = OPTIMIZERS[name]
     descent = Descent(surface, make, starts, rates, **arguments)
@@ -89,18 +90,16 @@ def steps_to_target(
 
 
 def best_rate(steps: np.ndarray, reached: np.ndarray) -> int:
-    """Index of the learning rate at which most starts reach the target, and among those the fewest steps
-    on average.
-    """
+    """Index of the learning rate at which most starts arrive, among those the fastest on average."""
     return int(np.lexsort((steps.mean(axis=1), -reached.sum(axis=1)))[0])
 
 
 def path(surface: Surface, name: str, start: Iterable[float], rate: float, steps: int) -> np.ndarray:
-    """Where one descent goes: `(steps + 1, 2)`, the start included."""
+    """The points of one descent, `(steps + 1, 2)`, with its start."""
     make, arguments = OPTIMIZERS[name]
     descent = Descent(surface, make, np.array([list(start)]), [rate], **arguments)
-    found = [descent.points[0, 0].copy()]
+    points = [descent.points[0, 0].copy()]
     for _ in range(steps):
         descent.step()
-        found.append(descent.points[0, 0].copy())
-    return np.array(found)
+        points.append(descent.points[0, 0].copy())
+    return np.array(points)

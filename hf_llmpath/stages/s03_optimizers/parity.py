@@ -1,4 +1,4 @@
-"""Ours beside torch.optim: the same network trained three times, and how far the weights come apart."""
+"""Parity with torch.optim: the same network trained three times, and how far the weights drift apart."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ from .descent import OPTIMIZERS
 STEPS = 200
 BATCH = 32
 HIDDEN = 16
-DECAY = 0.01  # on in every comparison, so that it is compared as well
+DECAY = 0.01  # in every comparison: weight decay is compared as well
 RATES = {"sgd": 0.1, "momentum": 0.05, "nesterov": 0.05, "rmsprop": 0.003, "adam": 0.01, "adamw": 0.01}
 
 
@@ -26,51 +26,35 @@ def largest_difference(name: str, x: np.ndarray, labels: np.ndarray, seed: int) 
     make, arguments = OPTIMIZERS[name]
     rng = np.random.default_rng(seed)
     classes = int(labels.max()) + 1
-    network = Network(
-        [
-            Dense(x.shape[1], HIDDEN, rng, dtype=np.float64),
-            Tanh(),
-            Dense(HIDDEN, classes, rng, dtype=np.float64),
-        ]
-    )
+    first = Dense(x.shape[1], HIDDEN, rng, dtype=np.float64)
+    network = Network([first, Tanh(), Dense(HIDDEN, classes, rng, dtype=np.float64)])
     optimizer = make(network, RATES[name], weight_decay=DECAY, **arguments)
     loss = CategoricalCrossEntropy()
-    twins = [_twin(network, cls, arguments, RATES[name]) for cls in (_ours(name), _theirs(name))]
-    found = {"numpy": 0.0, "torch": 0.0}
+    ours = getattr(in_torch, make.__name__)
+    theirs = torch.optim.SGD if make.__name__ == "Momentum" else getattr(torch.optim, make.__name__)
+    twins = [_twin(network, cls, arguments, RATES[name]) for cls in (ours, theirs)]
+    largest = {"numpy": 0.0, "torch": 0.0}
     for _ in range(STEPS):
-        rows = rng.integers(0, len(x), BATCH)
-        network.gradient(x[rows], labels[rows], loss)
+        batch = rng.integers(0, len(x), BATCH)
+        network.gradient(x[batch], labels[batch], loss)
         optimizer.step()
-        for model, theirs in twins:
-            theirs.zero_grad()
-            torch.nn.functional.cross_entropy(
-                model(torch.from_numpy(x[rows]).double()), torch.from_numpy(labels[rows])
-            ).backward()
-            theirs.step()
-        mine = [value for _, value, _ in network.parameters()]
-        ours, reference = ([p.detach().numpy() for p in model.parameters()] for model, _ in twins)
-        for key, weights in (("numpy", mine), ("torch", ours)):
+        for model, twin_optimizer in twins:
+            twin_optimizer.zero_grad()
+            logits = model(torch.from_numpy(x[batch]).double())
+            torch.nn.functional.cross_entropy(logits, torch.from_numpy(labels[batch])).backward()
+            twin_optimizer.step()
+        in_numpy = [value for _, value, _ in network.parameters()]
+        in_ours, reference = ([p.detach().numpy() for p in model.parameters()] for model, _ in twins)
+        for key, weights in (("numpy", in_numpy), ("torch", in_ours)):
             apart = max(np.abs(one - other).max() for one, other in zip(weights, reference, strict=True))
-            found[key] = max(found[key], float(apart))
-    return found
-
-
-def _ours(name: str) -> type[torch.optim.Optimizer]:
-    return getattr(in_torch, OPTIMIZERS[name][0].__name__)
-
-
-def _theirs(name: str) -> type[torch.optim.Optimizer]:
-    return (
-        torch.optim.SGD
-        if name in ("momentum", "nesterov")
-        else getattr(torch.optim, OPTIMIZERS[name][0].__name__)
-    )
+            largest[key] = max(largest[key], float(apart))
+    return largest
 
 
 def _twin(
     network: Network, cls: type[torch.optim.Optimizer], arguments: dict[str, Any], rate: float
 ) -> tuple[torch.nn.Module, torch.optim.Optimizer]:
-    """The network in torch with the same weights, and an optimizer for it."""
+    """A torch network with the same weights, and an optimizer for it."""
     first, _, last = network.layers
     sizes = first.params["weight"].shape, last.params["weight"].shape
     model = torch.nn.Sequential(

@@ -6,22 +6,20 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ...errors import UserError, nearest
-
 
 @dataclass(frozen=True)
 class Surface:
     """A loss over two parameters.
 
     Attributes:
-        name, title: for code, for people.
-        formula: for people.
+        name, title: in code, and on pages.
+        formula: as a person writes it.
         loss: `(..., 2)` to `(...)`.
         gradient: `(..., 2)` to `(..., 2)`.
-        box: what is worth showing, `(left, right, bottom, top)`.
-        minima: the lowest points, `(count, 2)`; the loss is 0 there.
-        start: where a descent is shown from.
-        target: a loss at which the descent counts as done.
+        box: the part that is shown, `(left, right, bottom, top)`.
+        minima: the lowest points, `(count, 2)`, where the loss is 0.
+        start: of the descents that are shown.
+        target: a loss at which a descent counts as done.
     """
 
     name: str
@@ -75,7 +73,7 @@ def _saddle_gradient(point: np.ndarray) -> np.ndarray:
     return np.stack([2 * x, -2 * y + y**3], axis=-1)
 
 
-_KAPPA = 100.0  # the ravine is ten times as long as it is wide: its curvatures differ by the square of that
+_KAPPA = 100.0  # ratio of the curvatures: the ravine is √100 = 10 times as long as it is wide
 _ROOT_2 = math.sqrt(2)
 
 SURFACES = {
@@ -125,16 +123,3 @@ SURFACES = {
         ),
     )
 }
-
-
-def get_surface(name: str) -> Surface:
-    """The surface of that name.
-
-    Raises:
-        UserError: there is none.
-    """
-    if name not in SURFACES:
-        raise UserError(
-            f"unknown surface '{name}'{nearest(name, SURFACES) or '; there are: ' + ', '.join(SURFACES)}"
-        )
-    return SURFACES[name]

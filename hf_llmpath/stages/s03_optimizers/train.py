@@ -1,5 +1,5 @@
-"""Proves the optimizers equal to torch.optim, lets them race on surfaces and images, and keeps the
-fastest's network.
+"""Compares the optimizers with torch.optim, races them on surfaces and images, and keeps the fastest one's
+network.
 """
 
 import json
@@ -8,17 +8,18 @@ import statistics
 from typing import Any
 
 import numpy as np
+from sklearn.linear_model import LogisticRegression
 from transformers import AutoModelForImageClassification
 
 from ...convert.numpy_network import to_mlp
 from ...data.images import Images, LabeledImages, load_images
 from ...models.image_processing_mlp import LLMPathMLPImageProcessor
-from ...runs import Goal, Run, add_mean, write_text
+from ...runs import Goal, Job, Run, add_mean, write_text
 from ...scratch import Network, feed_forward
 from . import OptimizersSettings
 from .descent import OPTIMIZERS, best_rate, path, steps_to_target
+from .image_race import ImageRace
 from .parity import largest_difference
-from .racing import attempt
 from .surfaces import SURFACES, Surface
 
 RACES = ("ravine", "tilted_ravine", "rosenbrock")  # the surfaces that are measured
@@ -28,13 +29,28 @@ GOAL = 1e-10  # largest difference from torch.optim
 
 
 def train(settings: OptimizersSettings, run: Run) -> None:
-    """Fills `run` with the model, the table, and what the pictures are drawn from."""
+    """Fills `run` with the model, the table, and the data of the pictures."""
     images = load_images(settings.dataset, settings.image_column, settings.label_column)
-    metrics = parity(settings, run, images)
-    table = {name: surface_race(settings, run, SURFACES[name]) for name in RACES}
-    table["images"] = {name: image_race(settings, run, images, name) for name in OPTIMIZERS}
-    for problem, found in table.items():
-        for name, row in found.items():
+    x, labels = rows(images.train)
+
+    def parity(job: Job) -> dict[str, Any]:
+        job.progress.say("comparing with torch.optim")
+        return {name: largest_difference(name, x, labels, settings.seed) for name in OPTIMIZERS}
+
+    differences = run.once("parity", parity)
+    metrics: dict[str, Any] = {
+        f"difference_{kind}": max(row[kind] for row in differences.values()) for kind in ("numpy", "torch")
+    }
+    table = {
+        name: run.once(name, lambda job, name=name: race_on_surface(settings, SURFACES[name], job))
+        for name in RACES
+    }
+    table["images"] = {
+        name: run.once(f"images-{name}", lambda job, name=name: race_on_images(settings, images, name, job))
+        for name in OPTIMIZERS
+    }
+    for problem, results in table.items():
+        for name, row in results.items():
             add_mean(metrics, f"{problem}/{name}/steps", row["steps"][row["best"]])
             metrics[f"{problem}/{name}/learning_rate"] = row["rates"][row["best"]]
     for name, row in table["images"].items():
@@ -45,20 +61,25 @@ def train(settings: OptimizersSettings, run: Run) -> None:
     fastest = min(table["images"], key=lambda name: metrics[f"images/{name}/steps"])
     job = run.job(f"images-{fastest}")
     model = AutoModelForImageClassification.from_pretrained(job.model_dir)
-    run.save_model(model, processor(images))
+    size = {"height": images.size, "width": images.size}
+    mean, deviation = [images.train.mean], [images.train.std]
+    run.save_model(model, LLMPathMLPImageProcessor(size=size, image_mean=mean, image_std=deviation))
     metrics |= {name: job.result[name] for name in ("accuracy", "training_loss", "training_seconds")}
     metrics["parameters"] = model.num_parameters()
 
-    baselines = {"accuracy": logistic_regression(images)}
-    for problem in table:
-        for name in OPTIMIZERS:
-            if name != "sgd":
-                baselines[f"{problem}/{name}/steps"] = metrics[f"{problem}/sgd/steps"]
+    linear = LogisticRegression(max_iter=1000).fit(x, labels)
+    baselines = {"accuracy": float(linear.score(*rows(images.held_out)))}
+    baselines |= {
+        f"{problem}/{name}/steps": metrics[f"{problem}/sgd/steps"]
+        for problem in table
+        for name in OPTIMIZERS
+        if name != "sgd"
+    }
     run.report(images.provenance, metrics, baselines, goals(metrics), main="ravine/momentum/steps")
 
 
 def goals(metrics: dict[str, Any]) -> list[Goal]:
-    """What the stage promises: equality with torch.optim, and fewer steps than plain gradient descent."""
+    """The promises of the stage: equality with torch.optim, and fewer steps than plain gradient descent."""
     sgd = {problem: metrics[f"{problem}/sgd/steps"] for problem in (*RACES, "images")}
     return [
         Goal("difference_numpy", GOAL, higher_is_better=False),
@@ -72,19 +93,6 @@ def goals(metrics: dict[str, Any]) -> list[Goal]:
     ]
 
 
-def parity(settings: OptimizersSettings, run: Run, images: Images) -> dict[str, Any]:
-    """Largest differences from torch.optim, over all rules and for each."""
-    job = run.job("parity")
-    if not job.done:
-        run.progress.say("comparing with torch.optim")
-        x, labels = rows(images.train)
-        job.finish({name: largest_difference(name, x, labels, settings.seed) for name in OPTIMIZERS})
-    found = job.result
-    return {
-        f"difference_{kind}": max(of_one[kind] for of_one in found.values()) for kind in ("numpy", "torch")
-    }
-
-
 def grid(limits: tuple[float, float], per_decade: int) -> list[float]:
     """Learning rates from the lowest to the highest, evenly on a logarithmic scale, rounded to two digits."""
     low, high = limits
@@ -92,63 +100,58 @@ def grid(limits: tuple[float, float], per_decade: int) -> list[float]:
     return [float(f"{low * 10 ** (step / per_decade):.2g}") for step in range(count + 1)]
 
 
-def surface_race(settings: OptimizersSettings, run: Run, surface: Surface) -> dict[str, Any]:
-    """For each optimizer: `rates`, `steps` and `reached` by rate and seed, and the index of the `best` rate."""
-    job = run.job(surface.name)
-    if job.done:
-        return job.result
-    run.progress.say(f"racing on {surface.title}")
+def race_on_surface(settings: OptimizersSettings, surface: Surface, job: Job) -> dict[str, Any]:
+    """For each optimizer: `rates`, `steps` and `reached` by rate and seed, and the index `best` of a rate."""
+    job.progress.say(f"racing on {surface.title}")
     rates = grid(SURFACE_RATES, settings.surface_rates_per_decade)
-    starts, found = surface.starts(settings.seeds, settings.seed), {}
+    starts, results = surface.starts(settings.seeds, settings.seed), {}
     for name in OPTIMIZERS:
         steps, reached = steps_to_target(surface, name, starts, rates, settings.surface_steps)
         best = best_rate(steps, reached)
-        found[name] = {"rates": rates, "steps": steps.tolist(), "reached": reached.tolist(), "best": best}
-    return job.finish(found)
+        results[name] = {"rates": rates, "steps": steps.tolist(), "reached": reached.tolist(), "best": best}
+    return results
 
 
-def paths(surface: Surface, rows: dict[str, Any]) -> dict[str, Any]:
+def paths(surface: Surface, results: dict[str, Any]) -> dict[str, Any]:
     """The first steps of each optimizer from the surface's own start, at its best rate."""
     return {
         name: np.round(path(surface, name, surface.start, row["rates"][row["best"]], SHOWN), 5).tolist()
-        for name, row in rows.items()
+        for name, row in results.items()
     }
 
 
-def image_race(settings: OptimizersSettings, run: Run, images: Images, name: str) -> dict[str, Any]:
-    """The same on the images, and the whole course of the first seed at the best rate: its network is kept."""
-    job = run.job(f"images-{name}")
-    if job.done:
-        return job.result
+def race_on_images(settings: OptimizersSettings, images: Images, name: str, job: Job) -> dict[str, Any]:
+    """The same for one optimizer on the images. At the best rate the first seed trains to the end, and its
+    network is kept.
+    """
+    race = ImageRace(*rows(images.train), settings.target_loss, settings.max_steps, settings.batch_size)
     rates = grid(IMAGE_RATES, settings.rates_per_decade)
     seeds = range(settings.seed, settings.seed + settings.seeds)
-    common = (*rows(images.train), settings.target_loss, settings.max_steps, settings.batch_size)
+
+    def network(seed: int) -> Network:  # every optimizer starts from the same ones
+        sizes = (images.size**2, settings.hidden_size, len(images.classes))
+        return feed_forward(sizes, "relu", np.random.default_rng(seed))
+
     steps, reached, seconds, done = [], [], [], 0
-    with run.progress.task(job.name, len(rates) * len(seeds) * settings.max_steps) as task:
+    with job.progress.task(job.name, len(rates) * len(seeds) * settings.max_steps) as task:
         for rate in rates:
-            tries = []
+            attempts = []
             for seed in seeds:
                 tell = lambda step, loss, done=done: task.update(done + step, loss=loss)  # noqa: E731
-                tries.append(
-                    attempt(new_network(images, settings, seed), name, rate, *common, seed, each_check=tell)
-                )
+                attempts.append(race.attempt(network(seed), name, rate, seed, each_check=tell))
                 done += settings.max_steps
-            steps.append([found.reached or settings.max_steps for found in tries])
-            reached.append([found.reached is not None for found in tries])
-            seconds.append(statistics.fmean(found.seconds[-1] if found.seconds else 0.0 for found in tries))
+            steps.append([attempt.reached or settings.max_steps for attempt in attempts])
+            reached.append([attempt.reached is not None for attempt in attempts])
+            seconds.append(statistics.fmean(a.seconds[-1] if a.seconds else 0.0 for a in attempts))
         best = best_rate(np.array(steps), np.array(reached))
-        course = attempt(
-            new_network(images, settings, settings.seed),
-            name,
-            rates[best],
-            *common,
-            settings.seed,
-            to_the_end=True,
-        )
+        course = race.attempt(network(settings.seed), name, rates[best], settings.seed, to_the_end=True)
     history = [{"step": step, "loss": loss} for step, loss in zip(course.steps, course.losses, strict=True)]
     write_text(job.folder / "history.jsonl", "".join(json.dumps(row) + "\n" for row in history))
+    classes = dict(enumerate(images.classes))
+    label2id = {label: index for index, label in classes.items()}
+    job.save_model(to_mlp(course.network, image_size=images.size, id2label=classes, label2id=label2id))
     x, truth = rows(images.held_out)
-    result = {
+    return {
         "rates": rates,
         "steps": steps,
         "reached": reached,
@@ -159,31 +162,8 @@ def image_race(settings: OptimizersSettings, run: Run, images: Images, name: str
         "training_loss": course.losses[-1],
         "training_seconds": course.seconds[-1],
     }
-    names = dict(enumerate(images.classes))
-    labels = {"id2label": names, "label2id": {name: label for label, name in names.items()}}
-    return job.finish(result, to_mlp(course.network, image_size=images.size, **labels))
 
 
 def rows(images: LabeledImages) -> tuple[np.ndarray, np.ndarray]:
-    """The standardized pixels of each image as a row, and the labels."""
+    """The standardized pixels of each image as a row, (images, pixels), and the labels."""
     return images[:]["pixel_values"].flatten(1).numpy(), images.labels
-
-
-def new_network(images: Images, settings: OptimizersSettings, seed: int) -> Network:
-    """One hidden layer of ReLU units; every optimizer starts from the same one."""
-    return feed_forward(
-        (images.size**2, settings.hidden_size, len(images.classes)), "relu", np.random.default_rng(seed)
-    )
-
-
-def processor(images: Images) -> LLMPathMLPImageProcessor:
-    """From an image to the numbers that the network was trained on."""
-    size = {"height": images.size, "width": images.size}
-    return LLMPathMLPImageProcessor(size=size, image_mean=[images.train.mean], image_std=[images.train.std])
-
-
-def logistic_regression(images: Images) -> float:
-    """Accuracy of scikit-learn's linear classifier on the held-out images."""
-    from sklearn.linear_model import LogisticRegression
-
-    return float(LogisticRegression(max_iter=1000).fit(*rows(images.train)).score(*rows(images.held_out)))
