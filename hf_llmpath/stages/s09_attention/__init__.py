@@ -1,9 +1,10 @@
 """Stage 9: a network learns to look back while it writes, and we see where it looks."""
 
-from dataclasses import dataclass, replace
-from typing import Literal
+from dataclasses import dataclass
+from typing import ClassVar, Literal
 
-from ...settings import Settings, setting
+from ...settings import Settings, group, setting
+from ...training.recipe import Recipe
 from ..stage import Concept, Stage
 
 
@@ -14,12 +15,12 @@ class AttentionSettings(Settings):
         None, "column that holds the documents (texts, or lists of sentences)"
     )
     summary_column: str | None = setting(
-        None, "column that holds the summaries (texts, or lists of right ones)"
+        None, "column that holds the summaries (texts, or lists of equally right texts)"
     )
     tokens: Literal["words", "pieces"] = setting(
         "words", "whole words, or pieces of words for a large vocabulary"
     )
-    vocab_size: int = setting(8000, "tokens at most", minimum=50)
+    vocab_size: int = setting(8000, "largest number of tokens in the vocabulary", minimum=50)
     max_source: int = setting(256, "tokens of a document that are read", minimum=4)
     max_target: int = setting(64, "tokens of a summary that are learned", minimum=4)
     cell: Literal["gru", "lstm", "rnn"] = setting("gru", "recurrent cell of encoder and decoder")
@@ -32,19 +33,25 @@ class AttentionSettings(Settings):
     hidden_words: float = setting(
         0.02, "share of the vocabulary hidden from each training pair", minimum=0, maximum=0.9
     )
-    batch_size: int = setting(32, "pairs per step", minimum=1)
-    max_steps: int = setting(250, "optimizer steps of each model", minimum=1)
-    learning_rate: float = setting(3e-3, "peak of the cosine schedule", minimum=0)
-    num_beams: int = setting(
-        1, "width of the beam when summaries are written; 1 is greedy", minimum=1, maximum=32
+    training: Recipe = group(
+        Recipe(steps=250, batch_size=32, learning_rate=3e-3, weight_decay=0.01), "training of each model"
     )
-    additive: bool = setting(False, "also train the model with additive attention")
-    ablation: bool = setting(False, "also train the model with attention but without the copy mechanism")
-    seeds: int = setting(1, "seeds that each model is trained with; numbers are their means", minimum=1)
+    num_beams: int = setting(1, "beam width for writing the summaries; 1 is greedy", minimum=1, maximum=32)
+    additive: bool = setting(False, "whether to train the model with additive attention as well")
+    ablation: bool = setting(
+        False, "whether to train the model with attention but without the copy mechanism as well"
+    )
+    seeds: int = setting(1, "number of seeds for each model; the numbers are their means", minimum=1)
+
+    renamed: ClassVar[dict[str, str]] = {
+        "max_steps": "training.steps",
+        "batch_size": "training.batch_size",
+        "learning_rate": "training.learning_rate",
+    }
 
     @classmethod
     def full(cls) -> "AttentionSettings":
-        return replace(cls(), max_steps=600, seeds=3, additive=True, ablation=True, num_beams=4)
+        return cls().updated(**{"training.steps": 600}, seeds=3, additive=True, ablation=True, num_beams=4)
 
 
 STAGE = Stage(
@@ -52,13 +59,13 @@ STAGE = Stage(
     slug="attention",
     title="Attention",
     phase="Attention and transformers",
-    summary="A network reads a report, writes its one-sentence summary, and shows where it looked for every word.",
+    summary="A network reads a report, sums it up in a sentence, and shows where it looked for each word.",
     model_type="llmpath-summarizer",
     auto_class="AutoModelForSeq2SeqLM",
     main="rougeL",
     concepts=(
-        Concept("query", "hf_llmpath.models.layers_summarizer.LookBack.forward"),
-        Concept("key and value", "hf_llmpath.models.layers_summarizer.LookBack.keys_and_values"),
+        Concept("query", "hf_llmpath.models.layers_summarizer.SourceAttention.forward"),
+        Concept("key and value", "hf_llmpath.models.layers_summarizer.SourceAttention.keys_and_values"),
         Concept(
             "scaled dot-product attention", "hf_llmpath.models.layers_attention.scaled_dot_product_attention"
         ),
@@ -74,7 +81,7 @@ STAGE = Stage(
     settings=AttentionSettings,
     package=__name__,
     prompt=(
-        "Ada the teacher had been dreaming of a red kite. It cost ten coins, and Ada had a button. At the mill, where the "
-        "wheel turned, Ada told Ben the shepherd about it. Ben worked at it for two days."
+        "Ada the teacher had been dreaming of a red kite. It cost ten coins, and Ada had a button. At the "
+        "mill, where the wheel turned, Ada told Ben the shepherd about it. Ben worked at it for two days."
     ),
 )

@@ -1,19 +1,22 @@
-"""Alignment of a summary, entropy of the attention, the losses with and without attention, and what they
-wrote.
+"""Alignment of a summary, entropy of the attention, the losses with and without attention, and what the
+networks wrote.
 """
 
+import itertools
 import math
 import re
+from collections.abc import Sequence
+from html import escape
 from pathlib import Path
+from typing import Any
 
-from matplotlib.figure import Figure
+import numpy as np
 
-from ...charts.bars import score_bars
-from ...charts.curves import curves
-from ...charts.style import save
-from ...charts.text import samples
+from ...charts.matrix import matrix_svg
+from ...charts.picture import Picture, panels, save_all, visible
+from ...charts.plots import bar_chart, line_chart
+from ...charts.text import texts
 from ...runs import RunFolder
-from .attention_map import alignment, entropy_per_step
 
 NAMES = {
     "attention": "with attention",
@@ -21,53 +24,39 @@ NAMES = {
     "additive": "additive attention",
     "without_copying": "attention, no copying",
 }
-MOST = 88  # source tokens that an alignment shows
+_COLUMNS = 88  # source tokens of the heat map
+_LEAST = 0.01  # smaller weights are not drawn
+_NAMED = 3  # of the most attended tokens, in words
+_number = itertools.count()
+
+
+def pictures(folder: RunFolder) -> dict[str, Picture]:
+    """Every picture of the run."""
+    shown = folder.figure_data("alignments")[0]
+    row = folder.figure_data("summaries")[0]
+    document = re.sub(r"\s+", " ", row["document"])
+    columns = {
+        "document": document if len(document) < 900 else document[:900] + " …",
+        "summaries": "\n\n".join(
+            f"{NAMES.get(name, name)}:\n{summary}" for name, summary in row.items() if name != "document"
+        ),
+    }
+    return {
+        "alignment": alignment_chart(shown, "Where it looked when it wrote each word"),
+        "attention_entropy": entropy_chart(shown),
+        "loss": loss_chart(folder),
+        "rouge": score_chart(folder),
+        "summaries": texts(columns, "What they wrote about a document of the test split"),
+    }
 
 
 def draw(folder: RunFolder) -> list[Path]:
-    """Draws every picture of the run."""
-    target = folder.path / "figures"
-    shown = folder.figure_data("alignments")[0]
-    source, summary = shown["source"], shown["summary"]
-    first, last = _stretch(shown["weights"], len(source))
-    note = "" if last - first == len(source) else f"tokens {first + 1} to {last} of {len(source)}"
-    heat = alignment(
-        source[first:last],
-        summary,
-        [row[first:last] for row in shown["weights"]],
-        "Where it looked when it wrote each word",
-        note,
-    )
-    entropy = entropy_per_step(
-        summary,
-        shown["entropy"],
-        math.log2(max(2, len(source))),
-        "How sure it was where to look",
-        shown["copied"],
-    )
-    return [
-        save(heat, target / "alignment.png"),
-        save(entropy, target / "attention_entropy.png"),
-        save(curves(losses(folder), "Training loss", "step", "nats per token"), target / "loss.png"),
-        save(_scores(folder), target / "rouge.png"),
-        save(
-            samples(_texts(folder), "What they wrote about a document of the test split"),
-            target / "summaries.png",
-        ),
-    ]
+    """Saves every picture of the run."""
+    return save_all(pictures(folder), folder)
 
 
-def _stretch(weights: list[list[float]], length: int) -> tuple[int, int]:
-    """The `MOST` neighboring source tokens that got the most attention."""
-    if length <= MOST:
-        return 0, length
-    total = [sum(row[place] for row in weights) for place in range(length)]
-    first = max(range(length - MOST + 1), key=lambda start: sum(total[start : start + MOST]))
-    return first, first + MOST
-
-
-def losses(folder: RunFolder) -> dict[str, tuple[list[int], list[float]]]:
-    """Steps and training losses of each network, of the first seed."""
+def loss_chart(folder: RunFolder) -> Picture:
+    """Training losses of the networks, of the first seed."""
     seed = folder.report["seed"]
     lines: dict[str, tuple[list[int], list[float]]] = {}
     for entry in folder.history:
@@ -76,26 +65,120 @@ def losses(folder: RunFolder) -> dict[str, tuple[list[int], list[float]]]:
             steps, values = lines.setdefault(NAMES[name], ([], []))
             steps.append(entry["step"])
             values.append(entry["loss"])
-    return lines
+    return line_chart(lines, "Training loss", "step", "nats per token")
 
 
-def _scores(folder: RunFolder) -> Figure:
+def score_chart(folder: RunFolder) -> Picture:
+    """ROUGE-L of the networks and of two sentences of the document itself."""
     metrics, baselines = folder.metrics, folder.report["baselines"]
-    keys = {name: "rougeL" if name == "attention" else f"{name}/rougeL" for name in NAMES}
-    found = {NAMES[name]: metrics[key] for name, key in keys.items() if key in metrics}
-    errors = {NAMES[name]: metrics.get(f"{key}_sd", 0.0) for name, key in keys.items()}
-    found |= {"first sentence": baselines["rougeL"], "random sentence": baselines["random_sentence/rougeL"]}
-    return score_bars(
-        found, "What they wrote, against the right summary", "ROUGE-L on held-out documents", errors=errors
+    keys = {NAMES[name]: "rougeL" if name == "attention" else f"{name}/rougeL" for name in NAMES}
+    scores = {name: metrics[key] for name, key in keys.items() if key in metrics}
+    errors = {name: metrics[f"{key}_sd"] for name, key in keys.items() if f"{key}_sd" in metrics}
+    scores |= {"first sentence": baselines["rougeL"], "random sentence": baselines["random_sentence/rougeL"]}
+    return bar_chart(
+        scores,
+        "What they wrote, compared with the right summary",
+        "ROUGE-L on held-out documents",
+        errors=errors,
     )
 
 
-def _texts(folder: RunFolder) -> dict[str, str]:
-    row = folder.figure_data("summaries")[0]
-    document = re.sub(r"\s+", " ", row["document"])
-    return {
-        "document": document if len(document) < 900 else document[:900] + " …",
-        "summaries": "\n\n".join(
-            f"{NAMES.get(name, name)}:\n{text}" for name, text in row.items() if name != "document"
-        ),
-    }
+def entropy_chart(shown: dict[str, Any]) -> Picture:
+    """Entropy of the attention (bits) at each token that was written, and how far the copy gate was open."""
+    words = [_label(token) for token in shown["summary"]]
+    highest = {"looks at all alike": math.log2(max(2, len(shown["source"])))}
+    entropy = bar_chart(
+        list(zip(words, shown["entropy"], strict=True)), "", levels=highest, form="{:.1f}".format
+    )
+    parts = {"entropy of the attention, bits": entropy}
+    if shown["copied"]:
+        gates = list(zip(words, shown["copied"], strict=True))
+        parts["copy gate (100 %: copies)"] = bar_chart(gates, "", form="{:.0%}".format)
+    return panels(parts, "How sharply it looked, and how much it copied", columns=2)
+
+
+def alignment_chart(shown: dict[str, Any], caption: str, detail: str = "") -> Picture:
+    """The attention weights over the document: a heat map on cards, words to point at on pages.
+
+    Args:
+        shown: `source` and `summary` (tokens as text), `weights` `(summary, source)`, `entropy` and `copied`
+            (per summary token; `copied` may be empty), as `Alignment.as_data` gives them.
+    """
+    source, summary = shown["source"], shown["summary"]
+    weights = np.asarray(shown["weights"], dtype=float).reshape(len(summary), len(source))
+    totals = np.convolve(weights.sum(axis=0), np.ones(min(_COLUMNS, len(source))), "valid")
+    start = int(totals.argmax())  # of the neighboring tokens that got the most attention
+    columns = slice(start, start + _COLUMNS)
+    if len(source) > _COLUMNS:
+        detail = detail or f"tokens {start + 1} to {start + _COLUMNS} of {len(source)}"
+    names = [[_label(token) for token in tokens] for tokens in (summary, source[columns])]
+    return Picture(
+        caption,
+        lambda width: matrix_svg(weights[:, columns], *names, width, "document", tall=18),
+        detail,
+        markup=_pointed(source, summary, weights, shown["entropy"], shown["copied"]),
+        width=160 + 12 * len(names[1]),
+    )
+
+
+def _label(token: str) -> str:
+    return visible(token.strip()) if token.strip() else "end"
+
+
+def _pointed(
+    source: Sequence[str],
+    summary: Sequence[str],
+    weights: np.ndarray,
+    entropy: Sequence[float],
+    copied: Sequence[float],
+) -> str:
+    """Attention to point at: the words of the summary are choices, and the document is shaded by the weights
+    of the word that is pointed at, focused, or chosen.
+
+    It is markup and CSS alone: a word is a radio button and works by mouse, finger, and keyboard, without the
+    server.
+    """
+    if not summary:
+        return '<p class="lp-empty">It wrote nothing about this text.</p>'
+    spread = np.clip(np.asarray(entropy) / math.log2(max(2, len(source))), 0, 1)
+    meters = {"how much it copied": copied} if len(copied) else {}
+    meters |= {"how widely it looked": spread}
+    name = f"lp-look-{next(_number)}"
+    rules, choices, remarks = [], [], []
+    for index, (token, row) in enumerate(zip(summary, weights, strict=True)):
+        strongest = [column for column in np.argsort(-row) if row[column] >= _LEAST]
+        pointing = f"#{name}:has(.t{index}:is(:hover,:focus-within))"
+        chosen = f"#{name}:not(:has(.lp-pick:is(:hover,:focus-within))):has(.t{index} input:checked)"
+        for when in (pointing, chosen):
+            rules += [f"{when} .s{column}{{--v:{row[column]:.2f}}}" for column in strongest]
+            rules.append(f"{when} .r{index}{{display:block}}")
+        bars = "".join(
+            f'<i class="m{number}" style="--m:{values[index]:.2f}"></i>'
+            for number, values in enumerate(meters.values())
+        )
+        choices.append(
+            f'<label class="lp-pick t{index}"><input type="radio" name="{name}" '
+            f'aria-describedby="{name}-{index}"{" checked" if index == 0 else ""}>'
+            f"<span>{escape(token.strip())}</span>{bars}</label>"
+        )
+        looked = ", ".join(
+            f"“{source[column].strip() or 'the end'}” {row[column]:.0%}" for column in strongest[:_NAMED]
+        )
+        remark = f"“{token.strip()}” looked at {looked}; entropy {entropy[index]:.1f} bits"
+        remark += f", copy gate {copied[index]:.0%}" if len(copied) else ""
+        remarks.append(f'<span class="r{index}" id="{name}-{index}">{escape(remark)}.</span>')
+    words = "".join(
+        f'{" " if token[:1].isspace() else ""}<span class="s{column}">{escape(token.strip())}</span>'
+        for column, token in enumerate(source)
+        if token.strip()
+    )
+    legend = "".join(f'<span class="m{number}">{meaning}</span>' for number, meaning in enumerate(meters))
+    return (
+        f'<style>{"".join(rules)}</style><div class="lp-look" id="{name}">'
+        f"<fieldset><legend>Summary: point at a word</legend>{''.join(choices)}</fieldset>"
+        f'<div class="lp-remarks" aria-live="polite">{"".join(remarks)}</div>'
+        f'<h3>Document</h3><p class="lp-read">{words}</p>'
+        '<div class="lp-legend" aria-hidden="true"><span>not looked at</span>'
+        '<span class="lp-ramp one"></span>'
+        f"<span>looked at most</span>{legend}</div></div>"
+    )

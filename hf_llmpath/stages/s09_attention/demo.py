@@ -1,67 +1,64 @@
 """The page of stage 9: type a document, point at a word of its summary, and see where the network looked."""
 
-import math
+import threading
+from pathlib import Path
 
 import gradio as gr
-import numpy as np
+import torch
 
+from ...charts.picture import shortened
+from ...data.tokenizers.word_level import unknown_words
+from ...errors import UserError
+from ...hub.model_folder import load_pair, loaded
 from ...runs import RunFolder
 from ...ui import pictures
 from ...ui.page import html, stage_page
 from ...ui.panels import section
 from . import STAGE
-from .alignment_picture import pointed
-from .charts import NAMES, losses
-from .live_summarizer import Summarizer, load_summarizer
-from .source_alignment import Alignment
+from .charts import NAMES, alignment_chart, loss_chart, score_chart
+from .source_alignment import Alignment, align
 
 EXAMPLES = (
-    "Snow lay on the fences that morning, and everybody stayed at home. Sam the hunter thought about a red map night and "
-    "day. He had fallen on the stairs and could not walk to the shop. In the orchard, where bees hummed in the trees, Sam "
-    'told Edith the keeper the whole story. June was at the lake, painting a little book, and saw nothing. "Take mine until '
-    'spring," said the keeper.',
-    "All that Rosa the painter dreamed of was an old lantern. The price was too high for Rosa: her purse was as empty as an "
-    "old well. Nell the sailor, who was singing at the bakery, soon knew the whole story. Nell looked behind ten boxes in "
-    "the attic and shouted with joy.",
-    "Zelda the baker longed for a purple bicycle. When Zelda came to the shop, the last one was already sold. Igor the "
-    "tailor heard about it at the market. Igor took glue, nails and thread and sat up all night.",
+    "Snow lay on the fences that morning, and everybody stayed at home. Sam the hunter thought about a red "
+    "map night and day. He had fallen on the stairs and could not walk to the shop. In the orchard, where "
+    "bees hummed in the trees, Sam told Edith the keeper the whole story. June was at the lake, painting a "
+    'little book, and saw nothing. "Take mine until spring," said the keeper.',
+    "All that Rosa the painter dreamed of was an old lantern. The price was too high for Rosa: her purse "
+    "was as empty as an old well. Nell the sailor, who was singing at the bakery, soon knew the whole "
+    "story. Nell looked behind ten boxes in the attic and shouted with joy.",
+    "Zelda the baker longed for a purple bicycle. When Zelda came to the shop, the last one was already "
+    "sold. Igor the tailor heard about it at the market. Igor took glue, nails and thread and sat up all "
+    "night.",
 )
 LONGEST = 4000  # characters
-ORDER = ("without_attention", "without_copying", "additive")
+_ONE_AT_A_TIME = threading.Lock()  # generate() draws from the random numbers of the whole process
 
 
 def build(folder: RunFolder, model_id: str | None = None) -> gr.Blocks:
     """The page; the models and what the run measured are read from `folder` when they are there."""
 
     def summarize(document: str, beams: int, temperature: float, seed: int) -> tuple[str, str]:
-        model = load_summarizer(folder.model_dir)
-        found = model.write(document, beams, temperature, seed or 0)
-        how = f"Temperature {temperature:g}, seed {seed or 0}" if temperature else "The likeliest words"
-        how += f", beam of {beams}. " if beams > 1 else ". "
-        return look_picture(found, how + model.note(document, found)), others(
-            document, beams, temperature, seed or 0
-        )
-
-    def others(document: str, beams: int, temperature: float, seed: int) -> str:
-        rows = []
-        for name in ORDER:
-            if folder.model(name).is_dir():
-                model: Summarizer = load_summarizer(folder.model(name))
-                rows.append([NAMES[name].capitalize(), model.write(document, beams, temperature, seed).text])
-        return (
-            pictures.table(["network", "what it wrote"], rows, "The same document, other networks")
-            if rows
-            else ""
-        )
+        seed = seed or 0
+        alignment = write(folder.model_dir, document, beams, temperature, seed)
+        detail = f"Temperature {temperature:g}, seed {seed}" if temperature else "The likeliest words"
+        detail += f", beam of {beams}. " if beams > 1 else ". "
+        detail += note(folder.model_dir, document, alignment)
+        shown = alignment.as_data() | {"summary": alignment.words}
+        others = [
+            [NAMES[name].capitalize(), write(folder.model(name), document, beams, temperature, seed).text]
+            for name in ("without_attention", "without_copying", "additive")
+            if folder.model(name).is_dir()
+        ]
+        table = pictures.table(["network", "what it wrote"], others, "The same document, other networks")
+        caption = alignment.text or "Summary"
+        return alignment_chart(shown, caption, detail.strip()).html(), table if others else ""
 
     def from_run() -> tuple[str, str]:
-        return loss_picture(folder), score_picture(folder)
+        return loss_chart(folder).html(), score_chart(folder).html()
 
     with stage_page(STAGE, folder, model_id) as page:
         html(
-            section(
-                "Point at a word", "Each word of the summary was written while the network looked somewhere."
-            )
+            section("Point at a word", "While the network wrote a word of the summary, it looked somewhere.")
         )
         document = gr.Textbox(
             EXAMPLES[0],
@@ -83,12 +80,7 @@ def build(folder: RunFolder, model_id: str | None = None) -> gr.Blocks:
             seed = gr.Number(0, label="Seed", precision=0, minimum=0, maximum=2**31 - 1, min_width=120)
         page.remember(document=document, beams=beams, temperature=temperature, seed=seed)
         looked = html(elem_id="looked")
-        html(
-            section(
-                "Without looking back",
-                "The same network, the same training, other ways of remembering the text.",
-            )
-        )
+        html(section("Without looking back", "The same training, other ways of remembering the text."))
         compared = html(elem_id="compared")
         training = html(elem_id="losses")
         scores = html(elem_id="scores")
@@ -98,42 +90,32 @@ def build(folder: RunFolder, model_id: str | None = None) -> gr.Blocks:
     return page.blocks
 
 
-def look_picture(found: Alignment, note: str) -> str:
-    """The summary to point at, over the document."""
-    if not found.summary:
-        return pictures.figure('<p class="lp-empty">It wrote nothing about this text.</p>', "Summary", note)
-    most = math.log2(max(2, len(found.source)))
-    spread = np.clip(found.entropy / most, 0, 1)
-    said = [f"entropy {bits:.1f} bits" for bits in found.entropy]
-    meters = [("how widely it looked", spread)]
-    if len(found.copied):
-        said = [f"{text}, copy gate {gate:.0%}" for text, gate in zip(said, found.copied, strict=True)]
-        meters.insert(0, ("how much it copied", found.copied))
-    return pointed(
-        found.source,
-        found.words,
-        found.weights,
-        found.text,
-        note,
-        said,
-        meters,
-        target_name="Summary: point at a word",
-    )
+def write(folder: Path, document: str, num_beams: int, temperature: float, seed: int) -> Alignment:
+    """What the model in `folder` writes about `document`: the best of the beam, or sampled where
+    `temperature` is above 0.
+
+    Raises:
+        UserError: no text; a folder that cannot be loaded.
+    """
+    if not document.strip():
+        raise UserError("the document is empty; type or pick a text")
+    model, tokenizer = loaded(load_pair, folder, "AutoModelForSeq2SeqLM")
+    options = {"do_sample": True, "temperature": temperature} if temperature > 0 else {"do_sample": False}
+    with _ONE_AT_A_TIME, torch.random.fork_rng(devices=[]):
+        torch.manual_seed(int(seed))
+        return align(model, tokenizer, document, num_beams=int(num_beams), **options)
 
 
-def loss_picture(folder: RunFolder) -> str:
-    """Training losses of the networks."""
-    return pictures.line_chart(losses(folder), "Training loss", "step", "nats per token")
-
-
-def score_picture(folder: RunFolder) -> str:
-    """ROUGE-L of the networks and of two sentences of the document itself."""
-    metrics, baselines = folder.metrics, folder.report["baselines"]
-    keys = {NAMES[name]: "rougeL" if name == "attention" else f"{name}/rougeL" for name in NAMES}
-    rows = [(shown, metrics[key]) for shown, key in keys.items() if key in metrics]
-    rows += [
-        ("first sentence", baselines["rougeL"]),
-        ("a random sentence", baselines["random_sentence/rougeL"]),
-    ]
-    table = [[name, f"{value:.3f}"] for name, value in rows]
-    return pictures.table(["what was written by", "ROUGE-L"], table, "ROUGE-L on held-out documents")
+def note(folder: Path, document: str, alignment: Alignment) -> str:
+    """What to know about how the document was read: that it was cut, or that words are unknown."""
+    notes, length = [], len(alignment.source)
+    if alignment.left_out:
+        total = length + alignment.left_out
+        notes.append(f"The document has {total} tokens; the model read the first {length}.")
+    _, tokenizer = loaded(load_pair, folder, "AutoModelForSeq2SeqLM")
+    if unknown := unknown_words(tokenizer, document):
+        names = ", ".join(shortened(word, 24) for word in unknown[:8]) + (" …" if len(unknown) > 8 else "")
+        notes.append(f"It never saw: {names}.")
+        if any(alignment.unknown):
+            notes.append("Where it wrote an unknown word, you read the one that it looked at.")
+    return " ".join(notes)

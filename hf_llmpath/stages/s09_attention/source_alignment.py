@@ -1,7 +1,7 @@
-"""Where a summarizer looks while it writes: the alignment of summary and document, and how sure it is.
+"""Where a summarizer looks while it writes: the alignment of summary and document, and how sharp it is.
 
-found = align(model, tokenizer, "Ada the teacher longed for a red kite. ...", num_beams=4)
-found.weights[3]  # over found.source, when it wrote found.summary[3]
+alignment = align(model, tokenizer, "Ada the teacher longed for a red kite. ...", num_beams=4)
+alignment.weights[3]  # over alignment.source, when it wrote alignment.summary[3]
 """
 
 from dataclasses import dataclass
@@ -22,8 +22,8 @@ class Alignment:
         source: tokens of the document that the model read, as text, spaces included; the end token is `""`.
         summary: tokens that it wrote, likewise.
         weights: `(summary, source)`, each row sums to 1; no columns for a model without attention.
-        copied: for each token of the summary how far the copy gate was open, 0 to 1; empty without one.
-        left_out: tokens of the document that were cut off.
+        copied: for each token of the summary how far the copy gate was open, 0 to 1; empty without a gate.
+        left_out: number of tokens of the document that were cut off.
         unknown: for each token of the summary whether it is the unknown token.
     """
 
@@ -40,7 +40,7 @@ class Alignment:
 
     @property
     def words(self) -> list[str]:
-        """The summary's tokens; an unknown one is replaced by the word that was looked at most (Luong et
+        """The summary's tokens; an unknown one is replaced by the word that got the most attention (Luong et
         al. 2015b).
         """
         return [
@@ -52,6 +52,16 @@ class Alignment:
     def text(self) -> str:
         return "".join(self.words).strip()
 
+    def as_data(self) -> dict[str, Any]:
+        """What the pictures need, as JSON."""
+        return {
+            "source": self.source,
+            "summary": self.summary,
+            "weights": [[round(float(value), 4) for value in row] for row in self.weights],
+            "entropy": [round(float(value), 4) for value in self.entropy],
+            "copied": [round(float(value), 4) for value in self.copied],
+        }
+
 
 def attention_entropy(weights: np.ndarray) -> np.ndarray:
     """H = -Σ α log2 α of each row, in bits: 0 looks at one token, log2(n) at all n alike; `(..., keys)`
@@ -62,40 +72,32 @@ def attention_entropy(weights: np.ndarray) -> np.ndarray:
 
 @torch.no_grad()
 def align(
-    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, document: str, **options: Any
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    document: str,
+    summary: str | None = None,
+    **options: Any,
 ) -> Alignment:
-    """Writes a summary of `document` and keeps where it looked.
+    """Where the model looks in `document` when it writes `summary`, or a summary of its own if none is given.
 
-    The weights are read in a second pass, in which the decoder is shown what was written: they are those
-    of the writing itself, whichever beam won.
+    The weights come from a second pass in which the decoder reads what was written. They equal those of the
+    writing itself, whichever beam won.
 
     Args:
         options: for `generate()`: `num_beams`, `do_sample`, `temperature`, ...
     """
     model.eval()
     inputs = tokenizer(document, truncation=True, return_tensors="pt", verbose=False)
-    return _read(model, tokenizer, document, model.generate(**inputs, **options)[0, 1:].tolist())
-
-
-def align_with(
-    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, document: str, summary: str
-) -> Alignment:
-    """Where the model looks when it writes `summary`, whoever wrote it first."""
-    return _read(model, tokenizer, document, tokenizer(summary)["input_ids"])
-
-
-@torch.no_grad()
-def _read(
-    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, document: str, written: list[int]
-) -> Alignment:
-    """The alignment of the tokens `written`, the end token included."""
-    model.eval()
-    inputs = tokenizer(document, truncation=True, return_tensors="pt", verbose=False)
-    shown = torch.tensor([[model.config.decoder_start_token_id, *written[:-1]]])
-    outputs = model.model(**inputs, decoder_input_ids=shown, use_cache=False)
-    tokens = written[:-1] if written[-1:] == [tokenizer.eos_token_id] else written
+    if summary is None:
+        tokens = model.generate(**inputs, **options)[0, 1:].tolist()  # without the start token
+    else:
+        tokens = tokenizer(summary)["input_ids"]
+    decoder_inputs = torch.tensor([[model.config.decoder_start_token_id, *tokens[:-1]]])  # (1, written)
+    outputs = model.model(**inputs, decoder_input_ids=decoder_inputs, use_cache=False)
+    if tokens[-1:] == [tokenizer.eos_token_id]:
+        tokens = tokens[:-1]
     weights, copied = np.zeros((len(tokens), 0)), np.zeros(0)
-    if outputs.cross_attentions is not None:
+    if outputs.cross_attentions is not None:  # (layers, batch, heads, written, source)
         weights = outputs.cross_attentions[0][0, 0, : len(tokens)].float().numpy()
     if model.copy_gate is not None:
         copied = model.copy_gate(outputs.last_hidden_state)[0, : len(tokens), 0].sigmoid().float().numpy()
@@ -109,11 +111,15 @@ def _read(
     )
 
 
-def looked_at_itself(found: Alignment) -> list[bool]:
-    """For each word of the summary that stands in the document too: whether the token that was looked at
-    most when it was written is that word. Upper and lower case are one; marks do not count."""
-    if not found.weights.shape[1]:
+def looked_at_itself(alignment: Alignment) -> list[bool]:
+    """For each word of the summary that also stands in the document: whether the token that got the most
+    attention when it was written is that word. Case is ignored; punctuation marks do not count."""
+    if not alignment.weights.shape[1]:
         return []
-    source = [token.strip().lower() for token in found.source]
-    words = ((token.strip().lower(), row) for token, row in zip(found.summary, found.weights, strict=True))
-    return [source[int(row.argmax())] == word for word, row in words if word[:1].isalpha() and word in source]
+    source = [token.strip().lower() for token in alignment.source]
+    summary = [token.strip().lower() for token in alignment.summary]
+    return [
+        source[int(row.argmax())] == word
+        for word, row in zip(summary, alignment.weights, strict=True)
+        if word[:1].isalpha() and word in source
+    ]

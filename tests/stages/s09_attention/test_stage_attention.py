@@ -41,7 +41,12 @@ def test_any_pairs_can_be_summarized_and_no_goal_is_claimed_for_them(tmp_path):
     ]
     path = tmp_path / "pairs.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-    overrides = TINY["attention"] | {"dataset": str(path), "tokens": "pieces", "seeds": 2, "max_steps": 10}
+    overrides = TINY["attention"] | {
+        "dataset": str(path),
+        "tokens": "pieces",
+        "seeds": 2,
+        "training.steps": 10,
+    }
     folder = run_stage("attention", overrides=overrides, output_dir=tmp_path / "runs")
     assert folder.report["goals"] == []
     assert len(folder.metrics["rougeL_seeds"]) == 2 and "rougeL_sd" in folder.metrics
