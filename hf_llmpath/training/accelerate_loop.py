@@ -1,388 +1,226 @@
-"""A training loop written out, with Accelerate: one process or several, full or mixed precision, whole or
-piecewise batches.
+"""A bare training loop with Accelerate: one process or several, full or mixed precision, batches whole or
+in pieces.
 
     torchrun --nproc_per_node 2 script.py      # the same weights as python script.py, up to rounding
 
-The loop itself is `Training._epoch`: accumulate, forward, backward, clip, step. The rest is what a
-training needs besides: batches gathered by index, evaluation over all processes, checkpoints from which
-it goes on bit for bit, history, progress.
+The loop is `AcceleratedTraining.run`: accumulate, forward, backward, clip, step. What is not arithmetic
+(checkpoints, history, progress, Ctrl-C, divergence) is `Loop`.
 """
 
-import json
-import math
-import os
-import shutil
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 from accelerate import Accelerator, DataLoaderConfiguration, InitProcessGroupKwargs
 from accelerate.state import AcceleratorState, GradientState
-from accelerate.utils import set_seed
+from accelerate.utils import DistributedType, set_seed
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
-from torch.optim.lr_scheduler import LambdaLR
+from torch.distributed.tensor import DTensor
 from torch.utils.data import BatchSampler, DataLoader, Dataset
 
 from ..data.batches.streams import as_is
 from ..errors import UserError
-from ..runs import Job, write_json, write_text
-from .callbacks import CatchInterrupt
-from .checkpoints import last_checkpoint, write_checkpoint
-from .distributed.workers import PATIENCE, stop_together
-from .loop_recipe import LoopRecipe, adamw, constant, cosine, one_cycle
+from ..runs import Job
+from .distributed.workers import PATIENCE, share_of
+from .loop import Loop
+from .recipe import Recipe
 
-STATE_FILE, OWN_FILE = (
-    "loop.json",
-    "process_{}.safetensors",
-)  # of a checkpoint; the second is each process's own
-EVALUATION_BATCH = 1000
+PROCESS_FILE = "process_{}.safetensors"  # in a checkpoint: what belongs to one process
 
 
-@dataclass
-class LoopResult:
-    """What a training did.
-
-    Attributes:
-        evaluations: for each one `step`, `epoch` and what was measured, the last one last.
-        best: place in `evaluations` of the one with the lowest loss.
-        steps: optimizer steps.
-        seconds: of the loop, stops left out, evaluations included.
-        data_share: share of the time of the steps that was spent waiting for a batch.
-        images_per_second: examples that went through forward and backward pass, per second of the steps.
-    """
-
-    evaluations: list[dict[str, float]] = field(default_factory=list)
-    best: int = 0
-    steps: int = 0
-    seconds: float = 0.0
-    data_share: float = 0.0
-    images_per_second: float = 0.0
-
-
-class ShuffledBatches(BatchSampler):
-    """Whole batches of row numbers, in an order that `seed` and `epoch` alone decide, the same in every
-    process.
-
-    Attributes:
-        epoch: which order.
-        first: how many batches to leave out at the beginning of the epoch, after a stop.
-    """
-
-    def __init__(self, count: int, batch_size: int, batches: int, seed: int):
-        self.count, self.batch_size, self.batches, self.seed = count, batch_size, batches, seed
-        self.drop_last, self.epoch, self.first = True, 0, 0
-
-    def __len__(self) -> int:
-        return self.batches - self.first
-
-    def __iter__(self) -> Iterator[list[int]]:
-        generator = torch.Generator().manual_seed(self.seed * 100_003 + self.epoch)
-        order = torch.randperm(self.count, generator=generator)
-        for batch in range(self.first, self.batches):
-            yield order[batch * self.batch_size : (batch + 1) * self.batch_size].tolist()
-
-
-def train_with_accelerate(
-    model: nn.Module,
-    train: Dataset,
-    held_out: Dataset,
-    recipe: LoopRecipe,
-    job: Job,
-    seed: int,
-    metrics: Callable[[Tensor, Tensor], dict[str, float]],
-) -> LoopResult:
-    """Trains `model` in place.
+class PieceSampler(BatchSampler):
+    """Row numbers of every piece of a training, the same in every process.
 
     Args:
-        model: a transformers model that takes what the data sets give and returns `loss` and `logits`.
-        train, held_out: data sets that give a whole batch for a list of rows, with `labels`.
+        examples: how many rows the data set has.
+        recipe: gives the size and the number of the pieces.
+        seed: of the order, which is another one in each epoch; None to read the rows in their own order.
+
+    Attributes:
+        first: how many pieces to leave out at the beginning, after a stop.
+    """
+
+    def __init__(self, examples: int, recipe: Recipe, seed: int | None = None):
+        self.examples, self.seed, self.batch_size = examples, seed, recipe.piece_size
+        self.count, self.first, self.drop_last = recipe.steps * recipe.accumulation, 0, True
+        # What does not fill a whole batch waits for the next epoch.
+        self.per_epoch = examples // recipe.batch_size * recipe.accumulation
+
+    def __len__(self) -> int:
+        return self.count - self.first
+
+    def __iter__(self) -> Iterator[list[int]]:
+        order, ordered_epoch = None, -1
+        for piece in range(self.first, self.count):
+            epoch, index = divmod(piece, self.per_epoch)
+            rows = range(index * self.batch_size, (index + 1) * self.batch_size)
+            if self.seed is None:
+                yield list(rows)
+                continue
+            if epoch != ordered_epoch:
+                generator = torch.Generator().manual_seed(self.seed * 100_003 + epoch)
+                order, ordered_epoch = torch.randperm(self.examples, generator=generator), epoch
+            yield order[rows.start : rows.stop].tolist()
+
+
+class AcceleratedTraining:
+    """A model, its optimizer and its data, prepared for the processes that a launcher has started.
+
+    Args:
+        model: trained in place.
+        examples: a data set that gives a whole batch for a list of rows.
+        recipe: how to train; a batch is one of all processes together.
         job: where checkpoints, history and progress go.
-        seed: of the order of the examples, of dropout and of `augment`.
-        metrics: logits and labels of all of `held_out` -> numbers, among them `loss`.
+        seed: of dropout, and of the order if `shuffle`.
+        shuffle: read the examples in a new order each epoch, otherwise in their own order.
+        log_every: steps between two lines of the history; about a hundred lines if not given.
+
+    Attributes:
+        loop: counts the steps and has the history.
+        generator: random numbers for changes to the batches; they continue after a stop.
+        waited, worked: seconds of the steps that were spent waiting for a batch, and all of them.
 
     Raises:
-        UserError: fewer examples than a batch; a gradient that is not finite: the model keeps its last
-            finite weights, which are also in `last_finite` in the part's folder; a checkpoint that
-            another number of processes wrote; another process is gone.
-        KeyboardInterrupt: Ctrl-C came; a checkpoint is on disk.
+        UserError: a batch that the processes cannot share evenly; Muon under DeepSpeed; a checkpoint that
+            another number of processes wrote.
     """
-    training = Training(model, train, held_out, recipe, job, seed, metrics)
-    with (
-        job.progress.task(job.name, training.steps) as progress,
-        CatchInterrupt() as ctrl_c,
-        stop_together(job.folder),
-    ):
-        training.run_epochs(progress, ctrl_c)
-    return training.result
-
-
-class Training:
-    """The state of a training, and the loop."""
 
     def __init__(
         self,
         model: nn.Module,
-        train: Dataset,
-        held_out: Dataset,
-        recipe: LoopRecipe,
+        examples: Dataset,
+        recipe: Recipe,
         job: Job,
         seed: int,
-        metrics: Callable[[Tensor, Tensor], dict[str, float]],
+        shuffle: bool = False,
+        log_every: int | None = None,
     ):
-        self.recipe, self.folder, self.metrics = recipe, job.folder, metrics
-        self.steps_per_epoch = len(train) // recipe.batch_size  # type: ignore[arg-type]
-        if self.steps_per_epoch < 1:
-            raise UserError(
-                f"{len(train)} examples do not fill a batch of {recipe.batch_size}; lower batch_size"
-            )  # type: ignore[arg-type]
-        if recipe.batch_size % recipe.accumulation:
-            raise UserError(
-                f"batch_size {recipe.batch_size} does not divide into {recipe.accumulation} pieces"
-            )
-        self.steps = recipe.epochs * self.steps_per_epoch
-
+        self.plain_model, self.recipe = model, recipe
         AcceleratorState._reset_state()  # a process may train several times, in different precision
         GradientState._reset_state()
         self.accelerator = Accelerator(
             cpu=not torch.cuda.is_available(),
-            mixed_precision=recipe.mixed_precision,
+            mixed_precision="bf16" if recipe.bf16 else "no",
             gradient_accumulation_steps=recipe.accumulation,
             # The loader's batches are those of all processes together: each takes its slice.
             dataloader_config=DataLoaderConfiguration(split_batches=True),
             kwargs_handlers=[InitProcessGroupKwargs(timeout=PATIENCE)],
         )
-        set_seed(
-            seed, device_specific=True
-        )  # dropout differs from process to process, the order of the data does not
-        self.generator = torch.Generator(self.accelerator.device).manual_seed(
-            seed + self.accelerator.process_index
-        )
-        optimizer = recipe.optimizer(model.parameters(), recipe.learning_rate, recipe.weight_decay)
-        schedule = LambdaLR(optimizer, lambda step: recipe.schedule(min(1.0, step / self.steps)))
-        pieces = self.steps_per_epoch * recipe.accumulation
-        self.order = ShuffledBatches(len(train), recipe.batch_size // recipe.accumulation, pieces, seed)  # type: ignore[arg-type]
-        # An own generator: iterating over a loader without one would move the one that dropout draws from.
-        loader = DataLoader(train, batch_sampler=self.order, collate_fn=as_is, generator=torch.Generator())
-        self.model, self.optimizer, self.schedule, self.loader = self.accelerator.prepare(
-            model, optimizer, schedule, loader
-        )
-        self.held_out = self.accelerator.prepare(
-            DataLoader(held_out, batch_size=EVALUATION_BATCH, collate_fn=as_is)
-        )
-        self.result = LoopResult()
-        self.waited = self.worked = 0.0
-        self.history: list[dict[str, float]] = []
-        self.losses: list[Tensor] = []
-        self._load()
-
-    @property
-    def plain_model(self) -> nn.Module:
-        return self.accelerator.unwrap_model(self.model)
-
-    def run_epochs(self, progress: Any, ctrl_c: CatchInterrupt) -> None:
-        """All epochs that are left."""
-        recipe, began, before = self.recipe, time.perf_counter(), self.result.seconds
-        evaluate_after = {
-            math.ceil(recipe.epochs * k / recipe.evaluations) for k in range(1, recipe.evaluations + 1)
-        }
-        save_every = max(1, math.ceil(self.steps / (recipe.saves + 1)))
-        self._write_history()
-        while self.result.steps < self.steps and not self._out_of_patience():
-            epoch, done = divmod(self.result.steps, self.steps_per_epoch)
-            self.order.epoch, self.order.first = epoch, done * recipe.accumulation
-            for step in self._epoch(progress):
-                self.result.seconds = before + time.perf_counter() - began
-                last_of_epoch = step % self.steps_per_epoch == 0
-                if last_of_epoch and epoch + 1 in evaluate_after:
-                    self._evaluate(epoch + 1)
-                    self.result.seconds = before + time.perf_counter() - began
-                interrupted = self._anywhere(ctrl_c.interrupted)
-                if (step % save_every == 0 and step < self.steps) or interrupted:
-                    self._save()
-                if interrupted:
-                    raise KeyboardInterrupt
-        if recipe.keep_best and self.result.evaluations:
-            self._load_best()
-        self.plain_model.eval()
-        self.accelerator.free_memory()
-
-    def _epoch(self, progress: Any) -> Iterator[int]:
-        """The loop. Yields the number of steps after every optimizer step."""
-        recipe, accelerator, model = self.recipe, self.accelerator, self.model
-        log_every, show_every = max(1, self.steps // 100), max(1, self.steps // 400)
-        model.train()
-        clock = time.perf_counter()
-        for batch in self.loader:
-            self.waited += time.perf_counter() - clock
-            if recipe.augment is not None:
-                batch["pixel_values"] = recipe.augment(batch["pixel_values"], self.generator)
-            with accelerator.accumulate(model):
-                loss = self._loss(batch)
-                accelerator.backward(loss)
-                self.losses.append(loss.detach())
-                if accelerator.sync_gradients:
-                    norm = self._clip()
-                self.optimizer.step()
-                self.schedule.step()
-                self.optimizer.zero_grad()
-            self.worked += time.perf_counter() - clock
-            if accelerator.sync_gradients:
-                if recipe.after_step is not None:
-                    recipe.after_step(self.plain_model)
-                self.result.steps = step = self.result.steps + 1
-                if step % show_every == 0 or step == self.steps:
-                    progress.update(step, loss=self.losses[-1].item())
-                if step % log_every == 0 or step == self.steps or step == 1:
-                    self._log(step, norm)
-                self._measure_speed(step)
-                yield step
-            clock = time.perf_counter()
-
-    def _loss(self, batch: dict[str, Tensor]) -> Tensor:
-        smoothing = self.recipe.label_smoothing
-        if not smoothing and self.recipe.mixed_precision == "no":
-            return self.model(**batch).loss
-        # Beyond the model products may be of 16 bits; a loss of that few says little near zero.
-        logits = self.model(pixel_values=batch["pixel_values"]).logits.float()
-        return nn.functional.cross_entropy(logits, batch["labels"], label_smoothing=smoothing)
-
-    def _clip(self) -> Tensor:
-        """Length of the gradient, which is scaled down to the limit. Every process has the gradient of
-        all of them.
-        """
-        parameters = list(self.model.parameters())
-        if self.recipe.max_grad_norm is not None:
-            norm = self.accelerator.clip_grad_norm_(parameters, self.recipe.max_grad_norm)
-        else:
-            norm = nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
-        if not torch.isfinite(norm):
-            self._diverged()
-        return norm
-
-    def _diverged(self) -> None:
-        """The weights are still those before this step; their gradient says that nothing good can follow."""
-        self._log(self.result.steps + 1, torch.tensor(math.nan))
-        kept = self.folder / "last_finite"
-        if self.accelerator.is_main_process:
-            self.plain_model.save_pretrained(kept)
-        raise UserError(
-            f"the loss or its gradient is not finite at step {self.result.steps + 1}; try a lower learning rate, for example "
-            f"--set {self.recipe.rate_setting}={self.recipe.learning_rate / 3:.1g}; the last finite weights are in {kept}"
-        )
-
-    def _measure_speed(self, step: int) -> None:
-        self.result.data_share = self.waited / self.worked
-        self.result.images_per_second = step * self.recipe.batch_size / self.worked
-
-    @torch.no_grad()
-    def evaluate(self) -> dict[str, float]:
-        """The metrics on the held-out examples, each counted once whatever the number of processes."""
-        self.model.eval()
-        logits, labels = [], []
-        for batch in self.held_out:
-            found = self.model(pixel_values=batch["pixel_values"]).logits.float()
-            both = self.accelerator.gather_for_metrics((found, batch["labels"]))
-            logits.append(both[0])
-            labels.append(both[1])
-        self.model.train()
-        return self.metrics(torch.cat(logits), torch.cat(labels))
-
-    def _evaluate(self, epoch: int) -> None:
-        found = {"step": self.result.steps, "epoch": epoch, **self.evaluate()}
-        self.result.evaluations.append(found)
-        losses = [row["loss"] for row in self.result.evaluations]
-        self.result.best = losses.index(min(losses))
-        if self.recipe.keep_best and self.result.best == len(losses) - 1 and self.accelerator.is_main_process:
-            _replace_folder(self.folder / "best", self.plain_model.save_pretrained)
-        self.history.append(
-            {f"eval_{name}" if name not in ("step", "epoch") else name: v for name, v in found.items()}
-        )
-        self._write_history()
-
-    def _out_of_patience(self) -> bool:
-        worse = len(self.result.evaluations) - 1 - self.result.best
-        return self.recipe.patience is not None and worse >= self.recipe.patience
-
-    def _load_best(self) -> None:
-        self.accelerator.wait_for_everyone()
-        best = type(self.plain_model).from_pretrained(self.folder / "best")
-        self.plain_model.load_state_dict(best.state_dict())
-
-    def _anywhere(self, flag: bool) -> bool:
-        """Whether it is true in any process: all must stop after the same step."""
-        if self.accelerator.num_processes == 1:
-            return flag
-        return bool(self.accelerator.reduce(torch.tensor(float(flag), device=self.accelerator.device)) > 0)
-
-    def _log(self, step: int, norm: Tensor) -> None:
-        loss = torch.stack(self.losses).mean()
-        if self.accelerator.num_processes > 1:
-            loss = self.accelerator.reduce(loss, reduction="mean")
-        self.losses.clear()
-        entry = {"step": step, "loss": loss.item(), "grad_norm": norm.item()}
-        self.history.append(entry | {"learning_rate": self.optimizer.param_groups[0]["lr"]})
-        self._write_history()
-
-    def _write_history(self) -> None:
-        if self.accelerator.is_main_process:
-            write_text(
-                self.folder / "history.jsonl", "".join(json.dumps(entry) + "\n" for entry in self.history)
+        is_deepspeed = self.accelerator.distributed_type == DistributedType.DEEPSPEED
+        if is_deepspeed and recipe.adam_learning_rate is not None:
+            raise UserError(
+                "DeepSpeed's ZeRO cuts matrices into flat pieces and Muon needs them whole: --optimizer adamw"
             )
+        share_of(recipe.piece_size)
+        # Dropout differs from process to process, the order of the data does not.
+        set_seed(seed, device_specific=True)
+        self.generator = torch.Generator(self.accelerator.device)
+        self.generator.manual_seed(seed + self.accelerator.process_index)
+        if recipe.gradient_checkpointing:
+            model.activation_checkpointing_enable()
+        optimizer = recipe.optimizer(model)
+        # The schedule counts optimizer steps: it is not handed to `prepare`, which would count those of
+        # all processes.
+        self.scheduler = recipe.scheduler(optimizer)
+        sampler = PieceSampler(len(examples), recipe, seed if shuffle else None)  # type: ignore[arg-type]
+        # A generator of its own: a loader without one would move the one that dropout draws from.
+        loader = DataLoader(examples, batch_sampler=sampler, collate_fn=as_is, generator=torch.Generator())
+        self.model, self.optimizer, self.loader = self.accelerator.prepare(model, optimizer, loader)
+        self.loop = Loop(job, recipe.steps, recipe.advice, recipe.saves, log_every=log_every)
+        sampler.first = self.loop.step * recipe.accumulation
+        if self.loop.checkpoint is not None:
+            self._read(self.loop.checkpoint)
+        self.waited, self.worked = (self.loop.state.get(name, 0.0) for name in ("waited", "worked"))
 
-    def _save(self) -> None:
-        """A checkpoint: weights, optimizer, schedule, random generators, and how far the loop is."""
-        write_checkpoint(self.folder, self.result.steps, self._write)
+    def run(
+        self,
+        loss_of: Callable[[nn.Module, dict[str, Tensor]], Tensor],
+        watch: Callable[[int], bool] | None = None,
+        save_in: Path | None = None,
+    ) -> None:
+        """Takes all steps that are left.
+
+        Args:
+            loss_of: the mean loss of a batch, from the prepared model.
+            watch: called with the number of steps after each, before a checkpoint is written; returns
+                whether to stop early.
+            save_in: where the first process writes the model in the end, gathered from all of them.
+        """
+        accelerator, recipe, loop = self.accelerator, self.recipe, self.loop
+        pieces: list[Tensor] = []
+        self.model.train()
+        with loop:
+            clock = time.perf_counter()
+            for batch in self.loader:
+                self.waited += time.perf_counter() - clock
+                with accelerator.accumulate(self.model):
+                    loss = loss_of(self.model, batch)
+                    accelerator.backward(loss)
+                    pieces.append(accelerator.reduce(loss.detach(), reduction="mean"))
+                    if accelerator.sync_gradients:
+                        mean = torch.stack(pieces).mean().item()
+                        norm = self._clip()
+                        self._require_finite(mean, norm)
+                    self.optimizer.step()
+                    self.optimizer.zero_grad()
+                self.worked += time.perf_counter() - clock
+                if accelerator.sync_gradients:
+                    rate = self.optimizer.param_groups[0]["lr"]
+                    self.scheduler.step()
+                    pieces.clear()
+                    loop.state |= {"waited": self.waited, "worked": self.worked}
+                    loop.after_step(mean, grad_norm=norm, learning_rate=rate)
+                    if watch is not None and watch(loop.step):
+                        break
+                    if loop.save_if_due(self._write):
+                        raise KeyboardInterrupt
+                clock = time.perf_counter()
+            if save_in is not None:
+                self.save_model(save_in)
+        accelerator.unwrap_model(self.model, keep_fp32_wrapper=False)  # a forward pass in 32 bits again
+        accelerator.free_memory()
+        if recipe.gradient_checkpointing:
+            self.plain_model.activation_checkpointing_disable()
+        self.plain_model.eval()
+
+    def _clip(self) -> float:
+        """Scales the gradient down to the limit; returns the length that it had, in all processes."""
+        if self.recipe.max_grad_norm is not None:
+            norm = self.accelerator.clip_grad_norm_(self.model.parameters(), self.recipe.max_grad_norm)
+        else:
+            norm = nn.utils.get_total_norm([p.grad for p in self.model.parameters() if p.grad is not None])
+        if norm is None:  # DeepSpeed clips inside its step
+            return 0.0
+        return float(norm.full_tensor() if isinstance(norm, DTensor) else norm)
+
+    def _require_finite(self, loss: float, norm: float) -> None:
+        """The weights are still those from before this step; what follows cannot be good."""
+        if not torch.tensor([loss, norm]).isfinite().all():
+            folder = self.loop.folder / "last_finite"
+            self.save_model(folder)
+            self.loop.require_finite(loss, last_finite=folder)
+            self.loop.require_finite(norm, "the gradient", folder)
+
+    def save_model(self, folder: Path) -> None:
+        """Gathers the weights from all processes; the first one writes them."""
+        weights = self.accelerator.get_state_dict(self.model)
+        if self.accelerator.is_main_process:
+            plain = self.accelerator.unwrap_model(self.model, keep_fp32_wrapper=False)
+            plain.save_pretrained(folder, state_dict=weights)
+        self.accelerator.wait_for_everyone()
 
     def _write(self, folder: Path) -> None:
         self.accelerator.save_state(str(folder))
-        own = {
-            "generator": self.generator.get_state(),
-            "losses": torch.tensor([loss.item() for loss in self.losses]),
-        }
-        save_file(own, folder / OWN_FILE.format(self.accelerator.process_index))
-        if self.accelerator.is_main_process:
-            state = {
-                "result": vars(self.result),
-                "history": self.history,
-                "waited": self.waited,
-                "worked": self.worked,
-            }
-            write_json(folder / STATE_FILE, state)
+        state = {"generator": self.generator.get_state()}
+        save_file(state, folder / PROCESS_FILE.format(self.accelerator.process_index))
 
-    def _load(self) -> None:
-        """Goes on from the part's checkpoint, if there is one."""
-        folder = last_checkpoint(self.folder)
-        if folder is None:
-            return
-        self.accelerator.load_state(str(folder))
-        own = load_file(folder / OWN_FILE.format(self.accelerator.process_index))
-        self.generator.set_state(own["generator"])
-        self.losses = list(own["losses"].to(self.accelerator.device))
-        state = json.loads((folder / STATE_FILE).read_text(encoding="utf-8"))
-        self.result = LoopResult(**state["result"])
-        self.history, self.waited, self.worked = state["history"], state["waited"], state["worked"]
-
-
-def _replace_folder(folder: Path, write: Callable[[Path], Any]) -> None:
-    temporary = folder.with_name(f".{folder.name}.tmp")
-    shutil.rmtree(temporary, ignore_errors=True)
-    write(temporary)
-    shutil.rmtree(folder, ignore_errors=True)
-    os.replace(temporary, folder)
-
-
-__all__ = [
-    "LoopRecipe",
-    "LoopResult",
-    "ShuffledBatches",
-    "Training",
-    "adamw",
-    "constant",
-    "cosine",
-    "one_cycle",
-    "train_with_accelerate",
-]
+    def _read(self, checkpoint: Path) -> None:
+        if list(checkpoint.glob("custom_checkpoint_*")):  # the schedule was a file of its own
+            raise UserError(f"{checkpoint} was written by an older version; start over in another folder")
+        self.accelerator.load_state(str(checkpoint))
+        state: dict[str, Any] = load_file(checkpoint / PROCESS_FILE.format(self.accelerator.process_index))
+        self.generator.set_state(state["generator"])
+        self.scheduler.last_epoch = self.loop.step

@@ -1,14 +1,14 @@
-"""Checkpoints of one process or several: whole or not there, and taken up again by as many processes as
-wrote them.
+"""Checkpoints that are whole or not there, written by one process or several.
 
-    write_checkpoint(folder, step, write)      # every process puts its part of the state where `write` is told to
-    checkpoint = last_checkpoint(folder)       # the newest that is whole, or None
+    write_checkpoint(folder, step, write)      # every process puts its share of the state where `write` is told
+    checkpoint = last_checkpoint(folder)       # the newest one that is complete, or None
 
-A training goes on as if it had not stopped, or not at all. In another number of processes it cannot:
-gradients are summed in another order, and every process draws its dropout from random numbers of its own;
-so that is refused in one line. One process and two go on bit for bit. Of three and more PyTorch's
-data-parallel wrapper lays out the gradients anew after its first step, and a sum of three numbers depends
-on their order: the last bit may differ, unless the layout is kept, as by the Trainer.
+A training continues as if it had not stopped, or not at all. Another number of processes cannot continue
+it: they would sum gradients in another order, and every process draws its dropout from random numbers of
+its own. `last_checkpoint` refuses this in one line. One process and two continue bit for bit. With three
+or more, PyTorch's data-parallel wrapper lays out the gradients anew after its first step, and a sum of
+three numbers depends on their order: the last bit may differ, unless the layout is kept, as by the
+Trainer.
 """
 
 import json
@@ -17,15 +17,14 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import torch
 import torch.distributed as dist
 
 from ..errors import UserError
 from ..runs import write_json
 
-PREFIX, COMPLETE = (
-    "checkpoint-",
-    "complete",
-)  # of a folder; the file in it that says that it was written to the end
+PREFIX = "checkpoint-"  # of a folder's name; the steps that are done follow
+COMPLETE = "complete"  # the file that is written last; it names the number of processes
 
 
 def process_count() -> int:
@@ -39,24 +38,33 @@ def process_index() -> int:
 
 
 def wait_for_all() -> None:
-    """Until every process has come here."""
+    """Returns when every process has come here."""
     if dist.is_initialized():
         dist.barrier()
 
 
+def is_true_anywhere(flag: bool) -> bool:
+    """Whether `flag` is true in any process. All of them call it."""
+    if process_count() == 1:
+        return flag
+    value = torch.tensor(float(flag), device="cuda" if dist.get_backend() == "nccl" else "cpu")
+    dist.all_reduce(value)
+    return value.item() > 0
+
+
 def mark_complete(checkpoint: Path) -> None:
-    """Says that the checkpoint was written to the end, and by how many processes; one of them is to call it."""
+    """Notes that a checkpoint is complete, and how many processes wrote it. One process calls it."""
     write_json(checkpoint / COMPLETE, {"processes": process_count()})
 
 
 def write_checkpoint(folder: Path, step: int, write: Callable[[Path], object]) -> None:
-    """Writes `checkpoint-STEP` under another name and then renames it; only then the older ones go. All
+    """Writes `checkpoint-STEP` under another name, renames it, and only then deletes the older ones. All
     processes call it.
 
     Args:
         folder: of the training, on a disk that all processes share.
         step: optimizer steps done.
-        write: called in every process with the folder to write into, which is there and empty.
+        write: called in every process with an empty folder to write into.
     """
     target = folder / f"{PREFIX}{step}"
     temporary = folder / f".{target.name}.tmp"
@@ -78,22 +86,22 @@ def write_checkpoint(folder: Path, step: int, write: Callable[[Path], object]) -
 
 
 def step_of(checkpoint: Path) -> int:
-    """The optimizer steps after which it was written."""
+    """The optimizer steps after which a checkpoint was written."""
     return int(checkpoint.name.removeprefix(PREFIX))
 
 
 def newest_checkpoint(folder: Path) -> Path | None:
-    """The newest checkpoint in `folder` that was written to the end, by however many processes."""
-    whole = [path.parent for path in folder.glob(f"{PREFIX}*/{COMPLETE}")]
-    return max(whole, key=step_of, default=None)
+    """The newest complete checkpoint in `folder`, whoever wrote it."""
+    complete = [path.parent for path in folder.glob(f"{PREFIX}*/{COMPLETE}")]
+    return max(complete, key=step_of, default=None)
 
 
 def last_checkpoint(folder: Path) -> Path | None:
-    """The newest whole checkpoint, for this number of processes to go on from. All of them call it; it
+    """The newest complete checkpoint that this number of processes can continue. All of them call it; it
     changes nothing.
 
     Raises:
-        UserError: it was written by another number of processes, or the processes do not see the same one.
+        UserError: another number of processes wrote it, or the processes do not see the same one.
     """
     newest = newest_checkpoint(folder)
     if process_count() > 1:
@@ -106,23 +114,20 @@ def last_checkpoint(folder: Path) -> Path | None:
             )
     if newest is None:
         return None
-    wrote, now = _processes_of(newest), process_count()
-    if wrote != now:
-        right = "without torchrun" if wrote == 1 else f"on one machine: torchrun --nproc_per_node {wrote}"
-        raise UserError(
-            f"{newest} was written by {_counted(wrote)} and cannot go on in {now}: that would be another training; "
-            f"start {wrote} ({right}), or begin anew in another folder"
-        )
-    return newest
-
-
-def _processes_of(checkpoint: Path) -> int:
     try:
-        return json.loads((checkpoint / COMPLETE).read_text(encoding="utf-8"))["processes"]
+        wrote = json.loads((newest / COMPLETE).read_text(encoding="utf-8"))["processes"]
     except ValueError:
         raise UserError(
-            f"{checkpoint} does not say how many processes wrote it, as it is of an older version; begin anew"
+            f"{newest} was written by an older version, which did not note how many processes wrote it; "
+            "start over"
         ) from None
+    if wrote != process_count():
+        command = "without torchrun" if wrote == 1 else f"on one machine: torchrun --nproc_per_node {wrote}"
+        raise UserError(
+            f"{newest} was written by {_counted(wrote)} and cannot be continued by {process_count()}: that "
+            f"would be another training; start {wrote} ({command}), or start over in another folder"
+        )
+    return newest
 
 
 def _counted(processes: int) -> str:

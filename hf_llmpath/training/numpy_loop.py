@@ -1,10 +1,11 @@
-"""Training with the NumPy engine as a job of a run: progress, history, checkpoints, and an honest end
-when it diverges.
+"""Mini-batch training with the NumPy engine as a job of a run.
+
+The arithmetic is `hf_llmpath.scratch`; this file adds the order of the examples and the state of a
+checkpoint, and `Loop` the rest.
 """
 
 import json
 import math
-import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,14 +13,13 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import UserError
-from ..runs import Job, write_text
+from ..runs import Job
 from ..scratch import Loss, Network, Optimizer
+from .checkpoints import COMPLETE, PREFIX, mark_complete
+from .loop import Loop, diverged
+from .recipe import save_interval
 
-STATE_FILE, COMPLETE = (
-    "state.npz",
-    "complete",
-)  # of a checkpoint; the second says that it was written to the end
+NUMPY_STATE_FILE = "state.npz"  # in a checkpoint
 LAST_FINITE = "last_finite.npz"  # weights of a training that diverged, for `Network.load_state_dict`
 
 
@@ -40,40 +40,35 @@ class Examples:
 
 
 @dataclass
-class Fit:
-    """What a training did.
+class NumpyFit:
+    """How a training went.
 
     Attributes:
         steps: optimizer steps taken.
         losses: the mean loss of each epoch.
-        diverged_at: the step whose loss was not finite, if there was one; the network then has its last
-            finite weights.
-        kept: the file that holds these weights.
+        diverged_at: the step whose loss was not finite, if there was one; the network then has the last
+            weights whose loss was.
+        last_finite: the file that holds these weights.
     """
 
     steps: int
     losses: list[float]
     diverged_at: int | None = None
-    kept: Path | None = None
+    last_finite: Path | None = None
 
-    def require_finite(self, learning_rate: float, setting: str = "learning_rate") -> "Fit":
+    def require_finite(self, learning_rate: float, setting: str = "learning_rate") -> "NumpyFit":
         """Itself.
 
         Raises:
             UserError: the loss was not finite.
         """
         if self.diverged_at is not None:
-            raise UserError(
-                f"{self.advice(learning_rate, setting)}; the last finite weights are in {self.kept}"
-            )
+            raise diverged(self.diverged_at, (setting, learning_rate), last_finite=self.last_finite)
         return self
 
     def advice(self, learning_rate: float, setting: str = "learning_rate") -> str:
         """What to do about a training that diverged: lower the stage's `setting`."""
-        return (
-            f"the loss is not finite at step {self.diverged_at}; try a lower learning rate, for example "
-            f"--set {setting}={learning_rate / 3:.1g}"
-        )
+        return str(diverged(self.diverged_at or 0, (setting, learning_rate)))
 
 
 def fit_numpy(
@@ -87,153 +82,104 @@ def fit_numpy(
     seed: int,
     evaluate: Callable[[Network], dict[str, float]] | None = None,
     saves: int = 4,
-    log_every: int | None = None,
-) -> Fit:
+) -> NumpyFit:
     """Trains `network` in place by mini-batches, in a new order every epoch.
 
-    A run that was stopped goes on from the job's last checkpoint and ends with the same weights, bit for
-    bit. History gets a line every `log_every` epochs (about 100 lines if not given): `step`, `epoch`,
-    `loss` and what `evaluate` finds.
+    The history gets about 100 lines: `step`, `epoch`, the mean `loss` of the epoch, and what `evaluate`
+    returns. Checkpoints are written between epochs.
 
     Args:
-        seed: of the order of the examples, and of dropout.
+        seed: of the order of the examples.
         evaluate: called with the network for each line of the history, for example for its test loss.
         saves: checkpoints on the way.
     """
-    loop = _Loop(network, examples, loss, optimizer, batch_size, np.random.default_rng(seed))
-    per_epoch = math.ceil(len(examples) / batch_size)
-    steps = epochs * per_epoch
-    report_every = math.ceil(steps / 200)
-    log_every = log_every or math.ceil(epochs / 100)
-    save_every = math.ceil(epochs / (saves + 1))
-    history = _History(job.folder / "history.jsonl")
-    first = loop.load(job.folder)
-    history.cut(first * per_epoch)
-    # A training that diverges is told by its loss.
-    with (
-        np.errstate(over="ignore", invalid="ignore", divide="ignore"),
-        job.progress.task(job.name, steps) as progress,
-    ):
+    x, targets = np.ascontiguousarray(examples.x, dtype=network.dtype), examples.targets
+    if not np.issubdtype(targets.dtype, np.integer):
+        targets = targets.astype(network.dtype)
+    per_epoch = math.ceil(len(x) / batch_size)
+    log_every = math.ceil(epochs / 100)
+    rename_old_checkpoints(job.folder)
+    loop = Loop(
+        job,
+        epochs * per_epoch,
+        ("learning_rate", optimizer.learning_rate),
+        save_every=per_epoch * save_interval(epochs, saves),
+        log_every=0,
+    )
+    rng = np.random.default_rng(seed)
+    generators = [rng, *(layer.rng for layer in network.layers if hasattr(layer, "rng"))]
+    losses: list[float] = []
+    if loop.checkpoint is not None:
+        losses = _read_numpy_state(loop.checkpoint, network, optimizer, generators)
 
-        def report(step: int, value: float) -> None:
-            if step % report_every == 0 or step == steps:
-                progress.update(step, loss=value)
+    def save(folder: Path) -> None:
+        _write_numpy_state(folder, network, optimizer, generators, losses)
 
-        for epoch in range(first + 1, epochs + 1):
-            loop.epoch(report)
-            if loop.diverged_at is not None:
-                break
+    finite = _weights(network)  # those of the last step whose loss was finite
+    # A training that diverges shows in its loss; the overflow on the way there needs no warning.
+    with np.errstate(over="ignore", invalid="ignore", divide="ignore"), loop:
+        while loop.step < loop.steps:
+            order, total = rng.permutation(len(x)), 0.0
+            for start in range(0, len(order), batch_size):
+                rows = order[start : start + batch_size]
+                value = network.gradient(x[rows], targets[rows], loss)
+                if not math.isfinite(value):
+                    network.load_state_dict(finite)
+                    np.savez(job.folder / LAST_FINITE, **finite)
+                    return NumpyFit(loop.step, losses, loop.step + 1, job.folder / LAST_FINITE)
+                finite = _weights(network)
+                optimizer.step()
+                total += value * len(rows)
+                loop.after_step(value)
+            losses.append(total / len(order))
+            epoch = loop.step // per_epoch
             if epoch == 1 or epoch % log_every == 0 or epoch == epochs:
-                found = evaluate(network) if evaluate else {}
-                history.add({"step": loop.steps, "epoch": epoch, "loss": loop.losses[-1]} | found)
-            if epoch % save_every == 0 and epoch < epochs:
-                loop.save(job.folder, epoch)
-    if loop.diverged_at is None:
-        return Fit(loop.steps, loop.losses)
-    kept = job.folder / LAST_FINITE
-    np.savez(kept, **network.state_dict())
-    return Fit(loop.steps, loop.losses, loop.diverged_at, kept)
+                loop.log({"epoch": epoch, "loss": losses[-1]} | (evaluate(network) if evaluate else {}))
+            if loop.save_if_due(save):
+                raise KeyboardInterrupt
+    return NumpyFit(loop.step, losses)
 
 
-class _Loop:
-    """The state of a training: weights, optimizer, generators and losses so far."""
-
-    def __init__(
-        self,
-        network: Network,
-        examples: Examples,
-        loss: Loss,
-        optimizer: Optimizer,
-        batch_size: int,
-        rng: np.random.Generator,
-    ):
-        self.network, self.loss, self.optimizer, self.batch_size = network, loss, optimizer, batch_size
-        self.x, self.targets = np.ascontiguousarray(examples.x, dtype=network.dtype), examples.targets
-        if not np.issubdtype(self.targets.dtype, np.integer):
-            self.targets = self.targets.astype(network.dtype)
-        self.generators = [rng, *(layer.rng for layer in network.layers if hasattr(layer, "rng"))]
-        self.steps, self.losses, self.diverged_at = 0, [], None  # type: int, list[float], int | None
-        self._finite: dict[str, np.ndarray] = {}
-        self._keep()
-
-    def _keep(self) -> None:
-        self._finite = {name: value.copy() for name, value in self.network.state_dict().items()}
-
-    def epoch(self, report: Callable[[int, float], None]) -> None:
-        """Every example once."""
-        order, total = self.generators[0].permutation(len(self.x)), 0.0
-        for start in range(0, len(order), self.batch_size):
-            rows = order[start : start + self.batch_size]
-            value = self.network.gradient(self.x[rows], self.targets[rows], self.loss)
-            if not math.isfinite(value):
-                self.diverged_at = self.steps + 1
-                self.network.load_state_dict(self._finite)
-                return
-            self._keep()
-            self.optimizer.step()
-            self.steps += 1
-            total += value * len(rows)
-            report(self.steps, value)
-        self.losses.append(total / len(order))
-
-    def save(self, folder: Path, epoch: int) -> None:
-        """Writes a checkpoint; the ones before it go."""
-        target = folder / f"checkpoint-{epoch}"
-        shutil.rmtree(target, ignore_errors=True)
-        target.mkdir(parents=True)
-        arrays = {f"network.{name}": value for name, value in self.network.state_dict().items()}
-        arrays |= {f"optimizer.{name}": value for name, value in self.optimizer.state_dict().items()}
-        states = json.dumps([generator.bit_generator.state for generator in self.generators])
-        with (target / STATE_FILE).open("wb") as file:
-            np.savez(
-                file,
-                **arrays,
-                losses=np.array(self.losses),
-                steps=np.array(self.steps),
-                generators=np.array(states),
-            )
-        (target / COMPLETE).touch()
-        for older in _checkpoints(folder):
-            if older != target:
-                shutil.rmtree(older)
-
-    def load(self, folder: Path) -> int:
-        """Takes up the newest complete checkpoint; returns the epochs that are done."""
-        found = _checkpoints(folder)
-        if not found:
-            return 0
-        with np.load(found[-1] / STATE_FILE, allow_pickle=False) as state:
-            kinds: dict[str, dict[str, Any]] = {"network": {}, "optimizer": {}}
-            for name in state.files:
-                kind, _, rest = name.partition(".")
-                if kind in kinds:
-                    kinds[kind][rest] = state[name]
-            self.network.load_state_dict(kinds["network"])
-            self.optimizer.load_state_dict(kinds["optimizer"])
-            for generator, value in zip(self.generators, json.loads(str(state["generators"])), strict=True):
-                generator.bit_generator.state = value
-            self._keep()
-            self.losses, self.steps = state["losses"].tolist(), int(state["steps"])
-        return int(found[-1].name.rpartition("-")[2])
+def _weights(network: Network) -> dict[str, np.ndarray]:
+    return {name: value.copy() for name, value in network.state_dict().items()}
 
 
-def _checkpoints(folder: Path) -> list[Path]:
-    complete = [path for path in folder.glob("checkpoint-*") if (path / COMPLETE).exists()]
-    return sorted(complete, key=lambda path: int(path.name.rpartition("-")[2]))
+def _write_numpy_state(
+    folder: Path,
+    network: Network,
+    optimizer: Optimizer,
+    generators: list[np.random.Generator],
+    losses: list[float],
+) -> None:
+    arrays = {f"network.{name}": value for name, value in network.state_dict().items()}
+    arrays |= {f"optimizer.{name}": value for name, value in optimizer.state_dict().items()}
+    states = json.dumps([generator.bit_generator.state for generator in generators])
+    np.savez(folder / NUMPY_STATE_FILE, **arrays, losses=np.array(losses), generators=np.array(states))
 
 
-class _History:
-    """history.jsonl of a job."""
+def _read_numpy_state(
+    folder: Path, network: Network, optimizer: Optimizer, generators: list[np.random.Generator]
+) -> list[float]:
+    """Continues from a checkpoint; returns the losses of the epochs so far."""
+    with np.load(folder / NUMPY_STATE_FILE, allow_pickle=False) as state:
+        of_kind: dict[str, dict[str, Any]] = {"network": {}, "optimizer": {}}
+        for name in state.files:
+            kind, _, rest = name.partition(".")
+            if kind in of_kind:
+                of_kind[kind][rest] = state[name]
+        network.load_state_dict(of_kind["network"])
+        optimizer.load_state_dict(of_kind["optimizer"])
+        for generator, value in zip(generators, json.loads(str(state["generators"])), strict=True):
+            generator.bit_generator.state = value
+        return state["losses"].tolist()
 
-    def __init__(self, path: Path):
-        self.path = path
 
-    def cut(self, steps: int) -> None:
-        """Keeps the lines up to a step: those after the checkpoint are written anew."""
-        lines = self.path.read_text(encoding="utf-8").splitlines() if self.path.exists() else []
-        kept = [line for line in lines if json.loads(line)["step"] <= steps]
-        write_text(self.path, "".join(line + "\n" for line in kept))
-
-    def add(self, entry: dict[str, Any]) -> None:
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(entry) + "\n")
+def rename_old_checkpoints(folder: Path) -> None:
+    """Earlier versions numbered these checkpoints by epochs, and left the mark of a complete one empty."""
+    for mark in list(folder.glob(f"{PREFIX}*/{COMPLETE}")):
+        state = mark.parent / NUMPY_STATE_FILE
+        if state.exists() and not mark.read_text():
+            with np.load(state, allow_pickle=False) as arrays:
+                steps = int(arrays["steps"])
+            mark_complete(mark.parent)
+            mark.parent.rename(folder / f"{PREFIX}{steps}")

@@ -2,49 +2,76 @@
 
     training: Recipe = group(Recipe(steps=900, batch_size=32, learning_rate=3e-3), "language model")
 
-This module imports neither torch nor transformers, because the settings of all stages are read when the
-command line lists them.
+This module imports neither torch nor transformers at its top, because the settings of all stages are read
+when the command line lists them.
 """
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from ..errors import UserError
 from ..settings import Group, setting
+
+if TYPE_CHECKING:
+    from torch import nn
+    from torch.optim import Optimizer
+    from torch.optim.lr_scheduler import LRScheduler
 
 
 @dataclass(frozen=True)
 class Recipe(Group):
-    """How to train: AdamW, a schedule, clipping, evaluations and checkpoints on the way."""
+    """How to train: optimizer, schedule, clipping, evaluations and checkpoints on the way."""
 
     steps: int = setting(1000, "optimizer steps", minimum=1)
-    batch_size: int = setting(32, "examples per step, over all processes", minimum=1)
+    batch_size: int = setting(32, "examples per step, over all processes and pieces", minimum=1)
     learning_rate: float = setting(1e-3, "peak learning rate", minimum=0)
-    weight_decay: float = setting(0.0, "weight decay of AdamW", minimum=0)
+    weight_decay: float = setting(0.0, "decoupled weight decay", minimum=0)
     warmup: float = setting(
         0.05, "share of the steps over which the rate rises linearly", minimum=0, maximum=1
     )
-    schedule: str = setting("cosine", "how the rate falls: a name of transformers' schedulers")
+    schedule: str = setting("cosine", "how the rate falls: one_cycle, or a name of transformers' schedulers")
     decay: float | None = setting(
         None, "last share of the steps, over which a constant rate falls linearly to 0", minimum=0, maximum=1
     )
     adam_beta2: float = setting(0.99, "decay of AdamW's mean of squared gradients", minimum=0, maximum=1)
-    max_grad_norm: float = setting(1.0, "norm to which longer gradients are scaled down", minimum=0)
-    gradient_accumulation_steps: int = setting(1, "batches whose gradients are summed for a step", minimum=1)
+    max_grad_norm: float | None = setting(
+        1.0, "norm to which longer gradients are scaled down; none for no limit", minimum=0
+    )
+    accumulation: int = setting(1, "pieces of a batch whose gradients are summed for a step", minimum=1)
     evaluations: int = setting(0, "evaluations on the way; 0 evaluates at the end", minimum=0)
     patience: int | None = setting(None, "evaluations without improvement before training stops", minimum=1)
     keep_best: bool = setting(True, "whether to end with the weights of the best evaluation")
     saves: int = setting(4, "checkpoints on the way, for --resume", minimum=0)
     bf16: bool = setting(False, "whether matrix products are computed in 16 bits")
     gradient_checkpointing: bool = setting(False, "whether activations are recomputed in the backward pass")
+    adam_learning_rate: float | None = setting(
+        None,
+        "rate of AdamW for all but the hidden matrices, which Muon then moves; none: AdamW alone",
+        minimum=0,
+    )
     # Not for `--set`: what the training code itself decides.
     carry_state: bool = field(default=False, metadata={"help": None})  # recurrent state from batch to batch
-    rate_setting: str = field(default="", metadata={"help": None})  # the setting that advice names
+    rate_setting: str = field(default="", metadata={"help": None})  # the settings that advice names
+    adam_rate_setting: str = field(default="", metadata={"help": None})
+
+    def __post_init__(self) -> None:
+        if self.batch_size % self.accumulation:
+            raise UserError(f"batch_size {self.batch_size} does not divide into {self.accumulation} pieces")
 
     @property
-    def rate_name(self) -> str:
-        """The setting that a person changes to train with another learning rate."""
-        return self.rate_setting or (f"{self.path}.learning_rate" if self.path else "learning_rate")
+    def piece_size(self) -> int:
+        """Examples that pass through the model at once, over all processes."""
+        return self.batch_size // self.accumulation
+
+    @property
+    def advice(self) -> tuple[str, float]:
+        """The setting to lower if the training diverges, and its value: the higher one of two rates."""
+        prefix = f"{self.path}." if self.path else ""
+        if self.adam_learning_rate is not None and self.adam_learning_rate > self.learning_rate:
+            return self.adam_rate_setting or f"{prefix}adam_learning_rate", self.adam_learning_rate
+        return self.rate_setting or f"{prefix}learning_rate", self.learning_rate
 
     @property
     def schedule_name(self) -> str:
@@ -60,8 +87,78 @@ class Recipe(Group):
     @property
     def save_every(self) -> int:
         """Steps from one checkpoint to the next."""
-        return max(1, math.ceil(self.steps / (self.saves + 1)))
+        return save_interval(self.steps, self.saves)
 
-    @property
-    def warmup_steps(self) -> int:
-        return math.ceil(self.warmup * self.steps)
+    def optimizer(self, model: "nn.Module") -> "Optimizer":
+        """AdamW over all weights, or Muon with AdamW where there is a rate for each."""
+        if self.adam_learning_rate is not None:
+            import torch
+
+            from .muon import Muon, muon_groups
+
+            groups = muon_groups(model, self.learning_rate, self.adam_learning_rate, self.weight_decay)
+            return Muon(groups, ns_dtype=torch.bfloat16 if self.bf16 else None)
+        return adamw(model.parameters(), self.learning_rate, self.weight_decay, self.adam_beta2)
+
+    def scheduler(self, optimizer: "Optimizer") -> "LRScheduler":
+        """The schedule of the rates, the same as the Trainer's; it counts optimizer steps."""
+        if self.schedule_name == "one_cycle":
+            from torch.optim.lr_scheduler import LambdaLR
+
+            return LambdaLR(optimizer, lambda step: one_cycle(min(1.0, step / self.steps)))
+        from transformers import get_scheduler
+
+        return get_scheduler(
+            self.schedule_name,
+            optimizer,
+            num_warmup_steps=math.ceil(self.warmup * self.steps),
+            num_training_steps=self.steps,
+            scheduler_specific_kwargs=self.schedule_options,
+        )
+
+
+@dataclass(frozen=True)
+class EpochRecipe(Group):
+    """How to train by whole passes over a small data set."""
+
+    epochs: int = setting(10, "passes over the training data", minimum=1)
+    batch_size: int = setting(32, "examples per step", minimum=2)
+    learning_rate: float = setting(1e-3, "peak learning rate", minimum=0)
+
+    def recipe(self, examples: int, **choices: Any) -> Recipe:
+        """One cycle of the rate over whole epochs, no limit on the gradient, and one evaluation at the end,
+        unless `choices` (fields of `Recipe`) say otherwise.
+        """
+        batch_size = min(self.batch_size, examples)
+        usual = {"schedule": "one_cycle", "warmup": 0.0, "adam_beta2": 0.999, "max_grad_norm": None}
+        usual |= {"evaluations": 1, "keep_best": False, "saves": 3}
+        usual |= {"rate_setting": f"{self.path}.learning_rate"}
+        return Recipe(self.epochs * (examples // batch_size), batch_size, self.learning_rate, **usual | choices)
+
+
+def adamw(
+    parameters: "Iterable[nn.Parameter]", learning_rate: float, weight_decay: float, beta2: float = 0.999
+) -> "Optimizer":
+    """AdamW that decays matrices only: biases and the scales of norms are not what overfits."""
+    from torch.optim import AdamW
+
+    parameters = list(parameters)
+    groups = [
+        {"params": [weight for weight in parameters if weight.dim() > 1], "weight_decay": weight_decay},
+        {"params": [weight for weight in parameters if weight.dim() <= 1], "weight_decay": 0.0},
+    ]
+    groups = [group for group in groups if group["params"]]
+    return AdamW(groups, lr=learning_rate, betas=(0.9, beta2), fused=True)
+
+
+def one_cycle(progress: float) -> float:
+    """Share of the peak rate after a share of the training: up from 1/25 in the first 30 %, then down to
+    0, both along a cosine (Smith & Topin 2017, arXiv:1708.07120)."""
+    if progress < 0.3:
+        return 0.04 + 0.96 * (1 - math.cos(math.pi * progress / 0.3)) / 2
+    return (1 + math.cos(math.pi * (progress - 0.3) / 0.7)) / 2
+
+
+def save_interval(units: int, saves: int) -> int:
+    """How many of `units` (steps, epochs) lie between two of `saves` checkpoints on the way."""
+    return max(1, math.ceil(units / (saves + 1)))

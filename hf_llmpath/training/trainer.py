@@ -1,8 +1,8 @@
-"""The Trainer set-up that the stages share: whole batches from tensors, our progress, checkpoints that
-survive a kill.
+"""transformers' Trainer as the stages use it: whole batches from tensors, and the contract of `Loop`.
 
-`fit` trains one part of a run: it resumes from the part's last complete checkpoint, stops cleanly on
-Ctrl-C, and keeps the best weights if asked to.
+`fit` trains one job of a run. It continues from the job's last complete checkpoint, stops cleanly on
+Ctrl-C, and ends with the best weights if asked to. `run_trainer` does the same for any Trainer, TRL's
+included.
 """
 
 import math
@@ -17,71 +17,125 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, RandomSampler, SequentialSampler
-from transformers import EarlyStoppingCallback, PrinterCallback, ProgressCallback, Trainer, TrainingArguments
+from transformers import (
+    EarlyStoppingCallback,
+    PrinterCallback,
+    ProgressCallback,
+    Trainer,
+    TrainerCallback,
+    TrainingArguments,
+)
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
 from ..data.batches.streams import IGNORED, as_is
 from ..runs import Job
-from .callbacks import History, ReportProgress, StopOnInterrupt
-from .checkpoints import last_checkpoint, mark_complete
-from .distributed.workers import PATIENCE, stop_together
+from .checkpoints import mark_complete, wait_for_all
+from .distributed.workers import PATIENCE
+from .loop import LOGGED, Loop
 from .recipe import Recipe
 
 # Accelerate searches the disk for this optional package twice in every step; it does not come while a
 # model trains.
 accelerate.optimizer.is_lomo_available = cache(accelerate.optimizer.is_lomo_available)
 
-TARGETS = (
-    "shift_labels",
-    "labels",
-    "start_positions",
-)  # what is counted as the targets of a batch, the first that is there
-STATE_FILE = "stream_state.safetensors"
+# What counts as the targets of a batch: the first of these that it has.
+TARGETS = ("shift_labels", "labels", "start_positions")
+STREAM_STATE_FILE = "stream_state.safetensors"  # in a checkpoint: the recurrent state
+
+
+def shared_arguments(recipe: Recipe, folder: Path, seed: int) -> dict[str, Any]:
+    """The recipe in transformers' words, as arguments of any Trainer's configuration."""
+    return {
+        "output_dir": str(folder),
+        "max_steps": recipe.steps,
+        "per_device_train_batch_size": recipe.piece_size,
+        "gradient_accumulation_steps": recipe.accumulation,
+        "learning_rate": recipe.learning_rate,
+        "weight_decay": recipe.weight_decay,
+        "warmup_steps": recipe.warmup,
+        "lr_scheduler_type": recipe.schedule_name,
+        "lr_scheduler_kwargs": recipe.schedule_options,
+        "bf16": recipe.bf16,
+        "activation_checkpointing": recipe.gradient_checkpointing,
+        "adam_beta2": recipe.adam_beta2,
+        "max_grad_norm": recipe.max_grad_norm or 0.0,
+        "eval_strategy": "no",
+        "save_strategy": "steps",
+        "save_steps": recipe.save_every,
+        "save_total_limit": 2,
+        "logging_steps": max(1, recipe.steps // LOGGED),
+        "logging_nan_inf_filter": False,  # LoopCallback must see a loss that is not finite
+        "dataloader_pin_memory": False,
+        "use_cpu": not torch.cuda.is_available(),
+        "ddp_timeout": int(PATIENCE.total_seconds()),
+        "disable_tqdm": True,
+        "report_to": "none",
+        "seed": seed,
+    }
 
 
 def training_arguments(recipe: Recipe, folder: Path, seed: int) -> TrainingArguments:
-    """`recipe` as transformers' arguments."""
-    every = max(1, math.ceil(recipe.steps / recipe.evaluations)) if recipe.evaluations else None
+    """The recipe as arguments of `StageTrainer`."""
+    arguments = shared_arguments(recipe, folder, seed)
+    if recipe.evaluations:
+        every = max(1, math.ceil(recipe.steps / recipe.evaluations))
+        arguments |= {"eval_strategy": "steps", "eval_steps": every, "save_steps": every}
+        arguments |= {"load_best_model_at_end": recipe.keep_best}
+        arguments |= {"metric_for_best_model": "eval_loss", "greater_is_better": False}
     return TrainingArguments(
-        output_dir=str(folder),
-        max_steps=recipe.steps,
-        per_device_train_batch_size=recipe.batch_size,
-        per_device_eval_batch_size=recipe.batch_size,
-        gradient_accumulation_steps=recipe.gradient_accumulation_steps,
-        learning_rate=recipe.learning_rate,
-        weight_decay=recipe.weight_decay,
-        warmup_steps=recipe.warmup,
-        lr_scheduler_type=recipe.schedule_name,
-        lr_scheduler_kwargs=recipe.schedule_options,
-        bf16=recipe.bf16,
-        activation_checkpointing=recipe.gradient_checkpointing,
-        adam_beta2=recipe.adam_beta2,
-        max_grad_norm=recipe.max_grad_norm,
-        eval_strategy="steps" if every else "no",
-        eval_steps=every,
-        save_strategy="steps",
-        save_steps=every or recipe.save_every,
-        save_total_limit=2,
-        load_best_model_at_end=bool(every) and recipe.keep_best,
-        metric_for_best_model="eval_loss" if every else None,
-        greater_is_better=False if every else None,
-        logging_steps=max(1, recipe.steps // 100),
-        logging_nan_inf_filter=False,  # ReportProgress must see a loss that is not finite
-        accelerator_config={"split_batches": True},
+        **arguments,
+        accelerator_config={"split_batches": True},  # a batch is one of all processes together
         average_tokens_across_devices=False,
         remove_unused_columns=False,
-        dataloader_pin_memory=False,
-        use_cpu=not torch.cuda.is_available(),
-        ddp_timeout=int(PATIENCE.total_seconds()),
-        disable_tqdm=True,
-        report_to="none",
-        seed=seed,
     )
 
 
+class LoopCallback(TrainerCallback):
+    """Makes a Trainer keep the contract of `Loop`."""
+
+    def __init__(self, loop: Loop, tokens_per_step: int = 0):
+        self.loop, self.tokens_per_step = loop, tokens_per_step
+        self.loss: float | None = None  # the last one that was logged
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self.loop.after_step(self.loss, tokens=self.tokens_per_step)
+        if self.loop.is_stopping:
+            control.should_save = control.should_training_stop = True
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any], **kwargs: Any) -> None:
+        self.loop.log(state.log_history[-1])
+        self.loss = logs.get("loss", self.loss)
+        # The last steps may come after the last entry with a loss; `train_loss`, the mean of all steps,
+        # contains them.
+        for name in ("loss", "train_loss"):
+            if not math.isfinite(logs.get(name, 0.0)):
+                raise self.loop.diverged(state.global_step)
+
+    def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        wait_for_all()
+        if state.is_world_process_zero:
+            mark_complete(Path(args.output_dir) / f"{PREFIX_CHECKPOINT_DIR}-{state.global_step}")
+
+    def on_train_end(self, args: Any, state: Any, control: Any, model: nn.Module, **kwargs: Any) -> None:
+        # No loss has seen the weights that the last step left.
+        if not all(weight.isfinite().all() for weight in model.parameters() if weight.requires_grad):
+            raise self.loop.diverged(state.global_step, "a weight")
+
+
+def run_trainer(trainer: Trainer, recipe: Recipe, job: Job, tokens_per_step: int = 0) -> None:
+    """Trains by a transformers or TRL Trainer that writes its checkpoints into the job's folder."""
+    for callback in (PrinterCallback, ProgressCallback):
+        trainer.remove_callback(callback)
+    loop = Loop(job, recipe.steps, recipe.advice, log_every=0)
+    trainer.add_callback(LoopCallback(loop, tokens_per_step))
+    with loop:
+        trainer.train(resume_from_checkpoint=loop.checkpoint and str(loop.checkpoint))
+    trainer.model.eval()
+
+
 class StageTrainer(Trainer):
-    """Trainer for data sets that build whole batches, with a recurrent state carried along if the recipe
-    says so.
+    """A Trainer for data sets that build whole batches; it can carry a recurrent state from batch to
+    batch.
     """
 
     def __init__(
@@ -94,16 +148,13 @@ class StageTrainer(Trainer):
         super().__init__(**kwargs)
         self.evaluate_with, self.carry_state = evaluate_with, carry_state
         self._carried: Any = None
-        for callback in (PrinterCallback, ProgressCallback):
-            self.remove_callback(callback)
 
     def get_train_dataloader(self) -> DataLoader:
         dataset = self.train_dataset
-        sampler = SequentialSampler(dataset) if dataset.sequential else RandomSampler(dataset)
         loader = DataLoader(
             dataset,
             batch_size=self._train_batch_size,
-            sampler=sampler,
+            sampler=SequentialSampler(dataset) if dataset.sequential else RandomSampler(dataset),
             collate_fn=as_is,
             drop_last=dataset.sequential,
         )
@@ -112,8 +163,8 @@ class StageTrainer(Trainer):
     def _get_num_items_in_batch(
         self, batch_samples: list[dict[str, Tensor]], device: torch.device
     ) -> Tensor | None:
-        """Targets of a step, in all its batches and processes; the Trainer itself counts only batches
-        with `labels`, and only those of its own process."""
+        """Targets of a step in all its pieces and processes. The Trainer itself counts only batches with
+        `labels`, and only those of its own process."""
         if not batch_samples:
             return None
         name = next(name for name in TARGETS if name in batch_samples[0])
@@ -145,43 +196,39 @@ class StageTrainer(Trainer):
     ):
         self.model.eval()
         with torch.no_grad():
-            found = self.evaluate_with(self.model)
-        metrics = {f"{metric_key_prefix}_{name}": value for name, value in found.items()}
+            values = self.evaluate_with(self.model)
+        metrics = {f"{metric_key_prefix}_{name}": value for name, value in values.items()}
         self.log(dict(metrics))
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
         return metrics
 
     def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
         super()._save_checkpoint(model, trial)
-        folder = Path(self.args.output_dir) / f"{PREFIX_CHECKPOINT_DIR}-{self.state.global_step}"
-        if self._carried is not None:
-            tensors = {
-                f"{index}.{part}": self.accelerator.gather(
-                    value.contiguous()
-                )  # the rows of all processes, in order
-                for index, layer in enumerate(self._carried.layers)
-                for part, value in enumerate(layer.state)
-            }
-            if self.is_world_process_zero():
-                save_file(tensors, folder / STATE_FILE)
-        self.accelerator.wait_for_everyone()
-        if self.is_world_process_zero():
-            mark_complete(folder)
-
-    def load_carried_state(self, checkpoint: Path) -> None:
-        """Takes up the recurrent state where the checkpoint left it."""
-        if not (checkpoint / STATE_FILE).exists():
+        if self._carried is None:
             return
-        processes, mine = self.accelerator.num_processes, self.accelerator.process_index
-        tensors = {
-            name: value.chunk(processes)[mine].to(self.args.device)
-            for name, value in load_file(checkpoint / STATE_FILE).items()
+        tensors = {  # (batch, hidden): the rows of all processes, in order
+            f"{layer_index}.{state_index}": self.accelerator.gather(value.contiguous())
+            for layer_index, layer in enumerate(self._carried.layers)
+            for state_index, value in enumerate(layer.state)
         }
-        cache = self.model.new_cache()
-        for index, layer in enumerate(cache.layers):
-            parts = sorted(name for name in tensors if name.startswith(f"{index}."))
-            layer.update(tuple(tensors[name] for name in parts), 1)
-        self._carried = cache
+        if self.is_world_process_zero():
+            folder = Path(self.args.output_dir) / f"{PREFIX_CHECKPOINT_DIR}-{self.state.global_step}"
+            save_file(tensors, folder / STREAM_STATE_FILE)
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
+        super()._load_from_checkpoint(resume_from_checkpoint, model)
+        path = Path(resume_from_checkpoint) / STREAM_STATE_FILE
+        if not path.exists():
+            return
+        processes, index = self.accelerator.num_processes, self.accelerator.process_index
+        tensors = {
+            name: value.chunk(processes)[index].to(self.args.device)  # this process's rows
+            for name, value in load_file(path).items()
+        }
+        self._carried = self.model.new_cache()
+        for layer_index, layer in enumerate(self._carried.layers):
+            names = sorted(name for name in tensors if name.startswith(f"{layer_index}."))
+            layer.update(tuple(tensors[name] for name in names), 1)
 
 
 def fit(
@@ -201,48 +248,40 @@ def fit(
         model: a transformers model that returns a loss.
         dataset: `StreamWindows`, `Documents`, `TrainingBatches` or another data set that builds whole
             batches, with `labels` or `shift_labels`.
-        recipe: how.
+        recipe: how to train.
         job: where checkpoints, history and progress go.
         seed: of the order of the batches and of dropout.
-        evaluate_with: called with the model (in eval mode, no gradient); returns metrics with a `loss`.
+        evaluate_with: called with the model (in eval mode, without gradients); returns metrics, among
+            them `loss`.
         tokens_per_step: for the tokens per second shown while training.
-        optimizer: AdamW over all weights, as the recipe says, if none.
+        optimizer: replaces the recipe's own.
         make_trainer: a Trainer with another loss.
 
     Raises:
-        UserError: a loss that is not finite; a checkpoint that another number of processes wrote; another
+        UserError: a loss that is not finite; a checkpoint from another number of processes; another
             process is gone.
         KeyboardInterrupt: Ctrl-C came; a checkpoint is on disk.
     """
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    stop = StopOnInterrupt()
-    callbacks = [History(job.folder / "history.jsonl"), stop]
-    if recipe.patience is not None:
-        callbacks.append(EarlyStoppingCallback(recipe.patience))
-    with job.progress.task(job.name, recipe.steps) as task:
-        trainer = make_trainer(
-            model=model,
-            args=training_arguments(recipe, job.folder, seed),
-            train_dataset=dataset,
-            eval_dataset=dataset if recipe.evaluations else None,
-            callbacks=[*callbacks, ReportProgress(task, tokens_per_step, recipe.rate_name)],
-            evaluate_with=evaluate_with,
-            carry_state=recipe.carry_state,
-            optimizers=(optimizer, None),
-        )
-        checkpoint = last_checkpoint(job.folder)
-        if checkpoint is not None:
-            trainer.load_carried_state(checkpoint)
-        with stop_together(job.folder):
-            trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
-    if stop.interrupted:
-        raise KeyboardInterrupt
-    if recipe.bf16:
-        trainer.accelerator.unwrap_model(
-            model, keep_fp32_wrapper=False
-        )  # its forward pass is in 32 bits again
+    if optimizer is None and recipe.adam_learning_rate is not None:
+        optimizer = recipe.optimizer(model)
+    trainer = make_trainer(
+        model=model,
+        args=training_arguments(recipe, job.folder, seed),
+        train_dataset=dataset,
+        eval_dataset=dataset if recipe.evaluations else None,
+        callbacks=[] if recipe.patience is None else [EarlyStoppingCallback(recipe.patience)],
+        evaluate_with=evaluate_with,
+        carry_state=recipe.carry_state,
+        optimizers=(optimizer, None),  # None: the Trainer makes AdamW, as the arguments say
+    )
+    run_trainer(trainer, recipe, job, tokens_per_step or 0)
+    if recipe.bf16:  # the forward pass is in 32 bits again
+        trainer.accelerator.unwrap_model(model, keep_fp32_wrapper=False)
     model._is_accelerate_prepared = False  # type: ignore[assignment]  # another training prepares it anew
     if recipe.gradient_checkpointing:
         model.activation_checkpointing_disable()
-    model.eval()
     return trainer
+
+
+__all__ = ["LoopCallback", "Recipe", "StageTrainer", "fit", "run_trainer", "shared_arguments"]

@@ -29,7 +29,7 @@ from hf_llmpath.stages.s12_embeddings.word_probes import (
     read_similarities,
     similarity_correlation,
 )
-from hf_llmpath.training.precision import precision_for
+from hf_llmpath.training.hardware import precision_for
 
 SIZE, WINDOW, NEGATIVES, MIN_COUNT, SUBSAMPLE = 100, 5, 5, 5, 1e-3
 SGD_RATE = 0.03  # the full preset's, of skip-gram

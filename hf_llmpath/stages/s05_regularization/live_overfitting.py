@@ -12,7 +12,7 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from ...data.images import Images, load_images
-from ...training.accelerate_loop import adamw
+from ...training.recipe import adamw
 from .regularized import few_images, measure, with_switches, with_wrong_labels
 
 HIDDEN = (256, 256)

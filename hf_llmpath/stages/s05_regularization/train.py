@@ -13,8 +13,8 @@ from transformers import AutoModelForImageClassification
 from ...data.images import Images, LabeledImages, load_images
 from ...models.image_processing_mlp import LLMPathMLPImageProcessor
 from ...runs import Goal, Run, add_mean
-from ...training.accelerate_loop import LoopRecipe, cosine, train_with_accelerate
-from ...training.precision import precision_for
+from ...training.hardware import precision_for
+from ...training.recipes.image_classifier import ImageRegularizers, image_recipe, train_image_classifier
 from . import SHOWN, RegularizationSettings
 from .augmentation import Augmentation
 from .regularized import Regularizers, few_images, measure, pre_activations, with_wrong_labels
@@ -109,20 +109,20 @@ def _table_row(
         train, test = measure(model, sample), measure(model, alike)
         return {"loss": watched, "train_error": train["error"], "test_error": test["error"]}
 
-    recipe = LoopRecipe(
-        epochs=settings.table_epochs,
-        batch_size=min(settings.batch_size, len(sample)),
-        learning_rate=settings.learning_rate,
+    recipe = image_recipe(
+        settings.table_epochs,
+        len(sample),
+        min(settings.batch_size, len(sample)),
+        settings.learning_rate,
         weight_decay=chosen.weight_decay,
-        schedule=cosine,
+        schedule="cosine",
         evaluations=min(LOOKS, settings.table_epochs),
         keep_best=stops,
         patience=settings.patience if stops else None,
-        augment=chosen.augmentation(sample),
-        after_step=chosen.constraint,
-        label_smoothing=chosen.label_smoothing,
     )
-    fit = train_with_accelerate(model, sample, validation if stops else alike, recipe, job, seed, look)
+    watched_images = validation if stops else alike
+    regularizers = ImageRegularizers(chosen.augmentation(sample), chosen.constraint, chosen.label_smoothing)
+    fit = train_image_classifier(model, sample, watched_images, recipe, job, seed, look, regularizers)
     true, train, test = measure(model, images.held_out), measure(model, sample), measure(model, alike)
     curve = {name: [look[name] for look in fit.evaluations] for name in ("step", "train_error", "test_error")}
     result = {
@@ -176,19 +176,22 @@ def _whole_row(
     if job.done:
         return job.result
     model = chosen.model(images, settings.large_hidden_sizes, seed)
-    recipe = LoopRecipe(
-        epochs=(settings.dropout_epochs if row == "dropout" else 0) or settings.epochs,
-        batch_size=settings.large_batch_size,
-        learning_rate=settings.large_learning_rate,
+    recipe = image_recipe(
+        (settings.dropout_epochs if row == "dropout" else 0) or settings.epochs,
+        len(images.train),
+        settings.large_batch_size,
+        settings.large_learning_rate,
         rate_setting="large_learning_rate",
         weight_decay=settings.large_weight_decay,
-        mixed_precision=precision_for(settings.large_precision),
+        bf16=precision_for(settings.large_precision) == "bf16",
         evaluations=min(4, settings.epochs),
-        augment=chosen.augmentation(images.train),
-        after_step=chosen.constraint,
-        label_smoothing=chosen.label_smoothing,
     )
-    fit = train_with_accelerate(model, images.train, images.held_out, recipe, job, seed, _scores)
+    regularizers = ImageRegularizers(
+        chosen.augmentation(images.train), chosen.constraint, chosen.label_smoothing
+    )
+    fit = train_image_classifier(
+        model, images.train, images.held_out, recipe, job, seed, _scores, regularizers
+    )
     train, test = measure(model, images.train), measure(model, images.held_out)
     result = {
         "error": test["error"],

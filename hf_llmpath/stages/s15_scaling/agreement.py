@@ -1,12 +1,14 @@
-"""The same training run in different ways: what must not change a loss curve, and how far it does."""
+"""The same training run in several ways: what must not change a loss curve, and how far it does."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 from ...data.batches.token_file import TokenBlocks
 from ...errors import UserError
-from ...runs import Run
-from ...training.recipes.gpt import GPTRecipe, GPTShape, TokenData, fit_with_accelerate, new_model
+from ...runs import Job, Run
+from ...training.recipe import Recipe
+from ...training.recipes.gpt import GPTShape, TokenData, fit_with_accelerate, new_model
 from ...training.trainer import fit
 
 REFERENCE = "trainer"
@@ -14,43 +16,47 @@ PIECES = 4  # in which a batch is accumulated
 
 
 def loss_curves(
-    data: TokenData, shape: GPTShape, recipe: GPTRecipe, run: Run, seed: int
+    data: TokenData, shape: GPTShape, recipe: Recipe, run: Run, seed: int
 ) -> dict[str, list[float]]:
-    """The loss after every step of a few ways to run one training, all in 32 bits and from the same weights.
+    """The loss after every step of one training, run in several ways, all in 32 bits and from the same
+    weights.
 
     Returns:
-        A curve for `trainer`, `accumulation` (the batch in `PIECES`), `checkpointing` (activations
-        computed again), both by the Trainer; `accelerate`; and `lightning`, if it is installed.
+        A curve for `trainer`, `accumulation` (the batch in `PIECES`) and `checkpointing` (activations
+        computed again), all three by the Trainer; `accelerate`; and `lightning`, if it is installed.
     """
-    job = run.job("agreement")
-    if job.done:
-        return job.result["curves"]
     shape, whole = replace(shape, dropout=0.0), replace(recipe, bf16=False, saves=0)
-    in_pieces = replace(whole, batch_size=recipe.batch_size // PIECES, gradient_accumulation_steps=PIECES)
-    ways: dict[str, tuple[GPTRecipe, Any]] = {
-        "trainer": (whole, None),
-        "accumulation": (in_pieces, None),
-        "checkpointing": (replace(whole, gradient_checkpointing=True), None),
+    ways: dict[str, tuple[Recipe, Callable[..., list[float]]]] = {
+        "trainer": (whole, fit_with_trainer),
+        "accumulation": (replace(whole, accumulation=PIECES), fit_with_trainer),
+        "checkpointing": (replace(whole, gradient_checkpointing=True), fit_with_trainer),
         "accelerate": (whole, fit_with_accelerate),
     }
-    try:
-        from .lightning_loop import fit_with_lightning
 
-        ways["lightning"] = (whole, fit_with_lightning)
-    except UserError as error:
-        run.progress.say(f"left out of the comparison: {error}")
-    curves = {}
-    for name, (way, loop) in ways.items():
-        model = new_model(shape.config(data.tokenizer), seed)
-        blocks = TokenBlocks(data.train, shape.context, recipe.batch_size, recipe.steps, seed)
-        if loop is not None:
-            curves[name] = loop(model, blocks, way, seed)
-            continue
-        own = run.job(f"agreement-{name}")
-        trainer = fit(model, blocks, way, run, own, seed, optimizer=way.optimizer(model))
-        curves[name] = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
-        own.finish({})
-    return job.finish({"curves": curves})["curves"]
+    def compare(job: Job) -> dict[str, Any]:
+        try:
+            from .lightning_loop import fit_with_lightning
+
+            ways["lightning"] = (whole, fit_with_lightning)
+        except UserError as error:
+            run.progress.say(f"left out of the comparison: {error}")
+        return {"curves": {name: curve(name, *way) for name, way in ways.items()}}
+
+    def curve(name: str, way: Recipe, train: Callable[..., list[float]]) -> list[float]:
+        def losses(job: Job) -> dict[str, list[float]]:
+            model = new_model(shape.config(data.tokenizer), seed)
+            blocks = TokenBlocks(data.train, shape.context, recipe.batch_size, recipe.steps, seed)
+            return {"losses": train(model, blocks, way, job, seed)}
+
+        return run.once(f"curve-{name}", losses)["losses"]
+
+    return run.once("agreement", compare)["curves"]
+
+
+def fit_with_trainer(model: Any, blocks: TokenBlocks, recipe: Recipe, job: Job, seed: int) -> list[float]:
+    """Trains by transformers' Trainer; returns the losses that it logged."""
+    history = fit(model, blocks, recipe, job, seed).state.log_history
+    return [entry["loss"] for entry in history if "loss" in entry]
 
 
 def largest_difference(curves: dict[str, list[float]], name: str) -> float:

@@ -1,9 +1,9 @@
-"""Aligning a chatbot by low-rank updates alone: LoRA beside weights in 32 bits, QLoRA (Dettmers et al.
-2023) beside 4.
+"""Aligning a chatbot by low-rank updates alone: LoRA next to weights in 32 bits, QLoRA (Dettmers et al.
+2023) next to weights in 4.
 
-policy = low_rank_policy(folder, rank=8, four_bits=True)
-optimize_directly(policy, None, ...)     # any method of `with_trl.py`; the reference is the policy without its updates
-model = with_updates(folder, policy)     # a plain model in 32 bits again
+    policy = low_rank_policy(folder, rank=8, four_bits=True)
+    train_dpo(policy, None, ...)             # any method of trl_trainers.py; the reference is the policy without updates
+    model = with_updates(folder, policy)     # a plain model in 32 bits again
 """
 
 from pathlib import Path
@@ -17,8 +17,7 @@ from ...training.adaptation import with_lora
 
 
 def low_rank_policy(folder: Path, rank: int, four_bits: bool = False) -> Any:
-    """The language model in `folder` with updates of this rank beside its linear layers, the only weights
-    that learn.
+    """The language model in `folder` with updates of this rank next to its linear layers; only they learn.
 
     Args:
         folder: of a model in 32 bits.

@@ -1,24 +1,20 @@
-"""The loop around a policy gradient: draw replies, score them, learn from them, again.
+"""What PPO and REINFORCE share: replies to learn from, one optimizer step, and the state of a training.
 
-What is learned from them is the method's own: `reinforce.py` and `ppo.py` implement `learn`.
+The algorithms are in `ppo.py` and `reinforce.py`; checkpoints, history and Ctrl-C are `Loop`'s.
 """
 
-import json
 import math
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from ...errors import UserError
-from ...runs import Job, NoProgress, write_json, write_text
-from ...training.callbacks import CatchInterrupt
-from ...training.checkpoints import last_checkpoint, write_checkpoint
+from ...runs import Job
+from ...training.loop import Loop
+from ...training.recipe import Recipe
 from .objectives import AdaptiveKL, kl_estimate
 from .rollouts import Reward, Rollout, draw, reply_log_probs
 
@@ -27,43 +23,55 @@ Measure = Callable[[nn.Module], dict[str, float]]
 
 @dataclass(frozen=True)
 class PolicyRecipe:
-    """How to train a policy.
+    """How to train a policy with a reward.
 
     Attributes:
-        steps: rounds of drawing and learning.
-        prompts: prompts per round.
+        training: `steps` are rounds of drawing and learning, `batch_size` is the number of replies in a
+            round; its learning rate rises over the first twentieth of the steps, then falls linearly to 0.
         group: replies to each prompt.
-        learning_rate: of AdamW; rises over the first twentieth of the steps, then falls linearly to zero.
         beta: weight of the KL penalty; 0 lets the policy go wherever the reward pulls it.
-        target_kl: divergence of a reply, in nats, that β is steered to; if none, β stays.
+        target_kl: divergence of a reply, in nats, to which β is steered; if None, β stays.
         kl_horizon: replies over which β reacts.
-        max_new_tokens: where a reply is broken off.
-        unfinished_penalty: taken off the score of a reply that was broken off.
-        max_grad_norm: gradients longer than this are scaled down to it.
-        evaluations: how many times to measure the policy on the way.
-        saves: checkpoints on the way.
-        rate_setting: the stage's setting that is the learning rate, which advice names.
+        max_new_tokens: where a reply is cut off.
+        unfinished_penalty: subtracted from the score of a reply that was cut off.
     """
 
-    steps: int
-    prompts: int
+    training: Recipe
     group: int = 1
-    learning_rate: float = 3e-4
     beta: float = 0.05
     target_kl: float | None = None
     kl_horizon: int = 1000
     max_new_tokens: int = 64
     unfinished_penalty: float = 1.0
-    max_grad_norm: float = 1.0
-    evaluations: int = 4
-    saves: int = 3
-    rate_setting: str = "learning_rate"
+
+    @property
+    def prompts(self) -> int:
+        """Prompts per round."""
+        return self.training.batch_size // self.group
+
+
+@dataclass(frozen=True)
+class PolicyTask:
+    """What a policy learns.
+
+    Attributes:
+        reference: the frozen model from which the KL penalty measures.
+        reward: scores the replies of a rollout.
+        prompts: token ids of each prompt.
+        pad, end: ids of the padding and of the end token.
+    """
+
+    reference: nn.Module
+    reward: Reward
+    prompts: Sequence[Sequence[int]]
+    pad: int
+    end: int
 
 
 @dataclass(frozen=True)
 class Experience:
-    """A round's replies and what is known of them; per token `(batch, time - 1)`, aligned with the tokens
-    from the second on.
+    """The replies of a round. What is per token has the shape `(batch, time - 1)` and begins with the
+    second token, the first one that has a probability.
 
     Attributes:
         rollout: the replies.
@@ -81,199 +89,144 @@ class Experience:
 
     @property
     def kl(self) -> Tensor:
-        """Per token, how much likelier the policy found it than the reference does (k1)."""
+        """Per token, how much likelier it is under the policy than under the reference (k1)."""
         return kl_estimate(self.log_probs, self.reference) * self.mask
 
 
 class PolicyTraining:
-    """Trains `policy` in place; a subclass implements `learn`.
+    """A policy, its optimizer and its prompts.
 
     Args:
-        policy: a causal language model.
-        reference: what it is held to, frozen.
-        reward: scores the replies of a rollout.
-        prompts: token ids of each prompt.
-        recipe: how.
-        pad, end: ids of the padding and of the end token.
-        seed: of the order of the prompts and of what is drawn.
+        policy: a causal language model, trained in place.
+        task, recipe: what it learns, and how.
+        job: where checkpoints, history and progress go.
+        seed: of the order of the prompts and of the replies.
+        value_head: learns along with the policy.
+        measure: called with the policy before the first round, `evaluations` times on the way and at the
+            end; its numbers stand in the history with `eval_` before the name. It does not change what is
+            drawn afterwards.
+
+    Attributes:
+        loop: counts the rounds and has the history.
     """
 
     def __init__(
         self,
         policy: nn.Module,
-        reference: nn.Module,
-        reward: Reward,
-        prompts: Sequence[Sequence[int]],
+        task: PolicyTask,
         recipe: PolicyRecipe,
-        pad: int,
-        end: int,
+        job: Job,
         seed: int,
+        value_head: nn.Module | None = None,
+        measure: Measure | None = None,
     ):
-        self.policy, self.reference, self.reward = policy, reference.eval().requires_grad_(False), reward
-        self.prompts, self.recipe, self.pad, self.end, self.seed = prompts, recipe, pad, end, seed
-        self.policy.eval()  # no dropout: the ratio of a policy to itself is one
-        self.step, self.seconds = 0, 0.0
-        self.history: list[dict[str, float]] = []
-        self.controller = AdaptiveKL(recipe.beta, recipe.target_kl, recipe.kl_horizon)
-        self.parameters = [p for module in self.modules for p in module.parameters() if p.requires_grad]
-        self.optimizer = torch.optim.AdamW(self.parameters, lr=recipe.learning_rate, weight_decay=0.0)
+        self.policy, self.task, self.recipe, self.seed, self.measure = policy, task, recipe, seed, measure
+        policy.eval()  # no dropout: the ratio of a policy to itself is one
+        task.reference.eval().requires_grad_(False)
+        modules = [policy] if value_head is None else [policy, value_head]
+        self.parameters = [p for module in modules for p in module.parameters() if p.requires_grad]
+        training = recipe.training
+        self.optimizer = torch.optim.AdamW(
+            self.parameters, training.learning_rate, (0.9, training.adam_beta2), weight_decay=0.0
+        )
+        self.adaptive_kl = AdaptiveKL(recipe.beta, recipe.target_kl, recipe.kl_horizon)
+        torch.manual_seed(seed)
+        self.loop = Loop(job, training.steps, training.advice, training.saves, log_every=1)
+        if self.loop.checkpoint is not None:
+            self._read(self.loop.checkpoint)
 
     @property
-    def modules(self) -> list[nn.Module]:
-        """Everything that learns."""
-        return [self.policy]
+    def beta(self) -> float:
+        """Weight of the KL penalty in this round."""
+        return self.adaptive_kl.beta
 
-    def learn(self, experience: Experience) -> dict[str, float]:
-        """Changes the weights; returns numbers for the history, `loss` among them."""
-        raise NotImplementedError
-
-    def run(
-        self, job: Job | None = None, progress: NoProgress | None = None, measure: Measure | None = None
-    ) -> list[dict[str, float]]:
-        """All steps that are left; returns the history.
+    def draw_replies(self, prompts: Sequence[Sequence[int]] | None = None) -> Experience:
+        """A reply to each prompt, with what policy, reference and reward say about it.
 
         Args:
-            job: where checkpoints and history go; if none, nothing is written.
-            progress: shows progress.
-            measure: called with the policy `evaluations` times on the way and at the end; what it returns
-                stands in the history with `eval_` before the name. Does not change what is drawn
-                afterwards.
-
-        Raises:
-            UserError: the loss is not finite.
-            KeyboardInterrupt: Ctrl-C came; a checkpoint is on disk.
+            prompts: those of this round if not given.
         """
-        recipe = self.recipe
-        torch.manual_seed(self.seed)
-        if job is not None:
-            self._load(job.folder)
-        save_every = max(1, math.ceil(recipe.steps / (recipe.saves + 1)))
-        measure_every = max(1, math.ceil(recipe.steps / max(1, recipe.evaluations)))
-        with (
-            CatchInterrupt() as ctrl_c,
-            (progress or NoProgress()).task(job.name if job else "", recipe.steps) as task,
-        ):
-            while self.step < recipe.steps:
-                began = time.perf_counter()
-                if self.step == 0 and measure:
-                    self.history.append({"step": 0, **self._measured(measure)})
-                entry = self._step()
-                last = self.step == recipe.steps
-                if measure and (self.step % measure_every == 0 or last):
-                    entry |= self._measured(measure)
-                self.seconds += time.perf_counter() - began
-                self.history.append(entry)
-                task.update(self.step, loss=entry["loss"])
-                if job is not None:
-                    self._write_history(job.folder)
-                    if (self.step % save_every == 0 and not last) or (ctrl_c.interrupted and not last):
-                        self._save(job.folder)
-                if ctrl_c.interrupted and not last:
-                    raise KeyboardInterrupt
-        return self.history
-
-    def _step(self) -> dict[str, float]:
-        experience = self.gather(self._next_prompts())
-        self._set_rate()
-        found = self.learn(experience)
-        if not math.isfinite(found["loss"]):
-            raise UserError(
-                f"the loss is not finite at step {self.step + 1}; try a lower learning rate, for example "
-                f"--set {self.recipe.rate_setting}={self.recipe.learning_rate / 3:.1g}"
-            )
-        self.step += 1
-        kl = float(experience.kl.sum(dim=1).mean())
-        beta = self.controller.beta
-        self.controller.update(kl, len(experience.rollout))
-        lengths = experience.mask.sum(dim=1).float()
-        return {
-            "step": self.step,
-            "reward": float(experience.scores.mean()),
-            "reward_sd": float(experience.scores.std()) if len(lengths) > 1 else 0.0,
-            "kl": kl,
-            "beta": beta,
-            "length": float(lengths.mean()),
-            "finished": float(experience.rollout.finished.float().mean()),
-            **found,
-        }
-
-    def _set_rate(self) -> None:
-        steps = self.recipe.steps
-        rising, falling = (self.step + 1) / max(1, steps // 20), 1 - self.step / steps
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.recipe.learning_rate * min(rising, falling)
-
-    def _next_prompts(self) -> list[Sequence[int]]:
-        """The prompts of this step; each epoch has an order of its own."""
-        count, first = len(self.prompts), self.step * self.recipe.prompts
-        places = []
-        for place in range(first, first + self.recipe.prompts):
-            epoch, index = divmod(place, count)
-            places.append(int(self._order(epoch)[index]))
-        return [self.prompts[place] for place in places for _ in range(self.recipe.group)]
-
-    def _order(self, epoch: int) -> Tensor:
-        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + epoch)
-        return torch.randperm(len(self.prompts), generator=generator)
-
-    @torch.no_grad()
-    def gather(self, prompts: Sequence[Sequence[int]]) -> Experience:
-        """Draws a reply to each prompt and looks at it with policy, reference and reward."""
-        rollout = draw(self.policy, prompts, self.pad, self.end, self.recipe.max_new_tokens)
-        log_probs = reply_log_probs(self.policy, rollout)
-        reference = reply_log_probs(self.reference, rollout)
-        penalty = self.recipe.unfinished_penalty * (~rollout.finished).to(log_probs.dtype)
-        scores = self.reward(rollout).to(log_probs.dtype) - penalty
+        if self.loop.step == 0 and not self.loop.rows and self.measure is not None:
+            self.loop.log(self._measured())
+        recipe, task = self.recipe, self.task
+        with torch.no_grad():
+            prompts = self._next_prompts() if prompts is None else prompts
+            rollout = draw(self.policy, prompts, task.pad, task.end, recipe.max_new_tokens)
+            log_probs = reply_log_probs(self.policy, rollout)
+            reference = reply_log_probs(task.reference, rollout)
+            penalty = recipe.unfinished_penalty * (~rollout.finished).to(log_probs.dtype)
+            scores = task.reward(rollout).to(log_probs.dtype) - penalty
         return Experience(rollout, rollout.reply[:, 1:].to(log_probs.dtype), log_probs, reference, scores)
 
+    def _next_prompts(self) -> list[Sequence[int]]:
+        """The prompts of this round, each `group` times; every epoch has an order of its own."""
+        count, first = len(self.task.prompts), self.loop.step * self.recipe.prompts
+        chosen = []
+        for number in range(first, first + self.recipe.prompts):
+            epoch, index = divmod(number, count)
+            generator = torch.Generator().manual_seed(self.seed * 1_000_003 + epoch)
+            chosen.append(self.task.prompts[int(torch.randperm(count, generator=generator)[index])])
+        return [prompt for prompt in chosen for _ in range(self.recipe.group)]
+
     def update(self, loss: Tensor) -> float:
-        """One optimizer step; returns the length of the gradient."""
+        """One optimizer step, unless the gradient is not finite; returns the length of the gradient."""
+        training, step = self.recipe.training, self.loop.step
+        rising, falling = (step + 1) / max(1, training.steps // 20), 1 - step / training.steps
+        for group in self.optimizer.param_groups:
+            group["lr"] = training.learning_rate * min(rising, falling)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
-        norm = nn.utils.clip_grad_norm_(self.parameters, self.recipe.max_grad_norm)
+        norm = nn.utils.clip_grad_norm_(self.parameters, training.max_grad_norm or math.inf)
         if torch.isfinite(norm):
             self.optimizer.step()
         return float(norm)
 
-    def _measured(self, measure: Measure) -> dict[str, float]:
-        with torch.random.fork_rng(), torch.no_grad():
-            found = measure(self.policy)
-        return {f"eval_{name}": value for name, value in found.items()}
+    def after_round(self, experience: Experience, numbers: dict[str, float]) -> None:
+        """Counts a round: history, measurements, β, checkpoint.
 
-    def _write_history(self, folder: Path) -> None:
-        write_text(folder / "history.jsonl", "".join(json.dumps(entry) + "\n" for entry in self.history))
-
-    def _save(self, folder: Path) -> None:
-        """A checkpoint: weights, the optimizer's moments, the random generator, and how far the loop is."""
-        tensors = {
-            f"weight.{place}": value.detach().contiguous() for place, value in enumerate(self.parameters)
+        Args:
+            experience: what was learned from.
+            numbers: of the algorithm, `loss` among them.
+        """
+        self.loop.require_finite(numbers["loss"])
+        lengths = experience.mask.sum(dim=1).float()  # (batch,)
+        row = {
+            "reward": float(experience.scores.mean()),
+            "reward_sd": float(experience.scores.std()) if len(lengths) > 1 else 0.0,
+            "kl": float(experience.kl.sum(dim=1).mean()),
+            "beta": self.beta,
+            "length": float(lengths.mean()),
+            "finished": float(experience.rollout.finished.float().mean()),
+            **numbers,
         }
-        for place, moments in self.optimizer.state_dict()["state"].items():
-            tensors |= {f"moment.{place}.{name}": value.clone() for name, value in moments.items()}
-        state: dict[str, Any] = {"step": self.step, "history": self.history, "beta": self.controller.beta}
+        self.loop.state["beta"] = self.adaptive_kl.update(row["kl"], len(experience.rollout))
+        steps, evaluations = self.recipe.training.steps, max(1, self.recipe.training.evaluations)
+        done = self.loop.step + 1
+        if self.measure is not None and (done % math.ceil(steps / evaluations) == 0 or done == steps):
+            row |= self._measured()
+        self.loop.after_step(row.pop("loss"), save=self._write, **row)
 
-        def write(temporary: Path) -> None:
-            save_file(tensors | {"generator": torch.get_rng_state()}, temporary / "state.safetensors")
-            write_json(temporary / "loop.json", state | {"seconds": self.seconds})
+    def _measured(self) -> dict[str, float]:
+        with torch.random.fork_rng(), torch.no_grad():
+            values = self.measure(self.policy)
+        return {f"eval_{name}": value for name, value in values.items()}
 
-        write_checkpoint(folder, self.step, write)
+    def _write(self, folder: Path) -> None:
+        tensors = {f"weight.{i}": value.detach().contiguous() for i, value in enumerate(self.parameters)}
+        for i, moments in self.optimizer.state_dict()["state"].items():
+            tensors |= {f"moment.{i}.{name}": value.clone() for name, value in moments.items()}
+        save_file(tensors | {"generator": torch.get_rng_state()}, folder / "state.safetensors")
 
-    def _load(self, folder: Path) -> None:
-        checkpoint = last_checkpoint(folder)
-        if checkpoint is None:
-            return
+    def _read(self, checkpoint: Path) -> None:
         tensors = load_file(checkpoint / "state.safetensors")
-        state = json.loads((checkpoint / "loop.json").read_text(encoding="utf-8"))
-        self.step, self.history, self.seconds = state["step"], state["history"], state["seconds"]
-        self.controller.beta = state["beta"]
+        self.adaptive_kl.beta = self.loop.state["beta"]
         with torch.no_grad():
-            for place, value in enumerate(self.parameters):
-                value.copy_(tensors[f"weight.{place}"])
+            for i, value in enumerate(self.parameters):
+                value.copy_(tensors[f"weight.{i}"])
         moments: dict[int, dict[str, Tensor]] = {}
         for name, value in tensors.items():
-            kind, _, rest = name.partition(".")
-            if kind == "moment":
-                place, _, which = rest.partition(".")
-                moments.setdefault(int(place), {})[which] = value
+            if name.startswith("moment."):
+                _, i, moment = name.split(".")
+                moments.setdefault(int(i), {})[moment] = value
         self.optimizer.load_state_dict(self.optimizer.state_dict() | {"state": moments})
         torch.set_rng_state(tensors["generator"])

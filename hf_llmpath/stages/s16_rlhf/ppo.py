@@ -1,22 +1,24 @@
 """Proximal policy optimization (Schulman et al. 2017), as Ziegler et al. (2019) and Ouyang et al. (2022)
 use it for language.
 
-    training = PPO(policy, reference, reward, prompts, PolicyRecipe(steps=100, prompts=32), pad, end, seed)
-    history = training.run()
+    recipe = PolicyRecipe(Recipe(steps=100, batch_size=32, learning_rate=3e-4))
+    history = train_ppo(policy, PolicyTask(reference, reward, prompts, pad, end), recipe, job, seed=0)
 
-A round's replies are learned from several times. Each token has a reward of its own (the KL penalty; at
-the end, the score), a value head says how much is still to come, and generalized advantage estimation
-turns the two into the token's advantage. The ratio of the new probability to the old one is clipped, so
-that no token is pushed further than the round can vouch for.
+A round of PPO has five parts, in the order of the code below: the policy draws replies; each token gets a
+reward (the KL penalty; at the end, also the score); a value head says how much is still to come, and
+generalized advantage estimation turns the two into an advantage; the replies are learned from several
+times; the ratio of the new probability to the old one is clipped, so no token is pushed further than the
+round can vouch for.
+
+Left out: an entropy bonus, early stopping by KL within a round, and a value network of its own.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from ...runs import Job
 from .objectives import (
     clipped_surrogate,
     clipped_value_loss,
@@ -25,8 +27,8 @@ from .objectives import (
     token_rewards,
     whiten,
 )
-from .policy_loop import Experience, PolicyRecipe, PolicyTraining
-from .rollouts import Reward, Rollout, token_log_probs
+from .policy_loop import Measure, PolicyRecipe, PolicyTask, PolicyTraining
+from .rollouts import Rollout, token_log_probs
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,7 @@ class Clipping:
     """PPO's own choices.
 
     Attributes:
-        epochs: how often a round's replies are learned from.
+        epochs: how often the replies of a round are learned from.
         minibatches: updates per epoch.
         ratio: ε of the policy's ratio.
         value: ε of the value head.
@@ -52,8 +54,8 @@ class Clipping:
 
 
 class ValueHead(nn.Module):
-    """How much reward is still to come, from the policy's last hidden state: `(batch, time, hidden)` ->
-    `(batch, time)`.
+    """The reward that is still to come, from the policy's last hidden state: `(batch, time, hidden)` ->
+    `(batch, time)`. It begins with 0 everywhere.
     """
 
     def __init__(self, hidden_size: int):
@@ -66,76 +68,86 @@ class ValueHead(nn.Module):
         return self.linear(hidden).squeeze(-1)
 
 
-class PPO(PolicyTraining):
-    """PPO with a value head on the policy's own hidden states."""
+def train_ppo(
+    policy: nn.Module,
+    task: PolicyTask,
+    recipe: PolicyRecipe,
+    job: Job,
+    seed: int,
+    clipping: Clipping = Clipping(),
+    measure: Measure | None = None,
+) -> list[dict[str, float]]:
+    """Trains `policy` in place, with a value head on its own hidden states; returns the history.
 
-    def __init__(
-        self,
-        policy: nn.Module,
-        reference: nn.Module,
-        reward: Reward,
-        prompts: Sequence[Sequence[int]],
-        recipe: PolicyRecipe,
-        pad: int,
-        end: int,
-        seed: int,
-        clipping: Clipping | None = None,
-    ):
-        self.clipping = clipping or Clipping()
-        self.value_head = ValueHead(policy.config.hidden_size).to(next(policy.parameters()).device)
-        super().__init__(policy, reference, reward, prompts, recipe, pad, end, seed)
+    Args:
+        policy, task, recipe, job, seed, measure: see `PolicyTraining`.
+        clipping: PPO's own choices.
 
-    @property
-    def modules(self) -> list[nn.Module]:
-        return [self.policy, self.value_head]
+    Raises:
+        UserError: the loss is not finite.
+        KeyboardInterrupt: Ctrl-C came; a checkpoint is on disk.
+    """
+    value_head = ValueHead(policy.config.hidden_size).to(next(policy.parameters()).device)
+    training = PolicyTraining(policy, task, recipe, job, seed, value_head, measure)
 
-    def look(self, rollout: Rollout) -> tuple[Tensor, Tensor]:
-        """Log-probability of each token from the second on, and the value before it: both `(batch, time -
-        1)`.
+    def evaluate(rollout: Rollout) -> tuple[Tensor, Tensor]:
+        """Log-probability of each token from the second on, and the value of the text before it: both
+        `(batch, time - 1)`.
         """
-        read = self.policy.base_model(
+        outputs = policy.base_model(
             input_ids=rollout.ids, attention_mask=rollout.attention_mask, use_cache=False
         )
-        states = read.last_hidden_state  # (batch, time, hidden)
-        logits = self.policy.get_output_embeddings()(states)
-        return token_log_probs(logits, rollout.ids), self.value_head(states[:, :-1])
+        states = outputs.last_hidden_state  # (batch, time, hidden)
+        logits = policy.get_output_embeddings()(states)  # (batch, time, vocabulary)
+        return token_log_probs(logits, rollout.ids), value_head(states[:, :-1])
 
-    def learn(self, experience: Experience) -> dict[str, float]:
-        choices, mask = self.clipping, experience.mask
-        with torch.no_grad():
-            _, values = self.look(experience.rollout)
-            values = values * mask
-            rewards = token_rewards(experience.scores, experience.kl, mask, self.controller.beta)
-            advantages, targets = generalized_advantages(rewards, values, mask, choices.gamma, choices.lam)
-            advantages = whiten(advantages, mask)
-        logs: list[dict[str, float]] = []
-        for _ in range(choices.epochs):
-            for index in torch.randperm(len(mask)).chunk(choices.minibatches):
-                logs.append(self._update_on(experience, index, values, advantages, targets))
-        means = {name: sum(log[name] for log in logs) / len(logs) for name in logs[0]}
-        spread = masked_mean((targets - masked_mean(targets, mask)).square(), mask)
-        unexplained = masked_mean((targets - values).square(), mask)
-        return means | {"explained_variance": float(1 - unexplained / spread.clamp(min=1e-8))}
+    with training.loop as loop:
+        while loop.step < loop.steps:
+            # Rollout: replies with their scores, and their probabilities by policy and reference.
+            experience = training.draw_replies()
+            mask = experience.mask  # (batch, time - 1), as all that is per token below
 
-    def _update_on(
-        self, experience: Experience, index: Tensor, values: Tensor, advantages: Tensor, targets: Tensor
-    ) -> dict[str, float]:
-        choices = self.clipping
-        rollout = experience.rollout.rows(index)
-        width = rollout.ids.shape[1] - 1
+            # Rewards per token, and advantages. They are constants for the updates that follow.
+            with torch.no_grad():
+                values = evaluate(experience.rollout)[1] * mask
+                rewards = token_rewards(experience.scores, experience.kl, mask, training.beta)
+                advantages, targets = generalized_advantages(
+                    rewards, values, mask, clipping.gamma, clipping.lam
+                )
+                advantages = whiten(advantages, mask)
 
-        def of(part: Tensor) -> Tensor:
-            return part[index, :width]
+            updates: list[dict[str, float]] = []
+            for _ in range(clipping.epochs):
+                for index in torch.randperm(len(mask)).chunk(clipping.minibatches):
+                    rollout = experience.rollout.rows(index)
+                    width = rollout.ids.shape[1] - 1  # shorter replies lose the padding of longer ones
+                    old, old_values, advantage, target, in_reply = (
+                        tensor[index, :width]
+                        for tensor in (experience.log_probs, values, advantages, targets, mask)
+                    )
 
-        mask, old = of(experience.mask), of(experience.log_probs)
-        log_probs, new_values = self.look(rollout)
-        log_probs, new_values = log_probs * mask, new_values * mask
-        policy_loss = clipped_surrogate(log_probs, old, of(advantages), mask, choices.ratio)
-        value_loss = clipped_value_loss(new_values, of(values), of(targets), mask, choices.value)
-        loss = policy_loss + choices.value_weight * value_loss
-        norm = self.update(loss)
-        with torch.no_grad():
-            clipped = masked_mean(((log_probs - old).exp() - 1).abs().gt(choices.ratio).to(mask.dtype), mask)
-        found: dict[str, Any] = {"loss": loss.detach(), "policy_loss": policy_loss.detach()}
-        found |= {"value_loss": value_loss.detach(), "clipped": clipped, "grad_norm": norm}
-        return {name: float(value) for name, value in found.items()}
+                    # Clipped losses of policy and value head.
+                    log_probs, new_values = (tensor * in_reply for tensor in evaluate(rollout))
+                    policy_loss = clipped_surrogate(log_probs, old, advantage, in_reply, clipping.ratio)
+                    value_loss = clipped_value_loss(new_values, old_values, target, in_reply, clipping.value)
+                    loss = policy_loss + clipping.value_weight * value_loss
+
+                    norm = training.update(loss)
+                    change = ((log_probs.detach() - old).exp() - 1).abs()
+                    is_clipped = change.gt(clipping.ratio).to(in_reply.dtype)
+                    updates.append(
+                        {
+                            "loss": float(loss.detach()),
+                            "policy_loss": float(policy_loss.detach()),
+                            "value_loss": float(value_loss.detach()),
+                            "clipped": float(masked_mean(is_clipped, in_reply)),
+                            "grad_norm": norm,
+                        }
+                    )
+
+            means = {name: sum(update[name] for update in updates) / len(updates) for name in updates[0]}
+            spread = masked_mean((targets - masked_mean(targets, mask)).square(), mask)
+            unexplained = masked_mean((targets - values).square(), mask)
+            means["explained_variance"] = float(1 - unexplained / spread.clamp(min=1e-8))
+            training.after_round(experience, means)
+    return loop.rows

@@ -21,22 +21,22 @@ from ...errors import UserError, nearest
 from ...models.configuration_gpt import LLMPathGPTConfig
 from ...models.modeling_gpt import LLMPathGPTForCausalLM
 from ...runs import Goal, Job, Run, add_mean
+from ...training.recipe import Recipe
 from ...world import generate
 from . import BY_TRL, METHODS, RLHFSettings
 from .judging import Examination, Replies, win_rate, world_judge
 from .low_rank import low_rank_policy, with_updates
-from .policy_loop import PolicyRecipe
-from .ppo import PPO
+from .policy_loop import PolicyRecipe, PolicyTask
+from .ppo import train_ppo
 from .preference_data import Message, Pair, Preferences, load_preferences
-from .reinforce import Reinforce
+from .reinforce import train_reinforce
 from .rewards import RewardModel, pairwise_accuracy
 from .trl_trainers import (
-    Plan,
     fine_tune_on_chats,
-    optimize_directly,
-    optimize_in_groups,
     require_groups,
+    train_dpo,
     train_reward_model,
+    train_rloo_or_grpo,
 )
 
 REWARD_ACCURACY = 0.9
@@ -159,16 +159,18 @@ def _fine_tuned(study: Study) -> LLMPathGPTForCausalLM:
     if not job.done:
         set_seed(settings.seed)
         model = LLMPathGPTForCausalLM(_config(study))
-        plan = Plan(
+        recipe = Recipe(
             settings.sft_steps,
             settings.sft_batch_size,
-            settings.sft_adam_learning_rate,
-            settings.context,
-            muon_learning_rate=settings.sft_learning_rate,
-            rate_setting="sft_adam_learning_rate",
+            settings.sft_learning_rate,
+            weight_decay=0.01,
+            adam_learning_rate=settings.sft_adam_learning_rate,
+            saves=3,
+            rate_setting="sft_learning_rate",
+            adam_rate_setting="sft_adam_learning_rate",
         )
         began = time.perf_counter()
-        fine_tune_on_chats(model, study.tokenizer, study.conversations, plan, job, settings.seed)
+        fine_tune_on_chats(model, study.tokenizer, study.conversations, recipe, job, settings.seed)
         job.finish({"seconds": time.perf_counter() - began}, model, study.tokenizer)
     return AutoModelForCausalLM.from_pretrained(job.model_dir)
 
@@ -185,16 +187,18 @@ def _reward_model(study: Study, sft: LLMPathGPTForCausalLM) -> tuple[RewardModel
         model = AutoModelForSequenceClassification.from_pretrained(
             start, num_labels=1, num_hidden_layers=layers
         )
-        plan = Plan(
+        recipe = Recipe(
             settings.reward_steps,
             settings.reward_batch_size,
-            settings.reward_adam_learning_rate,
-            settings.context,
-            muon_learning_rate=settings.reward_learning_rate,
-            rate_setting="reward_adam_learning_rate",
+            settings.reward_learning_rate,
+            weight_decay=0.01,
+            adam_learning_rate=settings.reward_adam_learning_rate,
+            saves=3,
+            rate_setting="reward_learning_rate",
+            adam_rate_setting="reward_adam_learning_rate",
         )
         began = time.perf_counter()
-        train_reward_model(model, tokenizer, study.preferences.train, plan, job, settings.seed)
+        train_reward_model(model, tokenizer, study.preferences.train, recipe, job, settings.seed)
         job.finish({"seconds": time.perf_counter() - began}, model, tokenizer)
     model = AutoModelForSequenceClassification.from_pretrained(job.model_dir)
     reward = RewardModel(model, tokenizer.pad_token_id)
@@ -245,41 +249,42 @@ def _align(study: Study, method: str, job: Job, reward: RewardModel, exam: Exami
         policy, reference = (AutoModelForCausalLM.from_pretrained(start) for _ in range(2))
     rate = {"ppo": "learning_rate", "no-kl": "hacking_learning_rate"}.get(method, "single_learning_rate")
     recipe = PolicyRecipe(
-        steps=settings.hacking_steps if method == "no-kl" else settings.steps,
-        prompts=settings.prompts,
+        Recipe(
+            settings.hacking_steps if method == "no-kl" else settings.steps,
+            settings.prompts * settings.group,
+            getattr(settings, rate),
+            adam_beta2=0.98 if method in BY_TRL else 0.999,
+            evaluations=4,
+            saves=3,
+            rate_setting=rate,
+        ),
         group=settings.group,
-        learning_rate=getattr(settings, rate),
         beta=0.0 if method == "no-kl" else settings.beta,
         max_new_tokens=settings.max_new_tokens,
-        rate_setting=rate,
     )
     began = time.perf_counter()
     if method == "dpo":
-        plan = Plan(
+        dpo = Recipe(
             settings.dpo_steps,
             settings.dpo_batch_size,
             settings.dpo_learning_rate,
-            settings.context,
+            weight_decay=0.01,
+            adam_beta2=0.98,
+            saves=3,
             rate_setting="dpo_learning_rate",
         )
         pairs: list[Pair] = study.preferences.train
-        optimize_directly(policy, reference, tokenizer, pairs, plan, settings.dpo_beta, job, seed)
+        train_dpo(policy, reference, tokenizer, pairs, dpo, settings.dpo_beta, job, seed)
     elif method in ("rloo", "grpo"):
-        optimize_in_groups(
-            method, policy, tokenizer, study.prompts, reward, recipe, settings.context, job, seed
-        )
+        train_rloo_or_grpo(method, policy, tokenizer, study.prompts, reward, recipe, job, seed)
     else:
-        training = (PPO if method == "ppo" else Reinforce)(
-            policy,
-            reference,
-            reward,
-            study.ids(study.prompts),
-            recipe,
-            tokenizer.pad_token_id,
-            tokenizer.eos_token_id,
-            seed,
+        assert reference is not None
+        prompts = study.ids(study.prompts)
+        task = PolicyTask(reference, reward, prompts, tokenizer.pad_token_id, tokenizer.eos_token_id)
+        train_policy = train_ppo if method == "ppo" else train_reinforce
+        train_policy(
+            policy, task, recipe, job, seed, measure=lambda model: {"score": exam.of(model).score}
         )
-        training.run(job, run.progress, lambda model: {"score": exam.of(model).score})
     seconds = time.perf_counter() - began
     if settings.lora_rank is not None:
         policy = with_updates(start, policy)

@@ -1,12 +1,13 @@
 """Trains a decoder on a text file with the bare Accelerate loop, in one process or in as many as a
 launcher starts.
 
-    python -m hf_llmpath.training.distributed.script TEXT FOLDER torchrun --nproc_per_node 2 -m
-    hf_llmpath.training.distributed.script TEXT FOLDER --max-steps 200 accelerate launch --config_file
-    accelerate_fsdp2.yaml -m hf_llmpath.training.distributed.script TEXT FOLDER
+    python -m hf_llmpath.training.distributed.script TEXT FOLDER
+    torchrun --nproc_per_node 2 -m hf_llmpath.training.distributed.script TEXT FOLDER --max-steps 200
+    accelerate launch --config_file accelerate_fsdp2.yaml \\
+        -m hf_llmpath.training.distributed.script TEXT FOLDER
 
-FOLDER then holds the model with its tokenizer, and losses.json. A training that was stopped, by the death
-of a process too, goes on from its last checkpoint with --resume: on as many processes as before, in a
+FOLDER then holds the model with its tokenizer, and losses.json. A training that was stopped, even by the
+death of a process, continues from its last checkpoint with --resume: on as many processes as before, in a
 FOLDER that all machines share. The launchers' files are in `hf_llmpath/training/distributed/configs`.
 """
 
@@ -16,35 +17,20 @@ import os
 import shutil
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-import torch
-from torch import nn
 
 from ...data.batches.token_file import TokenBlocks
 from ...data.sources import load_texts
 from ...errors import UserError
-from ...runs import check_writable, write_json, write_text
+from ...runs import Job, check_writable, write_json, write_text
 from ..checkpoints import newest_checkpoint
+from ..recipe import Recipe
 from ..recipes.character_model import CharacterData
-from ..recipes.gpt import GPTRecipe, GPTShape, TokenData, fit_with_accelerate, new_model
+from ..recipes.gpt import GPTShape, TokenData, fit_with_accelerate, new_model
 from .workers import leave_group
 
-SETTINGS_FILE = "run.json"  # beside the checkpoints: what is being run
-
-
-@dataclass(frozen=True)
-class AdamWRecipe(GPTRecipe):
-    """The recipe with AdamW for all weights, at `adam_learning_rate`: for ZeRO, which cuts matrices into
-    flat pieces.
-    """
-
-    def optimizer(self, model: nn.Module) -> torch.optim.Optimizer:  # type: ignore[override]
-        return torch.optim.AdamW(
-            model.parameters(), self.adam_learning_rate, betas=(0.9, 0.95), weight_decay=0.0
-        )
+SETTINGS_FILE = "run.json"  # next to the checkpoints: what is being run
 
 
 def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -72,12 +58,14 @@ def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--checkpointing", action="store_true", help="compute activations again instead of keeping them"
     )
-    parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint in the folder")
+    parser.add_argument(
+        "--resume", action="store_true", help="continue from the last checkpoint in the folder"
+    )
     return parser.parse_args(arguments)
 
 
 def _checkpoints(wanted: argparse.Namespace) -> Path:
-    """The folder of the checkpoints, in which this training may begin or go on.
+    """The folder of the checkpoints, in which this training may begin or continue.
 
     Raises:
         UserError: nothing to resume, or with other settings; or a stopped training that nobody asked to
@@ -89,7 +77,7 @@ def _checkpoints(wanted: argparse.Namespace) -> Path:
     if not wanted.resume:
         if newest is not None:
             raise UserError(
-                f"{newest} is of a training that was stopped: go on with --resume, or remove {folder}"
+                f"{newest} belongs to a training that was stopped: continue it with --resume, or remove {folder}"
             )
         if _rank() == "0":
             write_json(folder / SETTINGS_FILE, asked)
@@ -112,33 +100,34 @@ def main(arguments: Sequence[str] | None = None) -> None:
     checkpoints = _checkpoints(wanted)
     characters = CharacterData.from_texts(load_texts(wanted.text), documents=False)
     shape = GPTShape(wanted.hidden_size, wanted.num_hidden_layers, wanted.num_attention_heads, wanted.context)
-    kind = GPTRecipe if wanted.optimizer == "muon" else AdamWRecipe
-    recipe = kind(
-        wanted.max_steps,
-        wanted.batch_size,
-        wanted.learning_rate,
+    rates: dict[str, Any] = {
+        "learning_rate": wanted.learning_rate,
+        "adam_learning_rate": wanted.adam_learning_rate,
+    }
+    if wanted.optimizer == "adamw":  # for ZeRO, which cuts matrices into flat pieces
+        rates = {"learning_rate": wanted.adam_learning_rate, "adam_beta2": 0.95}
+    recipe = Recipe(
+        steps=wanted.max_steps,
+        batch_size=wanted.batch_size * wanted.accumulation,
         warmup=0.0,
         decay=0.5,
         saves=wanted.saves,
         bf16=wanted.bf16,
-        gradient_accumulation_steps=wanted.accumulation,
+        accumulation=wanted.accumulation,
         gradient_checkpointing=wanted.checkpointing,
-        adam_learning_rate=wanted.adam_learning_rate,
+        **rates,
     )
     # Every process writes files of its own: they need not wait for each other, nor share a disk.
-    own = wanted.folder / "tokens" / _rank()
-    data = TokenData.in_folder(own, characters)
-    rows = recipe.batch_size * recipe.gradient_accumulation_steps
+    data = TokenData.in_folder(wanted.folder / "tokens" / _rank(), characters)
     model = new_model(shape.config(data.tokenizer), wanted.seed)
-    blocks = TokenBlocks(data.train, shape.context, rows, recipe.steps, wanted.seed)
-    losses = fit_with_accelerate(
-        model, blocks, recipe, wanted.seed, save_in=wanted.folder, folder=checkpoints
-    )
+    blocks = TokenBlocks(data.train, shape.context, recipe.batch_size, recipe.steps, wanted.seed)
+    job = Job(checkpoints, "training")
+    losses = fit_with_accelerate(model, blocks, recipe, job, wanted.seed, save_in=wanted.folder)
     if _rank() == "0":
         data.tokenizer.save_pretrained(wanted.folder)
         write_text(wanted.folder / "losses.json", json.dumps(losses))
         shutil.rmtree(checkpoints)
-        print(f"loss {losses[0]:.3f} at first, {losses[-1]:.3f} at last; the model is in {wanted.folder}")
+        print(f"loss {losses[0]:.3f} at first, {losses[-1]:.3f} in the end; the model is in {wanted.folder}")
 
 
 def _rank() -> str:

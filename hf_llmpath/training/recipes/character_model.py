@@ -1,4 +1,4 @@
-"""Trains a character-level recurrent language model: what the stages of the recurrent phase share."""
+"""Training of a character-level recurrent language model, and its loss on a validation split."""
 
 import math
 import time
@@ -6,18 +6,21 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional as F
 from transformers import PreTrainedTokenizerFast, set_seed
 
-from ...data.batches.streams import Documents, StreamWindows
+from ...data.batches.streams import IGNORED, Documents, StreamWindows
 from ...data.sources import Texts
 from ...data.tokenizers.characters import encode_characters, train_character_tokenizer
 from ...errors import UserError
 from ...models.configuration_rnn import LLMPathRNNConfig
 from ...models.modeling_rnn import LLMPathRNNForCausalLM
-from ...runs import Run
+from ...runs import Job, Run
 from ..baselines import ngram_loss
-from ..evaluation import document_loss, stream_loss
-from ..trainer import Recipe, fit
+from ..recipe import Recipe
+from ..trainer import fit
 
 
 @dataclass(frozen=True)
@@ -39,26 +42,24 @@ class CharacterData:
     @classmethod
     def from_texts(cls, texts: Texts, documents: bool, byte_fallback: bool = False) -> "CharacterData":
         tokenizer = train_character_tokenizer(texts.train, byte_fallback)
-        splits = []
-        for split in (texts.train, texts.validation):
-            pieces = encode_characters(tokenizer, split)
-            if not documents:
-                end = np.array([tokenizer.eos_token_id])
-                pieces = (
-                    [pieces[0]]
-                    if len(pieces) == 1
-                    else [np.concatenate([p for x in pieces for p in (end, x)] + [end])]
-                )
-            splits.append(pieces if documents else pieces[0])
+        splits = [encode_characters(tokenizer, split) for split in (texts.train, texts.validation)]
+        if not documents:
+            end = np.array([tokenizer.eos_token_id])
+            splits = [  # several texts become one, with an end-of-text token before and after each
+                texts[0]
+                if len(texts) == 1
+                else np.concatenate([*(x for text in texts for x in (end, text)), end])
+                for texts in splits
+            ]
         return cls(tokenizer, *splits, documents)
 
     def ngram_loss(self, order: int = 5) -> float:
-        """Loss of the n-gram baseline on the validation split, counted over the same targets as the model's."""
+        """Loss of the n-gram baseline on the validation split, over the same targets as the model's."""
         train, validation = self.train, self.validation
         if self.documents:
             end = np.array([self.tokenizer.eos_token_id])
             train, validation = (
-                np.concatenate([p for x in s for p in (x, end)]) for s in (train, validation)
+                np.concatenate([x for text in split for x in (text, end)]) for split in (train, validation)
             )
         before = np.full(order, self.tokenizer.eos_token_id)
         return ngram_loss(
@@ -68,7 +69,7 @@ class CharacterData:
 
 @dataclass(frozen=True)
 class CharacterModel:
-    """Sizes of a model and how it is read into windows."""
+    """Sizes of a recurrent model, and the length of the windows that it reads in training."""
 
     cell: str
     hidden_size: int
@@ -100,43 +101,83 @@ def train_character_model(
 
     Returns:
         `validation_loss` (nats per character), `bits_per_character`, `perplexity`, `parameters`,
-        `tokens`, `seconds`; the model lies in `run.job(name).model_dir`.
+        `tokens`, `seconds`. The model is in `run.job(name).model_dir`.
     """
-    job = run.job(name)
-    if job.done:
-        return job.result
-    began = time.perf_counter()
-    set_seed(seed)
-    model = LLMPathRNNForCausalLM(shape.config(data.tokenizer))
-    if data.documents:
-        end, pad = data.tokenizer.eos_token_id, data.tokenizer.pad_token_id
-        train, held_out = Documents(data.train, end, pad), Documents(data.validation, end, pad)
-        tokens_per_step = int(recipe.batch_size * train.lengths.float().mean())
-    else:
-        train = training_windows(data.train, recipe.batch_size, shape.context)
-        tokens_per_step = recipe.batch_size * shape.context
 
-    def evaluate(model: Any) -> dict[str, float]:
+    def work(job: Job) -> dict[str, Any]:
+        began = time.perf_counter()
+        set_seed(seed)
+        model = LLMPathRNNForCausalLM(shape.config(data.tokenizer))
+        if data.documents:
+            end, pad = data.tokenizer.eos_token_id, data.tokenizer.pad_token_id
+            train, held_out = Documents(data.train, end, pad), Documents(data.validation, end, pad)
+            tokens_per_step = int(recipe.batch_size * train.lengths.float().mean())
+        else:
+            train, held_out = training_windows(data.train, recipe.batch_size, shape.context), data.validation
+            tokens_per_step = recipe.batch_size * shape.context
+
+        def evaluate(model: nn.Module) -> dict[str, float]:
+            return {"loss": (document_loss if data.documents else stream_loss)(model, held_out)}
+
+        fit(model, train, recipe, job, seed, evaluate, tokens_per_step)
+        seconds = time.perf_counter() - began
+        job.save_model(model, data.tokenizer)
+        loss = evaluate(model)["loss"]
         return {
-            "loss": document_loss(model, held_out) if data.documents else stream_loss(model, data.validation)
+            "validation_loss": loss,
+            "bits_per_character": loss / math.log(2),
+            "perplexity": math.exp(loss),
+            "parameters": model.num_parameters(),
+            "tokens": tokens_per_step * recipe.steps,
+            "seconds": seconds,
         }
 
-    fit(model, train, recipe, job, seed, evaluate, tokens_per_step)
-    seconds = time.perf_counter() - began
-    loss = evaluate(model)["loss"]
-    result = {
-        "validation_loss": loss,
-        "bits_per_character": loss / math.log(2),
-        "perplexity": math.exp(loss),
-        "parameters": model.num_parameters(),
-        "tokens": tokens_per_step * recipe.steps,
-        "seconds": seconds,
-    }
-    return job.finish(result, model, data.tokenizer)
+    return run.once(name, work)
+
+
+def stream_loss(model: nn.Module, tokens: np.ndarray, streams: int = 64, length: int = 256) -> float:
+    """Mean negative log-likelihood in nats of every token of `tokens` but the first.
+
+    The text is cut into `streams` pieces, which are read side by side from end to end, with the recurrent
+    state kept. A piece starts from an empty state, one character before its first target.
+    """
+    targets = len(tokens) - 1
+    streams = min(streams, max(1, targets // 16))
+    piece = -(-targets // streams)
+    padded = np.full(streams * piece + 1, IGNORED, dtype=np.int64)
+    padded[: targets + 1] = tokens
+    inputs = torch.from_numpy(padded[:-1].copy()).view(streams, piece).clamp(min=0)  # (streams, piece)
+    labels = torch.from_numpy(padded[1:].copy()).view(streams, piece)
+    total, cache = 0.0, None
+    model.eval()
+    with torch.no_grad():
+        for start in range(0, piece, length):
+            window = slice(start, start + length)
+            outputs = model(input_ids=inputs[:, window], cache=cache, use_cache=True)
+            cache = outputs.cache
+            logits, target = outputs.logits.flatten(0, 1), labels[:, window].reshape(-1)
+            total += F.cross_entropy(logits, target, ignore_index=IGNORED, reduction="sum").item()
+    return total / targets
+
+
+def document_loss(model: nn.Module, documents: Documents, batch_size: int = 512) -> float:
+    """Mean negative log-likelihood in nats per token of short documents, end-of-text tokens included."""
+    total, count = 0.0, 0
+    model.eval()
+    with torch.no_grad():
+        for start in range(0, len(documents), batch_size):
+            batch = documents.__getitems__(list(range(start, min(start + batch_size, len(documents)))))
+            logits = model(input_ids=batch["input_ids"], use_cache=False).logits
+            labels = batch["shift_labels"]
+            total += F.cross_entropy(
+                logits.flatten(0, 1), labels.flatten(), ignore_index=IGNORED, reduction="sum"
+            ).item()
+            count += int((labels != IGNORED).sum())
+    return total / count
 
 
 def training_windows(tokens: np.ndarray, streams: int, length: int) -> StreamWindows:
-    """The windows of `length` tokens that `streams` rows of a batch read one after the other.
+    """The windows of `length` tokens that each of the `streams` rows of a batch reads one after another.
 
     Raises:
         UserError: a text too short for one batch.
@@ -145,8 +186,8 @@ def training_windows(tokens: np.ndarray, streams: int, length: int) -> StreamWin
         return StreamWindows(tokens, streams, length)
     except ValueError:
         raise UserError(
-            f"the training text has {len(tokens)} characters; a batch of {streams} with a context of {length} needs more "
-            f"than {streams * length}: give more text, or --set batch_size=... --set context=..."
+            f"the training text has {len(tokens)} characters; a batch of {streams} with a context of {length} "
+            f"needs more than {streams * length}: give more text, or --set batch_size=... --set context=..."
         ) from None
 
 

@@ -1,12 +1,9 @@
-"""Trains a decoder on a stream of tokens, by the Trainer, by a bare Accelerate loop, or by Lightning: one
-recipe for all.
+"""Pretraining of a decoder on a stream of tokens, by the Trainer or by the bare Accelerate loop.
 
-The order of the blocks, the optimizer (Muon for hidden matrices, AdamW for the rest), the schedule and
-the clipping are the same whoever runs the loop, so the loss curves are the same too; `gpt_lightning.py`
-has the Lightning module.
+The order of the blocks, the optimizer, the schedule and the clipping come from one `Recipe`, so the loss
+curves agree whichever loop takes the steps.
 """
 
-import json
 import math
 import time
 from dataclasses import dataclass
@@ -15,28 +12,21 @@ from typing import Any
 
 import numpy as np
 import torch
-from accelerate import Accelerator, DataLoaderConfiguration, InitProcessGroupKwargs
-from accelerate.state import AcceleratorState, GradientState
-from accelerate.utils import DistributedType
-from accelerate.utils import set_seed as seed_process
-from torch import nn
-from torch.utils.data import DataLoader
-from transformers import PreTrainedTokenizerFast, get_scheduler, set_seed
+from torch import Tensor, nn
+from torch.nn import functional as F
+from transformers import PreTrainedTokenizerFast, set_seed
 
-from ...data.batches.streams import as_is
+from ...data.batches.streams import IGNORED
 from ...data.batches.token_file import TokenBlocks, read_tokens, write_tokens
-from ...errors import UserError
 from ...models.configuration_gpt import LLMPathGPTConfig
 from ...models.modeling_gpt import LLMPathGPTForCausalLM
-from ...runs import Run, write_json
-from ..checkpoints import last_checkpoint, step_of, write_checkpoint
-from ..distributed.workers import PATIENCE, share_of, stop_together
-from ..evaluation import block_loss
-from ..muon import Muon, muon_groups
-from ..trainer import Recipe, fit
+from ...runs import Job, Run
+from ..accelerate_loop import AcceleratedTraining
+from ..recipe import Recipe
+from ..trainer import fit
 from .character_model import CharacterData
 
-LOSSES_FILE = "losses.json"  # of a checkpoint
+GPTRecipe = Recipe
 
 
 @dataclass(frozen=True)
@@ -69,33 +59,6 @@ class GPTShape:
 
 
 @dataclass(frozen=True)
-class GPTRecipe(Recipe):
-    """How to train a decoder; `learning_rate` is Muon's, for the hidden matrices.
-
-    Attributes:
-        adam_learning_rate: of embeddings, head and norms.
-        ns_steps: of Muon's Newton-Schulz iteration.
-    """
-
-    adam_learning_rate: float = 5e-3
-    ns_steps: int = 5
-
-    def optimizer(self, model: nn.Module) -> Muon:
-        groups = muon_groups(model, self.learning_rate, self.adam_learning_rate, self.weight_decay)
-        return Muon(groups, ns_steps=self.ns_steps, ns_dtype=torch.bfloat16 if self.bf16 else None)
-
-    def scheduler(self, optimizer: torch.optim.Optimizer) -> torch.optim.lr_scheduler.LRScheduler:
-        """What the Trainer makes of the recipe's schedule."""
-        return get_scheduler(
-            self.schedule_name,
-            optimizer,
-            num_warmup_steps=self.warmup_steps,
-            num_training_steps=self.steps,
-            scheduler_specific_kwargs=self.schedule_options,
-        )
-
-
-@dataclass(frozen=True)
 class TokenData:
     """A corpus as token files.
 
@@ -120,40 +83,41 @@ class TokenData:
 
 
 def train_gpt(
-    data: TokenData, shape: GPTShape, recipe: GPTRecipe, run: Run, name: str, seed: int
+    data: TokenData, shape: GPTShape, recipe: Recipe, run: Run, name: str, seed: int
 ) -> dict[str, Any]:
     """Trains the model `name` of `run`, or reads it back if this run has trained it already.
 
     Returns:
         `validation_loss` (nats per token over the whole validation split, in blocks that overlap by half,
-        so that a token is guessed from half a context or more), `block_loss` (the same with blocks side
-        by side), `bits_per_character`, `perplexity`, `parameters`, `tokens`, `epochs`, `flops` (6 x
-        parameters x tokens; Kaplan et al. 2020, section 2.1) and `training_seconds`; the model lies in
+        so a token is predicted from half a context or more), `block_loss` (the same with blocks side by
+        side), `bits_per_character`, `perplexity`, `parameters`, `tokens`, `epochs`, `flops` (6 x
+        parameters x tokens; Kaplan et al. 2020, section 2.1) and `training_seconds`. The model is in
         `run.job(name).model_dir`.
     """
-    job = run.job(name)
-    if job.done:
-        return job.result
-    model = new_model(shape.config(data.tokenizer), seed)
-    blocks = TokenBlocks(data.train, shape.context, recipe.batch_size, recipe.steps, seed)
-    tokens_per_step = recipe.batch_size * shape.context
-    began = time.perf_counter()
-    fit(model, blocks, recipe, job, seed, None, tokens_per_step, recipe.optimizer(model))
-    seconds = time.perf_counter() - began
-    loss = block_loss(model, data.validation, shape.context, max(1, shape.context // 2))
-    parameters = model.num_parameters()
-    result = {
-        "validation_loss": loss,
-        "block_loss": block_loss(model, data.validation, shape.context),
-        "bits_per_character": loss / math.log(2),
-        "perplexity": math.exp(loss),
-        "parameters": parameters,
-        "tokens": tokens_per_step * recipe.steps,
-        "epochs": blocks.epochs,
-        "flops": 6.0 * parameters * tokens_per_step * recipe.steps,
-        "training_seconds": seconds,
-    }
-    return job.finish(result, model, data.tokenizer)
+
+    def work(job: Job) -> dict[str, Any]:
+        model = new_model(shape.config(data.tokenizer), seed)
+        blocks = TokenBlocks(data.train, shape.context, recipe.batch_size, recipe.steps, seed)
+        tokens_per_step = recipe.batch_size * shape.context
+        began = time.perf_counter()
+        fit(model, blocks, recipe, job, seed, tokens_per_step=tokens_per_step)
+        seconds = time.perf_counter() - began
+        job.save_model(model, data.tokenizer)
+        loss = block_loss(model, data.validation, shape.context, max(1, shape.context // 2))
+        parameters = model.num_parameters()
+        return {
+            "validation_loss": loss,
+            "block_loss": block_loss(model, data.validation, shape.context),
+            "bits_per_character": loss / math.log(2),
+            "perplexity": math.exp(loss),
+            "parameters": parameters,
+            "tokens": tokens_per_step * recipe.steps,
+            "epochs": blocks.epochs,
+            "flops": 6.0 * parameters * tokens_per_step * recipe.steps,
+            "training_seconds": seconds,
+        }
+
+    return run.once(name, work)
 
 
 def new_model(config: LLMPathGPTConfig, seed: int) -> LLMPathGPTForCausalLM:
@@ -162,109 +126,64 @@ def new_model(config: LLMPathGPTConfig, seed: int) -> LLMPathGPTForCausalLM:
     return LLMPathGPTForCausalLM(config)
 
 
-def blocks_loader(blocks: TokenBlocks, batch_size: int, first: int = 0) -> DataLoader:
-    """The blocks in order from the `first` on, whole batches at a time."""
-    return DataLoader(
-        blocks,
-        batch_size,
-        sampler=range(first, len(blocks)),
-        collate_fn=as_is,
-        drop_last=True,
-        generator=torch.Generator(),  # without one a loader would move the generator that dropout draws from
-    )
+def next_token_loss(model: nn.Module, batch: dict[str, Tensor]) -> Tensor:
+    """Mean loss of a batch of blocks."""
+    return model(**batch, use_cache=False).loss
 
 
 def fit_with_accelerate(
-    model: nn.Module,
-    blocks: TokenBlocks,
-    recipe: GPTRecipe,
-    seed: int,
-    save_in: Path | None = None,
-    folder: Path | None = None,
+    model: nn.Module, blocks: TokenBlocks, recipe: Recipe, job: Job, seed: int, save_in: Path | None = None
 ) -> list[float]:
-    """The training as one would write it with Accelerate alone; `torchrun` runs it in several processes.
+    """Trains by the bare Accelerate loop; `torchrun` runs it in several processes.
 
     Args:
         model: trained in place.
-        blocks, recipe: what and how; a batch of the recipe is one of all processes together.
+        blocks, recipe: the data and how to train; a batch is one of all processes together.
+        job: where checkpoints, history and progress go.
         seed: of dropout.
-        save_in: where the first process writes the model, gathered from all if they hold parts of it.
-        folder: where checkpoints are kept, `recipe.saves` times on the way; the training goes on from the
-            one that is there.
+        save_in: where the first process writes the model, gathered from all of them.
 
     Returns:
         The loss of every step, the mean over all processes.
-
-    Raises:
-        UserError: Muon under DeepSpeed; a batch that the processes cannot share evenly; a checkpoint that
-            another number of processes wrote; another process is gone.
     """
-    AcceleratorState._reset_state()  # a process may train several times, in different precision
-    GradientState._reset_state()
-    accelerator = Accelerator(
-        cpu=not torch.cuda.is_available(),
-        mixed_precision="bf16" if recipe.bf16 else "no",
-        gradient_accumulation_steps=recipe.gradient_accumulation_steps,
-        dataloader_config=DataLoaderConfiguration(split_batches=True),
-        kwargs_handlers=[InitProcessGroupKwargs(timeout=PATIENCE)],
-    )
-    if accelerator.distributed_type == DistributedType.DEEPSPEED and type(recipe) is GPTRecipe:
-        raise UserError(
-            "DeepSpeed's ZeRO cuts matrices into flat pieces and Muon needs them whole: --optimizer adamw"
-        )
-    share_of(recipe.batch_size)
-    checkpoint = None if folder is None else last_checkpoint(folder)
-    # Dropout differs from process to process, the order of the blocks does not.
-    seed_process(seed, device_specific=True)
-    if recipe.gradient_checkpointing:
-        model.activation_checkpointing_enable()
-    optimizer = recipe.optimizer(model)
-    # The schedule counts optimizer steps, so it is not handed to `prepare`, which would count those of
-    # all processes.
-    scheduler = recipe.scheduler(optimizer)
-    done = 0 if checkpoint is None else step_of(checkpoint)
-    first = done * recipe.batch_size * recipe.gradient_accumulation_steps
-    loader = blocks_loader(blocks, recipe.batch_size, first)
-    wrapped, optimizer, loader = accelerator.prepare(model, optimizer, loader)
-    accelerator.register_for_checkpointing(scheduler)
-    losses: list[float] = []
-    if checkpoint is not None:
-        accelerator.load_state(str(checkpoint))
-        losses = json.loads((checkpoint / LOSSES_FILE).read_text(encoding="utf-8"))
+    training = AcceleratedTraining(model, blocks, recipe, job, seed, log_every=1)
+    training.run(next_token_loss, save_in=save_in)
+    return training.loop.losses
 
-    def write_state(temporary: Path) -> None:
-        accelerator.save_state(str(temporary))
-        if accelerator.is_main_process:
-            write_json(temporary / LOSSES_FILE, losses)
 
-    pieces = []
-    wrapped.train()
-    with stop_together(folder):
-        for batch in loader:
-            with accelerator.accumulate(wrapped):
-                loss = wrapped(**batch, use_cache=False).loss
-                accelerator.backward(loss)
-                pieces.append(accelerator.reduce(loss.detach(), reduction="mean"))
-                if accelerator.sync_gradients:
-                    accelerator.clip_grad_norm_(wrapped.parameters(), recipe.max_grad_norm)
-                optimizer.step()
-                optimizer.zero_grad()
-            if not accelerator.sync_gradients:
-                continue
-            scheduler.step()
-            losses.append(torch.stack(pieces).mean().item())
-            pieces.clear()
-            if folder is not None and len(losses) % recipe.save_every == 0 and len(losses) < recipe.steps:
-                write_checkpoint(folder, len(losses), write_state)
-        if save_in is not None:
-            weights = accelerator.get_state_dict(wrapped)
-            if accelerator.is_main_process:
-                plain = accelerator.unwrap_model(wrapped, keep_fp32_wrapper=False)
-                plain.save_pretrained(save_in, state_dict=weights)
-            accelerator.wait_for_everyone()
-    accelerator.unwrap_model(wrapped, keep_fp32_wrapper=False)
-    accelerator.free_memory()
-    if recipe.gradient_checkpointing:
-        model.activation_checkpointing_disable()
+def block_loss(
+    model: nn.Module, tokens: np.ndarray, length: int, stride: int | None = None, batch_size: int = 64
+) -> float:
+    """Mean negative log-likelihood in nats of every token of `tokens` but the first, for a model without
+    a state.
+
+    Args:
+        tokens: ids, `(n,)`.
+        length: most tokens that the model sees at once.
+        stride: distance between the beginnings of two blocks. `length` if not given: blocks side by side,
+            where a token is predicted from half a block on average. With a smaller stride the blocks
+            overlap and each token counts once, where it is predicted from at least `length - stride`
+            others (except at the beginning of the text).
+        batch_size: blocks per pass.
+    """
+    stride = stride or length
+    targets = len(tokens) - 1
+    starts = np.arange(0, max(1, targets - (length - stride)), stride)
+    padded = np.concatenate([tokens[:-1], np.zeros(length, dtype=np.int64)]).astype(np.int64)
+    labels = np.concatenate([tokens[1:], np.full(length, IGNORED)]).astype(np.int64)
     model.eval()
-    return losses
+    total = 0.0
+    with torch.no_grad():
+        for first in range(0, len(starts), batch_size):
+            indices = starts[first : first + batch_size, None] + np.arange(length)  # (blocks, length)
+            target = labels[indices]
+            # The first tokens of a block were counted in the one before; the first block has none before.
+            target[1 if first == 0 else 0 :, : length - stride] = IGNORED
+            logits = model(input_ids=torch.from_numpy(padded[indices]), use_cache=False).logits
+            total += F.cross_entropy(
+                logits.float().flatten(0, 1),  # (blocks * length, vocabulary)
+                torch.from_numpy(target).flatten(),
+                ignore_index=IGNORED,
+                reduction="sum",
+            ).item()
+    return total / targets

@@ -9,13 +9,12 @@ from hf_llmpath.data.tokenizers.chat_template import chat_tokenizer, conversatio
 from hf_llmpath.errors import UserError
 from hf_llmpath.models.configuration_gpt import LLMPathGPTConfig
 from hf_llmpath.models.modeling_gpt import LLMPathGPTForCausalLM, LLMPathGPTForSequenceClassification
-from hf_llmpath.stages.s16_rlhf import trl_trainers as with_trl
+from hf_llmpath.stages.s16_rlhf import trl_trainers
 from hf_llmpath.stages.s16_rlhf.objectives import bradley_terry_loss, dpo_loss
 from hf_llmpath.stages.s16_rlhf.policy_loop import PolicyRecipe
 from hf_llmpath.stages.s16_rlhf.rewards import RewardModel, pairwise_accuracy, right_padded
 from hf_llmpath.stages.s16_rlhf.rollouts import draw, token_log_probs
-from hf_llmpath.stages.s16_rlhf.trl_trainers import Plan
-from tests.support.small import same, weights_of
+from hf_llmpath.training.recipe import Recipe
 
 WORDS = ["baker", "miller", "tailor", "sailor", "hunter", "pilot", "smith", "weaver"]
 
@@ -32,7 +31,7 @@ PAIRS = [
 TOKENIZER = chat_tokenizer(
     [m["content"] for chat in CHATS for m in chat] + [p["rejected"][0]["content"] for p in PAIRS]
 )
-PLAN = Plan(steps=3, batch_size=8, learning_rate=0.0, context=48, weight_decay=0.0)
+STILL = Recipe(steps=3, batch_size=8, learning_rate=0.0)  # weights that do not move
 
 
 def config(**changes) -> LLMPathGPTConfig:
@@ -84,7 +83,7 @@ def test_the_loss_of_the_reward_model_is_ours(a_started_run):
         for side in ("chosen", "rejected"):
             ids, mask = ids_of(side)
             scores.append(model(input_ids=ids, attention_mask=mask).logits[:, 0])
-    with_trl.train_reward_model(model, TOKENIZER, PAIRS, PLAN, a_started_run, job, 0)
+    trl_trainers.train_reward_model(model, TOKENIZER, PAIRS, STILL, job, 0)
     assert losses(job) == pytest.approx([float(bradley_terry_loss(*scores))] * 3, abs=1e-5)
 
 
@@ -93,7 +92,7 @@ def test_the_loss_of_dpo_is_ours(a_started_run):
     parts = [reply_log_probs(m, side) for m in (model, reference) for side in ("chosen", "rejected")]
     expected = float(dpo_loss(*parts, beta=0.3))
     assert abs(expected - 0.6931) > 0.01
-    with_trl.optimize_directly(model, reference, TOKENIZER, PAIRS, PLAN, 0.3, a_started_run, job, 0)
+    trl_trainers.train_dpo(model, reference, TOKENIZER, PAIRS, STILL, 0.3, job, 0)
     assert losses(job) == pytest.approx([expected] * 3, abs=1e-4)
 
 
@@ -106,22 +105,22 @@ def test_fine_tuning_learns_from_the_assistants_tokens_alone(a_started_run):
         log_probs = token_log_probs(model(input_ids=ids, attention_mask=mask).logits, ids)
     expected = float(-log_probs[said].mean())
     assert expected != pytest.approx(float(-log_probs[mask[:, 1:].bool()].mean()), abs=1e-3)
-    with_trl.fine_tune_on_chats(model, TOKENIZER, CHATS, PLAN, a_started_run, job, 0)
+    trl_trainers.fine_tune_on_chats(model, TOKENIZER, CHATS, STILL, job, 0)
     assert losses(job) == pytest.approx([expected] * 3, abs=1e-5)
 
 
 def test_muon_moves_the_hidden_matrices_alone(a_started_run):
     """AdamW's rate of 0 leaves embeddings and norms where they were."""
-    model, plan = policy(), Plan(2, 8, 0.0, 48, weight_decay=0.0, muon_learning_rate=0.02)
+    model, recipe = policy(), Recipe(2, 8, 0.02, adam_learning_rate=0.0)
     before = {name: weight.clone() for name, weight in model.named_parameters()}
-    with_trl.fine_tune_on_chats(model, TOKENIZER, CHATS, plan, a_started_run.job("sft"), 0)
+    trl_trainers.fine_tune_on_chats(model, TOKENIZER, CHATS, recipe, a_started_run.job("sft"), 0)
     moved = {name for name, weight in model.named_parameters() if not torch.equal(weight, before[name])}
     assert moved == {name for name in before if name.endswith("proj.weight")} and moved
 
 
 def test_a_reward_model_learns_the_pairs(a_started_run):
-    model, plan = reward_model(), Plan(40, 8, 1e-2, 48)
-    with_trl.train_reward_model(model, TOKENIZER, PAIRS, plan, a_started_run.job("reward"), 0)
+    model, recipe = reward_model(), Recipe(40, 8, 1e-2)
+    trl_trainers.train_reward_model(model, TOKENIZER, PAIRS, recipe, a_started_run.job("reward"), 0)
     reward = RewardModel(model, TOKENIZER.pad_token_id)
     rows = {
         s: [conversation_ids(TOKENIZER, p["prompt"] + p[s]) for p in PAIRS] for s in ("chosen", "rejected")
@@ -132,9 +131,7 @@ def test_a_reward_model_learns_the_pairs(a_started_run):
 def test_dpo_makes_the_chosen_reply_likelier(a_started_run):
     model, reference, job = policy(), policy(), a_started_run.job("dpo")
     before = reply_log_probs(model, "chosen") - reply_log_probs(model, "rejected")
-    with_trl.optimize_directly(
-        model, reference, TOKENIZER, PAIRS, Plan(30, 8, 3e-3, 48), 0.3, a_started_run, job, 0
-    )
+    trl_trainers.train_dpo(model, reference, TOKENIZER, PAIRS, Recipe(30, 8, 3e-3), 0.3, job, 0)
     assert (reply_log_probs(model, "chosen") - reply_log_probs(model, "rejected") > before).all()
 
 
@@ -151,12 +148,10 @@ def test_groups_learn_what_the_reward_wants(method, a_started_run, tmp_path):
             return torch.tensor([10 * row[8:].count(wanted) / len(row) for row in rows])
 
     prompts = [chat[:1] for chat in CHATS]
-    recipe = PolicyRecipe(
-        steps=25, prompts=8, group=4, learning_rate=1e-2, beta=0.01, max_new_tokens=8, unfinished_penalty=0.0
-    )
+    recipe = PolicyRecipe(Recipe(25, 32, 1e-2), 4, beta=0.01, max_new_tokens=8, unfinished_penalty=0.0)
     job = a_started_run.job(method)
     reward = Share(reward_model(), TOKENIZER.pad_token_id)
-    with_trl.optimize_in_groups(method, model, TOKENIZER, prompts, reward, recipe, 48, a_started_run, job, 0)
+    trl_trainers.train_rloo_or_grpo(method, model, TOKENIZER, prompts, reward, recipe, job, 0)
     rows = [json.loads(line) for line in (job.folder / "history.jsonl").read_text().splitlines()]
     rewards = [row["reward"] for row in rows if "reward" in row]
     assert sum(rewards[-5:]) / 5 > sum(rewards[:3]) / 3 + 0.5
@@ -164,25 +159,9 @@ def test_groups_learn_what_the_reward_wants(method, a_started_run, tmp_path):
 
 def test_replies_that_make_no_groups_are_refused():
     with pytest.raises(UserError, match="a batch of 10 replies cannot be divided into groups of 4"):
-        with_trl.require_groups(10, 4)
+        trl_trainers.require_groups(10, 4)
     with pytest.raises(UserError, match="groups of 1; a group has at least 2"):
-        with_trl.require_groups(10, 1)
-
-
-def test_a_stopped_trl_training_goes_on_to_the_same_weights(a_started_run):
-    from tests.support.small import KillAt, Killed
-
-    plan = Plan(12, 4, 1e-2, 48)
-    whole = policy()
-    with_trl.fine_tune_on_chats(whole, TOKENIZER, CHATS, plan, a_started_run.job("whole"), 0)
-    job, quiet = a_started_run.job("killed"), a_started_run.progress
-    a_started_run.progress = KillAt(8)
-    with pytest.raises(Killed):
-        with_trl.fine_tune_on_chats(policy(), TOKENIZER, CHATS, plan, a_started_run, job, 0)
-    a_started_run.progress = quiet
-    again = policy()
-    with_trl.fine_tune_on_chats(again, TOKENIZER, CHATS, plan, a_started_run, job, 0)
-    assert same(weights_of(whole), weights_of(again))
+        trl_trainers.require_groups(10, 1)
 
 
 def test_calibrated_rewards_have_mean_zero_and_deviation_one():

@@ -7,13 +7,13 @@ import sys
 import pytest
 import torch
 
-from hf_llmpath.training import precision
-from hf_llmpath.training.precision import precision_for, sixteen_bits_pay
+from hf_llmpath.training import hardware as precision
+from hf_llmpath.training.hardware import precision_for, sixteen_bits_pay
 
 
 @pytest.mark.parametrize("seconds, chosen", [(0.4, "bf16"), (0.9, "no"), (20.0, "no")])
 def test_auto_takes_what_is_faster(monkeypatch, seconds, chosen):
-    monkeypatch.setattr(precision, "_seconds", lambda dtype: seconds if dtype is torch.bfloat16 else 1.0)
+    monkeypatch.setattr(hardware, "_seconds", lambda dtype: seconds if dtype is torch.bfloat16 else 1.0)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     sixteen_bits_pay.cache_clear()
     assert precision_for("auto") == chosen
@@ -29,7 +29,7 @@ def test_a_processor_without_such_instructions_is_found_out():
     says no.
     """
 
-    code = "from hf_llmpath.training.precision import precision_for; print(precision_for('auto'))"
+    code = "from hf_llmpath.training.hardware import precision_for; print(precision_for('auto'))"
     answer = subprocess.run(
         [sys.executable, "-c", code],
         env={**os.environ, "ONEDNN_MAX_CPU_ISA": "AVX2", "CUDA_VISIBLE_DEVICES": ""},
