@@ -6,6 +6,7 @@ Vega draws them in this process (vl-convert); nothing is asked of another host.
 import json
 import math
 import re
+import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -122,6 +123,10 @@ def _vega_svg(spec: str) -> str:
     drawing = vl_convert.vegalite_to_svg(spec)
     drawing = re.sub(r' (?:aria-[\w-]+|role)="[^"]*"', "", drawing)  # the figure has one text for all
     drawing = drawing.replace(' xmlns:xlink="http://www.w3.org/1999/xlink"', "").replace(' version="1.1"', "")
+    # Names that are the same in every process, and other names in every chart of a page.
+    names: dict[str, str] = {}
+    name = lambda match: names.setdefault(match[0], f"clip-{zlib.crc32(spec.encode())}-{len(names)}")  # noqa: E731
+    drawing = re.sub(r"\bclip\d+\b", name, drawing)
     # Letters that stand on a line of the chart keep a border of paper around them.
     return drawing.replace(f'stroke="{PAPER}"', f'stroke="{PAPER}" paint-order="stroke"').replace(
         "<svg ", '<svg aria-hidden="true" ', 1
@@ -148,6 +153,7 @@ def line_chart(
     Values that cannot be drawn (not finite, or not above 0 on a logarithmic axis) are left out.
 
     Args:
+        lines: by name; the name "" is for a line that is not in the key.
         levels: named heights to compare with, as dashed lines.
         marks: named places on the x axis.
         shade: from where to where the paper is tinted, such as held-out time.
@@ -173,12 +179,20 @@ def line_chart(
     left, right = shade or (min(xs), max(xs))
     x_scale = {"domain": [min(left, *xs), max(right, *xs)], "nice": False, "zero": False}
     low, high = y_range or (min(y for y in ys if _drawable(y, log_y)), max(ys))
-    pad = (1 if y_range else 1.06) if log_y else (0 if y_range else 0.04 * (high - low) or 0.5)
-    y_domain = [low / pad, high * pad] if log_y else [low - pad, high + pad]
+    scale = math.log if log_y else float
+    span = scale(high) - scale(low) or 1.0
+    shares = lambda value: (scale(value) - scale(low)) / span  # noqa: E731
+    below, above = (0.0, 0.0) if y_range else (0.04, 0.04)
+    if levels and min(map(shares, levels.values())) < 0.1 and not y_range:
+        below = 0.12  # room for the name of the lowest level
+    y_domain = [scale(low) - below * span, scale(high) + above * span]
+    if log_y:
+        y_domain = [math.exp(end) for end in y_domain]
     x = alt.X("x", type="quantitative", title=x_label, axis=_axis(xs, log_x, x_ticks, grid=False))
     y = alt.Y("y", type="quantitative", title=y_label or None, axis=_axis(y_domain, log_y))
     x.scale = alt.Scale(type="log" if log_x else "linear", **x_scale)
     y.scale = alt.Scale(type="log" if log_y else "linear", domain=y_domain, nice=False, zero=False)
+    clip = y_range is not None
     layers = (
         []
         if shade is None
@@ -191,19 +205,22 @@ def line_chart(
     for index, (line, color, rows) in enumerate(known.values()):
         base = alt.Chart(alt.NamedData(f"line {index}")).encode(x, y)
         if line.spread:
-            layers.append(base.mark_area(color=color, opacity=0.16, clip=True).encode(y="low:Q", y2="high:Q"))
+            layers.append(base.mark_area(color=color, opacity=0.16, clip=clip).encode(y="low:Q", y2="high:Q"))
         if line.width and len(rows) > 1:
             dash = [5, 4] if line.dashed else []
-            layers.append(base.mark_line(color=color, strokeWidth=line.width, strokeDash=dash, clip=True))
+            layers.append(base.mark_line(color=color, strokeWidth=line.width, strokeDash=dash, clip=clip))
         if line.points or not line.width or len(rows) == 1:
             layers.append(base.mark_circle(color=color, size=36, opacity=1))
-    layers += _levels(levels or {}, y, y_domain, log_y) + _marks(marks or {}, x)
+    from_x = x_scale["domain"][0] + 0.6 * (x_scale["domain"][1] - x_scale["domain"][0])
+    near = [shares(row["y"]) for *_, rows in known.values() for row in rows if row["x"] >= from_x]
+    layers += _levels(levels or {}, y, shares, near) + _marks(marks or {}, x)
     alternative = " ".join(
         f"{name}: from {number(rows[0]['y'])} at {x_label} {number(rows[0]['x'])} "
         f"to {number(rows[-1]['y'])} at {number(rows[-1]['x'])}."
         for name, (_, _, rows) in known.items()
+        if name
     ) + "".join(f" {name}: {number(level)}." for name, level in (levels or {}).items())
-    key = {name: color for name, (_, color, _) in known.items()} if len(known) > 1 else {}
+    key = {name: color for name, (_, color, _) in known.items() if name} if len(known) > 1 else {}
     data = {f"line {index}": rows for index, (*_, rows) in enumerate(known.values())}
     return plot(alt.layer(*layers), caption, detail, alternative, key, data)
 
@@ -213,44 +230,71 @@ def _drawable(value: float | None, log: bool) -> bool:
 
 
 def _axis(
-    values: Sequence[float], log: bool, names: Mapping[float, str] | None = None, grid: bool = True
+    values: Sequence[float],
+    log: bool,
+    names: Mapping[float, str] | None = None,
+    grid: bool = True,
+    most: int = 5,
 ) -> alt.Axis:
-    if names:
-        ticks = {f"{value:g}": name for value, name in names.items()}
-        expression = f"{json.dumps(ticks)}[format(datum.value, '~g')]"
-        return alt.Axis(values=list(names), labelExpr=expression, grid=grid)
-    if not log:
+    """The axis with at most `most` labels if it is logarithmic; `names` are labels of one's own."""
+    if log and not names:
+        names = {tick: _power(tick) for tick in _log_ticks(min(values), max(values), most)}
+    if not names:
         return alt.Axis(grid=grid)
-    low, high = math.log10(min(values)), math.log10(max(values))
-    powers = range(math.floor(low), math.ceil(high) + 1)
-    every = max(1, math.ceil((high - low) / 5))
-    steps = (
-        (1,) if high - low >= 2 else (1, 2, 5) if high - low >= 0.7 else (1, 1.5, 2, 2.5, 3, 4, 5, 6, 7, 8, 9)
-    )
-    ticks = [step * 10.0**power for power in powers if power % every == 0 for step in steps]
-    ticks = [tick for tick in ticks if 10**low * 0.999 <= tick <= 10**high * 1.001]
-    ticks = ticks or [min(values), max(values)]
-    return alt.Axis(values=ticks, tickCount=len(ticks), format="~g", grid=grid)
+    labels = json.dumps(list(names.values()))
+    text = f"{labels}[indexof({json.dumps(list(names))}, datum.value)]"
+    return alt.Axis(values=list(names), tickCount=len(names), labelExpr=text, grid=grid)
 
 
-def _levels(levels: Mapping[str, float], y: alt.Y, domain: Sequence[float], log: bool) -> list[alt.Chart]:
-    """Dashed lines with their names at the right end: above the line, or below where the next one is near."""
-    scale = math.log if log else float
-    height = lambda value: (scale(value) - scale(domain[0])) / (scale(domain[1]) - scale(domain[0]))  # noqa: E731
+def _log_ticks(low: float, high: float, most: int) -> list[float]:
+    """Round numbers from `low` to `high`: as many as are allowed."""
+    powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    for every, steps in (
+        (1, (1, 1.5, 2, 2.5, 3, 4, 5, 6, 7, 8, 9)),
+        (1, (1, 2, 3, 5, 7)),
+        (1, (1, 2, 5)),
+        (1, (1, 3)),
+        *((every, (1,)) for every in range(1, len(powers) + 1)),
+    ):
+        ticks = [float(f"{step}e{power}") for power in powers if power % every == 0 for step in steps]
+        ticks = [tick for tick in ticks if low * 0.999 <= tick <= high * 1.001]
+        if len(ticks) <= most:
+            return ticks or [low]
+    return [low]
+
+
+def _power(value: float) -> str:
+    """A tick of a logarithmic axis: `0.01`, `20,000`, `3×10¹⁰`."""
+    if 1e-4 <= value < 1e6:
+        return f"{value:,.10g}"
+    digits, power = f"{value:.0e}".split("e")
+    raised = str(int(power)).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
+    return ("" if digits == "1" else f"{digits}×") + f"10{raised}"
+
+
+def _levels(
+    levels: Mapping[str, float], y: alt.Y, height: Callable[[float], float], right: Sequence[float]
+) -> list[alt.Chart]:
+    """Dashed lines with their names, on the left if a line of the chart is in the way on the right.
+
+    A name stands above its line, or below it where the next level is near.
+
+    Args:
+        height: of a value, as a share of the chart.
+        right: heights of the lines of the chart in its right part.
+    """
     ordered = sorted(levels.items(), key=lambda level: level[1])
     charts = []
     for index, (name, value) in enumerate(ordered):
-        crowded = index + 1 < len(ordered) and height(ordered[index + 1][1]) - height(value) < 0.09
+        level = height(value)
+        crowded = index + 1 < len(ordered) and height(ordered[index + 1][1]) - level < 0.09
+        down = crowded or level > 0.93
+        blocked = any(-0.1 < other - level < 0.01 if down else -0.01 < other - level < 0.1 for other in right)
         data = alt.Chart(alt.Data(values=[{"y": value, "name": name}])).encode(y)
         charts.append(data.mark_rule(color=SOFT, strokeDash=[5, 4]))
-        text = {
-            "align": "right",
-            "dx": -3,
-            "dy": 9 if crowded or height(value) > 0.93 else -7,
-            "fontSize": 11,
-        }
-        words = data.encode(text="name:N", x=alt.value("width"))
-        charts.append(words.mark_text(color=SOFT, stroke=PAPER, strokeWidth=3, **text))
+        style = {"align": "left" if blocked else "right", "dx": 5 if blocked else -3, "dy": 9 if down else -7}
+        words = data.encode(text="name:N", x=alt.value(0 if blocked else "width"))
+        charts.append(words.mark_text(color=SOFT, stroke=PAPER, strokeWidth=3, fontSize=11, **style))
     return charts
 
 
@@ -312,7 +356,10 @@ def bar_chart(
     base = alt.Chart(alt.NamedData("bars")).encode(y)
     # The numbers stand at the bars: the axis needs none.
     x_axis = alt.Axis(labels=False, grid=False, domain=False)
-    x = alt.X("value", type="quantitative", title=x_title, axis=x_axis)
+    room = 10 + 7.2 * max((len(text) for text in written), default=0)
+    left_room = room if any(value < 0 for _, value in rows) else 0
+    x_scale = alt.Scale(range=[left_room, {"expr": f"width - {room:.0f}"}], nice=False)
+    x = alt.X("value", type="quantitative", title=x_title, axis=x_axis, scale=x_scale)
     layers = [base.mark_bar(color=BAR, cornerRadius=2, height=16).encode(x)]
     if errors:
         layers.append(base.mark_rule(color=INK).encode(x="low:Q", x2="high:Q"))

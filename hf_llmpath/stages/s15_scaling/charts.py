@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ...charts.picture import Picture, panels, save_all, series
+from ...charts.picture import INK, Picture, panels, save_all, series
 from ...charts.plots import Line, bar_chart, line_chart
 from ...charts.text import texts
 from ...runs import RunFolder
@@ -64,8 +64,8 @@ def law_chart(points: Sequence[dict[str, Any]]) -> Picture:
         line = np.geomspace(min(sizes) * 0.9, max(sizes) * 1.15, 40)
         fitted, extended = line[line <= sizes[-2]], line[line > sizes[-2]]
         lines = {
-            "fitted line": Line(fitted, [law.at(size) for size in fitted], color=series(0)),
-            "extended": Line(extended, [law.at(size) for size in extended], dashed=True, color=series(0)),
+            "fitted line, dashed beyond": Line(fitted, [law.at(size) for size in fitted], color=INK),
+            "": Line(extended, [law.at(size) for size in extended], dashed=True, color=INK),
             "measured": Line(sizes[:-1], losses[:-1], points=True, width=0, color=series(0)),
             "left out of the fit": Line(sizes[-1:], losses[-1:], points=True, width=0, color=series(1)),
         }
