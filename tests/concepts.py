@@ -18,7 +18,10 @@ PROOFS = {
         "categorical cross-entropy": ("tests/scratch/test_scratch_layers.py", "test_losses_equal_torch"),
     },
     "backpropagation": {
-        "chain rule": ("tests/stages/s02_backpropagation/test_computation_graph.py", "test_the_graph_gives_the_gradients_of_the_layers"),
+        "chain rule": (
+            "tests/stages/s02_backpropagation/test_computation_graph.py",
+            "test_the_graph_gives_the_gradients_of_the_layers",
+        ),
         "backpropagation": ("tests/scratch/test_scratch_network.py", "test_a_deep_network_equals_torch"),
         "gradients": ("tests/scratch/test_scratch_layers.py", "test_gradients_equal_central_differences"),
         "gradient descent": ("tests/scratch/test_scratch_optimizers.py", "test_steps_equal_torch"),

@@ -1,5 +1,5 @@
-"""What all tests share: no network, the real data beside the checkout, each stage trained once, work for
-two processes.
+"""What all tests share: no network, the real data next to the checkout, each stage trained once, and the
+division of the work between two processes.
 """
 
 import os
@@ -20,35 +20,52 @@ import pytest
 from filelock import FileLock
 
 from hf_llmpath.runs import Run, RunFolder
+from hf_llmpath.stages import get_stage
 from hf_llmpath.stages.runner import run_stage
 from tests.support.hub_fixture import hub_here, local_hub
 from tests.support.small import IDENTITY, text_of_hats, tiny_settings
 
 __all__ = ["hub_here", "local_hub"]
-# What takes longest is begun first, so that no process is left alone with it in the end.
+# The longest files are begun first, the longest training of all before them: so both processes end together.
 FIRST = (
     "tests/stages/test_quick.py",
     "tests/stages/test_resume.py",
     "tests/ui/",
     "tests/stages/",
     "tests/training/",
+    "tests/hub/",
 )
+LONGEST_PRESETS = (
+    "pretraining",
+    "attention",
+    "rlhf",
+    "architectures",
+    "inference",
+    "fine-tuning",
+    "transformer",
+)
+SLOW_FIXTURES = {"quick_runs", "tiny_run", "browser"}  # a training or a page takes seconds
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Which tests stay together in one process: those of a file, as they share its fixtures; those of one
-    stage's quick preset; each kill on its own."""
+    """Orders the tests, marks as slow those that need a trained stage or a browser, and names the groups that
+    stay in one process: the tests of a file, which share its fixtures; those of one stage's quick preset;
+    each stage that is stopped, and each process that is killed.
+    """
 
-    def place(item: pytest.Item) -> int:
-        return next((rank for rank, start in enumerate(FIRST) if item.nodeid.startswith(start)), len(FIRST))
+    def rank(item: pytest.Item) -> tuple[int, int]:
+        file = next((i for i, start in enumerate(FIRST) if item.nodeid.startswith(start)), len(FIRST))
+        stage = item.nodeid.rpartition("[")[2].rstrip("]")
+        is_long = file == 0 and stage in LONGEST_PRESETS
+        return file, LONGEST_PRESETS.index(stage) if is_long else len(LONGEST_PRESETS)
 
-    items.sort(key=place)
+    items.sort(key=rank)
     for item in items:
+        if SLOW_FIXTURES & set(item.fixturenames):
+            item.add_marker(pytest.mark.slow)
         group = item.nodeid.partition("::")[0]
-        if "killed" in item.nodeid:
-            group = item.nodeid
-        elif group.endswith("test_quick.py"):
+        if group.endswith(("test_quick.py", "test_resume.py")):
             group += "-" + item.nodeid.rpartition("[")[2]
         item.add_marker(pytest.mark.xdist_group(group))
 
@@ -61,16 +78,16 @@ def session_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def run_once(root: Path, slug: str, **options) -> RunFolder:
-    """The stage's run in `root`, made by the first process that asks."""
+    """The stage's run in `root`, trained by the first process that asks for it."""
     root.mkdir(exist_ok=True)
     with FileLock(root / f"{slug}.lock"):
-        made = [folder for folder in map(RunFolder, root.glob(f"*-{slug}")) if folder.state == "complete"]
-        return made[0] if made else run_stage(slug, output_dir=root, **options)
+        folder = RunFolder(root / get_stage(slug).folder_name)
+        return folder if folder.state == "complete" else run_stage(slug, output_dir=root, **options)
 
 
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
-    """The folder of public data sets beside the repository."""
+    """The folder of public data sets next to the repository."""
     folder = Path(__file__).parents[2] / "shared" / "data"
     if not folder.is_dir():
         pytest.skip("the public data sets (../shared/data) are not here")
@@ -102,5 +119,5 @@ def tiny_run(tiny_text: Path, session_folder: Path) -> Callable[[str], RunFolder
 
 @pytest.fixture
 def a_started_run(tmp_path: Path) -> Run:
-    """A run to train parts of."""
+    """A run whose jobs can be trained."""
     return Run.start(tmp_path / "07-rnn", IDENTITY)

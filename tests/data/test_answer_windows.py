@@ -107,15 +107,21 @@ def write(path, rows):
 @pytest.mark.parametrize(
     "change, message",
     [
-        ({"answers": {"text": ["Ada"], "answer_start": [0]}}, "row 2 of .*'Ada' is not at answer_start 0.*not in the context"),
+        (
+            {"answers": {"text": ["Ada"], "answer_start": [0]}},
+            "row 2 of .*'Ada' is not at answer_start 0.*not in the context",
+        ),
         ({"answers": {"text": ["Ada"], "answer_start": [-1]}}, "row 2 of .*it is not in the context at all"),
         ({"answers": {"text": ["Otto"], "answer_start": [3]}}, "row 2 of .*it stands at 23"),
-        ({"answers": {"text": ["Otto"], "answer_start": [1, 2]}}, "row 2 of .*1 texts of answers and 2 places"),
+        (
+            {"answers": {"text": ["Otto"], "answer_start": [1, 2]}},
+            "row 2 of .*1 texts of answers and 2 places",
+        ),
         ({"answers": "Otto"}, "row 2 of .*must be a dict"),
         ({"question": " "}, "row 2 of .*empty question"),
         ({"context": ""}, "row 2 of .*empty context"),
     ],
-)  # fmt: skip
+)
 def test_a_wrong_row_is_named(change, message):
     good = {"question": QUESTION, "context": CONTEXT, "answers": {"text": ["Otto"], "answer_start": [23]}}
     rows = [good, good | change]

@@ -1,4 +1,4 @@
-"""Greedy, sampling and beam search from scratch write what transformers' `generate` writes, token for token."""
+"""Greedy, sampling, and beam search write what transformers' `generate` writes, token for token."""
 
 import itertools
 
@@ -32,8 +32,8 @@ SPECIAL = {"vocab_size": VOCABULARY, "pad_token_id": PAD, "eos_token_id": EOS}
 def _gpt(**options):
     return LLMPathGPTForCausalLM(
         LLMPathGPTConfig(
-            hidden_size=32, num_hidden_layers=2, num_attention_heads=4, max_position_embeddings=64, bos_token_id=0,
-            **SPECIAL, **options,
+            hidden_size=32, num_hidden_layers=2, num_attention_heads=4, max_position_embeddings=64,
+            bos_token_id=0, **SPECIAL, **options,
         )
     )  # fmt: skip
 
@@ -42,7 +42,9 @@ MAKE = {
     "gpt": _gpt,
     "gpt2": lambda: _gpt(layout="gpt2"),
     "gpt-grouped": lambda: _gpt(num_key_value_heads=2, hidden_act="swiglu"),
-    "lstm": lambda: LLMPathRNNForCausalLM(LLMPathRNNConfig(cell="lstm", hidden_size=32, num_hidden_layers=2, **SPECIAL)),
+    "lstm": lambda: LLMPathRNNForCausalLM(
+        LLMPathRNNConfig(cell="lstm", hidden_size=32, num_hidden_layers=2, **SPECIAL)
+    ),
     "gru": lambda: LLMPathRNNForCausalLM(LLMPathRNNConfig(cell="gru", hidden_size=32, **SPECIAL)),
     "transformer": lambda: LLMPathTransformerForConditionalGeneration(
         LLMPathTransformerConfig(
@@ -121,12 +123,9 @@ def test_sampling_draws_what_generate_draws(model, batch, options):
 )
 def test_beam_search_finds_what_generate_finds(model, batch, num_beams, length_penalty, early_stopping):
     options = {"num_beams": num_beams, "length_penalty": length_penalty, "early_stopping": early_stopping}
-    returned = min(num_beams, 2)
-    expected = model.generate(
-        **batch, max_new_tokens=NEW, num_return_sequences=returned, return_dict_in_generate=True, output_scores=True,
-        **options,
-    )  # fmt: skip
-    found = beam_search(model, **batch, max_new_tokens=NEW, num_return_sequences=returned, **options)
+    options |= {"max_new_tokens": NEW, "num_return_sequences": min(num_beams, 2)}
+    expected = model.generate(**batch, return_dict_in_generate=True, output_scores=True, **options)
+    found = beam_search(model, **batch, **options)
     assert torch.equal(found.sequences, expected.sequences)
     torch.testing.assert_close(found.scores, expected.sequences_scores, rtol=1e-5, atol=1e-6)
 

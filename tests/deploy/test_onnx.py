@@ -30,8 +30,9 @@ NEW = 24
 def _save(folder, **options):
     set_seed(0)
     config = LLMPathGPTConfig(
-        vocab_size=61, hidden_size=32, num_hidden_layers=2, num_attention_heads=4, zero_init_projections=False,
-        initializer_range=0.3, pad_token_id=0, bos_token_id=1, eos_token_id=2, max_position_embeddings=64, **options,
+        vocab_size=61, hidden_size=32, num_hidden_layers=2, num_attention_heads=4, max_position_embeddings=64,
+        zero_init_projections=False, initializer_range=0.3, pad_token_id=0, bos_token_id=1, eos_token_id=2,
+        **options,
     )  # fmt: skip
     LLMPathGPTForCausalLM(config).save_pretrained(folder)
     return folder

@@ -29,8 +29,8 @@ from hf_llmpath.models.modeling_word2vec import LLMPathWord2VecModel
 def _save(folder, hidden_size=64):
     set_seed(0)
     config = LLMPathGPTConfig(
-        vocab_size=97, hidden_size=hidden_size, num_hidden_layers=2, num_attention_heads=4, zero_init_projections=False,
-        initializer_range=0.3, pad_token_id=0, bos_token_id=1, eos_token_id=2,
+        vocab_size=97, hidden_size=hidden_size, num_hidden_layers=2, num_attention_heads=4,
+        zero_init_projections=False, initializer_range=0.3, pad_token_id=0, bos_token_id=1, eos_token_id=2,
     )  # fmt: skip
     LLMPathGPTForCausalLM(config).save_pretrained(folder)
     return folder

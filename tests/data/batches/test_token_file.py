@@ -1,4 +1,4 @@
-"""Token files: what was written is what a batch holds, mapped and not read, and every epoch reads all of it."""
+"""Token files: a batch holds what was written, the file is memory-mapped, and an epoch covers all of it."""
 
 import mmap
 

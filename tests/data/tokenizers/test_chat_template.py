@@ -62,7 +62,8 @@ def test_pieces_spell_words_that_were_never_seen():
         ("{{ raise_exception('only users') if messages[-1]['role'] == 'assistant' }}x", "only users"),
         ("{% for m in messages %}{{ m['content'] }}{% endfor %}", "no {% generation %} markers"),
         (
-            "{% for m in messages %}{{ m['role'] + m['content'] }}{% endfor %}{% if add_generation_prompt %}<a>{% endif %}",
+            "{% for m in messages %}{{ m['role'] + m['content'] }}{% endfor %}"
+            "{% if add_generation_prompt %}<a>{% endif %}",
             "must be the beginning",
         ),
     ],
