@@ -75,12 +75,18 @@ def tree_of(path: Path) -> ast.Module:
 
 
 def imports(path: Path) -> Iterator[tuple[int, str, str]]:
-    """Every import of a file as `(level, module, name)`; a plain `import x` has no name."""
-    for node in ast.walk(tree_of(path)):
+    """Every import of a file as `(level, module, name)`; a plain `import x` has no name. What is imported for
+    its types alone, under `if TYPE_CHECKING:`, is not loaded and not counted.
+    """
+    todo: list[ast.AST] = [tree_of(path)]
+    while todo:
+        node = todo.pop()
         if isinstance(node, ast.Import):
             yield from ((0, alias.name, "") for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             yield from ((node.level, node.module or "", alias.name) for alias in node.names)
+        elif not (isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"):
+            todo += ast.iter_child_nodes(node)
 
 
 @cache
