@@ -40,9 +40,6 @@ class Recipe(Group):
         1.0, "norm to which longer gradients are scaled down; none for no limit", minimum=0
     )
     accumulation: int = setting(1, "pieces of a batch whose gradients are summed for a step", minimum=1)
-    evaluations: int = setting(0, "evaluations on the way; 0 evaluates at the end", minimum=0)
-    patience: int | None = setting(None, "evaluations without improvement before training stops", minimum=1)
-    keep_best: bool = setting(True, "whether to end with the weights of the best evaluation")
     saves: int = setting(4, "checkpoints on the way, for --resume", minimum=0)
     bf16: bool = setting(False, "whether matrix products are computed in 16 bits")
     gradient_checkpointing: bool = setting(False, "whether activations are recomputed in the backward pass")
@@ -51,7 +48,10 @@ class Recipe(Group):
         "rate of AdamW for all but the hidden matrices, which Muon then moves; none: AdamW alone",
         minimum=0,
     )
-    # Not for `--set`: what the training code itself decides.
+    # Not for `--set`: what the stage decides, because it also says how to evaluate.
+    evaluations: int = field(default=0, metadata={"help": None})  # on the way; 0 evaluates at the end
+    patience: int | None = field(default=None, metadata={"help": None})  # evaluations without improvement
+    keep_best: bool = field(default=True, metadata={"help": None})  # end with the best evaluation's weights
     carry_state: bool = field(default=False, metadata={"help": None})  # recurrent state from batch to batch
     rate_setting: str = field(default="", metadata={"help": None})  # the settings that advice names
     adam_rate_setting: str = field(default="", metadata={"help": None})
@@ -130,10 +130,20 @@ class EpochRecipe(Group):
         unless `choices` (fields of `Recipe`) say otherwise.
         """
         batch_size = min(self.batch_size, examples)
-        usual = {"schedule": "one_cycle", "warmup": 0.0, "adam_beta2": 0.999, "max_grad_norm": None}
-        usual |= {"evaluations": 1, "keep_best": False, "saves": 3}
-        usual |= {"rate_setting": f"{self.path}.learning_rate"}
-        return Recipe(self.epochs * (examples // batch_size), batch_size, self.learning_rate, **usual | choices)
+        usual: dict[str, Any] = {
+            "steps": self.epochs * (examples // batch_size),
+            "batch_size": batch_size,
+            "learning_rate": self.learning_rate,
+            "schedule": "one_cycle",
+            "warmup": 0.0,
+            "adam_beta2": 0.999,
+            "max_grad_norm": None,
+            "evaluations": 1,
+            "keep_best": False,
+            "saves": 3,
+            "path": self.path,
+        }
+        return Recipe(**usual | choices)
 
 
 def adamw(

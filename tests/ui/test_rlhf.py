@@ -1,6 +1,4 @@
-"""The page of stage 16 in a real browser: two chatbots answer, and a thumb becomes a pair that the stage
-can train on.
-"""
+"""The page of stage 16 in a real browser: two chatbots answer, and a thumb becomes a training pair."""
 
 import shutil
 
@@ -79,16 +77,16 @@ def test_a_thumb_is_saved_as_a_pair(visit, address, folder):
         page.get_by_role("button", name=button).click()
         expect(page.locator("#saved")).to_contain_text(f"Saved: {number} pair")
     expect(page.locator("#saved")).to_contain_text("llmpath run rlhf --dataset")
-    found = load_preferences(str(folder.path / THUMBS))
-    assert len(found.train) + len(found.test) == 2
-    assert {pair["prompt"][0]["content"] for pair in (*found.train, *found.test)} == {PROMPT}
+    pairs = load_preferences(str(folder.path / THUMBS))
+    assert len(pairs.train) + len(pairs.test) == 2
+    assert {pair["prompt"][0]["content"] for pair in (*pairs.train, *pairs.test)} == {PROMPT}
 
 
 def test_the_pictures_are_those_of_the_run(visit, address, folder):
     page = visit(address)
-    table = page.locator("#scores table").first
-    expect(table).to_contain_text(f"{folder.metrics['judge_score']:.3f}")
-    expect(table).to_contain_text(f"{folder.report['baselines']['judge_score']:.3f}")
+    scores = page.locator("#scores figure").first
+    expect(scores).to_contain_text(f"{folder.metrics['judge_score']:.3f}")
+    expect(scores).to_contain_text(f"{folder.report['baselines']['judge_score']:.3f}")
     rows = folder.figure_data("replies")
     figures = page.locator("#transcript figure")
     expect(figures).to_have_count(5)

@@ -1,16 +1,11 @@
-"""Reward and divergence over the training, scores of all methods, the reward model's faults, and a prompt
-before and after.
-"""
+"""Reward and KL over the training, scores of all methods, the reward model by fault, and replies."""
 
 from pathlib import Path
 from typing import Any
 
-from matplotlib.figure import Figure
-
-from ...charts.bars import score_bars
-from ...charts.curves import curves
-from ...charts.style import save
-from ...charts.text import samples
+from ...charts.picture import Picture, save_all
+from ...charts.plots import bar_chart, line_chart
+from ...charts.text import texts
 from ...runs import RunFolder
 
 NAMES = {
@@ -22,87 +17,81 @@ NAMES = {
     "grpo": "GRPO (TRL)",
     "no-kl": "REINFORCE, β = 0",
 }
+CURVES = {
+    "reward": (
+        "Reward of the replies drawn in training",
+        "reward",
+        "SFT has mean 0 and standard deviation 1.",
+    ),
+    "kl": ("Divergence from the fine-tuned model", "nats", "KL divergence of a whole reply."),
+}
+
+
+def pictures(folder: RunFolder) -> dict[str, Picture]:
+    """Every picture of the run."""
+    drawn = {"scores": score_chart(folder), "before_and_after": reply_texts(folder)}
+    drawn |= {key: curve for key in CURVES if (curve := curve_chart(folder, key))}
+    if faults := fault_chart(folder.metrics):
+        drawn["reward_model"] = faults
+    return drawn
 
 
 def draw(folder: RunFolder) -> list[Path]:
-    """Draws every picture of the run."""
-    target = folder.path / "figures"
-    found = [
-        save(_scores(folder), target / "scores.png"),
-        save(_replies(folder), target / "before_and_after.png"),
-    ]
-    for key, title, label in (
-        (
-            "reward",
-            "Reward of the replies drawn while training",
-            "reward (SFT: mean 0, standard deviation 1)",
-        ),
-        ("kl", "Divergence from the fine-tuned model", "KL of a reply, in nats"),
-    ):
-        lines = histories(folder, key)
-        if lines:
-            found.append(save(curves(lines, title, "step", label), target / f"{key}.png"))
-    faults = faults_of(folder.metrics)
-    if faults:
-        title = "Reward model: held-out pairs ranked rightly, by fault of the rejected reply"
-        found.append(save(score_bars(faults, title, "accuracy"), target / "reward_model.png"))
-    return found
+    """Saves every picture of the run."""
+    return save_all(pictures(folder), folder)
 
 
-def histories(folder: RunFolder, key: str) -> dict[str, tuple[list[float], list[float]]]:
-    """Smoothed curves of the policy gradients, of the first seed: method -> steps and values."""
+def curve_chart(folder: RunFolder, key: str) -> Picture | None:
+    """Reward or divergence while training, smoothed, for the first seed; None without a policy gradient."""
+    seed = folder.report["seed"]
+    jobs = {f"{method}-{seed}": method for method in NAMES} | {"no-kl": "no-kl"}
     lines: dict[str, tuple[list[float], list[float]]] = {}
     for entry in folder.history:
-        method = entry["part"].rpartition("-")[0] if entry["part"] != "no-kl" else "no-kl"
-        name = NAMES.get(method)
-        if key == "kl" and method in ("rloo", "grpo"):
-            continue  # theirs is a mean over tokens
-        if name is None or key not in entry or entry["part"] not in _first_parts(folder):
+        method = jobs.get(entry["part"])
+        # TRL's KL is a mean over tokens, ours is that of a reply.
+        if method is None or key not in entry or (key == "kl" and method in ("rloo", "grpo")):
             continue
-        steps, values = lines.setdefault(name, ([], []))
+        steps, values = lines.setdefault(NAMES[method], ([], []))
         steps.append(entry["step"])
         values.append(entry[key] if not values else 0.7 * values[-1] + 0.3 * entry[key])
-    return lines
+    caption, unit, detail = CURVES[key]
+    return line_chart(lines, caption, "step", unit, detail) if lines else None
 
 
-def _first_parts(folder: RunFolder) -> set[str]:
-    seed = folder.report["seed"]
-    return {f"{method}-{seed}" for method in NAMES} | {"no-kl"}
-
-
-def faults_of(metrics: dict[str, Any]) -> dict[str, float]:
-    """Fault -> accuracy of the reward model on pairs with it."""
-    names = [name for name in metrics if name.startswith("reward_accuracy/")]
-    return {name.partition("/")[2].replace("_", " "): metrics[name] for name in names}
-
-
-def scores_of(folder: RunFolder) -> tuple[dict[str, float], str]:
-    """Model -> its mean score on the held-out prompts, and what the score is."""
+def score_chart(folder: RunFolder) -> Picture:
+    """Mean score of every method on the held-out prompts."""
     report = folder.report
     score = "judge_score" if "judge_score" in report["metrics"] else "reward_score"
     first = report["settings"]["methods"][0]
-    found = {NAMES["sft"]: report["baselines"][score], NAMES[first]: report["metrics"][score]}
-    for method in NAMES:
-        name = f"{method.replace('-', '_')}/{score}"
-        if name in report["metrics"]:
-            found[NAMES[method]] = report["metrics"][name]
-    return found, score
+    scores = {NAMES["sft"]: report["baselines"][score], NAMES[first]: report["metrics"][score]}
+    for method, name in NAMES.items():
+        metric = f"{method.replace('-', '_')}/{score}"
+        if metric in report["metrics"]:
+            scores[name] = report["metrics"][metric]
+    label = "mean score by the judge" if score == "judge_score" else "mean reward"
+    return bar_chart(scores, "Sampled replies to held-out prompts", label, form="{:.3f}".format)
 
 
-def _scores(folder: RunFolder) -> Figure:
-    found, score = scores_of(folder)
-    what = "score by the judge" if score == "judge_score" else "reward"
-    return score_bars(found, "Sampled replies to held-out prompts", f"mean {what}")
-
-
-def _replies(folder: RunFolder) -> Figure:
-    first = folder.report["settings"]["methods"][0]
-    shown = folder.figure_data("replies")[:4]
-    texts = {
-        NAMES[name]: "\n".join(
-            f"> {row['prompt']}\n{row['replies'][name]['text']} [{row['replies'][name]['score']:.2f}]\n"
-            for row in shown
-        )
-        for name in ("sft", first)
+def fault_chart(metrics: dict[str, Any]) -> Picture | None:
+    """Accuracy of the reward model by the fault of the rejected reply; None if no fault is known."""
+    prefix = "reward_accuracy/"
+    faults = {
+        name.removeprefix(prefix).replace("_", " "): value
+        for name, value in metrics.items()
+        if name.startswith(prefix)
     }
-    return samples(texts, "The same prompts before and after alignment, with the score of each reply")
+    caption = "Reward model: held-out pairs ranked correctly, by fault of the rejected reply"
+    return bar_chart(faults, caption, "accuracy", form="{:.1%}".format) if faults else None
+
+
+def reply_texts(folder: RunFolder) -> Picture:
+    """The same prompts before and after alignment."""
+    rows, columns = folder.figure_data("replies")[:4], {}
+    for name in ("sft", folder.report["settings"]["methods"][0]):
+        replies = [(row["prompt"], row["replies"][name]) for row in rows]
+        columns[NAMES[name]] = "\n".join(
+            f"> {prompt}\n{reply['text']} [{reply['score']:.2f}]\n" for prompt, reply in replies
+        )
+    return texts(
+        columns, "The same prompts before and after alignment", "The score of each reply is in brackets."
+    )

@@ -15,7 +15,7 @@ from ...ui import pictures
 from ...ui.page import html, stage_page, telling
 from ...ui.panels import section
 from . import STAGE
-from .charts import NAMES, faults_of, histories, scores_of
+from .charts import CURVES, NAMES, curve_chart, fault_chart, score_chart
 
 EXAMPLES = (
     "Who is the baker in the village?",
@@ -28,14 +28,15 @@ SHOWN = 5  # prompts in the transcript
 
 
 def build(folder: RunFolder, model_id: str | None = None) -> gr.Blocks:
-    """The page; the models and what the run measured are read from `folder` when they are there."""
+    """The page. The models and what the run measured are read from `folder` once they are there."""
 
     def bots() -> tuple[Chatbot, Chatbot]:
         return loaded(Chatbot, folder.model("sft")), loaded(Chatbot, folder.model_dir)
 
     def reply(prompt: str, temperature: float, seed: int) -> Iterator[tuple[str, list[str]]]:
         before, after = bots()
-        note = f"It never saw: {', '.join(strange)}." if (strange := after.unknown(prompt)) else ""
+        unknown = after.unknown(prompt)
+        note = f"Words that it has never seen: {', '.join(unknown)}." if unknown else ""
         left = right = ""
         streams = (bot.stream(prompt, temperature, seed or 0) for bot in (before, after))
         for one, other in zip_longest(*streams):
@@ -55,40 +56,36 @@ def build(folder: RunFolder, model_id: str | None = None) -> gr.Blocks:
         prompt, left, right = last
         chosen, rejected = (right, left) if aligned else (left, right)
         count = save_preference(folder.path / THUMBS, prompt, chosen, rejected)
+        pairs = "1 pair" if count == 1 else f"{count} pairs"
         command = f"llmpath run rlhf --dataset {folder.path / THUMBS} --set chats=world"
         return (
-            f'<p class="lp lp-note">Saved: {count} {"pair" if count == 1 else "pairs"}. Train on them with:</p>'
+            f'<p class="lp lp-note">Saved: {pairs}. Train on them with:</p>'
             f'<p class="lp lp-source">{escape(command)}</p>'
         )
 
+    def curve(key: str) -> str:
+        chart = curve_chart(folder, key)
+        empty = '<p class="lp-empty">This run has no policy gradient.</p>'
+        return chart.html() if chart else pictures.figure(empty, CURVES[key][0])
+
     def from_run() -> tuple[str, str, str, str]:
-        return scores_picture(folder), curve(folder, "reward"), curve(folder, "kl"), transcript(folder)
+        charts = (score_chart(folder), fault_chart(folder.metrics))
+        measured = "".join(chart.html() for chart in charts if chart)
+        return f'<div class="lp lp-stack">{measured}</div>', curve("reward"), curve("kl"), transcript(folder)
 
     with stage_page(STAGE, folder, model_id) as page:
-        html(
-            section(
-                "Two chatbots", "The same prompt, the same seed: before and after learning from preferences."
-            )
-        )
-        prompt = gr.Textbox(
-            EXAMPLES[0], label="You say", max_length=LONGEST, elem_id="rlhf-prompt", render=False
-        )
+        html(section("Two chatbots", "One prompt, one seed: before and after learning from preferences."))
+        options = {"max_length": LONGEST, "elem_id": "rlhf-prompt", "render": False}
+        prompt = gr.Textbox(EXAMPLES[0], label="You say", **options)
         page.examples(prompt, EXAMPLES)
         prompt.render()
         with gr.Row():
+            greedy = "0 takes the likeliest word"
             temperature = gr.Slider(
-                0,
-                1.5,
-                value=0.7,
-                step=0.05,
-                label="Temperature",
-                info="0 takes the likeliest word",
-                min_width=200,
+                0, 1.5, value=0.7, step=0.05, label="Temperature", info=greedy, min_width=200
             )
-            seed = gr.Number(
-                0, label="Seed", info="Same seed, same reply", precision=0, minimum=0, maximum=2**31 - 1, min_width=120,
-                elem_id="rlhf-seed",
-            )  # fmt: skip
+            whole = {"precision": 0, "minimum": 0, "maximum": 2**31 - 1, "min_width": 120}
+            seed = gr.Number(0, label="Seed", info="Same seed, same reply", elem_id="rlhf-seed", **whole)
         page.remember(prompt=prompt, temperature=temperature, seed=seed)
         last: Any = gr.State([])
         page.writer(
@@ -101,45 +98,15 @@ def build(folder: RunFolder, model_id: str | None = None) -> gr.Blocks:
         quiet = {"show_progress": "hidden", "api_visibility": "private"}
         first_better.click(telling(lambda pair: prefer(pair, False)), [last], [saved], **quiet)
         second_better.click(telling(lambda pair: prefer(pair, True)), [last], [saved], **quiet)
-        html(section("What alignment changed", "On prompts that nothing was trained on."))
+        html(section("What alignment changed", "Measured on prompts that no training has seen."))
         scores = html(elem_id="scores")
         with gr.Row():
             reward = html(elem_id="reward")
             kl = html(elem_id="kl")
-        html(
-            section(
-                "The same prompts, every method", "Replies drawn at temperature 1, as they were measured."
-            )
-        )
+        html(section("The same prompts, every method", "Replies as they were measured, at temperature 1."))
         replies = html(elem_id="transcript")
         page.set_up(from_run, [scores, reward, kl, replies])
     return page.blocks
-
-
-def scores_picture(folder: RunFolder) -> str:
-    """Mean score of every method, and what the reward model sees."""
-    found, score = scores_of(folder)
-    what = "Judge's score" if score == "judge_score" else "Reward"
-    rows = [[name, f"{value:.3f}"] for name, value in found.items()]
-    shown = pictures.table(["held-out prompts", f"{what}, mean"], rows, f"{what} of every method")
-    if faults := faults_of(folder.metrics):
-        rows = [[name, f"{value:.1%}"] for name, value in faults.items()]
-        head = ["reward model: pairs by fault", "ranked rightly"]
-        shown += pictures.table(head, rows, "Accuracy of the reward model by fault")
-    return f'<div class="lp lp-stack">{shown}</div>'
-
-
-def curve(folder: RunFolder, key: str) -> str:
-    """Reward or divergence while training."""
-    captions = {
-        "reward": ("Reward of the drawn replies", "SFT has mean 0 and standard deviation 1"),
-        "kl": ("Divergence from SFT", "KL of a reply, in nats"),
-    }
-    lines = histories(folder, key)
-    caption, detail = captions[key]
-    if not lines:
-        return pictures.figure('<p class="lp-empty">No policy gradient in this run.</p>', caption)
-    return pictures.line_chart(lines, caption, "step", detail)
 
 
 def transcript(folder: RunFolder) -> str:
@@ -149,5 +116,5 @@ def transcript(folder: RunFolder) -> str:
         lines = [
             f"{NAMES[name]} [{reply['score']:.2f}]: {reply['text']}" for name, reply in row["replies"].items()
         ]
-        shown += pictures.plain_text("\n".join(lines), row["prompt"], "in brackets the score")
+        shown += pictures.plain_text("\n".join(lines), row["prompt"], "The score is in brackets.")
     return f'<div class="lp lp-stack">{shown}</div>'

@@ -1,9 +1,8 @@
-"""How good a policy's replies are: by the judge of the world, which is never trained on, or by the reward
-model.
+"""How good a policy's replies are, by the world's judge, which is never trained on, or by the reward model.
 
 examination = Examination(prompts, ids, tokenizer, 64, seed, judge)
-found = examination.of(model)
-win_rate(found.scores, before.scores)
+replies = examination.of(model)
+win_rate(replies.scores, before.scores)
 """
 
 from collections.abc import Callable, Sequence
@@ -36,15 +35,15 @@ class Replies:
 
 @dataclass(frozen=True)
 class Examination:
-    """Prompts that nothing was trained on, each answered once by sampling at temperature 1.
+    """Held-out prompts, each answered once by sampling at temperature 1.
 
     Attributes:
         prompts: the conversations.
-        ids: the same as token ids.
-        tokenizer: of the policies.
-        max_new_tokens: where a reply is broken off.
-        seed: the same random numbers for every policy.
-        judge: scores replies.
+        ids: their token ids.
+        tokenizer: the tokenizer of the policies.
+        max_new_tokens: where a reply is cut off.
+        seed: seed of the sampling, the same for every policy.
+        judge: scores the replies.
     """
 
     prompts: Sequence[list[Message]]
@@ -65,7 +64,7 @@ class Examination:
 
 
 def world_judge(prompts: Sequence[list[Message]], texts: Sequence[str], rollout: Rollout) -> list[float]:
-    """The judge of the world: ground truth by construction."""
+    """The world's judge: ground truth by construction."""
     return [judge(prompt, text).score for prompt, text in zip(prompts, texts, strict=True)]
 
 

@@ -2,8 +2,10 @@
 2023) next to weights in 4.
 
     policy = low_rank_policy(folder, rank=8, four_bits=True)
-    train_dpo(policy, None, ...)             # any method of trl_trainers.py; the reference is the policy without updates
+    train_dpo(policy, None, ...)             # or another method of trl_trainers.py
     model = with_updates(folder, policy)     # a plain model in 32 bits again
+
+The reference is the policy without its updates.
 """
 
 from pathlib import Path
@@ -17,27 +19,25 @@ from ...training.adaptation import with_lora
 
 
 def low_rank_policy(folder: Path, rank: int, four_bits: bool = False) -> Any:
-    """The language model in `folder` with updates of this rank next to its linear layers; only they learn.
+    """The language model in `folder` with low-rank updates of its linear layers; only the updates learn.
 
     Args:
-        folder: of a model in 32 bits.
-        rank: of the updates.
-        four_bits: the frozen weights are held in 4 bits (nf4).
+        folder: a saved model in 32 bits.
+        rank: rank of the updates.
+        four_bits: whether the frozen weights are held in 4 bits (nf4).
 
     Returns:
         a `peft.PeftModel`.
 
     Raises:
-        UserError: no layer that can be held in 4 bits.
+        UserError: there is no layer that can be held in 4 bits.
     """
     model = quantized(folder, "nf4") if four_bits else AutoModelForCausalLM.from_pretrained(folder)
     return with_lora(model, rank)
 
 
 def with_updates(folder: Path, policy: Any) -> nn.Module:
-    """The model in `folder`, in the bits that it has there, with the updates of `policy` added to its
-    weights.
-    """
+    """The model in `folder`, in its saved precision, with the updates of `policy` added to its weights."""
     import peft
 
     rank = policy.peft_config["default"].r

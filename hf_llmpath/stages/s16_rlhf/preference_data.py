@@ -56,17 +56,17 @@ def load_preferences(dataset: str, size: int | None = None) -> Preferences:
     """Reads `dataset`: embedded name, local file or folder with one file per split, or Hub id.
 
     Args:
-        dataset: without a split of its own to measure on, one pair in ten is held out.
-        size: most pairs to learn from; of the embedded ones any number can be had, and all of the others
-            are taken if none.
+        dataset: if it has no split to measure on, one pair in ten is held out.
+        size: maximum number of pairs to learn from. The embedded data can have any number of pairs; from
+            other data, None takes all.
 
     Raises:
-        UserError: nothing of that name, or a line that is no pair: it is named with its number.
+        UserError: there is nothing of that name, or a line is not a pair; the line's number is given.
     """
     splits = _open(dataset, size)
-    read = {split: read_pairs(rows, where) for split, (rows, where) in splits.items()}
-    test = read.get("test") or read.get("validation")
-    train = read["train"]
+    pairs = {split: read_pairs(rows, where) for split, (rows, where) in splits.items()}
+    test = pairs.get("test") or pairs.get("validation")
+    train = pairs["train"]
     if test is None:
         if len(train) < 2:
             raise UserError(f"{dataset} has {len(train)} pair; at least 2 are needed to hold one out")
@@ -96,16 +96,16 @@ def _open(dataset: str, size: int | None) -> dict[str, tuple[Any, str]]:
             )
         return {"train": (open_table_file(path), str(path))}
     refuse_missing_path(dataset)
-    there = open_hub(dataset, EMBEDDED)
-    found = {
-        split: (there[name], f"'{dataset}' ({name})")
+    on_hub = open_hub(dataset, EMBEDDED)
+    splits = {
+        split: (on_hub[name], f"'{dataset}' ({name})")
         for split, names in SPLIT_NAMES.items()
         for name in names
-        if name in there
+        if name in on_hub
     }
-    if "train" not in found:
-        raise UserError(f"'{dataset}' has no train split; it has: {', '.join(there)}")
-    return found
+    if "train" not in splits:
+        raise UserError(f"'{dataset}' has no train split; it has: {', '.join(on_hub)}")
+    return splits
 
 
 def _hold_out(pairs: list[Pair]) -> tuple[list[Pair], list[Pair]]:
@@ -114,20 +114,21 @@ def _hold_out(pairs: list[Pair]) -> tuple[list[Pair], list[Pair]]:
     order = list(range(len(pairs)))
     random.Random(0).shuffle(order)
     count = max(1, len(pairs) // _HELD_OUT_SHARE)
-    return [pairs[place] for place in order[count:]], [pairs[place] for place in order[:count]]
+    return [pairs[index] for index in order[count:]], [pairs[index] for index in order[:count]]
 
 
 def read_pairs(rows: Sequence[Mapping[str, Any]], where: str) -> list[Pair]:
-    """Every row as `prompt`, `chosen` and `rejected`, each a list of messages; the last two are the
-    assistant's alone.
+    """Every row as `prompt`, `chosen`, and `rejected`, each a list of messages.
+
+    The prompt is what both sides begin with; `chosen` and `rejected` hold what follows it.
 
     Args:
-        rows: what was read.
+        rows: the rows of a file.
         where: name of the file, for errors.
 
     Raises:
-        UserError: the line's number and what is wrong with it: a missing or empty side, equal sides,
-            sides that answer different prompts, a reply that is not the assistant's, an unknown role.
+        UserError: the number of a line and what is wrong with it: a side is missing or empty, both sides are
+            equal or answer different prompts, a reply is not the assistant's, or a role is unknown.
     """
     if not len(rows):
         raise UserError(f"{where} has no pairs")
@@ -162,7 +163,8 @@ def _pair(row: Mapping[str, Any], line: str) -> Pair:
         if messages[0]["role"] != "assistant" or messages[-1]["role"] != "assistant":
             roles = ", ".join(message["role"] for message in messages)
             raise UserError(
-                f"{line}: '{side}' goes on after the prompt with {roles}; it must begin and end with a reply of the assistant"
+                f"{line}: after the prompt, '{side}' has {roles}; it must begin and end with a reply of the "
+                "assistant"
             )
     if prompt[-1]["role"] == "assistant":
         raise UserError(f"{line}: the prompt ends with the assistant's words; it must end with the user's")
@@ -185,15 +187,13 @@ def _messages(value: Any, role: str, what: str) -> list[Message]:
 
 
 def _dialogue(text: str) -> list[Message]:
-    """The turns of a dialogue written as "\\n\\nHuman: ...\\n\\nAssistant: ..."; none if it is not
-    written so.
-    """
+    """The turns of a dialogue in the form "\\n\\nHuman: ...\\n\\nAssistant: ..."; none for any other text."""
     if not _TURN.match(text):
         return []
     _, *pieces = _TURN.split(text)
     turns: list[Message] = []
     for who, words in zip(pieces[::2], pieces[1::2], strict=True):
-        if turns and turns[-1]["role"] == _SPOKEN_BY[who]:  # somebody quotes the name within a turn
+        if turns and turns[-1]["role"] == _SPOKEN_BY[who]:  # a turn quotes the name
             turns[-1]["content"] += f"\n\n{words.strip()}"
         else:
             turns.append({"role": _SPOKEN_BY[who], "content": words.strip()})

@@ -1,4 +1,4 @@
-"""The reward model as a function of replies, and how often it prefers the reply that people prefer."""
+"""The reward model as a function of replies, and how often it prefers the reply that was chosen."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,9 +18,9 @@ class RewardModel:
     Attributes:
         model: the classifier.
         pad: id of the padding token.
-        mean, deviation: taken off and divided by; the loss of a reward model fixes differences only, so
-            its zero and its scale are free. `calibrate` makes those of a policy's replies 0 and 1
-            (Stiennon et al. 2020).
+        mean, deviation: subtracted from and divided into the raw scores. The loss of a reward model fixes
+            differences only; its zero and its scale are free. `calibrate` gives a policy's replies mean 0
+            and standard deviation 1 (Stiennon et al. 2020).
     """
 
     model: nn.Module
@@ -34,11 +34,11 @@ class RewardModel:
 
     def of_conversations(self, rows: Sequence[Sequence[int]]) -> Tensor:
         """Score of each conversation, given as token ids `(len(rows),)`."""
-        found = []
+        scores = []
         for start in range(0, len(rows), _BATCH):
             ids, mask = right_padded(rows[start : start + _BATCH], self.pad)
-            found.append((self._raw(ids, mask) - self.mean) / self.deviation)
-        return torch.cat(found)
+            scores.append((self._raw(ids, mask) - self.mean) / self.deviation)
+        return torch.cat(scores)
 
     def calibrate(self, rollout: Rollout) -> None:
         """Makes the scores of these replies have mean 0 and standard deviation 1."""
@@ -49,9 +49,8 @@ class RewardModel:
     def _raw(self, ids: Tensor, mask: Tensor) -> Tensor:
         device = next(self.model.parameters()).device
         self.model.eval()
-        return (
-            self.model(input_ids=ids.to(device), attention_mask=mask.to(device)).logits[:, 0].to(ids.device)
-        )
+        logits = self.model(input_ids=ids.to(device), attention_mask=mask.to(device)).logits  # (batch, 1)
+        return logits[:, 0].to(ids.device)
 
 
 def right_padded(rows: Sequence[Sequence[int]], pad: int) -> tuple[Tensor, Tensor]:

@@ -1,8 +1,8 @@
-"""Replies drawn from a policy in batches, with the KV cache, and how likely a model finds their tokens.
+"""Replies drawn from a policy in batches, with the KV cache, and their log-probabilities under a model.
 
-Drawing wants prompts padded on the left, so that all replies begin at the same place. Everything
-afterwards has rows that begin with the prompt and are padded on the right: then positions are what they
-were in training, for any model.
+While replies are drawn, prompts are padded on the left: all replies begin at the same position. From then
+on, rows begin with the prompt and are padded on the right: positions are what they were in training, for any
+model.
 """
 
 from collections.abc import Callable, Sequence
@@ -23,8 +23,8 @@ class Rollout:
 
     Attributes:
         ids: prompt, reply and padding `(batch, time)`.
-        attention_mask: 1 but for padding.
-        reply: 1 for the tokens of the reply, the end token included.
+        attention_mask: 0 for padding, 1 elsewhere.
+        reply: 1 for the tokens of the reply, including the end token.
         finished: whether the reply has its end token `(batch,)`.
     """
 
@@ -37,9 +37,9 @@ class Rollout:
         return len(self.ids)
 
     def rows(self, index: Tensor) -> "Rollout":
-        """Some of the replies, without the padding that none of them needs."""
+        """Some of the replies, without padding that none of them needs."""
         longest = int(self.attention_mask[index].sum(dim=1).max())
-        cut = (part[index, :longest] for part in (self.ids, self.attention_mask, self.reply))
+        cut = (values[index, :longest] for values in (self.ids, self.attention_mask, self.reply))
         return Rollout(*cut, self.finished[index])
 
     def replies(self) -> list[list[int]]:
@@ -65,7 +65,7 @@ def draw(
         policy: a causal language model.
         prompts: token ids of each prompt.
         pad, end: ids of the padding token and of the token that ends a reply.
-        max_new_tokens: where a reply is broken off.
+        max_new_tokens: where a reply is cut off.
         sampling: how a token is chosen.
     """
     longest = max(map(len, prompts))
@@ -90,19 +90,18 @@ def draw(
 
 
 def _from_left_padded(whole: Tensor, lengths: Tensor, longest: int, pad: int, end: int) -> Rollout:
-    drawn = whole[:, longest:]
-    is_end = drawn == end
-    reply = (is_end.cumsum(dim=1) - is_end.long()) == 0  # up to and with the first end token
-    places = torch.arange(whole.shape[1], device=whole.device)
-    shift = longest - lengths
-    source = (places + shift[:, None]).clamp(max=whole.shape[1] - 1)
-    total = lengths + reply.sum(dim=1)
-    attention_mask = places < total[:, None]
+    is_end = whole[:, longest:] == end  # (batch, new tokens)
+    is_reply = (is_end.cumsum(dim=1) - is_end.long()) == 0  # up to and including the first end token
+    positions = torch.arange(whole.shape[1], device=whole.device)
+    # Shift every row to the left by its padding: (batch, time).
+    source = (positions + (longest - lengths)[:, None]).clamp(max=whole.shape[1] - 1)
+    total = lengths + is_reply.sum(dim=1)
+    attention_mask = positions < total[:, None]
     ids = torch.where(attention_mask, whole.gather(1, source), pad)
-    mask = attention_mask & (places >= lengths[:, None])
+    mask = attention_mask & (positions >= lengths[:, None])
     width = int(total.max())
-    parts = (ids, attention_mask.long(), mask.long())
-    return Rollout(*(part[:, :width] for part in parts), is_end.any(dim=1))
+    tensors = (ids, attention_mask.long(), mask.long())
+    return Rollout(*(tensor[:, :width] for tensor in tensors), is_end.any(dim=1))
 
 
 def token_log_probs(logits: Tensor, ids: Tensor) -> Tensor:
@@ -113,11 +112,11 @@ def token_log_probs(logits: Tensor, ids: Tensor) -> Tensor:
         ids: `(batch, time)`.
     """
     logits = logits[:, :-1]
-    chosen = logits.gather(-1, ids[:, 1:, None]).squeeze(-1)
+    chosen = logits.gather(-1, ids[:, 1:, None]).squeeze(-1)  # (batch, time - 1)
     return chosen - logits.logsumexp(dim=-1)
 
 
 def reply_log_probs(model: nn.Module, rollout: Rollout) -> Tensor:
-    """The same by `model` for a rollout; 0 outside the replies."""
+    """`token_log_probs` under `model` for a rollout, 0 outside the replies: `(batch, time - 1)`."""
     logits = model(input_ids=rollout.ids, attention_mask=rollout.attention_mask, use_cache=False).logits
     return token_log_probs(logits, rollout.ids) * rollout.reply[:, 1:]

@@ -126,7 +126,7 @@ def test_the_stage_takes_a_rank(tmp_path):
 @pytest.mark.parametrize(
     "options, message",
     [
-        ({"methods": "ppo", "lora_rank": "2"}, "low-rank updates are there for dpo, rloo, grpo; ppo train"),
+        ({"methods": "ppo", "lora_rank": "2"}, "low-rank updates work with dpo, rloo, grpo; ppo trains"),
         ({"methods": "dpo", "frozen_bits": "4"}, "give their rank too: --set lora_rank=8"),
         ({"methods": "dpo", "frozen_bits": "8", "lora_rank": "2"}, "frozen_bits"),
         ({"methods": "dpo", "lora_rank": "0"}, "lora_rank"),
