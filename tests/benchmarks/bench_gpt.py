@@ -1,19 +1,18 @@
-"""LLMPathGPT beside transformers' GPT2LMHeadModel of the same shape, in one run. Run it on a quiet machine:
+"""LLMPathGPT compared with transformers' GPT2LMHeadModel of the same shape, in one run. Run it on a quiet
+machine:
 
-python tests/benchmarks/bench_gpt.py [training] [generation]
+    python tests/benchmarks/bench_gpt.py [training] [generation]
 
 Training: tokens per second of the same Trainer on the same blocks, in 32 and in 16 bits. Generation:
-    tokens per second of
-`generate` with a cache, greedy, and of `inference.decoding.greedy`, which writes the same tokens. Turns
-are taken several times; the median ratio counts, and the goal is 1.3 for training, and for generation by
-the faster way.
+tokens per second of `generate` with a cache, greedy, and of `decoding.generation.greedy`, which writes the
+same tokens. The two take turns several times; the median ratio counts, and the goal is 1.3 for training,
+and for generation by the faster way.
 """
 
 import statistics
 import sys
 import tempfile
 import time
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -28,20 +27,14 @@ from hf_llmpath import LLMPathGPTConfig, LLMPathGPTForCausalLM
 from hf_llmpath.data.batches.token_file import TokenBlocks
 from hf_llmpath.decoding.generation import greedy
 from hf_llmpath.runs import Job, NoProgress
-from hf_llmpath.training.trainer import Recipe, fit
+from hf_llmpath.training.recipe import Recipe
+from hf_llmpath.training.trainer import fit
 
 # (batch, context, hidden, layers, heads, vocabulary): that of nanoGPT's recipe for a CPU, the stage's,
 # and a larger one.
 SHAPES = ((12, 64, 128, 4, 4, 68), (16, 128, 128, 4, 2, 68), (16, 128, 256, 6, 4, 2000))
 STEPS, REPEATS = 12, 5
 NEW_TOKENS = 96
-
-
-@dataclass
-class InFolder:
-    """What `fit` needs of a run."""
-
-    progress: NoProgress
 
 
 class GPT2ForBlocks(GPT2LMHeadModel):
@@ -95,7 +88,7 @@ def training_seconds(model: nn.Module, shape: tuple[int, ...], bf16: bool) -> fl
             marks.append(time.perf_counter())
 
     with tempfile.TemporaryDirectory() as folder:
-        fit(model, blocks, recipe, InFolder(Watch()), Job(Path(folder), "part"), seed=0)
+        fit(model, blocks, recipe, Job(Path(folder), "job", Watch()), seed=0)
     return (marks[-1] - marks[1]) / (len(marks) - 2) * STEPS
 
 

@@ -1,4 +1,4 @@
-"""What `fit` costs beside a bare loop with the same model and batches, at the sizes of stage 7's quick
+"""What `fit` costs compared with a bare loop with the same model and batches, at the sizes of stage 7's quick
 preset.
 
     python tests/benchmarks/bench_trainer.py [steps]
@@ -21,18 +21,13 @@ from transformers import get_cosine_schedule_with_warmup, set_seed
 from hf_llmpath.data.batches.streams import StreamWindows, as_is
 from hf_llmpath.models.configuration_rnn import LLMPathRNNConfig
 from hf_llmpath.models.modeling_rnn import LLMPathRNNForCausalLM
-from hf_llmpath.runs import Job, NoProgress
+from hf_llmpath.runs import Job
 from hf_llmpath.stages.s07_rnn import RNNSettings
-from hf_llmpath.training.trainer import Recipe, fit
+from hf_llmpath.training.recipe import Recipe
+from hf_llmpath.training.trainer import fit
 
 SETTINGS = RNNSettings.quick()
 VOCAB, REPEATS = 60, 3
-
-
-class InFolder:
-    """What `fit` needs of a run."""
-
-    progress = NoProgress()
 
 
 def new_model() -> LLMPathRNNForCausalLM:
@@ -71,7 +66,7 @@ def ours(dataset: StreamWindows, recipe: Recipe) -> float:
     model = new_model()
     with tempfile.TemporaryDirectory() as folder:
         began = time.perf_counter()
-        fit(model, dataset, recipe, InFolder(), Job(Path(folder), "part"), seed=0)
+        fit(model, dataset, recipe, Job(Path(folder), "job"), seed=0)
         return time.perf_counter() - began
 
 

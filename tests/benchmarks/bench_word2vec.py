@@ -21,7 +21,7 @@ from gensim.models import Word2Vec
 
 from hf_llmpath import LLMPathWord2VecConfig, LLMPathWord2VecModel
 from hf_llmpath.data.sources import open_table_file
-from hf_llmpath.runs import NoProgress
+from hf_llmpath.runs import Job
 from hf_llmpath.stages.s12_embeddings.word2vec import Word2VecRecipe, Word2VecTraining
 from hf_llmpath.stages.s12_embeddings.word_corpus import Vocabulary, WordCorpus, words_of
 from hf_llmpath.stages.s12_embeddings.word_probes import (
@@ -68,9 +68,8 @@ def main(folder: Path, epochs: int) -> None:
             recipe = Word2VecRecipe(
                 epochs, WINDOW, NEGATIVES, subsample=SUBSAMPLE, precision=precision, **how
             )
-            speeds[objective] = Word2VecTraining(model, corpus, recipe, seed=0).run(NoProgress())[
-                "words_per_second"
-            ]
+            job = Job(Path(temporary) / objective, objective)
+            speeds[objective] = Word2VecTraining(model, corpus, recipe, seed=0).run(job)["words_per_second"]
         vectors = WordVectors(vocabulary.words[2:], model.embed_tokens.weight.detach()[2:].numpy())
         tell(f"ours, {objective}", speeds[objective], vectors, folder)
     split = [words_of(row) for row in rows]

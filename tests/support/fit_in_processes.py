@@ -14,15 +14,9 @@ from transformers import set_seed
 
 from hf_llmpath.runs import Job, NoProgress
 from hf_llmpath.training.distributed.workers import leave_group
-from hf_llmpath.training.trainer import Recipe, fit
+from hf_llmpath.training.recipe import Recipe
+from hf_llmpath.training.trainer import fit
 from tests.support.small import KillAt, Killed, documents, model_of, stream, weights_of
-
-
-class InFolder:
-    """What `fit` needs of a run."""
-
-    def __init__(self, progress: NoProgress):
-        self.progress = progress
 
 
 def train(data: str, folder: Path, progress: NoProgress) -> torch.nn.Module:
@@ -31,7 +25,7 @@ def train(data: str, folder: Path, progress: NoProgress) -> torch.nn.Module:
     model = model_of("lstm", num_hidden_layers=2)
     recipe = Recipe(steps=20, batch_size=8, learning_rate=0.01, carry_state=data == "stream")
     dataset = stream(streams=8, windows=7) if data == "stream" else documents(56)
-    fit(model, dataset, recipe, InFolder(progress), Job(folder, "part"), seed=0)
+    fit(model, dataset, recipe, Job(folder, "job", progress), seed=0)
     return model
 
 

@@ -3,7 +3,7 @@
 torchrun --nproc_per_node 2 gpt_in_processes.py WAY FOLDER [--dropout P] [--pieces N] [--kill STEP |
 --hang STEP]
 
-WAY is trainer, accelerate, sharded or lightning. A checkpoint in FOLDER is gone on from. With --kill a
+WAY is trainer, accelerate, sharded or lightning. A checkpoint in FOLDER is continued. With --kill a
 whole training is done in FOLDER/whole; in another, in FOLDER/killed, the last process is killed (SIGKILL)
 as it reads the batch of that step. With --hang it stands still there.
 """
@@ -24,16 +24,16 @@ from hf_llmpath import LLMPathGPTConfig
 from hf_llmpath.data.batches.token_file import TokenBlocks
 from hf_llmpath.errors import UserError
 from hf_llmpath.runs import Job
-from hf_llmpath.training import trainer
+from hf_llmpath.training import accelerate_loop, trainer
 from hf_llmpath.training.distributed import workers
 from hf_llmpath.training.distributed.fully_shard import fit_sharded
-from hf_llmpath.training.recipes import gpt
-from hf_llmpath.training.recipes.gpt import GPTRecipe, fit_with_accelerate, new_model
+from hf_llmpath.training.recipe import Recipe
+from hf_llmpath.training.recipes.gpt import fit_with_accelerate, new_model
 from hf_llmpath.training.trainer import fit
 from tests.support.small import VOCAB, tokens_of, weights_of
 
 SIZES = {"vocab_size": VOCAB, "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2}
-RECIPE = GPTRecipe(steps=10, batch_size=8, learning_rate=0.02, decay=0.5, saves=3)  # after steps 3, 6 and 9
+RECIPE = Recipe(10, 8, 0.02, adam_learning_rate=5e-3, decay=0.5, saves=3)  # after steps 3, 6 and 9
 HANG_PATIENCE = timedelta(seconds=3)
 
 
@@ -53,28 +53,27 @@ class Deadly(TokenBlocks):
         return super().__getitems__(indices)
 
 
-def train(way: str, folder: Path, recipe: GPTRecipe, dropout: float, fatal: tuple[int, int] | None) -> None:
+def train(way: str, folder: Path, recipe: Recipe, dropout: float, fatal: tuple[int, int] | None) -> None:
     """Trains and keeps in `folder` what came of it."""
     folder.mkdir(parents=True, exist_ok=True)
     model = new_model(LLMPathGPTConfig(**SIZES, dropout=dropout), seed=0)
     blocks = Deadly(tokens_of(2000), 12, RECIPE.batch_size, RECIPE.steps, seed=0)
     blocks.fatal = fatal
-    local = 0
+    local, job = 0, Job(folder, "job")
     if way == "sharded":
         if not dist.is_initialized():
             dist.init_process_group("gloo", timeout=workers.PATIENCE)
         torch.manual_seed(dist.get_rank())
-        losses, weights = fit_sharded(model, blocks, recipe, folder)
+        losses, weights = fit_sharded(model, blocks, recipe, job)
         local = sum(parameter.to_local().numel() for parameter in model.parameters())
     elif way == "accelerate":
-        losses, weights = fit_with_accelerate(model, blocks, recipe, seed=0, folder=folder), weights_of(model)
+        losses, weights = fit_with_accelerate(model, blocks, recipe, job, 0), weights_of(model)
     elif way == "lightning":
         from hf_llmpath.stages.s15_scaling.lightning_loop import fit_with_lightning
 
-        losses, weights = fit_with_lightning(model, blocks, recipe, 0, folder), weights_of(model)
+        losses, weights = fit_with_lightning(model, blocks, recipe, job, 0), weights_of(model)
     else:
-        job = Job(folder, "part")
-        finished = fit(model, blocks, recipe, job, 0, optimizer=recipe.optimizer(model))
+        finished = fit(model, blocks, recipe, job, 0)
         losses = [entry["loss"] for entry in finished.state.log_history if "loss" in entry]
         weights = weights_of(model)
     world = int(os.environ["WORLD_SIZE"])
@@ -95,13 +94,12 @@ def main() -> None:
     parser.add_argument("--hang", type=int)
     wanted = parser.parse_args()
     is_last = int(os.environ["RANK"]) == int(os.environ["WORLD_SIZE"]) - 1
-    pieces = {"batch_size": RECIPE.batch_size // wanted.pieces, "gradient_accumulation_steps": wanted.pieces}
-    folder, fatal, recipe = wanted.folder, None, replace(RECIPE, **pieces)
+    folder, fatal, recipe = wanted.folder, None, replace(RECIPE, accumulation=wanted.pieces)
     if wanted.kill:
         train(wanted.way, folder / "whole", recipe, wanted.dropout, None)
         folder, fatal = folder / "killed", (wanted.kill, signal.SIGKILL)
     if wanted.hang:
-        gpt.PATIENCE = trainer.PATIENCE = workers.PATIENCE = HANG_PATIENCE
+        accelerate_loop.PATIENCE = trainer.PATIENCE = workers.PATIENCE = HANG_PATIENCE
         fatal = (wanted.hang, signal.SIGSTOP)
     train(wanted.way, folder, recipe, wanted.dropout, fatal if is_last else None)
 

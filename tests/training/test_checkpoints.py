@@ -60,9 +60,9 @@ def test_a_folder_without_its_mark_is_passed_over(tmp_path):
     [
         (
             '{"processes": 4}',
-            r"by 4 processes and cannot go on in 1: .*; start 4 \(.*torchrun .* 4\), or begin anew",
+            r"by 4 processes and cannot be continued by 1: .*; start 4 \(.*torchrun .* 4\), or start over",
         ),
-        ("", "does not say how many processes wrote it, as it is of an older version; begin anew"),
+        ("", "by an older version, which did not note how many processes wrote it; start over"),
     ],
 )
 def test_what_this_process_cannot_go_on_from_is_told_and_kept(tmp_path, mark, message):

@@ -7,7 +7,6 @@ import sys
 import pytest
 import torch
 
-from hf_llmpath.training import hardware as precision
 from hf_llmpath.training.hardware import precision_for, sixteen_bits_pay
 
 

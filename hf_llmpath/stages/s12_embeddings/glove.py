@@ -1,19 +1,21 @@
-"""GloVe: how often words meet, counted without a loop over pairs, and vectors fitted to the logarithms of
+"""GloVe: co-occurrences of words, counted without a loop over pairs, and vectors fitted to the logarithms of
 the counts.
 
 Source: Pennington, Socher & Manning, "GloVe: Global Vectors for Word Representation", 2014.
 """
 
-import time
+import math
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
+from safetensors.torch import load_file, save_file
 
-from ...errors import UserError
 from ...models.modeling_word2vec import LLMPathWord2VecModel, glove_weight
-from .word2vec import AdagradRows
+from ...runs import Job
+from ...training.loop import Loop
+from ...training.recipe import save_interval
+from .word2vec import VECTORS_FILE, AdagradRows
 from .word_corpus import WordCorpus
 
 
@@ -35,10 +37,10 @@ class Cooccurrences:
 
 
 def count_cooccurrences(corpus: WordCorpus, window: int = 10) -> Cooccurrences:
-    """Counts the pairs of a whole text, each distance at once; pairs do not cross the end of a text.
+    """Counts the pairs of a whole text, one distance after another; pairs do not cross the end of a text.
 
-    Memory grows with the number of different pairs, not with the length of the text: pieces are merged as
-    they come.
+    Memory grows with the number of different pairs, not with the length of the text, because pieces are
+    merged as they come.
     """
     size = len(corpus.vocabulary)
     pending: list[tuple[np.ndarray, np.ndarray]] = []
@@ -49,16 +51,16 @@ def count_cooccurrences(corpus: WordCorpus, window: int = 10) -> Cooccurrences:
         for distance in range(1, min(window, len(words) - 1) + 1):
             near = texts[distance:] == texts[:-distance]
             one, other = words[:-distance][near], words[distance:][near]
-            found, times = np.unique(
+            unique, times = np.unique(
                 np.minimum(one, other) * size + np.maximum(one, other), return_counts=True
             )
-            pending.append((found, times / distance))
-        if sum(len(found) for found, _ in pending) > max(2**22, len(keys)):
+            pending.append((unique, times / distance))
+        if sum(len(unique) for unique, _ in pending) > max(2**22, len(keys)):
             keys, counts = _merge(keys, counts, pending)
     keys, counts = _merge(keys, counts, pending)
     one, other = keys // size, keys % size
     apart = one != other
-    # A word beside itself is one pair, but each of the two is the other's neighbor.
+    # A word next to itself is one pair, but each of the two is the other's neighbor.
     counts = np.where(apart, counts, 2 * counts)
     return Cooccurrences(
         np.concatenate([one, other[apart]]),
@@ -71,11 +73,11 @@ def _merge(
     keys: np.ndarray, counts: np.ndarray, pending: list[tuple[np.ndarray, np.ndarray]]
 ) -> tuple[np.ndarray, np.ndarray]:
     """Sums what belongs to the same key; empties `pending`."""
-    all_keys = np.concatenate([keys, *(found for found, _ in pending)])
+    all_keys = np.concatenate([keys, *(unique for unique, _ in pending)])
     all_counts = np.concatenate([counts, *(times for _, times in pending)])
     pending.clear()
-    merged, place = np.unique(all_keys, return_inverse=True)
-    return merged, np.bincount(place, weights=all_counts, minlength=len(merged))
+    merged, inverse = np.unique(all_keys, return_inverse=True)
+    return merged, np.bincount(inverse, weights=all_counts, minlength=len(merged))
 
 
 @dataclass(frozen=True)
@@ -88,6 +90,7 @@ class GloVeRecipe:
         learning_rate: of Adagrad.
         batch_size: pairs per step.
         most, power: of the weight of a pair (see `glove_weight`).
+        rate_setting: the stage's setting behind `learning_rate`, for advice.
     """
 
     epochs: int = 15
@@ -96,10 +99,11 @@ class GloVeRecipe:
     batch_size: int = 4096
     most: float = 100.0
     power: float = 0.75
+    rate_setting: str = "learning_rate"
 
 
 def train_glove(
-    model: LLMPathWord2VecModel, pairs: Cooccurrences, recipe: GloVeRecipe, seed: int, progress: Any
+    model: LLMPathWord2VecModel, pairs: Cooccurrences, recipe: GloVeRecipe, job: Job, seed: int
 ) -> dict[str, float]:
     """Fits the vectors and biases of `model` in place; afterwards a word's vector is the sum of its two,
     as the paper advises.
@@ -108,35 +112,55 @@ def train_glove(
         `loss`, the mean over the pairs of the last epoch, `pairs_per_second` and `seconds`.
 
     Raises:
-        UserError: the loss became infinite.
+        UserError: the loss is not finite.
+        KeyboardInterrupt: Ctrl-C came; a checkpoint is on disk.
     """
-    tables = [model.embed_tokens, model.context_embeddings, model.biases, model.context_biases]
-    own, context, bias, context_bias = (AdagradRows(table.weight.data) for table in tables)  # type: ignore[union-attr]
+    modules = [model.embed_tokens, model.context_embeddings, model.biases, model.context_biases]
+    tables = [AdagradRows(module.weight.data) for module in modules]
+    own, context, bias, context_bias = tables
     words, contexts = torch.from_numpy(pairs.words).long(), torch.from_numpy(pairs.contexts).long()
     counts = torch.from_numpy(pairs.counts)
     logs, weights = counts.log(), glove_weight(counts, recipe.most, recipe.power)
     generator = torch.Generator().manual_seed(seed)
-    began, loss, done = time.perf_counter(), torch.zeros(()), 0
-    for _ in range(recipe.epochs):
-        order, loss, seen = torch.randperm(len(pairs), generator=generator), torch.zeros(()), 0
-        for batch in order.split(recipe.batch_size):
-            one, other = words[batch], contexts[batch]
-            vectors, partners = own.take(one, torch.float32), context.take(other, torch.float32)
-            scores = (vectors * partners).sum(1) + (bias.table[one] + context_bias.table[other]).squeeze(1)
-            error = scores - logs[batch]
-            loss += (weights[batch] * error.square()).sum()
-            slope = (2 * weights[batch] * error).unsqueeze(1)
-            own.update(one, slope * partners, recipe.learning_rate)
-            context.update(other, slope * vectors, recipe.learning_rate)
-            bias.update(one, slope.clone(), recipe.learning_rate)
-            context_bias.update(other, slope.clone(), recipe.learning_rate)
-            done, seen = done + len(batch), seen + len(batch)
-            progress.update(done, loss=loss.item() / seen)
-        if not torch.isfinite(loss):
-            raise UserError(
-                f"the loss is not finite; try a lower learning rate than {recipe.learning_rate:g}"
-            )
+    per_epoch = math.ceil(len(pairs) / recipe.batch_size)
+    advice = recipe.rate_setting, recipe.learning_rate
+    loop = Loop(
+        job, recipe.epochs * per_epoch, advice, save_every=per_epoch * save_interval(recipe.epochs, 3)
+    )
+    total = torch.zeros(())  # loss of the epoch so far
+    state = {f"{i}.{name}": value for i, table in enumerate(tables) for name, value in vars(table).items()}
+    # Ctrl-C may come within an epoch, whose order is then drawn again.
+    state |= {"total": total, "epoch_begin": generator.get_state()}
+    if loop.checkpoint is not None:
+        for name, value in load_file(loop.checkpoint / VECTORS_FILE).items():
+            state[name].copy_(value)
+    with loop:
+        while loop.step < loop.steps:
+            generator.set_state(state["epoch_begin"])
+            batches = torch.randperm(len(pairs), generator=generator).split(recipe.batch_size)
+            for batch in batches[loop.step % per_epoch :]:
+                if loop.step % per_epoch == 0:
+                    total.zero_()
+                one, other = words[batch], contexts[batch]
+                vectors, partners = own.take(one, torch.float32), context.take(other, torch.float32)
+                scores = (vectors * partners).sum(1) + (bias.table[one] + context_bias.table[other]).squeeze(
+                    1
+                )
+                error = scores - logs[batch]
+                loss = (weights[batch] * error.square()).sum()
+                loop.require_finite(loss.item())
+                total += loss
+                slope = (2 * weights[batch] * error).unsqueeze(1)  # (batch, 1)
+                own.update(one, slope * partners, recipe.learning_rate)
+                context.update(other, slope * vectors, recipe.learning_rate)
+                bias.update(one, slope.clone(), recipe.learning_rate)
+                context_bias.update(other, slope.clone(), recipe.learning_rate)
+                if (loop.step + 1) % per_epoch == 0:
+                    state["epoch_begin"].copy_(generator.get_state())
+                loop.after_step(
+                    loss.item() / len(batch), save=lambda folder: save_file(state, folder / VECTORS_FILE)
+                )
     with torch.no_grad():
         model.embed_tokens.weight += model.context_embeddings.weight
-    seconds = time.perf_counter() - began
-    return {"loss": loss.item() / len(pairs), "pairs_per_second": done / seconds, "seconds": seconds}
+    pairs_per_second = recipe.epochs * len(pairs) / loop.seconds
+    return {"loss": total.item() / len(pairs), "pairs_per_second": pairs_per_second, "seconds": loop.seconds}

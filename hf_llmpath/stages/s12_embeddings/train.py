@@ -140,9 +140,9 @@ def learn_vectors(
     )
     if objective == "glove":
         assert pairs is not None
-        recipe = GloVeRecipe(settings.glove_epochs, GLOVE_WINDOW, settings.glove_learning_rate)
-        with job.progress.task(job.name, recipe.epochs * len(pairs)) as progress:
-            numbers = train_glove(model, pairs, recipe, seed, progress)
+        rate = settings.glove_learning_rate
+        recipe = GloVeRecipe(settings.glove_epochs, GLOVE_WINDOW, rate, rate_setting="glove_learning_rate")
+        numbers = train_glove(model, pairs, recipe, job, seed)
     else:
         by_sgd = objective == "skipgram" and settings.sgd_learning_rate is not None
         how = Word2VecRecipe(
@@ -153,9 +153,9 @@ def learn_vectors(
             optimizer="sgd" if by_sgd else "adagrad",
             subsample=settings.subsample,
             precision=precision_for(settings.precision),
+            rate_setting="sgd_learning_rate" if by_sgd else "learning_rate",
         )
-        with job.progress.task(job.name, settings.epochs * len(corpus)) as progress:
-            numbers = Word2VecTraining(model, corpus, how, seed).run(progress)
+        numbers = Word2VecTraining(model, corpus, how, seed).run(job)
     return model, {
         "training_seconds": numbers.pop("seconds"),
         "parameters": model.num_parameters(),

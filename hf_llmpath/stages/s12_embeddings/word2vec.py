@@ -5,34 +5,37 @@ and a step takes many blocks:
 
 * the vectors of a block's words are fetched once, and one batched product scores every pair inside the
   block; a band mask keeps the pairs within the window, whose width is drawn for each word;
-* the random words are drawn once for `GROUP` blocks and scored by a second product; each of the K counts for
-  negatives / K random words;
+* random words are drawn once for `GROUP` blocks and scored by a second product; each of the K words counts
+  for negatives / K random ones;
 * gradients are products of the same matrices, in closed form: the derivative of \(-\log \sigma(s)\) is
   \(-\sigma(-s)\), that of \(-\log \sigma(-s)\) is \(\sigma(s)\);
 * the rows that were used, and no others, are updated: by Adagrad with one step size per row (Duchi et al.
   2011), or by plain gradient descent whose sum over a frequent word is bounded.
 
 A step's loss is therefore the sum over all its pairs of the loss of Mikolov et al. 2013 with random words
-shared, as Ji et al. 2016 ("Parallelizing Word2Vec in Shared and Distributed Memory") share them. What is
-lost are the pairs that a cut between two blocks divides, about one in ten.
+shared, as in Ji et al. 2016 ("Parallelizing Word2Vec in Shared and Distributed Memory"). What is lost is the
+pairs that a cut between two blocks divides, about one in ten.
 """
 
-import time
 from dataclasses import dataclass
-from typing import Any, Literal
+from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from ...errors import UserError
 from ...models.modeling_word2vec import LLMPathWord2VecModel
+from ...runs import Job
+from ...training.loop import Loop
 from .word_corpus import WordCorpus
 
 BLOCK = 32  # words
 GROUP = 8  # blocks that share their random words
-_FIRST_SQUARES = 0.1  # what the sums of squared gradients start from
+_FIRST_SQUARES = 0.1  # start of the sums of squared gradients
 MOST_SUMMED = 4  # gradients of one word in one step that plain gradient descent adds up at full length
+VECTORS_FILE = "vectors.safetensors"  # in a checkpoint
 
 
 @dataclass(frozen=True)
@@ -41,17 +44,19 @@ class Word2VecRecipe:
 
     Attributes:
         epochs: passes over the text.
-        window: words to each side that are neighbors at most; each word draws its own width from 1 to this.
+        window: the most words to each side that are neighbors; each word draws its width from 1 to this.
         negatives: random words per pair of neighbors.
         shared_negatives: random words that stand for them in each group of blocks.
-        learning_rate: at the beginning; it falls on a line to a twentieth.
+        learning_rate: at the beginning; it falls linearly to a twentieth.
         optimizer: `"adagrad"` lets rare words take long steps, which little text needs; `"sgd"` is what
             the original program does, and the better one for millions of words.
         subsample: threshold above which frequent words are skipped now and then (see
-            `WordCorpus.pieces`); none for never.
-        batch_blocks: blocks per step, a multiple of `GROUP`.
+            `WordCorpus.pieces`); None for never.
+        batch_blocks: blocks per update, a multiple of `GROUP`.
         power: random words are drawn by their count to this power.
         precision: `"bf16"`: products in 16 bits, vectors and their updates in 32.
+        saves: checkpoints on the way.
+        rate_setting: the stage's setting behind `learning_rate`, for advice.
     """
 
     epochs: int = 3
@@ -64,6 +69,8 @@ class Word2VecRecipe:
     batch_blocks: int = 128
     power: float = 0.75
     precision: Literal["no", "bf16"] = "no"
+    saves: int = 3
+    rate_setting: str = "learning_rate"
 
 
 class Gradients:
@@ -102,14 +109,14 @@ class Gradients:
             return to_words, to_context, torch.bmm(wrong.transpose(1, 2), words.view(grouped))
         neighbors = band.sum(2, keepdim=True)
         mean = band / neighbors.clamp(min=1)
-        there = (neighbors > 0).to(words.dtype)
+        has_neighbors = (neighbors > 0).to(words.dtype)
         hidden = torch.bmm(mean, words)  # the mean vector of each word's neighbors
-        missed = (hidden * context).sum(2, keepdim=True).neg_().sigmoid_().mul_(there)
+        missed = (hidden * context).sum(2, keepdim=True).neg_().sigmoid_().mul_(has_neighbors)
         flat = hidden.view(grouped)
         wrong = (
             torch.bmm(flat, random.transpose(1, 2))
             .sigmoid_()
-            .mul_((there * self.share).view(len(random), -1, 1))
+            .mul_((has_neighbors * self.share).view(len(random), -1, 1))
         )
         to_hidden = torch.baddbmm((missed * context).view(grouped), wrong, random, beta=-1).view_as(words)
         return (
@@ -192,28 +199,73 @@ class Word2VecTraining:
         self.numpy = np.random.default_rng(seed)
         self.generator = torch.Generator().manual_seed(seed)
         self.random_words = random_word_table(corpus.vocabulary.counts, recipe.power)
-        places = torch.arange(BLOCK)
-        self.distance = (places[:, None] - places[None, :]).abs().fill_diagonal_(BLOCK)
+        index = torch.arange(BLOCK)
+        # (BLOCK, BLOCK); a word is too far from itself to be its own neighbor
+        self.distance = (index[:, None] - index[None, :]).abs().fill_diagonal_(BLOCK)
 
-    def run(self, progress: Any) -> dict[str, float]:
-        """All epochs. Returns `words_per_second`, of the text as it stands, and `seconds`."""
-        total, done, began = self.recipe.epochs * len(self.corpus), 0, time.perf_counter()
-        for _ in range(self.recipe.epochs):
-            for ids, texts, length in self.corpus.pieces(self.numpy, self.recipe.subsample):
-                self._piece(ids, texts, done / total, length / total)
-                done += length
-                seconds = time.perf_counter() - began
-                progress.update(done, tokens_per_second=done / seconds)
-        seconds = time.perf_counter() - began
-        self._require_finite()
-        return {"words_per_second": total / seconds, "seconds": seconds}
+    def run(self, job: Job) -> dict[str, float]:
+        """Takes all epochs that are left; a step of the loop is one piece of the text.
 
-    def _piece(self, ids: np.ndarray, texts: np.ndarray, share_done: float, share_here: float) -> None:
-        """Every block of a piece once, in random order; `share_done` of the training lies before it."""
-        count = len(ids) // BLOCK
-        order = self.numpy.permutation(count)
+        Returns:
+            `words_per_second`, counted in words of the text, and `seconds`.
+
+        Raises:
+            UserError: a vector is not finite.
+            KeyboardInterrupt: Ctrl-C came; a checkpoint is on disk.
+        """
+        recipe, per_epoch = self.recipe, self.corpus.piece_count
+        total = recipe.epochs * len(self.corpus)
+        advice = recipe.rate_setting, recipe.learning_rate
+        loop = Loop(job, recipe.epochs * per_epoch, advice, recipe.saves, log_every=0)
+        if loop.checkpoint is not None:
+            self._read(loop.checkpoint)
+        words_done = loop.state.get("words_done", 0)
+        epoch_begin = loop.state.get("epoch_begin", self.numpy.bit_generator.state)
+        with loop:
+            while loop.step < loop.steps:
+                done_before = loop.step % per_epoch
+                self.numpy.bit_generator.state = epoch_begin
+                for index, (ids, texts, length) in enumerate(
+                    self.corpus.pieces(self.numpy, recipe.subsample)
+                ):
+                    order = self.numpy.permutation(len(ids) // BLOCK)
+                    if index < done_before:  # after a stop, only the draws are repeated
+                        continue
+                    self._learn_piece(ids, texts, order, words_done / total, length / total)
+                    if not all(rows.table.isfinite().all() for rows in (self.words, self.context)):
+                        raise loop.diverged(loop.step + 1, "a vector")
+                    words_done += length
+                    if index + 1 == per_epoch:
+                        epoch_begin = self.numpy.bit_generator.state
+                    loop.state |= {"words_done": words_done, "epoch_begin": epoch_begin}
+                    loop.after_step(None, save=self._write, tokens=length)
+        return {"words_per_second": total / loop.seconds, "seconds": loop.seconds}
+
+    def _state(self) -> dict[str, Tensor]:
+        """What a piece changes, apart from the draws of `numpy`."""
+        rows = {"words": self.words, "context": self.context}
+        return {
+            f"{name}.{part}": value
+            for name, table in rows.items()
+            for part, value in vars(table).items()  # the vectors; with Adagrad also the squares
+        }
+
+    def _write(self, folder: Path) -> None:
+        save_file(self._state() | {"generator": self.generator.get_state()}, folder / VECTORS_FILE)
+
+    def _read(self, checkpoint: Path) -> None:
+        tensors = load_file(checkpoint / VECTORS_FILE)
+        self.generator.set_state(tensors["generator"])
+        for name, value in self._state().items():
+            value.copy_(tensors[name])
+
+    def _learn_piece(
+        self, ids: np.ndarray, texts: np.ndarray, order: np.ndarray, share_done: float, share_here: float
+    ) -> None:
+        """Every block of a piece once, in `order`; `share_done` of the training lies before it."""
+        count = len(order)
         blocks, texts = (
-            torch.from_numpy(rows[: count * BLOCK].reshape(count, BLOCK)[order]).long()
+            torch.from_numpy(rows[: count * BLOCK].reshape(count, BLOCK)[order]).long()  # (count, BLOCK)
             for rows in (ids, texts)
         )
         for start in range(0, count, self.recipe.batch_blocks):
@@ -221,11 +273,12 @@ class Word2VecTraining:
             if stop <= start:
                 break
             share = share_done + share_here * start / count
-            self._step(
+            self._update(
                 blocks[start:stop], texts[start:stop], self.recipe.learning_rate * max(0.05, 1 - share)
             )
 
-    def _step(self, blocks: Tensor, texts: Tensor, learning_rate: float) -> None:
+    def _update(self, blocks: Tensor, texts: Tensor, learning_rate: float) -> None:
+        """One step of the optimizer on `(count, BLOCK)` words."""
         count = len(blocks)
         band = self.band(texts).to(self.dtype)
         draws = (count // GROUP * self.recipe.shared_negatives,)
@@ -249,13 +302,6 @@ class Word2VecTraining:
         mixed = texts[:, 0] != texts[:, -1]
         band[mixed] &= texts[mixed, :, None] == texts[mixed, None, :]
         return band
-
-    def _require_finite(self) -> None:
-        if not all(torch.isfinite(rows.table).all() for rows in (self.words, self.context)):
-            raise UserError(
-                f"the vectors are not finite; try a lower learning rate, for example --set learning_rate="
-                f"{self.recipe.learning_rate / 3:.1g}"
-            )
 
 
 def random_word_table(counts: np.ndarray, power: float, size: int = 2**20) -> Tensor:

@@ -113,6 +113,11 @@ class WordCorpus:
         """The number of words and ends of texts."""
         return len(self.ids)
 
+    @property
+    def piece_count(self) -> int:
+        """How many pieces `pieces` yields."""
+        return -(-len(self.ids) // _PIECE)
+
     def pieces(
         self, rng: np.random.Generator, subsample: float | None
     ) -> Iterator[tuple[np.ndarray, np.ndarray, int]]:

@@ -1,12 +1,11 @@
-"""Processes that train together stop together: when one is gone the others say which, and from where it
-goes on.
+"""Processes that train together stop together: when one is gone, the others say which, and how to continue.
 
     with stop_together(folder):
         ...                        # the training
 
 A process that dies closes its connections, so the next exchange of gradients fails in the others within
 moments; torchrun notices too and asks them to end. Both become one line here. A machine that is cut off
-closes nothing; then an exchange fails after `PATIENCE`.
+closes nothing, and an exchange with it fails after `PATIENCE`.
 
     leave_group()                  # the last line of a program
 """
@@ -30,19 +29,15 @@ import torch.distributed as dist
 from ...errors import UserError
 from ..checkpoints import newest_checkpoint, process_count, process_index
 
-PATIENCE = timedelta(
-    minutes=10
-)  # for one exchange between processes, one that waits for another's checkpoint included
-LOOK_FOR = (
-    3.0  # seconds: a process that is being killed closes its connections before it is seen to have ended
-)
+PATIENCE = timedelta(minutes=10)  # for one exchange, even one that waits for another's checkpoint
+LOOK_FOR = 3.0  # seconds; a process that is killed closes its connections before it is seen to have ended
 
 
 def share_of(batch_size: int) -> int:
-    """Rows of a batch that each process takes.
+    """How many rows of a batch each process takes.
 
     Raises:
-        UserError: they cannot be shared out evenly.
+        UserError: the rows cannot be shared out evenly.
     """
     if batch_size % process_count():
         raise UserError(
@@ -73,20 +68,20 @@ class Worker:
         return f"worker {self.rank} (process {self.pid} on {self.machine})"
 
 
-class _Asked(BaseException):
+class _AskedToEnd(BaseException):
     """SIGTERM came."""
 
 
 @contextmanager
-def stop_together(folder: Path | None) -> Iterator[None]:
+def stop_together(folder: Path) -> Iterator[None]:
     """Around a training of several processes; does nothing for one. All of them enter it.
 
     Args:
-        folder: where the training's checkpoints are, if there are any.
+        folder: where the training's checkpoints are.
 
     Raises:
         UserError: another process is gone, or has not answered for `PATIENCE`. From then on this process
-            does not heed SIGTERM, which torchrun sends at that moment, so that it can say so.
+            ignores SIGTERM, which torchrun sends at that moment, to be able to say so.
     """
     if process_count() == 1:
         yield
@@ -96,13 +91,13 @@ def stop_together(folder: Path | None) -> Iterator[None]:
     before = _on_sigterm(_raise_asked)
     try:
         yield
-    except (RuntimeError, _Asked) as error:
+    except (RuntimeError, _AskedToEnd) as error:
         _on_sigterm(signal.SIG_IGN)
         what = _what_happened(workers, error)
         if what is not None:
-            raise UserError(f"{what}; {_how_to_go_on(folder)}") from error
+            raise UserError(f"{what}; {_how_to_continue(folder)}") from error
         _on_sigterm(before)
-        if isinstance(error, _Asked):
+        if isinstance(error, _AskedToEnd):
             os.kill(os.getpid(), signal.SIGTERM)
         raise
     except BaseException:
@@ -125,7 +120,7 @@ def leave_group() -> None:
 
 
 def _raise_asked(*_: object) -> None:
-    raise _Asked
+    raise _AskedToEnd
 
 
 def _on_sigterm(handler: Any) -> Any:
@@ -138,7 +133,7 @@ def _what_happened(workers: list[Worker], error: BaseException) -> str | None:
     others = [worker for worker in workers if worker.rank != process_index()]
     # torchrun asks the others to end once it has seen that one has ended; an exchange may fail a moment
     # before that.
-    until = time.monotonic() + (0 if isinstance(error, _Asked) else LOOK_FOR)
+    until = time.monotonic() + (0 if isinstance(error, _AskedToEnd) else LOOK_FOR)
     while not (gone := [worker for worker in others if worker.is_gone]) and time.monotonic() < until:
         time.sleep(0.05)
     if gone:
@@ -148,13 +143,15 @@ def _what_happened(workers: list[Worker], error: BaseException) -> str | None:
         return None  # no exchange has failed: an error of this process alone, or somebody asked it to end
     text = str(error).splitlines()[0]
     if "timed out" in text.lower():
-        return f"none of {', '.join(map(str, others))} answers in time, so worker {process_index()} stops ({text})"
+        silent = ", ".join(map(str, others))
+        return f"none of {silent} answers in time, so worker {process_index()} stops ({text})"
     away = [worker for worker in others if worker.machine != socket.gethostname()]
-    return f"the connection to {' or '.join(map(str, away or others))} broke, so worker {process_index()} stops ({text})"
+    broken = " or ".join(map(str, away or others))
+    return f"the connection to {broken} broke, so worker {process_index()} stops ({text})"
 
 
-def _how_to_go_on(folder: Path | None) -> str:
-    newest = folder and newest_checkpoint(folder)
+def _how_to_continue(folder: Path) -> str:
+    newest = newest_checkpoint(folder)
     if not newest:
-        return "there is no checkpoint yet, so begin anew"
-    return f"{newest} is whole: start all of them again with --resume and they go on from there"
+        return "there is no checkpoint yet, so start over"
+    return f"{newest} is complete: start all of them again with --resume, and they continue from there"

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from hf_llmpath import LLMPathWord2VecConfig, LLMPathWord2VecModel
-from hf_llmpath.runs import NoProgress
+from hf_llmpath.runs import Job
 from hf_llmpath.stages.s12_embeddings import word_corpus
 from hf_llmpath.stages.s12_embeddings.glove import (
     Cooccurrences,
@@ -53,7 +53,7 @@ def model_of(size: int) -> LLMPathWord2VecModel:
     return LLMPathWord2VecModel(LLMPathWord2VecConfig(vocab_size=size, hidden_size=6, objective="glove"))
 
 
-def test_a_step_follows_the_gradient_of_the_loss():
+def test_a_step_follows_the_gradient_of_the_loss(tmp_path):
     """One batch, each word once: Adagrad's first step divides the gradient by a number per row."""
     pairs = Cooccurrences(
         np.array([2, 3, 4]), np.array([5, 6, 7]), np.array([3.0, 40.0, 200.0], dtype=np.float32)
@@ -65,8 +65,9 @@ def test_a_step_follows_the_gradient_of_the_loss():
     ids, context = torch.tensor([[2, 3, 4]]), torch.tensor([[5, 6, 7]])
     loss = model(ids, context_ids=context, counts=torch.from_numpy(pairs.counts).unsqueeze(0)).loss * 3
     loss.backward()
-    found = train_glove(moved, pairs, GloVeRecipe(epochs=1, learning_rate=0.1), seed=0, progress=NoProgress())
-    assert found["loss"] * 3 == pytest.approx(loss.item(), rel=1e-5)
+    job = Job(tmp_path, "glove")
+    result = train_glove(moved, pairs, GloVeRecipe(epochs=1, learning_rate=0.1), job, seed=0)
+    assert result["loss"] * 3 == pytest.approx(loss.item(), rel=1e-5)
     for name, own in (("biases", [2, 3, 4]), ("context_biases", [5, 6, 7])):
         before, after = getattr(model, name).weight, getattr(moved, name).weight
         gradient = before.grad[own]
@@ -82,8 +83,8 @@ def test_the_loss_falls_and_a_seed_repeats_it(tmp_path):
     corpus = corpus_of(tmp_path)
     pairs = count_cooccurrences(corpus, window=4)
     losses, weights = [], []
-    for epochs in (1, 60, 60):
-        model = model_of(len(corpus.vocabulary))
-        losses.append(train_glove(model, pairs, GloVeRecipe(epochs=epochs), 0, NoProgress())["loss"])
+    for run, epochs in enumerate((1, 60, 60)):
+        model, job = model_of(len(corpus.vocabulary)), Job(tmp_path / str(run), "glove")
+        losses.append(train_glove(model, pairs, GloVeRecipe(epochs=epochs), job, 0)["loss"])
         weights.append(model.embed_tokens.weight)
     assert losses[1] < 0.3 * losses[0] and torch.equal(weights[1], weights[2])

@@ -112,21 +112,21 @@ def resumed_alone(way: str, folder: Path) -> None:
     model = new_model(LLMPathGPTConfig(**SIZES), seed=0)
     blocks = TokenBlocks(tokens_of(2000), 12, RECIPE.batch_size, RECIPE.steps, seed=0)
     if way == "accelerate":
-        fit_with_accelerate(model, blocks, RECIPE, seed=0, folder=folder)
+        fit_with_accelerate(model, blocks, RECIPE, Job(folder, "job"), 0)
     elif way == "lightning":
         from hf_llmpath.stages.s15_scaling.lightning_loop import fit_with_lightning
 
-        fit_with_lightning(model, blocks, RECIPE, 0, folder)
+        fit_with_lightning(model, blocks, RECIPE, Job(folder, "job"), 0)
     elif way == "sharded":
         dist.init_process_group(
             "gloo", init_method=f"file://{folder.parent / 'meeting'}", rank=0, world_size=1
         )
         try:
-            fit_sharded(model, blocks, RECIPE, folder)
+            fit_sharded(model, blocks, RECIPE, Job(folder, "job"))
         finally:
             dist.destroy_process_group()
     else:
-        fit(model, blocks, RECIPE, Job(folder, "part"), 0)
+        fit(model, blocks, RECIPE, Job(folder, "job"), 0)
 
 
 @pytest.mark.parametrize("way", ["trainer", "accelerate", "sharded", LIGHTNING])
@@ -139,13 +139,14 @@ def test_a_killed_process_stops_the_others_and_two_go_on_bit_for_bit(tmp_path, w
     (line,) = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
     found = re.fullmatch(
         r"error: worker 1 \(process \d+ on \S+\) is gone, so worker 0 stops too; "
-        r"(\S+) is whole: start all of them again with --resume and they go on from there",
+        r"(\S+) is complete: start all of them again with --resume, and they continue from there",
         line,
     )
     assert found and found[1] == str(killed / "checkpoint-6") and not (killed / "told.json").exists()
     before = contents(killed)
     with pytest.raises(
-        UserError, match=r"checkpoint-6 was written by 2 processes and cannot go on in 1: .*_per_node 2\)"
+        UserError,
+        match=r"checkpoint-6 was written by 2 processes and cannot be continued by 1: .*_per_node 2\)",
     ):
         resumed_alone(way, killed)
     assert contents(killed) == before
@@ -163,7 +164,7 @@ def test_a_process_that_does_not_answer_is_not_waited_for(tmp_path):
         found = re.match(
             r"error: none of worker 1 \(process (\d+) on \S+\) answers in time, so worker 0 stops \(", line
         )
-        assert found and "Timed out" in line and line.endswith("and they go on from there\n")
+        assert found and "Timed out" in line and line.endswith("and they continue from there\n")
         os.kill(int(found[1]), signal.SIGKILL)  # torchrun would, after half a minute
         torchrun.stderr.read()
     assert torchrun.returncode != 0
@@ -176,5 +177,5 @@ def test_one_process_is_not_gone_on_from_by_two(alone, tmp_path):
     before = contents(folder)
     done = launched("trainer", 2, folder)
     assert done.returncode != 0 and contents(folder) == before
-    message = "checkpoint-10 was written by 1 process and cannot go on in 2: that would be another training; start 1 (without"
+    message = "checkpoint-10 was written by 1 process and cannot be continued by 2: that would be another training; start 1 (without"
     assert message in done.stderr

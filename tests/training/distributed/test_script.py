@@ -66,7 +66,7 @@ def test_a_stopped_training_goes_on_to_the_same_model_and_leaves_no_checkpoints(
     [
         (
             [],
-            r"checkpoint-12 is of a training that was stopped: go on with --resume, or remove \S+checkpoints$",
+            r"checkpoint-12 belongs to a training that was stopped: continue it with --resume, or remove \S+checkpoints$",
         ),
         (
             ["--resume", "--batch-size", "8"],
@@ -96,7 +96,7 @@ def torchrun(*arguments: str) -> subprocess.Popen:
 
 @pytest.mark.slow
 def test_a_process_that_is_killed_from_outside_ends_the_other_within_seconds(text, tmp_path):
-    """Of a training that would go on for hours; its last checkpoint is whole."""
+    """The training would take hours; its last checkpoint is complete."""
     folder = tmp_path / "many"
     with torchrun(str(text), str(folder), *TINY, "--max-steps", "1000000", "--saves", "50000") as launcher:
         try:
@@ -119,6 +119,8 @@ def test_a_process_that_is_killed_from_outside_ends_the_other_within_seconds(tex
         rf"error: worker 1 \(process {victim.pid} on \S+\) is gone, so worker 0 stops too; ", line
     )
     newest = newest_checkpoint(folder / "checkpoints")
-    assert f"{newest} is whole: start all of them again with --resume" in line
-    with pytest.raises(UserError, match=rf"{newest.name} was written by 2 processes and cannot go on in 1"):
+    assert f"{newest} is complete: start all of them again with --resume" in line
+    with pytest.raises(
+        UserError, match=rf"{newest.name} was written by 2 processes and cannot be continued by 1"
+    ):
         main([str(text), str(folder), *TINY, "--max-steps", "1000000", "--saves", "50000", "--resume"])

@@ -52,7 +52,7 @@ def ended():
 def test_who_is_gone_is_named_and_the_checkpoint_too(beside, ended, tmp_path):
     write_checkpoint(tmp_path, 6, lambda temporary: None)
     beside(Worker(1, os.getppid(), HERE), Worker(2, ended, HERE))
-    message = rf"^worker 2 \(process {ended} on \S+\) is gone, so worker 0 stops too; \S+checkpoint-6 is whole: .*--resume"
+    message = rf"^worker 2 \(process {ended} on \S+\) is gone, so worker 0 stops too; \S+checkpoint-6 is complete: .*--resume"
     with pytest.raises(UserError, match=message), stop_together(tmp_path):
         raise RuntimeError(BROKEN)
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_IGN  # until it has said so
@@ -61,7 +61,7 @@ def test_who_is_gone_is_named_and_the_checkpoint_too(beside, ended, tmp_path):
 def test_without_a_checkpoint_it_begins_anew(beside, ended, tmp_path):
     beside(Worker(1, ended, HERE))
     with (
-        pytest.raises(UserError, match="there is no checkpoint yet, so begin anew$"),
+        pytest.raises(UserError, match="there is no checkpoint yet, so start over$"),
         stop_together(tmp_path),
     ):
         raise RuntimeError(BROKEN)
@@ -94,7 +94,7 @@ def test_asked_to_end_while_all_are_there_it_ends(beside, tmp_path):
     with pytest.raises(BaseException) as caught, stop_together(tmp_path):
         os.kill(os.getpid(), signal.SIGTERM)
         signal.pause()
-    assert came == [signal.SIGTERM] and caught.type.__name__ == "_Asked"
+    assert came == [signal.SIGTERM] and caught.type.__name__ == "_AskedToEnd"
 
 
 def test_batches_are_shared_out_evenly(beside):

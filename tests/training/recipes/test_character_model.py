@@ -13,14 +13,15 @@ from hf_llmpath.errors import UserError
 from hf_llmpath.models.configuration_rnn import LLMPathRNNConfig
 from hf_llmpath.models.modeling_rnn import LLMPathRNNForCausalLM
 from hf_llmpath.training.baselines import ngram_loss
-from hf_llmpath.training.evaluation import document_loss, stream_loss
+from hf_llmpath.training.recipe import Recipe
 from hf_llmpath.training.recipes.character_model import (
     CharacterData,
     CharacterModel,
+    document_loss,
     hidden_size_for,
+    stream_loss,
     train_character_model,
 )
-from hf_llmpath.training.trainer import Recipe
 from tests.support.small import text_of_hats
 
 LINES = text_of_hats().splitlines()

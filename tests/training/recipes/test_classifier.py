@@ -7,9 +7,9 @@ import torch
 from hf_llmpath.data.batches.token_rows import TokenRows
 from hf_llmpath.models.modeling_bert import LLMPathBertForMaskedLM, LLMPathBertForSequenceClassification
 from hf_llmpath.training.baselines import linear_text_accuracy
+from hf_llmpath.training.recipe import Recipe
 from hf_llmpath.training.recipes.classifier import balanced_rows, fine_tune, predict
 from hf_llmpath.training.recipes.masked_language_model import MaskedTexts, encode
-from hf_llmpath.training.trainer import Recipe
 from tests.support.small import text_of_hats
 from tests.training.recipes.test_masked_language_model import config_of
 

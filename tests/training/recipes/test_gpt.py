@@ -15,12 +15,12 @@ from hf_llmpath.data.batches.token_file import TokenBlocks
 from hf_llmpath.data.tokenizers.characters import train_character_tokenizer
 from hf_llmpath.errors import UserError
 from hf_llmpath.runs import Run
-from hf_llmpath.training.evaluation import block_loss
+from hf_llmpath.training.recipe import Recipe
 from hf_llmpath.training.recipes.character_model import CharacterData
 from hf_llmpath.training.recipes.gpt import (
-    GPTRecipe,
     GPTShape,
     TokenData,
+    block_loss,
     fit_with_accelerate,
     new_model,
     train_gpt,
@@ -30,7 +30,7 @@ from tests.support.small import IDENTITY, KillAt, Killed, same, weights_of
 
 TEXT = "The cat sat on the mat. A hat is on the cat, and the mat is flat. " * 30
 SHAPE = GPTShape(hidden_size=16, num_hidden_layers=2, num_attention_heads=2, context=16)
-RECIPE = GPTRecipe(steps=12, batch_size=8, learning_rate=0.02, decay=0.5, warmup=0.1)
+RECIPE = Recipe(12, 8, 0.02, adam_learning_rate=5e-3, decay=0.5, warmup=0.1)
 
 
 @pytest.fixture
@@ -40,14 +40,13 @@ def data(tmp_path) -> TokenData:
     return TokenData.in_folder(tmp_path / "tokens", CharacterData(tokenizer, ids[:1500], ids[1500:], False))
 
 
-def pieces(data: TokenData, recipe: GPTRecipe, dropout: float = 0.0):
+def pieces(data: TokenData, recipe: Recipe, dropout: float = 0.0):
     """A fresh model and the blocks of the recipe."""
-    rows = recipe.batch_size * recipe.gradient_accumulation_steps
     model = new_model(replace(SHAPE, dropout=dropout).config(data.tokenizer), 0)
-    return model, TokenBlocks(data.train, SHAPE.context, rows, recipe.steps, 0)
+    return model, TokenBlocks(data.train, SHAPE.context, recipe.batch_size, recipe.steps, 0)
 
 
-def by_hand(data: TokenData, recipe: GPTRecipe):
+def by_hand(data: TokenData, recipe: Recipe):
     """The training without any library."""
     model, blocks = pieces(data, recipe)
     optimizer, losses = recipe.optimizer(model), []
@@ -65,23 +64,23 @@ def by_hand(data: TokenData, recipe: GPTRecipe):
     return losses, weights_of(model)
 
 
-def by_trainer(data: TokenData, recipe: GPTRecipe, run: Run, name: str = "job"):
+def by_trainer(data: TokenData, recipe: Recipe, run: Run, name: str = "job"):
     model, blocks = pieces(data, recipe)
-    trainer = fit(model, blocks, recipe, run.job(name), 0, optimizer=recipe.optimizer(model))
+    trainer = fit(model, blocks, recipe, run.job(name), 0)
     return [entry["loss"] for entry in trainer.state.log_history if "loss" in entry], weights_of(model)
 
 
-def by_accelerate(data: TokenData, recipe: GPTRecipe):
+def by_accelerate(data: TokenData, recipe: Recipe, run: Run):
     model, blocks = pieces(data, recipe)
-    return fit_with_accelerate(model, blocks, recipe, 0), weights_of(model)
+    return fit_with_accelerate(model, blocks, recipe, run.job("accelerate"), 0), weights_of(model)
 
 
-def by_lightning(data: TokenData, recipe: GPTRecipe):
+def by_lightning(data: TokenData, recipe: Recipe, run: Run):
     pytest.importorskip("lightning")
     from hf_llmpath.stages.s15_scaling.lightning_loop import fit_with_lightning
 
     model, blocks = pieces(data, recipe)
-    return fit_with_lightning(model, blocks, recipe, 0), weights_of(model)
+    return fit_with_lightning(model, blocks, recipe, run.job("lightning"), 0), weights_of(model)
 
 
 def close(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor], atol: float) -> None:
@@ -97,34 +96,28 @@ def test_trainer_accelerate_and_lightning_follow_one_curve(data, a_started_run):
     assert losses[-1] < losses[0] - 0.3
     others = {
         "Trainer": by_trainer(data, RECIPE, a_started_run),
-        "Accelerate": by_accelerate(data, RECIPE),
-        "Lightning": by_lightning(data, RECIPE),
+        "Accelerate": by_accelerate(data, RECIPE, a_started_run),
+        "Lightning": by_lightning(data, RECIPE, a_started_run),
     }
     for name, (found, after) in others.items():
         assert found == pytest.approx(losses, abs=1e-5), name
         close(after, weights, atol=1e-5)
 
 
-@pytest.mark.parametrize("loop", ["trainer", "accelerate", "lightning"])
-def test_accumulated_pieces_are_one_batch(data, a_started_run, loop):
+LOOPS = pytest.mark.parametrize("train", [by_trainer, by_accelerate, by_lightning])
+
+
+@LOOPS
+def test_accumulated_pieces_are_one_batch(data, a_started_run, train):
     whole, weights = by_hand(data, RECIPE)
-    recipe = replace(RECIPE, batch_size=2, gradient_accumulation_steps=4)
-    run = {
-        "trainer": lambda: by_trainer(data, recipe, a_started_run),
-        "accelerate": lambda: by_accelerate(data, recipe),
-    }
-    losses, after = run.get(loop, lambda: by_lightning(data, recipe))()
+    losses, after = train(data, replace(RECIPE, accumulation=4), a_started_run)
     assert losses == pytest.approx(whole, abs=1e-4)
     close(after, weights, atol=1e-4)
 
 
-@pytest.mark.parametrize("loop", ["trainer", "accelerate", "lightning"])
-def test_checkpointed_layers_are_the_same_training(data, a_started_run, loop):
-    recipe = replace(RECIPE, gradient_checkpointing=True)
-    if loop == "trainer":
-        losses, after = by_trainer(data, recipe, a_started_run)
-    else:
-        losses, after = (by_accelerate if loop == "accelerate" else by_lightning)(data, recipe)
+@LOOPS
+def test_checkpointed_layers_are_the_same_training(data, a_started_run, train):
+    losses, after = train(data, replace(RECIPE, gradient_checkpointing=True), a_started_run)
     whole, weights = by_hand(data, RECIPE)
     assert losses == pytest.approx(whole, abs=1e-5)
     close(after, weights, atol=1e-5)
@@ -136,8 +129,8 @@ def test_16_bits_train_nearly_the_same_and_leave_weights_of_32(data, a_started_r
     losses, after = by_trainer(data, recipe, a_started_run)
     assert losses == pytest.approx(exact, rel=0.03) and losses != pytest.approx(exact, rel=1e-5)
     assert all(value.dtype is torch.float32 for value in after.values())
-    assert by_accelerate(data, recipe)[0] == pytest.approx(losses, abs=0.02)
-    assert by_lightning(data, recipe)[0] == pytest.approx(losses, abs=0.02)
+    assert by_accelerate(data, recipe, a_started_run)[0] == pytest.approx(losses, abs=0.02)
+    assert by_lightning(data, recipe, a_started_run)[0] == pytest.approx(losses, abs=0.02)
 
 
 def test_a_model_that_was_trained_in_32_bits_goes_on_in_16(data, a_started_run):
@@ -148,7 +141,7 @@ def test_a_model_that_was_trained_in_32_bits_goes_on_in_16(data, a_started_run):
     for number, bf16 in enumerate((False, True, False)):
         recipe = replace(RECIPE, bf16=bf16)
         job = a_started_run.job(f"job-{number}")
-        fit(model, blocks, recipe, a_started_run, job, 0, optimizer=recipe.optimizer(model))
+        fit(model, blocks, recipe, job, 0)
         assert set(seen) == {bf16}
         seen.clear()
 
@@ -183,61 +176,21 @@ def test_train_gpt_says_what_it_did_and_keeps_the_model(data, a_started_run):
     )  # not trained again
 
 
-@pytest.mark.parametrize("bf16", [False, True])
-def test_a_killed_training_goes_on_to_the_same_weights(data, tmp_path, bf16):
-    shape, recipe = replace(SHAPE, dropout=0.2), replace(RECIPE, steps=20, bf16=bf16)
-    whole = Run.start(tmp_path / "whole", IDENTITY)
-    train_gpt(data, shape, recipe, whole, "job", 0)
+@pytest.mark.parametrize("train", [by_accelerate, by_lightning])
+def test_a_training_in_16_bits_continues_from_its_checkpoint(data, tmp_path, train):
+    """As one in 32 bits does, which the contract of the loop tests."""
+    recipe = replace(RECIPE, saves=3, bf16=True)
+    whole = train(data, recipe, Run.start(tmp_path / "whole", IDENTITY))
     with pytest.raises(Killed):
-        train_gpt(
-            data, shape, recipe, Run.start(tmp_path / "killed", IDENTITY, progress=KillAt(13)), "job", 0
-        )
-    resumed = Run.start(tmp_path / "killed", IDENTITY, resume=True)
-    train_gpt(data, shape, recipe, resumed, "job", 0)
-    ends = [AutoModelForCausalLM.from_pretrained(run.job("job").model_dir) for run in (whole, resumed)]
-    assert same(*map(weights_of, ends))
+        train(data, recipe, Run.start(tmp_path / "killed", IDENTITY, progress=KillAt(8)))
+    losses, weights = train(data, recipe, Run.start(tmp_path / "killed", IDENTITY, resume=True))
+    assert losses == whole[0] and same(weights, whole[1])
 
 
-class KilledAt(TokenBlocks):
-    """Blocks during whose `step` the process ends."""
-
-    step = 0
-
-    def __getitems__(self, indices):
-        if max(indices) >= self.step * RECIPE.batch_size:
-            raise Killed
-        return super().__getitems__(indices)
-
-
-@pytest.mark.parametrize("bf16", [False, True], ids=["float32", "bf16"])
-@pytest.mark.parametrize("loop", ["accelerate", "lightning"])
-def test_a_killed_loop_goes_on_to_the_same_losses_and_weights(data, tmp_path, loop, bf16):
-    """In pieces and with dropout; `recipe.saves` are made on the way, and the last one is gone on from."""
-    if loop == "lightning":
-        pytest.importorskip("lightning")
-        from hf_llmpath.stages.s15_scaling.lightning_loop import fit_with_lightning as train
-    else:
-        train = fit_with_accelerate
-    recipe = replace(RECIPE, batch_size=4, gradient_accumulation_steps=2, saves=3, bf16=bf16)
-    model, blocks = pieces(data, recipe, dropout=0.2)
-    losses = train(model, blocks, recipe, 0, folder=tmp_path / "whole")
-    assert [path.name for path in (tmp_path / "whole").iterdir()] == ["checkpoint-9"]
-    again, blocks = pieces(data, recipe, dropout=0.2)
-    deadly = KilledAt(data.train, SHAPE.context, 8, recipe.steps, 0)
-    deadly.step = 8
-    with pytest.raises(Killed):
-        train(again, deadly, recipe, 0, folder=tmp_path / "killed")
-    again, blocks = pieces(data, recipe, dropout=0.2)
-    (checkpoint,) = (tmp_path / "killed").iterdir()
-    assert checkpoint.name == "checkpoint-6" and not same(weights_of(again), weights_of(model))
-    assert train(again, blocks, recipe, 0, folder=tmp_path / "killed") == losses and len(losses) == 12
-    assert same(weights_of(again), weights_of(model))
-
-
-def test_muon_under_deepspeed_is_told(data, monkeypatch):
+def test_muon_under_deepspeed_is_refused(data, a_started_run, monkeypatch):
     monkeypatch.setattr(Accelerator, "distributed_type", property(lambda self: DistributedType.DEEPSPEED))
     with pytest.raises(UserError, match="Muon needs them whole: --optimizer adamw"):
-        by_accelerate(data, RECIPE)
+        by_accelerate(data, RECIPE, a_started_run)
 
 
 def test_without_lightning_the_extra_is_named(monkeypatch):

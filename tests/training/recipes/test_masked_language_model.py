@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from hf_llmpath.errors import UserError
 from hf_llmpath.models.configuration_bert import LLMPathBertConfig
 from hf_llmpath.models.modeling_bert import LLMPathBertForMaskedLM
+from hf_llmpath.training.recipe import Recipe
 from hf_llmpath.training.recipes.masked_language_model import (
     MaskedTexts,
     encode,
@@ -19,7 +20,6 @@ from hf_llmpath.training.recipes.masked_language_model import (
     masked_loss,
     pretrain,
 )
-from hf_llmpath.training.trainer import Recipe
 from tests.support.small import model_of, text_of_hats
 
 TEXTS = text_of_hats().splitlines()

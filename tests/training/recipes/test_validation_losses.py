@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from torch.nn import functional as F
 
 from hf_llmpath.data.batches.streams import Documents
-from hf_llmpath.training.evaluation import block_loss, document_loss, stream_loss
+from hf_llmpath.training.recipes.character_model import document_loss, stream_loss
+from hf_llmpath.training.recipes.gpt import block_loss
 from tests.support.small import VOCAB, documents, model_of, tokens_of
 
 
@@ -47,9 +48,8 @@ def test_overlapping_blocks_guess_from_at_least_what_they_overlap():
         def forward(self, input_ids, use_cache=False):
             seen = torch.arange(1.0, input_ids.shape[1] + 1)
             right = torch.zeros(*input_ids.shape, VOCAB)
-            right += (torch.exp(1 / seen) - 1)[None, :, None] / (
-                VOCAB - 1
-            )  # softmax: the loss of token 0 is 1 / seen
+            # After the softmax, the loss of token 0 is 1 / seen.
+            right += (torch.exp(1 / seen) - 1)[None, :, None] / (VOCAB - 1)
             right[..., 0] = 1
             return SimpleNamespace(logits=right.log())
 
