@@ -65,7 +65,7 @@ def test_a_name_quoted_within_a_turn_does_not_begin_another():
         ({"rejected": [GOOD]}, "'chosen' and 'rejected' are equal"),
         ({"chosen": None}, "'chosen' is missing or empty"),
         ({"rejected": ""}, "'rejected' is missing or empty"),
-        ({"rejected": [USER]}, "'rejected' goes on after the prompt with user"),
+        ({"rejected": [USER]}, "after the prompt, 'rejected' has user"),
         ({"prompt": [GOOD]}, "the prompt ends with the assistant's words"),
         ({"prompt": None}, "has no prompt"),
         ({"chosen": [{"role": "bot", "content": "x"}]}, "the role 'bot'; there are system, user, assistant"),
