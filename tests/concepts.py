@@ -76,7 +76,7 @@ PROOFS = {
     "regularization": {
         "overfitting": (
             "tests/stages/s05_regularization/test_regularized.py",
-            "test_few_images_are_learned_by_heart",
+            "test_few_images_are_memorized",
         ),
         "dropout": ("tests/models/test_layers_regularization.py", "test_dropout_equals_torch"),
         "weight decay": (

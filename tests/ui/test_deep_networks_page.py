@@ -1,4 +1,4 @@
-"""The page of stage 4: what is drawn on the canvas is read by the model of the run."""
+"""The page of stage 4: the model of the run reads what is drawn on the canvas."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,7 @@ from playwright.sync_api import expect
 
 from hf_llmpath.errors import UserError
 from hf_llmpath.runs import RunFolder
-from hf_llmpath.stages.s04_deep_networks.canvas import activity_picture, ink_of, load_reader, seen
+from hf_llmpath.stages.s04_deep_networks.canvas import activity_picture, ink_of, load_digit_reader
 
 
 @pytest.fixture
@@ -41,9 +41,9 @@ def test_an_example_is_read_by_the_model_of_the_run(page, folder):
     page.get_by_label("Example: 3").click()
     page.locator("#answer figcaption", has_text="It reads").wait_for()
     drawing = page.locator("#drawing textarea, #drawing input").input_value()
-    reader = load_reader(folder.model_dir)
-    pixels = seen(drawing, reader.size)
-    shares, layers = reader.read(pixels)
+    reader = load_digit_reader(folder.model_dir)
+    pixels = reader.pixels(drawing)
+    shares, layers = reader(pixels)
     assert shown_bars(page) == {name: pytest.approx(share, abs=1e-5) for name, share in shares}
     assert (
         f"{int((np.abs(layers[0]) > 1e-6).sum())} of {len(layers[0])} units"
@@ -90,7 +90,7 @@ def test_gradients_of_the_chosen_networks(page):
     assert "ReLU, He, residual" in chart.get_attribute("aria-label")
     page.get_by_label("ReLU, He, residual", exact=True).uncheck()
     page.wait_for_function(
-        "() => !document.querySelector('#gradient-norms [role=img]').getAttribute('aria-label').includes('residual')"
+        "() => !document.querySelector('#gradient-norms [role=img]').ariaLabel.includes('residual')"
     )
 
 

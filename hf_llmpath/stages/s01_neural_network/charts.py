@@ -42,9 +42,7 @@ def pictures(folder: RunFolder) -> dict[str, Picture]:
         "network": network_diagram(
             surfaces["xor"], "The network that learned XOR: weights are edges, each unit shows its answer"
         ),
-        "shapes": decision_surfaces(
-            shapes, "The same network on other points, with its accuracy on the test points"
-        ),
+        "shapes": decision_surfaces(shapes, "The same network on other points, with its test accuracy"),
         "units": unit_surfaces(
             surfaces[DETAILED]["units"][0], f"The first hidden units of the network for the {DETAILED}"
         ),

@@ -39,7 +39,7 @@ def pictures(folder: RunFolder) -> dict[str, Picture]:
         "learning_rates": _learning_rates(sweep),
         "learning_curves": _learning_curves(sweep["cross-entropy"]),
         "on_the_way": decision_surfaces(
-            surfaces, f"The surface of {name} during training, with the accuracy on the test points"
+            surfaces, f"The surface of {name} during training, with the test accuracy"
         ),
         "loss": line_chart(losses, "Loss during training", "epoch", "binary cross-entropy, nats", log_y=True),
     }

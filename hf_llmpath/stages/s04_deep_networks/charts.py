@@ -1,62 +1,82 @@
-"""Gradient norm by layer, its ratios as a table, activations by layer, the deep trainings, and the
-confusion matrix.
-"""
+"""Pictures of depth: gradients and activations by layer, trainings of deep networks, and confusions."""
 
+import math
 from pathlib import Path
 
-from ...charts.curves import curves
-from ...charts.style import save
+from ...charts.matrix import confusion
+from ...charts.picture import Picture, panels, save_all
+from ...charts.plots import Line, histogram, line_chart
+from ...charts.text import table
 from ...runs import RunFolder
 from . import ACTIVATIONS, DEEP, INITIALIZATIONS, shown
-from .depth_charts import confusion, layer_histograms, norms_by_layer, ratio_table
 
 LINES = ("sigmoid_normal", "sigmoid_xavier", "tanh_xavier", "relu_normal", "relu_he", "relu_he_residual")
 
 
 def draw(folder: RunFolder) -> list[Path]:
-    """Draws every picture of the run."""
-    target, metrics = folder.path / "figures", folder.metrics
-    norms, activations, answers = (
-        folder.figure_data(name) for name in ("gradient_norms", "activations", "confusion")
-    )
-    depth = len(next(iter(norms.values())))
-    ratios = {
-        shown(act): {shown(init): metrics[f"gradient_ratio/{act}_{init}"] for init in INITIALIZATIONS}
-        for act in ACTIVATIONS
+    """Saves every picture of the run."""
+    return save_all(pictures(folder), folder)
+
+
+def pictures(folder: RunFolder) -> dict[str, Picture]:
+    """Every picture of the run."""
+    metrics, answers = folder.metrics, folder.figure_data("confusion")
+    return {
+        "gradient_norms": gradient_norms(folder, LINES),
+        "gradient_ratios": _ratios(metrics),
+        "activations": _activations(folder),
+        "deep_training": _deep_training(folder),
+        "confusion": confusion(answers["counts"], answers["classes"], f"Accuracy {metrics['accuracy']:.1%}"),
     }
-    layers = sorted({1, max(1, depth // 4), max(1, depth // 2), depth})
-    return [
-        save(
-            norms_by_layer(
-                {shown(name): norms[name] for name in LINES}, f"Gradient in {depth} layers before training"
-            ),
-            target / "gradient_norms.png",
-        ),
-        save(ratio_table(ratios, "Gradient norm, first layer / last layer"), target / "gradient_ratios.png"),
-        save(
-            layer_histograms(
-                {shown(name): found for name, found in activations.items()},
-                layers,
-                "Activations before training",
-            ),
-            target / "activations.png",
-        ),
-        save(
-            curves(
-                {shown(name): _loss(folder, f"deep-{name}") for name in DEEP},
-                f"The same training with {depth} layers",
-                "step",
-                "training loss",
-            ),
-            target / "deep_training.png",
-        ),
-        save(
-            confusion(answers["counts"], answers["classes"], f"Accuracy {metrics['accuracy']:.1%}"),
-            target / "confusion.png",
-        ),
-    ]
 
 
-def _loss(folder: RunFolder, part: str) -> tuple[list[float], list[float]]:
-    rows = [row for row in folder.history if row["part"] == part and "loss" in row]
-    return [row["step"] for row in rows], [row["loss"] for row in rows]
+def gradient_norms(folder: RunFolder, names: tuple[str, ...] | list[str]) -> Picture:
+    """Gradient norm by layer of some of the networks, before training."""
+    norms = folder.figure_data("gradient_norms")
+    lines = {
+        shown(name): Line(range(1, len(norms[name]) + 1), norms[name], points=True)
+        for name in norms
+        if name in names
+    }
+    return line_chart(
+        lines,
+        "Gradient norm by layer, before training",
+        "hidden layer (1 reads the image)",
+        "norm of the gradient at the weights",
+        log_y=True,
+    )
+
+
+def _ratios(metrics: dict[str, float]) -> Picture:
+    """Gradient norm of the first layer over that of the last; red where it vanishes or explodes."""
+    rows, fills = [], {}
+    for row, activation in enumerate(ACTIVATIONS):
+        ratios = [metrics[f"gradient_ratio/{activation}_{init}"] for init in INITIALIZATIONS]
+        rows.append([shown(activation), *(f"{ratio:.2g}" for ratio in ratios)])
+        for column, ratio in enumerate(ratios):
+            decades = min(9.0, abs(math.log10(max(ratio, 1e-30))))
+            fills[row, column] = f"rgba(190, 40, 40, {decades / 15:.2f})"
+    headers = ["", *map(shown, INITIALIZATIONS)]
+    return table(headers, rows, "Gradient norm, first layer / last layer", fills=fills)
+
+
+def _activations(folder: RunFolder) -> Picture:
+    """How the outputs of some layers are distributed, one row of panels per network."""
+    charts = {}
+    for name, layers in folder.figure_data("activations").items():
+        depth = len(layers)
+        for number in sorted({1, max(1, depth // 4), max(1, depth // 2), depth}):
+            layer = layers[number - 1]
+            title = f"{shown(name)}, layer {number}: deviation {layer['std']:.2g}"
+            edges = [edge / (layer["std"] or 1.0) for edge in layer["edges"]]
+            charts[title] = histogram({"share": (edges, layer["shares"])}, title, "output / deviation")
+    return panels(charts, "Activations before training", columns=4)
+
+
+def _deep_training(folder: RunFolder) -> Picture:
+    lines = {}
+    for name in DEEP:
+        rows = [row for row in folder.history if row["part"] == f"deep-{name}" and "loss" in row]
+        lines[shown(name)] = ([row["step"] for row in rows], [row["loss"] for row in rows])
+    depth = len(next(iter(folder.figure_data("gradient_norms").values())))
+    return line_chart(lines, f"The same training with {depth} layers", "step", "training loss")

@@ -1,8 +1,5 @@
-"""What depth does to gradients and activations before anything is learned: one forward and one backward
-pass, measured.
-"""
+"""The effect of depth on gradients and activations before training: one forward and one backward pass."""
 
-import math
 from typing import Any
 
 import numpy as np
@@ -41,44 +38,32 @@ def norms_by_layer(
 ) -> list[float]:
     """The geometric mean of `gradient_norms` over `NETWORKS` networks with different first weights."""
     features = batch["pixel_values"][0].numel()
-    logs = [
-        np.log(
-            [
-                max(norm, 1e-300)
-                for norm in gradient_norms(
-                    deep_network(features, classes, depth, width, seed + k, **config), batch
-                )
-            ]
-        )
-        for k in range(NETWORKS)
-    ]
-    return np.exp(np.mean(logs, axis=0)).tolist()
-
-
-def first_over_last(norms: list[float]) -> float:
-    """How much of the gradient is left at the first layer."""
-    return norms[0] / norms[-1]
+    logs = []
+    for index in range(NETWORKS):
+        model = deep_network(features, classes, depth, width, seed + index, **config)
+        logs.append([np.log(max(norm, 1e-300)) for norm in gradient_norms(model, batch)])
+    return np.exp(np.mean(logs, axis=0)).tolist()  # (networks, layers) -> (layers,)
 
 
 @torch.no_grad()
 def activation_histograms(
     model: LLMPathMLPForImageClassification, batch: dict[str, Tensor]
 ) -> list[dict[str, Any]]:
-    """For each hidden layer what its units give: standard deviation, and a histogram over the middle 99 %
-    of the values.
+    """Statistics of the outputs of each hidden layer.
 
-    Each has `layer` (from 1), `std`, `dead` (share of units that give the same for every image), `edges`
-    and `shares`.
+    Returns:
+        For each layer `layer` (from 1), `std`, `dead` (share of units whose output is the same for every
+        image), and a histogram over the middle 99 % of the values: `edges` and `shares`.
     """
     states = model.eval()(batch["pixel_values"].to(model.dtype), output_hidden_states=True).hidden_states[1:]
-    found = []
-    for layer, state in enumerate(states, start=1):
+    results = []
+    for layer, state in enumerate(states, start=1):  # (images, units)
         values = state.flatten().numpy()
         low, high = np.quantile(values, (0.005, 0.995))
         if not high > low:
             low, high = low - 0.5, high + 0.5
         counts, edges = np.histogram(values, BINS, (low, high))
-        found.append(
+        results.append(
             {
                 "layer": layer,
                 "std": float(values.std()),
@@ -87,9 +72,4 @@ def activation_histograms(
                 "shares": (counts / len(values)).tolist(),
             }
         )
-    return found
-
-
-def decades(ratio: float) -> float:
-    """Powers of ten of a ratio."""
-    return math.log10(max(ratio, 1e-300))
+    return results

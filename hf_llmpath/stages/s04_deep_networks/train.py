@@ -2,6 +2,7 @@
 
 import time
 from contextlib import nullcontext
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -41,6 +42,10 @@ def train(settings: DeepNetworksSettings, run: Run) -> None:
     mean, deviation = [images.train.mean], [images.train.std]
     processor = LLMPathMLPImageProcessor(size=size, image_mean=mean, image_std=deviation)
 
+    def trained(name: str, config: LLMPathMLPConfig, recipe: Recipe, seed: int) -> dict[str, Any]:
+        work = partial(train_network, images=images, config=config, recipe=recipe, seed=seed)
+        return run.once(name, work)
+
     # The reader of digits, and softmax regression as the baseline.
     config = _config(
         images,
@@ -56,7 +61,7 @@ def train(settings: DeepNetworksSettings, run: Run) -> None:
         evaluations=min(5, settings.training.epochs),
     )
     results = [
-        run.once(f"reader-{seed}", lambda job, seed=seed: train_network(job, images, config, recipe, seed))
+        trained(f"reader-{seed}", config, recipe, seed)
         for seed in range(settings.seed, settings.seed + settings.seeds)
     ]
     metrics: dict[str, Any] = {}
@@ -68,11 +73,8 @@ def train(settings: DeepNetworksSettings, run: Run) -> None:
     run.save_model(model, processor)
     metrics["parameters"] = model.num_parameters()
 
-    linear_config = _config(images, hidden_sizes=[])
-    linear_recipe = settings.training.recipe(examples, learning_rate=LINEAR_RATE)
-    linear = run.once(
-        "linear", lambda job: train_network(job, images, linear_config, linear_recipe, settings.seed)
-    )
+    recipe = settings.training.recipe(examples, learning_rate=LINEAR_RATE)
+    linear = trained("linear", _config(images, hidden_sizes=[]), recipe, settings.seed)
 
     # The NumPy engine on the same images; its network becomes a torch model with the same answers.
     result = run.once("numpy", lambda job: train_in_numpy(job, images, settings))
@@ -83,14 +85,8 @@ def train(settings: DeepNetworksSettings, run: Run) -> None:
 
     # Equally deep networks with the same recipe: which of them learn?
     for name, changes in DEEP.items():
-        deep_config = _config(images, hidden_sizes=[settings.width] * settings.depth, **changes)
-        deep_recipe = settings.deep.recipe(examples)
-        result = run.once(
-            f"deep-{name}",
-            lambda job, deep_config=deep_config: train_network(
-                job, images, deep_config, deep_recipe, settings.seed
-            ),
-        )
+        config = _config(images, hidden_sizes=[settings.width] * settings.depth, **changes)
+        result = trained(f"deep-{name}", config, settings.deep.recipe(examples), settings.seed)
         metrics[f"deep/{name}/accuracy"] = result["accuracy"]
 
     run.progress.say("measuring gradients and answers")

@@ -1,12 +1,13 @@
-"""Stage 5: a network that learns a handful of images by heart, and what makes it generalize instead."""
+"""Stage 5: a network memorizes a handful of images; regularizers make it generalize instead."""
 
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import ClassVar, Literal
 
-from ...settings import Settings, setting
+from ...settings import Settings, group, setting
+from ...training.recipe import EpochRecipe
 from ..stage import Concept, Stage
 
-# The table, a row each, as they are shown.
+# The rows of the comparison, and their names on pages.
 SHOWN = {
     "plain": "plain",
     "dropout": "dropout",
@@ -23,56 +24,77 @@ SHOWN = {
 
 
 @dataclass(frozen=True)
+class WholeRecipe(EpochRecipe):
+    """The training of a large network on all images, and its regularizers."""
+
+    epochs: int = setting(0, "passes over the training data; 0 leaves this training out", minimum=0)
+    batch_size: int = setting(256, "images per step", minimum=2)
+    learning_rate: float = setting(1e-3, "peak of the one-cycle schedule", minimum=0)
+    dropout_epochs: int = setting(
+        0, "passes with dropout and no augmentation; 0 takes the same number", minimum=0
+    )
+    hidden_sizes: tuple[int, ...] = setting((800, 800), "units of the hidden layers", minimum=1)
+    weight_decay: float = setting(0.01, "weight decay of AdamW", minimum=0)
+    dropout: float = setting(0.4, "dropout on hidden units", minimum=0, maximum=0.95)
+    input_dropout: float = setting(0.2, "dropout on pixels", minimum=0, maximum=0.95)
+    augmented_dropout: float = setting(
+        0.2, "dropout on hidden units where images are augmented", minimum=0, maximum=0.95
+    )
+    max_norm: float = setting(1.0, "longest weight vector into a hidden unit", minimum=0.01)
+    precision: Literal["auto", "no", "bf16"] = setting(
+        "no", "bf16 computes matrix products in 16 bits; auto chooses it where it is faster"
+    )
+
+
+@dataclass(frozen=True)
 class RegularizationSettings(Settings):
     dataset: str = setting(
         "digits", "digits, a parquet file or folder, a folder of class folders, or a Hub id"
     )
-    image_column: str | None = setting(None, "column of a table that holds the images")
-    label_column: str | None = setting(None, "column of a table that holds the class")
-    per_class: int = setting(30, "training images of each class in the table", minimum=2)
-    wrong_labels: float = setting(
-        0.2, "share of the table's training images with a wrong label", minimum=0, maximum=0.9
-    )
-    hidden_sizes: tuple[int, ...] = setting((256, 256), "units of the hidden layers in the table", minimum=1)
-    table_epochs: int = setting(80, "passes over the few images, for each row of the table", minimum=1)
-    batch_size: int = setting(32, "images per step in the table", minimum=2)
-    learning_rate: float = setting(2e-3, "first rate of the cosine schedule in the table", minimum=0)
-    dropout: float = setting(0.5, "dropout on hidden units in the table", minimum=0, maximum=0.95)
-    input_dropout: float = setting(0.2, "dropout on pixels in the table", minimum=0, maximum=0.95)
-    weight_decay: float = setting(5.0, "weight decay of AdamW in the table", minimum=0)
-    max_norm: float = setting(0.7, "longest weight vector into a hidden unit in the table", minimum=0.01)
-    label_smoothing: float = setting(0.1, "share of the target for all classes alike", minimum=0, maximum=0.9)
-    patience: int = setting(8, "looks without a lower validation loss before early stopping stops", minimum=1)
+    image_column: str | None = setting(None, "column of the table that holds the images")
+    label_column: str | None = setting(None, "column of the table that holds the class")
     seeds: int = setting(1, "seeds of every number", minimum=1)
-    epochs: int = setting(
-        0, "passes of the large network over all training images; 0 leaves it out", minimum=0
+    # The comparison on a small sample.
+    per_class: int = setting(30, "training images of each class in the comparison", minimum=2)
+    wrong_labels: float = setting(
+        0.2, "share of the training images that get a wrong label", minimum=0, maximum=0.9
     )
-    dropout_epochs: int = setting(0, "its passes with dropout and no augmentation; 0 for as many", minimum=0)
-    large_hidden_sizes: tuple[int, ...] = setting((800, 800), "units of its hidden layers", minimum=1)
-    large_batch_size: int = setting(256, "its images per step", minimum=2)
-    large_learning_rate: float = setting(1e-3, "peak of its one-cycle schedule", minimum=0)
-    large_weight_decay: float = setting(0.01, "its weight decay", minimum=0)
-    large_dropout: float = setting(0.4, "its dropout on hidden units", minimum=0, maximum=0.95)
-    large_input_dropout: float = setting(0.2, "its dropout on pixels", minimum=0, maximum=0.95)
-    augmented_dropout: float = setting(
-        0.2, "its dropout on hidden units beside augmentation", minimum=0, maximum=0.95
+    hidden_sizes: tuple[int, ...] = setting((256, 256), "hidden layers in the comparison", minimum=1)
+    training: EpochRecipe = group(EpochRecipe(80, 32, 2e-3), "each training of the comparison")
+    dropout: float = setting(0.5, "dropout on hidden units in the comparison", minimum=0, maximum=0.95)
+    input_dropout: float = setting(0.2, "dropout on pixels in the comparison", minimum=0, maximum=0.95)
+    weight_decay: float = setting(5.0, "weight decay of AdamW in the comparison", minimum=0)
+    max_norm: float = setting(0.7, "longest weight vector into a hidden unit in the comparison", minimum=0.01)
+    label_smoothing: float = setting(
+        0.1, "share of the target that goes to all classes alike", minimum=0, maximum=0.9
     )
-    large_max_norm: float = setting(1.0, "longest weight vector into one of its hidden units", minimum=0.01)
-    large_precision: Literal["auto", "no", "bf16"] = setting(
-        "no", "bf16: its matrix products in 16 bits, the rest in 32; auto: where this machine is faster so"
+    patience: int = setting(
+        8, "evaluations without a lower validation loss before early stopping stops", minimum=1
     )
+    # A large network on all images.
+    whole: WholeRecipe = group(WholeRecipe(), "large network on all images")
+
+    renamed: ClassVar[dict[str, str]] = {
+        "table_epochs": "training.epochs",
+        "batch_size": "training.batch_size",
+        "learning_rate": "training.learning_rate",
+        "epochs": "whole.epochs",
+        "dropout_epochs": "whole.dropout_epochs",
+        "large_hidden_sizes": "whole.hidden_sizes",
+        "large_batch_size": "whole.batch_size",
+        "large_learning_rate": "whole.learning_rate",
+        "large_weight_decay": "whole.weight_decay",
+        "large_dropout": "whole.dropout",
+        "large_input_dropout": "whole.input_dropout",
+        "augmented_dropout": "whole.augmented_dropout",
+        "large_max_norm": "whole.max_norm",
+        "large_precision": "whole.precision",
+    }
 
     @classmethod
     def full(cls) -> "RegularizationSettings":
-        return replace(
-            cls(),
-            dropout=0.7,
-            input_dropout=0.3,
-            seeds=3,
-            epochs=36,
-            dropout_epochs=40,
-            large_precision="auto",
-        )
+        whole = WholeRecipe(epochs=36, dropout_epochs=40, precision="auto")
+        return replace(cls(), seeds=3, dropout=0.7, input_dropout=0.3, whole=whole)
 
 
 STAGE = Stage(
@@ -80,7 +102,7 @@ STAGE = Stage(
     slug="regularization",
     title="Regularization and generalization",
     phase="Introduction to deep learning",
-    summary="A network learns a few digits by heart, wrong labels and all; watch what makes it generalize instead.",
+    summary="A network memorizes a few digits, wrong labels and all. Watch what makes it generalize instead.",
     model_type="llmpath-mlp",
     auto_class="AutoModelForImageClassification",
     main="error",

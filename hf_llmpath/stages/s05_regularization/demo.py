@@ -1,4 +1,4 @@
-"""The page of stage 5: switch the regularizers on and off, and watch the gap between training and test error."""
+"""The page of stage 5: switch regularizers on and off, and watch the gap between training and test error."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -7,11 +7,14 @@ import gradio as gr
 import numpy as np
 import torch
 
+from ...charts.matrix import images
+from ...charts.picture import Picture, figure
 from ...runs import RunFolder
 from ...ui import pictures
 from ...ui.page import html, stage_page
 from ...ui.panels import section
 from . import SHOWN, STAGE
+from .charts import activations, error_curves, gaps
 from .live_overfitting import SWITCHES, Course, digits, learn
 from .regularized import few_images, with_switches
 
@@ -27,36 +30,32 @@ def build(folder: RunFolder, model_id: str | None = None) -> gr.Blocks:
         per_class, seed = int(per_class), int(seed or 0)
         course = None
         for course in learn(names, per_class, wrong / 100, seed, FRAME):
-            yield course_picture(course), gaps_picture(alike(tried, course) + [course]), tried
-        others = [known for known in tried if key(known) != key(course)]
-        yield course_picture(course), gaps_picture(alike(others, course) + [course]), [*others, course]
+            yield course_picture(course), gaps_picture([*alike(tried, course), course]), tried
+        others = [
+            other for other in tried if other.conditions != course.conditions or other.names != course.names
+        ]
+        yield course_picture(course), gaps_picture([*alike(others, course), course]), [*others, course]
 
     def from_run() -> tuple[str, str]:
-        return table_of(folder.metrics), histograms_picture(folder)
+        return table_of(folder.metrics), activations(folder).html()
 
     def show_course(name: str) -> str:
-        curves = folder.figure_data("curves")[name]
-        lines = {
-            "training images": (curves["step"], curves["train_error"]),
-            "test images": (curves["step"], curves["test_error"]),
-        }
-        return pictures.line_chart(
-            lines, f"{SHOWN[name]}: share of wrong answers", "training step", "first seed"
-        )
+        course = folder.figure_data("curves")[name]
+        return error_curves(course, f"{SHOWN[name]}: share of wrong answers", "first seed").html()
 
     with stage_page(STAGE, folder, model_id) as page:
         with page.always:
             html(
                 section(
-                    "Overfit, then mend it",
-                    "A network of 85,000 weights learns a few digits by heart, the wrong labels too.",
+                    "Overfit, then regularize",
+                    "A network of 85,000 weights memorizes a few digits, wrong labels included.",
                 )
             )
             names = gr.CheckboxGroup(
                 list(SWITCHES),
                 value=[],
                 label="Switched on",
-                info="Train with none first, then with some",
+                info="Train with none first, then with some of them",
                 elem_id="switches",
             )
             with gr.Row():
@@ -96,9 +95,12 @@ def build(folder: RunFolder, model_id: str | None = None) -> gr.Blocks:
                 label="Train",
             )
             page.remember(images=per_class, wrong=wrong, seed=seed)
-            for trigger in (page.blocks.load, *(part.change for part in (names, per_class, wrong, seed))):
+            for trigger in (
+                page.blocks.load,
+                *(control.change for control in (names, per_class, wrong, seed)),
+            ):
                 trigger(
-                    sample_picture,
+                    lambda *values: sample_picture(*values).html(),
                     [names, per_class, wrong, seed],
                     sample,
                     show_progress="hidden",
@@ -108,7 +110,7 @@ def build(folder: RunFolder, model_id: str | None = None) -> gr.Blocks:
         html(
             section(
                 "The table of the run",
-                "Each row learned the same few images; the gap is test minus training error.",
+                "All rows learned from the same few images. The gap is test error minus training error.",
             )
         )
         table = html(elem_id="table")
@@ -119,11 +121,7 @@ def build(folder: RunFolder, model_id: str | None = None) -> gr.Blocks:
             elem_id="variant",
         )
         course = html(elem_id="run-course")
-        html(
-            section(
-                "What batch normalization does", "The values that the activations read, before and after it."
-            )
-        )
+        html(section("What batch normalization does", "The inputs of the activations, before and after it."))
         histograms = html(elem_id="histograms")
         page.set_up(from_run, [table, histograms])
         page.on_change([chosen], show_course, [chosen], [course])
@@ -131,7 +129,7 @@ def build(folder: RunFolder, model_id: str | None = None) -> gr.Blocks:
 
 
 def table_of(metrics: dict[str, Any]) -> str:
-    """Errors in percent, a row for each set of regularizers, with deviations where there are several seeds."""
+    """Errors in percent, one row per set of regularizers, with deviations where there are several seeds."""
 
     def cell(name: str, scale: float = 100) -> str:
         spread = f" ± {scale * metrics[name + '_sd']:.1f}" if name + "_sd" in metrics else ""
@@ -149,61 +147,48 @@ def table_of(metrics: dict[str, Any]) -> str:
     return pictures.table(heads, rows, "The table of the run")
 
 
-EMPTY = pictures.figure('<p class="lp-empty">Train to see both errors.</p>', "Share of wrong answers")
-
-
-def key(course: Course) -> tuple:
-    return course.names, course.per_class, course.wrong, course.seed
+EMPTY = figure('<p class="lp-empty">Train to see both errors.</p>', "Share of wrong answers")
 
 
 def alike(tried: list[Course], course: Course) -> list[Course]:
-    """Trainings on the same images, the last one of each set of switches."""
-    return [other for other in tried if key(other)[1:] == key(course)[1:] and other.names != course.names]
+    """Trainings on the same images with other switches."""
+    return [other for other in tried if other.conditions == course.conditions and other.names != course.names]
 
 
 def course_picture(course: Course) -> str:
-    """Both errors against the step."""
-    lines = {"training images": (course.steps, course.train), "test images": (course.steps, course.test)}
+    """Both errors by step."""
     detail = f"{course.name} switched on; {10 * course.per_class} training images, seed {course.seed}"
     if course.kept is not None:
-        detail += (
-            f"; {'stopped, kept' if course.done else 'lowest validation loss so far'}: step {course.kept}"
-        )
-    return pictures.line_chart(lines, "Share of wrong answers", "training step", detail)
+        state = "stopped, kept" if course.done else "lowest validation loss so far"
+        detail += f"; {state}: step {course.kept}"
+    errors = {
+        "step": course.steps,
+        "train_error": course.train,
+        "test_error": course.test,
+        "kept": course.kept,
+    }
+    return error_curves(errors, "Share of wrong answers", detail).html()
 
 
 def gaps_picture(courses: list[Course]) -> str:
-    """A bar from the training error to the test error for each training."""
-    worst = max(max(course.last[:2]) for course in courses) or 1.0
-    rows = []
-    for course in courses:
-        train, test, true = course.last
-        left, width = 100 * min(train, test) / worst, 100 * abs(test - train) / worst
-        by_truth = f"; {true:.1%} by true labels" if course.wrong else ""
-        rows.append(
-            f'<div role="listitem" data-name="{course.name}"><span>{course.name}</span>'
-            f'<b aria-hidden="true"><i style="margin-left:{left:.1f}%;width:{width:.1f}%"></i></b>'
-            f'<span class="lp-bar-value">{train:.1%} → {test:.1%}, gap {100 * (test - train):.1f}{by_truth}</span></div>'
-        )
-    detail = "from the error on the training images to the error on 360 others that are labeled alike"
-    return pictures.figure(
-        f'<div class="lp-bars lp-gaps" role="list">{"".join(rows)}</div>', "The gap", detail
-    )
+    """The gap of each training."""
+    names = ("train_error", "test_error", "error")
+    rows = {course.name: dict(zip(names, course.last, strict=True)) for course in courses}
+    return gaps(
+        rows, "The gap", "from the training error to the error on 360 test images labeled alike"
+    ).html()
 
 
-def sample_picture(names: list[str], per_class: int, wrong: int, seed: int) -> str:
-    """The training images, a row for each label; with augmentation, as a batch may show them."""
+def sample_picture(names: list[str], per_class: int, wrong: int, seed: int) -> Picture:
+    """The training images, one row per label; with augmentation, as a batch may show them."""
     seed = int(seed or 0)
     sample, _ = few_images(digits().train, int(per_class), wrong / 100, seed)
-    pixels, detail = (
-        sample.pixels,
-        "a row for each label; some are in the wrong row" if wrong else "a row for each label",
-    )
+    pixels = sample.pixels
+    detail = "one row per label; some images are in the wrong row" if wrong else "one row per label"
     augmentation = with_switches(names, SWITCHES).augmentation(sample)
     if augmentation is not None:
-        values = (
-            augmentation(sample[:]["pixel_values"], torch.Generator().manual_seed(seed)).squeeze(1).numpy()
-        )
+        generator = torch.Generator().manual_seed(seed)
+        values = augmentation(sample[:]["pixel_values"], generator).squeeze(1).numpy()  # (images, 8, 8)
         pixels = np.clip(255 * (values * sample.std + sample.mean), 0, 255).astype(np.uint8)
         detail += "; as one batch may show them, never the same again"
     rows = [pixels[sample.labels == label] for label in range(10)]
@@ -211,20 +196,5 @@ def sample_picture(names: list[str], per_class: int, wrong: int, seed: int) -> s
     sheet = np.zeros((10, columns, *pixels.shape[1:]), dtype=np.uint8)
     for label, row in enumerate(rows):
         sheet[label, : len(row)] = row
-    return pictures.images(
-        sheet.reshape(-1, *pixels.shape[1:]), columns, f"{len(sample)} training images", detail
-    )
-
-
-def histograms_picture(folder: RunFolder) -> str:
-    """What the activations of each layer read, before and after batch normalization."""
-    found = folder.figure_data("histograms")
-    shown = []
-    for layer in found["layers"]:
-        lines = {part: (found["centers"], layer[part]) for part in ("before", "after")}
-        shown.append(
-            pictures.line_chart(
-                lines, f"Layer {layer['layer']}", "value", "share of all units and test images"
-            )
-        )
-    return f'<div class="lp lp-gallery">{"".join(shown)}</div>'
+    # (10, columns, 8, 8) -> (10 * columns, 8, 8)
+    return images(sheet.reshape(-1, *pixels.shape[1:]), columns, f"{len(sample)} training images", detail)

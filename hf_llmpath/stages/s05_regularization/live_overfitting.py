@@ -1,6 +1,4 @@
-"""A small network that learns a handful of digits while somebody watches, with the regularizers of their
-choice.
-"""
+"""A small network that learns a handful of digits while somebody watches, with a choice of regularizers."""
 
 import time
 from collections.abc import Iterator, Sequence
@@ -18,8 +16,8 @@ from .regularized import few_images, measure, with_switches, with_wrong_labels
 HIDDEN = (256, 256)
 LEARNING_RATE, BATCH = 2e-3, 32
 STEPS = 700  # of a training that nothing stops early
-PICTURES = 40  # looks at both errors on the way
-PATIENCE = 8  # looks without a lower validation loss before early stopping stops
+PICTURES = 40  # measurements of both errors on the way
+PATIENCE = 8  # measurements without a lower validation loss before early stopping stops
 EARLY_STOPPING = "early stopping"
 SWITCHES: dict[str, dict[str, Any]] = {
     "dropout": {"dropout": 0.5, "input_dropout": 0.2},
@@ -34,15 +32,15 @@ SWITCHES: dict[str, dict[str, Any]] = {
 
 @dataclass
 class Course:
-    """How a training went so far: shares of answers that are not the label.
+    """A training so far; errors are shares of answers that differ from the label.
 
     Attributes:
-        names: what was switched on.
-        per_class, wrong, seed: the sample, the share of wrong labels in it, and the first weights.
-        steps, train, test: errors after so many steps, on the training images and on others that are
-            labeled alike.
-        true: the error on those others by their true labels.
-        kept: step whose weights early stopping keeps, where it is switched on.
+        names: the switches that are on.
+        per_class, wrong, seed: images of each digit, share of wrong labels, and seed.
+        steps, train, test: steps of each measurement, and the errors on the training images and on test
+            images with as many wrong labels.
+        true: the error on the test images by their true labels.
+        kept: the step whose weights early stopping keeps, or None.
         done: whether the training is over.
     """
 
@@ -62,10 +60,15 @@ class Course:
         return " + ".join(self.names) or "nothing"
 
     @property
+    def conditions(self) -> tuple[int, float, int]:
+        """Trainings under the same conditions can be compared."""
+        return self.per_class, self.wrong, self.seed
+
+    @property
     def last(self) -> tuple[float, float, float]:
-        """Training error, test error and true error: of the weights that are kept."""
-        place = self.steps.index(self.kept) if self.kept is not None else -1
-        return self.train[place], self.test[place], self.true[place]
+        """Training error, test error, and true error of the weights that are kept."""
+        index = self.steps.index(self.kept) if self.kept is not None else -1
+        return self.train[index], self.test[index], self.true[index]
 
 
 @cache
@@ -77,31 +80,28 @@ def digits() -> Images:
 def learn(
     names: Sequence[str], per_class: int, wrong: float, seed: int, pause: float = 0.0
 ) -> Iterator[Course]:
-    """Trains, and yields the same `Course` again and again as it grows.
+    """Trains, and yields the same `Course` after every measurement.
 
     Args:
         names: keys of `SWITCHES`.
-        per_class: images of every digit to learn from.
+        per_class: training images of every digit.
         wrong: share of them that have a wrong label.
-        seed: of the sample, the first weights, dropout and distortions.
-        pause: shortest time between two looks, in seconds.
+        seed: of the sample, the initial weights, dropout, and distortions.
+        pause: shortest time between two measurements, in seconds.
     """
     images = digits()
     names = tuple(name for name in SWITCHES if name in names)
     sample, validation = few_images(images.train, per_class, wrong, seed)
     alike = with_wrong_labels(images.held_out, wrong, seed)
     chosen = with_switches(names, SWITCHES)
-    # A generator of its own would not reach dropout, and trainings of several pages share the global one:
-    # each look puts its own state in place.
+    # Dropout draws from the global generator, which the trainings of all open pages share: each training
+    # restores its own state before it continues.
     with torch.random.fork_rng(devices=[]):
         model = chosen.model(images, HIDDEN, seed).train()
         state = torch.get_rng_state()
     optimizer = adamw(model.parameters(), LEARNING_RATE, chosen.weight_decay)
-    augment, constrain, generator = (
-        chosen.augmentation(sample),
-        chosen.constraint,
-        torch.Generator().manual_seed(seed),
-    )
+    augment, constrain = chosen.augmentation(sample), chosen.constraint
+    generator = torch.Generator().manual_seed(seed)
     course, best = Course(names, per_class, wrong, seed), float("inf")
     every = STEPS // PICTURES
     for step in range(0, STEPS + 1, every):

@@ -1,9 +1,8 @@
-"""What is switched on against overfitting, and how a perceptron for images is made and measured under it."""
+"""Regularizers of an image classifier, small samples with wrong labels, and measurements of overfitting."""
 
 import dataclasses
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, Literal
 
 import numpy as np
@@ -14,21 +13,22 @@ from ...data.images import Images, LabeledImages
 from ...models.configuration_mlp import LLMPathMLPConfig
 from ...models.layers_regularization import max_norm_
 from ...models.modeling_mlp import LLMPathMLPForImageClassification
-from .augmentation import Augmentation, Distortions
+from ...training.recipes.image_classifier import ImageRegularizers
+from .augmentation import Augmentation
 
-MEASURED_AT_ONCE = 2500  # images per forward pass where nothing is learned
+MEASURED_AT_ONCE = 2500  # images per forward pass of a measurement
 
 
 @dataclass(frozen=True)
 class Regularizers:
-    """The switches; the defaults are off.
+    """The choice of regularizers; by default all are off.
 
     Attributes:
         dropout, input_dropout: probability that a hidden unit, or an input, is switched off.
         normalization: between weights and activation.
-        weight_decay: of AdamW, on weight matrices alone: each step takes off learning rate x this x weight.
-        max_norm: longest weight vector that may enter a hidden unit; none for no limit.
-        augment: distort every batch.
+        weight_decay: of AdamW, on weight matrices only; a step subtracts learning rate x this x weight.
+        max_norm: longest weight vector that may enter a hidden unit, or None for no limit.
+        augment: whether every batch is distorted.
         label_smoothing: share of the target that goes to all classes alike.
     """
 
@@ -57,35 +57,34 @@ class Regularizers:
         )
         return LLMPathMLPForImageClassification(config)
 
-    def augmentation(
-        self, images: LabeledImages, distortions: Distortions | None = None
-    ) -> Augmentation | None:
-        """What every batch of `images` goes through, if anything; what comes in from outside is background."""
+    def augmentation(self, images: LabeledImages) -> Augmentation | None:
+        """The distortion of batches of `images`, if any; what comes in from outside is background."""
         if not self.augment:
             return None
-        return Augmentation(images.pixels.shape[1], distortions, fill=-images.mean / images.std)
+        return Augmentation(images.pixels.shape[1], fill=-images.mean / images.std)
 
     @property
     def constraint(self) -> Callable[[nn.Module], None] | None:
-        """What is called with the model after every step, if anything."""
-        return partial(limit_hidden, limit=self.max_norm) if self.max_norm is not None else None
+        """The max-norm constraint on every hidden unit, if any; called with the model after every step."""
+        if self.max_norm is None:
+            return None
+        return lambda model: max_norm_([layer.linear.weight for layer in model.model.layers], self.max_norm)
 
-
-def limit_hidden(model: LLMPathMLPForImageClassification, limit: float) -> None:
-    """The max-norm constraint on every hidden unit."""
-    max_norm_([layer.linear.weight for layer in model.model.layers], limit)
+    def in_training(self, images: LabeledImages) -> ImageRegularizers:
+        """The part that acts on batches, weights, and targets, for a training on `images`."""
+        return ImageRegularizers(self.augmentation(images), self.constraint, self.label_smoothing)
 
 
 def with_switches(names: Iterable[str], switches: dict[str, dict[str, Any]]) -> Regularizers:
     """The regularizers of several switches at once."""
-    found = Regularizers()
+    chosen = Regularizers()
     for name in names:
-        found = dataclasses.replace(found, **switches[name])
-    return found
+        chosen = dataclasses.replace(chosen, **switches[name])
+    return chosen
 
 
 def small_sample(images: LabeledImages, per_class: int, seed: int) -> tuple[LabeledImages, LabeledImages]:
-    """Two disjoint samples with `per_class` images of every class: to learn from, and to stop early by.
+    """Two disjoint samples with `per_class` images of every class: for training, and for early stopping.
 
     Raises:
         ValueError: a class has fewer than twice as many images.
@@ -97,15 +96,14 @@ def small_sample(images: LabeledImages, per_class: int, seed: int) -> tuple[Labe
         raise ValueError(
             f"per_class ({per_class}) must be at most half of the images of the smallest class ({fewest})"
         )
-    picked = [random.permutation(of_class)[: 2 * per_class] for of_class in rows]
-    train, validation = (
-        np.concatenate([rows[part] for rows in picked]) for part in (np.s_[:per_class], np.s_[per_class:])
-    )
+    shuffled = [random.permutation(of_class) for of_class in rows]
+    train = np.concatenate([of_class[:per_class] for of_class in shuffled])
+    validation = np.concatenate([of_class[per_class : 2 * per_class] for of_class in shuffled])
     return images.part(train), images.part(validation)
 
 
 def with_wrong_labels(images: LabeledImages, share: float, seed: int) -> LabeledImages:
-    """The same images, a `share` of them with the label of another class."""
+    """The same images; a `share` of them gets the label of another class."""
     random = np.random.default_rng([seed, 1])
     labels, classes = images.labels.copy(), np.unique(images.labels)
     rows = random.permutation(len(labels))[: round(share * len(labels))]
@@ -117,18 +115,14 @@ def with_wrong_labels(images: LabeledImages, share: float, seed: int) -> Labeled
 def few_images(
     images: LabeledImages, per_class: int, wrong: float, seed: int
 ) -> tuple[LabeledImages, LabeledImages]:
-    """What is learned from, and what early stopping looks at: small samples, a share `wrong` of both
-    labeled wrong.
-    """
+    """Small samples for training and for early stopping, a share `wrong` of each labeled wrong."""
     train, validation = small_sample(images, per_class, seed)
     return with_wrong_labels(train, wrong, seed), with_wrong_labels(validation, wrong, seed + 1)
 
 
 @torch.no_grad()
 def measure(model: nn.Module, images: LabeledImages) -> dict[str, float]:
-    """`loss` (nats per image) and `error` (share of wrong answers) in eval mode; the model is left in the
-    mode it was in.
-    """
+    """`loss` (nats per image) and `error` (share of wrong answers) in eval mode; the mode is restored."""
     was_training = model.training
     model.eval()
     loss, wrong = 0.0, 0
@@ -143,10 +137,10 @@ def measure(model: nn.Module, images: LabeledImages) -> dict[str, float]:
 
 @torch.no_grad()
 def pre_activations(model: nn.Module, images: Tensor) -> list[tuple[Tensor, Tensor]]:
-    """For each hidden layer what its normalization reads and gives in eval mode, `(batch, units)` each."""
-    found: list[tuple[Tensor, Tensor]] = []
+    """For each hidden layer the input and output of its normalization in eval mode, `(batch, units)` each."""
+    pairs: list[tuple[Tensor, Tensor]] = []
     hooks = [
-        layer.norm.register_forward_hook(lambda _, inputs, output: found.append((inputs[0], output)))
+        layer.norm.register_forward_hook(lambda _, inputs, output: pairs.append((inputs[0], output)))
         for layer in model.model.layers
     ]
     try:
@@ -154,4 +148,4 @@ def pre_activations(model: nn.Module, images: Tensor) -> list[tuple[Tensor, Tens
     finally:
         for hook in hooks:
             hook.remove()
-    return found
+    return pairs

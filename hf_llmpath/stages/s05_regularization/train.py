@@ -1,7 +1,9 @@
-"""Trains the rows of the table on few images, some of them labeled wrong; then, if asked to, a large
-network on all images.
+"""Trains networks with different regularizers on few images, some of them labeled wrong, and then, if asked
+to, a large network on all images.
 """
 
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,64 +14,60 @@ from transformers import AutoModelForImageClassification
 
 from ...data.images import Images, LabeledImages, load_images
 from ...models.image_processing_mlp import LLMPathMLPImageProcessor
-from ...runs import Goal, Run, add_mean
+from ...runs import Goal, Job, Run, add_mean
 from ...training.hardware import precision_for
-from ...training.recipes.image_classifier import ImageRegularizers, image_recipe, train_image_classifier
-from . import SHOWN, RegularizationSettings
+from ...training.recipes.image_classifier import train_image_classifier
+from . import SHOWN, RegularizationSettings, WholeRecipe
 from .augmentation import Augmentation
 from .regularized import Regularizers, few_images, measure, pre_activations, with_wrong_labels
 
-LOOKS = 40  # evaluations of a row of the table, for its curves
+EVALUATIONS = 40  # of a training in the comparison, for its curves
 BINS = np.linspace(-6, 6, 97)
 MNIST_GOALS = {"whole/dropout/error": 0.0125, "whole/augmentation/error": 0.01}
 LONGEST = 180  # seconds that one training on all of MNIST may take
 
 
 def train(settings: RegularizationSettings, run: Run) -> None:
-    """Fills `run` with the models, their numbers and what the pictures are drawn from."""
+    """Fills `run` with the models, their numbers, and the data of the pictures."""
     images = load_images(settings.dataset, settings.image_column, settings.label_column)
     seeds = range(settings.seed, settings.seed + settings.seeds)
-    processor = LLMPathMLPImageProcessor(
-        size={"height": images.size, "width": images.size},
-        image_mean=[images.train.mean],
-        image_std=[images.train.std],
-    )
+    size = {"height": images.size, "width": images.size}
+    mean, deviation = [images.train.mean], [images.train.std]
+    processor = LLMPathMLPImageProcessor(size=size, image_mean=mean, image_std=deviation)
     metrics: dict[str, Any] = {}
     curves = {}
     for row in SHOWN:
-        results = [_table_row(settings, run, images, row, seed) for seed in seeds]
+        work = partial(train_on_few, settings=settings, images=images, row=row)
+        results = [run.once(f"{row}-{seed}", partial(work, seed=seed)) for seed in seeds]
         for name in ("error", "train_error", "test_error", "gap", "loss", "seconds"):
             add_mean(metrics, f"{row}/{name}", [result[name] for result in results])
         curves[row] = results[0]["curve"]
-        run.save_model(_model_of(run, f"{row}-{settings.seed}"), processor, name=row)
+        run.save_model(_model(run, f"{row}-{settings.seed}"), processor, name=row)
     run.save_figure_data("curves", curves)
 
-    baseline, main_part = metrics["plain/error"], f"all_augmentation-{settings.seed}"
-    metrics |= {
-        "error": metrics["all_augmentation/error"],
-        "training_seconds": metrics["all_augmentation/seconds"],
-    }
+    baseline, main = metrics["plain/error"], f"all_augmentation-{settings.seed}"
+    metrics["error"] = metrics["all_augmentation/error"]
+    metrics["training_seconds"] = metrics["all_augmentation/seconds"]
     goals = [
         Goal(f"all/{name}", metrics[f"plain/{name}"], higher_is_better=False) for name in ("error", "gap")
     ]
-    if settings.epochs:
-        goals += _train_whole(settings, run, images, seeds, metrics)
-        baseline, main_part = metrics["whole/plain/error"], f"whole-augmentation-{settings.seed}"
+    if settings.whole.epochs:
+        goals += train_on_all(settings, run, images, seeds, metrics)
+        baseline, main = metrics["whole/plain/error"], f"whole-augmentation-{settings.seed}"
     goals.append(Goal("error", baseline, higher_is_better=False))
-    model = _model_of(run, main_part)
+    model = _model(run, main)
     run.save_model(model, processor)
     metrics |= {"accuracy": 1 - metrics["error"], "parameters": model.num_parameters()}
 
     run.progress.say("measuring activations")
-    run.save_figure_data(
-        "histograms", _histograms(_model_of(run, f"batch_norm-{settings.seed}"), images.held_out)
-    )
+    normalized = _model(run, f"batch_norm-{settings.seed}")
+    run.save_figure_data("histograms", _histograms(normalized, images.held_out))
     run.save_figure_data("distorted", _distorted(images, settings.seed))
     run.report(images.provenance, metrics, {"error": baseline, "accuracy": 1 - baseline}, goals, main="error")
 
 
 def regularizers(settings: RegularizationSettings) -> dict[str, Regularizers]:
-    """What is switched on in each row of the table."""
+    """The regularizers of each row of the comparison."""
     dropout = {"dropout": settings.dropout, "input_dropout": settings.input_dropout}
     three = dropout | {"normalization": "batch", "weight_decay": settings.weight_decay}
     return {
@@ -87,45 +85,40 @@ def regularizers(settings: RegularizationSettings) -> dict[str, Regularizers]:
     }
 
 
-def _table_row(
-    settings: RegularizationSettings, run: Run, images: Images, row: str, seed: int
+def train_on_few(
+    job: Job, settings: RegularizationSettings, images: Images, row: str, seed: int
 ) -> dict[str, Any]:
-    """One training on few images: errors on them and on the test images, and both along the way."""
-    job = run.job(f"{row}-{seed}")
-    if job.done:
-        return job.result
+    """One training of the comparison: errors on its few images and on the test images, and their curves."""
     sample, validation = few_images(images.train, settings.per_class, settings.wrong_labels, seed)
     alike = with_wrong_labels(
         images.held_out, settings.wrong_labels, seed
-    )  # labeled as carelessly as the sample
+    )  # as many wrong labels as the sample
     chosen = regularizers(settings)[row]
     model = chosen.model(images, settings.hidden_sizes, seed)
     stops = row == "early_stopping"
 
-    def look(logits: Tensor, labels: Tensor) -> dict[str, float]:
-        watched = F.cross_entropy(
-            logits, labels
-        ).item()  # of the validation images where the training may stop early
+    def errors(logits: Tensor, labels: Tensor) -> dict[str, float]:
         train, test = measure(model, sample), measure(model, alike)
-        return {"loss": watched, "train_error": train["error"], "test_error": test["error"]}
+        # The loss is that of the validation images where the training may stop early.
+        loss = F.cross_entropy(logits, labels).item()
+        return {"loss": loss, "train_error": train["error"], "test_error": test["error"]}
 
-    recipe = image_recipe(
-        settings.table_epochs,
+    recipe = settings.training.recipe(
         len(sample),
-        min(settings.batch_size, len(sample)),
-        settings.learning_rate,
         weight_decay=chosen.weight_decay,
         schedule="cosine",
-        evaluations=min(LOOKS, settings.table_epochs),
+        evaluations=min(EVALUATIONS, settings.training.epochs),
         keep_best=stops,
         patience=settings.patience if stops else None,
     )
-    watched_images = validation if stops else alike
-    regularizers = ImageRegularizers(chosen.augmentation(sample), chosen.constraint, chosen.label_smoothing)
-    fit = train_image_classifier(model, sample, watched_images, recipe, job, seed, look, regularizers)
+    evaluated = validation if stops else alike
+    fit = train_image_classifier(
+        model, sample, evaluated, recipe, job, seed, errors, chosen.in_training(sample)
+    )
+    job.save_model(model)
     true, train, test = measure(model, images.held_out), measure(model, sample), measure(model, alike)
-    curve = {name: [look[name] for look in fit.evaluations] for name in ("step", "train_error", "test_error")}
-    result = {
+    curve = {name: [row[name] for row in fit.evaluations] for name in ("step", "train_error", "test_error")}
+    return {
         "error": true["error"],
         "loss": true["loss"],
         "train_error": train["error"],
@@ -134,73 +127,54 @@ def _table_row(
         "seconds": fit.seconds,
         "curve": curve | {"kept": fit.evaluations[fit.best]["step"] if stops else None},
     }
-    return job.finish(result, model)
 
 
-def _train_whole(
+def train_on_all(
     settings: RegularizationSettings, run: Run, images: Images, seeds: range, metrics: dict[str, Any]
 ) -> list[Goal]:
-    """The large network on all training images: plain, with dropout and max-norm, and with augmentation
-    as well.
-    """
-    limit = settings.large_max_norm
-    dropout = {"dropout": settings.large_dropout, "input_dropout": settings.large_input_dropout}
+    """Trains the large network on all images: plain, with dropout and max-norm, and with augmentation too."""
+    whole = settings.whole
+    dropout = {"dropout": whole.dropout, "input_dropout": whole.input_dropout}
     rows = {
         "plain": Regularizers(),
-        "dropout": Regularizers(max_norm=limit, **dropout),
-        "augmentation": Regularizers(max_norm=limit, dropout=settings.augmented_dropout, augment=True),
+        "dropout": Regularizers(max_norm=whole.max_norm, **dropout),
+        "augmentation": Regularizers(max_norm=whole.max_norm, dropout=whole.augmented_dropout, augment=True),
     }
     for row, chosen in rows.items():
+        work = partial(train_large, whole=whole, images=images, row=row, chosen=chosen)
         results = [
-            _whole_row(settings, run, images, row, chosen, seed)
+            run.once(f"whole-{row}-{seed}", partial(work, seed=seed))
             for seed in (seeds[:1] if row == "plain" else seeds)
         ]
         for name in ("error", "train_error", "gap", "seconds", "data_share"):
             add_mean(metrics, f"whole/{row}/{name}", [result[name] for result in results])
-    metrics |= {
-        "error": metrics["whole/augmentation/error"],
-        "training_seconds": metrics["whole/augmentation/seconds"],
-    }
+    metrics["error"] = metrics["whole/augmentation/error"]
+    metrics["training_seconds"] = metrics["whole/augmentation/seconds"]
     if images.known != "mnist":
         return []
-    goals = [Goal(name, goal, higher_is_better=False) for name, goal in MNIST_GOALS.items()]
-    return goals + [
-        Goal(f"whole/{row}/seconds", LONGEST, higher_is_better=False) for row in ("dropout", "augmentation")
-    ]
+    limits = MNIST_GOALS | {f"whole/{row}/seconds": LONGEST for row in ("dropout", "augmentation")}
+    return [Goal(name, limit, higher_is_better=False) for name, limit in limits.items()]
 
 
-def _whole_row(
-    settings: RegularizationSettings, run: Run, images: Images, row: str, chosen: Regularizers, seed: int
-) -> dict[str, Any]:
-    job = run.job(f"whole-{row}-{seed}")
-    if job.done:
-        return job.result
-    model = chosen.model(images, settings.large_hidden_sizes, seed)
-    recipe = image_recipe(
-        (settings.dropout_epochs if row == "dropout" else 0) or settings.epochs,
+def train_large(
+    job: Job, whole: WholeRecipe, images: Images, row: str, chosen: Regularizers, seed: int
+) -> dict[str, float]:
+    """One training on all images: errors and speeds."""
+    epochs = whole.dropout_epochs if row == "dropout" and whole.dropout_epochs else whole.epochs
+    recipe = replace(whole, epochs=epochs).recipe(
         len(images.train),
-        settings.large_batch_size,
-        settings.large_learning_rate,
-        rate_setting="large_learning_rate",
-        weight_decay=settings.large_weight_decay,
-        bf16=precision_for(settings.large_precision) == "bf16",
-        evaluations=min(4, settings.epochs),
+        weight_decay=whole.weight_decay,
+        bf16=precision_for(whole.precision) == "bf16",
+        evaluations=min(4, whole.epochs),
     )
-    regularizers = ImageRegularizers(
-        chosen.augmentation(images.train), chosen.constraint, chosen.label_smoothing
-    )
+    model, in_training = chosen.model(images, whole.hidden_sizes, seed), chosen.in_training(images.train)
     fit = train_image_classifier(
-        model, images.train, images.held_out, recipe, job, seed, _scores, regularizers
+        model, images.train, images.held_out, recipe, job, seed, _scores, in_training
     )
-    train, test = measure(model, images.train), measure(model, images.held_out)
-    result = {
-        "error": test["error"],
-        "train_error": train["error"],
-        "gap": test["error"] - train["error"],
-        "seconds": fit.seconds,
-        "data_share": fit.data_share,
-    }
-    return job.finish(result, model)
+    job.save_model(model)
+    train, test = measure(model, images.train)["error"], measure(model, images.held_out)["error"]
+    errors = {"error": test, "train_error": train, "gap": test - train}
+    return errors | {"seconds": fit.seconds, "data_share": fit.data_share}
 
 
 def _scores(logits: Tensor, labels: Tensor) -> dict[str, float]:
@@ -208,35 +182,32 @@ def _scores(logits: Tensor, labels: Tensor) -> dict[str, float]:
     return {"loss": F.cross_entropy(logits, labels).item(), "error": wrong.item()}
 
 
-def _model_of(run: Run, part: str) -> Any:
-    return AutoModelForImageClassification.from_pretrained(run.job(part).model_dir)
+def _model(run: Run, name: str) -> Any:
+    return AutoModelForImageClassification.from_pretrained(run.job(name).model_dir)
 
 
 def _histograms(model: Any, images: LabeledImages) -> dict[str, Any]:
-    """Shares of the values that the activations of each layer read, before and after the normalization."""
-    layers = []
-    for number, (before, after) in enumerate(pre_activations(model, images[:1000]["pixel_values"]), start=1):
-        counts = {
-            part: np.histogram(values.flatten().numpy(), BINS)[0] / values.numel()
-            for part, values in (("before", before), ("after", after))
-        }
-        layers.append(
-            {"layer": number} | {part: np.round(shares, 6).tolist() for part, shares in counts.items()}
-        )
+    """How the inputs of the activations of each layer are distributed, before and after normalization."""
+    layers: list[dict[str, Any]] = []
+    for number, values in enumerate(pre_activations(model, images[:1000]["pixel_values"]), start=1):
+        layers.append({"layer": number})
+        for name, tensor in zip(("before", "after"), values, strict=True):  # (images, units)
+            shares = np.histogram(tensor.flatten().numpy(), BINS)[0] / tensor.numel()
+            layers[-1][name] = np.round(shares, 6).tolist()
     return {"centers": ((BINS[1:] + BINS[:-1]) / 2).round(4).tolist(), "layers": layers}
 
 
 def _distorted(images: Images, seed: int, count: int = 10, times: int = 3) -> dict[str, Any]:
-    """An image of each class as it is, and distorted a few times."""
-    first = [
-        int(np.flatnonzero(images.train.labels == label)[0])
-        for label in np.unique(images.train.labels)[:count]
-    ]
+    """An image of each class as it is, and several times distorted."""
+    labels = images.train.labels
+    first = [int(np.flatnonzero(labels == label)[0]) for label in np.unique(labels)[:count]]
     augmentation: Augmentation = Regularizers(augment=True).augmentation(images.train)
     generator = torch.Generator().manual_seed(seed)
     rows = {"as it is": images.train.pixels[first]}
     for time in range(1, times + 1):
-        values = augmentation(images.train[first]["pixel_values"], generator).squeeze(1).numpy()
-        pixels = 255 * (values * images.train.std + images.train.mean)
+        values = augmentation(images.train[first]["pixel_values"], generator).squeeze(
+            1
+        )  # (count, size, size)
+        pixels = 255 * (values.numpy() * images.train.std + images.train.mean)
         rows[f"distorted {time}"] = np.clip(pixels.round(), 0, 255).astype(np.uint8)
     return {name: pixels.tolist() for name, pixels in rows.items()}

@@ -1,4 +1,4 @@
-"""Regularizers of an image classifier: what each does to a training, and the small samples on which it shows."""
+"""Regularizers of an image classifier: the effect of each on a training, and small samples."""
 
 import numpy as np
 import pytest
@@ -13,12 +13,8 @@ from hf_llmpath.stages.s05_regularization.regularized import (
     with_switches,
     with_wrong_labels,
 )
-from hf_llmpath.training.recipe import adamw
-from hf_llmpath.training.recipes.image_classifier import (
-    ImageRegularizers,
-    image_recipe,
-    train_image_classifier,
-)
+from hf_llmpath.training.recipe import EpochRecipe, adamw
+from hf_llmpath.training.recipes.image_classifier import train_image_classifier
 
 
 @pytest.fixture(scope="module")
@@ -34,10 +30,11 @@ def trained(digits, run, chosen, epochs=60, **options):
     """A network that learned 60 images, a third of them with a wrong label."""
     sample = with_wrong_labels(small_sample(digits.train, 6, 0)[0], 1 / 3, 0)
     model = chosen.model(digits, (128,), 0)
-    recipe = image_recipe(epochs, len(sample), 20, 3e-3, weight_decay=chosen.weight_decay, **options)
-    regularizers = ImageRegularizers(chosen.augmentation(sample), chosen.constraint, chosen.label_smoothing)
+    recipe = EpochRecipe(epochs, 20, 3e-3).recipe(len(sample), weight_decay=chosen.weight_decay, **options)
     job = run.job(f"{chosen}-{options}".replace("/", "")[:150])
-    fit = train_image_classifier(model, sample, digits.held_out, recipe, job, 0, scores, regularizers)
+    fit = train_image_classifier(
+        model, sample, digits.held_out, recipe, job, 0, scores, chosen.in_training(sample)
+    )
     return model, sample, fit
 
 
@@ -67,7 +64,7 @@ def test_wrong_labels_are_wrong_and_as_many_as_asked_for(digits, share):
     assert set(with_wrong_labels(odd, 0.3, 0).labels.tolist()) == {2, 7}
 
 
-def test_few_images_are_learned_by_heart(digits, a_started_run):
+def test_few_images_are_memorized(digits, a_started_run):
     model, sample, _ = trained(digits, a_started_run, Regularizers())
     assert measure(model, sample)["error"] == 0  # wrong labels too
     assert measure(model, digits.held_out)["error"] > 0.2
@@ -110,9 +107,9 @@ def test_augmentation_reaches_the_training_and_repeats(digits, a_started_run):
 def test_label_smoothing_is_that_of_torch(digits, a_started_run):
     """One step on one batch of all images, against the formula."""
     sample, _ = small_sample(digits.train, 6, 0)
-    recipe = image_recipe(1, 60, 60, 1e-3, schedule="constant")
+    recipe = EpochRecipe(1, 60, 1e-3).recipe(60, schedule="constant")
     ours, twin = (Regularizers().model(digits, (16,), 0) for _ in range(2))
-    job, smoothing = a_started_run.job("smoothing"), ImageRegularizers(label_smoothing=0.3)
+    job, smoothing = a_started_run.job("smoothing"), Regularizers(label_smoothing=0.3).in_training(sample)
     train_image_classifier(ours, sample, digits.held_out, recipe, job, 0, scores, smoothing)
     batch = sample[:]
     logs = twin(batch["pixel_values"]).logits.log_softmax(-1)

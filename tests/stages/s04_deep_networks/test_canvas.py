@@ -1,11 +1,11 @@
-"""Drawings become images like those of the data sets."""
+"""A drawing becomes an image like those of the data sets."""
 
 import numpy as np
 import pytest
 from scipy import ndimage
 
 from hf_llmpath.data.images import load_images
-from hf_llmpath.stages.s04_deep_networks.ink import as_digit
+from hf_llmpath.stages.s04_deep_networks.canvas import as_digit
 
 
 def drawing(top=30, left=200, height=60, width=20):
@@ -30,9 +30,8 @@ def test_as_mnist_does_it():
 def test_place_and_size_of_the_drawing_do_not_matter(size, scale):
     expected = as_digit(drawing(), size)
     moved = as_digit(np.kron(drawing(150, 40), np.ones((scale, scale), np.uint8)), size)
-    assert (
-        np.abs(moved.astype(int) - expected).max() <= 16
-    )  # a twice as large drawing is rounded to other pixels
+    # A drawing twice as large is rounded to other pixels.
+    assert np.abs(moved.astype(int) - expected).max() <= 16
 
 
 def test_small_images_are_filled_as_the_digits_are():
