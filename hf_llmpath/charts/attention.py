@@ -12,7 +12,7 @@ from html import escape
 
 import numpy as np
 
-from .matrix import matrix_svg
+from .matrix import column_names, matrix_svg, names_width, row_names
 from .picture import SOFT, WIDTH, Picture, image, rect, signed_png, size_of, svg, text, visible
 
 
@@ -60,28 +60,23 @@ def head_browser(
     def draw(width: int) -> str:
         """Tokens stand at the edges only, where there is room for them."""
         names, letters = [visible(row) for row in rows], [visible(column) for column in columns]
-        left = 6.2 * max(map(len, names)) + 6
-        wide = (width - left) / heads - 10
-        tall, body = wide * len(rows) / len(columns), ""
-        named = wide / len(columns) >= 5.5
+        shape = len(rows) / len(columns)
+        size = min(11, (width / heads - 30) / len(columns))  # of letters, as high as a row
+        named = size >= 5.5
+        left = names_width(names, size) if named else 0
+        wide = (width - left) / heads - 12
+        tall, body = wide * shape, ""
         for layer, head in np.ndindex(layers, heads):
-            x, y = (left if named else 0) + head * (wide + 10), layer * (tall + 26) + 16
+            x, y = left + head * (wide + 12), layer * (tall + 26) + 16
             body += text(x, y - 4, f"layer {layer + 1}, head {head + 1}", 10, SOFT)
-            edge = head == 0 and named, layer == layers - 1 and named
-            if any(edge):
-                part = matrix_svg(
-                    weights[layer, head],
-                    names if edge[0] else [],
-                    letters if edge[1] else [],
-                    int(wide + (left if edge[0] else 0)),
-                    tall=tall / len(rows),
-                )
-                body += f'<g transform="translate({x - (left if edge[0] else 0):.1f} {y:.1f})">{part}</g>'
-            else:
-                body += image(x, y, wide, tall, sources[layer][head])
-                body += rect(x, y, wide, tall, "none", f'stroke="{SOFT}" stroke-width="0.7"')
-        room = 7 * max(map(len, letters)) + 10 if named else 4
-        return svg(body, width, layers * (tall + 26) + room)
+            body += image(x, y, wide, tall, sources[layer][head])
+            body += rect(x, y, wide, tall, "none", f'stroke="{SOFT}" stroke-width="0.7"')
+            if head == 0 and named:
+                body += row_names(names, x, y, tall / len(rows), size)
+            if layer == layers - 1 and named:
+                body += column_names(letters, x, y + tall, wide / len(columns), size)
+        room = 0.62 * size * max(map(len, letters)) + 10 if named else 4
+        return svg(body, width, layers * (tall + 26) + room - 8)
 
     data = _data(weights.reshape(layers * heads, *weights.shape[2:]), rows, columns, "looks at")
     return AttentionPicture(caption, draw, detail, markup=grid + large, width=960, data=data)

@@ -45,8 +45,8 @@ def matrix_svg(
         tall: height of a row in pixels; 0 for square cells.
     """
     names = [str(row).replace("\n", "⏎") for row in rows]
-    size = 11 if len(names) <= 40 and (not tall or tall >= 12) else 8.5
-    left = (max(map(len, names), default=0) * size * 0.62 + 8 if names else 0) + (18 if y_label else 0)
+    size = min(11 if len(names) <= 40 else 8.5, tall or 11)
+    left = names_width(names, size) + (18 if y_label else 0)
     count = max(values.shape[1], 1)
     wide = min((width - left - 2) / count, 40 if numbers else 26)
     tall = tall or (max(wide * 0.6, 20) if numbers else min(wide, 26))
@@ -56,18 +56,11 @@ def matrix_svg(
     turned = letters * small * 0.62 > wide
     body = image(left, 0, across, height, signed_png(values))
     body += rect(left, 0, across, height, "none", f'stroke="{SOFT}" stroke-width="0.7"')
-    for index, name in enumerate(names):
-        body += text(left - 5, tall * (index + 0.5) + size * 0.36, name, size, INK, "end", font=MONO)
+    body += row_names(names, left, 0, tall, size)
     below = 4.0
     if columns and small >= 4:
         below = letters * small * 0.62 + 8 if turned else small + 8
-        for index, name in enumerate(columns):
-            x, y = left + wide * (index + 0.5), height + 5
-            if turned and len(name) > 1:
-                words = text(0, 0, name, small, INK, "end", font=MONO)
-                body += f'<g transform="translate({x + small * 0.36:.1f} {y:.1f}) rotate(-90)">{words}</g>'
-            else:
-                body += text(x, y + small * 0.85, name, small, INK, "middle", font=MONO)
+        body += column_names(columns, left, height, wide, small)
     for row, cells in enumerate(numbers or []):
         for column, cell in enumerate(cells):
             x, y = left + wide * (column + 0.5), tall * (row + 0.5) + 4
@@ -79,6 +72,33 @@ def matrix_svg(
         words = text(0, 0, y_label, 12, SOFT, "middle")
         body += f'<g transform="translate(12 {height / 2:.1f}) rotate(-90)">{words}</g>'
     return svg(body, left + across + 2, height + below)
+
+
+def row_names(names: Sequence[str], x: float, y: float, tall: float, size: float) -> str:
+    """Names on the left of rows that begin at (x, y)."""
+    return "".join(
+        text(x - 5, y + tall * (index + 0.5) + size * 0.36, name, size, INK, "end", font=MONO)
+        for index, name in enumerate(names)
+    )
+
+
+def column_names(names: Sequence[str], x: float, y: float, wide: float, size: float) -> str:
+    """Names below columns that begin at (x, y): upright if one of them is wider than its column."""
+    turned, body = max(map(len, names), default=0) * size * 0.62 > wide, ""
+    for index, name in enumerate(names):
+        middle = x + wide * (index + 0.5)
+        if turned and len(name) > 1:
+            words = text(0, 0, name, size, INK, "end", font=MONO)
+            place = f"translate({middle + size * 0.36:.1f} {y + 5:.1f}) rotate(-90)"
+            body += f'<g transform="{place}">{words}</g>'
+        else:
+            body += text(middle, y + 5 + size * 0.85, name, size, INK, "middle", font=MONO)
+    return body
+
+
+def names_width(names: Sequence[str], size: float) -> float:
+    """Pixels that names of rows take on the left."""
+    return max(map(len, names)) * size * 0.62 + 8 if names else 0
 
 
 def heat_map(

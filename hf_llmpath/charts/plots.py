@@ -243,7 +243,8 @@ def _axis(
         return alt.Axis(grid=grid)
     labels = json.dumps(list(names.values()))
     text = f"{labels}[indexof({json.dumps(list(names))}, datum.value)]"
-    return alt.Axis(values=list(names), tickCount=len(names), labelExpr=text, grid=grid)
+    overlap = False if grid else "greedy"  # names side by side may be wide
+    return alt.Axis(values=list(names), tickCount=len(names), labelExpr=text, grid=grid, labelOverlap=overlap)
 
 
 def _log_ticks(low: float, high: float, most: int) -> list[float]:
