@@ -1,4 +1,4 @@
-"""The same training run in several ways: what must not change a loss curve, and how far it does."""
+"""One training, run in several ways that must not change its loss curve, and by how much they do."""
 
 from collections.abc import Callable
 from dataclasses import replace

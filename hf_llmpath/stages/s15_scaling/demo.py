@@ -1,4 +1,4 @@
-"""The page of stage 15: stories by models of growing size, what they expect next, and the law they follow."""
+"""The page of stage 15: stories by models of growing size, their next characters, and the scaling law."""
 
 from collections.abc import Iterator
 
@@ -22,7 +22,7 @@ LARGEST = 5  # sizes on the slider before the main model
 
 
 def build(folder: RunFolder, model_id: str | None = None) -> gr.Blocks:
-    """The page; the models are read from `folder` when they are there."""
+    """The page. The models are read from `folder` once they are there."""
 
     def widths() -> list[int]:
         return list(folder.report["settings"]["widths"])
@@ -44,8 +44,8 @@ def build(folder: RunFolder, model_id: str | None = None) -> gr.Blocks:
         rows = writer.next_probabilities(prompt, temperature)
         rest = sum(probability for _, probability in rows[SHOWN:])
         detail = (
-            f"a model of {writer.parameters:,} weights, after “{shortened(prompt)}”, "
-            f"at temperature {temperature:g}; all others together {rest:.1%}. {writer.note(prompt)}"
+            f"A model of {writer.parameters:,} weights, after “{shortened(prompt)}”, at temperature "
+            f"{temperature:g}; all other characters together: {rest:.1%}. {writer.note(prompt)}"
         )
         caption, percent = "Probability of the next character", "{:.1%}".format
         return bar_chart(rows[:SHOWN], caption, detail=detail.strip(), form=percent, tokens=True).html()
@@ -77,15 +77,16 @@ def build(folder: RunFolder, model_id: str | None = None) -> gr.Blocks:
         page.on_change(
             [controls.prompt, controls.temperature, size], next_character, [*controls.all[:2], size], [bars]
         )
-        html(section("Write", "The same seed and the same beginning; only the size of the model differs."))
+        html(section("Write", "The seed and the beginning are the same; only the size of the model differs."))
         page.writer(write, [*controls.all, size], lambda: [written(elem_id="written")])
+        html(section("The scaling law", "On logarithmic axes, loss against size is a line."))
+        law = html(elem_id="law")
         html(
             section(
-                "The scaling law", "On logarithmic axes, loss against size is a line, up to a larger model."
+                "What a step costs",
+                "Recomputing saves memory and costs time; 16 bits save memory and may save time.",
             )
         )
-        law = html(elem_id="law")
-        html(section("What a step costs", "Memory can be bought with time, and both saved by fewer bits."))
         costs = html(elem_id="costs")
         html(section("One training, run in different ways", "Loss curves that must be the same."))
         agreement = html(elem_id="agreement")
@@ -108,7 +109,7 @@ def law_pictures(folder: RunFolder) -> str:
 
 
 def agreement_pictures(folder: RunFolder) -> str:
-    """The loss curves of the loops, and the distance of each from the Trainer's."""
+    """The loss curves of the loops, and how far each is from the Trainer's."""
     metrics = folder.metrics
     rows = [
         [LOOPS[name], number(metrics[f"{name}/loss_difference"])]

@@ -1,6 +1,4 @@
-"""What a training step costs: its peak memory and its time, in 32 bits or 16, with activations kept or
-computed again.
-"""
+"""What a training step costs: peak memory and time, in 32 or 16 bits, with activations kept or recomputed."""
 
 import statistics
 import time
@@ -22,14 +20,14 @@ MODES = {
 
 
 class PeakMemory(TorchDispatchMode):
-    """Counts the bytes of the tensors that are made inside and still alive, and the most there were at once.
+    """Counts the bytes of living tensors that were created inside, and the most there were at once.
 
-    with PeakMemory() as memory:
-        model(**batch).loss.backward()
-    print(memory.peak)
+        with PeakMemory() as memory:
+            model(**batch).loss.backward()
+        print(memory.peak)
 
-    Every operator's outputs pass by here; a storage is counted when it is first seen and again when it is
-    freed. What an operator uses for itself while it works is not seen.
+    It sees the outputs of every operator: a storage is added when it first appears and subtracted when it is
+    freed. It does not see what an operator allocates for itself while it runs.
 
     Attributes:
         now, peak: bytes.
@@ -46,9 +44,8 @@ class PeakMemory(TorchDispatchMode):
         for output in tree_iter(outputs):
             if isinstance(output, Tensor):
                 storage = output.untyped_storage()
-                if (
-                    storage.data_ptr() not in before and storage not in self._known
-                ):  # neither a view nor in place
+                # A storage of an input belongs to a view or to an operation in place.
+                if storage.data_ptr() not in before and storage not in self._known:
                     self._count(storage)
         return outputs
 
@@ -66,24 +63,24 @@ class PeakMemory(TorchDispatchMode):
 def step_footprints(
     model: nn.Module, batch: dict[str, Tensor], repeats: int = 3
 ) -> dict[str, dict[str, float]]:
-    """For each of `MODES` what forward and backward pass of one batch cost.
+    """The cost of the forward and backward pass of one batch in each of `MODES`.
 
     Returns:
-        For each `peak_memory_mb` (activations, gradients and what lies between, in 10^6 bytes; weights
-        and optimizer are the same in all and left out), `milliseconds` (the median of `repeats`, the
-        modes taken in turn) and `loss`.
+        For each mode `peak_memory_mb` (activations, gradients, and temporary results, in 10^6 bytes; weights
+        and optimizer state are the same in all modes and not counted), `milliseconds` (the median of
+        `repeats`, with the modes in turn), and `loss`.
     """
-    found: dict[str, dict[str, float]] = {}
+    costs: dict[str, dict[str, float]] = {}
     times: dict[str, list[float]] = {mode: [] for mode in MODES}
     was_training = model.training
     model.train()
     for mode in MODES:
         _set(model, mode)
-        _step(model, batch, mode)  # what is set up once is not part of a step
+        _step(model, batch, mode)  # warm-up: what is set up once is not part of a step
         model.zero_grad(set_to_none=True)
         with PeakMemory() as memory:
             loss = _step(model, batch, mode)
-        found[mode] = {"peak_memory_mb": memory.peak / 1e6, "loss": loss}
+        costs[mode] = {"peak_memory_mb": memory.peak / 1e6, "loss": loss}
     for _ in range(repeats):
         for mode in MODES:
             _set(model, mode)
@@ -95,7 +92,7 @@ def step_footprints(
     model.zero_grad(set_to_none=True)
     model.train(was_training)
     return {
-        mode: row | {"milliseconds": 1000 * statistics.median(times[mode])} for mode, row in found.items()
+        mode: cost | {"milliseconds": 1000 * statistics.median(times[mode])} for mode, cost in costs.items()
     }
 
 
