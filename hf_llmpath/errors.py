@@ -1,4 +1,4 @@
-"""The one kind of error that is the user's to mend: shown as one line, exit code 2, no traceback."""
+"""The errors that users can fix: shown as one line, exit code 2, no traceback."""
 
 import difflib
 from collections.abc import Iterable

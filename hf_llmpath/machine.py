@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def peak_memory_mb() -> float:
-    """Largest resident size of this process so far."""
+    """The largest resident size of this process so far."""
     try:
         import resource
     except ImportError:  # Windows
@@ -19,16 +19,16 @@ def peak_memory_mb() -> float:
 
 
 def versions() -> dict[str, str]:
-    """Versions of what produced the numbers."""
+    """The versions of the packages that produced the numbers."""
     from importlib.metadata import PackageNotFoundError, version
 
-    found = {"python": platform.python_version()}
+    installed = {"python": platform.python_version()}
     for package in ("hf-llmpath", "torch", "transformers", "tokenizers", "datasets", "accelerate", "numpy"):
         try:
-            found[package] = version(package)
+            installed[package] = version(package)
         except PackageNotFoundError:
             continue
-    return found
+    return installed
 
 
 def hardware() -> str:

@@ -4,7 +4,8 @@
     Accuracy().compute(predictions=[0, 1, 1], references=[0, 1, 0])  # {'accuracy': 0.666...}
     evaluate.combine([Accuracy(), F1()]).compute(...)
 
-Importing this module imports `evaluate`, which takes seconds: import it where something is measured.
+scikit-learn and rouge-score compute them; SQuAD's measure has no library, and is written here. Importing this
+module imports `evaluate`, which takes seconds: import it where something is measured.
 """
 
 import re
@@ -16,6 +17,7 @@ from typing import Any, Literal
 import datasets
 import evaluate
 import numpy as np
+from sklearn import metrics as sklearn_metrics
 
 from .errors import UserError
 
@@ -23,9 +25,7 @@ ROUGE_TYPES = ("rouge1", "rouge2", "rougeL")
 
 
 class _Metric(evaluate.Metric):
-    """A metric that keeps what it is given in memory; with several processes, in files that all of them
-    can read.
-    """
+    """A metric that keeps its inputs in memory; with several processes, in files that all can read."""
 
     predictions: datasets.Value
     references: datasets.Value
@@ -59,34 +59,33 @@ def confusion_matrix(
 
     Args:
         predictions, references: labels, equally many of each.
-        labels: all labels there are; by default those that occur, sorted.
+        labels: all labels that may occur; by default those that do occur, sorted.
 
     Raises:
         UserError: nothing to count, lists of different lengths, or a label that is not among `labels`.
     """
-    predicted, true = np.asarray(predictions, dtype=np.int64), np.asarray(references, dtype=np.int64)
-    if not len(true) or len(predicted) != len(true):
+    _require_pairs(predictions, references)
+    if labels is not None:
+        known = set(map(int, labels))
+        for label in (*references, *predictions):
+            if label not in known:
+                raise UserError(f"label {label} is not among the labels {', '.join(map(str, labels))}")
+    return sklearn_metrics.confusion_matrix(references, predictions, labels=labels)
+
+
+def _require_pairs(predictions: Sequence[Any], references: Sequence[Any]) -> None:
+    if not len(references) or len(predictions) != len(references):
         raise UserError(
-            f"{len(predicted)} predictions for {len(true)} references; there must be one for each, and some"
+            f"{len(predictions)} predictions for {len(references)} references; there must be one for each, "
+            "and at least one"
         )
-    known = (
-        np.unique(np.concatenate([predicted, true])) if labels is None else np.asarray(labels, dtype=np.int64)
-    )
-    order = np.argsort(known)
-    places = np.searchsorted(known, np.stack([true, predicted]), sorter=order).clip(max=len(known) - 1)
-    rows, columns = order[places]
-    for place, values in ((rows, true), (columns, predicted)):
-        if len(wrong := values[known[place] != values]):
-            raise UserError(f"label {wrong[0]} is not among the labels {', '.join(map(str, known))}")
-    return np.bincount(rows * len(known) + columns, minlength=len(known) ** 2).reshape(len(known), len(known))
 
 
 class Accuracy(_LabelMetric):
     """Share of predictions that equal their reference."""
 
     def _compute(self, predictions: Sequence[int], references: Sequence[int]) -> dict[str, float]:
-        matrix = confusion_matrix(predictions, references)
-        return {"accuracy": float(np.trace(matrix) / matrix.sum())}
+        return {"accuracy": float(sklearn_metrics.accuracy_score(references, predictions))}
 
 
 class ConfusionMatrix(_LabelMetric):
@@ -112,15 +111,12 @@ class ConfusionMatrix(_LabelMetric):
 
 
 class F1(_LabelMetric):
-    """Harmonic mean of precision and recall, 2 TP / (2 TP + FP + FN); 0 for a class that neither occurs
-    nor is predicted.
+    """Harmonic mean of precision and recall, 2 TP / (2 TP + FP + FN).
 
-    `compute(..., average=)`: `"binary"` (of the class `pos_label`), `"macro"` (mean over classes),
-    `"weighted"` (mean over classes by how often they occur) or `"micro"` (from the sums of the counts:
-    with one label for each example this is the accuracy).
+    It is 0 for a class that neither occurs nor is predicted. `compute(..., average=)`: `"binary"` (of the
+    class `pos_label`), `"macro"` (mean over classes), `"weighted"` (mean over classes by how often they
+    occur) or `"micro"` (from the sums of the counts: with one label for each example, the accuracy).
     """
-
-    citation = "van Rijsbergen (1979), Information Retrieval, chapter 7"
 
     def _compute(
         self,
@@ -129,52 +125,31 @@ class F1(_LabelMetric):
         average: str = "binary",
         pos_label: int = 1,
     ) -> dict[str, float]:
-        matrix = confusion_matrix(predictions, references)
-        hits, support, predicted = np.diag(matrix), matrix.sum(axis=1), matrix.sum(axis=0)
-        scores = (
-            2 * hits / (support + predicted)
-        )  # TP + FN and TP + FP; a label that occurs makes this more than 0
-        if average == "binary":
-            labels = np.union1d(predictions, references)
-            if len(labels) > 2:
-                raise UserError(
-                    f"{len(labels)} different labels; choose average='macro', 'micro' or 'weighted'"
-                )
-            return {"f1": float(scores[labels == pos_label].sum())}
-        averages = {
-            "macro": lambda: scores.mean(),
-            "weighted": lambda: np.average(scores, weights=support),
-            "micro": lambda: hits.sum() / matrix.sum(),
-        }
+        averages = ("binary", "macro", "weighted", "micro")
         if average not in averages:
-            raise UserError(f"average is '{average}'; it must be binary, {', '.join(averages)}")
-        return {"f1": float(averages[average]())}
+            raise UserError(f"average is '{average}'; it must be one of: {', '.join(averages)}")
+        count = len(np.union1d(predictions, references))
+        if average == "binary" and count > 2:
+            raise UserError(f"{count} different labels; choose average='macro', 'micro' or 'weighted'")
+        of_one = {"labels": [pos_label], "average": "macro"}  # scikit-learn refuses a label that is absent
+        options = of_one if average == "binary" else {"average": average}
+        return {"f1": float(sklearn_metrics.f1_score(references, predictions, zero_division=0, **options))}
 
 
 class MatthewsCorrelation(_LabelMetric):
-    """Correlation of true and predicted labels over all classes, -1 to 1; 0 if one side knows a single
-    label only.
-    """
+    """Correlation of true and predicted labels, -1 to 1; 0 if one side has a single label."""
 
-    citation = (
-        "Gorodkin (2004), Comparing two K-category assignments by a K-category correlation coefficient, eq. 8"
-    )
+    citation = "Gorodkin (2004), Comparing two K-category assignments by a K-category correlation coefficient"
 
     def _compute(self, predictions: Sequence[int], references: Sequence[int]) -> dict[str, float]:
-        matrix = confusion_matrix(predictions, references).astype(np.float64)
-        true, predicted, count = matrix.sum(axis=1), matrix.sum(axis=0), matrix.sum()
-        covariance = np.trace(matrix) * count - true @ predicted
-        scale = np.sqrt((count**2 - true @ true) * (count**2 - predicted @ predicted))
-        return {"matthews_correlation": float(covariance / scale) if scale else 0.0}
+        return {"matthews_correlation": float(sklearn_metrics.matthews_corrcoef(references, predictions))}
 
 
 class Rouge(_Metric):
-    """Overlap of a text with its reference, F-measure: of words (rouge1), of word pairs (rouge2), and of
-    the longest common subsequence (rougeL); the mean over all texts. Of several references the best one
-    counts.
+    """Overlap of a text with its reference, as F-measure, averaged over all texts.
 
-    `compute(..., use_stemmer=False)`: whether words are compared by their stems. The scores are
-    rouge-score's.
+    rouge1 compares words, rouge2 pairs of words, rougeL the longest common subsequence. Of several references
+    the best one counts. `compute(..., use_stemmer=True)` compares words by their stems.
     """
 
     citation = "Lin (2004), ROUGE: A Package for Automatic Evaluation of Summaries"
@@ -198,17 +173,14 @@ class Rouge(_Metric):
 def rouge(
     predictions: Sequence[str], references: Sequence[str] | Sequence[Sequence[str]], use_stemmer: bool = False
 ) -> dict[str, float]:
-    """`rouge1`, `rouge2` and `rougeL` (see `Rouge`), without the detour over Arrow.
+    """`rouge1`, `rouge2` and `rougeL` (see `Rouge`), without a detour through Arrow.
 
     Raises:
         UserError: nothing to score, or lists of different lengths.
     """
     from rouge_score.rouge_scorer import RougeScorer
 
-    if not len(references) or len(predictions) != len(references):
-        raise UserError(
-            f"{len(predictions)} predictions for {len(references)} references; there must be one for each, and some"
-        )
+    _require_pairs(predictions, references)
     scorer = RougeScorer(ROUGE_TYPES, use_stemmer=use_stemmer)
     scores = [
         scorer.score(reference, prediction)
@@ -220,22 +192,24 @@ def rouge(
 
 
 class Squad(_Metric):
-    """Exact match and F1 of answers, in percent, as SQuAD measures them: of several right answers the
-    best counts.
+    """Exact match and F1 of answers, in percent, as SQuAD measures them.
 
-    Texts are compared in lower case, without punctuation, articles and superfluous white space. F1 is of
-    the words that both have. A question without an answer is answered by the empty text (and then counts
-    in full).
+    Texts are compared in lower case, without punctuation, articles and extra white space. F1 counts the words
+    that both have. Of several right answers the best one counts. The right answer to a question without an
+    answer is the empty text.
 
     `compute(predictions=[{"id", "prediction_text"}], references=[{"id", "answers": {"text",
     "answer_start"}}])`, matched by `id`.
     """
 
-    citation = "Rajpurkar et al. (2016), SQuAD: 100,000+ Questions for Machine Comprehension of Text, arXiv:1606.05250, 6.1"
+    citation = (
+        "Rajpurkar et al. (2016), SQuAD: 100,000+ Questions for Machine Comprehension of Text, "
+        "arXiv:1606.05250"
+    )
 
     def _features(self) -> datasets.Features:
-        text, place = datasets.Value("string"), datasets.Value("int32")
-        answers = {"text": datasets.List(text), "answer_start": datasets.List(place)}
+        text, start = datasets.Value("string"), datasets.Value("int32")
+        answers = {"text": datasets.List(text), "answer_start": datasets.List(start)}
         return datasets.Features(
             {
                 "predictions": {"id": text, "prediction_text": text},
@@ -244,46 +218,45 @@ class Squad(_Metric):
         )
 
     def _compute(self, predictions: Sequence[dict], references: Sequence[dict]) -> dict[str, float]:
-        given = {prediction["id"]: prediction["prediction_text"] for prediction in predictions}
-        if missing := [reference["id"] for reference in references if reference["id"] not in given]:
-            raise UserError(
-                f"no prediction for the question '{missing[0]}'; there must be one for every reference"
-            )
-        texts = [given[reference["id"]] for reference in references]
+        by_id = {prediction["id"]: prediction["prediction_text"] for prediction in predictions}
+        for reference in references:
+            if reference["id"] not in by_id:
+                raise UserError(
+                    f"no prediction for the question '{reference['id']}'; every reference needs one"
+                )
+        texts = [by_id[reference["id"]] for reference in references]
         scores = squad_scores(texts, [reference["answers"]["text"] for reference in references])
         return {name: 100 * value for name, value in scores.items()}
 
 
 def squad_scores(predictions: Sequence[str], answers: Sequence[Sequence[str]]) -> dict[str, float]:
-    """`exact_match` and `f1` (see `Squad`) as shares of 1, for one prediction and a list of right answers
-    per question.
+    """`exact_match` and `f1` (see `Squad`) as shares of 1.
+
+    Args:
+        predictions: one answer for each question.
+        answers: the right answers to each question; none means that the text has no answer.
 
     Raises:
         UserError: nothing to score, or lists of different lengths.
     """
-    if not len(answers) or len(predictions) != len(answers):
-        raise UserError(
-            f"{len(predictions)} predictions for {len(answers)} references; there must be one for each, and some"
-        )
+    _require_pairs(predictions, answers)
     exact, overlap = [], []
     for prediction, right in zip(predictions, answers, strict=True):
-        said = normalized_answer(prediction).split()
-        wanted = [normalized_answer(answer).split() for answer in right or [""]]
-        exact.append(max(said == words for words in wanted))
-        overlap.append(max(_word_f1(said, words) for words in wanted))
+        predicted = normalized_answer(prediction).split()
+        accepted = [normalized_answer(answer).split() for answer in right or [""]]
+        exact.append(max(predicted == words for words in accepted))
+        overlap.append(max(_word_f1(predicted, words) for words in accepted))
     return {"exact_match": float(np.mean(exact)), "f1": float(np.mean(overlap))}
 
 
 def normalized_answer(text: str) -> str:
-    """The text in lower case, without ASCII punctuation, the articles a, an, the, and superfluous white
-    space.
-    """
+    """The text in lower case, without ASCII punctuation, the articles a, an, the, and extra white space."""
     plain = "".join(character for character in text.lower() if character not in string.punctuation)
     return " ".join(re.sub(r"\b(a|an|the)\b", " ", plain).split())
 
 
-def _word_f1(said: list[str], wanted: list[str]) -> float:
-    if not said or not wanted:
-        return float(said == wanted)
-    common = (Counter(said) & Counter(wanted)).total()
-    return 2 * common / (len(said) + len(wanted))
+def _word_f1(predicted: list[str], answer: list[str]) -> float:
+    if not predicted or not answer:
+        return float(predicted == answer)
+    common = (Counter(predicted) & Counter(answer)).total()
+    return 2 * common / (len(predicted) + len(answer))

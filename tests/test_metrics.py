@@ -155,7 +155,7 @@ def test_the_best_of_several_references_counts(metrics):
 
 
 def test_the_package_does_not_import_evaluate():
-    rooms = "runs, settings, stages, stages.runner, training.trainer, ui.app"
-    program = f"import sys, importlib\nfor room in '{rooms}'.split(', '): importlib.import_module('hf_llmpath.' + room)"
-    program += "\nassert 'evaluate' not in sys.modules"
+    modules = ("runs", "settings", "stages", "stages.runner", "training.trainer", "ui.app")
+    program = "; ".join(f"import hf_llmpath.{module}" for module in modules)
+    program += "; import sys; assert 'evaluate' not in sys.modules"
     subprocess.run([sys.executable, "-c", program], check=True)

@@ -1,6 +1,6 @@
 """Model cards: the templates in `model_cards/`, filled with what a run measured.
 
-Every number on a card is read from metrics.json, config.json or the header of the weight file; none is typed.
+Every number on a card is read from metrics.json, config.json or the header of the weight file. None is typed.
 """
 
 import json
@@ -15,12 +15,11 @@ from huggingface_hub import EvalResult, ModelCard, ModelCardData
 from huggingface_hub.errors import HFValidationError
 from huggingface_hub.utils import validate_repo_id
 
-from ..charts.wording import number
+from ..charts.wording import measured, number
 from ..data.sources import EMBEDDED
-from ..errors import UserError
 from ..runs import RunFolder
-from .model_folder import load_snippet, parameter_count
-from .resources import resource
+from . import resource
+from .model_folder import load_snippet, parameter_count, read_json
 
 if TYPE_CHECKING:
     from ..stages.stage import Stage
@@ -35,31 +34,19 @@ TASKS = {  # head of a model class -> pipeline tag of the Hub
     "TimeSeriesPrediction": "time-series-forecasting",
     "TokenClassification": "token-classification",
 }
-_AUTO_HEADS = {
-    "ConditionalGeneration": "Seq2SeqLM"
-}  # where the Auto class has another name than the model class
+_AUTO_HEADS = {"ConditionalGeneration": "Seq2SeqLM"}  # heads whose Auto class has another name
 PROMPTS = ("The ", "the ", "a")
-HUB_IDS = {
-    "tiny_shakespeare": "karpathy/tiny_shakespeare"
-}  # public corpora that a run recognizes by their content
-
-_OPTIONAL: dict[str, Any] = {
-    "baselines": {},
-    "goals": [],
-    "settings": {},
-    "versions": {},
-    "peak_memory_mb": None,
-}
+HUB_IDS = {"tiny_shakespeare": "karpathy/tiny_shakespeare"}  # corpora that a run recognizes by their content
+_OPTIONAL = {"baselines": {}, "goals": [], "settings": {}, "versions": {}, "peak_memory_mb": None}
 
 
 def render(stage: "Stage", folder: Path, model_id: str | None = None) -> str:
-    """The card of the run in `folder`, Markdown with metadata, ready to be its README.md.
+    """The card of the run in `folder`: Markdown with metadata, ready to be its README.md.
 
     Args:
         stage: the stage; its template is `model_cards/NN-slug.md`.
-        folder: any folder with `metrics.json`, `model/` and, where the run made them, `models/` and
-            `figures/`.
-        model_id: the repository that the snippets load from; the local model folder if not given.
+        folder: a folder with `metrics.json`, `model/` and, where the run has them, `models/` and `figures/`.
+        model_id: the repository that the snippets load from; the local model folder by default.
 
     Raises:
         UserError: no metrics.json, or a model folder that cannot be read.
@@ -69,9 +56,8 @@ def render(stage: "Stage", folder: Path, model_id: str | None = None) -> str:
     others = [SavedModel.read(path) for path in sorted((folder / "models").glob("*")) if path.is_dir()]
     model = SavedModel.read(folder / "model")
     templates = resource("model_cards")
-    base = jinja2.Template(
-        (templates / "base.md").read_text(encoding="utf-8"), trim_blocks=True, lstrip_blocks=True
-    )
+    text = (templates / "base.md").read_text(encoding="utf-8")
+    base = jinja2.Template(text, trim_blocks=True, lstrip_blocks=True)
     card = ModelCard.from_template(
         _metadata(stage, report, model, others),
         template_str=(templates / f"{stage.folder_name}.md").read_text(encoding="utf-8"),
@@ -80,7 +66,7 @@ def render(stage: "Stage", folder: Path, model_id: str | None = None) -> str:
         model=model,
         others=others,
         model_id=model_id,
-        run_path=_final_place(folder).as_posix(),
+        run_path=_final_folder(folder).as_posix(),
         prompt=stage.prompt or _prompt(folder / "model"),
         rows=metric_rows(report["metrics"], report["baselines"]),
         measured=list(dict.fromkeys(map(_plain_name, report["metrics"]))),
@@ -98,7 +84,7 @@ class SavedModel:
 
     Attributes:
         name: name of the folder.
-        config: config.json.
+        config: content of config.json.
         parameters: number of weights in the safetensors header.
     """
 
@@ -108,7 +94,7 @@ class SavedModel:
 
     @classmethod
     def read(cls, path: Path) -> "SavedModel":
-        return cls(path.name, _read(path / "config.json"), parameter_count(path))
+        return cls(path.name, read_json(path / "config.json"), parameter_count(path))
 
     @property
     def architecture(self) -> str:
@@ -122,42 +108,34 @@ class SavedModel:
     @property
     def auto_class(self) -> str:
         """The Auto class that loads it."""
-        return (
-            f"AutoModelFor{_AUTO_HEADS.get(self.head, self.head)}"
-            if "For" in self.architecture
-            else "AutoModel"
-        )
+        if "For" not in self.architecture:
+            return "AutoModel"
+        return f"AutoModelFor{_AUTO_HEADS.get(self.head, self.head)}"
 
     def snippet(self, source: str, prompt: str = "", trust: bool = False) -> str:
         """A script that loads it from `source` and uses it."""
         return load_snippet(self.auto_class, source, self.config, prompt, trust).rstrip()
 
     def differences(self, other: "SavedModel", names: list[str]) -> str:
-        """Those of the named entries of config.json in which it differs from `other`."""
-        found = [
-            name for name in names if name in self.config and self.config[name] != other.config.get(name)
-        ]
-        return ", ".join(f"{name} {number(self.config[name])}" for name in found)
+        """The named entries of config.json in which it differs from `other`."""
+        shown = [n for n in names if n in self.config and self.config[n] != other.config.get(n)]
+        return ", ".join(f"{name} {number(self.config[name])}" for name in shown)
 
 
 def metric_rows(metrics: dict[str, Any], baselines: dict[str, float]) -> list[tuple[str, str, str]]:
-    """`(name, value, baseline)` for the table; a standard deviation stands beside its mean, lists of
-    seeds stay out.
-    """
-    rows = []
-    for name, value in metrics.items():
-        if not isinstance(value, Real) or (name.endswith("_sd") and name[:-3] in metrics):
-            continue
-        spread = f" ± {number(metrics[name + '_sd'])}" if f"{name}_sd" in metrics else ""
-        rows.append((name, number(value) + spread, number(baselines[name]) if name in baselines else ""))
-    return rows
+    """`(name, value, baseline)` for the table; a standard deviation is part of its mean."""
+    return [
+        (name, measured(metrics, name), number(baselines[name]) if name in baselines else "")
+        for name, value in metrics.items()
+        if isinstance(value, Real) and not (name.endswith("_sd") and name[:-3] in metrics)
+    ]
 
 
 def eval_results(report: dict[str, Any], model: SavedModel, others: list[SavedModel]) -> list[EvalResult]:
-    """One entry per number of `metrics`, `metric_name` being its name there.
+    """One entry per number of `metrics`; `metric_name` is its name there.
 
-    `lstm/validation_loss` belongs to the model of that name; a prefix that names no model (`adding/...`)
-    is a task of its own. The values of single seeds stand with their mean.
+    `lstm/validation_loss` belongs to the model of that name. A prefix that names no model (`adding/...`)
+    is a separate task. The values of single seeds accompany their mean.
     """
     by_name = {other.name: other for other in others}
     results = []
@@ -167,17 +145,16 @@ def eval_results(report: dict[str, Any], model: SavedModel, others: list[SavedMo
         prefix = name.partition("/")[0] if "/" in name else None
         about = by_name.get(prefix, model) if prefix else model
         task = TASKS.get(about.head, "other") if prefix is None or prefix in by_name else "other"
-        own_data = prefix is not None and task != TASKS.get(model.head)
-        dataset = prefix if own_data else report["dataset"]["name"]
+        other_data = prefix is not None and task != TASKS.get(model.head)
+        dataset = prefix if other_data else report["dataset"]["name"]
+        short = dataset if dataset.count("/") < 2 else Path(dataset).name
         seeds = report["metrics"].get(f"{name}_seeds")
         results.append(
             EvalResult(
                 task_type=task,
-                dataset_type=re.sub(
-                    r"[^\w./-]+", "-", dataset if dataset.count("/") < 2 else Path(dataset).name
-                ),
+                dataset_type=re.sub(r"[^\w./-]+", "-", short),
                 dataset_name=dataset,
-                dataset_split=None if own_data else "validation",
+                dataset_split=None if other_data else "validation",
                 metric_type=name.rpartition("/")[2],
                 metric_name=name,
                 metric_value=value,
@@ -208,7 +185,7 @@ def _metadata(
 
 
 def _hub_dataset(dataset: dict[str, Any]) -> str | None:
-    """The data set's id on the Hub, if it is there: neither embedded nor a local file."""
+    """The id of the data set on the Hub; none for an embedded set or a local file."""
     source = dataset.get("source", dataset["name"])
     if dataset["name"] in HUB_IDS:
         return HUB_IDS[dataset["name"]]
@@ -229,20 +206,13 @@ def _plain_name(name: str) -> str:
 
 
 def _prompt(model: Path) -> str:
-    """Something that the snippets can have continued: the model's tokenizer has all its characters."""
+    """A beginning for the snippets whose characters the model's tokenizer has."""
     file = model / "tokenizer.json"
     vocabulary = json.loads(file.read_text(encoding="utf-8"))["model"]["vocab"] if file.exists() else {}
     return next((text for text in PROMPTS if all(character in vocabulary for character in text)), "")
 
 
-def _final_place(folder: Path) -> Path:
+def _final_folder(folder: Path) -> Path:
     """Where `folder` will be when the run is complete."""
     waiting = folder.name == "new" and folder.parent.name == "checkpoints"
     return folder.parent.parent if waiting else folder
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, json.JSONDecodeError) as error:
-        raise UserError(f"{path} cannot be read ({error})") from None

@@ -1,4 +1,4 @@
-"""Talking to the Hub: names, tokens, one commit for many files, and errors that say what to do."""
+"""A client of the Hub: names, tokens, one commit for many files, errors that say what to do."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,7 +20,7 @@ class PushResult:
 
     Attributes:
         repo_id: the repository, with its owner once the Hub has said who that is.
-        url: where it can be seen; `None` after a dry run.
+        url: its address; `None` after a dry run.
         files: `(path in the repository, bytes)`.
     """
 
@@ -34,25 +34,27 @@ class PushResult:
 
 
 def check_repo_id(repo_id: str) -> None:
-    """Raises `UserError` for a name that the Hub does not allow."""
+    """Raises `UserError` for a repository name that the Hub does not allow."""
     try:
         validate_repo_id(repo_id)
     except HFValidationError:
         raise UserError(
-            f"'{repo_id}' is not allowed as a repository name; it takes NAME or OWNER/NAME of letters, digits, '-', "
-            "'_' and '.', at most 96 characters, no '--' or '..', no '-' or '.' at either end, no '.git' at the end"
+            f"'{repo_id}' is not allowed as a repository name; it takes NAME or OWNER/NAME of letters, "
+            "digits, '-', '_' and '.', at most 96 characters, no '--' or '..', no '-' or '.' at either end, "
+            "no '.git' at the end"
         ) from None
 
 
 def sizes(files: Files) -> list[tuple[str, int]]:
     """`(path, bytes)` of every file, sorted by path."""
     return [
-        (name, len(it) if isinstance(it, bytes) else it.stat().st_size) for name, it in sorted(files.items())
+        (name, len(content) if isinstance(content, bytes) else content.stat().st_size)
+        for name, content in sorted(files.items())
     ]
 
 
 class Client:
-    """The Hub, with a token that may write.
+    """A connection to the Hub with a token that may write.
 
     Raises:
         UserError: there is no token, or offline mode is on.
@@ -69,25 +71,26 @@ class Client:
         self.api = HfApi(token=token)
 
     def create(self, repo_id: str, repo_type: str, private: bool) -> str:
-        """Makes the repository unless it is there; returns its full name."""
+        """Makes the repository unless it exists; returns its full name."""
         sdk = {"space_sdk": "gradio"} if repo_type == "space" else {}
         with explained(repo_id):
-            made = self.api.create_repo(repo_id, repo_type=repo_type, private=private, exist_ok=True, **sdk)
-        return made.repo_id
+            created = self.api.create_repo(
+                repo_id, repo_type=repo_type, private=private, exist_ok=True, **sdk
+            )
+        return created.repo_id
 
     def commit(
         self, repo_id: str, repo_type: str, files: Files, message: str, replace: tuple[str, ...] = ()
     ) -> PushResult:
-        """Sends `files` in one commit, which also deletes what else lies in the folders `replace`."""
+        """Sends `files` in one commit, which also deletes all other files in the folders `replace`."""
         with explained(repo_id):
-            there = self.api.list_repo_files(repo_id, repo_type=repo_type) if replace else []
-            old = [
-                name
-                for name in there
-                if name.partition("/")[0] in replace and "/" in name and name not in files
+            existing = self.api.list_repo_files(repo_id, repo_type=repo_type) if replace else []
+            additions = [CommitOperationAdd(name, content) for name, content in sorted(files.items())]
+            deletions = [
+                CommitOperationDelete(name)
+                for name in existing
+                if "/" in name and name.partition("/")[0] in replace and name not in files
             ]
-            additions = [CommitOperationAdd(name, it) for name, it in sorted(files.items())]
-            deletions = [CommitOperationDelete(name) for name in old]
             self.api.create_commit(
                 repo_id, [*additions, *deletions], commit_message=message, repo_type=repo_type
             )
@@ -97,20 +100,18 @@ class Client:
 
 @contextmanager
 def explained(repo_id: str) -> Iterator[None]:
-    """Turns what the Hub or the network answers into one line for the user."""
+    """Turns an error of the Hub or the network into one line for the user."""
     try:
         yield
     except Exception as error:
-        cause = _of_the_hub(error)
+        cause = _hub_error(error)
         if cause is None:
             raise
         raise UserError(_explain(cause, repo_id)) from error
 
 
-def _of_the_hub(error: BaseException | None) -> BaseException | None:
-    """`error` or the one behind it that comes from the Hub or the network; an upload hides it behind a
-    RuntimeError.
-    """
+def _hub_error(error: BaseException | None) -> BaseException | None:
+    """`error`, or its cause that comes from the Hub or the network: an upload wraps it in a RuntimeError."""
     while error is not None and not isinstance(error, HTTPError | ConnectionError | TimeoutError):
         error = error.__cause__
     return error
@@ -131,7 +132,8 @@ def _explain(error: BaseException, repo_id: str) -> str:
             f"the Hub does not accept this token{said}; run `hf auth login`, or set HF_TOKEN to a valid one"
         )
     if status == 403:
-        return f"this token may not write to '{repo_id}'{said}; use a token with write access, or a repository of yours"
+        advice = "use a token with write access, or a repository of your own"
+        return f"this token may not write to '{repo_id}'{said}; {advice}"
     if status == 404:
         return f"the Hub knows no repository '{repo_id}'{said}, or this token may not see it"
     if status < 500 and status != 429:

@@ -13,22 +13,21 @@ from .client import check_repo_id
 from .model_folder import check_model_folder
 from .push import FOLDERS, MODEL_FILES
 
-_BESIDE = (".png", ".jsonl", "README.md")
+_RECORDS = (".png", ".jsonl", "README.md")
 
 
 def fetch_run(repo_id: str, cache_dir: Path | str | None = None) -> RunFolder | None:
-    """The run that `llmpath push` sent to `repo_id`; `None` if it is not there, or not reachable and not
-    in the cache.
+    """The run that `llmpath push` sent to `repo_id`; `None` if neither the Hub nor the cache has it.
 
     Args:
         repo_id: the model repository.
-        cache_dir: where the run folder is put; the assets cache of huggingface_hub if not given.
+        cache_dir: where the run folder goes; the assets cache of huggingface_hub by default.
 
     Raises:
         UserError: a name that is not allowed, or a repository with missing, truncated or pickled weights.
     """
     check_repo_id(repo_id)
-    wanted = [f"*{ending}" for ending in (*MODEL_FILES, *_BESIDE)]
+    wanted = [f"*{ending}" for ending in (*MODEL_FILES, *_RECORDS)]
     try:
         snapshot = Path(snapshot_download(repo_id, allow_patterns=wanted))
     except (HfHubHTTPError, HTTPError, LocalEntryNotFoundError, ConnectionError):
@@ -55,7 +54,7 @@ def _folder_name(metrics: Path) -> str | None:
 
 
 def _lay_out(snapshot: Path, folder: Path) -> None:
-    """Copies under a temporary name, then renames: a run folder in the cache is a whole one."""
+    """Copies under a temporary name, then renames: a run folder in the cache is always complete."""
     waiting = folder.with_name(f".{folder.name}.tmp")
     shutil.rmtree(waiting, ignore_errors=True)
     (waiting / "model").mkdir(parents=True)

@@ -1,6 +1,8 @@
-"""Sends a run to the Hub in one commit: the model at the top of the repository, so that it loads by name;
-card, figures and numbers beside it; further models in `models/NAME`. Nothing leaves before every weight
-file has been checked."""
+"""Sends a run to the Hub in one commit.
+
+The model is at the top of the repository and loads by the repository's name. Card, figures and numbers are
+next to it, further models in `models/NAME`. Nothing is sent before every weight file has been checked.
+"""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,7 +18,7 @@ if TYPE_CHECKING:
 
 MODEL_FILES = (".json", ".safetensors", ".py", ".txt", ".jinja")
 RECORDS = ("metrics.json", "history.jsonl")
-FOLDERS = ("figures", "models")  # beside the model in the repository; replaced as a whole by a push
+FOLDERS = ("figures", "models")  # a push replaces them as a whole
 
 
 def push(
@@ -27,20 +29,19 @@ def push(
     dry_run: bool = False,
     token: str | None = None,
 ) -> PushResult:
-    """Pushes the complete run in `folder` to the model repository `repo_id`, which is made if it is not
-    there.
+    """Pushes the complete run in `folder` to the model repository `repo_id`, which is created if need be.
 
     Args:
-        stage: the stage that the run is of.
-        folder: its run folder; checkpoints and pickles in it stay where they are.
+        stage: the stage of the run.
+        folder: its run folder; checkpoints and pickles in it are not sent.
         repo_id: `NAME` or `OWNER/NAME`.
         private: make a new repository private.
-        dry_run: only say what would be sent; no token, no network.
-        token: the token to use; the one of `hf auth login` or `HF_TOKEN` if not given.
+        dry_run: only say what would be sent; needs no token and no network.
+        token: the token to use; that of `hf auth login` or `HF_TOKEN` by default.
 
     Raises:
         UserError: a name that is not allowed, no complete run, a run of another stage, a weight file that
-            is missing, truncated or pickled, no token, not authorised, or a Hub that cannot be reached.
+            is missing, truncated or pickled, no token or no permission, a Hub that cannot be reached.
     """
     check_repo_id(repo_id)
     report = folder.report
@@ -53,16 +54,15 @@ def push(
     client = Client(token)
     repo_id = client.create(repo_id, "model", private)
     files = repository_files(stage, folder, repo_id)
-    return client.commit(
-        repo_id, "model", files, f"Stage {stage.number}: {stage.title} ({report['preset']})", FOLDERS
-    )
+    message = f"Stage {stage.number}: {stage.title} ({report['preset']})"
+    return client.commit(repo_id, "model", files, message, FOLDERS)
 
 
 def repository_files(stage: "Stage", folder: RunFolder, repo_id: str) -> Files:
-    """What a push sends; the card is written for the repository, so that its snippets load from there."""
-    files: Files = dict(_of_model(folder.model_dir, ""))
+    """What a push sends. The card is written for the repository: its snippets load from there."""
+    files = _model_files(folder.model_dir, "")
     for model in _further_models(folder):
-        files |= _of_model(model, f"models/{model.name}/")
+        files |= _model_files(model, f"models/{model.name}/")
     for path in sorted((folder.path / "figures").glob("*")):
         if path.suffix in (".png", ".json"):
             files[f"figures/{path.name}"] = path
@@ -75,5 +75,5 @@ def _further_models(folder: RunFolder) -> list[Path]:
     return sorted(path for path in (folder.path / "models").glob("*") if path.is_dir())
 
 
-def _of_model(model: Path, prefix: str) -> Files:
+def _model_files(model: Path, prefix: str) -> Files:
     return {prefix + path.name: path for path in sorted(model.iterdir()) if path.suffix in MODEL_FILES}

@@ -1,6 +1,4 @@
-"""Space folders: what `spaces/` holds, with the pins of this installation and the model that the Space is
-to show.
-"""
+"""Space folders: the files of `spaces/`, with this installation's versions and the model to show."""
 
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -10,8 +8,8 @@ from huggingface_hub import SpaceCard
 
 from ..errors import UserError, nearest
 from ..runs import check_writable
+from . import resource
 from .client import Client, Files, PushResult, check_repo_id, sizes
-from .resources import resource
 
 if TYPE_CHECKING:
     from ..stages.stage import Stage
@@ -31,8 +29,8 @@ def build(
     Args:
         model_repo: the model repository that the Space shows, named under `models:` in its README.md;
             without one the Space offers to train the quick preset.
-        package_version: release of hf-llmpath to pin; the installed one if not given.
-        sdk_version: release of gradio to pin; the installed one if not given.
+        package_version: release of hf-llmpath to pin; the installed one by default.
+        sdk_version: release of Gradio to pin; the installed one by default.
 
     Raises:
         UserError: no Space for that stage, a repository name that is not allowed, a target that cannot be
@@ -59,7 +57,7 @@ def push_space(
     The arguments are those of `push` and of `build`.
 
     Raises:
-        UserError: as `build`; no token, not authorised, or a Hub that cannot be reached.
+        UserError: as `build`; no token or no permission, or a Hub that cannot be reached.
     """
     check_repo_id(repo_id)
     files = space_files(stage, model_repo)
@@ -80,10 +78,8 @@ def space_files(
     name = stage.folder_name if stage else GALLERY
     source = resource("spaces") / name
     if not source.is_dir():
-        there = sorted(path.name for path in source.parent.iterdir() if path.is_dir())
-        raise UserError(
-            f"there is no Space for '{name}'; there are: {', '.join(there)}{nearest(name, there)}"
-        )
+        known = sorted(path.name for path in source.parent.iterdir() if path.is_dir())
+        raise UserError(f"no Space for '{name}'; there are: {', '.join(known)}{nearest(name, known)}")
     if model_repo is not None:
         check_repo_id(model_repo)
     card = SpaceCard.load(source / "README.md")
@@ -101,9 +97,7 @@ def space_files(
 
 
 def shown_model(space: Path | str) -> str | None:
-    """The model repository that the Space in the folder `space` shows: the first under `models:` in its
-    README.md.
-    """
+    """The model repository that a Space folder shows: the first under `models:` in its README.md."""
     models = SpaceCard.load(Path(space) / "README.md").data.models
     return models[0] if models else None
 

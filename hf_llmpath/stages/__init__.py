@@ -29,7 +29,7 @@ _FOLDERS = (
 
 @cache
 def all_stages() -> tuple[Stage, ...]:
-    """Every stage there is, in order."""
+    """All stages, in order."""
     return tuple(importlib.import_module(f"{__name__}.{folder}").STAGE for folder in _FOLDERS)
 
 
@@ -37,7 +37,7 @@ def get_stage(name: str | int) -> Stage:
     """The stage with this number or slug.
 
     Raises:
-        UserError: no such stage; names the nearest one.
+        UserError: no such stage; the message names the nearest one.
     """
     text = str(name).strip().lower()
     for stage in all_stages():

@@ -1,4 +1,4 @@
-"""Runs a stage: opens its run folder, trains, draws, writes the card, and puts the results in place."""
+"""Runs a stage: opens its run folder, trains, draws, writes the card, and publishes the results there."""
 
 import os
 from collections.abc import Iterator
@@ -27,15 +27,17 @@ def run_stage(
         stage: a stage, its number or its slug.
         preset: `"quick"` or `"full"`.
         overrides: settings that differ from the preset; strings are read as the type of the setting.
-        output_dir: the folder that holds the run folders.
-        resume: go on with the stopped run of this stage.
+        output_dir: the folder that contains the run folders.
+        resume: continue the stopped run of this stage.
         progress: shows progress.
-        command: the command line that asks for this run, for metrics.json and the card.
+        command: the command line of this run, for metrics.json and the card.
 
     Raises:
-        UserError: something the user can mend, in one line.
+        UserError: something that the user can fix, in one line.
         KeyboardInterrupt: stopped by Ctrl-C; the run can be resumed.
     """
+    from ..hub.cards import render
+
     stage = stage if isinstance(stage, Stage) else get_stage(stage)
     settings = stage.settings.preset(preset).updated(**(overrides or {}))
     identity = {
@@ -48,7 +50,7 @@ def run_stage(
     _quiet_libraries()
     run = Run.start(Path(output_dir) / stage.folder_name, identity, resume, progress, stage.settings.renamed)
     try:
-        with _configurations_told():
+        with _configuration_errors_explained():
             stage.train(settings, run)
     except BaseException:
         run.pause()
@@ -56,13 +58,13 @@ def run_stage(
     run.write_report()
     run.progress.say("drawing")
     stage.draw(RunFolder(run.new))
-    run.write_card(_card(stage, run.new))
+    run.write_card(render(stage, run.new))
     return run.commit()
 
 
 @contextmanager
-def _configurations_told() -> Iterator[None]:
-    """A configuration that refuses what it is given is the user's to mend: sizes come from the settings."""
+def _configuration_errors_explained() -> Iterator[None]:
+    """Turns a configuration's refusal into a `UserError`: its sizes come from the user's settings."""
     from huggingface_hub.errors import StrictDataclassError
 
     try:
@@ -71,19 +73,13 @@ def _configurations_told() -> Iterator[None]:
         raise UserError(str(error.__cause__ or error).strip().splitlines()[-1].strip()) from error
 
 
-def _card(stage: Stage, folder: Path) -> str:
-    from ..hub.cards import render
-
-    return render(stage, folder)
-
-
 def _command(stage: Stage, preset: str, overrides: dict[str, Any]) -> str:
     sets = "".join(f" --set {name}={value}" for name, value in overrides.items())
     return f"llmpath run {stage.slug} --preset {preset}{sets}"
 
 
 def _quiet_libraries() -> None:
-    """Progress and warnings of the libraries give way to our own."""
+    """Silences progress bars and warnings of the libraries; the run shows its own."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     import transformers
 

@@ -1,4 +1,4 @@
-"""What a stage of the path is: a folder with a `STAGE`, and the modules that its work lives in."""
+"""What a stage of the path is: a folder with a `STAGE` and the modules that do its work."""
 
 import importlib
 from dataclasses import dataclass
@@ -24,24 +24,24 @@ class Concept:
 
 @dataclass(frozen=True)
 class Stage:
-    """One stage. Its code is loaded only when it is asked for, so that listing the path costs nothing.
+    """A stage of the path. Its code is loaded only when it is needed: listing the path costs nothing.
 
     Attributes:
-        number: place on the path, 1 to 17.
+        number: position on the path, 1 to 17.
         slug: short name for the command line.
         title: name for people.
-        phase: name of the phase that it belongs to.
-        summary: one sentence: what the learner sees.
+        phase: the phase that it belongs to.
+        summary: one sentence about what the learner sees.
         model_type: type of the trained model, a key of the model table.
         auto_class: the Auto class that loads `model/`.
-        main: the metric shown by `llmpath list`, a key of `metrics`.
+        main: the metric that `llmpath list` shows, a key of `metrics`.
         concepts: what the stage teaches.
         settings: dataclass of the stage's settings.
-        package: dotted name of the stage's package: it holds `train.train(settings, run)`,
+        package: dotted name of the stage's package. It has `train.train(settings, run)`,
             `charts.draw(run_folder) -> list of paths`, `demo.build(run_folder) -> gradio.Blocks` and
             `lesson.md`.
-        prompt: a text that its model can read, for the code that shows how to use it; if none, a
-            beginning that it can go on from.
+        prompt: a text that its model can read, for the code that shows how to use it; by default a
+            beginning that it can continue.
     """
 
     number: int

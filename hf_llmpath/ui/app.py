@@ -1,4 +1,4 @@
-"""The app: one stage's page, or the whole path with a page per stage.
+"""The app: the page of one stage, or the whole path with a page per stage.
 
 launch_stage(None)          the path, as `llmpath demo` and spaces/00-llmpath show it
 launch_stage("rnn")         one stage, as `llmpath demo rnn` and spaces/07-rnn show it
@@ -15,11 +15,12 @@ from ..errors import UserError
 from ..runs import RunFolder
 from ..stages import all_stages, get_stage
 from ..stages.stage import Stage
-from . import landing
-from .page import html
+from . import landing, live_training
+from .page import Page, html
 from .theme import CSS, theme
 
 _FIRST_PORT, _PORTS = 7860, 100
+Page.trainer = live_training
 
 
 def gallery(runs_root: Path | str, stages: tuple[Stage, ...] | None = None) -> gr.Blocks:
@@ -31,7 +32,7 @@ def gallery(runs_root: Path | str, stages: tuple[Stage, ...] | None = None) -> g
         path = html(landing.path(stages, runs_root), elem_id="path")
         voice = html(landing.voice(stages, runs_root))
         app.load(
-            lambda: [part(stages, runs_root) for part in (landing.hero, landing.path, landing.voice)],
+            lambda: [draw(stages, runs_root) for draw in (landing.hero, landing.path, landing.voice)],
             None,
             [hero, path, voice],
             show_progress="hidden",
@@ -47,8 +48,10 @@ def gallery(runs_root: Path | str, stages: tuple[Stage, ...] | None = None) -> g
 
 
 def build_stage(slug: str | int, runs_root: Path | str = "runs", model_id: str | None = None) -> gr.Blocks:
-    """The page of one stage: on the model `model_id` of the Hub if it can be had, else on the local run;
-    if there is neither, it offers to train.
+    """The page of one stage.
+
+    It shows the model `model_id` of the Hub if that can be had, else the local run. Without either, it offers
+    to train.
 
     Raises:
         UserError: no such stage.
@@ -73,10 +76,10 @@ def launch_stage(
     open_browser: bool = False,
     **options: Any,
 ) -> Any:
-    """Builds the page of a stage (or, without a slug, the whole path) and serves it until it is stopped.
+    """Builds the page of a stage (without a slug, the whole path) and serves it until it is stopped.
 
-    On this machine only, unless `share` asks for a public link or this is a Hugging Face Space. `options`
-    go to `gradio.Blocks.launch`, whose result is returned.
+    It is reachable from this machine only, unless `share` asks for a public link or this is a Hugging Face
+    Space. `options` go to `gradio.Blocks.launch`, whose result is returned.
 
     Raises:
         UserError: no such stage, or the port is in use.
@@ -91,7 +94,7 @@ def launch_stage(
 
 
 def launch_options(host: str, port: int | None = None) -> dict[str, Any]:
-    """How every app of ours is served: our look, no analytics, no server-side rendering."""
+    """How every app of this package is served: our look, no server-side rendering."""
     return {
         "server_name": host,
         "server_port": port,

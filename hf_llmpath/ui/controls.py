@@ -1,7 +1,8 @@
-"""Controls that several pages share: what a text is written from."""
+"""The controls of a text that a model writes, and how such a text is shown while it grows."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import gradio as gr
 
@@ -12,7 +13,7 @@ from .page import Page, html
 
 @dataclass(frozen=True)
 class WritingControls:
-    """The inputs of a text that is written: in this order the arguments of a page's functions."""
+    """The inputs of a text that is written. `all` lists them as a page's functions take them."""
 
     prompt: gr.Textbox
     temperature: gr.Slider
@@ -68,13 +69,16 @@ def writing_controls(
     return WritingControls(prompt, temperature, length, seed)
 
 
-def drawn(temperature: float, seed: int | None) -> str:
-    """How a text was drawn, as its caption."""
+def sampling_caption(temperature: float, seed: int | None) -> str:
+    """How a text was sampled, as its caption."""
     return f"Temperature {temperature:g}, seed {seed or 0}"
 
 
-def every(stream, count: int = 3):
-    """Every `count`-th item of a stream, and the last: a page need not be sent each character by itself."""
+def every_few(stream: Iterable[Any], count: int = 3) -> Iterator[tuple[Any, bool]]:
+    """Every `count`-th item of a stream and the last, each with whether it is the last.
+
+    A page need not be sent every character by itself.
+    """
     item = None
     for index, item in enumerate(stream):
         if index % count == 0:
@@ -83,6 +87,9 @@ def every(stream, count: int = 3):
         yield item, True
 
 
-def written(caption: str = "Nothing written yet", **options: object) -> gr.HTML:
+def empty_text(caption: str = "Nothing written yet", **options: object) -> gr.HTML:
     """An empty frame for a text."""
     return html(pictures.plain_text("", caption), **options)
+
+
+drawn, every, written = sampling_caption, every_few, empty_text  # their old names

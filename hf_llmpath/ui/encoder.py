@@ -1,4 +1,4 @@
-"""What the pages ask of an encoder: what belongs into a blank, and which class a text is of."""
+"""An encoder behind a page: it fills in blanks and says which class a text belongs to."""
 
 from pathlib import Path
 
@@ -13,7 +13,7 @@ class Encoder:
     """A model and its tokenizer, in evaluation mode.
 
     Raises:
-        UserError: the folder cannot be read, or its tokenizer is that of another model.
+        UserError: the folder cannot be read, or its tokenizer belongs to another model.
     """
 
     def __init__(self, auto_class: str, folder: Path):
@@ -24,7 +24,7 @@ class Encoder:
         return self.tokenizer.mask_token
 
     def fill(self, text: str, top_k: int) -> list[list[tuple[str, float]]]:
-        """For every mask in the text, the likeliest tokens with their probabilities (see `fill_masks`)."""
+        """The likeliest tokens for every mask in the text, with their probabilities (see `fill_masks`)."""
         return fill_masks(self.model, self.tokenizer, text, top_k)
 
     @torch.no_grad()
@@ -39,11 +39,11 @@ class Encoder:
         limit = self.model.config.max_position_embeddings
         inputs = self.tokenizer(text, return_tensors="pt", truncation=True, max_length=limit)
         inputs.pop("token_type_ids", None)
-        chances = self.model(**inputs).logits[0].softmax(-1).tolist()
-        return [(self.model.config.id2label[place], chance) for place, chance in enumerate(chances)]
+        probabilities = self.model(**inputs).logits[0].softmax(-1).tolist()  # (classes)
+        return [(self.model.config.id2label[label], p) for label, p in enumerate(probabilities)]
 
     def note(self, text: str) -> str:
-        """What to know about how the text is read: that it was cut, or that words are unknown."""
+        """Sentences about how the text is read: that it was cut, or that words are unknown."""
         limit = self.model.config.max_position_embeddings
         ids = self.tokenizer(text)["input_ids"]
         notes = []
@@ -55,10 +55,10 @@ class Encoder:
 
 
 def load_encoder(auto_class: str, folder: Path) -> Encoder:
-    """The model saved in `folder`; kept in memory until the files change.
+    """The model saved in `folder`, kept in memory until its files change.
 
     Raises:
-        UserError: its weight file is missing, truncated or a pickle, or its tokenizer is that of another
+        UserError: its weight file is missing, truncated or a pickle, or its tokenizer belongs to another
             model.
     """
     return loaded(Encoder, folder, auto_class)

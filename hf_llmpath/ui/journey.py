@@ -1,6 +1,4 @@
-"""The drawing at the top of the path: points that no line separates, layers, memory, attention, text, a
-judgment.
-"""
+"""The drawing at the top of the path: XOR, layers, memory, attention, language, preference."""
 
 
 def _dots(points: list[tuple[float, float]], radius: float, kind: str) -> str:
@@ -10,9 +8,8 @@ def _dots(points: list[tuple[float, float]], radius: float, kind: str) -> str:
 def _xor() -> str:
     frame = '<rect class="paper" x="-34" y="-34" width="68" height="68" rx="10"/>'
     boundary = '<path class="ink" d="M-26 6 Q2 2 6 -26 M-6 26 Q-2 -2 26 -6" stroke-dasharray="4 5"/>'
-    return (
-        frame + boundary + _dots([(-17, -17), (17, 17)], 7, "more") + _dots([(17, -17), (-17, 17)], 7, "less")
-    )
+    diagonals = _dots([(-17, -17), (17, 17)], 7, "more") + _dots([(17, -17), (-17, 17)], 7, "less")
+    return frame + boundary + diagonals
 
 
 def _layers() -> str:
@@ -36,7 +33,8 @@ def _memory() -> str:
 def _attention() -> str:
     weights = ((0.95, 0, 0, 0), (0.3, 0.7, 0, 0), (0.15, 0.75, 0.2, 0), (0.6, 0.1, 0.2, 0.4))
     cells = "".join(
-        f'<rect class="more" opacity="{weight}" x="{17 * column - 33}" y="{17 * row - 33}" width="15" height="15" rx="3"/>'
+        f'<rect class="more" opacity="{weight}" x="{17 * column - 33}" y="{17 * row - 33}" '
+        'width="15" height="15" rx="3"/>'
         for row, line in enumerate(weights)
         for column, weight in enumerate(line)
     )
@@ -68,7 +66,7 @@ _STOPS = (
 
 
 def journey() -> str:
-    """An SVG that takes its colors from the page; it decorates, so screen readers pass over it."""
+    """An SVG that takes its colors from the page. It is decoration, and hidden from screen readers."""
     road = f"M{_STOPS[0][0]} {_STOPS[0][1]}"
     for (x, y, *_), (to_x, to_y, *_) in zip(_STOPS, _STOPS[1:], strict=False):
         half = (to_x - x) / 2

@@ -1,10 +1,11 @@
-"""The first page of the app: the path, phase by phase, with what each run reached."""
+"""The first page of the app: the path, phase by phase, and what each run reached."""
 
 from collections.abc import Sequence
 from html import escape
 from itertools import groupby
 from pathlib import Path
 
+from ..charts.text import colored_text
 from ..charts.wording import duration, number, words
 from ..runs import RunFolder
 from ..stages.stage import Stage
@@ -12,7 +13,7 @@ from . import pictures
 from .journey import journey
 from .panels import main_number, pill
 
-_READ = 170  # characters of the colored text, at most
+_LONGEST_TEXT = 170  # characters of the colored text
 _READABLE_TEMPERATURE = 0.7
 
 
@@ -29,31 +30,27 @@ def navigation(stages: Sequence[Stage], here: str | None = None) -> str:
 
 def neighbors(stages: Sequence[Stage], here: str) -> str:
     """Links to the stage before and the stage after."""
-    place = [stage.slug for stage in stages].index(here)
-    before = (
-        f'<a href="{stages[place - 1].slug}">← {escape(stages[place - 1].title)}</a>'
-        if place
-        else "<span></span>"
-    )
-    after = ""
-    if place + 1 < len(stages):
-        after = f'<a href="{stages[place + 1].slug}">{escape(stages[place + 1].title)} →</a>'
+    index = [stage.slug for stage in stages].index(here)
+    before, after = "<span></span>", ""
+    if index > 0:
+        before = f'<a href="{stages[index - 1].slug}">← {escape(stages[index - 1].title)}</a>'
+    if index + 1 < len(stages):
+        after = f'<a href="{stages[index + 1].slug}">{escape(stages[index + 1].title)} →</a>'
     return f'<nav class="lp lp-next" aria-label="Next stage">{before}{after}</nav>'
 
 
 def hero(stages: Sequence[Stage], runs_root: Path) -> str:
-    """What this is; beside it a trained network reading, where there is one."""
-    seen = _reading(stages, runs_root)
+    """What this is, and next to it a trained network that reads, if a run has saved one."""
     return (
         '<header class="lp lp-hero"><div><h1>From XOR <br>to <em>RLHF</em></h1>'
-        "<p>The path into large language models, one small and honest model at a time. Train each stage on a laptop in "
-        "about a minute, look inside it while it works, and load it like any other Hugging Face model.</p></div>"
-        f"{seen}</header>{journey()}"
+        "<p>The path into large language models, one small and honest model at a time. Train each stage on a "
+        "laptop in about a minute, look inside it while it works, and load it like any other Hugging Face "
+        f"model.</p></div>{_reading(stages, runs_root)}</header>{journey()}"
     )
 
 
 def _reading(stages: Sequence[Stage], runs_root: Path) -> str:
-    """A text colored by one unit of a network that was trained here; nothing if no run has saved one."""
+    """A text colored by one unit of a network that was trained here; empty if no run has saved one."""
     for stage in stages:
         folder = RunFolder(runs_root / stage.folder_name)
         try:
@@ -62,26 +59,26 @@ def _reading(stages: Sequence[Stage], runs_root: Path) -> str:
             continue
         seconds = duration(folder.report["seconds"])
         start = len(states["text"]) - len(states["text"].lstrip())
-        text = states["text"][start : start + _READ].rpartition(" ")[0]
-        return pictures.colored_text(
+        text = states["text"][start : start + _LONGEST_TEXT].rpartition(" ")[0]
+        return colored_text(
             list(text),
             states["values"][0][start : start + len(text)],
             f"A network reads, and unit {unit['unit']} follows “{unit['feature']}”",
             f"It was trained in {seconds} to guess the next character, and nothing else.",
-        )
+        ).html()
     return ""
 
 
 def path(stages: Sequence[Stage], runs_root: Path) -> str:
-    """Every stage as a card, grouped by phase: state of its run, main number against the baseline."""
+    """Every stage as a card, grouped by phase: the state of its run, its main number and the baseline."""
     folders = {stage.slug: RunFolder(runs_root / stage.folder_name) for stage in stages}
-    parts = []
+    phases = []
     for phase, members in groupby(stages, key=lambda stage: stage.phase):
         cards = "".join(_card(stage, folders[stage.slug]) for stage in members)
-        parts.append(f'<h2 class="lp-phase-title">{escape(phase)}</h2><ol class="lp-path">{cards}</ol>')
+        phases.append(f'<h2 class="lp-phase-title">{escape(phase)}</h2><ol class="lp-path">{cards}</ol>')
     done = sum(folder.is_complete for folder in folders.values())
     state = f'<p class="lp-note">{done} of {len(stages)} stages trained on this machine.</p>'
-    return f'<div class="lp">{"".join(parts)}{state}</div>'
+    return f'<div class="lp">{"".join(phases)}{state}</div>'
 
 
 def _card(stage: Stage, folder: RunFolder) -> str:
@@ -97,28 +94,27 @@ def _card(stage: Stage, folder: RunFolder) -> str:
 
 
 def _against(name: str, value: float, baseline: float | None) -> str:
-    """The number, and two bars of true relative length: ours and the baseline's."""
+    """The number, and two bars in proportion: the model's and the baseline's."""
     text = f"{escape(words(name))}<strong>{number(value)}</strong>"
     if baseline is None:
         return text
     longest = max(abs(value), abs(baseline)) or 1.0
-    widths = [100 * abs(part) / longest for part in (value, baseline)]
+    widths = [100 * abs(length) / longest for length in (value, baseline)]
     lines = "".join(f'<i style="width:{width:.1f}%"></i>' for width in widths)
     return f'{text}<div class="lp-against" aria-hidden="true">{lines}</div>baseline {number(baseline)}'
 
 
 def voice(stages: Sequence[Stage], runs_root: Path) -> str:
-    """What the best language model among the runs wrote; nothing if there is none."""
-    written = []
+    """What the best language model among the runs wrote; empty if there is none."""
+    writers = []
     for stage in stages:
         folder = RunFolder(runs_root / stage.folder_name)
         if folder.is_complete and (folder.path / "figures" / "samples.json").exists():
-            written.append((folder.metrics.get("bits_per_character", float("inf")), stage, folder))
-    if not written:
+            writers.append((folder.metrics.get("bits_per_character", float("inf")), stage, folder))
+    if not writers:
         return ""
-    _, stage, folder = min(written, key=lambda entry: entry[0])
+    _, stage, folder = min(writers, key=lambda entry: entry[0])
     samples = folder.figure_data("samples")
-    heat = min(samples, key=lambda name: abs(float(name) - _READABLE_TEMPERATURE))
-    return pictures.plain_text(
-        samples[heat].strip(), "In its own words", f"{stage.title}, temperature {heat}"
-    )
+    temperature = min(samples, key=lambda name: abs(float(name) - _READABLE_TEMPERATURE))
+    detail = f"{stage.title}, temperature {temperature}"
+    return pictures.plain_text(samples[temperature].strip(), "In its own words", detail)

@@ -1,7 +1,7 @@
-"""Training from a page: one at a time in this process, watched by any number of pages, stopped so that it
-can go on.
+"""Training from a page: one at a time in this process, watched by any number of pages, and resumable.
 
-The training belongs to the process and not to the page that started it: reloading the page finds it again.
+The training belongs to the process, not to the page that started it: a page that is reloaded finds it again.
+The app hands this module to the pages as their `trainer`.
 """
 
 import threading
@@ -11,22 +11,23 @@ from contextlib import contextmanager
 from html import escape
 from pathlib import Path
 
+from ..charts.plots import line_chart
 from ..charts.wording import duration, words
 from ..errors import UserError
 from ..runs import NoProgress, RunFolder
+from ..stages import runner
 from ..stages.stage import Stage
-from . import pictures
 
 _POINTS = 160  # of a curve on a page
 
 
 class LiveTraining(NoProgress):
-    """One training of the quick preset in a thread of its own, and what is known of it so far.
+    """One training of the quick preset in a thread of its own, and what it has shown so far.
 
     Attributes:
         slug: the stage that is trained.
         error: one line that says why it failed, if it did.
-        running, stopped: it is under way; it was stopped before its end.
+        running, stopped: whether it is under way; whether it was stopped before its end.
     """
 
     def __init__(self, stage: Stage, folder: Path, resume: bool = False):
@@ -50,18 +51,16 @@ class LiveTraining(NoProgress):
         return self
 
     def join(self) -> None:
-        """Waits for the end."""
+        """Waits until the training ends."""
         self._thread.join()
 
     def stop(self) -> None:
-        """Asks for the end after the current step; the run stays resumable."""
+        """Asks the training to end after its current step; the run stays resumable."""
         self._stop.set()
 
     def _run(self) -> None:
-        from ..stages.runner import run_stage
-
         try:
-            run_stage(
+            runner.run_stage(
                 self.stage, preset="quick", output_dir=self.folder.parent, resume=self.resume, progress=self
             )
         except KeyboardInterrupt:
@@ -69,11 +68,10 @@ class LiveTraining(NoProgress):
         except UserError as error:
             self.error = str(error)
         except Exception as error:
-            # The page shows the failure; the traceback goes where the server's operator looks.
             self.error = f"training failed: {type(error).__name__}: {error}"
-            threading.excepthook(
-                threading.ExceptHookArgs((type(error), error, error.__traceback__, self._thread))
-            )
+            # The traceback goes where the server's operator looks.
+            details = (type(error), error, error.__traceback__, self._thread)
+            threading.excepthook(threading.ExceptHookArgs(details))
 
     @contextmanager
     def task(self, name: str, total: int) -> Iterator["LiveTraining"]:
@@ -111,9 +109,10 @@ class LiveTraining(NoProgress):
         if speed:
             facts.append(f"{speed:,.0f} tokens per second")
         name = words(task) or line
-        bar = f'<progress max="{max(total, 1)}" value="{step}" aria-label="Progress of {escape(name)}"></progress>'
+        label = f"Progress of {escape(name)}"
+        bar = f'<progress max="{max(total, 1)}" value="{step}" aria-label="{label}"></progress>'
         series = {words(key): tuple(zip(*points, strict=True)) for key, points in curves.items() if points}
-        chart = pictures.line_chart(series, "Training loss", "step") if series else ""
+        chart = line_chart(series, "Training loss", "step").html(small=True) if series else ""
         return (
             f'<div class="lp lp-progress"><p><strong>{escape(name)}</strong><br><span class="lp-note">'
             f"{escape(' · '.join(facts))}</span></p>{bar}{chart}</div>"
@@ -130,12 +129,12 @@ _one_at_a_time = threading.Lock()
 
 
 def current() -> LiveTraining | None:
-    """The training that is under way in this process."""
+    """The training that is under way in this process, if there is one."""
     return _current if _current is not None and _current.running else None
 
 
 def start(stage: Stage, folder: RunFolder, resume: bool = False) -> LiveTraining:
-    """Starts the quick preset of `stage`, or joins the training of it that is under way.
+    """Starts the quick preset of `stage`, or joins its training that is under way.
 
     Raises:
         UserError: another stage is being trained.

@@ -7,10 +7,9 @@
         page.on_ready(show, [prompt], [picture])
     return page.blocks
 
-From top to bottom: header, what is always there (`with page.always:`, for what needs no run), training
-offer (while there is no run), what the stage puts there, numbers, figures, lesson, code, load snippet.
-The run folder is read whenever the page is opened and when a training ends, so one process serves a run
-that appears later.
+From top to bottom: header; what needs no run (`with page.always:`); without a run, the offer to train;
+what the stage puts on its page; numbers, figures, lesson, code, load snippet. The run folder is read whenever
+the page is opened and when a training ends. A run that appears later is shown by the same process.
 """
 
 import json
@@ -19,16 +18,46 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial, wraps
 from html import escape
-from typing import Any
+from typing import Any, ClassVar, Protocol
 
 import gradio as gr
 
 from ..errors import UserError
+from ..hub.model_folder import snippet_of_run
 from ..runs import RunFolder
 from ..stages.stage import Stage
-from . import live_training, panels
+from . import panels
 
-_WATCH_EVERY = 0.5  # seconds between two pictures of a training
+_WATCH_INTERVAL = 0.5  # seconds between two pictures of a training
+
+
+class Training(Protocol):
+    """A training of a stage in this process, as a page shows it.
+
+    Attributes:
+        slug: the stage.
+        running, stopped: whether it is under way; whether it was stopped before its end.
+        error: one line that says why it failed, if it did.
+    """
+
+    slug: str
+    error: str
+    stopped: bool
+
+    @property
+    def running(self) -> bool: ...
+
+    def picture(self) -> str: ...
+
+    def stop(self) -> None: ...
+
+
+class Trainer(Protocol):
+    """What a page needs to offer a training. The app provides it; a page by itself trains nothing."""
+
+    def start(self, stage: Stage, folder: RunFolder, resume: bool = False) -> Training: ...
+
+    def current(self) -> Training | None: ...
 
 
 def html(value: str = "", **options: Any) -> gr.HTML:
@@ -37,15 +66,17 @@ def html(value: str = "", **options: Any) -> gr.HTML:
 
 
 class Page:
-    """What a stage's `demo.build` sees of its page while it fills it.
+    """The page of a stage, as the stage's `demo.build` sees it.
 
     Attributes:
         stage, folder: what the page is about.
-        blocks: the page.
-        always: the part that is shown whether or not there is a run; `with page.always:` fills it.
+        blocks: the Gradio page.
+        always: what is shown whether or not there is a run; `with page.always:` fills it.
+        trainer: what trains a stage from its page, set by the app for all pages.
     """
 
     always: gr.Column
+    trainer: ClassVar[Trainer | None] = None
 
     def __init__(self, stage: Stage, folder: RunFolder, model_id: str | None):
         self.stage, self.folder, self.model_id = stage, folder, model_id
@@ -56,7 +87,7 @@ class Page:
         self._remembered: dict[str, Any] = {}
 
     def examples(self, target: Any, texts: Sequence[str], label: str = "Examples") -> None:
-        """Buttons that fill `target`; each works without the server."""
+        """Buttons that fill `target`, without asking the server."""
         with gr.Row(elem_classes="lp-chips"):
             html(f'<span class="lp lp-note">{label}</span>', min_width=0)
             for text in texts:
@@ -64,23 +95,21 @@ class Page:
                 button.click(None, None, target, js=f"() => {json.dumps(text)}", api_visibility="private")
 
     def set_up(self, function: Callable, outputs: Sequence[Any]) -> None:
-        """Calls `function` once there is a run to read, before the address is read and before any
-        `on_ready`: for the choices and limits of controls that depend on the run, and for pictures that
-        nothing changes."""
+        """Calls `function` once there is a run to read, before the address is read and before any `on_ready`.
+
+        For the choices and limits of controls that depend on the run, and for pictures that never change.
+        """
         self._set_up.append((function, [], list(outputs)))
 
     def on_ready(self, function: Callable, inputs: Sequence[Any], outputs: Sequence[Any]) -> None:
-        """Calls `function` when the page is opened with a run there, and when a training on it has ended."""
+        """Calls `function` when the page is opened and has a run, and when a training on it has ended."""
         self._ready.append((function, list(inputs), list(outputs)))
 
     def on_change(
         self, triggers: Sequence[Any], function: Callable, inputs: Sequence[Any], outputs: Sequence[Any]
     ) -> None:
-        """Calls `function` whenever one of `triggers` changes (the last change wins) and when the page is
-        ready.
-        """
-        # Being ready is a trigger like the others: one event at a time, so an old answer never follows a
-        # newer one.
+        """Calls `function` when a trigger changes (the last change wins) and when the page is ready."""
+        # Being ready is one more trigger: events come one at a time, and no old answer follows a newer one.
         times_ready = gr.State(0)
         gr.on(
             [component.change for component in (*triggers, times_ready)],
@@ -95,7 +124,7 @@ class Page:
         self.on_ready(lambda times: times + 1, [times_ready], [times_ready])
 
     def remember(self, **components: Any) -> None:
-        """Keeps these components in the address of the page: `?prompt=Once&seed=3`."""
+        """Keeps the values of these components in the address of the page: `?prompt=Once&seed=3`."""
         self._remembered.update(components)
 
     def writer(
@@ -105,9 +134,7 @@ class Page:
         outputs: Callable[[], Sequence[Any]],
         label: str = "Write",
     ) -> None:
-        """A button that streams what the generator `function` yields, one that stops it, and under them
-        the `outputs`.
-        """
+        """A button that streams what the generator `function` yields, one that stops it, and the outputs."""
         with gr.Row(elem_classes="lp-buttons"):
             write = gr.Button(label, variant="primary", min_width=120)
             stop = gr.Button("Stop", interactive=False, min_width=80)
@@ -124,7 +151,7 @@ class Page:
 
     def _training_offer(self) -> tuple[Any, ...]:
         with gr.Column(visible=not self._complete_at_first, elem_classes="lp-trainbox") as offer:
-            text = html(self._offer_text())
+            text = html(_offer())
             with gr.Row(elem_classes="lp-buttons"):
                 train = gr.Button("Train it here", variant="primary", min_width=150)
                 resume = gr.Button(
@@ -134,39 +161,40 @@ class Page:
             live = html(elem_id=f"{self.stage.slug}-training")
         return offer, text, train, resume, stop, live
 
-    def _offer_text(self, problem: str = "") -> str:
-        trouble = f'<p><span class="lp-pill bad">did not work</span> {escape(problem)}</p>' if problem else ""
-        return (
-            '<div class="lp lp-section"><h2 style="margin-top:0">No trained model here yet</h2>'
-            "<p>Train the quick preset on this machine: a minute or two on two CPU cores, no download. "
-            f"Its numbers and pictures appear when it is done.</p>{trouble}</div>"
-        )
-
     def _watch(self, resume: bool) -> Iterator[list[Any]]:
         """Pictures of the training until it ends. Outputs: text, train, resume, stop, live."""
         try:
-            training = live_training.start(self.stage, self.folder, resume)
+            if self.trainer is None:
+                raise UserError(f"this page cannot train; use: llmpath run {self.stage.slug}")
+            training = self.trainer.start(self.stage, self.folder, resume)
         except UserError as error:
-            yield [self._offer_text(str(error)), gr.skip(), gr.skip(), gr.skip(), gr.skip()]
+            yield [_offer(str(error)), *[gr.skip()] * 4]
             return
         yield from self._follow(training)
 
+    def _current_training(self) -> Training | None:
+        training = self.trainer.current() if self.trainer is not None else None
+        return training if training is not None and training.slug == self.stage.slug else None
+
     def _rejoin(self) -> Iterator[list[Any]]:
-        training = live_training.current()
-        if training is not None and training.slug == self.stage.slug:
+        if (training := self._current_training()) is not None:
             yield from self._follow(training)
         else:
             yield [gr.skip()] * 5
 
-    def _follow(self, training: live_training.LiveTraining) -> Iterator[list[Any]]:
+    def _follow(self, training: Training) -> Iterator[list[Any]]:
         off, on = gr.Button(interactive=False), gr.Button(interactive=True)
-        yield [self._offer_text(), off, off, on, training.picture()]
+        yield [_offer(), off, off, on, training.picture()]
         while training.running:
-            time.sleep(_WATCH_EVERY)
-            yield [gr.skip(), gr.skip(), gr.skip(), gr.skip(), training.picture()]
+            time.sleep(_WATCH_INTERVAL)
+            yield [*[gr.skip()] * 4, training.picture()]
         resume = gr.Button(interactive=True, visible=RunFolder(self.folder.path).state == "stopped")
-        ended = training.picture() if training.stopped else ""
-        yield [self._offer_text(training.error), on, resume, off, ended]
+        yield [_offer(training.error), on, resume, off, training.picture() if training.stopped else ""]
+
+    def _stop_training(self) -> gr.Button:
+        if (training := self._current_training()) is not None:
+            training.stop()
+        return gr.Button(interactive=False)
 
     def _close(self, offer: tuple[Any, ...], demo: gr.Column, head: gr.HTML) -> None:
         column, text, train, resume, stop, live = offer
@@ -174,12 +202,13 @@ class Page:
 
         def refresh() -> list[Any]:
             folder = RunFolder(self.folder.path)
-            there = folder.is_complete
+            complete = folder.is_complete
+            # Only what changes is sent: an update may undo what somebody is typing.
+            unchanged = complete == self._complete_at_first
             return [
                 panels.header(self.stage, folder, self.model_id),
-                # Only what changes is sent: an update may undo what somebody is typing.
-                gr.skip() if there == self._complete_at_first else gr.Column(visible=not there),
-                gr.skip() if there == self._complete_at_first else gr.Column(visible=there),
+                gr.skip() if unchanged else gr.Column(visible=not complete),
+                gr.skip() if unchanged else gr.Column(visible=complete),
                 panels.numbers(folder),
                 gr.Button(visible=folder.state == "stopped"),
             ]
@@ -191,8 +220,8 @@ class Page:
             self._read_address(self.blocks.load, list(self._remembered))
         opened = self.blocks.load(self._rejoin, None, watched, concurrency_limit=None, **quiet)
         opened = self._then(self._set_up, opened.then(refresh, None, shown, **quiet), quiet)
-        touched = {part._id for _, _, outputs in self._set_up for part in outputs}
-        if again := [name for name, part in self._remembered.items() if part._id in touched]:
+        changed = {output._id for _, _, outputs in self._set_up for output in outputs}
+        if again := [name for name, control in self._remembered.items() if control._id in changed]:
             opened = self._read_address(opened.then, again)
         self._then(self._ready, opened, quiet)
         for button, continues in ((train, False), (resume, True)):
@@ -202,12 +231,6 @@ class Page:
             self._then(self._set_up + self._ready, event.then(refresh, None, shown, **quiet), quiet)
         stop.click(self._stop_training, None, stop, **quiet)
         self._write_address()
-
-    def _stop_training(self) -> gr.Button:
-        training = live_training.current()
-        if training is not None and training.slug == self.stage.slug:
-            training.stop()
-        return gr.Button(interactive=False)
 
     def _then(self, calls: Sequence[tuple], event: Any, quiet: dict[str, Any]) -> Any:
         for function, inputs, outputs in calls:
@@ -223,30 +246,28 @@ class Page:
         return call
 
     def _read_address(self, event: Callable, names: Sequence[str]) -> Any:
-        """Sets the controls `names` from the address that the page was opened with. It runs in the
-        browser, at once: an answer of the server would come when somebody may be typing already, and
-        would undo that."""
-        parts = [self._remembered[name] for name in names]
+        """Sets the controls `names` from the address that the page was opened with.
+
+        It runs in the browser, at once: an answer of the server would come when somebody may be typing
+        already, and would undo that.
+        """
+        controls = [self._remembered[name] for name in names]
         script = _READ_ADDRESS % json.dumps([_expected(name, self._remembered[name]) for name in names])
-        return event(None, parts, parts, js=script, api_visibility="private")
+        return event(None, controls, controls, js=script, api_visibility="private")
 
     def _write_address(self) -> None:
-        names, parts = list(self._remembered), list(self._remembered.values())
-        script = (
-            "(...values) => { const address = new URL(location.href); "
-            f"{json.dumps(names)}.forEach((name, i) => address.searchParams.set(name, values[i] ?? '')); "
-            "history.replaceState(null, '', address); }"
-        )
-        for part in parts:
-            part.change(None, parts, None, js=script, api_visibility="private")
+        names, controls = list(self._remembered), list(self._remembered.values())
+        script = _WRITE_ADDRESS % json.dumps(names)
+        for control in controls:
+            control.change(None, controls, None, js=script, api_visibility="private")
 
     def _panels(self) -> gr.HTML:
         with gr.Accordion("Numbers of the run", open=True):
             numbers = html(panels.numbers(self.folder))
-        with gr.Accordion("Pictures of the run", open=False) as drawn:
+        with gr.Accordion("Pictures of the run", open=False) as figures:
             gallery = html()
         draw = lambda: panels.figures(RunFolder(self.folder.path))  # noqa: E731
-        drawn.expand(draw, None, gallery, show_progress="hidden", api_visibility="private")
+        figures.expand(draw, None, gallery, show_progress="hidden", api_visibility="private")
         with gr.Accordion("Lesson", open=False):
             gr.Markdown(panels.lesson(self.stage))
         with gr.Accordion("Show the code", open=False):
@@ -254,8 +275,17 @@ class Page:
                 with gr.Accordion(concept.name, open=False):
                     gr.Markdown(panels.source_of(concept))
         with gr.Accordion("Load this model", open=False):
-            gr.Markdown(f"```python\n{panels.load_snippet(self.stage, self.folder, self.model_id)}```")
+            gr.Markdown(f"```python\n{snippet_of_run(self.stage, self.folder, self.model_id)}```")
         return numbers
+
+
+def _offer(problem: str = "") -> str:
+    trouble = f'<p><span class="lp-pill bad">did not work</span> {escape(problem)}</p>' if problem else ""
+    return (
+        '<div class="lp lp-section"><h2 style="margin-top:0">No trained model here yet</h2>'
+        "<p>Train the quick preset on this machine: a minute or two on two CPU cores, no download. "
+        f"Its numbers and pictures appear when it is done.</p>{trouble}</div>"
+    )
 
 
 def telling(function: Callable) -> Callable:
@@ -272,7 +302,7 @@ def telling(function: Callable) -> Callable:
 
 
 def telling_stream(function: Callable) -> Callable:
-    """The same for a generator."""
+    """The generator, with the one line of a `UserError` shown on the page."""
 
     @wraps(function)
     def call(*values: Any) -> Iterator[Any]:
@@ -284,7 +314,7 @@ def telling_stream(function: Callable) -> Callable:
     return call
 
 
-# Values as they are, except those that the address names and that make sense for their control.
+# Keeps the values except those that the address names and that make sense for their control.
 _READ_ADDRESS = """(...values) => {
   window.openedWith ??= new URLSearchParams(location.search);
   const read = %s.map(({name, low, high, choices}, i) => {
@@ -296,20 +326,25 @@ _READ_ADDRESS = """(...values) => {
   });
   return read.length === 1 ? read[0] : read;
 }"""
+_WRITE_ADDRESS = """(...values) => {
+  const address = new URL(location.href);
+  %s.forEach((name, i) => address.searchParams.set(name, values[i] ?? ''));
+  history.replaceState(null, '', address);
+}"""
 
 
-def _expected(name: str, part: Any) -> dict[str, Any]:
-    """What values a control takes: numbers from `low` to `high`, one of `choices`, or any text."""
-    if isinstance(part, gr.Slider | gr.Number):
-        return {"name": name, "low": part.minimum, "high": part.maximum}
-    if isinstance(part, gr.Radio | gr.Dropdown):
-        return {"name": name, "choices": [value for _, value in part.choices]}
+def _expected(name: str, control: Any) -> dict[str, Any]:
+    """The values that a control takes: numbers from `low` to `high`, one of `choices`, or any text."""
+    if isinstance(control, gr.Slider | gr.Number):
+        return {"name": name, "low": control.minimum, "high": control.maximum}
+    if isinstance(control, gr.Radio | gr.Dropdown):
+        return {"name": name, "choices": [value for _, value in control.choices]}
     return {"name": name}
 
 
 @contextmanager
 def stage_page(stage: Stage, folder: RunFolder, model_id: str | None = None) -> Iterator[Page]:
-    """The page of a stage; the body of the `with` fills its middle part."""
+    """The page of a stage; the body of the `with` statement fills its middle."""
     page = Page(stage, folder, model_id)
     with page.blocks:
         head = html(panels.header(stage, folder, model_id))

@@ -3,8 +3,8 @@
     with page.always:
         playground(page, Design(shape="xor"), rate=0.3)
 
-The network is trained by the NumPy engine in the process that serves the page, for each open page by
-itself; nothing has to be trained before.
+The NumPy engine trains the network in the process that serves the page, one network for each open page.
+Nothing has to be trained before.
 """
 
 from typing import Any
@@ -26,9 +26,9 @@ def playground(page: Page, design: Design, rate: float, speed: int = 5) -> None:
     """Puts a playground on the page.
 
     Args:
-        design: what it opens with; `squared` stays as it is.
-        rate: learning rate at first, one of `RATES`.
-        speed: steps from picture to picture at first, one of `SPEEDS`.
+        design: what it opens with; the visitor can change everything but `squared`.
+        rate: learning rate at the start, one of `RATES`.
+        speed: steps from picture to picture at the start, one of `SPEEDS`.
     """
     slug = page.stage.slug
     first = LiveNetwork(design, rate, speed)
@@ -66,21 +66,22 @@ def playground(page: Page, design: Design, rate: float, speed: int = 5) -> None:
     ) -> Design:
         return Design(shape, noise, seed or 0, int(layers), int(units), activation, optimizer, design.squared)
 
-    def changed(found: LiveNetwork, *values: Any) -> str:
-        """Another design starts another network; if one was playing, the new one plays on."""
+    def changed(network: LiveNetwork, *values: Any) -> str:
+        """Another design starts another network. If one was playing, the new one plays on."""
         wanted = designed(*values)
-        if wanted != found.design:
-            found.rebuild(wanted)
-        return gr.skip() if found.player else network_picture(found)
+        if wanted != network.design:
+            network.rebuild(wanted)
+        return gr.skip() if network.player else network_picture(network)
 
-    def paced(found: LiveNetwork, place: int, pace: int) -> tuple[gr.Slider, str]:
-        """What is playing takes the new rate at once."""
-        found.pace = int(pace)
-        found.set_rate(RATES[int(place)])
-        return gr.Slider(label=_rate_label(found.rate)), gr.skip() if found.player else network_picture(found)
+    def paced(network: LiveNetwork, power: int, pace: int) -> tuple[gr.Slider, str]:
+        """A training that is playing takes the new rate at once."""
+        network.pace = int(pace)
+        network.set_rate(RATES[int(power)])
+        picture = gr.skip() if network.player else network_picture(network)
+        return gr.Slider(label=_rate_label(network.rate)), picture
 
     gr.on(
-        [part.change for part in designing],
+        [control.change for control in designing],
         changed,
         [live, *designing],
         picture,

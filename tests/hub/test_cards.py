@@ -7,8 +7,8 @@ import pytest
 from huggingface_hub import ModelCard
 
 from hf_llmpath import LLMPathRNNForCausalLM
+from hf_llmpath.hub import resource
 from hf_llmpath.hub.cards import render
-from hf_llmpath.hub.resources import resource
 from hf_llmpath.runs import write_json
 from hf_llmpath.stages import all_stages
 

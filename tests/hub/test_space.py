@@ -8,7 +8,7 @@ from packaging.requirements import Requirement
 from packaging.version import Version
 
 from hf_llmpath.errors import UserError
-from hf_llmpath.hub.resources import resource
+from hf_llmpath.hub import resource
 from hf_llmpath.hub.space import build, push_space, shown_model
 from hf_llmpath.stages import all_stages
 

@@ -14,9 +14,9 @@ from huggingface_hub import ModelCard
 from PIL import Image
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
+from hf_llmpath.hub.model_folder import snippet_of_run
 from hf_llmpath.models.model_table import MODELS
 from hf_llmpath.stages import all_stages
-from hf_llmpath.ui.panels import load_snippet
 
 pytestmark = pytest.mark.slow
 WRITING = ("AutoModelForCausalLM", "AutoModelForSeq2SeqLM")
@@ -128,7 +128,7 @@ def test_the_code_that_loads_the_model_runs(stage, folder):
     """As the page, the card and `llmpath show` print it."""
     printed = io.StringIO()
     with contextlib.redirect_stdout(printed):
-        exec(load_snippet(stage, folder), {})
+        exec(snippet_of_run(stage, folder), {})
     assert printed.getvalue().strip()
 
 
