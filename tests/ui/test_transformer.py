@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import expect
 
 from hf_llmpath.runs import RunFolder
-from hf_llmpath.stages.s10_transformer.live_transformer import load_transformer
+from hf_llmpath.stages.s10_transformer.demo import look
 from hf_llmpath.training.attention_probes import attention_rollout
 
 SOURCE, REVIEW = "24 december 2031", "The room was lovely, but the tea was awful."
@@ -28,7 +28,7 @@ def values_of(figure, shape) -> np.ndarray:
 def test_the_answer_and_every_head_are_those_of_the_model(visit, address, folder):
     page = visit(f"{address}transformer")
     page.get_by_label("Source", exact=True).fill(SOURCE)
-    maps = load_transformer("AutoModelForSeq2SeqLM", folder.model_dir).look(f"date: {SOURCE}")
+    maps = look("AutoModelForSeq2SeqLM", folder.model_dir, f"date: {SOURCE}")[0]
     expect(page.locator("#answer .lp-text")).to_have_text(maps.answer)
     figure = page.locator("#heads figure")
     expect(figure.locator(".lp-attn-y span")).to_have_count(len(maps.target))
@@ -40,7 +40,7 @@ def test_the_answer_and_every_head_are_those_of_the_model(visit, address, folder
 
 def test_a_click_shows_a_head_large_and_the_pointer_reads_its_values(visit, address, folder):
     page = visit(f"{address}transformer")
-    maps = load_transformer("AutoModelForSeq2SeqLM", folder.model_dir).look("date: 3rd of march 1998")
+    maps = look("AutoModelForSeq2SeqLM", folder.model_dir, "date: 3rd of march 1998")[0]
     figure = page.locator("#heads figure")
     expect(figure.locator(".lp-attn-x span")).to_have_count(len(maps.source))
     button = figure.get_by_role("button", name="Layer 2, head 3")
@@ -81,7 +81,7 @@ def test_the_keys_go_from_cell_to_cell_and_a_chosen_head_stays(visit, address):
 def test_a_review_gets_a_verdict_and_a_rollout(visit, address, folder):
     page = visit(f"{address}transformer")
     page.get_by_label("Review").fill(REVIEW)
-    maps = load_transformer("AutoModelForSequenceClassification", folder.model("reader")).look(REVIEW)
+    maps = look("AutoModelForSequenceClassification", folder.model("reader"), REVIEW)[0]
     expect(page.locator("#review-heads .lp-attn-x span")).to_have_count(len(maps.source))
     shown = [float(bar.get_attribute("data-value")) for bar in page.locator("#verdict [data-value]").all()]
     assert shown == pytest.approx(list(maps.predicted.values()), abs=1e-5)
@@ -105,8 +105,8 @@ def test_bad_input_is_told(visit, address):
 
 def test_positions_and_masks_are_there(visit, address):
     page = visit(f"{address}transformer")
-    expect(page.locator("#positions svg path")).to_have_count(2)
-    expect(page.locator("#alike svg path")).to_have_count(2)
+    expect(page.locator("#positions .lp-key span")).to_have_count(2)
+    expect(page.locator("#alike .lp-key span")).to_have_count(2)
     expect(page.locator("#masks .lp-mask")).to_have_count(3)
 
 

@@ -1,9 +1,10 @@
 """Stage 10: the Transformer. An encoder-decoder learns to rewrite, and an encoder learns to read reviews."""
 
-from dataclasses import dataclass, replace
-from typing import Literal
+from dataclasses import dataclass
+from typing import ClassVar, Literal
 
-from ...settings import Settings, setting
+from ...settings import Settings, group, setting
+from ...training.recipe import Recipe
 from ..stage import Concept, Stage
 
 
@@ -16,41 +17,50 @@ class TransformerSettings(Settings):
         ("date",), "toy tasks of the encoder-decoder"
     )
     hidden_size: int = setting(64, "width of the encoder-decoder", minimum=4)
-    intermediate_size: int = setting(128, "inner width of its feed-forward layers", minimum=1)
-    num_encoder_layers: int = setting(2, "layers of its encoder", minimum=1)
-    num_decoder_layers: int = setting(2, "layers of its decoder", minimum=1)
+    intermediate_size: int = setting(
+        128, "inner width of the feed-forward layers of the encoder-decoder", minimum=1
+    )
+    num_encoder_layers: int = setting(2, "layers of the encoder of the encoder-decoder", minimum=1)
+    num_decoder_layers: int = setting(2, "layers of the decoder of the encoder-decoder", minimum=1)
     num_attention_heads: int = setting(4, "heads of every attention", minimum=1)
     position_embedding_type: Literal["sinusoidal", "learned", "rotary"] = setting(
-        "rotary", "how it knows positions"
+        "rotary", "how both models know positions"
     )
     norm_first: bool = setting(True, "layer norm before each sublayer (pre-norm), or after it (post-norm)")
     examples: int = setting(10_000, "training examples of each toy task", minimum=10)
-    max_steps: int = setting(380, "optimizer steps of the encoder-decoder", minimum=1)
-    batch_size: int = setting(64, "examples per step", minimum=1)
-    learning_rate: float = setting(4e-3, "peak of the cosine schedule", minimum=0)
+    rewriting: Recipe = group(
+        Recipe(steps=380, batch_size=64, learning_rate=4e-3), "training of the encoder-decoder"
+    )
     comparisons: tuple[Literal["sinusoidal", "learned", "rotary", "post-norm"], ...] = setting(
-        (), "variants of the encoder-decoder that are trained beside it"
+        (), "variants of the encoder-decoder that are trained for comparison"
     )
     reader_hidden_size: int = setting(64, "width of the encoder that reads reviews", minimum=4)
-    reader_layers: int = setting(2, "its layers", minimum=1)
-    reader_steps: int = setting(580, "its optimizer steps", minimum=1)
-    reader_batch_size: int = setting(64, "texts per step", minimum=1)
-    reader_learning_rate: float = setting(4e-3, "peak of its cosine schedule", minimum=0)
-    reader_dropout: float = setting(0.0, "its dropout", minimum=0, maximum=0.9)
-    vocab_size: int = setting(10_000, "most words of its vocabulary", minimum=10)
-    context: int = setting(64, "tokens of the longest text that it reads", minimum=8)
-    seeds: int = setting(1, "seeds of both, the mean of which is reported", minimum=1)
+    reader_layers: int = setting(2, "layers of the encoder that reads reviews", minimum=1)
+    reader_dropout: float = setting(0.0, "dropout of the encoder that reads reviews", minimum=0, maximum=0.9)
+    reading: Recipe = group(
+        Recipe(steps=580, batch_size=64, learning_rate=4e-3, weight_decay=0.01),
+        "training of the encoder that reads reviews",
+    )
+    vocab_size: int = setting(10_000, "largest number of words in the vocabulary of the reviews", minimum=10)
+    context: int = setting(64, "tokens of the longest review that is read", minimum=8)
+    seeds: int = setting(1, "number of seeds for each model; the numbers are their means", minimum=1)
+
+    renamed: ClassVar[dict[str, str]] = {
+        "max_steps": "rewriting.steps",
+        "batch_size": "rewriting.batch_size",
+        "learning_rate": "rewriting.learning_rate",
+        "reader_steps": "reading.steps",
+        "reader_batch_size": "reading.batch_size",
+        "reader_learning_rate": "reading.learning_rate",
+    }
 
     @classmethod
     def full(cls) -> "TransformerSettings":
-        return replace(
-            cls(),
+        return cls().updated(
             tasks=("reverse", "sort", "date"),
             examples=20_000,
-            max_steps=2500,
-            batch_size=96,
             comparisons=("sinusoidal", "learned", "post-norm"),
-            reader_steps=1000,
+            **{"rewriting.steps": 2500, "rewriting.batch_size": 96, "reading.steps": 1000},
         )
 
 

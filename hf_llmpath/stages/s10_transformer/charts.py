@@ -1,113 +1,150 @@
-"""Every head of every layer, one head large, rollout, masks, positional encodings, exact match and the
+"""Every head of every layer, one head large, rollout, masks, positional encodings, exact match, and the
 losses.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ...charts.bars import score_bars
-from ...charts.curves import curves
-from ...charts.heads import attention_map, head_grid, mask_panels, position_curves
-from ...charts.style import save
+from ...charts.attention import attention_map, head_browser
+from ...charts.attention import masks as mask_panels
+from ...charts.picture import Picture, panels, save_all
+from ...charts.plots import bar_chart, line_chart
 from ...charts.wording import words
 from ...runs import RunFolder
 
 
-def draw(folder: RunFolder) -> list[Path]:
-    """Draws every picture of the run."""
-    target = folder.path / "figures"
-    rewriting, reading, positions = (
-        folder.figure_data(name) for name in ("rewriting", "reading", "positions")
-    )
+def pictures(folder: RunFolder) -> dict[str, Picture]:
+    """Every picture of the run."""
+    rewriting, reading = folder.figure_data("rewriting"), folder.figure_data("reading")
     source, written = rewriting["source"], rewriting["target"]
-    cross = np.asarray(rewriting["weights"]["cross"])
+    cross = np.asarray(rewriting["weights"]["cross"])  # (layers, heads, target, source)
     layer, head = sharpest(cross)
-    losses: dict[str, tuple[list[float], list[float]]] = {}
-    for entry in folder.history:
-        if "loss" in entry:
-            steps, values = losses.setdefault(
-                words(entry["part"].rpartition("-")[0].replace("-", " ")), ([], [])
-            )
-            steps.append(entry["step"])
-            values.append(entry["loss"])
-    verdict = "{}: {:.1%}".format(*max(reading["predicted"].items(), key=lambda item: item[1]))
     answer = f"“{rewriting['text']}” → “{rewriting['answer']}”"
-    text = np.asarray(reading["weights"]["encoder"])
-    return [
-        save(
-            head_grid(cross, written, source, f"Cross-attention of every head: {answer}"),
-            target / "cross_attention.png",
+    verdict = "{}: {:.1%}".format(*max(reading["predicted"].items(), key=lambda item: item[1]))
+    return {
+        "cross_attention": head_browser(cross, written, source, "Cross-attention of every head", answer),
+        "one_head": attention_map(
+            cross[layer, head],
+            written,
+            source,
+            f"Where each character came from: layer {layer + 1}, head {head + 1}",
+            x_label="source",
+            y_label="written so far",
         ),
-        save(
-            attention_map(
-                cross[layer, head],
-                written,
-                source,
-                f"Where each character came from: layer {layer + 1}, head {head + 1}",
-                "source",
-                "written so far",
-            ),
-            target / "one_head.png",
+        "review_heads": head_browser(
+            reading["weights"]["encoder"],
+            reading["source"],
+            reading["source"],
+            "Every head of the encoder on a text",
+            verdict,
         ),
-        save(
-            head_grid(
-                text, reading["source"], reading["source"], f"Every head of the encoder on a text ({verdict})"
-            ),
-            target / "review_heads.png",
+        "rollout": rollout_chart(reading["rollout"], reading["source"]),
+        "positions": panels(
+            {
+                "some dimensions": wave_chart(folder),
+                "similarity by distance: sinusoidal (brown) and rotary (blue)": similarity_chart(folder),
+            },
+            "Positional encodings",
+            columns=2,
         ),
-        save(
-            attention_map(
-                reading["rollout"],
-                reading["source"],
-                reading["source"],
-                "Attention rollout: what each position is made of after all layers",
-                "input token",
-                "position",
-                highest=float(np.max(reading["rollout"])),
-            ),
-            target / "rollout.png",
-        ),
-        save(
-            position_curves(positions["table"], positions["alike"], "Positional encodings"),
-            target / "positions.png",
-        ),
-        save(mask_panels(masks(source[-10:], written[:8]), "Who may look at whom"), target / "masks.png"),
-        save(exact_match(folder), target / "exact_match.png"),
-        save(curves(losses, "Training losses", "step", "nats", log=True), target / "loss.png"),
-    ]
+        "masks": mask_chart(source[-10:], written[:8]),
+        "exact_match": exact_match_chart(folder),
+        "loss": loss_chart(folder),
+    }
+
+
+def draw(folder: RunFolder) -> list[Path]:
+    """Saves every picture of the run."""
+    return save_all(pictures(folder), folder)
 
 
 def sharpest(weights: np.ndarray) -> tuple[int, int]:
-    """Layer and head whose queries look hardest at a single token each; weights `(layers, heads, queries,
+    """Layer and head whose queries put the most weight on a single token; weights `(layers, heads, queries,
     keys)`.
     """
     layer, head = np.unravel_index(weights.max(axis=-1).mean(axis=-1).argmax(), weights.shape[:2])
     return int(layer), int(head)
 
 
-def masks(source: list[str], target: list[str], padding: int = 2) -> dict[str, Any]:
-    """The masks of a source, padded, and of a target: in the encoder, in the decoder, and between the two."""
+def rollout_chart(rollout: Sequence[Sequence[float]] | np.ndarray, tokens: Sequence[str]) -> Picture:
+    """Attention rollout `(position, input token)`."""
+    highest = float(np.max(rollout))
+    return attention_map(
+        rollout,
+        tokens,
+        tokens,
+        "Attention rollout: what each position is made of after all layers",
+        f"the full color stands for {highest:.0%}",
+        verb="is made of",
+        x_label="input token",
+        y_label="position",
+        highest=highest,
+    )
+
+
+def mask_chart(source: list[str], target: list[str], padding: int = 2) -> Picture:
+    """The masks of a source, with padding, and of a target: in the encoder, in the decoder, and between
+    them.
+    """
     padded = [*source, *["∅"] * padding]
-    there = np.array([True] * len(source) + [False] * padding)
-    return {
-        "encoder: all but padding": (np.tile(there, (len(padded), 1)), padded, padded),
-        "decoder: causal": (np.tril(np.ones((len(target), len(target)), dtype=bool)), target, target),
-        "decoder to encoder": (np.tile(there, (len(target), 1)), target, padded),
+    real = np.array([True] * len(source) + [False] * padding)
+    causal = np.tril(np.ones((len(target), len(target)), dtype=bool))
+    masks: dict[str, Any] = {
+        "encoder: all but padding": (np.tile(real, (len(padded), 1)), padded, padded),
+        "decoder: causal": (causal, target, target),
+        "decoder to encoder": (np.tile(real, (len(target), 1)), target, padded),
     }
+    return mask_panels(masks, "Who may look at whom", "filled: may look")
 
 
-def exact_match(folder: RunFolder):
-    """Exact match of every task on unseen and on longer input, and of the variants trained beside the model."""
-    named = {"exact_match": "all tasks, this model"}
+def wave_chart(folder: RunFolder) -> Picture:
+    """Some dimensions of the sinusoidal encoding over the positions."""
+    table = np.asarray(folder.figure_data("positions")["table"])  # (positions, dimensions)
+    lines = {
+        f"dimension {d}": (range(len(table)), table[:, d].tolist())
+        for d in (0, 8, 16, 24)
+        if d < table.shape[1]
+    }
+    detail = "slow and fast waves: together they identify every position"
+    return line_chart(lines, "Sinusoidal positions", "position", detail=detail)
+
+
+def similarity_chart(folder: RunFolder) -> Picture:
+    """How similar two positions are by their distance, for sinusoidal and rotary positions."""
+    similarity = folder.figure_data("positions")["alike"]
+    lines = {name: (range(len(values)), values) for name, values in similarity.items()}
+    return line_chart(
+        lines,
+        "How similar two positions are",
+        "distance between them",
+        "cosine of the angle",
+        "averaged over all pairs of dimensions: nearby positions are similar",
+    )
+
+
+def exact_match_chart(folder: RunFolder) -> Picture:
+    """Exact match of every task on unseen and on longer input, and of the variants trained for comparison."""
     scores = {}
     for name, value in folder.metrics.items():
-        which, _, what = name.rpartition("/")
-        if what == "exact_match":
-            scores[which or named[name]] = value
-        elif what == "exact_match_longer":
-            scores[f"{which}, longer than trained"] = value
-    return score_bars(
-        scores, "Exact match on unseen input", "share of answers that are right to the last character"
-    )
+        prefix, _, metric = name.rpartition("/")
+        if metric == "exact_match":
+            scores[prefix or "all tasks, this model"] = value
+        elif metric == "exact_match_longer":
+            scores[f"{prefix}, longer than trained"] = value
+    label = "share of answers that are right to the last character"
+    return bar_chart(scores, "Exact match on unseen input", label, form="{:.1%}".format)
+
+
+def loss_chart(folder: RunFolder) -> Picture:
+    """Training losses of all models."""
+    losses: dict[str, tuple[list[float], list[float]]] = {}
+    for entry in folder.history:
+        if "loss" in entry:
+            name = words(entry["part"].rpartition("-")[0].replace("-", " "))
+            steps, values = losses.setdefault(name, ([], []))
+            steps.append(entry["step"])
+            values.append(entry["loss"])
+    return line_chart(losses, "Training losses", "step", "nats", log_y=True)

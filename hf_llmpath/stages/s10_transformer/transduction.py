@@ -11,70 +11,72 @@ from ...data.algorithmic import LONGER, toy_pairs, toy_tokenizer
 from ...data.batches.pairs import PairBatches
 from ...models.configuration_transformer import LLMPathTransformerConfig
 from ...models.modeling_transformer import LLMPathTransformerForConditionalGeneration
-from ...runs import Run
-from ...training.trainer import Recipe, fit
+from ...runs import Job
+from ...training.trainer import fit
+from . import TransformerSettings
 
 TEST_EXAMPLES = 500  # per task
+SIZES = (
+    "hidden_size",
+    "intermediate_size",
+    "num_encoder_layers",
+    "num_decoder_layers",
+    "num_attention_heads",
+    "position_embedding_type",
+    "norm_first",
+)
 
 
 def train_transducer(
-    tasks: Sequence[str],
-    shape: dict[str, Any],
-    recipe: Recipe,
-    run: Run,
-    name: str,
-    seed: int,
-    examples: int = 20_000,
+    settings: TransformerSettings, changes: dict[str, Any], seed: int, job: Job
 ) -> dict[str, Any]:
-    """Trains one model on all `tasks` and measures it on unseen answers.
+    """Trains one encoder-decoder on all `tasks`, keeps it in `job`, and measures it on unseen answers.
 
     Args:
-        tasks: keys of `TOY_TASKS`; the name of the task is the first token of a source.
-        shape: arguments of `LLMPathTransformerConfig`.
-        recipe, run, seed: see `fit`.
-        name: of the part that keeps the result and the model.
-        examples: training examples per task.
+        changes: what its configuration has different from the settings.
 
     Returns:
-        `TASK/exact_match` on the test split, `TASK/exact_match_longer` on longer input than was ever seen
-        in training, where the task has any, `parameters`, `seconds`, and `mistakes`: up to five `(source,
-        answer, right answer)` per task.
+        `TASK/exact_match` on the test split; `TASK/exact_match_longer` on input longer than any in training,
+        where the task has some; `parameters`; `seconds`; and `mistakes`: up to five `(source, answer, right
+        answer)` per task and split.
     """
-    job = run.job(name)
-    if job.done:
-        return job.result
     set_seed(seed)
-    tokenizer = toy_tokenizer(tasks)
-    special = {
-        "vocab_size": len(tokenizer),
-        "pad_token_id": tokenizer.pad_token_id,
-        "bos_token_id": tokenizer.bos_token_id,
-        "eos_token_id": tokenizer.eos_token_id,
-        "decoder_start_token_id": tokenizer.bos_token_id,
-    }
-    model = LLMPathTransformerForConditionalGeneration(LLMPathTransformerConfig(**shape | special))
-    tokenizer.model_max_length = model.config.max_position_embeddings
-    pairs = [pair for task in tasks for pair in toy_pairs(task, "train", examples, seed)]
+    tokenizer = toy_tokenizer(settings.tasks)  # the name of the task is the first token of a source
+    config = LLMPathTransformerConfig(
+        vocab_size=len(tokenizer),
+        max_position_embeddings=64,
+        pad_token_id=tokenizer.pad_token_id,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        decoder_start_token_id=tokenizer.bos_token_id,
+        **{name: getattr(settings, name) for name in SIZES} | changes,
+    )
+    tokenizer.model_max_length = config.max_position_embeddings
+    model = LLMPathTransformerForConditionalGeneration(config)
+    pairs = [pair for task in settings.tasks for pair in toy_pairs(task, "train", settings.examples, seed)]
     sources, targets = (tokenizer([pair[side] for pair in pairs])["input_ids"] for side in (0, 1))
+    recipe = settings.rewriting
     batches = PairBatches(sources, targets, recipe.batch_size, recipe.steps, tokenizer.pad_token_id, seed)
     began = time.perf_counter()
     fit(model, batches, recipe, job, seed, tokens_per_step=batches.tokens_per_step)
-    result: dict[str, Any] = {
-        "seconds": time.perf_counter() - began,
-        "parameters": model.num_parameters(),
-        "mistakes": {},
-    }
-    run.progress.say("writing the answers of the test")
-    for task in tasks:
+    seconds = time.perf_counter() - began
+    job.save_model(model, tokenizer)
+    job.progress.say("writing the answers of the test")
+    result: dict[str, Any] = {"seconds": seconds, "parameters": model.num_parameters(), "mistakes": {}}
+    for task in settings.tasks:
         for split, metric in (("test", "exact_match"), ("longer", "exact_match_longer")):
             if (task, split) == ("date", "longer"):
                 continue
-            asked = toy_pairs(task, split, TEST_EXAMPLES)
-            answers = transduce(model, tokenizer, [source for source, _ in asked])
-            wrong = [(s, a, t) for (s, t), a in zip(asked, answers, strict=True) if a != t]
-            result[f"{task}/{metric}"] = 1 - len(wrong) / len(asked)
-            result["mistakes"][f"{task}/{split}"] = wrong[:5]
-    return job.finish(result, model, tokenizer)
+            examples = toy_pairs(task, split, TEST_EXAMPLES)
+            answers = transduce(model, tokenizer, [source for source, _ in examples])
+            mistakes = [
+                (source, answer, right)
+                for (source, right), answer in zip(examples, answers, strict=True)
+                if answer != right
+            ]
+            result[f"{task}/{metric}"] = 1 - len(mistakes) / len(examples)
+            result["mistakes"][f"{task}/{split}"] = mistakes[:5]
+    return result
 
 
 @torch.no_grad()

@@ -4,31 +4,35 @@ import pytest
 from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 
 from hf_llmpath.data.algorithmic import toy_pairs
-from hf_llmpath.stages.s10_transformer import transduction
+from hf_llmpath.runs import Job
+from hf_llmpath.stages.s10_transformer import TransformerSettings, transduction
 from hf_llmpath.stages.s10_transformer.transduction import train_transducer, transduce
-from hf_llmpath.training.trainer import Recipe
 
-SHAPE = {
+SMALL = {
     "hidden_size": 32,
     "num_attention_heads": 2,
     "intermediate_size": 32,
-    "position_embedding_type": "rotary",
+    "examples": 200,
+    "rewriting.steps": 60,
+    "rewriting.batch_size": 16,
+    "rewriting.learning_rate": 5e-3,
 }
 
 
-@pytest.fixture
-def few(monkeypatch):
-    monkeypatch.setattr(transduction, "TEST_EXAMPLES", 12)
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """Result, model, and tokenizer of a short training on two tasks."""
+    settings = TransformerSettings().updated(tasks=("sort", "date"), **SMALL)
+    job = Job(tmp_path_factory.mktemp("toy"), "toy")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(transduction, "TEST_EXAMPLES", 12)
+        result = job.once(lambda job: train_transducer(settings, {"norm_first": False}, 0, job))
+    model = AutoModelForSeq2SeqLM.from_pretrained(job.model_dir)
+    return result, model, AutoTokenizer.from_pretrained(job.model_dir)
 
 
-def test_exact_match_counts_the_answers_of_the_kept_model(few, a_started_run):
-    recipe = Recipe(60, 16, 5e-3)
-    result = train_transducer(("sort", "date"), SHAPE, recipe, a_started_run, "toy", 0, examples=200)
-    job = a_started_run.job("toy")
-    model, tokenizer = (
-        AutoModelForSeq2SeqLM.from_pretrained(job.model_dir),
-        AutoTokenizer.from_pretrained(job.model_dir),
-    )
+def test_exact_match_counts_the_answers_of_the_kept_model(trained):
+    result, model, tokenizer = trained
     for task, split, metric in (
         ("sort", "test", "exact_match"),
         ("sort", "longer", "exact_match_longer"),
@@ -40,14 +44,10 @@ def test_exact_match_counts_the_answers_of_the_kept_model(few, a_started_run):
         assert result[f"{task}/{metric}"] == pytest.approx(sum(right) / 12)
         assert len(result["mistakes"][f"{task}/{split}"]) == min(5, 12 - sum(right))
     assert "date/exact_match_longer" not in result
-    assert result["parameters"] == model.num_parameters()
-    assert train_transducer(("sort", "date"), SHAPE, recipe, a_started_run, "toy", 0) == result  # read back
+    assert result["parameters"] == model.num_parameters() and not model.config.norm_first
 
 
-def test_answers_do_not_depend_on_the_batch(few, a_started_run):
-    recipe = Recipe(80, 16, 5e-3)
-    train_transducer(("reverse",), SHAPE, recipe, a_started_run, "toy", 0, examples=200)
-    folder = a_started_run.job("toy").model_dir
-    model, tokenizer = AutoModelForSeq2SeqLM.from_pretrained(folder), AutoTokenizer.from_pretrained(folder)
-    sources = [source for source, _ in toy_pairs("reverse", "test", 9)]
+def test_answers_do_not_depend_on_the_batch(trained):
+    _, model, tokenizer = trained
+    sources = [source for source, _ in toy_pairs("sort", "test", 9)]
     assert transduce(model, tokenizer, sources) == transduce(model, tokenizer, sources, batch_size=2)
