@@ -1,9 +1,12 @@
-"""Stage 11: an encoder learns a language by filling in blanks, and then needs only a few labels for a task."""
+"""Stage 11: an encoder learns a language by filling in blanks, and then needs only a few labels for a
+task.
+"""
 
-from dataclasses import dataclass, replace
-from typing import Literal
+from dataclasses import dataclass
+from typing import ClassVar, Literal
 
-from ...settings import Settings, setting
+from ...settings import Settings, group, setting
+from ...training.recipe import Recipe
 from ..stage import Concept, Stage
 
 
@@ -16,7 +19,7 @@ class PretrainingSettings(Settings):
         None, "more text to pretrain on: embedded name, Hub id, local file or folder"
     )
     tokenizer: Literal["wordpiece", "bpe"] = setting("wordpiece", "how words are cut into tokens")
-    vocab_size: int = setting(1000, "most tokens of the tokenizer", minimum=50)
+    vocab_size: int = setting(1000, "largest number of tokens in the vocabulary", minimum=50)
     hidden_size: int = setting(64, "width of the encoder", minimum=4)
     num_hidden_layers: int = setting(2, "layers of the encoder", minimum=1)
     num_attention_heads: int = setting(4, "attention heads of a layer", minimum=1)
@@ -25,39 +28,47 @@ class PretrainingSettings(Settings):
         "rotary", "how the encoder knows positions"
     )
     norm_position: Literal["post", "pre"] = setting(
-        "pre", "layer norm after each residual sum, or before each part"
+        "pre", "layer norm after each residual sum, or before each sublayer"
     )
     initializer_range: float = setting(0.08, "standard deviation of the first weights", minimum=0)
-    dropout: float = setting(0.0, "dropout while pretraining", minimum=0, maximum=0.9)
+    dropout: float = setting(0.0, "dropout during pretraining", minimum=0, maximum=0.9)
     context: int = setting(64, "tokens of the longest text", minimum=8)
     mask_rate: float = setting(0.2, "share of the tokens that are to be guessed", minimum=0.01, maximum=0.9)
-    max_steps: int = setting(1000, "optimizer steps of the pretraining", minimum=1)
-    batch_size: int = setting(64, "texts per step of the pretraining", minimum=1)
-    learning_rate: float = setting(8e-3, "peak of the cosine schedule of the pretraining", minimum=0)
+    pretraining: Recipe = group(
+        Recipe(
+            steps=1000, batch_size=64, learning_rate=8e-3, weight_decay=0.01, adam_beta2=0.98, evaluations=8
+        ),
+        "pretraining",
+    )
     label_counts: tuple[int, ...] = setting(
         (300,), "numbers of labeled texts to fine-tune on; 0 for all", minimum=0
     )
-    fine_tuning_steps: int = setting(360, "least steps of a fine-tuning", minimum=1)
-    fine_tuning_epochs: int = setting(3, "least number of times that a fine-tuning reads a text", minimum=1)
-    fine_tuning_batch_size: int = setting(
-        64, "most texts per step of a fine-tuning; of few labels an epoch has 20 steps", minimum=1
+    fine_tuning: Recipe = group(
+        Recipe(steps=360, batch_size=64, learning_rate=3e-3, weight_decay=0.01, adam_beta2=0.98, saves=1),
+        "fine-tuning (more steps for many labels, smaller batches for few)",
     )
-    fine_tuning_learning_rate: float = setting(
-        3e-3, "peak of the cosine schedule of a fine-tuning", minimum=0
-    )
+    fine_tuning_epochs: int = setting(3, "smallest number of epochs of a fine-tuning", minimum=1)
     seeds: int = setting(
-        1, "fine-tunings per number of labels, each with rows and a classifier of its own", minimum=1
+        1, "fine-tunings per number of labels, each with its own rows and its own new classifier", minimum=1
     )
+
+    renamed: ClassVar[dict[str, str]] = {
+        "max_steps": "pretraining.steps",
+        "batch_size": "pretraining.batch_size",
+        "learning_rate": "pretraining.learning_rate",
+        "fine_tuning_steps": "fine_tuning.steps",
+        "fine_tuning_batch_size": "fine_tuning.batch_size",
+        "fine_tuning_learning_rate": "fine_tuning.learning_rate",
+    }
 
     @classmethod
     def full(cls) -> "PretrainingSettings":
-        return replace(
-            cls(),
+        return cls().updated(
             corpus="world/stories",
-            max_steps=3000,
             label_counts=(100, 300, 1000, 0),
             seeds=3,
             vocab_size=2000,
+            **{"pretraining.steps": 3000},
         )
 
 

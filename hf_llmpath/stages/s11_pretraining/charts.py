@@ -1,18 +1,13 @@
-"""Label efficiency, fills before and after, masking on a sentence, and loss and perplexity over the
-pretraining.
-"""
+"""Label efficiency, fills before and after, masking on a sentence, and perplexity over the pretraining."""
 
 import math
 import statistics
 from pathlib import Path
 from typing import Any
 
-from matplotlib.figure import Figure
-
-from ...charts.bars import score_bars
-from ...charts.curves import curves, spread_curves
-from ...charts.style import save
-from ...charts.tokens import paired_bars, token_rows
+from ...charts.picture import Picture, panels, save_all
+from ...charts.plots import Line, bar_chart, line_chart
+from ...charts.text import token_boxes
 from ...runs import RunFolder
 
 NAMES = {
@@ -27,19 +22,38 @@ MEANINGS = {
 }
 
 
-def draw(folder: RunFolder) -> list[Path]:
-    """Draws every picture of the run."""
-    target = folder.path / "figures"
-    fills = [
-        (row["text"], {"before pretraining": row["before"], "after": row["after"]})
+def pictures(folder: RunFolder) -> dict[str, Picture]:
+    """Every picture of the run."""
+    fills = {
+        f"{row['text']} ({name})": fill_chart(row[key], "")
         for row in folder.figure_data("fills")
-    ]
-    return [
-        save(_label_efficiency(folder), target / "label_efficiency.png"),
-        save(paired_bars(fills, "What belongs into the blank?"), target / "fills.png"),
-        save(_masking(folder.figure_data("masking")), target / "masking.png"),
-        save(_perplexity(folder), target / "perplexity.png"),
-    ]
+        for key, name in (("before", "before pretraining"), ("after", "after"))
+    }
+    return {
+        "label_efficiency": label_efficiency_chart(folder),
+        "fills": panels(fills, "What belongs in the blank?", columns=2),
+        "masking": masking_chart(folder),
+        "perplexity": perplexity_chart(folder),
+    }
+
+
+def draw(folder: RunFolder) -> list[Path]:
+    """Saves every picture of the run."""
+    return save_all(pictures(folder), folder)
+
+
+def fill_chart(tokens: list[tuple[str, float]], caption: str, detail: str = "") -> Picture:
+    """The likeliest tokens for a blank."""
+    return bar_chart(tokens, caption, detail=detail, form="{:.1%}".format, tokens=True)
+
+
+def masking_chart(folder: RunFolder) -> Picture:
+    """A text, and how the model sees it in three draws."""
+    data = folder.figure_data("masking")
+    rows = [("the text", data["tokens"], [""] * len(data["tokens"]))]
+    for number, draw in enumerate(data["draws"][:3], 1):
+        rows.append((f"as the model sees it, time {number}", draw["seen"], marks(data["tokens"], draw)))
+    return token_boxes(rows, "Masked language modeling: each time, other tokens are to be guessed", MEANINGS)
 
 
 def marks(tokens: list[str], draw: dict[str, Any], mask: str = "[MASK]") -> list[str]:
@@ -50,48 +64,34 @@ def marks(tokens: list[str], draw: dict[str, Any], mask: str = "[MASK]") -> list
     ]
 
 
-def _masking(data: dict[str, Any]) -> Figure:
-    rows = [("the text", data["tokens"], [""] * len(data["tokens"]))]
-    for number, draw in enumerate(data["draws"][:3], 1):
-        rows.append((f"as the model sees it, time {number}", draw["seen"], marks(data["tokens"], draw)))
-    return token_rows(rows, "Masked language modeling: every time other tokens are to be guessed", MEANINGS)
-
-
-def _label_efficiency(folder: RunFolder) -> Figure:
+def label_efficiency_chart(folder: RunFolder) -> Picture:
+    """Accuracy against the number of labels; bars where there is only one number."""
     scores = folder.figure_data("label_efficiency")
-    spread = {
-        NAMES[arm]: (
-            [statistics.fmean(values) for values in scores[arm]],
-            [statistics.stdev(values) if len(values) > 1 else 0.0 for values in scores[arm]],
-        )
-        for arm in NAMES
+    counts, seeds = scores["counts"], len(scores["pretrained"][0])
+    means = {arm: [statistics.fmean(values) for values in scores[arm]] for arm in NAMES}
+    spreads = {
+        arm: [statistics.stdev(values) if len(values) > 1 else 0.0 for values in scores[arm]] for arm in NAMES
     }
-    counts = scores["counts"]
-    title = "Accuracy on held-out texts"
+    caption, detail = "Accuracy on held-out texts", f"mean and standard deviation of {seeds} seeds"
+    detail = detail if seeds > 1 else "one seed"
     if len(counts) == 1:
-        bars = {name: means[0] for name, (means, _) in spread.items()}
-        errors = {name: deviations[0] for name, (_, deviations) in spread.items()}
-        return score_bars(
-            bars,
-            f"{title}, {counts[0]:,} labels",
-            "accuracy",
-            errors=errors if any(errors.values()) else None,
-        )
-    seeds = len(scores["pretrained"][0])
-    shown = f"mean and standard deviation of {seeds} seeds" if seeds > 1 else "one seed"
-    return spread_curves(
-        spread, counts, [f"{count:,}" for count in counts], f"{title}: {shown}", "labeled texts", "accuracy"
-    )
+        errors = {NAMES[arm]: spreads[arm][0] for arm in NAMES} if seeds > 1 else None
+        values = {NAMES[arm]: means[arm][0] for arm in NAMES}
+        caption += f", {counts[0]:,} labels"
+        return bar_chart(values, caption, "accuracy", detail, errors=errors, form="{:.1%}".format)
+    lines = {NAMES[arm]: Line(counts, means[arm], spreads[arm], points=True) for arm in NAMES}
+    ticks = {count: f"{count:,}" for count in counts}
+    return line_chart(lines, caption, "labeled texts", "accuracy", detail, log_x=True, x_ticks=ticks)
 
 
-def _perplexity(folder: RunFolder) -> Figure:
+def perplexity_chart(folder: RunFolder) -> Picture:
+    """Perplexity of the masked tokens over the pretraining."""
     entries = [entry for entry in folder.history if entry["part"] == "pretraining"]
     lines = {}
     for name, key in (("training, each step's masks", "loss"), ("held-out texts", "eval_loss")):
-        found = [(entry["step"], math.exp(entry[key])) for entry in entries if key in entry]
-        if found:
-            lines[name] = tuple(zip(*found, strict=True))
+        points = [(entry["step"], math.exp(entry[key])) for entry in entries if key in entry]
+        if points:
+            lines[name] = tuple(zip(*points, strict=True))
     level = {"guessing by frequency": folder.report["baselines"]["perplexity"]}
-    return curves(
-        lines, "Perplexity of the masked tokens", "step", "perplexity, logarithmic", level, log=True
-    )
+    caption = "Perplexity of the masked tokens"
+    return line_chart(lines, caption, "step", "perplexity, logarithmic", levels=level, log_y=True)

@@ -2,19 +2,15 @@
 pretraining.
 """
 
-import math
-import statistics
-from typing import Any
-
 import gradio as gr
 
+from ...charts.plots import bar_chart
 from ...runs import RunFolder
-from ...ui import pictures
 from ...ui.encoder import Encoder, load_encoder
 from ...ui.page import html, stage_page
 from ...ui.panels import section
 from . import STAGE
-from .charts import MEANINGS, NAMES, marks
+from .charts import NAMES, fill_chart, label_efficiency_chart, masking_chart, perplexity_chart
 
 EXAMPLES = (
     "The cake was lovely, but the tea was dreadful.",
@@ -42,21 +38,16 @@ def build(folder: RunFolder, model_id: str | None = None) -> gr.Blocks:
     def words_of(text: str, word: int | None) -> gr.Radio:
         words = text.split()
         kept = word if word is not None and word < len(words) else (len(words) - 1 if words else None)
-        return gr.Radio([(text, place) for place, text in enumerate(words)], value=kept)
+        return gr.Radio([(text, index) for index, text in enumerate(words)], value=kept)
 
     def fill(text: str, word: int | None) -> str:
         after = encoder(None)
         blanked, hidden = blank(text, word, after.mask)
-        found = {
-            "Before pretraining": encoder("untrained").fill(blanked, SHOWN),
-            "After": after.fill(blanked, SHOWN),
-        }
-        note = after.note(blanked)
-        was = f"The hidden word was “{hidden}”. " if hidden else ""
+        detail = f"The hidden word was “{hidden}”. " if hidden else ""
+        detail = (detail + after.note(blanked)).strip()
         charts = "".join(
-            pictures.bars(rows, f"{name}: {blanked}", (was + note).strip())
-            for name, places in found.items()
-            for rows in places[:1]
+            fill_chart(model.fill(blanked, SHOWN)[0], f"{name}: {blanked}", detail).html()
+            for name, model in (("Before pretraining", encoder("untrained")), ("After", after))
         )
         return f'<div class="lp lp-gallery">{charts}</div>'
 
@@ -64,11 +55,13 @@ def build(folder: RunFolder, model_id: str | None = None) -> gr.Blocks:
         charts = ""
         for arm in ("pretrained", "random"):
             model = encoder(f"classifier-{arm}")
-            charts += pictures.bars(model.classify(text), NAMES[arm].capitalize(), model.note(text))
+            chances, caption = model.classify(text), NAMES[arm].capitalize()
+            charts += bar_chart(chances, caption, detail=model.note(text), form="{:.1%}".format).html()
         return f'<div class="lp lp-gallery">{charts}</div>'
 
-    def from_run() -> tuple[str, str, str]:
-        return masking_picture(folder), efficiency_picture(folder), perplexity_picture(folder)
+    def from_run() -> tuple[str, ...]:
+        charts = masking_chart(folder), label_efficiency_chart(folder), perplexity_chart(folder)
+        return tuple(chart.html() for chart in charts)
 
     with stage_page(STAGE, folder, model_id) as page:
         html(section("Fill in the blank", "Click a word to hide it, or write [MASK] yourself."))
@@ -77,7 +70,7 @@ def build(folder: RunFolder, model_id: str | None = None) -> gr.Blocks:
         text.render()
         first = EXAMPLES[0].split()
         word = gr.Radio(
-            [(name, place) for place, name in enumerate(first)],
+            [(name, index) for index, name in enumerate(first)],
             value=len(first) - 1,
             label="Hidden word",
             elem_id="word",
@@ -114,8 +107,8 @@ def build(folder: RunFolder, model_id: str | None = None) -> gr.Blocks:
 
 
 def blank(text: str, word: int | None, mask: str) -> tuple[str, str]:
-    """The text with a mask in place of its word number `word` (the last one, if there is none of that
-    number), and that word; as it is where it has a mask already. Punctuation at the end of a word stays."""
+    """The text with a mask in place of its word number `word` (or of its last one, if it has fewer words),
+    and that word. A text that already has a mask stays as it is. Punctuation at the end of a word is kept."""
     words = text.split()
     if mask in text or not words:
         return text, ""
@@ -125,45 +118,3 @@ def blank(text: str, word: int | None, mask: str) -> tuple[str, str]:
     bare = whole.rstrip(".,;:!?\"'”’") or whole
     words[word] = mask + whole[len(bare) :]
     return " ".join(words), bare
-
-
-def masking_picture(folder: RunFolder) -> str:
-    """A text as the model sees it in three draws."""
-    data = folder.figure_data("masking")
-    lines = ""
-    for number, draw in enumerate(data["draws"][:3], 1):
-        lines += pictures.marked_tokens(
-            draw["seen"], marks(data["tokens"], draw), MEANINGS, f"As the model sees it, time {number}"
-        )
-    return f'<div class="lp lp-stack">{lines}</div>'
-
-
-def efficiency_picture(folder: RunFolder) -> str:
-    """Accuracy against the number of labels, or bars where there is one number only."""
-    scores = folder.figure_data("label_efficiency")
-    means = {NAMES[arm]: [statistics.fmean(values) for values in scores[arm]] for arm in NAMES}
-    caption, counts = "Accuracy on held-out texts", scores["counts"]
-    if len(counts) == 1:
-        rows = [(name, values[0]) for name, values in means.items()]
-        return pictures.bars(rows, caption, f"after {counts[0]:,} labeled texts")
-    chart = pictures.line_chart(
-        {name: (range(len(counts)), values) for name, values in means.items()},
-        caption,
-        "labeled texts: " + ", ".join(f"{count:,}" for count in counts),
-        _seeds(scores),
-    )
-    rows = [[name, *(f"{value:.1%}" for value in values)] for name, values in means.items()]
-    return chart + pictures.table(["labeled texts", *(f"{count:,}" for count in counts)], rows, caption)
-
-
-def _seeds(scores: dict[str, Any]) -> str:
-    seeds = len(scores["pretrained"][0])
-    return f"mean of {seeds} seeds" if seeds > 1 else "one seed"
-
-
-def perplexity_picture(folder: RunFolder) -> str:
-    """Perplexity on held-out texts as the pretraining went."""
-    found = [entry for entry in folder.history if entry["part"] == "pretraining" and "eval_loss" in entry]
-    steps, values = [entry["step"] for entry in found], [math.exp(entry["eval_loss"]) for entry in found]
-    caption = "Perplexity of masked tokens on held-out texts"
-    return pictures.line_chart({"perplexity": (steps, values)}, caption, "step", "logarithmic", log_y=True)
