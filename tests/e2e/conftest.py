@@ -19,7 +19,7 @@ TEXT = "\n".join(
     for color in ("red", "blue", "green")
     for place in ("sea", "hill", "barn") * 4
 )
-SMALL = ("hidden_size=16", "context=16", "batch_size=4")
+SMALL = ("hidden_size=16", "context=16", "training.batch_size=4")
 
 
 def environment(**changes: str) -> dict[str, str]:
@@ -85,7 +85,7 @@ def small_run(text_file: Path) -> Callable[..., list[str]]:
     """Arguments of a `llmpath run` that takes seconds."""
 
     def arguments(root: Path, steps: int, *more: str, stage: str = "rnn") -> list[str]:
-        settings = [part for value in (f"max_steps={steps}", *SMALL) for part in ("--set", value)]
+        settings = [part for value in (f"training.steps={steps}", *SMALL) for part in ("--set", value)]
         return ["run", stage, "--dataset", str(text_file), "--output-dir", str(root), *settings, *more]
 
     return arguments

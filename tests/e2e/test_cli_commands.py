@@ -20,8 +20,8 @@ def test_what_needs_no_model_loads_no_torch(arguments, tmp_path):
     """`--help` and `list` answer in well under a second, because nothing heavy is imported."""
     code = (
         "import sys; from hf_llmpath.cli.main import main; code = main(sys.argv[1:]); "
-        "print(sorted({'torch', 'transformers', 'numpy', 'gradio', 'datasets'} & set(sys.modules)), file=sys.stderr); "
-        "sys.exit(code)"
+        "heavy = {'torch', 'transformers', 'numpy', 'gradio', 'datasets'}; "
+        "print(sorted(heavy & set(sys.modules)), file=sys.stderr); sys.exit(code)"
     )
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     process = subprocess.run(
@@ -104,7 +104,7 @@ def test_run_leaves_a_complete_folder_and_the_command_that_repeats_it(trained):
     assert folder.figures
     command = folder.report["command"].split()
     assert command[:3] == ["llmpath", "run", "rnn"] and "--output-dir" not in command
-    assert "max_steps=1200" in command
+    assert "training.steps=1200" in command
 
 
 @pytest.mark.slow
@@ -177,8 +177,8 @@ def test_the_code_that_show_prints_runs(trained, capsys):
 def test_show_settings_as_json_has_both_presets(capsys):
     assert main(["show", "rnn", "--settings", "--json"]) == 0
     rows = {row["name"]: row for row in json.loads(capsys.readouterr().out)}
-    assert rows["max_steps"]["type"] == "int"
-    assert rows["max_steps"]["full"] > rows["max_steps"]["quick"] > 0
+    assert rows["training.steps"]["type"] == "int"
+    assert rows["training.steps"]["full"] > rows["training.steps"]["quick"] > 0
     assert rows["hidden_size"]["help"]
 
 

@@ -106,5 +106,5 @@ def test_resume_with_other_settings_is_refused(refused, a_run, small_run):
     (a_run.path / "checkpoints").mkdir()
     (a_run.path / "checkpoints" / "run.json").write_text(json.dumps(identity))
     line = refused(*small_run(a_run.path.parent, 50), "--resume")
-    assert "--resume needs the settings of the stopped run: max_steps was 1200, is 50" in line
+    assert "--resume needs the settings of the stopped run: training.steps was 1200, is 50" in line
     assert RunFolder(a_run.path).state == "stopped"

@@ -1,11 +1,12 @@
-"""Stage 6: text as a sequence of characters, a series as a sequence of values; the same cell predicts
-what comes next.
+"""Stage 6: text as a sequence of characters, a series as a sequence of values; one kind of cell predicts what
+comes next.
 """
 
-from dataclasses import dataclass, replace
-from typing import Literal
+from dataclasses import dataclass
+from typing import ClassVar, Literal
 
-from ...settings import Settings, setting
+from ...settings import Settings, group, setting
+from ...training.recipe import Recipe
 from ..stage import Concept, Stage
 
 
@@ -15,36 +16,40 @@ class SequencesSettings(Settings):
     sample_by: Literal["document", "line"] = setting(
         "document", "what a text is in a .txt file: all of it, or each line"
     )
-    cell: Literal["rnn", "lstm", "gru"] = setting("gru", "the recurrent cell")
+    cell: Literal["rnn", "lstm", "gru"] = setting("gru", "recurrent cell of the language model")
     hidden_size: int = setting(256, "units in the recurrent layer", minimum=1)
     embedding_size: int = setting(32, "width of the character embeddings", minimum=1)
     initializer_range: float = setting(1.0, "embeddings start between minus this and this", minimum=0)
     dropout: float = setting(0.0, "dropout on embeddings and hidden states", minimum=0, maximum=0.9)
     context: int = setting(64, "characters per window", minimum=2)
-    batch_size: int = setting(32, "rows per step", minimum=1)
-    max_steps: int = setting(600, "optimizer steps", minimum=1)
-    learning_rate: float = setting(4e-3, "peak of the cosine schedule", minimum=0)
-    weight_decay: float = setting(0.01, "AdamW's weight decay", minimum=0)
-    seeds: int = setting(1, "how many seeds to train; the numbers are their mean", minimum=1)
-    byte_fallback: bool = setting(False, "spell unknown characters in bytes (256 more tokens)")
-    series: tuple[str, ...] = setting(
-        (), "CSV files of time series, as PATH:PERIOD; the embedded one if none"
+    training: Recipe = group(
+        Recipe(steps=600, batch_size=32, learning_rate=4e-3, weight_decay=0.01),
+        "training of the language model",
     )
+    seeds: int = setting(1, "number of seeds; the numbers are their means", minimum=1)
+    byte_fallback: bool = setting(False, "whether unknown characters are spelled in bytes (256 more tokens)")
+    series: tuple[str, ...] = setting(
+        (), "CSV files of time series, as PATH:PERIOD; the embedded series if none are given"
+    )
+
+    renamed: ClassVar[dict[str, str]] = {
+        "max_steps": "training.steps",
+        "batch_size": "training.batch_size",
+        "learning_rate": "training.learning_rate",
+        "weight_decay": "training.weight_decay",
+    }
 
     @classmethod
     def full(cls) -> "SequencesSettings":
-        return replace(
-            cls(),
+        recipe = {"steps": 6000, "batch_size": 128, "learning_rate": 6e-3, "weight_decay": 0.1}
+        return cls().updated(
             sample_by="line",
             hidden_size=144,
             embedding_size=24,
             initializer_range=0.1,
             dropout=0.2,
-            batch_size=128,
-            max_steps=6000,
-            learning_rate=6e-3,
-            weight_decay=0.1,
             seeds=3,
+            **{f"training.{name}": value for name, value in recipe.items()},
         )
 
 

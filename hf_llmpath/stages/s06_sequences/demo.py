@@ -9,7 +9,7 @@ from ...charts.picture import shortened
 from ...decoding.character_writer import CharacterWriter, load_character_writer
 from ...runs import RunFolder
 from ...ui import pictures
-from ...ui.controls import drawn, every, writing_controls, written
+from ...ui.controls import empty_text, every_few, sampling_caption, writing_controls
 from ...ui.page import html, stage_page
 from ...ui.panels import section
 from . import STAGE
@@ -30,16 +30,18 @@ def build(folder: RunFolder, model_id: str | None = None) -> gr.Blocks:
         return bars_picture(model(), prompt, temperature), one_hot_picture(model(), prompt)
 
     def write(prompt: str, temperature: float, length: int, seed: int) -> Iterator[str]:
-        for writing, last in every(model().write(prompt, temperature, length, seed or 0)):
-            yield pictures.plain_text(writing.text, drawn(temperature, seed), prompt=prompt, writing=not last)
+        for writing, last in every_few(model().write(prompt, temperature, length, seed or 0)):
+            yield pictures.plain_text(
+                writing.text, sampling_caption(temperature, seed), prompt=prompt, writing=not last
+            )
 
     def compare(prompt: str, length: int, seed: int) -> Iterator[list[str]]:
         texts = [""] * len(TEMPERATURES)
         streams = zip_longest(*(model().write(prompt, heat, length, seed or 0) for heat in TEMPERATURES))
-        for writings, last in every(streams):
+        for writings, last in every_few(streams):
             texts = [writing.text if writing else text for writing, text in zip(writings, texts, strict=True)]
             yield [
-                pictures.plain_text(text, drawn(heat, seed), prompt=prompt, writing=not last)
+                pictures.plain_text(text, sampling_caption(heat, seed), prompt=prompt, writing=not last)
                 for text, heat in zip(texts, TEMPERATURES, strict=True)
             ]
 
@@ -58,7 +60,7 @@ def build(folder: RunFolder, model_id: str | None = None) -> gr.Blocks:
                 "Write", "Draw a character, add it to the text, read it again. Writing is no more than that."
             )
         )
-        page.writer(write, controls.all, lambda: [written(elem_id="written")])
+        page.writer(write, controls.all, lambda: [empty_text(elem_id="written")])
         html(
             section(
                 "Three temperatures", "The same model and seed. Only the sharpness of the choice differs."
@@ -78,7 +80,7 @@ def build(folder: RunFolder, model_id: str | None = None) -> gr.Blocks:
 def side_by_side() -> list[gr.HTML]:
     """A frame per temperature."""
     with gr.Row():
-        return [written(f"Temperature {heat:g}", min_width=260) for heat in TEMPERATURES]
+        return [empty_text(f"Temperature {heat:g}", min_width=260) for heat in TEMPERATURES]
 
 
 def bars_picture(model: CharacterWriter, prompt: str, temperature: float) -> str:

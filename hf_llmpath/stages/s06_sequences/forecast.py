@@ -1,5 +1,5 @@
-"""Trains the recurrent forecaster of a time series and measures it on the part of the series that it has
-not seen.
+"""Trains a recurrent forecaster of a time series and measures it on the part of the series that it has not
+seen.
 """
 
 from typing import Any
@@ -10,36 +10,31 @@ from transformers import set_seed
 
 from ...models.configuration_rnn import LLMPathRNNConfig
 from ...models.modeling_rnn import LLMPathRNNForTimeSeriesPrediction
-from ...runs import Run
+from ...runs import Job
 from .series import Series
 
+HIDDEN_SIZE = 24
 WINDOW = 96  # forecasts in a training window
 
 
-def train_forecast(
-    series: Series, run: Run, seed: int, hidden_size: int = 24, steps: int = 100
-) -> dict[str, Any]:
-    """One-step-ahead forecasts of the last fifth of `series` by a GRU fitted to the rest.
+def train_forecast(series: Series, seed: int, job: Job, steps: int = 100) -> dict[str, Any]:
+    """Forecasts the last fifth of `series` one step ahead by a GRU fitted to the rest.
 
-    The training part is cut into overlapping windows that form one batch; the loop is plain because a
-    step takes milliseconds.
+    The training part is cut into overlapping windows, which form one batch. The loop is plain because a step
+    takes milliseconds.
 
     Returns:
-        `mean_absolute_error` of the model, `seasonal_naive` and `last_value` (the same error of the
-        forecasts "as a season ago" and "as last time") in the units of the series, and `figure`: what the
-        picture shows.
+        `mean_absolute_error` of the model; `seasonal_naive` and `last_value`, the errors of the forecasts "as
+        a season ago" and "as last time", in the units of the series; and `figure`, what the picture shows.
     """
-    job = run.job(series.name)
-    if job.done:
-        return job.result
     set_seed(seed)
-    values = torch.tensor(series.values, dtype=torch.float32).unsqueeze(0)
-    model = LLMPathRNNForTimeSeriesPrediction(_config(series, hidden_size))
+    values = torch.tensor(series.values, dtype=torch.float32).unsqueeze(0)  # (1, time)
+    model = LLMPathRNNForTimeSeriesPrediction(_config(series))
     optimizer = torch.optim.AdamW(model.parameters(), lr=5e-3, weight_decay=1.0)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
     known = values[:, : series.cut]
-    windows = _windows(known[0], max(model.config.lags_sequence) + WINDOW)
-    with run.progress.task(series.name, steps) as progress:
+    windows = _windows(known[0], max(model.config.lags_sequence) + WINDOW)  # (rows, length)
+    with job.progress.task(series.name, steps) as progress:
         for step in range(1, steps + 1):
             loss = model(past_values=windows, labels=windows).loss
             optimizer.zero_grad()
@@ -56,7 +51,8 @@ def train_forecast(
     forecast = predictions[series.cut - first : -1]
     truth, y = series.values[series.cut :], series.values
     index = np.arange(series.cut, len(y))
-    result = {
+    job.save_model(model)
+    return {
         "mean_absolute_error": float(np.abs(forecast - truth).mean()),
         "seasonal_naive": float(np.abs(y[index - series.period] - truth).mean()),
         "last_value": float(np.abs(y[index - 1] - truth).mean()),
@@ -70,19 +66,20 @@ def train_forecast(
             "rollout": model.forecast(known, len(truth))[0].tolist(),
         },
     }
-    return job.finish(result, model)
 
 
 def _windows(values: torch.Tensor, length: int) -> torch.Tensor:
-    """Overlapping windows `(rows, length)` that reach the end of `values` `(n,)`; all of it if it is shorter."""
+    """Overlapping windows `(rows, length)` of `values` `(n,)`, up to its end; one row if it is shorter."""
     if len(values) <= length:
         return values.unsqueeze(0)
     starts = [*range(0, len(values) - length, WINDOW // 2), len(values) - length]
     return torch.stack([values[start : start + length] for start in starts])
 
 
-def _config(series: Series, hidden_size: int) -> LLMPathRNNConfig:
-    """Lags and scale from the training part alone; the first lag is what the forecast adds a change to."""
+def _config(series: Series) -> LLMPathRNNConfig:
+    """Lags and scale from the training part alone; the forecast is a change against the value at the first
+    lag.
+    """
     known = series.values[: series.cut]
     positive = bool((series.values > 0).all())
     scaled = np.log(known) if positive else known
@@ -92,7 +89,7 @@ def _config(series: Series, hidden_size: int) -> LLMPathRNNConfig:
     return LLMPathRNNConfig(
         cell="gru",
         vocab_size=0,
-        hidden_size=hidden_size,
+        hidden_size=HIDDEN_SIZE,
         lags_sequence=lags,
         log_values=positive,
         value_mean=float(scaled.mean()),

@@ -1,4 +1,4 @@
-"""Time series: an embedded one made by rule, and columns of local CSV files."""
+"""Time series: an embedded one that a rule generates, and columns of local CSV files."""
 
 import csv
 import math
@@ -33,11 +33,11 @@ class Series:
 
 
 def tea_sales(seed: int = 0, months: int = 240) -> Series:
-    """The embedded series: monthly sales of a tea house, with growth, a season that grows along, and good
+    """The embedded series: monthly sales of a tea house, with growth, a season that grows with it, and good
     and bad spells.
 
-    `log y = trend + season + spell`, where the spell is an autoregression of order 1: partly predictable
-    from the last month, which is what a learned forecast can use and the seasonal naive one cannot.
+    `log y = trend + season + spell`. The spell is an autoregression of order 1, which the last month predicts
+    in part. A learned forecast can use that; the seasonal naive forecast cannot.
     """
     random = np.random.default_rng(seed)
     time = np.arange(months)

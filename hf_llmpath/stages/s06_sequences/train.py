@@ -1,9 +1,10 @@
-"""Trains the character model (over several seeds if asked) and the series forecasts, each beside its
-baseline.
+"""Trains the character model (with several seeds if asked) and the series forecasts, and compares each with
+its baseline.
 """
 
 import math
 from dataclasses import replace
+from functools import partial
 
 from transformers import AutoModelForCausalLM, AutoModelForTimeSeriesPrediction
 
@@ -12,7 +13,6 @@ from ...errors import UserError
 from ...runs import Goal, Run, add_mean
 from ...training.probes import next_characters, one_hot, sample_text
 from ...training.recipes.character_model import CharacterData, CharacterModel, train_character_model
-from ...training.trainer import Recipe
 from . import SequencesSettings
 from .forecast import train_forecast
 from .series import Series, read_series, tea_sales
@@ -22,8 +22,8 @@ NAMES_PARAMETERS = 80_000  # the size up to which the goal for names holds
 
 
 def train(settings: SequencesSettings, run: Run) -> None:
-    """Fills `run` with the language model, the forecasters and their numbers."""
-    all_series = _series(settings)
+    """Fills `run` with the language model, the forecasters, and their numbers."""
+    all_series = read_all(settings.series)
     texts = load_texts(settings.dataset, settings.sample_by, settings.text_column)
     documents = settings.sample_by == "line" and len(texts.train) > 1
     data = CharacterData.from_texts(texts, documents, settings.byte_fallback)
@@ -36,16 +36,10 @@ def train(settings: SequencesSettings, run: Run) -> None:
         settings.context,
         settings.initializer_range,
     )
-    recipe = Recipe(
-        settings.max_steps,
-        settings.batch_size,
-        settings.learning_rate,
-        weight_decay=settings.weight_decay,
-        carry_state=not documents,
-    )
-    seeds = range(settings.seed, settings.seed + settings.seeds)
+    recipe = replace(settings.training, carry_state=not documents)
     results = [
-        train_character_model(data, shape, recipe, run, f"{settings.cell}-{seed}", seed) for seed in seeds
+        train_character_model(data, shape, recipe, run, f"{settings.cell}-{seed}", seed)
+        for seed in range(settings.seed, settings.seed + settings.seeds)
     ]
     model = AutoModelForCausalLM.from_pretrained(run.job(f"{settings.cell}-{settings.seed}").model_dir)
     run.save_model(model, data.tokenizer)
@@ -64,16 +58,15 @@ def train(settings: SequencesSettings, run: Run) -> None:
         goals.append(Goal("validation_loss", 2.0, higher_is_better=False))
 
     for series in all_series:
-        result = train_forecast(series, run, settings.seed)
+        result = run.once(series.name, partial(train_forecast, series, settings.seed))
         forecaster = AutoModelForTimeSeriesPrediction.from_pretrained(run.job(series.name).model_dir)
         run.save_model(forecaster, name=series.name)
-        run.save_figure_data(f"forecast_{series.name}", result.pop("figure"))
-        metrics[f"{series.name}/mean_absolute_error"] = result["mean_absolute_error"]
+        run.save_figure_data(f"forecast_{series.name}", result["figure"])
+        error = f"{series.name}/mean_absolute_error"
+        metrics[error] = result["mean_absolute_error"]
         metrics[f"{series.name}/last_value_mean_absolute_error"] = result["last_value"]
-        baselines[f"{series.name}/mean_absolute_error"] = result["seasonal_naive"]
-        goals.append(
-            Goal(f"{series.name}/mean_absolute_error", result["seasonal_naive"], higher_is_better=False)
-        )
+        baselines[error] = result["seasonal_naive"]
+        goals.append(Goal(error, baselines[error], higher_is_better=False))
 
     prompt = "" if documents else texts.validation[0][:60].rpartition(" ")[0] + " "
     shown = (texts.validation[0] if documents else prompt)[:12]
@@ -86,17 +79,18 @@ def train(settings: SequencesSettings, run: Run) -> None:
     run.report(texts.provenance, metrics, baselines, goals, main="bits_per_character")
 
 
-def _series(settings: SequencesSettings) -> list[Series]:
-    if not settings.series:
+def read_all(entries: tuple[str, ...]) -> list[Series]:
+    """The series of the setting `series`, each with a name of its own; the embedded one if there are none."""
+    if not entries:
         return [tea_sales()]
-    found = []
-    for entry in settings.series:
+    all_series = []
+    for entry in entries:
         path, _, period = entry.rpartition(":")
         if not path or not period.isdigit() or int(period) < 1:
             raise UserError(f"series '{entry}' must be PATH:PERIOD, for example sales.csv:12")
-        found.append(read_series(path, int(period)))
-    names = [series.name for series in found]
+        all_series.append(read_series(path, int(period)))
+    names = [series.name for series in all_series]
     return [
-        replace(series, name=f"{series.name}_{i}" if names.count(series.name) > 1 else series.name)
-        for i, series in enumerate(found)
+        replace(series, name=f"{series.name}_{index}" if names.count(series.name) > 1 else series.name)
+        for index, series in enumerate(all_series)
     ]

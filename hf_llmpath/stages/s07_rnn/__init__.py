@@ -1,8 +1,10 @@
 """Stage 7: a recurrent network reads a text character by character, and we look into its memory."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from typing import ClassVar
 
-from ...settings import Settings, setting
+from ...settings import Settings, group, setting
+from ...training.recipe import Recipe
 from ..stage import Concept, Stage
 
 
@@ -15,15 +17,22 @@ class RNNSettings(Settings):
     context: int = setting(
         64, "characters per window: how far back-propagation through time is truncated", minimum=2
     )
-    batch_size: int = setting(32, "pieces of the text that are read side by side", minimum=1)
-    max_steps: int = setting(900, "optimizer steps", minimum=1)
-    learning_rate: float = setting(3e-3, "peak of the cosine schedule", minimum=0)
-    max_grad_norm: float = setting(1.0, "gradients longer than this are scaled down", minimum=0)
-    byte_fallback: bool = setting(False, "spell unknown characters in bytes (256 more tokens)")
+    training: Recipe = group(
+        Recipe(steps=900, batch_size=32, learning_rate=3e-3, weight_decay=0.01),
+        "training of the language model",
+    )
+    byte_fallback: bool = setting(False, "whether unknown characters are spelled in bytes (256 more tokens)")
+
+    renamed: ClassVar[dict[str, str]] = {
+        "max_steps": "training.steps",
+        "batch_size": "training.batch_size",
+        "learning_rate": "training.learning_rate",
+        "max_grad_norm": "training.max_grad_norm",
+    }
 
     @classmethod
     def full(cls) -> "RNNSettings":
-        return replace(cls(), hidden_size=640, max_steps=4000, dropout=0.1)
+        return cls().updated(hidden_size=640, dropout=0.1, **{"training.steps": 4000})
 
 
 STAGE = Stage(
@@ -39,7 +48,7 @@ STAGE = Stage(
         Concept("hidden state", "hf_llmpath.models.layers_recurrence.rnn_step"),
         Concept("back-propagation through time", "hf_llmpath.models.ops_bptt.RNNThroughTime"),
         Concept("vanishing gradients through time", "hf_llmpath.training.probes.gradient_by_lag"),
-        Concept("gradient clipping", "hf_llmpath.training.trainer.Recipe"),
+        Concept("gradient clipping", "hf_llmpath.training.recipe.Recipe"),
         Concept("truncated back-propagation through time", "hf_llmpath.data.batches.streams.StreamWindows"),
         Concept("state kept through generate()", "hf_llmpath.models.layers_recurrence.RecurrentCache"),
     ),

@@ -10,7 +10,7 @@ from ...charts.picture import figure
 from ...charts.text import colored_text
 from ...decoding.character_writer import CharacterWriter, Trace, load_character_writer
 from ...runs import RunFolder
-from ...ui.controls import drawn, every, writing_controls, written
+from ...ui.controls import empty_text, every_few, sampling_caption, writing_controls
 from ...ui.page import html, stage_page
 from ...ui.panels import section
 from . import STAGE
@@ -51,9 +51,13 @@ def build(folder: RunFolder, model_id: str | None = None) -> gr.Blocks:
         return text_picture(folder, trace, unit, model().note(prompt)), heat_picture(trace, unit)
 
     def write(prompt: str, temperature: float, length: int, seed: int, unit: int) -> Iterator[str]:
-        for writing, last in every(model().write(prompt, temperature, length, seed or 0, with_states=True)):
+        for writing, last in every_few(
+            model().write(prompt, temperature, length, seed or 0, with_states=True)
+        ):
             unit = min(int(unit), model().model.config.hidden_size - 1)
-            yield text_picture(folder, writing.trace, unit, f"{drawn(temperature, seed)}.", caret=not last)
+            yield text_picture(
+                folder, writing.trace, unit, f"{sampling_caption(temperature, seed)}.", caret=not last
+            )
 
     with stage_page(STAGE, folder, model_id) as page:
         controls = writing_controls(page, EXAMPLES, lines=3)
@@ -79,7 +83,7 @@ def build(folder: RunFolder, model_id: str | None = None) -> gr.Blocks:
         )
         heat = html(elem_id="heat")
         html(section("Write", "The network reads its own text, and the same unit follows along."))
-        page.writer(write, [*controls.all, unit], lambda: [written(elem_id="written")])
+        page.writer(write, [*controls.all, unit], lambda: [empty_text(elem_id="written")])
         html(
             section("Why it forgets", "The gradient that reaches back through time shrinks with every step.")
         )

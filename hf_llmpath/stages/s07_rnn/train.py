@@ -3,6 +3,7 @@ readable.
 """
 
 import math
+from dataclasses import replace
 
 from transformers import AutoModelForCausalLM
 
@@ -10,27 +11,19 @@ from ...data.sources import load_texts
 from ...runs import Goal, Run
 from ...training.probes import gradient_by_lag, hidden_states_of, readable_unit, sample_text
 from ...training.recipes.character_model import CharacterData, CharacterModel, train_character_model
-from ...training.trainer import Recipe
 from . import RNNSettings
 
 PROBED = 40_000  # characters of the validation split in which units are correlated with features
 
 
 def train(settings: RNNSettings, run: Run) -> None:
-    """Fills `run` with the model, its numbers and what the pictures are drawn from."""
+    """Fills `run` with the model, its numbers, and what the pictures are drawn from."""
     texts = load_texts(settings.dataset, text_column=settings.text_column)
     data = CharacterData.from_texts(texts, documents=False, byte_fallback=settings.byte_fallback)
     shape = CharacterModel(
         "rnn", settings.hidden_size, settings.embedding_size, 1, settings.dropout, settings.context
     )
-    recipe = Recipe(
-        settings.max_steps,
-        settings.batch_size,
-        settings.learning_rate,
-        weight_decay=0.01,
-        max_grad_norm=settings.max_grad_norm,
-        carry_state=True,
-    )
+    recipe = replace(settings.training, carry_state=True)
     result = train_character_model(data, shape, recipe, run, "rnn", settings.seed)
     model = AutoModelForCausalLM.from_pretrained(run.job("rnn").model_dir)
     run.save_model(model, data.tokenizer)
@@ -43,9 +36,8 @@ def train(settings: RNNSettings, run: Run) -> None:
     shown = hidden_states_of(model, data.tokenizer, data.validation[:480], first=unit["unit"])
     run.save_figure_data("hidden_states", shown)
     opening = texts.validation[0][:24].rpartition(" ")[0]
-    run.save_figure_data(
-        "samples", {"0.7": sample_text(model, data.tokenizer, 400, 0.7, settings.seed, opening)}
-    )
+    sample = sample_text(model, data.tokenizer, 400, 0.7, settings.seed, opening)
+    run.save_figure_data("samples", {"0.7": sample})
 
     metrics = {
         name: result[name] for name in ("validation_loss", "bits_per_character", "perplexity", "parameters")
@@ -58,10 +50,6 @@ def train(settings: RNNSettings, run: Run) -> None:
         f"gradient_norm_lag_{len(lags) - 1}": lags[-1],
     }
     ngram = data.ngram_loss(5)
-    run.report(
-        dataset=texts.provenance,
-        metrics=metrics,
-        baselines={"validation_loss": ngram, "bits_per_character": ngram / math.log(2)},
-        goals=[Goal("bits_per_character", ngram / math.log(2), higher_is_better=False)],
-        main="bits_per_character",
-    )
+    baselines = {"validation_loss": ngram, "bits_per_character": ngram / math.log(2)}
+    goal = Goal("bits_per_character", baselines["bits_per_character"], higher_is_better=False)
+    run.report(texts.provenance, metrics, baselines, [goal], main="bits_per_character")

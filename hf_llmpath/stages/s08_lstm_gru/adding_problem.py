@@ -9,18 +9,22 @@ from transformers import set_seed
 from ...data.algorithmic import adding_problem
 from ...models.configuration_rnn import LLMPathRNNConfig
 from ...models.modeling_rnn import LLMPathRNNModel
-from ...runs import Run
-from ...training.threads import one_thread
+from ...runs import Job
+from ...training.hardware import one_thread
+from . import LSTMGRUSettings
 
+SOLVED = 0.01  # mean squared error
 TEST_EXAMPLES = 500
+HIDDEN_SIZE, BATCH_SIZE = 64, 64
+EVERY = 25  # steps between two measurements
 
 
 class AddingModel(nn.Module):
     """A recurrent layer over (number, marker) pairs and a linear read-out of its last state.
 
-    An LSTM starts with memories of all lengths up to that of the sequence: forget gate biases log(u) with
-    u drawn evenly from [1, length - 1], input gate biases the negative of them (Tallec & Ollivier 2018,
-    "Can recurrent neural networks warp time?").
+    An LSTM starts with memories of all lengths up to that of the sequence: its forget gate biases are log(u)
+    with u drawn uniformly from [1, length - 1], its input gate biases the negative of that (Tallec & Ollivier
+    2018, "Can recurrent neural networks warp time?").
     """
 
     def __init__(self, cell: str, hidden_size: int, length: int):
@@ -35,37 +39,26 @@ class AddingModel(nn.Module):
 
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
         """inputs `(batch, length, 2)`; returns `(batch,)`."""
-        states = self.recurrent(inputs_embeds=inputs, use_cache=False).last_hidden_state
+        states = self.recurrent(
+            inputs_embeds=inputs, use_cache=False
+        ).last_hidden_state  # (batch, length, hidden)
         return self.head(states[:, -1]).squeeze(-1)
 
 
-def train_adding(
-    cell: str,
-    length: int,
-    steps: int,
-    run: Run,
-    name: str,
-    seed: int,
-    hidden_size: int = 64,
-    batch_size: int = 64,
-    learning_rate: float = 1e-2,
-    stop_below: float = 0.0,
-) -> dict[str, Any]:
-    """Trains a cell on fresh examples at every step, until its test error is below `stop_below` or
+def train_adding(settings: LSTMGRUSettings, cell: str, steps: int, seed: int, job: Job) -> dict[str, Any]:
+    """Trains a cell on fresh examples at every step, until its test error is below half of `SOLVED` or
     `steps` are done.
 
     Returns:
-        `mean_squared_error` on 500 unseen examples, `steps` used, and `curve`: `[step, error]` pairs.
+        `mean_squared_error` on 500 unseen examples, the `steps` taken, and `curve`: `[step, error]` pairs.
     """
-    job = run.job(name)
-    if job.done:
-        return job.result
     set_seed(seed)
     generator = torch.Generator().manual_seed(seed)
+    length = settings.adding_length
     held_out, answers = adding_problem(TEST_EXAMPLES, length, torch.Generator().manual_seed(10_000 + seed))
-    model = AddingModel(cell, hidden_size, length)
-    optimizer = torch.optim.Adam(model.parameters(), lr=learning_rate)
-    curve, every = [], 25
+    model = AddingModel(cell, HIDDEN_SIZE, length)
+    optimizer = torch.optim.Adam(model.parameters(), lr=settings.adding_learning_rate)
+    curve: list[list[float]] = []
 
     def test_error() -> float:
         model.eval()
@@ -74,17 +67,17 @@ def train_adding(
         model.train()
         return error
 
-    with run.progress.task(name, steps) as progress, one_thread():
+    with job.progress.task(job.name, steps) as progress, one_thread():
         for step in range(1, steps + 1):
-            inputs, targets = adding_problem(batch_size, length, generator)
+            inputs, targets = adding_problem(BATCH_SIZE, length, generator)
             loss = (model(inputs) - targets).square().mean()
             optimizer.zero_grad()
             loss.backward()
             nn.utils.clip_grad_norm_(model.parameters(), 1.0)
             optimizer.step()
-            if step % every == 0 or step == steps:
+            if step % EVERY == 0 or step == steps:
                 curve.append([step, test_error()])
                 progress.update(step, loss=curve[-1][1])
-                if curve[-1][1] < stop_below:
+                if curve[-1][1] < SOLVED / 2:
                     break
-    return job.finish({"mean_squared_error": curve[-1][1], "steps": step, "curve": curve})
+    return {"mean_squared_error": curve[-1][1], "steps": step, "curve": curve}

@@ -9,7 +9,7 @@ from ...charts.picture import figure
 from ...decoding.character_writer import CharacterWriter, load_character_writer
 from ...runs import RunFolder
 from ...ui import pictures
-from ...ui.controls import drawn, every, writing_controls, written
+from ...ui.controls import empty_text, every_few, sampling_caption, writing_controls
 from ...ui.page import html, stage_page
 from ...ui.panels import compared, section
 from . import STAGE
@@ -48,8 +48,8 @@ def build(folder: RunFolder, model_id: str | None = None) -> gr.Blocks:
         return gates_picture(model(cell), prompt, int(unit))
 
     def write(prompt: str, temperature: float, length: int, seed: int, cell: str) -> Iterator[str]:
-        for writing, last in every(model(cell).write(prompt, temperature, length, seed or 0)):
-            caption = f"Written by the {CELLS[cell]}: {drawn(temperature, seed).lower()}"
+        for writing, last in every_few(model(cell).write(prompt, temperature, length, seed or 0)):
+            caption = f"Written by the {CELLS[cell]}: {sampling_caption(temperature, seed).lower()}"
             yield pictures.plain_text(writing.text, caption, prompt=prompt, writing=not last)
 
     with stage_page(STAGE, folder, model_id) as page:
@@ -70,7 +70,7 @@ def build(folder: RunFolder, model_id: str | None = None) -> gr.Blocks:
         )
         gates = html(elem_id="gates")
         html(section("Write"))
-        page.writer(write, [*controls.all, cell], lambda: [written(elem_id="written")])
+        page.writer(write, [*controls.all, cell], lambda: [empty_text(elem_id="written")])
         html(
             section(
                 "A fair table",

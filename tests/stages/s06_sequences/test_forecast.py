@@ -8,10 +8,10 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoModelForTimeSeriesPrediction
 
-from hf_llmpath.runs import Run
+from hf_llmpath.runs import Job
 from hf_llmpath.stages.s06_sequences.forecast import train_forecast
 from hf_llmpath.stages.s06_sequences.series import Series, read_series, tea_sales
-from tests.support.small import IDENTITY, same
+from tests.support.small import same
 
 
 @pytest.fixture
@@ -19,8 +19,10 @@ def forecast(tmp_path):
     """`forecast(series, seed)`: the result and the folder of the model."""
 
     def train(series: Series, seed: int = 0, **options):
-        run = Run.start(tmp_path / f"{len(list(tmp_path.iterdir()))}", IDENTITY)
-        return train_forecast(series, run, seed, **options), run.job(series.name).model_dir
+        folder = tmp_path / f"{len(list(tmp_path.iterdir()))}"
+        folder.mkdir()
+        job = Job(folder, series.name)
+        return job.once(lambda job: train_forecast(series, seed, job, **options)), job.model_dir
 
     return train
 
@@ -41,10 +43,10 @@ def test_the_numbers_are_those_of_the_model(forecast):
     assert result["last_value"] == pytest.approx(np.abs(y[index] - y[index - 1]).mean())
     model = AutoModelForTimeSeriesPrediction.from_pretrained(folder)
     errors = []
-    for place in index:  # each value forecast from those before it alone
-        known = torch.tensor(y[None, :place], dtype=torch.float32)
+    for position in index:  # each value forecast from those before it alone
+        known = torch.tensor(y[None, :position], dtype=torch.float32)
         with torch.no_grad():
-            errors.append(abs(model(past_values=known).prediction_outputs[0, -1].item() - y[place]))
+            errors.append(abs(model(past_values=known).prediction_outputs[0, -1].item() - y[position]))
     assert result["mean_absolute_error"] == pytest.approx(np.mean(errors), rel=1e-4)
     figure = result["figure"]
     assert len(figure["forecast"]) == len(figure["seasonal_naive"]) == len(figure["rollout"]) == len(index)
