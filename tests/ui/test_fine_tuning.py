@@ -1,4 +1,4 @@
-"""The page of stage 13 in a real browser: questions asked, passages marked, what stopping and clipping did."""
+"""The page of stage 13 in a real browser: answers are marked; stopping and clipping are those of the run."""
 
 import json
 import shutil
@@ -9,9 +9,8 @@ from playwright.sync_api import expect
 from hf_llmpath.errors import UserError
 from hf_llmpath.runs import RunFolder
 from hf_llmpath.stages import get_stage
-from hf_llmpath.stages.s13_fine_tuning.charts import lines_of, marked_words
-from hf_llmpath.stages.s13_fine_tuning.demo import QUESTIONS, SHOWN, TEXT
-from hf_llmpath.stages.s13_fine_tuning.live_reader import load_reader
+from hf_llmpath.stages.s13_fine_tuning.charts import lines_of, marked_context
+from hf_llmpath.stages.s13_fine_tuning.demo import QUESTIONS, SHOWN, TEXT, load_reader
 from tests.ui.conftest import serve
 
 
@@ -32,16 +31,16 @@ def bars(page) -> list[tuple[str, float]]:
     rows = page.locator("#answers [role=listitem]")
     return [
         (
-            rows.nth(place).locator(".lp-bar-name").inner_text(),
-            float(rows.nth(place).locator("[data-value]").get_attribute("data-value")),
+            rows.nth(index).locator(".lp-bar-name").inner_text(),
+            float(rows.nth(index).locator("[data-value]").get_attribute("data-value")),
         )
-        for place in range(rows.count())
+        for index in range(rows.count())
     ]
 
 
 def shown_for(folder, question, text):
-    found = load_reader(folder.model_dir).answers(question, text, SHOWN)
-    return [(answer.text or "(no answer)", pytest.approx(answer.score, abs=1e-6)) for answer in found]
+    answers = load_reader(folder.model_dir).answers(question, text, SHOWN)
+    return [(answer.text or "(no answer)", pytest.approx(answer.score, abs=1e-6)) for answer in answers]
 
 
 def test_the_likeliest_answers_are_shown_and_the_first_is_marked(visit, address, folder):
@@ -79,18 +78,20 @@ def test_stopping_and_clipping_are_those_of_the_run(visit, address, folder):
     steps = lines_of(folder, "stopped", "eval_loss")[0][-1]
     expect(page.locator("#early-stopping figcaption")).to_contain_text(f"stopped after {steps:,}")
     loss = folder.metrics["clipped/validation_loss"]
-    expect(page.locator("#clipping figcaption")).to_contain_text(f"loss at the end {loss:.2f} clipped")
+    expect(page.locator("#clipping figcaption")).to_contain_text(
+        f"loss at the end is {loss:.2f} with clipping"
+    )
 
 
 def test_marks_tell_right_from_wrong_and_missed():
     row = {"context": "Ada saw a red kite. Ben slept.", "right": ["Ben"]}
     right = row | {"answers": [{"text": "Ben", "start": 20, "end": 23}]}
-    assert dict(zip(*marked_words(right), strict=True))["Ben"] == "right"
+    assert dict(zip(*marked_context(right), strict=True))["Ben"] == "right"
     wrong = row | {"answers": [{"text": "red kite", "start": 10, "end": 18}]}
-    found = dict(zip(*marked_words(wrong), strict=True))
-    assert (found["red"], found["kite"], found["Ben"], found["Ada"]) == ("wrong", "wrong", "missed", "")
+    marks = dict(zip(*marked_context(wrong), strict=True))
+    assert (marks["red"], marks["kite"], marks["Ben"], marks["Ada"]) == ("wrong", "wrong", "missed", "")
     none = row | {"answers": [{"text": "", "start": 0, "end": 0}]}
-    assert [mark for mark in marked_words(none)[1] if mark] == ["missed"]
+    assert [mark for mark in marked_context(none)[1] if mark] == ["missed"]
 
 
 def test_the_tokenizer_of_another_model_is_told(folder, tmp_path):

@@ -1,21 +1,25 @@
-"""The page of stage 13: a text, a question, and the passage that answers it, with how sure the reader is."""
+"""The page of stage 13: a text, a question, and the passage that answers it, with its probability."""
 
-import re
+from pathlib import Path
 
 import gradio as gr
 
-from ...decoding.answer_spans import Answer
+from ...charts.plots import bar_chart
+from ...charts.text import token_boxes
+from ...decoding.answer_spans import Answer, answer_questions
+from ...errors import UserError
+from ...hub.model_folder import load_pair, loaded
 from ...runs import RunFolder
-from ...ui import pictures
 from ...ui.page import html, stage_page
 from ...ui.panels import section
 from . import STAGE
-from .charts import NAMES, lines_of
-from .live_reader import load_reader
+from .charts import early_stopping, gradient_norms, mark_words
 
 TEXT = (
-    "Because she was hungry, Wren walked to the bakery on Tuesday. There Wren sold a red ball with some luck. "
-    "On Sunday, Otto the smith hurried to the mill, because he liked the quiet. Before long Otto found an old map there."
+    "Because she was hungry, Wren walked to the bakery on Tuesday. "
+    "There Wren sold a red ball with some luck. "
+    "On Sunday, Otto the smith hurried to the mill, because he liked the quiet. "
+    "Before long Otto found an old map there."
 )
 QUESTIONS = (
     "Who found the old map?",
@@ -24,26 +28,31 @@ QUESTIONS = (
     "Why did Wren walk to the bakery?",
 )
 LONGEST, LONGEST_QUESTION = 6000, 200  # characters
-SHOWN = 6
-MARKS = {"answer": "likeliest answer", "other": "next likeliest"}
+SHOWN = 6  # answers
+MEANINGS = {"answer": "likeliest answer", "other": "next likeliest"}
 
 
 def build(folder: RunFolder, model_id: str | None = None) -> gr.Blocks:
-    """The page; the reader and what the run measured are read from `folder` when they are there."""
+    """The page; it reads the model and the measures of the run from `folder` once they are there."""
 
     def answer(question: str, text: str) -> str:
         reader = load_reader(folder.model_dir)
-        found = reader.answers(question, text, SHOWN)
-        return answers_picture(question, text, found, reader.note(question, text))
+        return answers_markup(
+            question, text, reader.answers(question, text, SHOWN), reader.note(question, text)
+        )
 
-    def from_run() -> tuple[str, str]:
-        return stopping_picture(folder), clipping_picture(folder)
+    def from_run() -> list[str]:
+        trainings = {entry["part"] for entry in folder.history}
+        return [
+            draw(folder).html() if training in trainings else ""
+            for training, draw in (("stopped", early_stopping), ("clipped", gradient_norms))
+        ]
 
     with stage_page(STAGE, folder, model_id) as page:
         html(
             section(
                 "Ask a text",
-                "The answer is a passage of the text; change either and see how sure the reader is.",
+                "The answer is a passage of the text; change either and see how sure the model is.",
             )
         )
         text = gr.Textbox(TEXT, label="Text", lines=4, max_length=LONGEST, elem_id="text")
@@ -54,16 +63,12 @@ def build(folder: RunFolder, model_id: str | None = None) -> gr.Blocks:
         question.render()
         page.remember(question=question, text=text)
         answers = html(elem_id="answers")
-        html(
-            section(
-                "When to stop", "A few questions are soon learned by heart; the loss on others says when."
-            )
-        )
+        html(section("When to stop", "A few questions are soon memorized; the loss on others says when."))
         stopping = html(elem_id="early-stopping")
         html(
             section(
                 "Steps too long",
-                "The same training at a high learning rate, gradients clipped and as they come.",
+                "The same training at a high learning rate, with gradients clipped and as they come.",
             )
         )
         clipping = html(elem_id="clipping")
@@ -72,50 +77,59 @@ def build(folder: RunFolder, model_id: str | None = None) -> gr.Blocks:
     return page.blocks
 
 
-def answers_picture(question: str, text: str, found: list[Answer], note: str = "") -> str:
-    """The text with the likeliest answers marked, and all of them as bars."""
-    best = found[0]
-    words, marks = [], []
-    for match in re.finditer(r"\w+(?:['’-]\w+)*|[^\w\s]", text):
-        start, end = match.span()
-        words.append(match.group())
-        inside = [
-            place for place, one in enumerate(found[:2]) if one.text and one.start <= start and end <= one.end
-        ]
-        marks.append("answer" if 0 in inside else "other" if 1 in inside else "")
-    said = f"Answer: {best.text}" if best.text else "No answer in this text"
-    marked = pictures.marked_tokens(words, marks, MARKS, said, f"{question} {note}".strip())
-    rows = [(answer.text or "(no answer)", answer.score) for answer in found]
-    return f'<div class="lp lp-stack">{marked}{pictures.bars(rows, "How likely", "probability of each answer")}</div>'
-
-
-def stopping_picture(folder: RunFolder) -> str:
-    """Loss on the few questions and on others, to the end and with early stopping."""
-    lines = {
-        "the few questions": lines_of(folder, "not_stopped", "loss"),
-        "held-out questions": lines_of(folder, "not_stopped", "eval_loss"),
-        "held-out, early stopping": lines_of(folder, "stopped", "eval_loss"),
-    }
-    if not lines["held-out questions"][0]:
-        return ""
-    steps, metrics = lines["held-out, early stopping"][0][-1], folder.metrics
-    detail = (
-        f"stopped after {steps:,} of {metrics['not_stopped/steps']:,} steps: loss "
-        f"{metrics['stopped/validation_loss']:.2f} instead of {metrics['not_stopped/validation_loss']:.2f}"
+def answers_markup(question: str, text: str, answers: list[Answer], note: str = "") -> str:
+    """The text with the two likeliest answers marked, and all answers as bars."""
+    best = answers[0]
+    spans = {name: (answer.start, answer.end) for name, answer in zip(MEANINGS, answers, strict=False)}
+    caption = f"Answer: {best.text}" if best.text else "No answer in this text"
+    detail = f"{question} {note}".strip()
+    marked = token_boxes([("", *mark_words(text, spans))], caption, MEANINGS, detail)
+    bars = bar_chart(
+        [(answer.text or "(no answer)", answer.score) for answer in answers],
+        "How likely",
+        detail="probability of each answer",
+        form="{:.1%}".format,
     )
-    return pictures.line_chart(lines, "Loss with few questions", "step", detail)
+    return f'<div class="lp lp-stack">{marked.html()}{bars.html()}</div>'
 
 
-def clipping_picture(folder: RunFolder) -> str:
-    """Norm of the gradient of both trainings at a high rate."""
-    lines = {NAMES[arm]: lines_of(folder, arm, "grad_norm") for arm in ("not_clipped", "clipped")}
-    if not lines[NAMES["clipped"]][0]:
-        return ""
-    limit, last = folder.report["settings"]["max_grad_norm"], lines[NAMES["clipped"]][0][-1]
-    lines["the limit"] = [1, last], [limit, limit]
-    metrics = folder.metrics
-    detail = (
-        f"before clipping, logarithmic; loss at the end {metrics['clipped/validation_loss']:.2f} clipped, "
-        f"{metrics['not_clipped/validation_loss']:.2f} not"
-    )
-    return pictures.line_chart(lines, "Length of the gradient", "step", detail, log_y=True)
+class PassageReader:
+    """A model that answers by a passage of a text, and its tokenizer."""
+
+    def __init__(self, folder: Path):
+        self.model, self.tokenizer = load_pair("AutoModelForQuestionAnswering", folder)
+        self.limit = self.model.config.max_position_embeddings
+
+    def answers(self, question: str, context: str, top_k: int) -> list[Answer]:
+        """The likeliest answers, among them the empty one ("no answer").
+
+        Raises:
+            UserError: no question or no text.
+        """
+        for name, text in (("question", question), ("text", context)):
+            if not text.strip():
+                raise UserError(f"the {name} is empty; type one")
+        return answer_questions(
+            self.model, self.tokenizer, [question], [context], self.limit, top_k=top_k, no_answer=True
+        )[0]
+
+    def note(self, question: str, context: str) -> str:
+        """What to know about how the text is read: in several windows, or with unknown words."""
+        ids, notes = self.tokenizer(question, context, verbose=False)["input_ids"], []
+        if len(ids) > self.limit:
+            notes.append(
+                f"Question and text have {len(ids)} tokens; the model read them in windows of {self.limit}."
+            )
+        if unknown := ids.count(self.tokenizer.unk_token_id):
+            notes.append(f"{unknown} of the words are unknown to the model.")
+        return " ".join(notes)
+
+
+def load_reader(folder: Path) -> PassageReader:
+    """The model saved in `folder`; it stays in memory until the files change.
+
+    Raises:
+        UserError: its weight file is missing, truncated, or a pickle, or its tokenizer is that of another
+            model.
+    """
+    return loaded(PassageReader, folder)

@@ -1,10 +1,8 @@
-"""Fine-tunes an encoder to answer questions, and measures each means of keeping that in hand against
-doing without it.
-"""
+"""Fine-tunes an encoder to answer questions, and measures the usual remedies against doing without."""
 
 import statistics
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -18,138 +16,103 @@ from ...data.batches.token_rows import TokenRows
 from ...data.tables import Table
 from ...data.tokenizers.subwords import train_subwords
 from ...errors import UserError, nearest
-from ...models.configuration_bert import LLMPathBertConfig
 from ...models.modeling_bert import LLMPathBertForQuestionAnswering
-from ...runs import Goal, Job, Run, add_mean
+from ...runs import Goal, Run, add_mean
 from ...training.adaptation import freeze, layer_wise, layer_wise_muon, with_lora
 from ...training.baselines import overlap_answers
-from ...training.recipes.masked_language_model import MaskedTexts, pretrain, small_encoder
-from ...training.trainer import Recipe
+from ...training.recipe import Recipe
+from ...training.recipes.masked_language_model import MaskedTexts, encode, pretrain, small_encoder
 from . import FineTuningSettings
-from .review_classifiers import ADAM_BETA2, LORA_GAP, LORA_SHARE, lora_on_reviews
-from .span_training import Reading, answer_all, fine_tune_reader
+from .review_classifiers import LORA_GAP, LORA_SHARE, load_reviews, lora_on_reviews
+from .span_training import QuestionWindows, ReaderTask, answer_all, fine_tune_reader
 
 HEAD = "LLMPathBertForQuestionAnswering"
 COMPARISONS = ("early-stopping", "clipping", "freezing", "layer-wise", "lora", "lora-reviews")
 EXACT = 0.95  # exact match on the world's questions
-SHOWN = 6  # questions whose answers are drawn
+SHOWN = 6  # questions whose answers are shown
 MOMENTUM = 0.9
-NO_LIMIT = 1e9  # no gradient is as long; the Trainer reports the norm only where there is a limit
+NO_LIMIT = 1e9  # longer than any gradient; the Trainer reports the norm only where there is a limit
 
-
-@dataclass(frozen=True)
-class _Bench:
-    """What every training of the run shares."""
-
-    settings: FineTuningSettings
-    run: Run
-    tokenizer: PreTrainedTokenizerBase
-    train: Reading
-    held_out: Reading
-    make: Callable[[], nn.Module]
-
-    @property
-    def recipe(self) -> Recipe:
-        s = self.settings
-        return Recipe(
-            s.max_steps, s.batch_size, s.learning_rate, weight_decay=0.01, adam_beta2=ADAM_BETA2,
-            max_grad_norm=s.max_grad_norm, saves=3,
-        )  # fmt: skip
-
-    @property
-    def main(self) -> dict[str, Any]:
-        """Recipe and optimizer of the main training, as arguments of `tune`: Muon's for an encoder that
-        was pretrained here.
-        """
-        if self.settings.model is not None:
-            return {"recipe": self.recipe}
-        return {"recipe": _by_muon(self.recipe, self.settings), "make_optimizer": _muon(self.settings)}
-
-    def tune(self, name: str, recipe: Recipe | None = None, **changes: Any) -> dict[str, Any]:
-        """One training, by AdamW if `changes` name no other; `changes` are arguments of `fine_tune_reader`."""
-        given = {"make": self.make, "train": self.train, "seed": self.settings.seed} | changes
-        return fine_tune_reader(
-            given.pop("make"),
-            given.pop("train"),
-            self.held_out,
-            self.tokenizer,
-            recipe or self.recipe,
-            self.run,
-            self.run.job(name),
-            **given,
-        )
+MakeModel = Callable[[], nn.Module]
+MakeOptimizer = Callable[[nn.Module], torch.optim.Optimizer]
 
 
 def train(settings: FineTuningSettings, run: Run) -> None:
-    """Fills `run` with the reader, those it is compared with, and their numbers."""
+    """Fills `run` with the reader, those that it is compared with, and their numbers."""
     for name in settings.comparisons:
         if name not in COMPARISONS:
-            raise UserError(
-                f"no comparison '{name}'{nearest(name, COMPARISONS)}; there are: {', '.join(COMPARISONS)}"
-            )
+            known = ", ".join(COMPARISONS)
+            raise UserError(f"no comparison '{name}'{nearest(name, COMPARISONS)}; there are: {known}")
     columns = {name: getattr(settings, f"{name}_column") for name in ("context", "question", "answers")}
     table = load_questions(settings.dataset, columns, settings.questions)
+    if "early-stopping" in settings.comparisons and settings.few > len(table.train):
+        raise UserError(f"few is {settings.few}; {table.name} has {len(table.train)} questions to train on")
+    provenance = table.provenance
+    tokenizer, make, metrics = _pretrained_encoder(settings, run, table)
     run.progress.say("cutting the contexts into windows")
-    tokenizer, make, metrics = _start(settings, run, table)
-    train, held_out = (
-        Reading.of(rows, tokenizer, settings.max_length, settings.stride)
+    train_set, held_out = (
+        QuestionWindows.of(rows, tokenizer, settings.max_length, settings.stride)
         for rows in (table.train, table.held_out)
     )
-    bench = _Bench(settings, run, tokenizer, train, held_out, make)
+    task = ReaderTask(make, train_set, held_out, tokenizer)
 
     seeds = range(settings.seed, settings.seed + settings.seeds)
-    results = [bench.tune(f"full-{seed}", seed=seed, **bench.main) for seed in seeds]
+    recipe, optimizer = main_recipe(settings), main_optimizer(settings)
+    results = [fine_tune_reader(run.job(f"full-{seed}"), task, recipe, seed, optimizer) for seed in seeds]
     for name in ("exact_match", "f1", "validation_loss"):
         add_mean(metrics, name, [result[name] for result in results])
     reader = AutoModelForQuestionAnswering.from_pretrained(run.job(f"full-{settings.seed}").model_dir)
     metrics |= {
         "parameters": reader.num_parameters(),
-        "windows_per_question": len(train.windows) / len(train),
+        "windows_per_question": len(train_set.windows) / len(train_set),
         "training_seconds": statistics.fmean(result["seconds"] for result in results),
     }
     run.save_model(reader, tokenizer)
+    run.save_figure_data("answers", _example_answers(reader, held_out, tokenizer))
 
     run.progress.say("answering by the overlap of words")
     baselines = overlap_answers(held_out.questions, held_out.contexts, held_out.right)
-    # 95 % of the world is a promise of the full preset, the mean of several seeds; a minute gets a part
-    # of the way.
-    promised = settings.dataset == "world/questions" and settings.seeds >= 3
+    # 95 % is promised of the full preset, as the mean of several seeds; a minute of training reaches less.
+    is_promised = settings.dataset == "world/questions" and settings.seeds >= 3
     goals = [
-        Goal("exact_match", EXACT if promised else baselines["exact_match"], higher_is_better=True),
+        Goal("exact_match", EXACT if is_promised else baselines["exact_match"], higher_is_better=True),
         Goal("f1", baselines["f1"], higher_is_better=True),
     ]
-    provenance = table.provenance
     if "early-stopping" in settings.comparisons:
-        goals += _early_stopping(bench, table, metrics)
+        goals += compare_early_stopping(settings, run, task, table, metrics)
     if "clipping" in settings.comparisons:
-        goals += _clipping(bench, metrics)
+        goals += compare_clipping(settings, run, task, metrics)
     if "freezing" in settings.comparisons:
-        result = bench.tune("frozen", make=lambda: freeze(make(), settings.frozen_layers), **bench.main)
+        frozen = replace(task, make=lambda: freeze(make(), settings.frozen_layers))
+        result = fine_tune_reader(run.job("frozen"), frozen, recipe, settings.seed, optimizer)
         _add_result(metrics, "frozen", result)
     if "layer-wise" in settings.comparisons:
-        result = bench.tune("layer_wise", **bench.main | {"make_optimizer": _layer_wise(settings)})
+        slower = main_optimizer(settings, settings.layer_decay)
+        result = fine_tune_reader(run.job("layer_wise"), task, recipe, settings.seed, slower)
         _add_result(metrics, "layer_wise", result)
     if "lora" in settings.comparisons:
-        goals += _lora(bench, metrics, seeds)
+        goals += compare_lora(settings, run, task, metrics)
     if "lora-reviews" in settings.comparisons:
-        found, wanted, read = lora_on_reviews(settings, run)
-        metrics |= found
-        goals += wanted
-        provenance |= read
-    run.save_figure_data("answers", _shown(reader, held_out, tokenizer))
+        reviews = load_reviews()
+        provenance |= {"reviews": reviews.provenance}
+        goals += lora_on_reviews(settings, run, reviews, metrics)
     run.report(provenance, metrics, baselines, goals, main="exact_match")
 
 
-def _start(
+# The encoder
+
+
+def _pretrained_encoder(
     settings: FineTuningSettings, run: Run, table: Table
-) -> tuple[PreTrainedTokenizerBase, Callable[[], nn.Module], dict[str, Any]]:
-    """Tokenizer, what makes the encoder with a new head, and what the pretraining measured."""
+) -> tuple[PreTrainedTokenizerBase, MakeModel, dict[str, Any]]:
+    """Tokenizer, a function that gives the encoder with a new head, and the measures of the pretraining."""
     if settings.model is not None:
         model, tokenizer = load_bert(settings.model, HEAD)
-        if settings.max_length > model.config.max_position_embeddings:
+        limit = model.config.max_position_embeddings
+        if settings.max_length > limit:
             raise UserError(
-                f"max_length is {settings.max_length}; {settings.model} reads {model.config.max_position_embeddings} "
-                f"tokens: --set max_length={model.config.max_position_embeddings}"
+                f"max_length is {settings.max_length}; {settings.model} reads {limit} tokens: "
+                f"--set max_length={limit}"
             )
         return tokenizer, lambda: load_bert(settings.model, HEAD)[0], {}
     run.progress.say("training the tokenizer")
@@ -160,38 +123,12 @@ def _start(
         )
     except ValueError as error:
         raise UserError(str(error)) from None
-    job = run.job("pretraining")
-    result = _pretrain(settings, job, tokenizer, table, contexts)
-    names = ("perplexity", "perplexity_before", "masked_accuracy")
-    pretraining = {f"pretraining/{name}": result[name] for name in names}
-    return tokenizer, lambda: LLMPathBertForQuestionAnswering.from_pretrained(job.model_dir), pretraining
-
-
-def _pretrain(
-    settings: FineTuningSettings, job: Job, tokenizer: Any, table: Table, contexts: list[str]
-) -> dict[str, Any]:
-    held_out = list(dict.fromkeys(table.held_out["context"]))
     rows = [
-        TokenRows(
-            tokenizer(texts, truncation=True, max_length=settings.max_length, return_attention_mask=False)[
-                "input_ids"
-            ]
-        )
-        for texts in (contexts, held_out)
+        TokenRows(encode(tokenizer, texts, settings.max_length))
+        for texts in (contexts, list(dict.fromkeys(table.held_out["context"])))
     ]
-    texts = MaskedTexts(tokenizer, *rows, Masking(tokenizer.mask_token_id, len(tokenizer), 0.2))
-    rate, optimizer = settings.pretraining_learning_rate, None
-    recipe = Recipe(
-        settings.pretraining_steps, settings.batch_size, rate or 0.0, weight_decay=0.01, adam_beta2=ADAM_BETA2,
-        saves=1, rate_setting="pretraining_learning_rate",
-    )  # fmt: skip
-    if rate is None:
-        recipe, optimizer = _by_muon(recipe, settings), _muon(settings)
-    return pretrain(texts, _config(settings, tokenizer), recipe, job, settings.seed, optimizer)
-
-
-def _config(settings: FineTuningSettings, tokenizer: PreTrainedTokenizerBase) -> LLMPathBertConfig:
-    return small_encoder(
+    masked = MaskedTexts(tokenizer, *rows, Masking(tokenizer.mask_token_id, len(tokenizer), 0.2))
+    config = small_encoder(
         tokenizer,
         settings.max_length,
         hidden_size=settings.hidden_size,
@@ -201,139 +138,158 @@ def _config(settings: FineTuningSettings, tokenizer: PreTrainedTokenizerBase) ->
         type_vocab_size=2,
         initializer_range=settings.initializer_range,
     )
+    rate = settings.pretraining_learning_rate
+    if rate is None:
+        recipe, optimizer = settings.fine_tuning, _muon(settings)
+    else:
+        recipe, optimizer = _adamw(settings, rate, "pretraining_learning_rate"), None
+    recipe = replace(recipe, steps=settings.pretraining_steps, max_grad_norm=1.0, saves=1)
+    job = run.job("pretraining")
+    result = pretrain(masked, config, recipe, job, settings.seed, optimizer)
+    names = ("perplexity", "perplexity_before", "masked_accuracy")
+    measures = {f"pretraining/{name}": result[name] for name in names}
+    return tokenizer, lambda: LLMPathBertForQuestionAnswering.from_pretrained(job.model_dir), measures
 
 
-def _early_stopping(bench: _Bench, table: Table, metrics: dict[str, Any]) -> list[Goal]:
-    """A small training set is soon learned by heart; the loss on other questions rises from there on."""
-    settings = bench.settings
-    if settings.few > len(table.train):
-        raise UserError(f"few is {settings.few}; {table.name} has {len(table.train)} questions to train on")
-    few = Reading.of(
-        table.train.select(range(settings.few)), bench.tokenizer, settings.max_length, settings.stride
+# Recipes and optimizers
+
+
+def main_recipe(settings: FineTuningSettings) -> Recipe:
+    """Muon's recipe for an encoder that was pretrained here, AdamW's for a given one."""
+    return settings.fine_tuning if settings.model is None else _adamw(settings)
+
+
+def main_optimizer(settings: FineTuningSettings, layer_decay: float = 1.0) -> MakeOptimizer | None:
+    """The optimizer of the main training, whose rates fall by `layer_decay` from layer to layer downwards.
+
+    None stands for AdamW with one rate for all weights.
+    """
+    if settings.model is None:
+        return _muon(settings, layer_decay)
+    recipe = main_recipe(settings)
+    if layer_decay == 1.0:
+        return None
+    rate, decay = recipe.learning_rate, recipe.weight_decay
+    return lambda model: layer_wise(model, rate, layer_decay, decay, recipe.adam_beta2)
+
+
+def _muon(settings: FineTuningSettings, layer_decay: float = 1.0) -> MakeOptimizer:
+    rates = settings.fine_tuning.learning_rate, settings.fine_tuning.adam_learning_rate
+    return lambda model: layer_wise_muon(model, *rates, layer_decay, settings.fine_tuning.weight_decay)
+
+
+def _adamw(
+    settings: FineTuningSettings, rate: float | None = None, name: str = "adamw_learning_rate"
+) -> Recipe:
+    """The recipe of a training by AdamW with a cosine schedule; `name` is the setting of its rate."""
+    return replace(
+        settings.fine_tuning,
+        learning_rate=settings.adamw_learning_rate if rate is None else rate,
+        adam_learning_rate=None,
+        warmup=0.05,
+        decay=None,
+        rate_setting=name,
     )
+
+
+# Comparisons: each trains readers, adds their numbers to `metrics`, and returns its goals.
+
+
+def compare_early_stopping(
+    settings: FineTuningSettings, run: Run, task: ReaderTask, table: Table, metrics: dict[str, Any]
+) -> list[Goal]:
+    """A small training set is soon memorized; from then on the loss on other questions rises."""
+    rows = table.train.select(range(settings.few))
+    few = QuestionWindows.of(rows, task.tokenizer, settings.max_length, settings.stride)
     followed = replace(
-        bench.recipe, steps=settings.few_steps, evaluations=12, schedule="constant_with_warmup"
+        _adamw(settings), steps=settings.few_steps, evaluations=12, schedule="constant_with_warmup"
     )
-    arms = {
-        "stopped": replace(followed, patience=settings.patience),
-        "not_stopped": replace(followed, keep_best=False),
-    }
-    results = {name: bench.tune(name, recipe, train=few) for name, recipe in arms.items()}
-    for name, result in results.items():
+    stopped = replace(followed, patience=settings.patience)
+    arms = {"stopped": stopped, "not_stopped": replace(followed, keep_best=False)}
+    for name, recipe in arms.items():
+        result = fine_tune_reader(run.job(name), replace(task, train=few), recipe, settings.seed)
         _add_result(metrics, name, result, "steps", "validation_loss")
-    metrics["early_stopping/steps_saved"] = results["not_stopped"]["steps"] - results["stopped"]["steps"]
-    metrics["early_stopping/loss_saved"] = (
-        results["not_stopped"]["validation_loss"] - results["stopped"]["validation_loss"]
-    )
+    for name, measure in (("steps", "steps"), ("loss", "validation_loss")):
+        saved = metrics[f"not_stopped/{measure}"] - metrics[f"stopped/{measure}"]
+        metrics[f"early_stopping/{name}_saved"] = saved
     return [
         Goal("early_stopping/steps_saved", 1, higher_is_better=True),
         Goal("early_stopping/loss_saved", 0, higher_is_better=True),
     ]
 
 
-def _clipping(bench: _Bench, metrics: dict[str, Any]) -> list[Goal]:
-    """The same training at a high rate, with the gradients clipped and as they come; by SGD with
-    momentum, whose steps are as long as its gradients (Adam divides by their size)."""
-    settings = bench.settings
-    high = replace(
-        bench.recipe,
-        steps=settings.clipping_steps,
-        learning_rate=settings.clipping_learning_rate,
-        rate_setting="clipping_learning_rate",
-    )
+def compare_clipping(
+    settings: FineTuningSettings, run: Run, task: ReaderTask, metrics: dict[str, Any]
+) -> list[Goal]:
+    """The same training at a high rate, with gradients clipped and as they come.
+
+    SGD with momentum makes steps as long as its gradients; Adam divides by their size.
+    """
+    rate = settings.clipping_learning_rate
+    high = replace(_adamw(settings, rate, "clipping_learning_rate"), steps=settings.clipping_steps)
     arms = {"clipped": high, "not_clipped": replace(high, max_grad_norm=NO_LIMIT)}
-
-    def sgd(model: nn.Module) -> torch.optim.Optimizer:
-        return torch.optim.SGD(model.parameters(), lr=settings.clipping_learning_rate, momentum=MOMENTUM)
-
-    results = {name: bench.tune(name, recipe, make_optimizer=sgd) for name, recipe in arms.items()}
-    for name, result in results.items():
+    for name, recipe in arms.items():
+        result = fine_tune_reader(
+            run.job(name),
+            task,
+            recipe,
+            settings.seed,
+            lambda model: torch.optim.SGD(model.parameters(), lr=rate, momentum=MOMENTUM),
+        )
         _add_result(metrics, name, result, "validation_loss")
-    metrics["clipping/loss_saved"] = (
-        results["not_clipped"]["validation_loss"] - results["clipped"]["validation_loss"]
-    )
+    saved = metrics["not_clipped/validation_loss"] - metrics["clipped/validation_loss"]
+    metrics["clipping/loss_saved"] = saved
     return [Goal("clipping/loss_saved", 0, higher_is_better=True)]
 
 
-def _lora(bench: _Bench, metrics: dict[str, Any], seeds: range) -> list[Goal]:
-    settings = bench.settings
-    recipe = replace(
-        bench.recipe, learning_rate=settings.lora_learning_rate, rate_setting="lora_learning_rate"
-    )
+def compare_lora(
+    settings: FineTuningSettings, run: Run, task: ReaderTask, metrics: dict[str, Any]
+) -> list[Goal]:
+    """Low-rank updates instead of a fine-tuning of all weights."""
+    recipe = _adamw(settings, settings.lora_learning_rate, "lora_learning_rate")
+    low_rank = replace(task, make=lambda: with_lora(task.make(), settings.lora_rank, "qa_outputs"))
     results = [
-        bench.tune(
-            f"lora-{seed}",
-            recipe,
-            make=lambda: with_lora(bench.make(), settings.lora_rank, "qa_outputs"),
-            seed=seed,
-        )
-        for seed in seeds
+        fine_tune_reader(run.job(f"lora-{seed}"), low_rank, recipe, seed)
+        for seed in range(settings.seed, settings.seed + settings.seeds)
     ]
     add_mean(metrics, "lora/exact_match", [result["exact_match"] for result in results])
-    metrics |= {
-        f"lora/{name}": results[0][name]
-        for name in ("f1", "trainable_parameters", "trainable_share", "seconds")
-    }
+    for name in ("f1", "trainable_parameters", "trainable_share", "seconds"):
+        metrics[f"lora/{name}"] = results[0][name]
     metrics["lora/gap"] = metrics["exact_match"] - metrics["lora/exact_match"]
-    model = AutoModelForQuestionAnswering.from_pretrained(bench.run.job(f"lora-{settings.seed}").model_dir)
-    bench.run.save_model(model, bench.tokenizer, name="lora")
+    model = AutoModelForQuestionAnswering.from_pretrained(run.job(f"lora-{settings.seed}").model_dir)
+    run.save_model(model, task.tokenizer, name="lora")
     return [
         Goal("lora/gap", LORA_GAP, higher_is_better=False),
         Goal("lora/trainable_share", LORA_SHARE, higher_is_better=False),
     ]
 
 
-def _by_muon(recipe: Recipe, settings: FineTuningSettings) -> Recipe:
-    """The recipe with the rate and the schedule of Muon."""
-    recipe = replace(recipe, learning_rate=settings.muon_learning_rate, rate_setting="muon_learning_rate")
-    return recipe if settings.decay is None else replace(recipe, warmup=0.0, decay=settings.decay)
-
-
-def _muon(
-    settings: FineTuningSettings, layer_decay: float = 1.0
-) -> Callable[[nn.Module], torch.optim.Optimizer]:
-    return lambda model: layer_wise_muon(
-        model, settings.muon_learning_rate, settings.adam_learning_rate, layer_decay, 0.01
-    )
-
-
-def _layer_wise(settings: FineTuningSettings) -> Callable[[nn.Module], torch.optim.Optimizer]:
-    """The optimizer of the main training, with rates that fall from layer to layer downwards."""
-    if settings.model is None:
-        return _muon(settings, settings.layer_decay)
-    return lambda model: layer_wise(model, settings.learning_rate, settings.layer_decay, 0.01, ADAM_BETA2)
-
-
 def _add_result(metrics: dict[str, Any], name: str, result: dict[str, Any], *more: str) -> None:
-    for what in ("exact_match", "f1", "trainable_share", "seconds", *more):
-        metrics[f"{name}/{what}"] = result[what]
+    for measure in ("exact_match", "f1", "trainable_share", "seconds", *more):
+        metrics[f"{name}/{measure}"] = result[measure]
 
 
-def _shown(model: nn.Module, reading: Reading, tokenizer: PreTrainedTokenizerBase) -> list[dict[str, Any]]:
-    """The first questions of different contexts, with the likeliest answers and the right ones."""
-    chosen = [row for row, context in enumerate(reading.contexts) if context not in reading.contexts[:row]][
-        :SHOWN
-    ]
-    part = Reading.of(
-        {name: [getattr(reading, f"{name}s" if name != "answers" else name)[row] for row in chosen]
-         for name in ("question", "context", "answers")},
-        tokenizer, model.config.max_position_embeddings, None,
-    )  # fmt: skip
+def _example_answers(
+    model: nn.Module, held_out: QuestionWindows, tokenizer: PreTrainedTokenizerBase
+) -> list[dict[str, Any]]:
+    """The first questions about different contexts, with the likeliest answers and the right ones."""
+    first = {context: row for row, context in reversed(list(enumerate(held_out.contexts)))}
+    chosen = sorted(first.values())[:SHOWN]
+    rows = {
+        "question": [held_out.questions[row] for row in chosen],
+        "context": [held_out.contexts[row] for row in chosen],
+        "answers": [held_out.answers[row] for row in chosen],
+    }
+    questions = QuestionWindows.of(rows, tokenizer, model.config.max_position_embeddings, None)
+    likeliest = answer_all(model, questions, tokenizer.pad_token_id, 4)
     return [
         {
             "question": question,
             "context": context,
             "right": right,
-            "answers": [
-                {"text": answer.text, "start": answer.start, "end": answer.end, "score": answer.score}
-                for answer in found
-            ],
+            "answers": [vars(answer) for answer in answers],
         }
-        for question, context, right, found in zip(
-            part.questions,
-            part.contexts,
-            part.right,
-            answer_all(model, part, tokenizer.pad_token_id, 4),
-            strict=True,
+        for question, context, right, answers in zip(
+            questions.questions, questions.contexts, questions.right, likeliest, strict=True
         )
     ]

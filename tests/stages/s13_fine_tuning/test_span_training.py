@@ -1,6 +1,4 @@
-"""Readers in training: they learn, stop early, have their gradients clipped; low-rank updates end as
-plain weights.
-"""
+"""Readers learn, stop early, and have their gradients clipped; low-rank updates end as plain weights."""
 
 import json
 
@@ -13,14 +11,15 @@ from hf_llmpath.data.tokenizers.subwords import train_subwords
 from hf_llmpath.models.configuration_bert import LLMPathBertConfig
 from hf_llmpath.models.modeling_bert import LLMPathBertForQuestionAnswering
 from hf_llmpath.stages.s13_fine_tuning.span_training import (
-    Reading,
+    QuestionWindows,
+    ReaderTask,
     answer_all,
     fine_tune_reader,
     measure,
     span_loss,
 )
 from hf_llmpath.training.adaptation import EVERY_LINEAR, freeze, layer_wise, with_lora
-from hf_llmpath.training.trainer import Recipe
+from hf_llmpath.training.recipe import Recipe
 
 PEOPLE, PLACES = ("Anna", "Ben", "Otto", "Mara"), ("mill", "hill", "barn", "well", "sea")
 ROWS = [
@@ -37,25 +36,28 @@ TOKENIZER = train_subwords([row[name] for row in ROWS for name in ("question", "
 MAX_LENGTH = 24
 
 
-def reading_of(rows, max_length=MAX_LENGTH):
-    return Reading.of({name: [row[name] for row in rows] for name in ROWS[0]}, TOKENIZER, max_length, None)
+def windows_of(rows):
+    columns = {name: [row[name] for row in rows] for name in ROWS[0]}
+    return QuestionWindows.of(columns, TOKENIZER, MAX_LENGTH, None)
 
 
-TRAIN, HELD_OUT = reading_of(ROWS[:30]), reading_of(ROWS[30:])
+TRAIN, HELD_OUT = windows_of(ROWS[:30]), windows_of(ROWS[30:])
 
 
 def make():
     config = LLMPathBertConfig(
-        vocab_size=len(TOKENIZER), hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=16,
-        position_embedding_type="rotary", norm_position="pre", max_position_embeddings=MAX_LENGTH, dropout=0.0,
-        attention_dropout=0.0, initializer_range=0.2, layer_norm_eps=1e-5, pad_token_id=TOKENIZER.pad_token_id,
+        vocab_size=len(TOKENIZER), hidden_size=16, num_hidden_layers=2, num_attention_heads=2,
+        intermediate_size=16, position_embedding_type="rotary", norm_position="pre",
+        max_position_embeddings=MAX_LENGTH, dropout=0.0, attention_dropout=0.0, initializer_range=0.2,
+        layer_norm_eps=1e-5, pad_token_id=TOKENIZER.pad_token_id,
     )  # fmt: skip
     return LLMPathBertForQuestionAnswering(config)
 
 
-def tune(run, name, recipe, make=make, **options):
+def tune(run, name, recipe, make=make, train=TRAIN, make_optimizer=None):
     job = run.job(name)
-    return fine_tune_reader(make, TRAIN, HELD_OUT, TOKENIZER, recipe, job, 0, **options), job
+    task = ReaderTask(make, train, HELD_OUT, TOKENIZER)
+    return fine_tune_reader(job, task, recipe, 0, make_optimizer), job
 
 
 def history(job):
@@ -76,10 +78,10 @@ def test_the_loss_is_that_of_the_model_on_every_window():
     model = make().eval()
     total = 0.0
     for window in range(len(HELD_OUT.windows)):
-        ids, there = HELD_OUT.windows.rows.padded(np.array([window]), 0)
+        ids, mask = HELD_OUT.windows.rows.padded(np.array([window]), 0)
         types = torch.arange(ids.shape[1])[None] >= int(HELD_OUT.windows.second[window])
         start, end = (torch.tensor([int(bound[window])]) for bound in (HELD_OUT.starts, HELD_OUT.ends))
-        output = model(ids, there, types.long(), start_positions=start, end_positions=end)
+        output = model(ids, mask, types.long(), start_positions=start, end_positions=end)
         total += output.loss.item()
     assert span_loss(model, HELD_OUT, 0, batch_size=3) == pytest.approx(
         total / len(HELD_OUT.windows), rel=1e-5
@@ -88,14 +90,13 @@ def test_the_loss_is_that_of_the_model_on_every_window():
 
 def test_early_stopping_stops_and_keeps_the_best_weights(a_started_run):
     followed = Recipe(200, 10, 1e-2, evaluations=40, patience=2, schedule="constant")
-    few = reading_of(ROWS[:3])
+    few = windows_of(ROWS[:3])
     results = {}
     for name, recipe in {
         "stopped": followed,
         "not_stopped": Recipe(200, 10, 1e-2, evaluations=40, keep_best=False, schedule="constant"),
     }.items():
-        job = a_started_run.job(name)
-        results[name] = fine_tune_reader(make, few, HELD_OUT, TOKENIZER, recipe, a_started_run, job, 0)
+        results[name], job = tune(a_started_run, name, recipe, train=few)
         losses = [entry["eval_loss"] for entry in history(job) if "eval_loss" in entry]
         kept = min(losses) if name == "stopped" else losses[-1]
         assert results[name]["validation_loss"] == pytest.approx(kept, rel=1e-4)
