@@ -20,8 +20,8 @@ def descent_map(surface: Surface, paths: Mapping[str, Sequence[Sequence[float]]]
     left, right, bottom, top = surface.box
     height = round(width / _RATIO)
 
-    def place(point: Sequence[float]) -> tuple[float, float]:
-        """In pixels; what is far outside is kept just outside."""
+    def pixel(point: Sequence[float]) -> tuple[float, float]:
+        """Position on the map; points far outside are kept just outside."""
         x = width * (point[0] - left) / (right - left)
         y = height * (top - point[1]) / (top - bottom)
         return min(max(x, -2 * width), 3 * width), min(max(y, -2 * height), 3 * height)
@@ -31,15 +31,15 @@ def descent_map(surface: Surface, paths: Mapping[str, Sequence[Sequence[float]]]
     body += rect(0, 0, width, height, PAPER)
     body += f'<image {size} preserveAspectRatio="none" href="{_backdrop(surface.name)}"/>'
     for name, path in paths.items():
-        points = [place(point) for point in path]
+        points = [pixel(point) for point in path]
         route = "L".join(f"{x:.1f} {y:.1f}" for x, y in points)
         style = f'fill="none" stroke="{COLORS[name]}" stroke-width="2" stroke-linejoin="round"'
         body += f'<path d="M{route}" {style}/>'
         body += f'<circle cx="{points[-1][0]:.1f}" cy="{points[-1][1]:.1f}" r="5" fill="{COLORS[name]}"/>'
-    x, y = place(surface.start)
+    x, y = pixel(surface.start)
     body += rect(x - 4.5, y - 4.5, 9, 9, INK)
     for minimum in surface.minima:
-        x, y = place(minimum)
+        x, y = pixel(minimum)
         body += text(x, y + 7, "★", 20, anchor="middle")
     return svg(body + "</g>", width, height, "lp-descents")
 

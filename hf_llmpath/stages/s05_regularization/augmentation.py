@@ -1,10 +1,9 @@
-"""Data augmentation: small random distortions that leave the class of an image as it is, on whole batches
-at once.
+"""Data augmentation: small random distortions of whole batches that do not change the class of an image.
 
 An affine map (rotation, scale, shear, shift) and an elastic distortion move the points at which an image
-is read; one bilinear look-up per batch reads them all. Nothing is looped over images, and the look-up
-costs more than the randomness: the displacement field is smooth, so its noise is drawn on a coarse grid,
-and the Gaussian blur is two small matrix products.
+is read. One bilinear look-up per batch reads them all, without a loop over images. The look-up costs more
+than the randomness because the displacement field is smooth: its noise is drawn on a coarse grid, and the
+Gaussian blur is two small matrix products.
 
 Source of the elastic distortion: Simard, Steinkraus & Platt, "Best Practices for Convolutional Neural
 Networks Applied to Visual Document Analysis", 2003, section 2.
@@ -20,7 +19,7 @@ from torch.nn import functional as F
 
 @dataclass(frozen=True)
 class Distortions:
-    """How far images are distorted. Each amount is drawn evenly between its negative and positive limit.
+    """Limits of the distortions. Each amount is drawn uniformly between its negative and positive limit.
 
     Attributes:
         rotation: degrees.
@@ -40,25 +39,23 @@ class Distortions:
 
 
 class Augmentation:
-    """Distorts batches of square images, each image in a way of its own.
+    """Distorts batches of square images, each image differently.
 
-    All randomness comes from the generator that it is called with: with the same state it distorts in the
-    same way.
+    All randomness comes from the generator of the call: the same state gives the same distortions.
 
     Args:
         image_size: height and width in pixels.
-        distortions: how far.
-        fill: value of what comes in from outside the image: that of the background.
+        distortions: limits of the distortions.
+        fill: value of the background, for pixels that are read from outside the image.
     """
 
     def __init__(self, image_size: int, distortions: Distortions | None = None, fill: float = 0.0):
         self.image_size, self.fill = image_size, fill
         self.distortions = distortions or Distortions()
-        centers = (
-            2 * torch.arange(image_size) + 1
-        ) / image_size - 1  # of the pixels, where the image is -1 to 1
+        # The image reaches from -1 to 1; these are the centers of its pixels.
+        centers = (2 * torch.arange(image_size) + 1) / image_size - 1
         y, x = torch.meshgrid(centers, centers, indexing="ij")
-        self._points = torch.stack([x, y, torch.ones_like(x)], dim=-1).view(-1, 3)
+        self._points = torch.stack([x, y, torch.ones_like(x)], dim=-1).view(-1, 3)  # (pixels, 3)
         self._blur = _blur(image_size, max(self.distortions.smoothness, 1e-6) * image_size)
 
     def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
@@ -70,16 +67,13 @@ class Augmentation:
         size = self.image_size
         if images.dim() != 4 or images.shape[2:] != (size, size):
             raise ValueError(f"expected images (batch, channels, {size}, {size}), got {tuple(images.shape)}")
-        grid = torch.matmul(
-            self._points.to(generator.device), self._affine(len(images), generator)
-        )  # (batch, pixels, 2): x and y of where to read
+        # The x and y at which each pixel is read: (pixels, 3) @ (batch, 3, 2) -> (batch, pixels, 2)
+        grid = torch.matmul(self._points.to(generator.device), self._affine(len(images), generator))
         if self.distortions.elastic:
             grid += self._elastic(len(images), generator)
-        grid = grid.view(-1, size, size, 2).to(images)
-        read = F.grid_sample(
-            images - self.fill, grid, mode="bilinear", padding_mode="zeros", align_corners=False
-        )
-        return read.add_(self.fill)
+        grid = grid.view(-1, size, size, 2).to(images)  # (batch, size, size, 2)
+        options = {"mode": "bilinear", "padding_mode": "zeros", "align_corners": False}
+        return F.grid_sample(images - self.fill, grid, **options).add_(self.fill)
 
     def _affine(self, batch: int, generator: torch.Generator) -> Tensor:
         """`(batch, 3, 2)`: maps points of the new image, (x, y, 1), to points of the old one."""
@@ -101,6 +95,7 @@ class Augmentation:
         noise = 2 * torch.rand(shape, generator=generator, device=generator.device) - 1
         blur = self._blur.to(noise)
         field = blur @ noise @ blur.t()  # (batch, 2, size, size), standard deviation 1 in each point
+        # (batch, 2, size, size) -> (batch, 2, pixels) -> (batch, pixels, 2)
         return field.flatten(2).transpose(1, 2).mul_(2 * self.distortions.elastic)
 
 

@@ -1,4 +1,4 @@
-"""Distortions of image batches: what they do to points, how they repeat, and that they cost little."""
+"""Distortions of image batches: their effect on points, and their reproducibility."""
 
 import math
 
