@@ -1,1 +1,1 @@
-"""Kinds of picture: data in, matplotlib figure out. Stages choose which ones, from what their runs saved."""
+"""Pictures for model cards and pages. Each is described once; `charts.picture` explains how."""

@@ -61,6 +61,8 @@ INK, SOFT, PAPER, TINT, RULE, MORE, LESS, BAR, GOOD, BAD = (
 SANS, MONO = "DejaVu Sans", "DejaVu Sans Mono"  # in PNGs; pages use the reader's own fonts
 WIDTH = 720  # of a PNG, in pixels before scaling
 _SCALE, _MARGIN = 2, 16
+_READABLE = 0.75  # a drawing that shrinks further is too small to read; it is scrolled instead
+_PHONE = 360  # pixels
 _VISIBLE = {" ": "␣", "\n": "⏎", "\t": "⇥", "\r": "⏎", "": "∅"}
 _SPECIAL = {"<|endoftext|>": "end", "<|pad|>": "pad", "<|unk|>": "unk"}
 
@@ -122,11 +124,17 @@ class Picture:
             return figure(self.markup, self.caption, self.detail, self.alternative)
         key = "".join(f'<span style="--c:{color}">{escape(name)}</span>' for name, color in self.key.items())
         body = f'<div class="lp-key" aria-hidden="true">{key}</div>' if key else ""
-        body += f'<div class="lp-drawing" role="img" aria-label="{escape(self.alternative or self.caption)}">'
-        return figure(body + self._drawing(small) + "</div>", self.caption, self.detail)
+        return figure(body + self._drawing(small), self.caption, self.detail)
 
     def _drawing(self, small: bool) -> str:
-        return self.svg(self.width)
+        drawing = self.svg(self.width)
+        alternative = escape(self.alternative or self.caption)
+        least = _READABLE * size_of(drawing)[0]
+        if least < _PHONE:
+            return f'<div class="lp-drawing" role="img" aria-label="{alternative}">{drawing}</div>'
+        inner = f'<div style="min-width:{least:.0f}px" role="img" aria-label="{alternative}">{drawing}</div>'
+        scroll = f'tabindex="0" role="region" aria-label="{escape(self.caption)}"'
+        return f'<div class="lp-drawing lp-scroll" {scroll}>{inner}</div>'
 
     def __str__(self) -> str:
         return self.html()

@@ -70,10 +70,10 @@ class Plot(Picture):
     """A picture that Vega draws. Pages get it twice, for wide and for narrow screens."""
 
     def _drawing(self, small: bool) -> str:
-        narrow = self.svg(_NARROW)
-        if small:
-            return f'<div class="lp-small">{narrow}</div>'
-        return f'<div class="lp-wide">{self.svg(_WIDE)}</div><div class="lp-narrow">{narrow}</div>'
+        body = f'<div class="lp-{"small" if small else "narrow"}">{self.svg(_NARROW)}</div>'
+        body += "" if small else f'<div class="lp-wide">{self.svg(_WIDE)}</div>'
+        alternative = escape(self.alternative or self.caption)
+        return f'<div class="lp-drawing" role="img" aria-label="{alternative}">{body}</div>'
 
 
 Chart = alt.Chart | alt.LayerChart | alt.HConcatChart | alt.VConcatChart | alt.FacetChart

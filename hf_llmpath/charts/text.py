@@ -201,6 +201,3 @@ def table(
     grid = f'<table class="lp-table"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
     markup = f'<div class="lp-scroll" tabindex="0" role="region" aria-label="{escape(caption)}">{grid}</div>'
     return Picture(caption, draw, detail, markup=markup, width=max(WIDTH, int(min(1100, sum(natural) + 32))))
-
-
-samples = texts  # its former name

@@ -5,9 +5,6 @@ looking around costs the server nothing.
 """
 
 import gradio as gr
-import numpy as np
-
-from ..charts import attention
 
 # Events are caught at the component's root, which stays when its content is replaced. The chosen head
 # stays chosen.
@@ -85,18 +82,3 @@ new MutationObserver(() => {
 def attention_html(elem_id: str) -> gr.HTML:
     """The component that shows pictures of `charts.attention`."""
     return gr.HTML("", apply_default_css=False, js_on_load=_SCRIPT, elem_id=elem_id)
-
-
-# Former names, until the last page uses `charts.attention` itself.
-
-
-def head_browser(*arguments, **options) -> str:
-    return attention.head_browser(*arguments, **options).html()
-
-
-def attention_picture(weights: np.ndarray, *arguments, **options) -> str:
-    return attention.attention_map(weights, *arguments, **options).html()
-
-
-def mask_pictures(*arguments, **options) -> str:
-    return attention.masks(*arguments, **options).html()

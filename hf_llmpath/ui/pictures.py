@@ -1,14 +1,9 @@
 """Texts and tables that only pages show. Everything else that is drawn is a `charts.picture.Picture`."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from html import escape
 
-import numpy as np
-
-from ..charts import matrix, plots, text
-from ..charts.picture import figure, shortened, signed_png, visible
-
-__all__ = ["Markup", "figure", "plain_text", "shortened", "signed_png", "table", "visible"]
+from ..charts.picture import figure
 
 
 class Markup(str):
@@ -37,36 +32,3 @@ def table(headers: Sequence[str], rows: Sequence[Sequence[str]], caption: str) -
     title = f'<caption class="lp-hidden">{escape(caption)}</caption>'
     grid = f'<table class="lp-table">{title}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
     return f'<div class="lp lp-scroll" tabindex="0" role="region" aria-label="{escape(caption)}">{grid}</div>'
-
-
-# Former names, until the last page calls `charts` itself.
-
-
-def bars(rows: Sequence[tuple[str, float]], caption: str, detail: str = "", form: str = "{:.1%}") -> str:
-    return plots.bar_chart(rows, caption, detail=detail, form=form.format, tokens=True).html()
-
-
-def line_chart(
-    series: Mapping[str, tuple[Sequence[float], Sequence[float]]],
-    caption: str,
-    x_label: str,
-    detail: str = "",
-    log_y: bool = False,
-) -> str:
-    return plots.line_chart(series, caption, x_label, detail=detail, log_y=log_y).html()
-
-
-def colored_text(
-    tokens: Sequence[str], values: Sequence[float], caption: str, detail: str = "", caret: bool = False
-) -> str:
-    return text.colored_text(tokens, values, caption, detail, caret).html()
-
-
-def marked_tokens(
-    tokens: Sequence[str], marks: Sequence[str], meanings: Mapping[str, str], caption: str, detail: str = ""
-) -> str:
-    return text.token_boxes([("", tokens, marks)], caption, meanings, detail).html()
-
-
-def images(pixels: np.ndarray, columns: int, caption: str, detail: str = "", alternative: str = "") -> str:
-    return matrix.images(pixels, columns, caption, detail, alternative).html()

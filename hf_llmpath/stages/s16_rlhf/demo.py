@@ -7,6 +7,7 @@ from typing import Any
 
 import gradio as gr
 
+from ...charts.picture import figure
 from ...decoding.chatbot import THUMBS, Chatbot, save_preference
 from ...errors import UserError
 from ...hub.model_folder import loaded
@@ -66,7 +67,7 @@ def build(folder: RunFolder, model_id: str | None = None) -> gr.Blocks:
     def curve(key: str) -> str:
         chart = curve_chart(folder, key)
         empty = '<p class="lp-empty">This run has no policy gradient.</p>'
-        return chart.html() if chart else pictures.figure(empty, CURVES[key][0])
+        return chart.html() if chart else figure(empty, CURVES[key][0])
 
     def from_run() -> tuple[str, str, str, str]:
         charts = (score_chart(folder), fault_chart(folder.metrics))
