@@ -1,10 +1,8 @@
-"""From two scores for every token, that an answer begins or ends there, to the likeliest answers of a
-question.
+"""The likeliest answers to a question, from a start score and an end score for every token.
 
-The probability of a span is P(start) P(end), each by softmax over the context of its window and the first
-token (`[CLS]`), which stands for "no answer here" (Devlin et al. 2018, sections 4.2 and 4.3). All spans
-of all windows are compared, exactly, by one sum of two rows for each span length; no list of candidates
-is cut short before that.
+The probability of a span is P(start) P(end), each a softmax over the context of its window and the first
+token (`[CLS]`), which stands for "no answer here" (Devlin et al. 2018, sections 4.2 and 4.3). All spans of all
+windows are compared exactly; no list of candidates is cut short before that.
 """
 
 import inspect
@@ -20,7 +18,7 @@ from ..data.answer_windows import Windows, cut_windows
 from ..data.batches.token_rows import second_segment
 
 LONGEST_ANSWER = 15  # tokens
-KEPT = 20  # spans of a window that go on to the comparison of windows
+KEPT = 20  # spans of a window that are compared with those of other windows
 
 
 @dataclass(frozen=True)
@@ -45,52 +43,51 @@ def best_spans(
     Args:
         start_logits, end_logits: `(windows, length)`; the first token stands for "no answer".
         allowed: `(windows, length)`, true for tokens of the context.
-        longest: most tokens of a span.
-        count: spans to return; fewer, if there are fewer.
+        longest: maximum number of tokens of a span.
+        count: maximum number of spans to return.
 
     Returns:
-        log-probabilities (falling; -inf where there are no more spans), first and last tokens, `(windows,
-        count)` each, and the log-probability of no answer, `(windows,)`.
+        Log-probabilities in falling order (-inf where there are no more spans), first tokens, and last
+        tokens, `(windows, count)` each; and the log-probability of no answer, `(windows,)`.
     """
-    among = allowed.clone()
-    among[:, 0] = True
+    candidates = allowed.clone()
+    candidates[:, 0] = True
     start, end = (
-        logits.float().masked_fill(~among, -torch.inf).log_softmax(-1)
+        logits.float().masked_fill(~candidates, -torch.inf).log_softmax(-1)
         for logits in (start_logits, end_logits)
     )
     nothing = start[:, 0] + end[:, 0]
     start, end = start.masked_fill(~allowed, -torch.inf), end.masked_fill(~allowed, -torch.inf)
     longest = min(longest, start.shape[1])
     later = nn.functional.pad(end, (0, longest - 1), value=-torch.inf).unfold(1, longest, 1)
-    spans = (start[:, :, None] + later).flatten(
-        1
-    )  # (windows, length x longest): from token t on, 1, 2, ... tokens
-    values, places = spans.topk(min(count, spans.shape[1]))
-    first = places // longest
-    return values, first, first + places % longest, nothing
+    # (windows, length, longest): spans of 1, 2, ... tokens from token t on; then (windows, length * longest)
+    spans = (start[:, :, None] + later).flatten(1)
+    values, indices = spans.topk(min(count, spans.shape[1]))
+    first = indices // longest
+    return values, first, first + indices % longest, nothing
 
 
 class SpanCollector:
-    """Gathers the likeliest spans of all windows, batch by batch, and answers when all have been seen.
+    """Collects the likeliest spans of all windows, batch by batch, and answers once all have been added.
 
     Args:
         windows: the windows that the batches are rows of.
-        longest: most tokens of an answer.
+        longest: maximum number of tokens of an answer.
         count: spans of a window that are compared with those of the other windows.
     """
 
     def __init__(self, windows: Windows, longest: int = LONGEST_ANSWER, count: int = KEPT):
         self.windows, self.longest, self.count = windows, longest, count
-        self.found: list[tuple[np.ndarray, ...]] = []
+        self.spans: list[tuple[np.ndarray, ...]] = []
         self.nothing = np.zeros(len(windows))
 
     def add(self, rows: np.ndarray, start_logits: Tensor, end_logits: Tensor) -> None:
-        """Scores `(rows, length)` of the windows number `rows`."""
-        places = torch.arange(start_logits.shape[1])
+        """Adds the scores `(rows, length)` of the windows with these numbers."""
+        positions = torch.arange(start_logits.shape[1])
         first, stop = (
             torch.from_numpy(bound[rows])[:, None] for bound in (self.windows.first, self.windows.stop)
         )
-        allowed = (first <= places) & (places < stop)
+        allowed = (first <= positions) & (positions < stop)  # (rows, length)
         values, starts, ends, nothing = best_spans(
             start_logits, end_logits, allowed, self.longest, self.count
         )
@@ -98,28 +95,27 @@ class SpanCollector:
         real = values.isfinite().numpy()
         window = np.broadcast_to(rows[:, None], real.shape)[real]
         begins, stops = self.windows.characters(window, starts.numpy()[real], ends.numpy()[real])
-        self.found.append((window, begins, stops, values.numpy()[real]))
+        self.spans.append((window, begins, stops, values.numpy()[real]))
 
     def answers(self, contexts: Sequence[str], top_k: int = 1, no_answer: bool = False) -> list[list[Answer]]:
         """The `top_k` likeliest different answers to every question, the likeliest first.
 
-        A place that several windows see counts once, with its highest probability. `no_answer`: let "no
-        answer" (an empty text), whose probability is the lowest that any window gives it, compete with
-        the others.
+        A span that several windows contain counts once, with its highest probability. With `no_answer`, "no
+        answer" (an empty text) competes with the others; its probability is the lowest in any window.
         """
-        window, begins, stops, values = (np.concatenate(column) for column in zip(*self.found, strict=True))
+        window, begins, stops, values = (np.concatenate(column) for column in zip(*self.spans, strict=True))
         example = self.windows.example[window]
         order = np.lexsort((-values, example))
         results: list[list[Answer]] = [[] for _ in contexts]
         nothing = np.zeros(len(contexts))
         np.minimum.at(nothing, self.windows.example, self.nothing)
         seen: set[tuple[int, int, int]] = set()
-        for place in order:
-            row, begin, stop = int(example[place]), int(begins[place]), int(stops[place])
+        for index in order:
+            row, begin, stop = int(example[index]), int(begins[index]), int(stops[index])
             if len(results[row]) < top_k and (row, begin, stop) not in seen:
                 seen.add((row, begin, stop))
                 text = contexts[row][begin:stop]
-                results[row].append(Answer(text, begin, stop, float(np.exp(values[place]))))
+                results[row].append(Answer(text, begin, stop, float(np.exp(values[index]))))
         if no_answer:
             for row, chance in enumerate(np.exp(nothing)):
                 together = [*results[row], Answer("", 0, 0, float(chance))]
@@ -131,7 +127,7 @@ class SpanCollector:
 def answer_windows(
     model: nn.Module, windows: Windows, pad: int, longest: int = LONGEST_ANSWER, batch_size: int = 64
 ) -> SpanCollector:
-    """Lets `model` read all windows, those of similar length together."""
+    """Runs `model` over all windows, those of similar length together."""
     was_training = model.training
     model.eval()
     takes_types = "token_type_ids" in inspect.signature(model.forward).parameters
@@ -140,9 +136,9 @@ def answer_windows(
     order = np.argsort(windows.rows.lengths, kind="stable")
     for start in range(0, len(order), batch_size):
         rows = order[start : start + batch_size]
-        ids, there = windows.rows.padded(rows, pad)
-        types = {"token_type_ids": second_segment(ids, windows.second[rows]) * there} if takes_types else {}
-        inputs = {"input_ids": ids, "attention_mask": there} | types
+        ids, mask = windows.rows.padded(rows, pad)  # (batch, length)
+        types = {"token_type_ids": second_segment(ids, windows.second[rows]) * mask} if takes_types else {}
+        inputs = {"input_ids": ids, "attention_mask": mask} | types
         output = model(**{name: value.to(device) for name, value in inputs.items()})
         collector.add(rows, output.start_logits.cpu(), output.end_logits.cpu())
     model.train(was_training)
@@ -160,8 +156,6 @@ def answer_questions(
     no_answer: bool = False,
     longest: int = LONGEST_ANSWER,
 ) -> list[list[Answer]]:
-    """The likeliest answers to every question about its context (see `SpanCollector.answers` and
-    `cut_windows`).
-    """
+    """The likeliest answers to every question (see `SpanCollector.answers` and `cut_windows`)."""
     windows = cut_windows(tokenizer, questions, contexts, max_length, stride, whole_words=True)
     return answer_windows(model, windows, tokenizer.pad_token_id, longest).answers(contexts, top_k, no_answer)

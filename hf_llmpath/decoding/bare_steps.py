@@ -1,10 +1,10 @@
-"""The step of an `LLMPathGPT` as the bare tensor operations that it consists of, for decoding.
+"""One decoding step of an `LLMPathGPT` as bare tensor operations.
 
-A small model's step takes a millisecond, most of which is spent between the operations: calling modules,
-picking an attention function, making masks, and copying all keys and values to append one. Here queries,
-keys and values come from one product, keys and values are written into room that is already there, and
-nothing is called but operations. The numbers are those of the model, and `decoding.stream` and
-`beam_search` use it by themselves where it fits.
+A step of a small model takes a millisecond, most of it between the operations: calling modules, choosing an
+attention function, building masks, and copying all keys and values to append one. Here, queries, keys, and
+values come from one product, keys and values are written into memory that is already allocated, and only
+operations are called. The numbers are the model's own; `generation.stream` and `beam_search` use these steps
+where they fit.
 """
 
 from collections.abc import Callable
@@ -23,9 +23,7 @@ LEAST_ROOM = 64  # tokens
 
 @dataclass(frozen=True)
 class _Layer:
-    """What a layer is made of; `qkv` are the weights (and biases) of queries, keys and values below each
-    other.
-    """
+    """The operations of a layer; `qkv` computes queries, keys, and values in one product."""
 
     attention_norm: Callable[[Tensor], Tensor]
     qkv: Callable[[Tensor], Tensor]
@@ -39,19 +37,17 @@ class _Layer:
 
 
 class BareStepper:
-    """`decoding.Stepper` for an `LLMPathGPTForCausalLM` of plain layers: the same answers to the same
-    calls, with a cache.
+    """A `generation.Stepper` for an `LLMPathGPTForCausalLM` of plain layers; it gives the same logits.
 
     Args:
         model: in evaluation mode; its weights are read once, here.
-        input_ids, attention_mask: the prompt `(batch, length)`, padded on the left, and 0 for padding.
+        input_ids: the prompt `(batch, length)`, padded on the left.
+        attention_mask: 0 for padding.
     """
 
     @staticmethod
     def fits(model: Any) -> bool:
-        """Whether the model is such a decoder, without adapters, 8-bit layers or hooks in the place of
-        its own layers.
-        """
+        """Whether the model is such a decoder, without adapters, quantized layers, or hooks."""
         if type(model) is not LLMPathGPTForCausalLM or model.training:
             return False
         layers = [module for module in model.modules() if getattr(module, "weight", None) is not None]
@@ -73,22 +69,19 @@ class BareStepper:
         self.norm, self.head = _norm(decoder.norm), _linear(model.lm_head)
         self.past, self.room = 0, input_ids.new_empty(0)
         is_padded = not bool(self.mask.all())
-        self._seen = self.mask.bool() if is_padded else None  # which keys may be looked at
-        self._padding = (self.mask.shape[1] - self.mask.sum(1)) if is_padded else None  # `(batch,)`
+        self._seen = self.mask.bool() if is_padded else None  # (batch, length): keys that are not padding
+        self._padding = (self.mask.shape[1] - self.mask.sum(1)) if is_padded else None  # (batch,)
 
     def _read(self, layer: Any) -> _Layer:
         attention, mlp = layer.attention, layer.mlp
         projections = (attention.q_proj, attention.k_proj, attention.v_proj)
         weight = torch.cat([projection.weight for projection in projections])
-        bias = (
-            None
-            if projections[0].bias is None
-            else torch.cat([projection.bias for projection in projections])
-        )
+        has_bias = projections[0].bias is not None
+        bias = torch.cat([projection.bias for projection in projections]) if has_bias else None
         scales = None
         if attention.q_norm is not None:
             norms = [attention.q_norm.weight] * self.heads + [attention.k_norm.weight] * self.key_heads
-            scales = torch.stack(norms)
+            scales = torch.stack(norms)  # (heads + key_heads, head_dim)
         return _Layer(
             _norm(layer.attention_norm),
             lambda x: F.linear(x, weight, bias),
@@ -103,7 +96,7 @@ class BareStepper:
 
     @torch.no_grad()
     def logits(self) -> Tensor:
-        """`(batch, vocab_size)` in 32 bits: of the token after all that was given so far."""
+        """Logits of the next token in 32 bits: `(batch, vocab_size)`."""
         batch, new = self._unread.shape
         self._make_room(batch, new)
         decoder, positions = self.model.model, self._positions(new)
@@ -111,7 +104,7 @@ class BareStepper:
         if decoder.embed_positions is not None:
             hidden = hidden + decoder.embed_positions(positions)
         rotation = None if decoder.rotary is None else decoder.rotary(positions, hidden.dtype)
-        if rotation is not None:  # heads stand after positions here
+        if rotation is not None:  # here, heads come after positions: (batch, new, 1, head_dim)
             rotation = rotation[0].transpose(1, 2), rotation[1].transpose(1, 2)
         mask = self._mask(new)
         for layer, (keys, values) in zip(self.layers, self.room, strict=True):
@@ -136,11 +129,13 @@ class BareStepper:
         rotation: tuple[Tensor, Tensor] | None,
         mask: Tensor | None,
     ) -> Tensor:
-        """x `(batch, new, hidden_size)` -> the same; keys and values `(batch, key_heads, room, head_dim)`
-        are added to.
+        """Attention output for x `(batch, new, hidden_size)`, in the same shape.
+
+        The new keys and values are written into `keys` and `values`, `(batch, key_heads, room, head_dim)`.
         """
         batch, new, size = x.shape
         end, both = self.past + new, self.heads + self.key_heads
+        # (batch, new, heads + 2 key_heads, head_dim): queries, then keys, then values
         projected = layer.qkv(x).view(batch, new, both + self.key_heads, self.head_dim)
         query_key = projected[:, :, :both]
         if layer.qk_norm is not None:
@@ -149,39 +144,40 @@ class BareStepper:
             query_key = rotate(query_key, *rotation)
         keys[:, :, self.past : end] = query_key[:, :, self.heads :].transpose(1, 2)
         values[:, :, self.past : end] = projected[:, :, both:].transpose(1, 2)
-        query = query_key[:, :, : self.heads].transpose(1, 2)
+        query = query_key[:, :, : self.heads].transpose(1, 2)  # (batch, heads, new, head_dim)
         keys, values = keys[:, :, :end], values[:, :, :end]
-        if new == 1:  # the heads of a group ask as if they were queries side by side
+        if new == 1:
+            # The heads of a group take the place of queries: (batch, key_heads, group, head_dim).
             query = query.reshape(batch, self.key_heads, -1, self.head_dim)
-            read = F.scaled_dot_product_attention(query, keys, values, mask)
-            return read.reshape(batch, 1, size)
-        is_causal = mask is None
+            output = F.scaled_dot_product_attention(query, keys, values, mask)
+            return output.reshape(batch, 1, size)
         grouped = self.heads != self.key_heads
-        read = F.scaled_dot_product_attention(
-            query, keys, values, mask, is_causal=is_causal, enable_gqa=grouped
+        output = F.scaled_dot_product_attention(
+            query, keys, values, mask, is_causal=mask is None, enable_gqa=grouped
         )
-        return read.transpose(1, 2).reshape(batch, new, size)
+        return output.transpose(1, 2).reshape(batch, new, size)  # (batch, new, hidden_size)
 
     def _positions(self, new: int) -> Tensor:
-        """`(batch or 1, new)`: how many tokens that are not padding stand before each."""
-        places = torch.arange(self.past, self.past + new, device=self.prompt.device)[None]
-        return places if self._padding is None else (places - self._padding[:, None]).clamp(min=0)
+        """Positions of the new tokens, padding not counted: `(batch or 1, new)`."""
+        positions = torch.arange(self.past, self.past + new, device=self.prompt.device)[None]
+        return positions if self._padding is None else (positions - self._padding[:, None]).clamp(min=0)
 
     def _mask(self, new: int) -> Tensor | None:
-        """Boolean `(batch, 1, new, past + new)`, or None where a token may look at all before it."""
+        """A boolean mask `(batch, 1, new, past + new)`, or None where no row has padding."""
         if self._seen is None:
             return None
         keys = self._seen[:, None, None, : self.past + new]
         if new == 1:
             return keys
         causal = torch.ones(new, self.past + new, dtype=torch.bool, device=keys.device).tril(self.past)
-        # Padding looks at itself: a softmax over nothing would be no number.
-        own = torch.eye(new, dtype=torch.bool, device=keys.device)
-        return keys & causal | F.pad(own, (self.past, 0))
+        # Padding attends to itself: a softmax over nothing would be NaN.
+        diagonal = torch.eye(new, dtype=torch.bool, device=keys.device)
+        return keys & causal | F.pad(diagonal, (self.past, 0))
 
     def _make_room(self, batch: int, new: int) -> None:
-        """Keys and values of all layers `(layers, 2, batch, key_heads, room, head_dim)`, doubled where
-        there is too little.
+        """Makes room for the keys and values of all layers, doubling it where there is too little.
+
+        Its shape is `(layers, 2, batch, key_heads, room, head_dim)`.
         """
         end = self.past + new
         if self.past and self.room.shape[4] >= end:
@@ -200,7 +196,7 @@ class BareStepper:
             self._seen = torch.cat([self._seen, self._seen.new_ones(len(tokens), 1)], dim=1)
 
     def repeat(self, times: int) -> None:
-        """Every text becomes `times` texts that go different ways from here."""
+        """Turns every text into `times` texts that may differ from here on."""
         self.room = self.room.repeat_interleave(times, dim=2)
         self._unread = self._unread.repeat_interleave(times, dim=0)
         if self._seen is not None and self._padding is not None:
@@ -208,7 +204,7 @@ class BareStepper:
             self._padding = self._padding.repeat_interleave(times)
 
     def reorder(self, rows: Tensor) -> None:
-        """Text i goes on from what text `rows[i]` was; the texts of a prompt change places among themselves."""
+        """Makes text i a continuation of what was text `rows[i]`, of the same prompt."""
         self.room[..., : self.past, :] = self.room[:, :, rows, :, : self.past]
 
 

@@ -1,16 +1,15 @@
-"""Beam search: the likeliest continuations that are found by keeping the `num_beams` best beginnings at
-each step.
+"""Beam search: keeps the `num_beams` best beginnings at each step to find likely texts.
 
-    found = beam_search(model, input_ids, attention_mask, num_beams=4)
-    found.sequences                          # as model.generate(..., num_beams=4)
+    beams = beam_search(model, input_ids, attention_mask, num_beams=4)
+    beams.sequences                          # as model.generate(..., num_beams=4)
 
-A step asks for the next-token log-probabilities of all beams at once, adds each beam's own sum, and keeps
-the best of all `num_beams * vocab_size` continuations. A continuation that ends a text is taken from the
-beams and competes, with its sum divided by length^length_penalty, for a place among the finished (Wu et
-al. 2016, section 7, with a plain length). The rules about when to stop are those of transformers, so that
-the result is the same. Three things make it quicker: the prompt is read once, not once per beam; the
-texts are kept as pointers from each step to the one before; and the cache is left alone where the beams
-stay in their places.
+A step takes the next-token log-probabilities of all beams at once, adds each beam's own sum, and keeps the
+best of all `num_beams * vocab_size` continuations. A continuation that ends a text leaves the beams and
+competes with the finished texts, with its sum divided by length^length_penalty (Wu et al. 2016, section 7,
+with a plain length). The stopping rules are those of transformers, and the results are equal.
+
+Three things make it faster than transformers' own: the prompt is read once, not once per beam; texts are kept
+as pointers from each step to the one before; and the cache is not touched where beams keep their order.
 """
 
 from dataclasses import dataclass, field
@@ -22,12 +21,15 @@ from torch import Tensor
 from ..errors import UserError
 from .generation import Stops, _check, _setting, begin, prompt_of
 
-NEVER = -1.0e9  # a sum of log-probabilities that nothing comes below
+NEVER = -1.0e9  # below every sum of log-probabilities
 
 
 class Ended(NamedTuple):
-    """A text that ended: its row, the beam of the step before that it goes on from, its last token, the
-    sum of its log-probabilities, and its score: that sum / length^length_penalty."""
+    """A text that ended.
+
+    Its fields: the row; the beam of the step before that it continues; its last token; the sum of its
+    log-probabilities; and its score, which is that sum / length^length_penalty.
+    """
 
     row: int
     parent: int
@@ -38,9 +40,15 @@ class Ended(NamedTuple):
 
 @dataclass(frozen=True)
 class BeamStep:
-    """What one step kept, `(batch, num_beams)` each: `tokens`, the beam of the step before that each goes
-    on from, and the `log_probabilities` of the whole texts; after the last step nothing goes on and they
-    are below `NEVER / 2`. `ended` lists the texts that ended here."""
+    """What one step kept, `(batch, num_beams)` each.
+
+    Attributes:
+        tokens: the new token of each beam.
+        parents: the beam of the step before that each continues.
+        log_probabilities: of the whole texts; after the last step nothing continues, and they are below
+            `NEVER / 2`.
+        ended: the texts that ended in this step.
+    """
 
     tokens: Tensor
     parents: Tensor
@@ -55,7 +63,7 @@ class Beams:
     Attributes:
         sequences: `(batch * num_return_sequences, length)`, prompt included, as `generate` returns them.
         scores: `(batch * num_return_sequences,)`: log-probability / length^length_penalty.
-        steps: what each step kept, for a picture of the search; empty if not asked for.
+        steps: what each step kept, for a picture of the search; empty unless asked for.
     """
 
     sequences: Tensor
@@ -64,21 +72,22 @@ class Beams:
 
 
 class _Finished:
-    """The best `num_beams` ended texts of each row; a text is where it ended: step, beam of the step
-    before, last token.
+    """The best `num_beams` ended texts of each row.
+
+    A text is stored as where it ended: the step, the beam of the step before, and the last token.
     """
 
     def __init__(self, batch: int, beams: int):
         self.scores = torch.full((batch, beams), NEVER)
-        self.there = torch.zeros(batch, beams, dtype=torch.bool)
-        self.places = torch.zeros(batch, beams, 3, dtype=torch.long)
+        self.exists = torch.zeros(batch, beams, dtype=torch.bool)
+        self.ends = torch.zeros(batch, beams, 3, dtype=torch.long)
 
-    def add(self, scores: Tensor, ends: Tensor, places: Tensor) -> None:
-        """scores `(batch, n)`, below `NEVER` where `ends` is false; places `(batch, n, 3)`."""
+    def add(self, scores: Tensor, exists: Tensor, ends: Tensor) -> None:
+        """Adds texts: scores `(batch, n)`, below `NEVER` where not `exists`, and ends `(batch, n, 3)`."""
         scores, best = torch.cat([self.scores, scores], dim=1).topk(self.scores.shape[1])
         self.scores = scores
-        self.there = torch.cat([self.there, ends], dim=1).gather(1, best)
-        self.places = torch.cat([self.places, places], dim=1).take_along_dim(best[..., None], dim=1)
+        self.exists = torch.cat([self.exists, exists], dim=1).gather(1, best)  # (batch, beams)
+        self.ends = torch.cat([self.ends, ends], dim=1).take_along_dim(best[..., None], dim=1)
 
 
 @torch.no_grad()
@@ -94,20 +103,24 @@ def beam_search(
     eos_token_id: int | list[int] | None = None,
     with_steps: bool = False,
 ) -> Beams:
-    """
+    """The best texts that a search with `num_beams` beams finds.
+
     Args:
-        model, input_ids, attention_mask: see `decoding.Stepper`.
+        model, input_ids, attention_mask: see `generation.Stepper`.
         num_beams: beginnings kept at each step.
-        length_penalty: exponent of the length that a finished text's log-probability is divided by; above
-            0 favors long texts.
-        early_stopping: `True`: stop when there are `num_beams` finished texts; `False`: when the best
-            beam, at its present length, is no better than the worst of them; `"never"`: when it could not
-            become better at any length.
+        max_new_tokens: where a text is cut off.
+        length_penalty: exponent of the length by which a finished text's log-probability is divided; above 0
+            it favors long texts.
+        early_stopping: when a search stops. `True`: when there are `num_beams` finished texts; `False`: when
+            the best beam, at its present length, is no better than the worst of them; `"never"`: when it
+            could not become better at any length.
         num_return_sequences: texts returned for each prompt, the best first.
-        with_steps: keep what each step did.
+        eos_token_id: what ends a text; the model's own if None.
+        with_steps: whether what each step kept is returned as well.
 
     Raises:
-        UserError: no beam, more beams than tokens in the vocabulary, or more texts asked for than beams.
+        UserError: there are no beams, more beams than tokens in the vocabulary, or fewer than the texts asked
+            for.
     """
     _check(input_ids, max_new_tokens)
     check_beams(num_beams, num_return_sequences, model.config.get_text_config().vocab_size)
@@ -116,7 +129,7 @@ def beam_search(
     batch, offset = len(input_ids), torch.arange(len(input_ids))[:, None] * num_beams
     candidates = max(2, 1 + (0 if stops.eos is None else len(stops.eos))) * num_beams
     sums = torch.zeros(batch, num_beams)
-    sums[:, 1:] = NEVER  # the beams are all the prompt as yet: only one of them counts
+    sums[:, 1:] = NEVER  # all beams are still the prompt: only one of them counts
     finished, improvable = _Finished(batch, num_beams), torch.ones(batch, 1, dtype=torch.bool)
     in_place = torch.arange(batch * num_beams)
     history: list[tuple[Tensor, Tensor]] = []
@@ -126,26 +139,27 @@ def beam_search(
     stepper.repeat(num_beams)
     logits = logits.repeat_interleave(num_beams, dim=0)
     for step in range(max_new_tokens):
+        # (batch * beams, vocab) -> (batch, beams, vocab) -> (batch, beams * vocab)
         totals = (logits.log_softmax(-1).view(batch, num_beams, -1) + sums[..., None]).flatten(1)
-        scores, index = totals.topk(candidates)
+        scores, index = totals.topk(candidates)  # (batch, candidates)
         vocab_size = totals.shape[1] // num_beams
         parents, tokens = index // vocab_size, index % vocab_size
         is_last = step + 1 == max_new_tokens
         ends = stops.ends(tokens) | is_last
 
-        # The beams of the next step: the best that go on.
+        # The beams of the next step: the best candidates that have not ended.
         sums, kept = (scores + ends * NEVER).topk(num_beams)
         beam_tokens, beam_parents = tokens.gather(1, kept), parents.gather(1, kept)
 
-        # Texts that end here; of the candidates only the first `num_beams` may.
+        # Texts that end here: only the first `num_beams` candidates may.
         if bool(ends.any()):
-            full = finished.there.all(1, keepdim=True) & (early_stopping is True)
-            finals = ends[:, :num_beams]
+            full = finished.exists.all(1, keepdim=True) & (early_stopping is True)
+            finals = ends[:, :num_beams]  # (batch, beams)
             final_scores = scores[:, :num_beams] / (step + 1) ** length_penalty
             final_scores = final_scores + (full.float() + (~improvable).float() + (~finals).float()) * NEVER
-            place = torch.full_like(parents[:, :num_beams], step)
-            places = torch.stack([place, parents[:, :num_beams], tokens[:, :num_beams]], dim=-1)
-            finished.add(final_scores, finals, places)
+            steps_ended = torch.full_like(parents[:, :num_beams], step)
+            where = [steps_ended, parents[:, :num_beams], tokens[:, :num_beams]]
+            finished.add(final_scores, finals, torch.stack(where, dim=-1))  # (batch, beams, 3)
         if with_steps:
             ended = [
                 Ended(row, *(int(of[row, rank]) for of in (parents, tokens)), float(scores[row, rank]),
@@ -158,10 +172,10 @@ def beam_search(
         improvable = _can_improve(
             improvable, sums, finished, step + 1, max_new_tokens, early_stopping, length_penalty
         )
-        is_full = early_stopping is True and bool(finished.there.all())
+        is_full = early_stopping is True and bool(finished.exists.all())
         if is_last or is_full or not bool(improvable.any()) or bool(ends.all()):
             break
-        rows = (beam_parents + offset).flatten()
+        rows = (beam_parents + offset).flatten()  # (batch * beams,)
         if not torch.equal(rows, in_place):
             stepper.reorder(rows)
         stepper.give(beam_tokens.flatten())
@@ -183,17 +197,17 @@ def _can_improve(
     early_stopping: Any,
     penalty: float,
 ) -> Tensor:
-    """`(batch, 1)`: whether the best beam may still become better than the worst finished text."""
+    """Whether the best beam may still become better than the worst finished text: `(batch, 1)`."""
     at = longest if early_stopping == "never" and penalty > 0 else length
-    worst = finished.scores.min(1, keepdim=True).values.where(finished.there, NEVER)
+    worst = finished.scores.min(1, keepdim=True).values.where(finished.exists, NEVER)
     return improvable & (sums[:, :1] / at**penalty > worst).any(1, keepdim=True)
 
 
 def _texts(finished: _Finished, history: list[tuple[Tensor, Tensor]], wanted: int, fill: int) -> Tensor:
-    """`(batch * wanted, longest)`: the finished texts, read back along the pointers of the steps."""
+    """The finished texts, read back along the pointers of the steps: `(batch * wanted, longest)`."""
     texts = []
     for row in range(len(finished.scores)):
-        for step, beam, token in finished.places[row, :wanted].tolist():
+        for step, beam, token in finished.ends[row, :wanted].tolist():
             text = [token]
             for parents, tokens in reversed(history[:step]):
                 text.append(int(tokens[row, beam]))
@@ -204,23 +218,23 @@ def _texts(finished: _Finished, history: list[tuple[Tensor, Tensor]], wanted: in
 
 
 def _fill(model: Any, stops: Stops) -> int:
-    """What the shorter texts end with; `generate` takes the end-of-text token where the padding token has
-    the id 0.
-    """
+    """What fills the shorter texts; like `generate`, the end-of-text token if the padding token's id is 0."""
     pad = _setting(model, "pad_token_id")
     return pad or int(stops.eos[0]) if stops.eos is not None else -1
 
 
 def check_beams(num_beams: int, wanted: int, vocab_size: int) -> None:
-    """
+    """Checks the sizes of a search.
+
     Raises:
-        UserError: no beam, more beams than tokens in the vocabulary, or more texts asked for than beams.
+        UserError: see `beam_search`.
     """
     if num_beams < 1:
         raise UserError(f"num_beams is {num_beams}; it must be 1 or more")
     if num_beams > vocab_size:
         raise UserError(
-            f"num_beams is {num_beams}; the vocabulary has {vocab_size} tokens, so at most as many beams differ"
+            f"num_beams is {num_beams}; the vocabulary has {vocab_size} tokens, "
+            "so at most as many beams differ"
         )
     if wanted > num_beams:
         raise UserError(f"num_return_sequences is {wanted}; {num_beams} beams find at most {num_beams}")

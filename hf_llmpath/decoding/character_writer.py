@@ -14,6 +14,7 @@ from torch import Tensor
 
 from ..data.tokenizers.characters import unknown_characters
 from ..hub.model_folder import load_pair, loaded
+from .sampling import Sampling
 
 LONGEST_PROMPT = 1000  # characters
 LONGEST_TEXT = 1000  # characters
@@ -124,7 +125,7 @@ class CharacterWriter:
         belongs to this text: the same seed gives the same text whatever else the process is doing. A model
         whose context is full starts again from the last half of it.
         """
-        generator = torch.Generator().manual_seed(int(seed))
+        draw = Sampling(max(temperature, 0.01)).chooser(torch.Generator().manual_seed(int(seed)))
         inputs, cache = self.encode(prompt), None
         ids, states = inputs[0].tolist(), []
         start, cached = len(ids), 0
@@ -135,8 +136,7 @@ class CharacterWriter:
             if with_states:
                 states.append(output.hidden_states[-1][0].float().numpy())  # (new tokens, hidden)
             cache, cached = output.cache, cached + inputs.shape[1]
-            probabilities = (output.logits[0, -1] / max(temperature, 0.01)).softmax(-1)  # (vocabulary)
-            token = int(torch.multinomial(probabilities, 1, generator=generator))
+            token = int(draw(output.logits[:, -1]))  # from (1, vocabulary)
             if token == self.tokenizer.eos_token_id:
                 break
             trace = (self.labels(ids[1:]), list(states)) if with_states else ()

@@ -1,8 +1,10 @@
-"""Talking to a trained chatbot, and writing down which of two replies was better.
+"""Talks to a trained chatbot and records which of two replies was better.
 
-bot = Chatbot("runs/16-rlhf/model")
-for text in bot.stream("Who is the baker?", temperature=0.7, seed=0): ...
-save_preference("thumbs.jsonl", "Who is the baker?", better, worse)   # llmpath run rlhf --dataset thumbs.jsonl
+    bot = Chatbot("runs/16-rlhf/model")
+    for text in bot.stream("Who is the baker?", temperature=0.7, seed=0): ...
+    save_preference("thumbs.jsonl", "Who is the baker?", better, worse)
+
+`llmpath run rlhf --dataset thumbs.jsonl` then trains on the preferences.
 """
 
 import json
@@ -15,26 +17,27 @@ from ..data.tokenizers.chat_template import prompt_ids, require_context
 from ..data.tokenizers.word_level import unknown_words
 from ..errors import UserError
 from ..hub.model_folder import load_pair
+from .generation import stream
+from .sampling import GREEDY, Sampling
 
 LONGEST_REPLY = 96  # tokens
-THUMBS = "thumbs.jsonl"  # file in a run folder: the preferences of those who talked to its chatbot
+THUMBS = "thumbs.jsonl"  # file in a run folder: the preferences of people who talked to its chatbot
 
 
 class Chatbot:
     """A causal language model with a chat template, in evaluation mode.
 
     Raises:
-        UserError: the folder cannot be read, or its tokenizer is that of another model.
+        UserError: the folder cannot be read, or its tokenizer belongs to another model.
     """
 
     def __init__(self, folder: Path | str):
         self.model, self.tokenizer = load_pair("AutoModelForCausalLM", folder)
 
     def unknown(self, prompt: str) -> list[str]:
-        """Words of the prompt that the model never saw."""
+        """Words of the prompt that the model has never seen."""
         return unknown_words(self.tokenizer, prompt)
 
-    @torch.no_grad()
     def stream(self, prompt: str, temperature: float = 0.7, seed: int = 0) -> Iterator[str]:
         """The reply so far, after every token; the same seed gives the same reply.
 
@@ -43,7 +46,7 @@ class Chatbot:
             temperature: 0 always takes the likeliest token.
 
         Raises:
-            UserError: no prompt, or one that leaves no room for a reply.
+            UserError: the prompt is empty or leaves no room for a reply.
         """
         if not prompt.strip():
             raise UserError("say something first; the prompt is empty")
@@ -51,19 +54,20 @@ class Chatbot:
         context = self.model.config.max_position_embeddings
         require_context(self.tokenizer, [ids], context)
         generator = torch.Generator().manual_seed(int(seed))
-        inputs, cache, reply = torch.tensor([ids]), None, []
+        tokens = stream(
+            self.model,
+            torch.tensor([ids]),
+            sampling=Sampling(temperature) if temperature > 0 else GREEDY,
+            max_new_tokens=min(LONGEST_REPLY, context - len(ids)),
+            eos_token_id=self.tokenizer.eos_token_id,
+            generator=generator,
+        )
+        reply: list[int] = []
         yield ""
-        for _ in range(min(LONGEST_REPLY, context - len(ids))):
-            output = self.model(input_ids=inputs, cache=cache, use_cache=True)
-            cache, logits = output.cache, output.logits[0, -1]
-            if temperature > 0:
-                token = int(torch.multinomial((logits / temperature).softmax(-1), 1, generator=generator))
-            else:
-                token = int(logits.argmax())
-            if token == self.tokenizer.eos_token_id:
+        for token in tokens:
+            if int(token) == self.tokenizer.eos_token_id:
                 return
-            reply.append(token)
-            inputs = torch.tensor([[token]])
+            reply.append(int(token))
             yield self.tokenizer.decode(reply, skip_special_tokens=True)
 
 
@@ -71,7 +75,7 @@ def save_preference(path: Path, prompt: str, chosen: str, rejected: str) -> int:
     """Appends a pair to a file that `run rlhf --dataset` reads; returns how many pairs it has.
 
     Raises:
-        UserError: the two replies are equal, or there is none.
+        UserError: the two replies are equal.
     """
     if chosen.strip() == rejected.strip():
         raise UserError("both replies are the same; ask again, or with another seed, before you choose")

@@ -1,10 +1,9 @@
-"""Decoding from scratch: a model that gives next-token logits becomes one that writes. The loop, greedy
-and sampled.
+"""Decoding from scratch: from a model of the next token to a text, greedily or by sampling.
 
     tokens = greedy(model, input_ids, attention_mask, max_new_tokens=100)
 
-equals `model.generate(...)` token for token, for decoders (Transformer or recurrent) and
-encoder-decoders, in batches padded on the left. Beam search stands in `beam_search.py`.
+The result equals `model.generate(...)` token for token, for decoders (Transformer or recurrent) and
+encoder-decoders, in batches padded on the left. Beam search is in `beam_search.py`.
 """
 
 from collections.abc import Callable, Iterator
@@ -20,19 +19,17 @@ from .sampling import GREEDY, Sampling
 
 
 class Stepper:
-    """A model read token by token: the prompt once, then one token per step, with what was read kept in
-    the cache.
+    """Feeds a model token by token: the prompt once, then one token per step, with everything else cached.
 
     Args:
         model: `...ForCausalLM` or `...ForConditionalGeneration`, in evaluation mode.
-        input_ids: `(batch, length)`: the prompt, padded on the left; of an encoder-decoder the source,
+        input_ids: `(batch, length)`: the prompt, padded on the left; for an encoder-decoder the source,
             padded on either side.
-        attention_mask: `(batch, length)`, 0 for padding; all ones if none.
-        use_cache: keep keys, values or states; without it each step reads everything again.
+        attention_mask: `(batch, length)`, 0 for padding; all ones if None.
+        use_cache: whether keys, values, or states are kept; without them each step reads everything again.
 
     Attributes:
-        prompt: `(batch, length)`: what the written tokens follow: the prompt, or an encoder-decoder's
-            start token.
+        prompt: `(batch, length)`: what the new tokens follow, the prompt or an encoder-decoder's start token.
     """
 
     def __init__(
@@ -45,13 +42,13 @@ class Stepper:
         self.is_encoder_decoder = bool(model.config.is_encoder_decoder)
         if self.is_encoder_decoder:
             with torch.no_grad():
-                read = model.get_encoder()(input_ids=input_ids, attention_mask=self.mask)
-            self.fixed = {"encoder_outputs": read}
+                encoded = model.get_encoder()(input_ids=input_ids, attention_mask=self.mask)
+            self.fixed = {"encoder_outputs": encoded}
         self.prompt = self._unread = prompt_of(model, input_ids)
 
     @torch.no_grad()
     def logits(self) -> Tensor:
-        """`(batch, vocab_size)` in 32 bits: of the token after all that was given so far."""
+        """Logits of the next token in 32 bits: `(batch, vocab_size)`."""
         if self.is_encoder_decoder:
             tokens = {"decoder_input_ids": self._unread}
         else:
@@ -64,20 +61,20 @@ class Stepper:
 
     def give(self, tokens: Tensor) -> None:
         """Appends a token `(batch,)` to each text."""
-        column = tokens[:, None]
+        column = tokens[:, None]  # (batch, 1)
         self._unread = column if self.use_cache else torch.cat([self._unread, column], dim=1)
         if not self.is_encoder_decoder:
             self.mask = torch.cat([self.mask, self.mask.new_ones(len(tokens), 1)], dim=1)
 
     def repeat(self, times: int) -> None:
-        """Every text becomes `times` texts that go different ways from here."""
+        """Turns every text into `times` texts that may differ from here on."""
         self._map(lambda tensor: tensor.repeat_interleave(times, dim=0))
         if self.cache is not None:
             batch = len(self.mask) // times
             self.cache.reorder_cache(torch.arange(batch).repeat_interleave(times))
 
     def reorder(self, rows: Tensor) -> None:
-        """Text i goes on from what text `rows[i]` was."""
+        """Makes text i a continuation of what was text `rows[i]`."""
         if self.cache is not None:
             self.cache.reorder_cache(rows)
         else:
@@ -86,12 +83,9 @@ class Stepper:
     def _map(self, change: Any) -> None:
         self.mask, self._unread = change(self.mask), change(self._unread)
         if self.fixed:
-            read = self.fixed["encoder_outputs"]
-            self.fixed = {
-                "encoder_outputs": type(read)(
-                    **{name: change(value) for name, value in read.items() if isinstance(value, Tensor)}
-                )
-            }
+            encoded = self.fixed["encoder_outputs"]
+            tensors = {name: change(value) for name, value in encoded.items() if isinstance(value, Tensor)}
+            self.fixed = {"encoder_outputs": type(encoded)(**tensors)}
 
 
 def begin(
@@ -108,8 +102,8 @@ class Stops:
     """When a text ends.
 
     Attributes:
-        eos: ids that end it `(n,)`; none: only the number of tokens does.
-        pad: what fills the rows that ended before the others.
+        eos: ids that end a text `(n,)`; if None, only the number of tokens does.
+        pad: fills the rows that ended before the others.
     """
 
     eos: Tensor | None
@@ -117,17 +111,17 @@ class Stops:
 
     @classmethod
     def of(cls, model: nn.Module, eos_token_id: int | list[int] | None = None) -> "Stops":
-        """Those of the model, as its generation config and then its config have them."""
+        """The ids in the model's generation config or, failing that, in its config."""
         eos = _setting(model, "eos_token_id") if eos_token_id is None else eos_token_id
         ids = None if eos is None else torch.tensor([eos] if isinstance(eos, int) else list(eos))
         pad = _setting(model, "pad_token_id")
         return cls(ids, pad if pad is not None else 0 if ids is None else int(ids[0]))
 
     def ends(self, tokens: Tensor) -> Tensor:
-        """Boolean of the shape of `tokens`: where a text ends."""
-        return (
-            torch.zeros_like(tokens, dtype=torch.bool) if self.eos is None else torch.isin(tokens, self.eos)
-        )
+        """Where a text ends: a boolean tensor of the shape of `tokens`."""
+        if self.eos is None:
+            return torch.zeros_like(tokens, dtype=torch.bool)
+        return torch.isin(tokens, self.eos)
 
 
 def stream(
@@ -146,17 +140,17 @@ def stream(
     Args:
         model, input_ids, attention_mask, use_cache: see `Stepper`.
         sampling: how a token is chosen.
-        eos_token_id: what ends a text; the model's own if none.
-        generator: of the draws; torch's own if none.
+        eos_token_id: what ends a text; the model's own if None.
+        generator: of the random draws; torch's own if None.
         reader: makes the stepper.
 
     Raises:
-        UserError: fewer than one new token, or an empty prompt.
+        UserError: `max_new_tokens` is below 1, or the prompt is empty.
     """
     _check(input_ids, max_new_tokens)
     stepper = reader(model, input_ids, attention_mask, use_cache)
     stops, choose = Stops.of(model, eos_token_id), sampling.chooser(generator)
-    writes = torch.ones(len(input_ids), dtype=torch.bool)
+    writes = torch.ones(len(input_ids), dtype=torch.bool)  # (batch,): which rows have not ended
     for step in range(max_new_tokens):
         tokens = choose(stepper.logits()).where(writes, stops.pad)
         yield tokens
@@ -167,11 +161,11 @@ def stream(
 
 
 def greedy(model: Any, input_ids: Tensor, attention_mask: Tensor | None = None, **options: Any) -> Tensor:
-    """The likeliest token at each step. `options` as in `stream`.
+    """Takes the likeliest token at each step. `options` are those of `stream`.
 
     Returns:
-        `(batch, length + written)` with the prompt, of an encoder-decoder `(batch, 1 + written)` with the
-        start token.
+        `(batch, length + written)`, the prompt included; for an encoder-decoder `(batch, 1 + written)`, the
+        start token included.
     """
     return sample(model, input_ids, attention_mask, GREEDY, **options)
 
@@ -183,23 +177,22 @@ def sample(
     sampling: Sampling = Sampling(),  # noqa: B008 - frozen
     **options: Any,
 ) -> Tensor:
-    """A token drawn at each step. With torch's own generator in the same state it draws what
-    `generate(do_sample=True)` does.
+    """Draws a token at each step; from the same random state, the same as `generate(do_sample=True)`.
 
-    Returns as `greedy` does.
+    Returns what `greedy` returns.
     """
     written = list(stream(model, input_ids, attention_mask, sampling, **options))
-    return torch.cat([prompt_of(model, input_ids), torch.stack(written, dim=1)], dim=1)
+    tokens = torch.stack(written, dim=1)  # steps x (batch,) -> (batch, steps)
+    return torch.cat([prompt_of(model, input_ids), tokens], dim=1)
 
 
 def prompt_of(model: Any, input_ids: Tensor) -> Tensor:
-    """What the answer of `generate` begins with: the prompt, or an encoder-decoder's start token."""
+    """What the result of `generate` begins with: the prompt, or an encoder-decoder's start token."""
     if not model.config.is_encoder_decoder:
         return input_ids
     start = _setting(model, "decoder_start_token_id")
-    return input_ids.new_full(
-        (len(input_ids), 1), _setting(model, "bos_token_id") if start is None else start
-    )
+    start = _setting(model, "bos_token_id") if start is None else start
+    return input_ids.new_full((len(input_ids), 1), start)
 
 
 def _setting(model: Any, name: str) -> Any:

@@ -1,7 +1,7 @@
-"""What the next token is drawn from: temperature, top-k and top-p, and the draw itself.
+"""Sampling from logits: temperature, top-k, top-p, and the draw itself.
 
-Each takes logits `(batch, vocab_size)` and returns logits of the same shape, -inf where a token is ruled
-out. Together, in this order, they are what `generate(do_sample=True)` does.
+Each function takes logits `(batch, vocab_size)` and returns logits of the same shape, -inf where a token is
+ruled out. In this order, they do what `generate(do_sample=True)` does.
 """
 
 from collections.abc import Callable
@@ -14,29 +14,26 @@ from ..errors import UserError
 
 
 def with_temperature(logits: Tensor, temperature: float) -> Tensor:
-    """Logits / temperature: below 1 the likely tokens become likelier, above 1 all become alike (Ackley
-    et al. 1985).
-    """
+    """Logits / temperature (Ackley et al. 1985): below 1, likely tokens become likelier; above 1, less so."""
     return logits / temperature
 
 
 def keep_top_k(logits: Tensor, k: int) -> Tensor:
-    """Rules out all but the k likeliest tokens, and those as likely as the k-th (Fan et al. 2018)."""
-    least = logits.topk(min(k, logits.shape[-1])).values[:, -1:]
+    """Keeps the k likeliest tokens, and any that are as likely as the k-th (Fan et al. 2018)."""
+    least = logits.topk(min(k, logits.shape[-1])).values[:, -1:]  # (batch, 1)
     return logits.masked_fill(logits < least, -torch.inf)
 
 
 def keep_top_p(logits: Tensor, p: float) -> Tensor:
-    """Nucleus sampling: keeps the fewest of the likeliest tokens whose probabilities reach p (Holtzman et
-    al. 2019).
+    """Nucleus sampling: keeps the fewest tokens whose probabilities sum to p or more (Holtzman et al. 2019).
 
-    From the least likely up, a token goes while it and those before it have 1 - p or less together; the
-    likeliest stays.
+    Starting from the least likely, tokens are dropped while their probabilities sum to 1 - p or less. The
+    likeliest token always stays.
     """
     ascending, order = logits.sort(dim=-1)
-    goes = ascending.softmax(-1).cumsum(-1) <= 1 - p
-    goes[:, -1] = False
-    return logits.masked_fill(goes.scatter(1, order, goes), -torch.inf)
+    dropped = ascending.softmax(-1).cumsum(-1) <= 1 - p  # (batch, vocab_size), in ascending order
+    dropped[:, -1] = False
+    return logits.masked_fill(dropped.scatter(1, order, dropped), -torch.inf)  # back in vocabulary order
 
 
 @dataclass(frozen=True)
@@ -44,8 +41,8 @@ class Sampling:
     """How a token is chosen.
 
     Attributes:
-        temperature, top_k, top_p: as above; 1, 0 and 1 change nothing.
-        greedy: take the likeliest token instead of drawing one.
+        temperature, top_k, top_p: see the functions above; 1, 0, and 1 change nothing.
+        greedy: whether the likeliest token is taken instead of drawing one.
     """
 
     temperature: float = 1.0
@@ -58,7 +55,7 @@ class Sampling:
             (
                 "temperature",
                 self.temperature <= 0,
-                "more than 0; for the likeliest token each time, decode greedily",
+                "more than 0; to take the likeliest token, decode greedily",
             ),
             ("top_k", self.top_k < 0, "1 or more, or 0 for all tokens"),
             ("top_p", not 0 < self.top_p <= 1, "more than 0 and at most 1"),
@@ -67,7 +64,7 @@ class Sampling:
                 raise UserError(f"{name} is {getattr(self, name)}; it must be {right}")
 
     def logits(self, logits: Tensor) -> Tensor:
-        """Those that the token is drawn from."""
+        """The logits that the token is drawn from."""
         if self.temperature != 1:
             logits = with_temperature(logits, self.temperature)
         if self.top_k:
@@ -77,13 +74,11 @@ class Sampling:
         return logits
 
     def chooser(self, generator: torch.Generator | None = None) -> Callable[[Tensor], Tensor]:
-        """Function from logits `(batch, vocab_size)` to tokens `(batch,)`; draws come from `generator`,
-        or torch's own.
-        """
+        """A function from logits `(batch, vocab_size)` to tokens `(batch,)` that draws from `generator`."""
 
         def draw(logits: Tensor) -> Tensor:
             probabilities = self.logits(logits.float()).softmax(-1)
-            return torch.multinomial(probabilities, 1, generator=generator).squeeze(1)
+            return torch.multinomial(probabilities, 1, generator=generator).squeeze(1)  # (batch,)
 
         return (lambda logits: logits.argmax(-1)) if self.greedy else draw
 

@@ -11,6 +11,8 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from ...data.batches.streams import IGNORED
+from ...decoding.generation import sample
+from ...decoding.sampling import Sampling
 from ...errors import UserError
 from ...models.layers_attention import eager_attention
 from ...training.attention_probes import token_labels
@@ -147,18 +149,17 @@ def continue_text(
 ) -> str:
     """The text and what the decoder writes after it, up to its end token or to the end of its context."""
     ids = tokenizer(text, add_special_tokens=False)["input_ids"]
-    room = model.config.max_position_embeddings - 1
-    inputs = torch.tensor([[tokenizer.cls_token_id, *ids[-(room - 1) :]]])
-    generator = torch.Generator().manual_seed(int(seed))
-    cache, unread = None, inputs
-    while inputs.shape[1] <= room:
-        output = model(input_ids=unread, cache=cache, use_cache=True)
-        cache, logits = output.cache, output.logits[0, -1] / temperature
-        unread = torch.multinomial(logits.softmax(-1), 1, generator=generator).view(1, 1)
-        if int(unread) == tokenizer.sep_token_id:
-            break
-        inputs = torch.cat([inputs, unread], dim=1)  # (1, length + 1)
-    return tokenizer.decode(inputs[0], skip_special_tokens=True)
+    context = model.config.max_position_embeddings
+    prompt = torch.tensor([[tokenizer.cls_token_id, *ids[-(context - 2) :]]])  # (1, length)
+    written = sample(
+        model,
+        prompt,
+        sampling=Sampling(temperature),
+        max_new_tokens=context - prompt.shape[1],
+        eos_token_id=tokenizer.sep_token_id,
+        generator=torch.Generator().manual_seed(int(seed)),
+    )
+    return tokenizer.decode(written[0], skip_special_tokens=True)
 
 
 @torch.no_grad()
