@@ -48,16 +48,16 @@ def test_a_saved_model_summarizes_by_name(model, tokenizer, tmp_path):
     tokenizer.save_pretrained(tmp_path)
     pipe = transformers.pipeline("summarization", str(tmp_path))
     assert isinstance(pipe, SummarizationPipeline)
-    found = pipe(TEXTS[0], max_new_tokens=5, num_beams=2)
+    result = pipe(TEXTS[0], max_new_tokens=5, num_beams=2)
     ids = model.generate(**tokenizer(TEXTS[0], return_tensors="pt"), max_new_tokens=5, num_beams=2)
-    assert found == [{"summary_text": tokenizer.decode(ids[0], skip_special_tokens=True)}]
+    assert result == [{"summary_text": tokenizer.decode(ids[0], skip_special_tokens=True)}]
 
 
 def test_a_list_gives_a_dict_for_each_text(summarize):
-    found = summarize(TEXTS, max_new_tokens=5)
-    assert [list(one) for one in found] == [["summary_text"], ["summary_text"]]
-    assert found == [summarize(text, max_new_tokens=5)[0] for text in TEXTS]
-    assert summarize(TEXTS, max_new_tokens=5, batch_size=2) == found
+    result = summarize(TEXTS, max_new_tokens=5)
+    assert [list(one) for one in result] == [["summary_text"], ["summary_text"]]
+    assert result == [summarize(text, max_new_tokens=5)[0] for text in TEXTS]
+    assert summarize(TEXTS, max_new_tokens=5, batch_size=2) == result
     assert summarize([]) == []
 
 
@@ -109,7 +109,10 @@ def test_models_of_others_summarize_too(tokenizer):
 
 
 def test_the_task_is_there_whichever_package_is_imported_first():
-    check = "from transformers.pipelines import PIPELINE_REGISTRY as r; print(r.check_task('summarization')[1]['impl'])"
+    check = (
+        "from transformers.pipelines import PIPELINE_REGISTRY as registry\n"
+        "print(registry.check_task('summarization')[1]['impl'])"
+    )
     for order in (
         ("hf_llmpath", "transformers"),
         ("transformers.pipelines", "hf_llmpath"),
@@ -153,22 +156,23 @@ def answer():
 
 
 def test_question_and_context_give_a_passage_with_its_probability(answer):
-    found = answer(question=QUESTION, context=CONTEXT)
-    assert list(found) == ["score", "start", "end", "answer"]
-    assert CONTEXT[found["start"] : found["end"]] == found["answer"] != ""
-    assert 0 < found["score"] <= 1
-    assert answer({"question": QUESTION, "context": CONTEXT}) == found
+    result = answer(question=QUESTION, context=CONTEXT)
+    assert list(result) == ["score", "start", "end", "answer"]
+    assert CONTEXT[result["start"] : result["end"]] == result["answer"] != ""
+    assert 0 < result["score"] <= 1
+    assert answer({"question": QUESTION, "context": CONTEXT}) == result
 
 
 def test_lists_of_questions_answer_as_one_at_a_time(answer):
     pairs = [{"question": QUESTION, "context": CONTEXT}, {"question": "Who slept?", "context": CONTEXT * 4}]
     single = [answer(pair) for pair in pairs]
-    for found in (answer(pairs), answer(pairs, batch_size=1), answer(question=[p["question"] for p in pairs],
-                                                                     context=[p["context"] for p in pairs])):  # fmt: skip
-        assert [(one["answer"], one["start"]) for one in found] == [
+    questions, contexts = [pair["question"] for pair in pairs], [pair["context"] for pair in pairs]
+    by_lists = answer(question=questions, context=contexts)
+    for result in (answer(pairs), answer(pairs, batch_size=1), by_lists):
+        assert [(one["answer"], one["start"]) for one in result] == [
             (one["answer"], one["start"]) for one in single
         ]
-        assert [one["score"] for one in found] == pytest.approx([one["score"] for one in single], rel=1e-4)
+        assert [one["score"] for one in result] == pytest.approx([one["score"] for one in single], rel=1e-4)
     again = answer(question=[QUESTION, QUESTION], context=CONTEXT)
     assert [(one["answer"], one["start"]) for one in again] == [(single[0]["answer"], single[0]["start"])] * 2
     assert [one["score"] for one in again] == pytest.approx([single[0]["score"]] * 2, rel=1e-4)
@@ -199,9 +203,9 @@ def test_the_answer_is_the_likeliest_span_of_the_model(answer):
     spans = (start[:, None] * end[None, :]).triu().tril(14)
     best = int(spans.argmax())
     first, last = context[best // len(context)], context[best % len(context)]
-    found = answer(question=QUESTION, context=CONTEXT, align_to_words=False)
-    assert (found["start"], found["end"]) == (places[first][0], places[last][1])
-    assert found["score"] == pytest.approx(float(spans.max().detach()), rel=1e-4)
+    result = answer(question=QUESTION, context=CONTEXT, align_to_words=False)
+    assert (result["start"], result["end"]) == (places[first][0], places[last][1])
+    assert result["score"] == pytest.approx(float(spans.max().detach()), rel=1e-4)
 
 
 @pytest.mark.parametrize(

@@ -1,1 +1,1 @@
-"""Weights of other libraries in our models, and ours in theirs."""
+"""Conversion of other libraries' weights to our models and back."""

@@ -1,9 +1,8 @@
-"""GPT-2's weights in our decoder, and ours in GPT-2's: the same numbers under other names, in both
-directions.
+"""Conversion between GPT-2 and our decoder: the same numbers under other names.
 
     model = from_gpt2(transformers.GPT2LMHeadModel.from_pretrained(folder))
 
-GPT-2 keeps the projections of queries, keys and values in one matrix, and every matrix transposed.
+GPT-2 keeps the projections of queries, keys, and values in one matrix, and stores every matrix transposed.
 """
 
 import re
@@ -18,7 +17,7 @@ from ..errors import UserError
 from ..models import modeling_gpt as ours
 from ..models.configuration_gpt import LLMPathGPTConfig
 
-# Ours -> theirs; \1 is the number of the layer. The joint projection is taken apart beside this table.
+# Our name -> theirs; \1 is the index of the layer. The joint projection does not fit into this table.
 _NAMES = {
     r"embed_tokens": "wte",
     r"embed_positions": "wpe",
@@ -35,7 +34,7 @@ _CLASSES = {
     "GPT2LMHeadModel": "LLMPathGPTForCausalLM",
     "GPT2ForSequenceClassification": "LLMPathGPTForSequenceClassification",
 }
-# Ours -> theirs, for what both configurations have.
+# Our name -> theirs, for arguments that both configurations have.
 _SIZES = {
     "vocab_size": "vocab_size",
     "hidden_size": "n_embd",
@@ -55,10 +54,10 @@ _SIZES = {
 
 
 def from_gpt2(model: PreTrainedModel) -> PreTrainedModel:
-    """Our model with the weights of a `GPT2Model`, `GPT2LMHeadModel` or `GPT2ForSequenceClassification`.
+    """Returns our model with the weights of a `GPT2Model`, `GPT2LMHeadModel`, or classifier.
 
     Raises:
-        UserError: a model or an option that ours does not have.
+        UserError: our model lacks a counterpart of the class, or an option of it.
     """
     name = type(model).__name__
     if name not in _CLASSES:
@@ -74,25 +73,23 @@ def from_gpt2(model: PreTrainedModel) -> PreTrainedModel:
     config = LLMPathGPTConfig(
         layout="gpt2", intermediate_size=theirs.n_inner or 4 * theirs.n_embd, **arguments, **labels
     )
-    made = getattr(ours, _CLASSES[name])(config)
-    state = model.state_dict()
+    converted, weights = getattr(ours, _CLASSES[name])(config), model.state_dict()
     prefix = "transformer." if hasattr(model, "transformer") else ""
-    found = {}
-    for own in made.state_dict():
-        found[own] = _theirs_at(state, own, prefix, theirs.n_embd)
-    made.load_state_dict(found)
-    return made.to(next(model.parameters()).dtype).train(model.training)
+    converted.load_state_dict(
+        {own: _our_weight(weights, own, prefix, theirs.n_embd) for own in converted.state_dict()}
+    )
+    return converted.to(next(model.parameters()).dtype).train(model.training)
 
 
 def to_gpt2(model: PreTrainedModel) -> PreTrainedModel:
-    """transformers' GPT-2 with the weights of ours.
+    """Returns transformers' GPT-2 with the weights of ours: the inverse of `from_gpt2`.
 
     Raises:
-        UserError: a layout that GPT-2 does not have.
+        UserError: the model has a layout that GPT-2 lacks.
     """
     own: Any = model.config
-    wanted = {"position_embedding_type": "learned", "normalization": "layer", "qk_norm": False, "bias": True}
-    for name, value in wanted.items():
+    layout = {"position_embedding_type": "learned", "normalization": "layer", "qk_norm": False, "bias": True}
+    for name, value in layout.items():
         if getattr(own, name) != value:
             raise UserError(
                 f"GPT-2 has no {name}={getattr(own, name)!r}; only models of layout='gpt2' fit into it"
@@ -102,30 +99,28 @@ def to_gpt2(model: PreTrainedModel) -> PreTrainedModel:
             "GPT-2 has neither grouped heads nor SwiGLU; only models of layout='gpt2' fit into it"
         )
     arguments = {their: getattr(own, name) for name, their in _SIZES.items()}
-    theirs = next(name for name, our in _CLASSES.items() if our == type(model).__name__)
+    theirs = next(theirs for theirs, name in _CLASSES.items() if name == type(model).__name__)
     labels = {"id2label": own.id2label, "label2id": own.label2id} if "Classification" in theirs else {}
     config = GPT2Config(n_inner=own.intermediate_size, embd_pdrop=own.dropout, **arguments, **labels)
-    made = getattr(transformers, theirs)(config)
-    state = model.state_dict()
-    prefix = "transformer." if hasattr(made, "transformer") else ""
-    found = {}
-    for name in state:
-        if _JOINT.search(name):
-            continue
-        their, is_matrix = _their_name(name, prefix)
-        found[their] = state[name].t() if is_matrix else state[name]
-    base = "model." if hasattr(model, "lm_head") or hasattr(model, "score") else ""
+    gpt2, weights = getattr(transformers, theirs)(config), model.state_dict()
+    prefix = "transformer." if hasattr(gpt2, "transformer") else ""
+    renamed = {}
+    for name, value in weights.items():
+        if not _JOINT.search(name):
+            their_name, is_matrix = _their_name(name, prefix)
+            renamed[their_name] = value.t() if is_matrix else value
+    base = "model." if prefix else ""
     for layer in range(own.num_hidden_layers):
         for kind in ("weight", "bias"):
-            parts = [state[f"{base}layers.{layer}.attention.{part}_proj.{kind}"] for part in "qkv"]
-            joint = torch.cat(parts)
-            found[f"{prefix}h.{layer}.attn.c_attn.{kind}"] = joint.t() if kind == "weight" else joint
-    made.load_state_dict(found)
-    return made.to(next(model.parameters()).dtype).train(model.training)
+            names = [f"{base}layers.{layer}.attention.{letter}_proj.{kind}" for letter in "qkv"]
+            joint = torch.cat([weights[name] for name in names])  # (3 * hidden, hidden), or (3 * hidden,)
+            renamed[f"{prefix}h.{layer}.attn.c_attn.{kind}"] = joint.t() if kind == "weight" else joint
+    gpt2.load_state_dict(renamed)
+    return gpt2.to(next(model.parameters()).dtype).train(model.training)
 
 
 def _their_name(own: str, prefix: str) -> tuple[str, bool]:
-    """Name of one of our weights in GPT-2, and whether it is a matrix that is transposed there."""
+    """The name of our weight in GPT-2, and whether it is a matrix that is transposed there."""
     bare = own.removeprefix("model.")
     module, _, kind = bare.rpartition(".")
     if module in ("lm_head", "score"):
@@ -136,13 +131,14 @@ def _their_name(own: str, prefix: str) -> tuple[str, bool]:
     raise UserError(f"GPT-2 has no weight for our '{own}'")
 
 
-def _theirs_at(state: dict[str, Tensor], own: str, prefix: str, width: int) -> Tensor:
-    """The value of one of our weights, from GPT-2's."""
+def _our_weight(weights: dict[str, Tensor], own: str, prefix: str, width: int) -> Tensor:
+    """The value of our weight `own`, from GPT-2's weights."""
     joint = _JOINT.search(own)
     if joint is None:
         name, is_matrix = _their_name(own, prefix)
-        return state[name].t() if is_matrix else state[name]
-    layer, part, kind = joint.groups()
-    whole = state[f"{prefix}h.{layer}.attn.c_attn.{kind}"]
-    start = "qkv".index(part) * width
-    return whole[..., start : start + width].t() if kind == "weight" else whole[start : start + width]
+        return weights[name].t() if is_matrix else weights[name]
+    layer, letter, kind = joint.groups()
+    start = "qkv".index(letter) * width
+    # Queries, keys, and values side by side: (hidden, 3 * hidden), or (3 * hidden,) for the bias.
+    value = weights[f"{prefix}h.{layer}.attn.c_attn.{kind}"][..., start : start + width]
+    return value.t() if kind == "weight" else value

@@ -1,13 +1,13 @@
-"""The NumPy engine and `LLMPathMLP` read each other's weights.
+"""Conversion between networks of the NumPy engine and `LLMPathMLP`.
 
     save_network(network, "net.safetensors")                 # NumPy alone
-    model = to_mlp(network)                                  # an LLMPathMLPForImageClassification of the same function
+    model = to_mlp(network)                                  # an LLMPathMLPForImageClassification
     model.save_pretrained("net")
     network = from_mlp(AutoModelForImageClassification.from_pretrained("net"), dtype=np.float64)
 
-A hidden layer of the engine is a `Dense`, then `BatchNorm` if any, the activation, `Dropout` if any; the
-last layer is a `Dense`. A `Softmax`, or a `Sigmoid` after a single output, at the very end is left out:
-the model gives logits.
+A hidden layer of the engine is a `Dense`, an optional `BatchNorm`, the activation, and an optional `Dropout`.
+The last layer is a `Dense`. A final `Softmax`, or a `Sigmoid` after a single output, is dropped, because the
+model returns logits.
 """
 
 from pathlib import Path
@@ -28,28 +28,28 @@ _NAME_OF = {layer: name for name, layer in ACTIVATIONS.items()}
 
 
 def save_network(network: Network, path: Path | str) -> None:
-    """Writes the weights and buffers of a NumPy network, named as in its `state_dict()`."""
+    """Writes the weights and buffers of a NumPy network under the names of its `state_dict()`."""
     save_file({name: np.ascontiguousarray(value) for name, value in network.state_dict().items()}, str(path))
 
 
 def load_network(network: Network, path: Path | str) -> None:
-    """Reads them into a network of the same layers.
+    """Reads what `save_network` wrote into a network with the same layers.
 
     Raises:
-        ValueError: names or shapes that are not this network's.
+        ValueError: names or shapes differ from this network's.
     """
     network.load_state_dict(load_file(str(path)))
 
 
 def to_mlp(network: Network, **config: Any) -> LLMPathMLPForImageClassification:
-    """The torch model that computes the same logits, in the network's float type, in eval mode.
+    """Returns the torch model that computes the same logits, in the network's float type and in eval mode.
 
     Args:
-        network: layers as described above; all activations and all dropout rates the same.
+        network: layers as described above, with the same activation and dropout in all of them.
         config: further arguments of `LLMPathMLPConfig`, such as `image_size` where the input is an image.
 
     Raises:
-        ValueError: layers that `LLMPathMLP` does not have, or not in its order.
+        ValueError: `LLMPathMLP` lacks these layers, or has them in another order.
     """
     hidden, output, shared = _parse(network.layers)
     arguments = {
@@ -60,13 +60,13 @@ def to_mlp(network: Network, **config: Any) -> LLMPathMLPForImageClassification:
     }
     if "image_size" not in arguments:
         arguments["input_size"] = (hidden[0]["linear"] if hidden else output).params["weight"].shape[1]
-    model = LLMPathMLPForImageClassification(LLMPathMLPConfig(**arguments))
+    model: Any = LLMPathMLPForImageClassification(LLMPathMLPConfig(**arguments))
     state = {f"classifier.{name}": value for name, value in output.params.items()}
     for index, layer in enumerate(hidden):
-        for part in ("linear", "norm"):
-            if part in layer:
-                values = layer[part].params | layer[part].buffers
-                state |= {f"model.layers.{index}.{part}.{name}": value for name, value in values.items()}
+        for module in ("linear", "norm"):
+            if module in layer:
+                values = layer[module].params | layer[module].buffers
+                state |= {f"model.layers.{index}.{module}.{name}": value for name, value in values.items()}
     tensors = {name: torch.from_numpy(np.array(value)) for name, value in state.items()}
     model.to(next(iter(tensors.values())).dtype)
     counters = {
@@ -81,16 +81,16 @@ def from_mlp(
     dtype: DTypeLike | None = None,
     rng: np.random.Generator | None = None,
 ) -> Network:
-    """The NumPy network that computes the same logits.
+    """Returns the NumPy network that computes the same logits.
 
     Args:
-        model: without residual connections, layer normalization and dropout on the input, which the
-            engine lacks.
+        model: without residual connections, layer normalization, and dropout on the input, which the engine
+            lacks.
         dtype: `float32` or `float64`; the model's if not given.
         rng: for the engine's dropout.
 
     Raises:
-        ValueError: a model that the engine has no layers for.
+        ValueError: the engine lacks a layer of the model.
     """
     config, rng = model.config, rng or np.random.default_rng(0)
     lacking = {
@@ -128,9 +128,10 @@ def _copy(layer: Layer, module: torch.nn.Module) -> None:
         value[...] = state[name].cpu().numpy()
 
 
-def _parse(layers: list[Layer]) -> tuple[list[dict[str, Any]], Dense, dict[str, Any]]:
-    """The hidden layers by part, the output layer, and what the configuration says of all hidden layers."""
-    layers, single = list(layers), len(layers) > 1 and len(layers[-2].params.get("bias", ())) == 1
+def _parse(network_layers: list[Layer]) -> tuple[list[dict[str, Any]], Dense, dict[str, Any]]:
+    """The modules of each hidden layer, the output layer, and the arguments that all hidden layers share."""
+    layers: list[Any] = list(network_layers)
+    single = len(layers) > 1 and len(layers[-2].params.get("bias", ())) == 1
     if layers and isinstance(layers[-1], Sigmoid if single else Softmax):
         layers.pop()
     if not layers or not isinstance(layers[-1], Dense):
@@ -139,27 +140,27 @@ def _parse(layers: list[Layer]) -> tuple[list[dict[str, Any]], Dense, dict[str, 
         )
     output, hidden = layers.pop(), []
     while layers:
-        part: dict[str, Any] = {"linear": layers.pop(0)}
-        if not isinstance(part["linear"], Dense):
+        layer: dict[str, Any] = {"linear": layers.pop(0)}
+        if not isinstance(layer["linear"], Dense):
             raise ValueError(
-                f"a hidden layer begins with a {type(part['linear']).__name__}; it must be a Dense"
+                f"a hidden layer begins with a {type(layer['linear']).__name__}; it must be a Dense"
             )
         if layers and isinstance(layers[0], BatchNorm):
-            part["norm"] = layers.pop(0)
+            layer["norm"] = layers.pop(0)
         if layers and type(layers[0]) in _NAME_OF:
-            part["activation"] = _NAME_OF[type(layers.pop(0))]
+            layer["activation"] = _NAME_OF[type(layers.pop(0))]
         if layers and isinstance(layers[0], Dropout):
-            part["dropout"] = layers.pop(0).p
-        hidden.append(part)
-    of_all = {
-        "hidden_act": {part.get("activation", "linear") for part in hidden},
-        "dropout": {part.get("dropout", 0.0) for part in hidden},
-        "normalization": {"batch" if "norm" in part else "none" for part in hidden},
-        "norm_eps": {part["norm"].eps for part in hidden if "norm" in part},
+            layer["dropout"] = layers.pop(0).p
+        hidden.append(layer)
+    shared = {
+        "hidden_act": {layer.get("activation", "linear") for layer in hidden},
+        "dropout": {layer.get("dropout", 0.0) for layer in hidden},
+        "normalization": {"batch" if "norm" in layer else "none" for layer in hidden},
+        "norm_eps": {layer["norm"].eps for layer in hidden if "norm" in layer},
     }
-    for name, values in of_all.items():
+    for name, values in shared.items():
         if len(values) > 1:
             raise ValueError(
                 f"{name} differs from layer to layer ({sorted(values)}); LLMPathMLP has the same in all"
             )
-    return hidden, output, {name: values.pop() for name, values in of_all.items() if values}
+    return hidden, output, {name: values.pop() for name, values in shared.items() if values}

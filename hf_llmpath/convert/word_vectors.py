@@ -1,6 +1,6 @@
-"""Word vectors as text files: the format of word2vec, with a first line of sizes, and that of GloVe, without.
+"""Word vectors as text files: in the format of word2vec, with a first line of sizes, and of GloVe, without.
 
-gensim's `KeyedVectors.load_word2vec_format` reads what `write_vectors` writes, and the other way round.
+gensim's `KeyedVectors.load_word2vec_format` reads what `write_vectors` writes, and vice versa.
 """
 
 import re
@@ -22,10 +22,10 @@ _SIZES = re.compile(r"(\d+) (\d+)")
 
 
 def write_vectors(words: Sequence[str], vectors: np.ndarray, path: Path) -> None:
-    """Writes `vectors` `(words, size)` in the word2vec text format; nine digits hold a 32-bit number exactly.
+    """Writes `vectors` `(words, size)` in the word2vec text format. Nine digits hold a 32-bit number exactly.
 
     Raises:
-        UserError: a word with white space in it, which this format cannot hold.
+        UserError: a word has white space in it, which this format cannot hold.
     """
     for word in words:
         if not word or word.split() != [word]:
@@ -38,17 +38,17 @@ def write_vectors(words: Sequence[str], vectors: np.ndarray, path: Path) -> None
 
 
 def read_vectors(path: Path, limit: int | None = None) -> tuple[list[str], np.ndarray]:
-    """Words and their vectors `(words, size)` float32, from a word2vec or GloVe text file.
+    """Reads words and their vectors `(words, size)` float32 from a word2vec or GloVe text file.
+
+    Any word but the first may have spaces in it, as some do in GloVe's largest file.
 
     Args:
-        path: the file. The first line of word2vec's says how many words there are and how long a vector is.
-        limit: read so many words at most; these files begin with the most frequent ones.
-
-    A word may have spaces in it, as some have in GloVe's largest file, but not the first one.
+        path: the file. In word2vec's format its first line gives the number of words and the vector size.
+        limit: the most words to read; these files start with the most frequent ones.
 
     Raises:
-        UserError: no such file, an empty one, a line with another number of values, what is no number,
-            fewer words than the first line says; names the line.
+        UserError: there is no such file, it is empty, a line holds another number of values or something that
+            is no number, or there are fewer words than the first line says. The message names the line.
     """
     if not path.is_file():
         raise UserError(f"no file '{path}' with vectors")
@@ -90,9 +90,9 @@ def read_vectors(path: Path, limit: int | None = None) -> tuple[list[str], np.nd
 
 
 def _numbers(text: str) -> np.ndarray | None:
-    """The numbers in a text, if it holds nothing else."""
+    """The numbers in a text, or None if it holds anything else."""
     with warnings.catch_warnings():
-        warnings.simplefilter("error", DeprecationWarning)  # how NumPy says that it met something else
+        warnings.simplefilter("error", DeprecationWarning)  # which is how NumPy reports anything else
         try:
             row = np.fromstring(text, dtype=np.float32, sep=" ")
         except (DeprecationWarning, ValueError):
@@ -103,29 +103,28 @@ def _numbers(text: str) -> np.ndarray | None:
 def from_vectors(
     words: Sequence[str], vectors: np.ndarray
 ) -> tuple[LLMPathWord2VecModel, PreTrainedTokenizerFast]:
-    """A model with these vectors and its tokenizer. Padding and the unknown word are added where they are
-    missing, with zeros; words are read in lower case, of two that differ in case alone the first one
-    counts."""
+    """Returns a model with these vectors, and its tokenizer.
+
+    Padding and the unknown word are added, as zeros. Words become lower case; of words that differ only in
+    case, the first one counts.
+    """
     rows: dict[str, int] = {}
-    for place, word in enumerate(words):
-        rows.setdefault(word.lower(), place)
+    for row, word in enumerate(words):
+        rows.setdefault(word.lower(), row)
     own = [word for word in rows if word not in (PAD.lower(), UNKNOWN.lower())]
     config = LLMPathWord2VecConfig(vocab_size=len(own) + 2, hidden_size=vectors.shape[1])
     model = LLMPathWord2VecModel(config).eval()
     with torch.no_grad():
         model.embed_tokens.weight.zero_()
-        model.embed_tokens.weight[2:] = torch.from_numpy(
-            np.ascontiguousarray(vectors[[rows[word] for word in own]])
-        )
+        kept = np.ascontiguousarray(vectors[[rows[word] for word in own]])  # (words, size)
+        model.embed_tokens.weight[2:] = torch.from_numpy(kept)
         model.context_embeddings.weight.zero_()
     return model, word_tokenizer([PAD, UNKNOWN, *own])
 
 
 def to_vectors(model: LLMPathWord2VecModel, tokenizer: PreTrainedTokenizerFast, path: Path) -> None:
-    """Writes the vectors of all words of a model; special tokens and words with white space in them are
-    left out.
-    """
+    """Writes the vectors of a model's words, without special tokens and words that contain white space."""
     vocabulary = tokenizer.get_vocab().items()
-    ids = {word: place for word, place in vocabulary if word not in (PAD, UNKNOWN) and word.split() == [word]}
+    ids = {word: index for word, index in vocabulary if word not in (PAD, UNKNOWN) and word.split() == [word]}
     words = sorted(ids, key=lambda word: ids[word])
     write_vectors(words, model.embed_tokens.weight.detach()[[ids[word] for word in words]].numpy(), path)

@@ -66,6 +66,7 @@ def scaled_dot_product_attention(
         scores = scores + (_additive_mask(mask, scores.dtype) if mask.dtype is torch.bool else mask)
     weights = _softmax(scores, is_masked=mask is not None)  # (batch, heads, queries, keys)
     kept = nn.functional.dropout(weights, dropout) if dropout else weights
+    # Each group of query heads shares one head of values: (batch, key_value_heads, group, queries, d_v).
     output = kept.view(batch, key_value_heads, -1, queries, keys) @ value.unsqueeze(2)
     return output.view(batch, heads, queries, value.shape[-1]), weights
 
@@ -84,7 +85,8 @@ def _softmax(scores: Tensor, is_masked: bool) -> Tensor:
     """softmax over the keys, with zeros instead of NaN where all scores of a query are -inf."""
     if not is_masked:
         return scores.softmax(-1)
-    empty = (scores == MASKED).all(-1, keepdim=True)  # (batch, heads, queries, 1)
+    # Queries that may look at nothing, such as padding; (batch, heads, queries, 1).
+    empty = (scores == MASKED).all(-1, keepdim=True)
     return scores.masked_fill(empty, 0.0).softmax(-1).masked_fill(empty, 0.0)
 
 
@@ -129,7 +131,7 @@ class AdditiveAttention(nn.Module):
             mask = mask.bool() if mask.dim() == 3 else mask.bool().unsqueeze(1)  # (batch, 1, keys)
             scores = scores.masked_fill(~mask, MASKED)
         weights = _softmax(scores, is_masked=mask is not None)
-        return weights @ (key if value is None else value), weights
+        return weights @ (key if value is None else value), weights  # (batch, queries, value_size)
 
 
 def eager_attention_forward(
@@ -218,10 +220,11 @@ class MultiHeadAttention(nn.Module):
         if is_cross and is_updated.get(self.layer_idx):
             layer = cache.cross_attention_cache.layers[self.layer_idx]  # type: ignore[union-attr]
             return layer.keys, layer.values
+        # Each (batch, key_value_heads, source_length, head_dim).
         key, value = self._heads(self.k_proj(source)), self._heads(self.v_proj(source))
         if self.k_norm is not None:
             key = self.k_norm(key)
-        if rotation is not None:
+        if rotation is not None:  # before the cache: a key is rotated by its own position, once
             key = rotate(key, *rotation)
         if cache is None:
             return key, value
@@ -229,6 +232,7 @@ class MultiHeadAttention(nn.Module):
             if is_cross:
                 cache.is_updated[self.layer_idx] = True
             cache = cache.cross_attention_cache if is_cross else cache.self_attention_cache
+        # Those of all steps so far, (batch, key_value_heads, past + length, head_dim).
         return cache.update(key, value, self.layer_idx)
 
     def forward(

@@ -88,6 +88,7 @@ def decoder_masks(
     encoder_attention_mask: Tensor | None,
 ) -> tuple[Tensor | None, Tensor | None]:
     """The causal mask of the target and the padding mask of the source, for any attention implementation."""
+    # (batch, 1, length, past + length) and (batch, 1, length, source), or None where no mask is needed
     causal = create_causal_mask(config, hidden_states, attention_mask, target_cache(cache))
     source = create_bidirectional_mask(config, hidden_states, encoder_attention_mask, encoder_hidden_states)
     return causal, source
@@ -156,11 +157,11 @@ class Seq2SeqModel(nn.Module):
             **kwargs,
         )
         return Seq2SeqModelOutput(
-            last_hidden_state=outputs.last_hidden_state,
+            last_hidden_state=outputs.last_hidden_state,  # (batch, target, hidden_size)
             decoder_hidden_states=outputs.hidden_states,
-            decoder_attentions=outputs.attentions,
-            cross_attentions=outputs.cross_attentions,
-            encoder_last_hidden_state=encoder_outputs.last_hidden_state,
+            decoder_attentions=outputs.attentions,  # per layer (batch, heads, target, target)
+            cross_attentions=outputs.cross_attentions,  # per layer (batch, heads, target, source)
+            encoder_last_hidden_state=encoder_outputs.last_hidden_state,  # (batch, source, hidden_size)
             encoder_hidden_states=encoder_outputs.hidden_states,
             encoder_attentions=encoder_outputs.attentions,
             cache=outputs.cache,
@@ -191,9 +192,9 @@ class Seq2SeqHead(nn.Module):
     @can_return_tuple
     def forward(
         self,
-        input_ids: Tensor | None = None,
-        attention_mask: Tensor | None = None,
-        decoder_input_ids: Tensor | None = None,
+        input_ids: Tensor | None = None,  # the source, (batch, source)
+        attention_mask: Tensor | None = None,  # (batch, source), 0 for padding
+        decoder_input_ids: Tensor | None = None,  # the target so far, (batch, target)
         encoder_outputs: BaseModelOutput | tuple[Tensor, ...] | None = None,
         labels: Tensor | None = None,
         cache: Cache | None = None,

@@ -37,6 +37,7 @@ def lstm_step(a: Tensor, state: State, weight_hh: Tensor, bias_hh: Tensor) -> tu
     h, c = state
     # One product for all four gates, (batch, 4 * hidden), cut into four times (batch, hidden).
     i, f, g, o = (a + nn.functional.linear(h, weight_hh, bias_hh)).chunk(4, dim=-1)
+    # The candidate g is content, from -1 to 1; the gates i, f, o are factors, from 0 to 1.
     i, f, g, o = torch.sigmoid(i), torch.sigmoid(f), torch.tanh(g), torch.sigmoid(o)
     new_c = f * c + i * g
     new_h = o * torch.tanh(new_c)
@@ -75,6 +76,7 @@ class RecurrentLayer(GradientCheckpointingLayer):
         super().__init__()
         self.cell, self.hidden_size = cell, hidden_size
         gates = GATES[cell]
+        # One matrix for all gates, which lie one below the other, as in torch.nn.
         self.weight_ih = nn.Parameter(torch.empty(gates * hidden_size, input_size))
         self.weight_hh = nn.Parameter(torch.empty(gates * hidden_size, hidden_size))
         self.bias_ih = nn.Parameter(torch.empty(gates * hidden_size))
@@ -106,10 +108,11 @@ class RecurrentLayer(GradientCheckpointingLayer):
         batch, length, _ = hidden_states.shape
         if state is None:
             state = self.initial_state(batch, hidden_states)
+        # A compiler sees through plain operations, not through an autograd function.
         if attention_mask is not None or output_gates or length == 1 or torch.compiler.is_compiling():
             return self._step_by_step(hidden_states, state, attention_mask, output_gates)
         weights = (self.weight_ih, self.bias_ih, self.weight_hh, self.bias_hh)
-        # In full precision: rounding would add up over the steps.
+        # The hand-written passes work in place, so everything must have one dtype.
         with torch.autocast(hidden_states.device.type, enabled=False):
             # (length, batch, input_size): time first makes each step one block of memory.
             inputs = hidden_states.to(self.weight_hh.dtype).transpose(0, 1).contiguous()
@@ -119,9 +122,8 @@ class RecurrentLayer(GradientCheckpointingLayer):
     def _step_by_step(self, inputs: Tensor, state: State, mask: Tensor | None, output_gates: bool):
         step = STEPS[self.cell]
         outputs, traces = [], []
-        projected = nn.functional.linear(
-            inputs, self.weight_ih, self.bias_ih
-        )  # (batch, length, gates * hidden)
+        # The input products of all steps at once, (batch, length, gates * hidden).
+        projected = nn.functional.linear(inputs, self.weight_ih, self.bias_ih)
         for t in range(inputs.shape[1]):
             new_state, gates = step(projected[:, t], state, self.weight_hh, self.bias_hh)
             if mask is not None:
@@ -130,10 +132,11 @@ class RecurrentLayer(GradientCheckpointingLayer):
                     torch.where(is_token, new, old) for new, old in zip(new_state, state, strict=True)
                 )
             state = new_state
-            outputs.append(state[0])
+            outputs.append(state[0])  # h, (batch, hidden)
             traces.append(gates)
         trace = None
         if output_gates:
+            # Each (batch, length, hidden).
             trace = {name: torch.stack([gates[name] for gates in traces], dim=1) for name in traces[0]}
         return torch.stack(outputs, dim=1), state, trace  # (batch, length, hidden_size)
 
@@ -156,6 +159,7 @@ def run_recurrence(
         The hidden states `(length, batch, hidden)`, and the last state.
     """
     if cell == "gru":
+        # (length, batch, hidden), and so below
         states = GRUThroughTime.apply(inputs, weight_ih, bias_ih, weight_hh, bias_hh, state[0])
         return states, (states[-1],)
     bias = bias_ih + bias_hh  # only a GRU has to keep them apart: its reset gate multiplies one of them
@@ -174,7 +178,7 @@ def initialize_recurrent(layer: RecurrentLayer, forget_bias: float) -> None:
     """
     hidden = layer.hidden_size
     init.xavier_uniform_(layer.weight_ih)
-    for block in layer.weight_hh.split(hidden):
+    for block in layer.weight_hh.split(hidden):  # (hidden, hidden), one for each gate
         # Orthogonal recurrent blocks keep the norm of a gradient that passes through them (Saxe et al. 2014).
         if not getattr(layer.weight_hh, "_is_hf_initialized", False):
             nn.init.orthogonal_(block)
@@ -232,7 +236,7 @@ class RecurrentCacheLayer(CacheLayerMixin):
         return self.cumulative_length
 
     def get_max_length(self) -> int:
-        return -1
+        return -1  # no limit
 
     def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
         return self.cumulative_length + query_length, 0

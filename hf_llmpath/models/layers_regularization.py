@@ -21,6 +21,7 @@ def keep_mask(like: Tensor, keep: float) -> Tensor:
     A fraction of 53 random bits is compared with `keep`, as `bernoulli_` does it. Drawing the bits in bulk
     takes less than half of the time on a CPU.
     """
+    # From the lowest to the highest number of 64 bits: all bits are random.
     bits = torch.empty(like.shape, dtype=torch.int64, device=like.device).random_(-(2**63), None)
     return (bits.bitwise_and_(2**53 - 1) < math.ceil(keep * 2**53)).to(like.dtype)
 
@@ -50,7 +51,7 @@ class Dropout(nn.Module):
         if not self.training or self.p == 0:
             return x
         keep = 1 - self.p
-        if keep == 0:
+        if keep == 0:  # nothing to divide by; a product keeps the graph
             return x * 0
         return x * keep_mask(x, keep).div_(keep)
 
@@ -79,8 +80,8 @@ class Normalization(Function):
         mean = x.mean(dim, keepdim=True)  # (1, units) or (rows, 1)
         n = x - mean
         variance = n.square().mean(dim, keepdim=True)
-        scale = (variance + eps).rsqrt_()
-        n.mul_(scale)
+        scale = (variance + eps).rsqrt_()  # 1 / √(v + eps)
+        n.mul_(scale)  # (rows, units), the only tensor of this size that backward needs
         mean, variance = mean.squeeze(dim), variance.squeeze(dim)
         ctx.save_for_backward(n, scale, weight)
         ctx.dim = dim
@@ -93,13 +94,14 @@ class Normalization(Function):
         n, scale, weight = ctx.saved_tensors
         count = n.shape[ctx.dim]
         product = grad * n  # (rows, units)
-        grad_weight, grad_bias = product.sum(0), grad.sum(0)
+        grad_weight, grad_bias = product.sum(0), grad.sum(0)  # dw = Σ dy n, db = Σ dy, each (units,)
         if ctx.dim == 0:
             # w is one number per dimension: E[g n] = w grad_weight / count and E[g] = w grad_bias / count.
             grad_x = torch.addcmul(grad, n, grad_weight, value=-1 / count)
             grad_x.sub_(grad_bias / count).mul_(weight * scale)
         else:
-            mean_gn, mean_g = product @ (weight / count), grad @ (weight / count)  # each (rows,)
+            # w differs along the dimension: the means are products with w / count, each (rows,).
+            mean_gn, mean_g = product @ (weight / count), grad @ (weight / count)
             grad_x = torch.mul(grad, weight, out=product).addcmul_(n, mean_gn[:, None], value=-1)
             grad_x.sub_(mean_g[:, None]).mul_(scale)
         return grad_x, grad_weight, grad_bias, None, None
@@ -151,6 +153,7 @@ class BatchNorm(nn.Module):
 
     def _normalize(self, x: Tensor) -> Tensor:
         if not self.training:
+            # One product and one sum per value: (x - mean) scale + b = x scale + (b - mean scale).
             scale = self.weight * (self.running_var + self.eps).rsqrt()
             return torch.addcmul(self.bias - self.running_mean * scale, x, scale)
         count = len(x)
@@ -161,7 +164,7 @@ class BatchNorm(nn.Module):
             self.num_batches_tracked += 1
             momentum = 1 / self.num_batches_tracked.item() if self.momentum is None else self.momentum
             self.running_mean.lerp_(mean, momentum)
-            self.running_var.lerp_(variance * (count / (count - 1)), momentum)
+            self.running_var.lerp_(variance * (count / (count - 1)), momentum)  # unbiased
         return y
 
     def extra_repr(self) -> str:
@@ -220,5 +223,5 @@ def max_norm_(weights: Iterable[Tensor], limit: float) -> None:
     """
     for weight in weights:
         lengths = torch.linalg.vector_norm(weight, dim=1, keepdim=True)  # (units, 1)
-        if bool((lengths > limit).any()):
+        if bool((lengths > limit).any()):  # most steps leave all weights short enough
             weight.mul_((limit / lengths).clamp_(max=1))

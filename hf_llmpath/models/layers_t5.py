@@ -44,7 +44,7 @@ class LLMPathT5EncoderLayer(GradientCheckpointingLayer):
         attended, _ = self.self_attn(
             self.self_attn_norm(hidden_states), attention_mask, position_bias=position_bias, **kwargs
         )
-        hidden_states = hidden_states + self.dropout(attended)
+        hidden_states = hidden_states + self.dropout(attended)  # (batch, length, hidden_size)
         return hidden_states + self.dropout(self.mlp(self.mlp_norm(hidden_states)))
 
 
@@ -64,10 +64,10 @@ class LLMPathT5DecoderLayer(GradientCheckpointingLayer):
     def forward(
         self,
         hidden_states: Tensor,
-        attention_mask: Tensor | None,
-        position_bias: Tensor,
-        encoder_hidden_states: Tensor,
-        encoder_attention_mask: Tensor | None = None,
+        attention_mask: Tensor | None,  # (batch, 1, length, keys), or None
+        position_bias: Tensor,  # (1, heads, length, keys)
+        encoder_hidden_states: Tensor,  # (batch, source_length, hidden_size)
+        encoder_attention_mask: Tensor | None = None,  # (batch, 1, length, source_length), or None
         cache: Cache | None = None,
         **kwargs: Any,
     ) -> Tensor:
@@ -84,6 +84,7 @@ class LLMPathT5DecoderLayer(GradientCheckpointingLayer):
             **kwargs,
         )
         hidden_states = hidden_states + self.dropout(attended)
+        # Distances between positions of two texts mean nothing: there is no bias here.
         attended, _ = self.cross_attn(
             self.cross_attn_norm(hidden_states),
             encoder_attention_mask,

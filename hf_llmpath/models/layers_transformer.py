@@ -39,6 +39,7 @@ class FeedForward(nn.Module):
         self.up_proj = nn.Linear(outer, inner, bias=bias)
         self.gate_proj = nn.Linear(outer, inner, bias=bias) if is_gated else None
         self.down_proj = nn.Linear(inner, outer, bias=bias)
+        # transformers has a "relu2" too; ours has its gradient written out.
         self.activation = relu_squared if name == "relu2" else ACT2FN[name]
         self.dropout = nn.Dropout(dropout)
 
@@ -49,7 +50,7 @@ class FeedForward(nn.Module):
             inner = self.activation(inner)
         else:
             inner = self.activation(self.gate_proj(hidden_states)) * inner
-        return self.down_proj(self.dropout(inner))
+        return self.down_proj(self.dropout(inner))  # (batch, length, hidden_size)
 
 
 class Residual(nn.Module):
@@ -73,7 +74,7 @@ class Residual(nn.Module):
     def forward(self, stream: Tensor, sublayer: Callable[[Tensor], Tensor]) -> Tensor:
         """Maps the stream `(batch, length, hidden_size)` to the same shape."""
         if self.norm_first:
-            return stream + self.dropout(sublayer(self.norm(stream)))
+            return stream + self.dropout(sublayer(self.norm(stream)))  # (batch, length, hidden_size)
         return self.norm(stream + self.dropout(sublayer(stream)))
 
 
@@ -90,8 +91,8 @@ class LLMPathTransformerEncoderLayer(GradientCheckpointingLayer):
     def forward(
         self,
         hidden_states: Tensor,
-        attention_mask: Tensor | None = None,
-        rotation: tuple[Tensor, Tensor] | None = None,
+        attention_mask: Tensor | None = None,  # (batch, 1, length, length), or None
+        rotation: tuple[Tensor, Tensor] | None = None,  # each (batch, 1, length, head_dim)
         **kwargs: Any,
     ) -> Tensor:
         """Maps hidden_states `(batch, length, hidden_size)` to the same shape."""
@@ -116,10 +117,10 @@ class LLMPathTransformerDecoderLayer(GradientCheckpointingLayer):
     def forward(
         self,
         hidden_states: Tensor,
-        attention_mask: Tensor | None = None,
+        attention_mask: Tensor | None = None,  # (batch, 1, length, keys), or None
         encoder_hidden_states: Tensor | None = None,
-        encoder_attention_mask: Tensor | None = None,
-        rotation: tuple[Tensor, Tensor] | None = None,
+        encoder_attention_mask: Tensor | None = None,  # (batch, 1, length, source_length), or None
+        rotation: tuple[Tensor, Tensor] | None = None,  # each (batch, 1, length, head_dim)
         cache: Cache | None = None,
         **kwargs: Any,
     ) -> Tensor:
@@ -131,6 +132,7 @@ class LLMPathTransformerDecoderLayer(GradientCheckpointingLayer):
             hidden_states,
             lambda x: self.self_attn(x, attention_mask, cache=cache, rotation=rotation, **kwargs)[0],
         )
+        # Queries from the target, keys and values from the source.
         hidden_states = self.cross_attn_residual(
             hidden_states,
             lambda x: self.cross_attn(

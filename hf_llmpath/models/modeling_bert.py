@@ -51,16 +51,16 @@ class LLMPathBertEmbeddings(nn.Module):
 
     def forward(
         self,
-        input_ids: Tensor | None,
-        token_type_ids: Tensor | None,
-        position_ids: Tensor,
-        embeds: Tensor | None,
+        input_ids: Tensor | None,  # (batch, length)
+        token_type_ids: Tensor | None,  # (batch, length)
+        position_ids: Tensor,  # (1 or batch, length)
+        embeds: Tensor | None,  # (batch, length, hidden_size)
     ) -> Tensor:
-        embeddings = self.tokens(input_ids) if embeds is None else embeds
+        embeddings = self.tokens(input_ids) if embeds is None else embeds  # (batch, length, hidden_size)
         if self.token_types is not None:
             # One segment is the usual case: its vector is added without a lookup per token.
             types = self.token_types.weight[0] if token_type_ids is None else self.token_types(token_type_ids)
-            embeddings = embeddings + types
+            embeddings = embeddings + types  # (hidden_size,) or (batch, length, hidden_size)
         if self.positions is not None:
             embeddings = embeddings + self.positions(position_ids)
         return self.dropout(self.norm(embeddings))
@@ -86,14 +86,15 @@ class LLMPathBertLayer(GradientCheckpointingLayer):
         self.dropout = nn.Dropout(config.dropout)
 
     def feed_forward(self, x: Tensor) -> Tensor:
-        return self.dropout(self.down_proj(self.activation(self.up_proj(x))))
+        inner = self.activation(self.up_proj(x))  # (batch, length, intermediate_size)
+        return self.dropout(self.down_proj(inner))  # (batch, length, hidden_size)
 
     def attend(self, x: Tensor, attention_mask: Tensor | None, **kwargs: Any) -> Tensor:
         return self.dropout(self.attention(x, attention_mask, **kwargs)[0])
 
     def forward(self, hidden_states: Tensor, attention_mask: Tensor | None = None, **kwargs: Any) -> Tensor:
         x = hidden_states  # (batch, length, hidden_size), and so is the result
-        if self.is_pre_norm:
+        if self.is_pre_norm:  # the sum itself is never normed, until the end of the stack
             x = x + self.attend(self.attention_norm(x), attention_mask, **kwargs)
             return x + self.feed_forward(self.feed_forward_norm(x))
         x = self.attention_norm(x + self.attend(x, attention_mask, **kwargs))
@@ -111,7 +112,7 @@ class LLMPathBertPooler(nn.Module):
     def forward(self, states: Tensor, attention_mask: Tensor | None) -> Tensor:
         """Maps states `(batch, length, hidden)`, masked by `(batch, length)`, to `(batch, hidden)`."""
         if self.dense is not None:
-            return torch.tanh(self.dense(states[:, 0]))
+            return torch.tanh(self.dense(states[:, 0]))  # the state of [CLS], (batch, hidden)
         if attention_mask is None:
             return states.mean(1)
         weights = attention_mask.to(states.dtype).unsqueeze(-1)  # (batch, length, 1), 0 for padding
@@ -205,14 +206,15 @@ class LLMPathBertModel(LLMPathBertPreTrainedModel):
         if position_ids is None:
             position_ids = torch.arange(length, device=given.device).unsqueeze(0)  # (1, length)
         hidden_states = self.embeddings(input_ids, token_type_ids, position_ids, inputs_embeds)
+        # (batch, 1, length, length) in the form that the attention implementation takes, or None for no mask
         mask = create_bidirectional_mask(
             config=self.config, inputs_embeds=hidden_states, attention_mask=attention_mask
         )
         if self.rotary is not None:
             kwargs["rotation"] = self.rotary(position_ids, hidden_states.dtype)
         for layer in self.layers:
-            hidden_states = layer(hidden_states, mask, **kwargs)
-        if self.norm is not None:
+            hidden_states = layer(hidden_states, mask, **kwargs)  # (batch, length, hidden_size)
+        if self.norm is not None:  # pre-norm layers leave the sum as it is
             hidden_states = self.norm(hidden_states)
         pooled = self.pooler(hidden_states, attention_mask) if self.pooler is not None else None
         return BaseModelOutputWithPooling(last_hidden_state=hidden_states, pooler_output=pooled)
@@ -239,11 +241,11 @@ class LLMPathBertForMaskedLM(LLMPathBertPreTrainedModel):
     @can_return_tuple
     def forward(
         self,
-        input_ids: Tensor | None = None,
-        attention_mask: Tensor | None = None,
-        token_type_ids: Tensor | None = None,
-        position_ids: Tensor | None = None,
-        inputs_embeds: Tensor | None = None,
+        input_ids: Tensor | None = None,  # (batch, length)
+        attention_mask: Tensor | None = None,  # (batch, length), 0 for padding
+        token_type_ids: Tensor | None = None,  # (batch, length)
+        position_ids: Tensor | None = None,  # (batch, length)
+        inputs_embeds: Tensor | None = None,  # (batch, length, hidden_size)
         labels: Tensor | None = None,
         num_items_in_batch: Tensor | int | None = None,
         **kwargs: Any,
@@ -260,11 +262,11 @@ class LLMPathBertForMaskedLM(LLMPathBertPreTrainedModel):
             there are only those of the masked tokens, `(masked, vocab_size)`.
         """
         outputs = self.model(input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds, **kwargs)
-        states = outputs.last_hidden_state
+        states = outputs.last_hidden_state  # (batch, length, hidden_size)
         if labels is not None and self.training and self.config.sparse_prediction:
             is_masked = labels != IGNORED
             states, labels = states[is_masked], labels[is_masked]  # (masked, hidden_size), (masked,)
-        logits = self.decoder(self.head(states))
+        logits = self.decoder(self.head(states))  # (batch, length, vocab_size), or (masked, vocab_size)
         loss = None
         if labels is not None:
             loss = self.loss_function(
@@ -291,11 +293,11 @@ class LLMPathBertClassifier(LLMPathBertPreTrainedModel):
     @can_return_tuple
     def forward(
         self,
-        input_ids: Tensor | None = None,
-        attention_mask: Tensor | None = None,
-        token_type_ids: Tensor | None = None,
-        position_ids: Tensor | None = None,
-        inputs_embeds: Tensor | None = None,
+        input_ids: Tensor | None = None,  # (batch, length)
+        attention_mask: Tensor | None = None,  # (batch, length), 0 for padding
+        token_type_ids: Tensor | None = None,  # (batch, length)
+        position_ids: Tensor | None = None,  # (batch, length)
+        inputs_embeds: Tensor | None = None,  # (batch, length, hidden_size)
         labels: Tensor | None = None,
         num_items_in_batch: Tensor | int | None = None,
         **kwargs: Any,
@@ -311,9 +313,8 @@ class LLMPathBertClassifier(LLMPathBertPreTrainedModel):
         """
         outputs = self.model(input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds, **kwargs)
         of_sequences = self.model.pooler is not None
-        logits = self.classifier(
-            self.dropout(outputs.pooler_output if of_sequences else outputs.last_hidden_state)
-        )
+        states = outputs.pooler_output if of_sequences else outputs.last_hidden_state
+        logits = self.classifier(self.dropout(states))  # (batch, num_labels), or (batch, length, num_labels)
         return (SequenceClassifierOutput if of_sequences else TokenClassifierOutput)(
             loss=classifier_loss(self, logits, labels, num_items_in_batch),
             logits=logits,
@@ -348,11 +349,11 @@ class LLMPathBertForQuestionAnswering(LLMPathBertPreTrainedModel):
     @can_return_tuple
     def forward(
         self,
-        input_ids: Tensor | None = None,
-        attention_mask: Tensor | None = None,
-        token_type_ids: Tensor | None = None,
-        position_ids: Tensor | None = None,
-        inputs_embeds: Tensor | None = None,
+        input_ids: Tensor | None = None,  # (batch, length)
+        attention_mask: Tensor | None = None,  # (batch, length), 0 for padding
+        token_type_ids: Tensor | None = None,  # (batch, length)
+        position_ids: Tensor | None = None,  # (batch, length)
+        inputs_embeds: Tensor | None = None,  # (batch, length, hidden_size)
         start_positions: Tensor | None = None,
         end_positions: Tensor | None = None,
         num_items_in_batch: Tensor | int | None = None,
@@ -365,6 +366,7 @@ class LLMPathBertForQuestionAnswering(LLMPathBertPreTrainedModel):
         """
         outputs = self.model(input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds, **kwargs)
         scores = self.qa_outputs(outputs.last_hidden_state)  # (batch, length, 2)
+        # Contiguous, because the loss and exported graphs need each as one block of memory: (batch, length).
         start_logits, end_logits = scores[..., 0].contiguous(), scores[..., 1].contiguous()
         loss = None
         if start_positions is not None and end_positions is not None:

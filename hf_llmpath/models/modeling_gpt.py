@@ -66,8 +66,8 @@ class LLMPathGPTLayer(GradientCheckpointingLayer):
     def forward(
         self,
         hidden_states: Tensor,
-        attention_mask: Tensor | None = None,
-        rotation: tuple[Tensor, Tensor] | None = None,
+        attention_mask: Tensor | None = None,  # (batch, 1, length, keys), or None
+        rotation: tuple[Tensor, Tensor] | None = None,  # each (batch, 1, length, head_dim)
         cache: Cache | None = None,
         **kwargs: Any,
     ) -> Tensor:
@@ -75,7 +75,7 @@ class LLMPathGPTLayer(GradientCheckpointingLayer):
         attended, _ = self.attention(
             self.attention_norm(hidden_states), attention_mask, cache=cache, rotation=rotation, **kwargs
         )
-        hidden_states = hidden_states + self.dropout(attended)
+        hidden_states = hidden_states + self.dropout(attended)  # (batch, length, hidden_size)
         return hidden_states + self.dropout(self.mlp(self.mlp_norm(hidden_states)))
 
 
@@ -95,6 +95,7 @@ class LLMPathGPTPreTrainedModel(PreTrainedModel):
         config = self.config
         if isinstance(module, nn.Linear):
             std = config.initializer_range
+            # 2 projections per layer write into the stream: scaled like this, its variance stays the same.
             if getattr(module, "_writes_residual", False):
                 std = 0.0 if config.zero_init_projections else std / (2 * config.num_hidden_layers) ** 0.5
             init.normal_(module.weight, std=std) if std else init.zeros_(module.weight)
@@ -158,6 +159,7 @@ class LLMPathGPTModel(LLMPathGPTPreTrainedModel):
         """
         if (input_ids is None) == (inputs_embeds is None):
             raise ValueError("give exactly one of input_ids and inputs_embeds")
+        # (batch, length, hidden_size): the residual stream, to which every sublayer adds
         hidden_states = self.embed_tokens(input_ids) if inputs_embeds is None else inputs_embeds
         if use_cache and cache is None:
             cache = DynamicCache(config=self.config)
@@ -166,6 +168,7 @@ class LLMPathGPTModel(LLMPathGPTPreTrainedModel):
         if self.embed_positions is not None:
             hidden_states = hidden_states + self.embed_positions(position_ids)
         rotation = None if self.rotary is None else self.rotary(position_ids, hidden_states.dtype)
+        # (batch, 1, length, past + length), or None where the attention implementation needs no mask
         mask = create_causal_mask(self.config, hidden_states, attention_mask, cache, position_ids)
         hidden_states = self.dropout(hidden_states)
         for layer in self.layers:
@@ -177,9 +180,10 @@ class LLMPathGPTModel(LLMPathGPTPreTrainedModel):
         """The number of tokens before each one, padding not counted, `(batch or 1, length)`."""
         length = hidden_states.shape[1]
         if mask is not None and mask.dim() == 2:
+            # Counted over all tokens so far, (batch, past + length), and cut to the new ones.
             return (mask.long().cumsum(-1) - 1).clamp(min=0)[:, -length:]
         past = cache.get_seq_length() if cache is not None else 0
-        return torch.arange(past, past + length, device=hidden_states.device).unsqueeze(0)
+        return torch.arange(past, past + length, device=hidden_states.device).unsqueeze(0)  # (1, length)
 
 
 class LLMPathGPTForCausalLM(LLMPathGPTPreTrainedModel, GenerationMixin):
@@ -197,11 +201,11 @@ class LLMPathGPTForCausalLM(LLMPathGPTPreTrainedModel, GenerationMixin):
     @can_return_tuple
     def forward(
         self,
-        input_ids: Tensor | None = None,
-        attention_mask: Tensor | None = None,
-        position_ids: Tensor | None = None,
+        input_ids: Tensor | None = None,  # (batch, length)
+        attention_mask: Tensor | None = None,  # (batch, past + length), 0 for padding
+        position_ids: Tensor | None = None,  # (batch, length)
         cache: Cache | None = None,
-        inputs_embeds: Tensor | None = None,
+        inputs_embeds: Tensor | None = None,  # (batch, length, hidden_size)
         labels: Tensor | None = None,
         use_cache: bool | None = None,
         logits_to_keep: int | Tensor = 0,
@@ -221,11 +225,12 @@ class LLMPathGPTForCausalLM(LLMPathGPTPreTrainedModel, GenerationMixin):
             name: kwargs.pop(name) for name in ("shift_labels", "num_items_in_batch") if name in kwargs
         }
         if labels is not None or loss_arguments.get("shift_labels") is not None:
-            use_cache = False if use_cache is None else use_cache
+            use_cache = False if use_cache is None else use_cache  # training needs none
         outputs = self.model(
             input_ids, attention_mask, position_ids, cache, inputs_embeds, use_cache=use_cache, **kwargs
         )
-        logits = self.lm_head(slice_logits_to_keep(outputs.last_hidden_state, logits_to_keep))
+        states = slice_logits_to_keep(outputs.last_hidden_state, logits_to_keep)  # (batch, kept, hidden_size)
+        logits = self.lm_head(states)  # (batch, kept, vocab_size)
         loss = None
         if labels is not None or loss_arguments.get("shift_labels") is not None:
             loss = self.loss_function(
@@ -253,10 +258,10 @@ class LLMPathGPTForSequenceClassification(LLMPathGPTPreTrainedModel):
     @can_return_tuple
     def forward(
         self,
-        input_ids: Tensor | None = None,
-        attention_mask: Tensor | None = None,
-        position_ids: Tensor | None = None,
-        inputs_embeds: Tensor | None = None,
+        input_ids: Tensor | None = None,  # (batch, length)
+        attention_mask: Tensor | None = None,  # (batch, length), 0 for padding
+        position_ids: Tensor | None = None,  # (batch, length)
+        inputs_embeds: Tensor | None = None,  # (batch, length, hidden_size)
         labels: Tensor | None = None,
         num_items_in_batch: Tensor | int | None = None,
         **kwargs: Any,
@@ -265,12 +270,12 @@ class LLMPathGPTForSequenceClassification(LLMPathGPTPreTrainedModel):
 
         `labels` `(batch,)` are classes, or numbers where `num_labels` is 1.
         """
-        kwargs.pop("use_cache", None)
+        kwargs.pop("use_cache", None)  # callers may pass it, but no next step needs a cache
         outputs = self.model(
             input_ids, attention_mask, position_ids, inputs_embeds=inputs_embeds, use_cache=False, **kwargs
         )
         states = outputs.last_hidden_state  # (batch, length, hidden_size)
-        last = self._last_tokens(input_ids, attention_mask, states)
+        last = self._last_tokens(input_ids, attention_mask, states)  # (batch,)
         logits = self.score(states[torch.arange(len(states), device=states.device), last])
         return SequenceClassifierOutput(
             loss=classifier_loss(self, logits, labels, num_items_in_batch),
@@ -286,5 +291,6 @@ class LLMPathGPTForSequenceClassification(LLMPathGPTPreTrainedModel):
             mask = input_ids != self.config.pad_token_id
         if mask is None:
             return torch.full((len(states),), length - 1, device=states.device)
+        # The largest index among the tokens, which is right for padding on either side.
         index = torch.arange(length, device=states.device)
         return (index * mask[:, -length:].to(index.dtype)).argmax(-1)  # (batch, length) -> (batch,)

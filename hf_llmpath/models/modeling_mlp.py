@@ -54,6 +54,7 @@ class MLPLayer(GradientCheckpointingLayer):
 
     def __init__(self, config: LLMPathMLPConfig, inputs: int, outputs: int, residual: bool):
         super().__init__()
+        # Residual layers start smaller the more there are, or the sum of them all would grow with the depth.
         self.linear = Dense(inputs, outputs, 1 / math.sqrt(sum(config.residual_layers)) if residual else 1.0)
         self.norm: nn.Module = {
             "batch": lambda: BatchNorm(outputs, eps=config.norm_eps),
@@ -75,7 +76,7 @@ class MLPLayer(GradientCheckpointingLayer):
         self.__dict__["_checkpointing"] = value
 
     def forward(self, x: Tensor) -> Tensor:
-        y = self.dropout(self.activation(self.norm(self.linear(x))))
+        y = self.dropout(self.activation(self.norm(self.linear(x))))  # (batch, in) -> (batch, out)
         return x + y if self.residual else y
 
 
@@ -93,7 +94,7 @@ class LLMPathMLPPreTrainedModel(PreTrainedModel):
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
         if isinstance(module, Dense):
-            fan_out, fan_in = module.weight.shape
+            fan_out, fan_in = module.weight.shape  # (out, in)
             std = {
                 "he": math.sqrt(2 / fan_in),
                 "xavier": math.sqrt(2 / (fan_in + fan_out)),
@@ -104,7 +105,7 @@ class LLMPathMLPPreTrainedModel(PreTrainedModel):
         elif isinstance(module, BatchNorm | LayerNorm):
             init.ones_(module.weight)
             init.zeros_(module.bias)
-            if isinstance(module, BatchNorm):
+            if isinstance(module, BatchNorm):  # from_pretrained leaves missing buffers uninitialized
                 init.zeros_(module.running_mean)
                 init.ones_(module.running_var)
                 init.zeros_(module.num_batches_tracked)
@@ -118,7 +119,7 @@ class LLMPathMLPModel(LLMPathMLPPreTrainedModel):
     def __init__(self, config: LLMPathMLPConfig):
         super().__init__(config)
         outputs = config.hidden_sizes or []
-        inputs = [config.num_features, *outputs][: len(outputs)]
+        inputs = [config.num_features, *outputs][: len(outputs)]  # each layer reads what the last one writes
         sizes = zip(inputs, outputs, config.residual_layers, strict=True)
         self.input_dropout = Dropout(config.input_dropout)
         self.layers = nn.ModuleList([MLPLayer(config, *size) for size in sizes])
@@ -151,7 +152,7 @@ class LLMPathMLPModel(LLMPathMLPPreTrainedModel):
             )
         x = self.input_dropout(x)
         for layer in self.layers:
-            x = layer(x)
+            x = layer(x)  # (batch, hidden_sizes[i])
         return BaseModelOutput(last_hidden_state=x)
 
 
@@ -176,7 +177,7 @@ class LLMPathMLPForImageClassification(LLMPathMLPPreTrainedModel):
         """
         num_items_in_batch = kwargs.pop("num_items_in_batch", None)
         outputs = self.model(pixel_values, **kwargs)
-        logits = self.classifier(outputs.last_hidden_state)
+        logits = self.classifier(outputs.last_hidden_state)  # (batch, num_labels)
         loss = None
         if labels is not None:
             loss = classification_loss(logits, labels, self.config.problem_type, num_items_in_batch)
@@ -204,11 +205,13 @@ def classification_loss(
     if problem_type is None:
         for_numbers = "regression" if logits.shape[-1] == 1 else "multi_label_classification"
         problem_type = for_numbers if labels.is_floating_point() else "single_label_classification"
+    # A batch in pieces: each adds its sum over the number of labels in all of them.
     reduction = "mean" if num_items is None else "sum"
     if problem_type == "single_label_classification" and logits.shape[-1] > 1:
         with wrong_labels_named(labels, logits.shape[-1]):
             loss = F.cross_entropy(logits, labels, reduction=reduction)
     else:
+        # One logit is trained by the binary cross-entropy, also where its labels are class numbers 0 and 1.
         loss_of = F.mse_loss if problem_type == "regression" else F.binary_cross_entropy_with_logits
         loss = loss_of(logits, labels.to(logits.dtype).view_as(logits), reduction=reduction)
     return loss if num_items is None else loss / num_items

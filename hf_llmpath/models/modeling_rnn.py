@@ -68,6 +68,7 @@ class LLMPathRNNModel(LLMPathRNNPreTrainedModel):
     def __init__(self, config: LLMPathRNNConfig):
         super().__init__(config)
         width = config.embedding_size or config.hidden_size
+        # A series model gives vectors of values instead of tokens.
         self.embed_tokens = (
             nn.Embedding(config.vocab_size, width, config.pad_token_id) if config.vocab_size else None
         )
@@ -104,21 +105,23 @@ class LLMPathRNNModel(LLMPathRNNPreTrainedModel):
         if inputs_embeds is None:
             if self.embed_tokens is None:
                 raise ValueError("this model has no token embeddings (vocab_size is 0); give inputs_embeds")
-            inputs_embeds = self.embed_tokens(input_ids)
+            inputs_embeds = self.embed_tokens(input_ids)  # (batch, length, embedding_size)
         length = inputs_embeds.shape[1]
         if use_cache and cache is None:
             cache = RecurrentCache(self.config.num_hidden_layers)
+        # Without a mask a layer can run all steps at once.
         attention_mask = self._needed_mask(attention_mask, length, cache is not None)
 
         hidden_states, gates = self.dropout(inputs_embeds), []
         for index, layer in enumerate(self.layers):
             layer_cache = cache.layers[index] if cache is not None else None
             state = layer_cache.state if layer_cache is not None else None
+            # (batch, length, hidden_size), and a state of one or two tensors (batch, hidden_size)
             hidden_states, state, layer_gates = layer(hidden_states, state, attention_mask, output_gates)
             if layer_cache is not None:
                 layer_cache.update(state, length)
             gates.append(layer_gates)
-            if index + 1 < len(self.layers):
+            if index + 1 < len(self.layers):  # the head has a dropout of its own
                 hidden_states = self.dropout(hidden_states)
         return LLMPathRNNModelOutput(
             last_hidden_state=hidden_states, cache=cache, gates=tuple(gates) if output_gates else None
@@ -157,10 +160,10 @@ class LLMPathRNNForCausalLM(LLMPathRNNPreTrainedModel, GenerationMixin):
     @can_return_tuple
     def forward(
         self,
-        input_ids: Tensor | None = None,
-        attention_mask: Tensor | None = None,
+        input_ids: Tensor | None = None,  # (batch, length)
+        attention_mask: Tensor | None = None,  # (batch, past + length), 0 for padding
         cache: RecurrentCache | None = None,
-        inputs_embeds: Tensor | None = None,
+        inputs_embeds: Tensor | None = None,  # (batch, length, embedding_size)
         labels: Tensor | None = None,
         use_cache: bool | None = None,
         logits_to_keep: int | Tensor = 0,
@@ -188,7 +191,7 @@ class LLMPathRNNForCausalLM(LLMPathRNNPreTrainedModel, GenerationMixin):
             **kwargs,
         )
         hidden_states = slice_logits_to_keep(self.dropout(outputs.last_hidden_state), logits_to_keep)
-        logits = self.lm_head(hidden_states)
+        logits = self.lm_head(hidden_states)  # (batch, kept, vocab_size)
         loss = None
         if labels is not None or shift_labels is not None:
             loss = self.loss_function(
@@ -227,7 +230,7 @@ class LLMPathRNNForTimeSeriesPrediction(LLMPathRNNPreTrainedModel):
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
         super()._init_weights(module)
-        if isinstance(module, nn.Linear) and module.out_features == 1:
+        if isinstance(module, nn.Linear) and module.out_features == 1:  # the head: no change at first
             init.zeros_(module.weight)
 
     def _standardize(self, values: Tensor) -> Tensor:
@@ -266,9 +269,8 @@ class LLMPathRNNForTimeSeriesPrediction(LLMPathRNNPreTrainedModel):
             raise ValueError(
                 f"past_values has {values.shape[1]} steps; the longest lag needs at least {longest}"
             )
-        inputs = torch.stack(
-            [values[:, longest - lag : longest - lag + steps] for lag in lags], dim=-1
-        )  # (batch, steps, lags)
+        # (batch, steps, lags): the series once for each lag, shifted by it
+        inputs = torch.stack([values[:, longest - lag : longest - lag + steps] for lag in lags], dim=-1)
         outputs = self.model(
             inputs_embeds=self.value_projection(inputs),
             output_hidden_states=output_hidden_states,
@@ -277,10 +279,9 @@ class LLMPathRNNForTimeSeriesPrediction(LLMPathRNNPreTrainedModel):
         prediction = inputs[..., 0] + self.head(outputs.last_hidden_state).squeeze(-1)  # (batch, steps)
         loss = None
         if labels is not None:
-            target = self._standardize(labels)[
-                :, longest:
-            ]  # (batch, steps - 1): the last one has not come yet
-            known = ~target.isnan()
+            target = self._standardize(labels)[:, longest:]  # (batch, steps - 1)
+            # The last forecast is left out: its value has not come yet.
+            known = ~target.isnan()  # measured values may be missing
             loss = (prediction[:, :-1] - target)[known].square().mean()
         return LLMPathRNNForecastOutput(
             loss=loss, prediction_outputs=self._restore(prediction), hidden_states=outputs.hidden_states
@@ -294,9 +295,10 @@ class LLMPathRNNForTimeSeriesPrediction(LLMPathRNNPreTrainedModel):
         for _ in range(horizon):
             # After the first pass one step is enough: the state holds the rest.
             start = values.shape[1] + 1 - steps
+            # (batch, steps, lags)
             inputs = torch.stack([values[:, start - lag : start - lag + steps] for lag in self.lags], dim=-1)
             embeds = self.value_projection(inputs)
             states = self.model(inputs_embeds=embeds, cache=cache, use_cache=True).last_hidden_state
             forecast = inputs[:, -1, :1] + self.head(states[:, -1])  # (batch, 1)
-            values, steps = torch.cat([values, forecast], dim=1), 1
+            values, steps = torch.cat([values, forecast], dim=1), 1  # (batch, length + 1)
         return self._restore(values[:, past_values.shape[1] :])

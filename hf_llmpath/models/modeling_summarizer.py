@@ -91,7 +91,7 @@ class LLMPathSummarizerEncoder(LLMPathSummarizerPreTrainedModel):
             raise ValueError("give exactly one of input_ids and inputs_embeds")
         if inputs_embeds is None:
             inputs_embeds = self.embed_tokens(input_ids)
-        hidden_states = self.dropout(inputs_embeds)
+        hidden_states = self.dropout(inputs_embeds)  # (batch, source, embedding_size)
         order = reverse = None
         if attention_mask is not None and not bool(attention_mask.all()):
             # Move the tokens of each row to its left end, and no step of the recurrence needs a mask.
@@ -102,7 +102,7 @@ class LLMPathSummarizerEncoder(LLMPathSummarizerPreTrainedModel):
             reverse = torch.where(steps < lengths, lengths - 1 - steps, steps)
             hidden_states = gather_rows(hidden_states, order)
         for index, layer in enumerate(self.layers):
-            hidden_states = layer(hidden_states, reverse)
+            hidden_states = layer(hidden_states, reverse)  # (batch, source, hidden)
             if index + 1 < len(self.layers):
                 hidden_states = self.dropout(hidden_states)
         half = self.config.hidden_size // 2
@@ -193,9 +193,10 @@ class LLMPathSummarizerDecoder(LLMPathSummarizerPreTrainedModel):
         if state_cache is not None and state_cache.get_seq_length():
             states: list = [layer.state for layer in state_cache.layers]
         else:
-            states = self.first_states(encoder_outputs.final_state)
+            states = self.first_states(encoder_outputs.final_state)  # tuples of (batch, hidden)
         hidden_states = self.dropout(inputs_embeds)
         for index, layer in enumerate(self.layers):
+            # (batch, target, hidden)
             hidden_states, state, _ = layer(hidden_states, states[index], attention_mask)
             if state_cache is not None:
                 state_cache.layers[index].update(state, length)
@@ -208,6 +209,7 @@ class LLMPathSummarizerDecoder(LLMPathSummarizerPreTrainedModel):
     def _attend(self, states: Tensor, encoder_outputs, mask: Tensor | None, cache):
         if self.attention is None:  # the same context (batch, hidden) at every step
             return encoder_outputs.final_state.unsqueeze(1).expand_as(states), None
+        # Keys and values (batch, 1, source, hidden) are computed once for a source.
         if cache is not None and cache.is_updated.get(0):
             source = cache.cross_attention_cache.layers[0]
             keys, values = source.keys, source.values
@@ -294,4 +296,5 @@ class LLMPathSummarizerForConditionalGeneration(
         ids = source_ids.unsqueeze(1).expand_as(weights)  # (batch, target, source)
         # A word that occurs several times in the source gets the sum of its weights.
         mixture = ((1 - gate) * logits.float().softmax(-1)).scatter_add(2, ids, weights)
+        # A word of probability 0 gets the smallest number that has a logarithm.
         return mixture.clamp_min(torch.finfo(mixture.dtype).tiny).log().to(logits.dtype)

@@ -53,9 +53,9 @@ class LLMPathT5PreTrainedModel(PreTrainedModel):
     def _init_weights(self, module: nn.Module) -> None:
         factor, width = self.config.initializer_factor, self.config.hidden_size
         if isinstance(module, nn.Linear):
-            std = module.in_features**-0.5
+            std = module.in_features**-0.5  # sums of that many products then have the size of their inputs
             if getattr(module, "_is_query", False):
-                std *= (self.config.head_dim or 1) ** -0.5
+                std *= (self.config.head_dim or 1) ** -0.5  # in place of scaling the scores
             init.normal_(module.weight, std=factor * std)
         elif isinstance(module, nn.Embedding):  # of tokens, or of the buckets of distances
             is_bias = getattr(module, "_is_position_bias", False)
@@ -115,11 +115,12 @@ class LLMPathT5Encoder(_Stack):
         if (input_ids is None) == (inputs_embeds is None):
             raise ValueError("give exactly one of input_ids and inputs_embeds")
         hidden_states = self.dropout(self.embed_tokens(input_ids) if inputs_embeds is None else inputs_embeds)
+        # (batch, 1, length, length), or None where the attention implementation needs no mask
         mask = create_bidirectional_mask(self.config, hidden_states, attention_mask)
         length = hidden_states.shape[1]
         bias = self.position_bias(length, length)  # (1, heads, length, length), shared by all layers
         for layer in self.layers:
-            hidden_states = layer(hidden_states, mask, bias, **kwargs)
+            hidden_states = layer(hidden_states, mask, bias, **kwargs)  # (batch, length, hidden_size)
         return BaseModelOutput(last_hidden_state=self.dropout(self.norm(hidden_states)))
 
 
@@ -214,6 +215,6 @@ class LLMPathT5ForConditionalGeneration(Seq2SeqHead, LLMPathT5PreTrainedModel, G
 
     def next_token_logits(self, outputs: Seq2SeqModelOutput, source: Any) -> Tensor:
         states = outputs.last_hidden_state
-        if self.config.scale_decoder_outputs:
+        if self.config.scale_decoder_outputs:  # the embeddings are too large for an output layer
             states = states * self.config.hidden_size**-0.5
-        return self.lm_head(states)
+        return self.lm_head(states)  # (batch, target, vocab_size)

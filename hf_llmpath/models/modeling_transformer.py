@@ -85,13 +85,16 @@ class _Stack(LLMPathTransformerPreTrainedModel):
         """
         if (input_ids is None) == (inputs_embeds is None):
             raise ValueError("give exactly one of input_ids and inputs_embeds")
+        # (batch, length, hidden)
         embeds = self.embed_tokens(input_ids) if inputs_embeds is None else inputs_embeds
         length, width = embeds.shape[1:]
         if mask is not None and mask.dim() == 2:
             position_ids = (mask.long().cumsum(-1) - 1).clamp(min=0)[:, -length:]  # (batch, length)
         else:
             position_ids = torch.arange(past, past + length, device=embeds.device).unsqueeze(0)  # (1, length)
-        if self.embed_positions is not None:
+        if (
+            self.embed_positions is not None
+        ):  # scaled together with the tokens, like which they are initialized
             embeds = embeds + self.embed_positions(position_ids)
         embeds = embeds * width**0.5  # Vaswani et al. 2017, section 3.4
         if self.config.position_embedding_type == "sinusoidal":
@@ -129,9 +132,10 @@ class LLMPathTransformerEncoder(_Stack):
         """
         kwargs.pop("use_cache", None)  # an argument of the whole model, which the attention does not know
         hidden_states, rotation = self._embed(input_ids, inputs_embeds, attention_mask)
+        # (batch, 1, length, length), or None where the attention implementation needs no mask
         mask = create_bidirectional_mask(self.config, hidden_states, attention_mask)
         for layer in self.layers:
-            hidden_states = layer(hidden_states, mask, rotation, **kwargs)
+            hidden_states = layer(hidden_states, mask, rotation, **kwargs)  # (batch, length, hidden_size)
         return BaseModelOutput(last_hidden_state=self.norm(hidden_states))
 
 
@@ -180,7 +184,7 @@ class LLMPathTransformerDecoder(_Stack):
         """
         if use_cache and cache is None:
             cache = new_seq2seq_cache(self.config)
-        past = cache.get_seq_length() if cache is not None else 0
+        past = cache.get_seq_length() if cache is not None else 0  # tokens of the target that came before
         hidden_states, rotation = self._embed(input_ids, inputs_embeds, attention_mask, past)
         mask, encoder_mask = decoder_masks(
             self.config, hidden_states, attention_mask, cache, encoder_hidden_states, encoder_attention_mask
@@ -204,7 +208,7 @@ class LLMPathTransformerModel(Seq2SeqModel, LLMPathTransformerPreTrainedModel):
         self.encoder = LLMPathTransformerEncoder(config)
         if has_decoder:
             self.decoder = LLMPathTransformerDecoder(config)
-        else:
+        else:  # nothing to tie, and transformers must not look for it
             self._tied_weights_keys = {}
         self.post_init()
 
@@ -250,9 +254,9 @@ class LLMPathTransformerForSequenceClassification(LLMPathTransformerPreTrainedMo
     @can_return_tuple
     def forward(
         self,
-        input_ids: Tensor | None = None,
-        attention_mask: Tensor | None = None,
-        inputs_embeds: Tensor | None = None,
+        input_ids: Tensor | None = None,  # (batch, length)
+        attention_mask: Tensor | None = None,  # (batch, length), 0 for padding
+        inputs_embeds: Tensor | None = None,  # (batch, length, hidden_size)
         labels: Tensor | None = None,
         **kwargs: Any,
     ) -> SequenceClassifierOutput:
@@ -263,14 +267,14 @@ class LLMPathTransformerForSequenceClassification(LLMPathTransformerPreTrainedMo
         num_items_in_batch = kwargs.pop("num_items_in_batch", None)
         outputs = self.model.encoder(input_ids, attention_mask, inputs_embeds, **kwargs)
         states = outputs.last_hidden_state
-        weights = (
-            states.new_ones(states.shape[:2]) if attention_mask is None else attention_mask.to(states.dtype)
-        )  # (batch, length)
-        total = (weights.unsqueeze(1) @ states).squeeze(
-            1
-        )  # (batch, 1, length) @ states -> (batch, hidden_size)
+        if attention_mask is None:
+            weights = states.new_ones(states.shape[:2])  # (batch, length)
+        else:
+            weights = attention_mask.to(states.dtype)
+        # (batch, 1, length) @ (batch, length, hidden_size) -> (batch, hidden_size)
+        total = (weights.unsqueeze(1) @ states).squeeze(1)
         mean = total / weights.sum(1, keepdim=True).clamp(min=1)
-        logits = self.classifier(self.dropout(mean))
+        logits = self.classifier(self.dropout(mean))  # (batch, num_labels)
         return SequenceClassifierOutput(
             loss=classifier_loss(self, logits, labels, num_items_in_batch),
             logits=logits,

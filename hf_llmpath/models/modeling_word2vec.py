@@ -89,6 +89,7 @@ class LLMPathWord2VecModel(LLMPathWord2VecPreTrainedModel):
         self.embed_tokens = nn.Embedding(config.vocab_size, config.hidden_size)
         self.context_embeddings = nn.Embedding(config.vocab_size, config.hidden_size)
         glove = config.objective == "glove"
+        # Weights are initialized leaf by leaf, so the leaf must know that it is the table of contexts.
         self.context_embeddings._starts_at_zero = not glove  # type: ignore[assignment]
         self.biases = nn.Embedding(config.vocab_size, 1) if glove else None
         self.context_biases = nn.Embedding(config.vocab_size, 1) if glove else None
@@ -147,18 +148,18 @@ class LLMPathWord2VecModel(LLMPathWord2VecPreTrainedModel):
         counts: Tensor | None,
         mask: Tensor,
     ) -> Tensor:
-        context = self.context_embeddings(
-            context_ids
-        )  # (batch, length, hidden_size), CBOW (batch, hidden_size)
+        # (batch, length, hidden_size); one partner per window for CBOW, (batch, hidden_size)
+        context = self.context_embeddings(context_ids)
         if self.biases is not None and self.context_biases is not None:
             if counts is None or input_ids is None:
                 raise ValueError("GloVe learns from counts: give input_ids, context_ids and counts")
+            # (batch, length, 1) -> (batch, length)
             bias = (self.biases(input_ids) + self.context_biases(context_ids)).squeeze(-1)
             losses = glove_loss((vectors * context).sum(-1) + bias, counts.to(vectors.dtype))
             return (losses * mask).sum() / mask.sum()
         if negative_ids is None:
             raise ValueError(f"{self.config.objective} learns from negative samples: give negative_ids")
-        negatives = self.context_embeddings(negative_ids)
+        negatives = self.context_embeddings(negative_ids)  # (batch, length, k, size), CBOW (batch, k, size)
         if self.config.objective == "cbow":
             return negative_sampling_loss(pooled, context, negatives).mean()
         # All positions of the batch as rows: (batch * length, hidden_size), negatives (batch * length, k,

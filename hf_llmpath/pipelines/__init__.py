@@ -1,4 +1,4 @@
-"""Pipelines that transformers 5 no longer brings, for its registry.
+"""Pipelines that transformers 5 has dropped, for its registry.
 
 They work for every model of their Auto class, ours or not. `registration.py` calls `register` when both
 packages are imported.
@@ -18,9 +18,9 @@ _OURS: dict[str, tuple[type[Pipeline], type]] = {
 
 
 def register(pipelines: ModuleType) -> None:
-    """Makes `transformers.pipeline` (module `transformers.pipelines`) know our tasks."""
+    """Adds our tasks to `transformers.pipeline`; `pipelines` is the module `transformers.pipelines`."""
     for task, (pipeline_class, auto_class) in _OURS.items():
-        # transformers keeps a list of the tasks that it dropped and refuses them before it looks into its
+        # transformers lists the tasks that it has dropped, and refuses them before it looks into its
         # registry.
         getattr(pipelines, "REMOVED_TASKS", {}).pop(task, None)
         if task not in pipelines.PIPELINE_REGISTRY.get_supported_tasks():

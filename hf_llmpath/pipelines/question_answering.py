@@ -1,4 +1,4 @@
-"""Answers to questions, each a passage of the context that it is asked about.
+"""The question answering pipeline, whose answers are passages of the context.
 
     import hf_llmpath
     from transformers import pipeline
@@ -6,8 +6,11 @@
     answer(question="Who sold the red ball?", context="Wren sold a red ball there. Otto found an old map.")
     # {"score": 0.98, "start": 0, "end": 4, "answer": "Wren"}
 
-Calls, arguments and answers are those of the pipeline that transformers 4 had under this name.
+Calls, arguments, and answers are those of the pipeline that transformers 4 had under this name.
 """
+
+# transformers' Pipeline lets subclasses name their own arguments.
+# mypy: disable-error-code="override"
 
 from collections.abc import Mapping
 from typing import Any
@@ -19,43 +22,43 @@ from ..data.answer_windows import cut_windows
 from ..decoding.answer_spans import LONGEST_ANSWER, Answer, SpanCollector, answer_windows
 from ..errors import UserError
 
-LONGEST_WINDOW = 384  # tokens, as in Devlin et al. 2018, where the model reads as many
+LONGEST_WINDOW = 384  # tokens, as in Devlin et al. 2018, if the model can read that many
 
 
 class QuestionAnsweringPipeline(Pipeline):
-    """Question and context in, the likeliest answers out, by an extractive model.
+    """Takes a question and a context, and returns the most likely answers, by an extractive model.
 
-    Call it with `question=` and `context=` (two texts, or two lists of equal length; or a list of
-    questions about one context), or with a dict `{"question": ..., "context": ...}` or a list of such
+    Call it with `question=` and `context=`: two texts, two lists of equal length, or a list of questions
+    about one context. Or call it with a dict `{"question": ..., "context": ...}`, or with a list of such
     dicts.
 
     Returns:
-        `{"score", "start", "end", "answer"}`, where `answer` is `context[start:end]` and `score` its
+        `{"score", "start", "end", "answer"}`, where `answer` is `context[start:end]` and `score` is its
         probability; a list of them for `top_k` above 1, and a list of results for a list of questions.
 
     Args of a call:
-        top_k (`int`, *optional*, defaults to 1): answers to return, the likeliest first; fewer, if there
-            are fewer.
+        top_k (`int`, *optional*, defaults to 1): the most answers to return, the most likely first.
         doc_stride (`int`, *optional*): tokens that two windows of a long context share; a quarter of a
-            window if not given, 128 at most.
-        max_answer_len (`int`, *optional*, defaults to 15): most tokens of an answer.
-        max_seq_len (`int`, *optional*): most tokens of a window with its question; as many as the model
-            reads if not given, 384 at most.
-        max_question_len (`int`, *optional*): most tokens of a question, the rest is left out; half of a
-            window if not given, 64 at most.
+            window if not given, but at most 128.
+        max_answer_len (`int`, *optional*, defaults to 15): the most tokens in an answer.
+        max_seq_len (`int`, *optional*): the most tokens in a window with its question; as many as the model
+            reads if not given, but at most 384.
+        max_question_len (`int`, *optional*): the most tokens of a question that are read; half of a window if
+            not given, but at most 64.
         handle_impossible_answer (`bool`, *optional*, defaults to `False`): whether "no answer" (an empty
-            text) competes.
-        align_to_words (`bool`, *optional*, defaults to `True`): answers are made of whole words.
+            text) competes with the others.
+        align_to_words (`bool`, *optional*, defaults to `True`): whether answers consist of whole words.
         batch_size (`int`, *optional*, defaults to 64): windows that the model reads at once.
 
     Raises:
-        ValueError: an empty question or context, lists of different lengths, an argument out of range.
+        ValueError: a question or context is empty, lists differ in length, or an argument is out of range.
     """
 
-    _load_processor = False
-    _load_image_processor = False
-    _load_feature_extractor = False
-    _load_tokenizer = True
+    _load_processor: Any = False
+    _load_image_processor: Any = False
+    _load_feature_extractor: Any = False
+    _load_tokenizer: Any = True
+    tokenizer: Any
 
     def __init__(self, *args: Any, **kwargs: Any):
         super().__init__(*args, **kwargs)
@@ -72,27 +75,16 @@ class QuestionAnsweringPipeline(Pipeline):
         align_to_words: bool | None = None,
         batch_size: int | None = None,
     ) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
-        sizes = {
-            "top_k": top_k,
-            "max_answer_len": max_answer_len,
-            "max_seq_len": max_seq_len,
-            "max_question_len": max_question_len,
-            "batch_size": batch_size,
-        }
-        for name, value in sizes.items():
+        windows = {"max_seq_len": max_seq_len, "max_question_len": max_question_len}
+        reading = {"max_answer_len": max_answer_len, "batch_size": batch_size}
+        choice = {"top_k": top_k}
+        for name, value in (windows | reading | choice).items():
             if value is not None and value < 1:
                 raise ValueError(f"{name} ({value}) must be at least 1")
-        cutting = {
-            "doc_stride": doc_stride,
-            "max_seq_len": max_seq_len,
-            "max_question_len": max_question_len,
-            "align_to_words": align_to_words,
-        }
-        reading = {"max_answer_len": max_answer_len, "batch_size": batch_size}
-        choosing = {"top_k": top_k, "handle_impossible_answer": handle_impossible_answer}
-        return tuple(
-            {name: value for name, value in group.items() if value is not None}
-            for group in (cutting, reading, choosing)
+        return (
+            _given(**windows, doc_stride=doc_stride, align_to_words=align_to_words),
+            _given(**reading),
+            _given(**choice, handle_impossible_answer=handle_impossible_answer),
         )
 
     def __call__(self, *samples: Any, question: Any = None, context: Any = None, **kwargs: Any) -> Any:
@@ -103,10 +95,14 @@ class QuestionAnsweringPipeline(Pipeline):
         pairs = [_checked(pair) for pair in ([given] if is_single else given)]
         if not pairs:
             return []
-        groups = zip((self._preprocess_params, self._forward_params, self._postprocess_params),
-                     self._sanitize_parameters(**kwargs), strict=True)  # fmt: skip
-        found = self.run_single(pairs, *(before | now for before, now in groups))
-        return found[0] if is_single else found
+        windows, reading, choice = self._sanitize_parameters(**kwargs)
+        answers = self.run_single(
+            pairs,
+            self._preprocess_params | windows,
+            self._forward_params | reading,
+            self._postprocess_params | choice,
+        )
+        return answers[0] if is_single else answers
 
     def preprocess(
         self,
@@ -123,7 +119,7 @@ class QuestionAnsweringPipeline(Pipeline):
             raise ValueError(
                 f"max_seq_len ({max_seq_len}) is more than the {longest} tokens that the model reads"
             )
-        questions, contexts = ([pair[place] for pair in pairs] for place in (0, 1))
+        questions, contexts = [question for question, _ in pairs], [context for _, context in pairs]
         try:
             windows = cut_windows(
                 self.tokenizer,
@@ -149,11 +145,14 @@ class QuestionAnsweringPipeline(Pipeline):
         self, model_outputs: dict[str, Any], top_k: int = 1, handle_impossible_answer: bool = False
     ) -> list[Any]:
         spans: SpanCollector = model_outputs["spans"]
-        found = spans.answers(model_outputs["contexts"], top_k, handle_impossible_answer)
         return [
             _as_dict(answers[0]) if top_k == 1 else [_as_dict(answer) for answer in answers]
-            for answers in found
+            for answers in spans.answers(model_outputs["contexts"], top_k, handle_impossible_answer)
         ]
+
+
+def _given(**arguments: Any) -> dict[str, Any]:
+    return {name: value for name, value in arguments.items() if value is not None}
 
 
 def _pairs(question: Any, context: Any) -> Any:

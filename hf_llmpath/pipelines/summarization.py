@@ -1,9 +1,14 @@
-"""Summaries by an encoder-decoder model.
+"""The summarization pipeline, for encoder-decoder models.
 
-import hf_llmpath from transformers import pipeline summarize = pipeline("summarization",
-"runs/09-attention/model") summarize("Ada the teacher longed for ...", max_new_tokens=60, num_beams=4)  #
-[{"summary_text": "Ada wanted ..."}]
+import hf_llmpath
+from transformers import pipeline
+summarize = pipeline("summarization", "runs/09-attention/model")
+summarize("Ada the teacher longed for ...", max_new_tokens=60, num_beams=4)
+# [{"summary_text": "Ada wanted ..."}]
 """
+
+# transformers' Pipeline lets subclasses name their own arguments.
+# mypy: disable-error-code="override"
 
 from typing import Any
 
@@ -15,32 +20,34 @@ logger = logging.get_logger(__name__)
 
 
 class SummarizationPipeline(Pipeline):
-    """Document in, summary out, by an encoder-decoder model.
+    """Takes a document and returns its summary, by an encoder-decoder model.
 
-    Call it with a text, or with a list of texts (and `batch_size=`), and with any argument of
-    `generate()`: `max_length`, `max_new_tokens`, `min_length`, `num_beams`, `do_sample`,
-    `num_return_sequences`, ...
+    Call it with a text, or with a list of texts (and `batch_size=`), and with any argument of `generate()`:
+    `max_length`, `max_new_tokens`, `min_length`, `num_beams`, `do_sample`, `num_return_sequences`, ...
 
     Returns:
-        `[{"summary_text": ...}]`, one dict for each text (a list of dicts, where several sequences are
-        asked for).
+        `[{"summary_text": ...}]`, one dict for each text, or a list of dicts for each text if there are
+        several sequences per text.
 
     Args of a call:
-        truncation (`bool`, *optional*, defaults to `True`): cut a document that is longer than the
+        truncation (`bool`, *optional*, defaults to `True`): whether to cut a document that is longer than the
             tokenizer's `model_max_length`; a warning says how much of it was read.
         clean_up_tokenization_spaces (`bool`, *optional*): as in `tokenizer.decode`.
-        return_tensors (`bool`, *optional*, defaults to `False`): return `summary_token_ids` instead of
-            the text.
+        return_tensors (`bool`, *optional*, defaults to `False`): whether to return `summary_token_ids`
+        instead
+            of the text.
 
     Raises:
-        ValueError: a document that is empty, or no text.
+        ValueError: a document is empty, or is not a text.
     """
 
     _pipeline_calls_generate = True
-    _load_processor = False
-    _load_image_processor = False
-    _load_feature_extractor = False
-    _load_tokenizer = True
+    _load_processor: Any = False
+    _load_image_processor: Any = False
+    _load_feature_extractor: Any = False
+    _load_tokenizer: Any = True
+    tokenizer: Any
+    model: Any
     _default_generation_config = GenerationConfig(max_new_tokens=128, num_beams=4)
 
     def __init__(self, *args: Any, **kwargs: Any):
@@ -54,26 +61,22 @@ class SummarizationPipeline(Pipeline):
         return_tensors: bool | None = None,
         **generate_kwargs: Any,
     ) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
-        given = {
+        reading = {} if truncation is None else {"truncation": truncation}
+        writing = {
             "clean_up_tokenization_spaces": clean_up_tokenization_spaces,
             "return_tensors": return_tensors,
         }
-        preprocess = {} if truncation is None else {"truncation": truncation}
-        return (
-            preprocess,
-            generate_kwargs,
-            {name: value for name, value in given.items() if value is not None},
-        )
+        return reading, generate_kwargs, {name: value for name, value in writing.items() if value is not None}
 
     def __call__(
         self, documents: str | list[str], **kwargs: Any
     ) -> list[dict[str, Any]] | list[list[dict[str, Any]]]:
         if isinstance(documents, list) and not documents:
             return []
-        found = super().__call__(documents, **kwargs)
-        if isinstance(documents, list) and all(len(summaries) == 1 for summaries in found):
-            return [summaries[0] for summaries in found]
-        return found
+        results = super().__call__(documents, **kwargs)
+        if isinstance(documents, list) and all(len(summaries) == 1 for summaries in results):
+            return [summaries[0] for summaries in results]
+        return results
 
     def preprocess(self, document: str, truncation: bool = True) -> dict[str, Any]:
         if not isinstance(document, str):
@@ -96,6 +99,7 @@ class SummarizationPipeline(Pipeline):
         batch = model_inputs["input_ids"].shape[0]
         output = self.model.generate(**model_inputs, **self._prepare_generate_kwargs(generate_kwargs))
         sequences = output if not hasattr(output, "sequences") else output.sequences
+        # (batch * sequences per document, length) -> (batch, sequences per document, length)
         return {"sequences": sequences.view(batch, -1, sequences.shape[-1])}
 
     def postprocess(
@@ -107,13 +111,6 @@ class SummarizationPipeline(Pipeline):
         sequences = model_outputs["sequences"][0]
         if return_tensors:
             return [{"summary_token_ids": sequence} for sequence in sequences]
-        return [
-            {
-                "summary_text": self.tokenizer.decode(
-                    sequence,
-                    skip_special_tokens=True,
-                    clean_up_tokenization_spaces=clean_up_tokenization_spaces,
-                ).strip()
-            }
-            for sequence in sequences
-        ]
+        options = {"clean_up_tokenization_spaces": clean_up_tokenization_spaces, "skip_special_tokens": True}
+        texts = [self.tokenizer.decode(sequence, **options) for sequence in sequences]
+        return [{"summary_text": text.strip()} for text in texts]

@@ -1,15 +1,18 @@
-"""Training step of LLMPathBert beside transformers' BertForMaskedLM, weights copied, in one run; and what
-dynamic padding and batches of similar length save. Run it on a quiet machine:
+"""The training step of LLMPathBert compared with transformers' BertForMaskedLM, with the same weights.
 
-python tests/benchmarks/bench_bert.py [step] [padding]
+A second part measures what dynamic padding and batches of similar length save. Run it on a quiet machine:
+
+    python tests/benchmarks/bench_bert.py [step] [padding]
 """
 
 import statistics
 import sys
 import time
+from functools import partial
 
 import numpy as np
 import torch
+from timing import seconds_in_turn
 from torch import nn
 from transformers import BertConfig, BertForMaskedLM
 
@@ -19,13 +22,13 @@ from hf_llmpath.data.batches.token_rows import TokenRows
 from hf_llmpath.models.configuration_bert import LLMPathBertConfig
 from hf_llmpath.models.modeling_bert import LLMPathBertForMaskedLM
 
-# (batch, length, hidden, layers, vocabulary): the stage's, and larger ones.
+# (batch, length, hidden, layers, vocabulary): the size of stage 11, and larger ones.
 SHAPES = ((64, 32, 64, 2, 400), (32, 64, 128, 4, 2000), (16, 128, 256, 4, 8000))
 MASK_RATE = 0.15
 
 
 def batch_of(batch: int, length: int, vocab_size: int, padded: bool) -> dict[str, torch.Tensor]:
-    """A masked batch; if `padded`, its rows are of 60 to 100 % of the length."""
+    """A masked batch; if `padded`, its rows have 60 to 100 % of the length."""
     generator = torch.Generator().manual_seed(0)
     ids = torch.randint(5, vocab_size, (batch, length), generator=generator)
     mask = torch.ones_like(ids)
@@ -37,28 +40,23 @@ def batch_of(batch: int, length: int, vocab_size: int, padded: bool) -> dict[str
     return {"input_ids": inputs, "attention_mask": mask, "labels": labels}
 
 
-def seconds_of(model: nn.Module, optimizer: torch.optim.Optimizer, batch: dict[str, torch.Tensor]) -> float:
-    """One training step; returns its seconds."""
-    began = time.perf_counter()
+def step(model: nn.Module, optimizer: torch.optim.Optimizer, batch: dict[str, torch.Tensor]) -> None:
+    """Takes one training step."""
     loss = model(**batch).loss
     optimizer.zero_grad()
     loss.backward()
     nn.utils.clip_grad_norm_(model.parameters(), 1.0)
     optimizer.step()
-    return time.perf_counter() - began
 
 
 def compare(shape: tuple[int, ...], repeats: int = 15) -> list[tuple[str, float, float]]:
-    """Per model its median milliseconds, the models taken in turn, and the median ratio to transformers'."""
+    """For each model its name, its median milliseconds, and the median ratio to transformers' model."""
     size, length, hidden, layers, vocab_size = shape
     torch.manual_seed(0)
-    sizes = {
-        "vocab_size": vocab_size,
-        "hidden_size": hidden,
-        "num_hidden_layers": layers,
-        "num_attention_heads": 4,
-    }
-    config = BertConfig(**sizes, intermediate_size=4 * hidden, max_position_embeddings=length)
+    config = BertConfig(
+        vocab_size=vocab_size, hidden_size=hidden, num_hidden_layers=layers, num_attention_heads=4,
+        intermediate_size=4 * hidden, max_position_embeddings=length,
+    )  # fmt: skip
     bert = BertForMaskedLM(config).train()
     models = {
         "transformers": bert,
@@ -67,12 +65,7 @@ def compare(shape: tuple[int, ...], repeats: int = 15) -> list[tuple[str, float,
     }
     runs = [(model.train(), torch.optim.AdamW(model.parameters(), fused=True)) for model in models.values()]
     batch = batch_of(size, length, vocab_size, padded=True)
-    times: list[list[float]] = [[] for _ in runs]
-    for repeat in range(repeats + 3):
-        for place, (model, optimizer) in enumerate(runs):
-            seconds = seconds_of(model, optimizer, batch)
-            if repeat >= 3:
-                times[place].append(seconds)
+    times = seconds_in_turn([partial(step, *run, batch) for run in runs], repeats, warm_up=3)
     ratios = [statistics.median(b / a for a, b in zip(times[0], own, strict=True)) for own in times]
     return [(n, 1000 * statistics.median(t), r) for n, t, r in zip(models, times, ratios, strict=True)]
 
@@ -80,12 +73,9 @@ def compare(shape: tuple[int, ...], repeats: int = 15) -> list[tuple[str, float,
 def padding(
     rows: int = 2048, batch_size: int = 64, hidden: int = 64, repeats: int = 3
 ) -> list[tuple[str, float, float]]:
-    """For three ways to make batches: seconds of one epoch of training steps (the shortest of some, the
-    ways taken in turn), and the share of padding."""
+    """For three ways to make batches: the seconds of the fastest epoch, and the share of padding."""
     rng = np.random.default_rng(0)
-    lengths = np.clip(rng.normal(33, 8, rows).round(), 12, 64).astype(
-        int
-    )  # as long as the reviews of the world
+    lengths = np.clip(rng.normal(33, 8, rows).round(), 12, 64).astype(int)  # like the reviews of the world
     table = TokenRows([rng.integers(5, 400, length) for length in lengths])
     config = LLMPathBertConfig(vocab_size=400, hidden_size=hidden, max_position_embeddings=64)
     ways = {
@@ -93,23 +83,24 @@ def padding(
         "padded to the longest of the batch": (1, None),
         "and of similar length": (32, None),
     }
-    found = {name: (float("inf"), 0.0) for name in ways}
+    results = {name: (float("inf"), 0.0) for name in ways}
     for _ in range(repeats):
         for name, (pool, width) in ways.items():
             torch.manual_seed(0)
             model = LLMPathBertForMaskedLM(config).train()
             optimizer = torch.optim.AdamW(model.parameters(), fused=True)
-            generator, seconds, places = torch.Generator().manual_seed(0), 0.0, 0
-            for chosen in length_grouped_batches(lengths, batch_size, np.random.default_rng(1), pool):
-                ids, there = table.padded(chosen, 0)
+            generator, seconds, positions = torch.Generator().manual_seed(0), 0.0, 0
+            for indices in length_grouped_batches(lengths, batch_size, np.random.default_rng(1), pool):
+                ids, mask = table.padded(indices, 0)
                 if width:
-                    ids, there = (nn.functional.pad(t, (0, width - t.shape[1])) for t in (ids, there))
-                inputs, labels = Masking(4, 400, MASK_RATE)(ids, there.bool(), generator)
-                batch = {"input_ids": inputs, "attention_mask": there, "labels": labels}
-                seconds += seconds_of(model, optimizer, batch)
-                places += ids.numel()
-            found[name] = (min(found[name][0], seconds), 1 - lengths.sum() / places)
-    return [(name, *values) for name, values in found.items()]
+                    ids, mask = (nn.functional.pad(t, (0, width - t.shape[1])) for t in (ids, mask))
+                inputs, labels = Masking(4, 400, MASK_RATE)(ids, mask.bool(), generator)
+                start = time.perf_counter()
+                step(model, optimizer, {"input_ids": inputs, "attention_mask": mask, "labels": labels})
+                seconds += time.perf_counter() - start
+                positions += ids.numel()
+            results[name] = (min(results[name][0], seconds), 1 - lengths.sum() / positions)
+    return [(name, *values) for name, values in results.items()]
 
 
 if __name__ == "__main__":

@@ -1,13 +1,12 @@
-"""Decoding from scratch beside transformers' `generate`: greedy and beam search, batches of 1 and 8, the
-same tokens.
+"""Decoding from scratch compared with transformers' `generate`: greedy and beam search, the same tokens.
 
 python tests/benchmarks/bench_decoding.py
 """
 
 import statistics
-import time
 
 import torch
+from timing import seconds_in_turn
 from transformers import set_seed
 
 from hf_llmpath.decoding.beam_search import beam_search
@@ -18,28 +17,14 @@ from hf_llmpath.models.modeling_gpt import LLMPathGPTForCausalLM
 TOKENS, REPEATS = 64, 7
 
 
-def seconds(*calls) -> list[float]:
-    """Median of each, taken in turns."""
-    found: list[list[float]] = [[] for _ in calls]
-    for turn in range(REPEATS + 1):
-        for place, call in enumerate(calls):
-            begin = time.perf_counter()
-            call()
-            if turn:
-                found[place].append(time.perf_counter() - begin)
-    return [statistics.median(values) for values in found]
-
-
 def main() -> None:
     set_seed(0)
     config = LLMPathGPTConfig(
-        vocab_size=2000, hidden_size=128, num_hidden_layers=4, num_attention_heads=4, zero_init_projections=False,
-        initializer_range=0.2, pad_token_id=1, bos_token_id=2, eos_token_id=None,
+        vocab_size=2000, hidden_size=128, num_hidden_layers=4, num_attention_heads=4, initializer_range=0.2,
+        zero_init_projections=False, pad_token_id=1, bos_token_id=2, eos_token_id=None,
     )  # fmt: skip
     model = LLMPathGPTForCausalLM(config).eval()
-    print(
-        f"{TOKENS} tokens, {torch.get_num_threads()} threads; tokens per second, ours / generate, and the ratio"
-    )
+    print(f"{TOKENS} tokens, {torch.get_num_threads()} threads; tokens per second of ours / generate = ratio")
     for batch in (1, 8):
         ids = torch.randint(3, 2000, (batch, 8))
         mask = torch.ones_like(ids)
@@ -61,7 +46,8 @@ def main() -> None:
         }
         for name, (ours, reference) in pairs.items():
             assert torch.equal(ours(), reference())
-            mine, theirs = (batch * TOKENS / value for value in seconds(ours, reference))
+            times = seconds_in_turn((ours, reference), REPEATS)
+            mine, theirs = (batch * TOKENS / statistics.median(seconds) for seconds in times)
             print(f"{name}, batch {batch}: {mine:,.0f} / {theirs:,.0f} = {mine / theirs:.2f}")
 
 

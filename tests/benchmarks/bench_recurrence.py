@@ -1,14 +1,16 @@
-"""Training step of our recurrent layers beside torch.nn's, weights copied, in one run. Run it on a quiet
-machine:
+"""The training step of our recurrent layers compared with torch.nn's, with the same weights.
 
-python tests/benchmarks/bench_recurrence.py
+Run it on a quiet machine:
+
+    python tests/benchmarks/bench_recurrence.py [rnn] [gru] [lstm]
 """
 
 import statistics
 import sys
-import time
+from functools import partial
 
 import torch
+from timing import seconds_in_turn
 from torch import nn
 
 from hf_llmpath import LLMPathRNNConfig, LLMPathRNNForCausalLM
@@ -40,36 +42,25 @@ class Library(nn.Module):
         return nn.functional.cross_entropy(logits.flatten(0, 1), shift_labels.flatten())
 
 
-def step(
-    model: nn.Module, optimizer: torch.optim.Optimizer, ids: torch.Tensor, labels: torch.Tensor
-) -> float:
-    """One training step; returns its seconds."""
-    began = time.perf_counter()
+def step(model: nn.Module, optimizer: torch.optim.Optimizer, ids: torch.Tensor, labels: torch.Tensor) -> None:
+    """Takes one training step."""
     output = model(input_ids=ids, shift_labels=labels)
     loss = output if isinstance(output, torch.Tensor) else output.loss
     optimizer.zero_grad()
     loss.backward()
     nn.utils.clip_grad_norm_(model.parameters(), 1.0)
     optimizer.step()
-    return time.perf_counter() - began
 
 
 def compare(cell: str, batch: int, length: int, hidden: int, repeats: int = 15) -> tuple[float, float, float]:
-    """Median milliseconds of the library's step and of ours, taken in turn, and the median of the pairs'
-    ratios.
-    """
+    """Median milliseconds of the library's step and of ours, and the median of their ratios."""
     torch.manual_seed(0)
     config = LLMPathRNNConfig(cell=cell, vocab_size=VOCAB, embedding_size=EMBEDDING, hidden_size=hidden)
     ours = LLMPathRNNForCausalLM(config)
     library = Library(ours, cell)
     ids, labels = torch.randint(0, VOCAB, (2, batch, length))
     models = [(model, torch.optim.AdamW(model.parameters(), fused=True)) for model in (library, ours)]
-    times: list[list[float]] = [[], []]
-    for repeat in range(repeats + 2):
-        for place, (model, optimizer) in enumerate(models):
-            seconds = step(model, optimizer, ids, labels)
-            if repeat >= 2:
-                times[place].append(seconds)
+    times = seconds_in_turn([partial(step, *pair, ids, labels) for pair in models], repeats, warm_up=2)
     ratio = statistics.median(b / a for a, b in zip(*times, strict=True))
     return *(1000 * statistics.median(values) for values in times), ratio
 
@@ -79,7 +70,5 @@ if __name__ == "__main__":
     for cell in sys.argv[1:] or TORCH:
         for batch, length, hidden in SHAPES:
             library_ms, our_ms, ratio = compare(cell, batch, length, hidden)
-            print(
-                f"{cell:5} {f'{batch} x {length} x {hidden}':24} {library_ms:12.1f} {our_ms:9.1f} {ratio:6.2f}",
-                flush=True,
-            )
+            size = f"{batch} x {length} x {hidden}"
+            print(f"{cell:5} {size:24} {library_ms:12.1f} {our_ms:9.1f} {ratio:6.2f}", flush=True)

@@ -1,13 +1,14 @@
-"""Forward and backward pass of our dropout, batch and layer normalization beside torch.nn's. Run it on a
-quiet machine:
+"""Forward and backward passes of our dropout and our batch and layer normalization, compared with torch.nn's.
 
-python tests/benchmarks/bench_regularization.py
+Run it on a quiet machine:
+
+    python tests/benchmarks/bench_regularization.py
 """
 
 import statistics
-import time
 
 import torch
+from timing import seconds_in_turn
 from torch import nn
 
 from hf_llmpath.models.layers_regularization import BatchNorm, Dropout, LayerNorm
@@ -20,23 +21,13 @@ LAYERS = {
 SHAPES = ((64, 256), (128, 1024), (256, 1024))  # (batch, units)
 
 
-def seconds(layer: nn.Module, x: torch.Tensor, grad: torch.Tensor) -> float:
-    """One forward and backward pass."""
-    began = time.perf_counter()
-    layer(x).backward(grad)
-    return time.perf_counter() - began
-
-
 def compare(name: str, batch: int, units: int, repeats: int = 200) -> tuple[float, float]:
-    """Median microseconds of torch's layer and of ours, taken in turn."""
+    """Median microseconds of torch's layer and of ours."""
     torch.manual_seed(0)
     x, grad = torch.randn(batch, units, requires_grad=True), torch.randn(batch, units)
-    layers = LAYERS[name](units)
-    times: list[list[float]] = [[], []]
-    for repeat in range(repeats + 20):
-        for layer, found in zip(layers, times, strict=True):
-            found.append(seconds(layer, x, grad) if repeat >= 20 else 0)
-    return tuple(1e6 * statistics.median(found[20:]) for found in times)
+    passes = [lambda layer=layer: layer(x).backward(grad) for layer in LAYERS[name](units)]
+    theirs, ours = (1e6 * statistics.median(times) for times in seconds_in_turn(passes, repeats, warm_up=20))
+    return theirs, ours
 
 
 if __name__ == "__main__":
@@ -44,7 +35,5 @@ if __name__ == "__main__":
     for name in LAYERS:
         for batch, units in SHAPES:
             library, ours = compare(name, batch, units)
-            print(
-                f"{name:12} {f'{batch} x {units}':14} {library:12.0f} {ours:9.0f} {ours / library:6.2f}",
-                flush=True,
-            )
+            size = f"{batch} x {units}"
+            print(f"{name:12} {size:14} {library:12.0f} {ours:9.0f} {ours / library:6.2f}", flush=True)

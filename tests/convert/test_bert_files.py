@@ -15,37 +15,29 @@ from hf_llmpath.convert.bert import bert_name, load_bert, to_bert
 from hf_llmpath.errors import UserError
 
 WORDS = [
-    "[PAD]",
-    "[UNK]",
-    "[CLS]",
-    "[SEP]",
-    "[MASK]",
-    "who",
-    "wren",
-    "otto",
-    "went",
-    "to",
-    "the",
-    "mill",
-    "##s",
-    "?",
-    ".",
-    "a",
-]
-SHAPES = [
-    {"hidden_size": 24, "num_hidden_layers": 3, "num_attention_heads": 4, "intermediate_size": 40},
-    {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 1, "intermediate_size": 128, "hidden_act": "relu"},
-    {"hidden_size": 18, "num_hidden_layers": 5, "num_attention_heads": 6, "intermediate_size": 7, "type_vocab_size": 3},
-    {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "layer_norm_eps": 1e-3, "max_position_embeddings": 512},
+    "[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]",
+    "who", "wren", "otto", "went", "to", "the", "mill", "##s", "?", ".", "a",
 ]  # fmt: skip
+
+
+def sizes(hidden, layers, heads, **others):
+    return {"hidden_size": hidden, "num_hidden_layers": layers, "num_attention_heads": heads} | others
+
+
+SHAPES = [
+    sizes(24, 3, 4, intermediate_size=40),
+    sizes(32, 1, 1, intermediate_size=128, hidden_act="relu"),
+    sizes(18, 5, 6, intermediate_size=7, type_vocab_size=3),
+    sizes(16, 2, 2, layer_norm_eps=1e-3, max_position_embeddings=512),
+]
 STILL = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0, "initializer_range": 0.3}
 
 
 def checkpoint(folder, kind="ForPreTraining", **shape):
-    """A random BERT as google-bert publishes it: all heads of the pretraining, vocab.txt, no tokenizer.json."""
+    """A random BERT in the files of google-bert: both heads of its pretraining, and only vocab.txt."""
     torch.manual_seed(0)
-    sizes = {"vocab_size": len(WORDS), "max_position_embeddings": 32} | SHAPES[0] | shape
-    model = getattr(transformers, f"Bert{kind}")(BertConfig(**sizes | STILL))
+    shape = {"vocab_size": len(WORDS), "max_position_embeddings": 32} | SHAPES[0] | shape
+    model = getattr(transformers, f"Bert{kind}")(BertConfig(**shape | STILL))
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.add_(0.1 * torch.randn_like(parameter))
@@ -178,6 +170,6 @@ def test_what_does_not_fit_or_could_run_code_is_refused_in_one_line(tmp_path, sp
     folder = tmp_path / "bert"
     checkpoint(folder, "ForQuestionAnswering")
     spoil(folder)
-    with pytest.raises(UserError, match=message) as found:
+    with pytest.raises(UserError, match=message) as error:
         load_bert(folder, "LLMPathBertForQuestionAnswering")
-    assert "\n" not in str(found.value)
+    assert "\n" not in str(error.value)

@@ -185,8 +185,9 @@ def test_what_t5_does_not_have_is_told(changes, said):
 
 def test_other_models_are_told(tmp_path):
     with pytest.raises(UserError, match="BartModel has no counterpart"):
-        from_t5(BartModel(BartConfig(vocab_size=9, d_model=8, encoder_layers=1, decoder_layers=1, encoder_ffn_dim=8,
-                                     decoder_ffn_dim=8, encoder_attention_heads=2, decoder_attention_heads=2)))  # fmt: skip
+        sizes = {"encoder_layers": 1, "decoder_layers": 1, "encoder_ffn_dim": 8, "decoder_ffn_dim": 8}
+        heads = {"encoder_attention_heads": 2, "decoder_attention_heads": 2}
+        from_t5(BartModel(BartConfig(vocab_size=9, d_model=8, **sizes, **heads)))
     with pytest.raises(UserError, match="no model folder"):
         load_t5("./nothing/here")
     BartConfig().save_pretrained(tmp_path)

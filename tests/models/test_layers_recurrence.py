@@ -82,7 +82,7 @@ def test_layer_equals_torch_in_float32(cell, shape):
 
 @pytest.mark.parametrize("cell", CELLS)
 def test_hand_written_gradients_equal_autograd(cell):
-    """The backward passes of bptt.py against central differences and against autograd of the plain formulas."""
+    """The backward passes of ops_bptt.py equal central differences, and autograd of the plain formulas."""
     torch.manual_seed(3)
     hidden, length, batch = 3, 4, 2
     gates = {"rnn": 1, "gru": 3, "lstm": 4}[cell]

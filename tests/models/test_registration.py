@@ -1,4 +1,4 @@
-"""`import hf_llmpath` is cheap, and the Auto classes know the models in whatever order things are imported."""
+"""`import hf_llmpath` is cheap, and the Auto classes know the models in any order of imports."""
 
 import subprocess
 import sys
@@ -30,11 +30,17 @@ ORDERS = {
     "config class first": "from hf_llmpath import LLMPathRNNConfig\nfrom transformers import AutoConfig",
     "model class first": "from hf_llmpath import LLMPathRNNForCausalLM\nfrom transformers import AutoConfig",
     "modeling module first": "import hf_llmpath.models.modeling_rnn\nfrom transformers import AutoConfig",
-    "block that models share first": "import hf_llmpath.models.layers_recurrence\nfrom transformers import AutoConfig",
-    "processor class first": "from hf_llmpath import LLMPathMLPImageProcessor\nfrom transformers import AutoConfig",
+    "block that models share first": (
+        "import hf_llmpath.models.layers_recurrence\nfrom transformers import AutoConfig"
+    ),
+    "processor class first": (
+        "from hf_llmpath import LLMPathMLPImageProcessor\nfrom transformers import AutoConfig"
+    ),
     "auto processor first": "from transformers import AutoImageProcessor, AutoConfig\nimport hf_llmpath",
     "pipelines first": "import hf_llmpath\nfrom transformers import pipeline, AutoConfig",
-    "layers of transformers first": "import hf_llmpath, transformers.modeling_layers\nfrom transformers import AutoConfig",
+    "layers of transformers first": (
+        "import hf_llmpath, transformers.modeling_layers\nfrom transformers import AutoConfig"
+    ),
     "config module, then auto models": (
         "import hf_llmpath.models.configuration_rnn\nfrom transformers import AutoModel, AutoConfig"
     ),

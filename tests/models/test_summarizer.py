@@ -73,7 +73,7 @@ def test_the_final_state_is_what_each_direction_knew_at_its_end():
 
 
 def test_the_decoder_asks_with_its_state_and_the_source_answers():
-    """Query from the decoder, keys and values from the encoder: F.scaled_dot_product_attention of the three."""
+    """With a query from the decoder, and keys and values from the encoder, it equals torch's attention."""
     torch.manual_seed(0)
     attention = SourceAttention(LLMPathSummarizerConfig(hidden_size=8, attention="dot"))
     states, source = torch.randn(2, 3, 8, requires_grad=True), torch.randn(2, 5, 8, requires_grad=True)

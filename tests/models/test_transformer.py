@@ -133,7 +133,7 @@ def test_greedy_generation_equals_a_loop_by_hand():
 
 
 def test_the_loss_is_cross_entropy_with_teacher_forcing():
-    """The decoder reads the start token and then the labels; -100 counts neither in the sum nor in the mean."""
+    """The decoder reads the start token and then the labels; -100 counts in neither sum nor mean."""
     model = generator().eval()
     source, labels = ids(2, 6), ids(2, 5, seed=2)
     labels[1, 3:] = -100

@@ -1,4 +1,4 @@
-"""Every classifier says which label is no class of its."""
+"""The shared heads: every classifier names a label that is no class."""
 
 import pytest
 import torch
