@@ -15,7 +15,7 @@ from huggingface_hub import EvalResult, ModelCard, ModelCardData
 from huggingface_hub.errors import HFValidationError
 from huggingface_hub.utils import validate_repo_id
 
-from ..charts.wording import measured, number
+from ..charts.wording import measured, number, target
 from ..data.sources import EMBEDDED
 from ..runs import RunFolder
 from . import resource
@@ -73,6 +73,7 @@ def render(stage: "Stage", folder: Path, model_id: str | None = None) -> str:
         figures=sorted(path.name for path in (folder / "figures").glob("*.png")),
         figure_data={path.stem: json.loads(path.read_text()) for path in (folder / "figures").glob("*.json")},
         shown=number,
+        target=target,
         **{name: report[name] for name in report if name not in ("stage", "slug")},
     )
     return re.sub(r"\n{3,}", "\n\n", str(card).rstrip()) + "\n"

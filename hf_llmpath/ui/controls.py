@@ -90,6 +90,3 @@ def every_few(stream: Iterable[Any], count: int = 3) -> Iterator[tuple[Any, bool
 def empty_text(caption: str = "Nothing written yet", **options: object) -> gr.HTML:
     """An empty frame for a text."""
     return html(pictures.plain_text("", caption), **options)
-
-
-drawn, every, written = sampling_caption, every_few, empty_text  # their old names

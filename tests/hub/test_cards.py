@@ -100,7 +100,7 @@ def test_every_stage_has_a_template_that_bears_a_run_with_little_in_it(any_stage
     text = render(any_stage, a_run.path)
     assert index_of(text)["accuracy"].metric_value == 0.5
     assert "| `accuracy` | 0.5 |  |" in text
-    for absent in ("### Goals", "## Figures", "### Samples", "Saved beside", "{{", "{%", "None", "Undefined"):
+    for absent in ("### Goals", "## Figures", "### Samples", "Saved with", "{{", "{%", "None", "Undefined"):
         assert absent not in text
 
 

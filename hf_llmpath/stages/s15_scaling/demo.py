@@ -10,7 +10,7 @@ from ...charts.wording import number
 from ...decoding.character_writer import CharacterWriter, load_character_writer
 from ...runs import RunFolder
 from ...ui import pictures
-from ...ui.controls import drawn, every, writing_controls, written
+from ...ui.controls import empty_text, every_few, sampling_caption, writing_controls
 from ...ui.page import html, stage_page
 from ...ui.panels import section
 from . import STAGE
@@ -52,8 +52,8 @@ def build(folder: RunFolder, model_id: str | None = None) -> gr.Blocks:
 
     def write(prompt: str, temperature: float, length: int, seed: int, size: int) -> Iterator[str]:
         writer = model(size)
-        caption = f"Written by {writer.parameters:,} weights: {drawn(temperature, seed).lower()}"
-        for writing, last in every(writer.write(prompt, temperature, length, seed or 0)):
+        caption = f"Written by {writer.parameters:,} weights: {sampling_caption(temperature, seed).lower()}"
+        for writing, last in every_few(writer.write(prompt, temperature, length, seed or 0)):
             yield pictures.plain_text(writing.text, caption, prompt=prompt, writing=not last)
 
     def from_run() -> tuple[str, str, str]:
@@ -78,7 +78,7 @@ def build(folder: RunFolder, model_id: str | None = None) -> gr.Blocks:
             [controls.prompt, controls.temperature, size], next_character, [*controls.all[:2], size], [bars]
         )
         html(section("Write", "The seed and the beginning are the same; only the size of the model differs."))
-        page.writer(write, [*controls.all, size], lambda: [written(elem_id="written")])
+        page.writer(write, [*controls.all, size], lambda: [empty_text(elem_id="written")])
         html(section("The scaling law", "On logarithmic axes, loss against size is a line."))
         law = html(elem_id="law")
         html(
