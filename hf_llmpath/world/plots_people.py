@@ -45,7 +45,8 @@ def bargain(scene: Scene, world: World) -> None:
             "the only one "
             "was in the hands of {B}.",
             "[Every|Each] {time} {A} the {A.trade} [dreamed of|thought of] the {X} that {B} owned.",
-            "[One|On a] {weather} {time}, {A} the {A.trade} saw {X.a} in the hands of {B} and wanted it at once.",
+            "[One|On a] {weather} {time}, {A} the {A.trade} saw {X.a} in the hands of {B} and wanted "
+            "it at once.",
             "{B} the {B.trade} had {X.a}, and {A} the {A.trade} wished for it.",
         ]
     )
@@ -53,14 +54,16 @@ def bargain(scene: Scene, world: World) -> None:
         [
             '"[May|Could] I have [your|that] {X}[| one day| for a day], [please|dear {B}]?" {a} asked[ at '
             "last| softly|].",
-            '"What do you want for [your {X}|that {X} of yours], [please|dear {B}]?" {a} asked [at last|softly].',
+            '"What do you want for [your {X}|that {X} of yours], [please|dear {B}]?" {a} asked [at '
+            "last|softly].",
             '"I would give [anything|my hat|all my coins] for [your|that] {X}," {a} told {B}.',
         ]
     )
     scene.say(
         [
             '"[Then|First|Just|Please] {job} for me[| today| before dark][| and it is yours]," said {B}.',
-            '{B} [smiled|nodded|thought for a while]. "If you {job} for me[| today| before dark], it is yours."',
+            '{B} [smiled|nodded|thought for a while]. "If you {job} for me[| today| before dark], it '
+            'is yours."',
             '"I do not need [coins|anything], but somebody must {job}[| today| before dark]," said {B}.',
         ]
     )
@@ -99,13 +102,15 @@ def bargain(scene: Scene, world: World) -> None:
     if scene.room:
         scene.say(
             [
-                "{B} [wanted it back|could not sleep without it] and came to ask for it[| that night| the next day].",
+                "{B} [wanted it back|could not sleep without it] and came to ask for it[| that "
+                "night| the next day].",
                 "But {B} wanted the {X.n} the very next day, and came to ask for it.",
             ]
         )
         scene.say(
             [
-                '"[Good|Please do|Take it]," said {A}. "[Just|But first] {job} for me[| today| before dark]."',
+                '"[Good|Please do|Take it]," said {A}. "[Just|But first] {job} for me[| today| '
+                'before dark]."',
                 '"Only if you {job} for me[| today| before dark]," said {A}, laughing.',
             ]
         )
@@ -119,7 +124,8 @@ def present(scene: Scene, world: World) -> None:
     world.move("B", "P")
     scene.say(
         [
-            "[One|On a] {weather} {time}, {B} the {B.trade} sat {P.at} and [would not smile|did not say a word].",
+            "[One|On a] {weather} {time}, {B} the {B.trade} sat {P.at} and [would not smile|did not "
+            "say a word].",
             "{B} the {B.trade} had not [laughed|smiled] since Monday, and sat alone {P.at}.",
             "{P.at}, where {P.detail}, {B} the {B.trade} sat alone and [would not smile|did not sing].",
         ]
@@ -172,13 +178,15 @@ def present(scene: Scene, world: World) -> None:
     )
     scene.say(
         [
-            "When {B} saw the {animal} with the {X}, {b} laughed until [the windows shook|{b} had to sit down].",
+            "When {B} saw the {animal} with the {X}, {b} laughed until [the windows shook|{b} had to "
+            "sit down].",
             "{B} [looked at|saw] the {animal}, [looked at|saw] the {X}, and laughed [out loud|at last].",
         ]
     )
     scene.maybe(
         [
-            '"[That|This] is the best {animal} [of all|in the village]," said {B}. "Can it [dance|cook|sing]?"',
+            '"[That|This] is the best {animal} [of all|in the village]," said {B}. "Can it '
+            '[dance|cook|sing]?"',
             '"I was going to bring you {F}," said {A}. "The {animal} had another idea."',
             "So the {animal} got the {X}, and {B} got [the {animal}|a friend|a good laugh].",
             "From then on the {animal} had on the {X} every Sunday, and {B} never sat alone again.",
@@ -227,14 +235,17 @@ def night_walk(scene: Scene, world: World) -> None:
     scene.say(
         [
             'There sat {B} the {B.trade}[ on a stone| under a tree]. "I have {X.a}, but {b_trouble}."',
-            '"I have {X.a}, but {b_trouble}," said {B} the {B.trade}, who sat [there|on a stone|under a tree].',
+            '"I have {X.a}, but {b_trouble}," said {B} the {B.trade}, who sat [there|on a '
+            "stone|under a tree].",
             '"I wanted to {sight} too," said {B}. "I have {X.a}, but {b_trouble}."',
         ]
     )
     scene.say(
         [
-            '"[Well|Oh|Dear {B}], {a_trouble}," said {A}, and [then both of them smiled|they looked at each other].',
-            '"{a_trouble}[|, my friend|, dear {B}]," [said|answered] {A}. "[Come with me|Let us go together|Come along]!"',
+            '"[Well|Oh|Dear {B}], {a_trouble}," said {A}, and [then both of them smiled|they looked '
+            "at each other].",
+            '"{a_trouble}[|, my friend|, dear {B}]," [said|answered] {A}. "[Come with me|Let us go '
+            'together|Come along]!"',
             '"[Well|Oh|Then listen|Dear {B}], {a_trouble}," [said|answered] {A}. "[Come with me|Let us go]!"',
         ]
     )
@@ -265,7 +276,8 @@ def night_walk(scene: Scene, world: World) -> None:
     scene.maybe(
         [
             '"I would never have come [this far|here] without you," [whispered|said] {A}[ to {B}|].',
-            '"It was [a long walk|cold and dark], but [I am glad|I am happy][| that we came]," [whispered|said] {B}.',
+            '"It was [a long walk|cold and dark], but [I am glad|I am happy][| that we came]," '
+            "[whispered|said] {B}.",
             "{A} and {B} [walked|went] home [together|at last|in the dark], and the {X} showed them the way.",
         ]
     )
@@ -277,7 +289,8 @@ def concert(scene: Scene, world: World) -> None:
     world.want("A", "to play at the event")
     scene.say(
         [
-            "{A} the {A.trade} wanted to {X.use} {A.his} {X} at {event}, but {A.he} was [shy|afraid of people].",
+            "{A} the {A.trade} wanted to {X.use} {A.his} {X} at {event}, but {A.he} was [shy|afraid "
+            "of people].",
             "{A} the {A.trade} had {X.a}, and {event} was [near|on Sunday], and {a} was so shy.",
             '"You must {X.use} your {X} at {event}," {B} told {A} the {A.trade}[ again|].',
         ]
@@ -300,8 +313,10 @@ def concert(scene: Scene, world: World) -> None:
         [
             '"[Just|Only|Please] look at [me|my hat|my nose|the {animal}][| all evening] and {X.use} it '
             '[for me|for us]," said {B}.',
-            '{B} [smiled|nodded]. "[Just|Only|Please] look at [me|my hat|the {animal}] and {X.use} [it|your {X}]."',
-            '"[I will|I shall] [be there|sit in front][| with the {animal}| in my best hat| for you]," said {B}.',
+            '{B} [smiled|nodded]. "[Just|Only|Please] look at [me|my hat|the {animal}] and {X.use} '
+            '[it|your {X}]."',
+            '"[I will|I shall] [be there|sit in front][| with the {animal}| in my best hat| for '
+            'you]," said {B}.',
         ]
     )
     scene.say(
@@ -319,15 +334,18 @@ def concert(scene: Scene, world: World) -> None:
     )
     scene.say(
         [
-            "[Nobody|No one] said a word, until the {animal} [sneezed|walked in|yawned] and [sat|lay] down in front.",
+            "[Nobody|No one] said a word, until the {animal} [sneezed|walked in|yawned] and "
+            "[sat|lay] down in front.",
             "Then {B} [nodded|smiled], [and|] the {animal} [sneezed|yawned], and {A} had to [laugh|smile].",
-            "Behind {B} [somebody|something] [sneezed|yawned]: [it was the {animal}|the {animal} was there too].",
+            "Behind {B} [somebody|something] [sneezed|yawned]: [it was the {animal}|the {animal} was "
+            "there too].",
         ]
     )
     world.use("A", "X")
     scene.say(
         [
-            "So {A} {X.used} the {X} [for the {animal} alone|for {B} alone|with all {A.his} heart], and {X.result}.",
+            "So {A} {X.used} the {X} [for the {animal} alone|for {B} alone|with all {A.his} heart], "
+            "and {X.result}.",
             "[So|Then] {A} [looked at {B}|looked at the {animal}|shut both eyes|smiled] and {X.used} the "
             "{X}, and {X.result}.",
         ]

@@ -29,7 +29,8 @@ def lost(scene: Scene, world: World) -> None:
             "[One|On a] {weather} {time}, {A} the {A.trade} could not find {A.his} {X}[ at all|].",
             "{A} the {A.trade} had lost {A.his} {X}[ again|], and the {weather} {time} felt "
             "[long|dull|empty] without it.",
-            "[One|On a] {weather} {time}, {A} the {A.trade} [reached|looked] for {A.his} {X} and found only air.",
+            "[One|On a] {weather} {time}, {A} the {A.trade} [reached|looked] for {A.his} {X} and "
+            "found only air.",
             "The {X} was gone, and all {time} {A} the {A.trade} looked for it.",
         ]
     )
@@ -62,7 +63,8 @@ def lost(scene: Scene, world: World) -> None:
         )
         scene.say(
             [
-                '"[I think|I believe|I am sure] [that |]the {animal} [took|carried] it [away |]{Q.to}," said {B}.',
+                '"[I think|I believe|I am sure] [that |]the {animal} [took|carried] it [away '
+                '|]{Q.to}," said {B}.',
                 '{B} [laughed|nodded|smiled]. "The {animal} [ran|went|hurried] {Q.to} with something {X.q}."',
                 '"[Look for|Ask] the {animal}," said {B}. "It [went|ran|hurried] {Q.to} [just now|alone]."',
             ]
@@ -100,7 +102,8 @@ def lost(scene: Scene, world: World) -> None:
             "The {animal} [came along|sat beside {A.him}], dreaming of more {F.n}.",
             '"[Next time|From now on] I will [look after it|keep it with me|take it to bed with me]," '
             "{A} [said|told the {animal}].",
-            "{A} never left the {X.n} [on the grass|by an open door] again, and the {animal} never gave up hope.",
+            "{A} never left the {X.n} [on the grass|by an open door] again, and the {animal} never "
+            "gave up hope.",
         ]
     )
 
@@ -118,9 +121,11 @@ def stuck(scene: Scene, world: World) -> None:
     world.want("A", "X")
     scene.say(
         [
-            "[One|On a] {weather} {time}, a {animal} bumped into {A} the {A.trade}, and {A.his} {X} ended up {spot}.",
+            "[One|On a] {weather} {time}, a {animal} bumped into {A} the {A.trade}, and {A.his} {X} "
+            "ended up {spot}.",
             "Nobody saw how, but [one|on a] {weather} {time} the {X} of {A} the {A.trade} [was|lay] {spot}.",
-            "A {animal} had played with {A.his} {X}, and so {A} the {A.trade} found it {spot} one {weather} {time}.",
+            "A {animal} had played with {A.his} {X}, and so {A} the {A.trade} found it {spot} one "
+            "{weather} {time}.",
         ]
     )
     scene.maybe(
@@ -134,7 +139,8 @@ def stuck(scene: Scene, world: World) -> None:
         [
             "First {a} {attempt}, but [it did not move|the {X.n} stayed where it was].",
             "{a} {attempt} until {a} was [hot|out of breath], but the {X} stayed where it was.",
-            "{a} {attempt}[| again and again| all {time}| for an hour], [with no luck|but only lost a button].",
+            "{a} {attempt}[| again and again| all {time}| for an hour], [with no luck|but only lost "
+            "a button].",
             "[All alone|For an hour] {a} {attempt}[|, and {wclause}|, but with no luck].",
         ]
     )
@@ -150,7 +156,8 @@ def stuck(scene: Scene, world: World) -> None:
     scene.say(
         [
             '"No, thank you," said {A}, with a face as red as [a plum|an apple].',
-            '"[No|Thank you, but no|Not today]. I can get the {X}[| down| back] [alone|without help]," said {A}.',
+            '"[No|Thank you, but no|Not today]. I can get the {X}[| down| back] [alone|without '
+            'help]," said {A}.',
             '"I can get [it|my {X}|the {X.n}] alone," said {A}, and turned away.',
             "{A} shook {A.his} head, because {A.he} [was proud|wanted to do it alone].",
         ]
@@ -166,7 +173,8 @@ def stuck(scene: Scene, world: World) -> None:
     scene.say(
         [
             '"I was [so|too|far too] proud," {a} [said|told {B}] [at last|softly]. "Please help me[| now]."',
-            'At last {A} [sighed|smiled] and said, "{B}, I [need|would like] your help [with the {X.n}|after all]."',
+            'At last {A} [sighed|smiled] and said, "{B}, I [need|would like] your help [with the '
+            '{X.n}|after all]."',
         ]
     )
     world.take("A", "X", "spot")
@@ -192,9 +200,11 @@ def broken(scene: Scene, world: World) -> None:
     world.break_("A", "X")
     scene.say(
         [
-            "[One|On a] {weather} {time}, {A} the {A.trade} [sat on|fell over] {A.his} {X} {P.at}, and it {broke}.",
+            "[One|On a] {weather} {time}, {A} the {A.trade} [sat on|fell over] {A.his} {X} {P.at}, "
+            "and it {broke}.",
             "{A} the {A.trade} slipped {P.at} one {weather} {time}, and {A.his} {X} {broke}.",
-            "It was a {animal} that [jumped|ran] at {A} the {A.trade} {P.at}, but it was the {X} that {broke}.",
+            "It was a {animal} that [jumped|ran] at {A} the {A.trade} {P.at}, but it was the {X} "
+            "that {broke}.",
         ]
     )
     world.want("A", "mended X")
@@ -238,7 +248,8 @@ def broken(scene: Scene, world: World) -> None:
     scene.say(
         [
             "So {A} {jobbed} while {B} [bent over|worked on|sang to] the {X.n}, and {wclause}.",
-            "{A} {jobbed}, {B} mended the {X}, and both of them [hummed|whistled|sang] [the same tune|a little].",
+            "{A} {jobbed}, {B} mended the {X}, and both of them [hummed|whistled|sang] [the same "
+            "tune|a little].",
             "A {animal} got in the way [twice|again and again], but {A} {jobbed} [all the same|to the end], "
             "and {B} "
             "[worked on|mended the {X.n}].",
@@ -256,7 +267,8 @@ def broken(scene: Scene, world: World) -> None:
         [
             "{B} came to listen and look, and [brought|ate] {F}[ for two|].",
             "From that day on {A} [walked round|bowed to] every {animal} in the street.",
-            '"[Nobody|No one] has ever worked [so well|so hard] for me," said {B}, and shared {F} with {a.him}.',
+            '"[Nobody|No one] has ever worked [so well|so hard] for me," said {B}, and shared {F} '
+            "with {a.him}.",
             "{B} smiled, and they ate {F} together {Q.at}.",
         ]
     )
@@ -287,7 +299,8 @@ def swapped(scene: Scene, world: World) -> None:
     world.take("B", "X", "P")
     scene.say(
         [
-            "[When the lamp went out|In a hurry|Without a lamp], {A} took the wrong {X.n} and [went|walked|ran] home.",
+            "[When the lamp went out|In a hurry|Without a lamp], {A} took the wrong {X.n} and "
+            "[went|walked|ran] home.",
             "{A} left first, [in a hurry|with a yawn], with the wrong {X.n} under {A.his} arm.",
             "They [talked|sang] for [a long time|an hour], and {A} [took|carried] the wrong {X.n} home.",
         ]
@@ -309,14 +322,16 @@ def swapped(scene: Scene, world: World) -> None:
     world.move("B", "Q")
     scene.say(
         [
-            "So {a} [set out|ran out|went out] again, and {Q.at} somebody was coming the other way[, very fast|].",
+            "So {a} [set out|ran out|went out] again, and {Q.at} somebody was coming the other way[, "
+            "very fast|].",
             "Back {a} [ran|went|hurried], and {Q.at}, where {Q.detail}, {a} heard somebody.",
             "{a} [took a light|said a bad word] and [hurried|went] out, as far as {Q}, where {Q.detail}.",
         ]
     )
     scene.say(
         [
-            "It was {B}, [with the {X} in {B.his} arms|holding the {X}], [and out of breath|as red as an apple].",
+            "It was {B}, [with the {X} in {B.his} arms|holding the {X}], [and out of breath|as red "
+            "as an apple].",
             "There {a} met {B}, who was [hugging|holding] the {X} and [looked|felt] [just as|rather] silly.",
             'There [stood|was] {B} with the {X}. "I was looking for you!" [cried|said] {B}.',
         ]
@@ -325,13 +340,15 @@ def swapped(scene: Scene, world: World) -> None:
     world.give("B", "A", "X")
     scene.maybe(
         [
-            '"[We are both silly, then|Then we are both silly]," said {A}, and they [laughed|laughed and laughed].',
+            '"[We are both silly, then|Then we are both silly]," said {A}, and they [laughed|laughed '
+            "and laughed].",
             '"I am sorry that I took yours," said {A}. "So am I," said {B}.',
         ]
     )
     scene.say(
         [
-            "[Laughing|With a bow], each of them [gave back|handed over] the wrong {X.n}[ and took the right one|].",
+            "[Laughing|With a bow], each of them [gave back|handed over] the wrong {X.n}[ and took "
+            "the right one|].",
             "So the {q2} {X.n} [went|came] [back|home] to {B}, and {A} [held|had] the {X.q} one again.",
             "{A} gave {B} the {q2} {X.n}[ with a bow|] and [got|took back] the {X.q} one[ with a laugh|].",
         ]

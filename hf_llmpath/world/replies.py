@@ -65,7 +65,8 @@ INTENTS: dict[str, Intent] = {
                 "[One|On a] {weather} {time}, {A} the {A.trade} [saw|dreamed of] {X.a}[| and wanted it].",
             ),
             (
-                "{B} [had|owned] one, but would not [sell it|give it away][| for all the coins in the village].",
+                "{B} [had|owned] one, but would not [sell it|give it away][| for all the coins in "
+                "the village].",
                 "{B} had it, and would only give it to somebody who {jobbed}.",
             ),
             (
@@ -81,7 +82,8 @@ INTENTS: dict[str, Intent] = {
     "advice": Intent(
         (
             "I [want|wish for] {X.a}, but I have no coins. What [should|can] I do?",
-            "I have no coins, but I [would like|want] {X.a}. [What should I do|What can I do|Can you help me]?",
+            "I have no coins, but I [would like|want] {X.a}. [What should I do|What can I do|Can you "
+            "help me]?",
             "How can I get {X.a} [if I have no coins|with no coins]?",
         ),
         (

@@ -41,12 +41,14 @@ TROUBLES: dict[str, tuple[str, ...]] = {
     "came too late": (
         "When {A} [reached|came to] the shop, the last one was [already|] [gone|sold].",
         "The door of the shop was already [shut|locked] when {A} [got there|came].",
-        "{A} ran to the shop, but the seller had [just|already] [gone home|sold the last one|locked the door].",
+        "{A} ran to the shop, but the seller had [just|already] [gone home|sold the last one|locked "
+        "the door].",
     ),
 }
 HELP: dict[str, tuple[str, ...]] = {
     "made one": (
-        "[With paper, wood and string|With glue, nails and thread], {B_ref} worked at it [all night|for two days].",
+        "[With paper, wood and string|With glue, nails and thread], {B_ref} worked at it [all "
+        "night|for two days].",
         "{B_ref} took glue, nails and thread and [sat up all night|did not stop before it was ready].",
     ),
     "bought one": (
@@ -61,7 +63,8 @@ HELP: dict[str, tuple[str, ...]] = {
     "found one": (
         "{B_ref} [climbed into|went up to] the attic, looked behind [old chairs|ten boxes], and [shouted "
         "with joy|sneezed].",
-        "{B_ref} [looked|searched] behind ten boxes in the attic and [shouted with joy|came down grey with dust].",
+        "{B_ref} [looked|searched] behind ten boxes in the attic and [shouted with joy|came down "
+        "grey with dust].",
     ),
 }
 _WANTS = (
@@ -72,7 +75,8 @@ _WANTS = (
 _MEETINGS = (
     "{P.at}, where {P.detail}, {A} told {B} the {B.trade} [about it|the whole story].",
     "{B} the {B.trade} heard [about it|of this|the whole story] {P.at}, where {P.detail}.",
-    "{B} the {B.trade}, who was [resting|waiting|singing] {P.at}, [heard|soon knew] [about it|the whole story].",
+    "{B} the {B.trade}, who was [resting|waiting|singing] {P.at}, [heard|soon knew] [about it|the "
+    "whole story].",
 )
 _ASIDES = (
     "{C} the {C.trade} walked past with {Y.a} and [saw nothing|did not look up|only yawned].",
@@ -81,7 +85,8 @@ _ASIDES = (
 )
 _SETTINGS = (
     "It was a {weather} {time}, and {wclause}.",
-    "{wclause} that {time}, and [the village|half the village|everybody] [was quiet|slept late|stayed at home].",
+    "{wclause} that {time}, and [the village|half the village|everybody] [was quiet|slept "
+    "late|stayed at home].",
 )
 _CODAS = (
     "[Nobody|No one] in the village [slept|laughed] more happily [that night|than {A}].",
@@ -128,7 +133,8 @@ def _write(rng: random.Random, split: str) -> dict:
     )
     return {
         "document": scene.text(),
-        "summary": f"{hero.name} wanted {thing} but {trouble}, so {helper.name} {helped} {scene.slots['P.at']}.",
+        "summary": f"{hero.name} wanted {thing} but {trouble}, so {helper.name} {helped} "
+        f"{scene.slots['P.at']}.",
         "character": hero.name,
         "helper": helper.name,
         "object": scene.slots["X"],
