@@ -1,5 +1,5 @@
-"""The cases of the common suite: for every class of the model table at least one small configuration, and
-its inputs.
+"""The cases of the common suite: at least one small configuration, with its inputs, for every class of the
+model table.
 """
 
 import importlib
@@ -19,11 +19,11 @@ class Case:
     """One model class at one small configuration.
 
     Attributes:
-        kind: what it reads: `"tokens"`, `"series"`, `"images"`, `"vectors"`, or word pairs:
+        kind: the form of its inputs: `"tokens"`, `"series"`, `"images"`, `"vectors"`, or word pairs as
             `"neighbors"`, `"windows"` or `"counts"`.
-        still: parts of names of weights that get no gradient in the first step (behind a head that starts
-            at zero).
-        left_padding: whether it also reads what is padded on the left.
+        still: pieces of the names of weights that get no gradient in the first step, because they are
+            behind a head that starts at zero.
+        left_padding: whether it can be padded on the left too.
     """
 
     name: str
@@ -48,12 +48,12 @@ class Case:
 
     def inputs(self, batch: int = 3, length: int = 9) -> dict[str, torch.Tensor]:
         torch.manual_seed(1)
-        made = _INPUTS[self.kind](self, batch, length)
+        inputs = _INPUTS[self.kind](self, batch, length)
         if self.auto_class == "AutoModelForQuestionAnswering":
-            made |= {"start_positions": torch.arange(batch), "end_positions": torch.arange(batch) + 2}
+            inputs |= {"start_positions": torch.arange(batch), "end_positions": torch.arange(batch) + 2}
         elif self.auto_class != "AutoModel":
-            made["labels"] = self._labels(made, batch, length)
-        return made
+            inputs["labels"] = self._labels(inputs, batch, length)
+        return inputs
 
     def _labels(self, inputs: dict[str, torch.Tensor], batch: int, length: int) -> torch.Tensor:
         if self.kind == "series":
@@ -102,14 +102,15 @@ def _neighbors(case: Case, batch: int, length: int) -> dict[str, torch.Tensor]:
 
 
 def _windows(case: Case, batch: int, length: int) -> dict[str, torch.Tensor]:
-    made = _neighbors(case, batch, length)
-    return made | {"context_ids": made["context_ids"][:, 0], "negative_ids": made["negative_ids"][:, 0]}
+    inputs = _neighbors(case, batch, length)
+    first = {"context_ids": inputs["context_ids"][:, 0], "negative_ids": inputs["negative_ids"][:, 0]}
+    return inputs | first
 
 
 def _counts(case: Case, batch: int, length: int) -> dict[str, torch.Tensor]:
-    made = _neighbors(case, batch, length)
-    made.pop("negative_ids")
-    return made | {"counts": 1.0 + torch.arange(batch * length).view(batch, length)}
+    inputs = _neighbors(case, batch, length)
+    inputs.pop("negative_ids")
+    return inputs | {"counts": 1.0 + torch.arange(batch * length).view(batch, length)}
 
 
 _INPUTS = {
@@ -131,8 +132,12 @@ RNN = [
         auto,
         {"cell": cell, "num_hidden_layers": 2, "embedding_size": 8} | TOKENS,
     )
-    for cell in ("rnn", "lstm", "gru")
-    for auto in ("AutoModel", "AutoModelForCausalLM")
+    for cell, auto in (
+        ("rnn", "AutoModelForCausalLM"),
+        ("lstm", "AutoModelForCausalLM"),
+        ("gru", "AutoModelForCausalLM"),
+        ("gru", "AutoModel"),
+    )
 ] + [
     Case(
         "lstm-tied",
@@ -182,14 +187,16 @@ _BERT = {
 _MODERN = {"position_embedding_type": "rotary", "norm_position": "pre", "classifier_pooling": "mean"}
 BERT = [
     Case(f"bert-{name}-{auto}", "llmpath-bert", auto, _BERT | layout, left_padding=layout is _MODERN)
-    for name, layout in (("post", {}), ("modern", _MODERN))
-    for auto in (
-        "AutoModelForMaskedLM",
-        "AutoModelForSequenceClassification",
-        "AutoModelForTokenClassification",
-        "AutoModelForQuestionAnswering",
+    for name, layout, auto in (
+        ("post", {}, "AutoModelForMaskedLM"),
+        ("post", {}, "AutoModelForSequenceClassification"),
+        ("modern", _MODERN, "AutoModel"),
+        ("modern", _MODERN, "AutoModelForMaskedLM"),
+        ("modern", _MODERN, "AutoModelForSequenceClassification"),
+        ("modern", _MODERN, "AutoModelForTokenClassification"),
+        ("modern", _MODERN, "AutoModelForQuestionAnswering"),
     )
-] + [Case("bert-modern-AutoModel", "llmpath-bert", "AutoModel", _BERT | _MODERN)]
+]
 
 _SUMMARIZER = {"embedding_size": 8, "initializer_range": 1.0, "num_hidden_layers": 2} | TOKENS
 SUMMARIZER = [
@@ -218,8 +225,7 @@ TRANSFORMER = [
         "AutoModelForSeq2SeqLM",
         {"position_embedding_type": kind, "norm_first": norm_first} | _TRANSFORMER,
     )
-    for kind in ("sinusoidal", "learned", "rotary")
-    for norm_first in (True, False)
+    for kind, norm_first in (("sinusoidal", False), ("learned", True), ("rotary", True))
 ] + [
     Case("transformer-model", "llmpath-transformer", "AutoModel", _TRANSFORMER),
     Case(
@@ -283,8 +289,8 @@ T5 = [
         "AutoModelForSeq2SeqLM",
         {"hidden_act": "gelu_new", "is_gated": True, "tie_word_embeddings": False, "head_dim": 6} | _T5,
     ),
-    # Without a cache, as when it has labels: keys that come out of one are summed in another order, in
-    # the last bit.
+    # Without a cache, as with labels: the keys of a cache are summed in another order, which shows in the
+    # last bit.
     Case("t5-model", "llmpath-t5", "AutoModel", {"use_cache": False} | _T5),
 ]
 
