@@ -160,10 +160,11 @@ def line_chart(
         x_ticks: the numbers on the x axis, and what is written there.
         y_range: what the y axis shows, instead of all that there is.
     """
+    levels = {name: level for name, level in (levels or {}).items() if _drawable(level, log_y)}
     known = {}
     for index, (name, given) in enumerate(lines.items()):
         line = given if isinstance(given, Line) else Line(*given)
-        spreads = line.spread or [0.0] * len(line.y)
+        spreads = line.spread if len(line.spread) else [0.0] * len(line.y)
         rows = [
             {"x": float(x), "y": float(y), "low": float(y - spread), "high": float(y + spread)}
             for x, y, spread in zip(line.x, line.y, spreads, strict=True)
@@ -175,10 +176,10 @@ def line_chart(
         return Picture(caption, lambda width: "", detail, markup='<p class="lp-empty">No values yet.</p>')
     xs = [row["x"] for *_, rows in known.values() for row in rows]
     ys = [row[side] for *_, rows in known.values() for row in rows for side in ("low", "high")]
-    ys += [level for level in (levels or {}).values() if _drawable(level, log_y)]
+    ys = [y for y in (*ys, *levels.values()) if _drawable(y, log_y)]
     left, right = shade or (min(xs), max(xs))
     x_scale = {"domain": [min(left, *xs), max(right, *xs)], "nice": False, "zero": False}
-    low, high = y_range or (min(y for y in ys if _drawable(y, log_y)), max(ys))
+    low, high = y_range or (min(ys), max(ys))
     scale = math.log if log_y else float
     span = scale(high) - scale(low) or 1.0
     shares = lambda value: (scale(value) - scale(low)) / span  # noqa: E731
@@ -193,19 +194,15 @@ def line_chart(
     x.scale = alt.Scale(type="log" if log_x else "linear", **x_scale)
     y.scale = alt.Scale(type="log" if log_y else "linear", domain=y_domain, nice=False, zero=False)
     clip = y_range is not None
-    layers = (
-        []
-        if shade is None
-        else [
-            alt.Chart(alt.Data(values=[{"x": shade[0], "end": shade[1]}]))
-            .mark_rect(color=TINT)
-            .encode(x, x2="end")
-        ]
-    )
+    layers = []
+    if shade:
+        paper = alt.Chart(alt.Data(values=[{"x": shade[0], "end": shade[1]}]))
+        layers.append(paper.mark_rect(color=TINT).encode(x, x2="end"))
     for index, (line, color, rows) in enumerate(known.values()):
         base = alt.Chart(alt.NamedData(f"line {index}")).encode(x, y)
-        if line.spread:
-            layers.append(base.mark_area(color=color, opacity=0.16, clip=clip).encode(y="low:Q", y2="high:Q"))
+        if len(line.spread):
+            area = base.mark_area(color=color, opacity=0.16, clip=clip)
+            layers.append(area.encode(y="low:Q", y2="high:Q"))
         if line.width and len(rows) > 1:
             dash = [5, 4] if line.dashed else []
             layers.append(base.mark_line(color=color, strokeWidth=line.width, strokeDash=dash, clip=clip))
@@ -213,13 +210,13 @@ def line_chart(
             layers.append(base.mark_circle(color=color, size=36, opacity=1))
     from_x = x_scale["domain"][0] + 0.6 * (x_scale["domain"][1] - x_scale["domain"][0])
     near = [shares(row["y"]) for *_, rows in known.values() for row in rows if row["x"] >= from_x]
-    layers += _levels(levels or {}, y, shares, near) + _marks(marks or {}, x)
+    layers += _levels(levels, y, shares, near) + _marks(marks or {}, x)
     alternative = " ".join(
         f"{name}: from {number(rows[0]['y'])} at {x_label} {number(rows[0]['x'])} "
         f"to {number(rows[-1]['y'])} at {number(rows[-1]['x'])}."
         for name, (_, _, rows) in known.items()
         if name
-    ) + "".join(f" {name}: {number(level)}." for name, level in (levels or {}).items())
+    ) + "".join(f" {name}: {number(level)}." for name, level in levels.items())
     key = {name: color for name, (_, color, _) in known.items() if name} if len(known) > 1 else {}
     data = {f"line {index}": rows for index, (*_, rows) in enumerate(known.values())}
     return plot(alt.layer(*layers), caption, detail, alternative, key, data)
@@ -248,9 +245,10 @@ def _axis(
 
 
 def _log_ticks(low: float, high: float, most: int) -> list[float]:
-    """Round numbers from `low` to `high`: as many as are allowed."""
+    """Round numbers from `low` to `high`, at most so many."""
     powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
     for every, steps in (
+        (1, (1, 1.2, 1.4, 1.6, 1.8, 2, 2.5, 3, 3.5, 4, 4.5, 5, 6, 7, 8, 9)),
         (1, (1, 1.5, 2, 2.5, 3, 4, 5, 6, 7, 8, 9)),
         (1, (1, 2, 3, 5, 7)),
         (1, (1, 2, 5)),
@@ -259,9 +257,10 @@ def _log_ticks(low: float, high: float, most: int) -> list[float]:
     ):
         ticks = [float(f"{step}e{power}") for power in powers if power % every == 0 for step in steps]
         ticks = [tick for tick in ticks if low * 0.999 <= tick <= high * 1.001]
-        if len(ticks) <= most:
-            return ticks or [low]
-    return [low]
+        if 1 < len(ticks) <= most:
+            return ticks
+    middle = math.sqrt(low * high)  # less than any two round numbers apart
+    return sorted({float(f"{value:.3g}") for value in (low, middle, high)})
 
 
 def _power(value: float) -> str:
