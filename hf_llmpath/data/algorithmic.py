@@ -71,12 +71,12 @@ def toy_pairs(task: str, split: str, count: int, seed: int = 0) -> list[tuple[st
     if split not in TOY_SPLITS or (split, task) == ("longer", "date"):
         raise ValueError(f"task {task} has no split '{split}'")
     rng = random.Random(f"{seed}/{task}/{split}")
-    found: list[tuple[str, str]] = []
-    while len(found) < count:
+    pairs: list[tuple[str, str]] = []
+    while len(pairs) < count:
         source, target = TOY_TASKS[task](rng, split == "longer")
         if split in ("longer", split_of(target)):
-            found.append((f"{task}: {source}", target))
-    return found
+            pairs.append((f"{task}: {source}", target))
+    return pairs
 
 
 def split_of(answer: str) -> str:
@@ -127,7 +127,7 @@ TOY_TASKS: dict[str, Callable[[random.Random, bool], tuple[str, str]]] = {
 
 
 def toy_tokenizer(tasks: Iterable[str] = tuple(TOY_TASKS)) -> PreTrainedTokenizerFast:
-    """One token per character, and one for the name of each task; every encoded text ends with the end token."""
+    """One token per character and one per task name; every encoded text ends with the end token."""
     tokenizer = train_character_tokenizer(
         [string.ascii_lowercase + string.digits + " .,/-"], byte_fallback=False
     )

@@ -65,8 +65,8 @@ def check_questions(rows: Any, where: str) -> None:
                 )
         if not isinstance(answers, dict) or not {"text", "answer_start"} <= answers.keys():
             raise UserError(
-                f"row {number} of {where} has the answers {str(answers)[:60]}; they must be a dict with the lists "
-                "'text' and 'answer_start' (both empty where there is no answer)"
+                f"row {number} of {where} has the answers {str(answers)[:60]}; they must be a dict with the "
+                "lists 'text' and 'answer_start' (both empty where there is no answer)"
             )
         if len(answers["text"]) != len(answers["answer_start"]):
             raise UserError(
@@ -75,10 +75,12 @@ def check_questions(rows: Any, where: str) -> None:
             )
         for text, start in zip(answers["text"], answers["answer_start"], strict=True):
             if not text or start < 0 or context[start : start + len(text)] != text:
-                place = context.find(text) if text else -1
-                hint = f"it stands at {place}" if place >= 0 else "it is not in the context at all"
+                position = context.find(text) if text else -1
+                hint = f"it is at {position}" if position >= 0 else "it is not in the context at all"
                 raise UserError(
-                    f"row {number} of {where}: the answer '{text[:60]}' is not at answer_start {start} of its context; {hint}"
+                    f"row {number} of {where}: the answer '{text[:60]}' is not at answer_start "
+                    f"{start} of its "
+                    f"context; {hint}"
                 )
 
 
@@ -139,11 +141,11 @@ def cut_windows(
         whole_words: let `begins` and `ends` of a token be those of its word.
 
     Raises:
-        UserError: a tokenizer without places, or windows with no room for more than the stride.
+        UserError: the tokenizer has no offsets, or windows have no room for more than the stride.
     """
     if not tokenizer.is_fast:
         raise UserError(
-            f"{type(tokenizer).__name__} does not say where its tokens stand; use a fast tokenizer"
+            f"{type(tokenizer).__name__} does not say where its tokens are in the text; use a fast tokenizer"
         )
     stride = min(LONGEST_STRIDE, max_length // 4) if stride is None else stride
     longest_question = max_question_length or min(LONGEST_QUESTION, max_length // 2)
@@ -152,11 +154,13 @@ def cut_windows(
     taken = longest + tokenizer.num_special_tokens_to_add(pair=True)
     if stride < 0 or taken + stride >= max_length:
         raise UserError(
-            f"windows of {max_length} tokens leave no way forward: the longest question takes {taken} with the special "
-            f"tokens, and the overlap (stride) {stride}; use longer windows, a smaller stride or shorter questions"
+            f"windows of {max_length} tokens are too short: the longest question takes {taken} with "
+            f"the special "
+            f"tokens, and the overlap (stride) {stride}; use longer windows, a smaller stride or shorter "
+            "questions"
         )
     is_right = tokenizer.padding_side == "right"
-    found = tokenizer(
+    encoded = tokenizer(
         asked if is_right else contexts,
         contexts if is_right else asked,
         truncation="only_second" if is_right else "only_first",
@@ -167,7 +171,7 @@ def cut_windows(
         return_token_type_ids=True,
         return_attention_mask=False,
     )
-    context, encodings = int(is_right), found.encodings
+    context, encodings = int(is_right), encoded.encodings
     first, stop, second = (np.empty(len(encodings), dtype=np.int64) for _ in range(3))
     for window, encoding in enumerate(encodings):
         of = encoding.sequence_ids
@@ -175,30 +179,29 @@ def cut_windows(
         stop[window] = len(of) - of[::-1].index(context)
         types = encoding.type_ids
         second[window] = types.index(1) if 1 in types else len(types)
-    rows = TokenRows(found["input_ids"])
-    places = np.array([place for row in found["offset_mapping"] for place in row], dtype=np.int64).reshape(
-        -1, 2
-    )
-    begins, ends = places[:, 0].copy(), places[:, 1].copy()
+    rows = TokenRows(encoded["input_ids"])
+    spans = [span for row in encoded["offset_mapping"] for span in row]
+    characters = np.array(spans, dtype=np.int64).reshape(-1, 2)  # (tokens of all windows, begin and end)
+    begins, ends = characters[:, 0].copy(), characters[:, 1].copy()
     if whole_words:
         words = [-1 if word is None else word for encoding in encodings for word in encoding.word_ids]
         begins, ends = _of_words(np.array(words), begins, ends, rows.lengths)
-    example = np.asarray(found["overflow_to_sample_mapping"], dtype=np.int64)
+    example = np.asarray(encoded["overflow_to_sample_mapping"], dtype=np.int64)
     return Windows(rows, example, first, stop, second, begins, ends, np.cumsum(rows.lengths) - rows.lengths)
 
 
 def _shortened(tokenizer: PreTrainedTokenizerBase, questions: list[str], longest: int) -> list[str]:
-    found = tokenizer(questions, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
+    encoded = tokenizer(questions, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
     return [
-        question if len(places) <= longest else question[: places[longest - 1][1]]
-        for question, places in zip(questions, found["offset_mapping"], strict=True)
+        question if len(offsets) <= longest else question[: offsets[longest - 1][1]]
+        for question, offsets in zip(questions, encoded["offset_mapping"], strict=True)
     ]
 
 
 def _of_words(
     words: np.ndarray, begins: np.ndarray, ends: np.ndarray, lengths: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Every token gets the begin of the first and the end of the last token of its word, within its window."""
+    """Gives every token the begin of the first and the end of the last token of its word, within a window."""
     window = np.repeat(np.arange(len(lengths)), lengths)
     new = np.ones(len(words), dtype=bool)
     new[1:] = (words[1:] != words[:-1]) | (window[1:] != window[:-1]) | (words[1:] < 0)

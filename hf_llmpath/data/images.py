@@ -150,13 +150,13 @@ def load_images(dataset: str, image_column: str | None = None, label_column: str
 def _digits() -> Images:
     from sklearn.datasets import load_digits
 
-    found = load_digits()
-    pixels = np.round(found.images * (255 / 16)).astype(np.uint8)  # the set counts ink from 0 to 16
-    train, held_out = _stratified(found.target)
-    labels = found.target.astype(np.int64)
+    digits = load_digits()
+    pixels = np.round(digits.images * (255 / 16)).astype(np.uint8)  # the set counts ink from 0 to 16
+    train, held_out = _stratified(digits.target)
+    labels = digits.target.astype(np.int64)
     notes = {"split": "fixed, stratified by class, 80/20"}
     parts = {"train": (pixels[train], labels[train]), "test": (pixels[held_out], labels[held_out])}
-    return _images("digits", parts, [str(name) for name in found.target_names], notes)
+    return _images("digits", parts, [str(name) for name in digits.target_names], notes)
 
 
 def _from_table(table: Table) -> Images:
@@ -204,12 +204,12 @@ def _class_folders(path: Path) -> dict[str, list[Path]]:
     """Name of a class -> its image files, in order."""
     if not path.is_dir():
         return {}
-    found = {
+    classes = {
         folder.name: sorted(file for file in folder.iterdir() if file.suffix.lower() in ENDINGS)
         for folder in sorted(path.iterdir())
         if folder.is_dir() and not folder.name.startswith(".")
     }
-    return {name: files for name, files in found.items() if files}
+    return {name: files for name, files in classes.items() if files}
 
 
 def _from_class_folders(path: Path) -> Images:
@@ -253,7 +253,8 @@ def _stratified(labels: np.ndarray, name: str = "") -> tuple[np.ndarray, np.ndar
     except ValueError:
         counts = np.bincount(labels)
         raise UserError(
-            f"{name} has {len(labels)} images in {len(counts)} classes, {counts.min()} in the smallest; a fifth of every class "
+            f"{name} has {len(labels)} images in {len(counts)} classes, {counts.min()} in the "
+            f"smallest; a fifth of every class "
             f"is held out, so at least 2 of each and {round(len(counts) / _HELD_OUT_SHARE)} in all are needed"
         ) from None
     return tuple(np.sort(rows) for rows in split)
@@ -270,7 +271,7 @@ def decode(
     """
     from PIL import Image, UnidentifiedImageError
 
-    found: list[bytes] = []
+    pixels: list[bytes] = []
     first: tuple[tuple[int, int], str] | None = None
     for row, content in enumerate(files):
         try:
@@ -289,11 +290,11 @@ def decode(
                 f"{name_of(row)} of {where} is {_told(kind)}, the first is {_told(first)}; "
                 "all images must have the same size and mode"
             )
-        found.append((image if image.mode == "L" else _gray(image)).tobytes())
+        pixels.append((image if image.mode == "L" else _gray(image)).tobytes())
     if first is None:
         raise UserError(f"{where} has no images")
     (width, height), mode = first
-    return np.frombuffer(b"".join(found), dtype=np.uint8).reshape(len(found), height, width).copy(), mode
+    return np.frombuffer(b"".join(pixels), dtype=np.uint8).reshape(len(pixels), height, width).copy(), mode
 
 
 def _gray(image: Any) -> Any:

@@ -140,12 +140,14 @@ def _from_file(path: Path, sample_by: str, text_column: str | None, stream: bool
 
 
 def _from_folder(path: Path, sample_by: str, text_column: str | None, stream: bool) -> Texts:
-    found = files_of_splits(path, (".txt", *FILE_BUILDERS))
-    if list(found) == [""]:
-        return _from_file(found[""], sample_by, text_column, stream)
-    read = {split: _read_rows(file, sample_by, text_column, stream) for split, file in found.items()}
-    held_out = read.get("validation") or read.get("test")
-    return _texts(str(path), read["train"], held_out) if held_out else _split_rows(str(path), read["train"])
+    files = files_of_splits(path, (".txt", *FILE_BUILDERS))
+    if list(files) == [""]:
+        return _from_file(files[""], sample_by, text_column, stream)
+    splits = {split: _read_rows(file, sample_by, text_column, stream) for split, file in files.items()}
+    held_out = splits.get("validation") or splits.get("test")
+    return (
+        _texts(str(path), splits["train"], held_out) if held_out else _split_rows(str(path), splits["train"])
+    )
 
 
 def files_of_splits(path: Path, endings: Sequence[str]) -> dict[str, Path]:
@@ -155,14 +157,14 @@ def files_of_splits(path: Path, endings: Sequence[str]) -> dict[str, Path]:
     Raises:
         UserError: neither a train file nor a single file.
     """
-    found: dict[str, Path] = {}
+    by_split: dict[str, Path] = {}
     files = [file for file in sorted(path.iterdir()) if file.suffix in endings]
     for file in files:
         for split, names in SPLIT_NAMES.items():
             if re.match(rf"({'|'.join(names)})\b", file.name):
-                found.setdefault(split, file)
-    if "train" in found:
-        return found
+                by_split.setdefault(split, file)
+    if "train" in by_split:
+        return by_split
     if len(files) == 1:
         return {"": files[0]}
     listed = ", ".join(file.name for file in files) or "no data files"
@@ -262,23 +264,24 @@ def open_hub(dataset: str, embedded: Sequence[str] = EMBEDDED) -> Any:
         reason = str(error).strip().splitlines()[0][:160]
         close = nearest(dataset, embedded)
         raise UserError(
-            f"'{dataset}' is no embedded set ({', '.join(embedded)}), no local file, and could not be read from the Hub: "
-            f"{reason}{close}"
+            f"'{dataset}' is no embedded set ({', '.join(embedded)}), no local file, and could not "
+            f"be read from "
+            f"the Hub: {reason}{close}"
         ) from None
 
 
 def _from_hub(dataset: str, text_column: str | None, stream: bool) -> Texts:
     splits = open_hub(dataset)
-    found = {
+    texts = {
         split: _column(splits[name], text_column, f"'{dataset}'", stream)
         for split, names in SPLIT_NAMES.items()
         for name in names
         if name in splits
     }
-    if "train" not in found:
+    if "train" not in texts:
         raise UserError(f"'{dataset}' has no train split; it has: {', '.join(splits)}")
-    held_out = found.get("validation") or found.get("test")
-    return _texts(dataset, found["train"], held_out) if held_out else _split_rows(dataset, found["train"])
+    held_out = texts.get("validation") or texts.get("test")
+    return _texts(dataset, texts["train"], held_out) if held_out else _split_rows(dataset, texts["train"])
 
 
 def _split_rows(name: str, rows: "list[str] | StoredTexts", digest: Any = None) -> Texts:

@@ -65,46 +65,47 @@ class StoredTexts(Sequence[str]):
             yield from batch[COLUMN]
 
     @overload
-    def __getitem__(self, place: int) -> str: ...
+    def __getitem__(self, index: int) -> str: ...
 
     @overload
-    def __getitem__(self, place: slice) -> "StoredTexts": ...
+    def __getitem__(self, index: slice) -> "StoredTexts": ...
 
-    def __getitem__(self, place: Any) -> Any:
-        if isinstance(place, slice):
-            return self.pick(range(*place.indices(len(self))))
-        if not -len(self) <= place < len(self):
-            raise IndexError(f"there are {len(self)} texts, none at {place}")
-        return self.table[place % len(self)][COLUMN]
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, slice):
+            return self.pick(range(*index.indices(len(self))))
+        if not -len(self) <= index < len(self):
+            raise IndexError(f"there are {len(self)} texts, none at {index}")
+        return self.table[index % len(self)][COLUMN]
 
 
 class Together(Iterable[str]):
-    """Texts one after the other, as often as they are asked for, none of them copied."""
+    """Chains texts without copying them; can be iterated over any number of times."""
 
-    def __init__(self, *parts: Iterable[str]):
-        self.parts = parts
+    def __init__(self, *sources: Iterable[str]):
+        self.sources = sources
 
     def __iter__(self) -> Iterator[str]:
-        for part in self.parts:
-            yield from part
+        for texts in self.sources:
+            yield from texts
 
 
 def digest_of_file(path: Path) -> Any:
     """SHA-256 of a UTF-8 file with line ends as `\\n`, read line by line.
 
     Raises:
-        UserError: it is not UTF-8, or blank.
+        UserError: the file is not UTF-8, or blank.
     """
-    digest, place, blank = hashlib.sha256(), 0, True
+    digest, position, blank = hashlib.sha256(), 0, True
     with path.open("rb") as file:
         for line in file:
             try:
-                text = line.decode("utf-8-sig" if place == 0 else "utf-8")
+                text = line.decode("utf-8-sig" if position == 0 else "utf-8")
             except UnicodeDecodeError as error:
                 raise UserError(
-                    f"{path} is not UTF-8 (byte {place + error.start}); convert it, for example with iconv -t utf-8"
+                    f"{path} is not UTF-8 (byte {position + error.start}); convert it, for example with "
+                    "iconv -t utf-8"
                 ) from None
-            place += len(line)
+            position += len(line)
             blank = blank and not text.strip()
             digest.update(text.replace("\r\n", "\n").encode())
     if blank:

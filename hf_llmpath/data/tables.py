@@ -75,14 +75,14 @@ class Table:
         numbered = self._numbered
         numbers = {name: number for number, name in enumerate(self.classes)}
         known = {number: number for number in numbers.values()} if numbered else numbers
-        found = [known.get(value if numbered else str(value), -1) for value in values]
-        if -1 in found:
-            row = found.index(-1)
+        indices = [known.get(value if numbered else str(value), -1) for value in values]
+        if -1 in indices:
+            row = indices.index(-1)
             raise UserError(
                 f"row {row + 1} of split '{split}' of {self.name} has the label {values[row]!r}; "
                 f"the classes are: {', '.join(self.classes[:12])}"
             )
-        return found
+        return indices
 
     @property
     def _numbered(self) -> bool:
@@ -126,27 +126,29 @@ def load_table(
     """
     splits = _open(dataset, embedded, size)
     chosen = {ours: (named or {}).get(ours) for ours in columns}
-    found = {
+    chosen_splits = {
         split: _select(rows, columns, chosen, f"'{dataset}' ({split})") for split, rows in splits.items()
     }
-    for split, rows in found.items():
+    for split, rows in chosen_splits.items():
         _check_filled(rows, f"'{dataset}' ({split})")
         if check:
             check(rows, f"'{dataset}' ({split})")
     if "label" in columns:
-        _check_classes(found["train"], dataset)
+        _check_classes(chosen_splits["train"], dataset)
     if drop_unlabeled and "label" in columns:
-        found = {
-            split: rows for split, rows in found.items() if split == "train" or set(rows["label"]) != {-1}
+        chosen_splits = {
+            split: rows
+            for split, rows in chosen_splits.items()
+            if split == "train" or set(rows["label"]) != {-1}
         }
-    if "validation" not in found and "test" not in found:
+    if "validation" not in chosen_splits and "test" not in chosen_splits:
         kept = splits["train"][together] if together in splits["train"].column_names else None
-        found = _hold_out(dataset, found["train"], kept)
+        chosen_splits = _hold_out(dataset, chosen_splits["train"], kept)
         if "label" in columns:
-            _check_held_out(found, dataset)
-    if size is not None and size < len(found["train"]):
-        found["train"] = found["train"].select(range(size))
-    return Table(dataset, found, _fingerprint(found, columns))
+            _check_held_out(chosen_splits, dataset)
+    if size is not None and size < len(chosen_splits["train"]):
+        chosen_splits["train"] = chosen_splits["train"].select(range(size))
+    return Table(dataset, chosen_splits, _fingerprint(chosen_splits, columns))
 
 
 def _open(dataset: str, embedded: Sequence[str], size: int | None) -> dict[str, Any]:
@@ -171,11 +173,11 @@ def _open(dataset: str, embedded: Sequence[str], size: int | None) -> dict[str, 
             )
         return {"train": open_table_file(path)}
     refuse_missing_path(dataset)
-    there = open_hub(dataset, embedded)
-    found = {split: there[name] for split, names in SPLIT_NAMES.items() for name in names if name in there}
-    if "train" not in found:
-        raise UserError(f"'{dataset}' has no train split; it has: {', '.join(there)}")
-    return found
+    on_hub = open_hub(dataset, embedded)
+    splits = {split: on_hub[name] for split, names in SPLIT_NAMES.items() for name in names if name in on_hub}
+    if "train" not in splits:
+        raise UserError(f"'{dataset}' has no train split; it has: {', '.join(on_hub)}")
+    return splits
 
 
 def _select(
@@ -228,7 +230,8 @@ def _check_held_out(splits: Mapping[str, Any], name: str) -> None:
     """Raises `UserError` where holding rows out has left the training rows without one of the classes."""
     if missing := set(splits["validation"]["label"]) - set(splits["train"]["label"]):
         raise UserError(
-            f"{name} has too few rows with the label {min(missing)!r}: one row in ten is held out, and none is left to "
+            f"{name} has too few rows with the label {min(missing)!r}: one row in ten is held out, "
+            f"and none is left to "
             "learn from; give each class more rows, or a folder with train.* and validation.*"
         )
 

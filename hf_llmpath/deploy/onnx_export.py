@@ -1,12 +1,11 @@
-"""Models as ONNX files: exported, compared with the original at several shapes, and only then given their
-name.
+"""Models as ONNX files: exported, compared with the original at several shapes, and only then kept.
 
     export_onnx("runs/14-inference/model", "runs/14-inference/onnx/model.onnx")
     quantize_onnx("runs/14-inference/onnx/model.onnx", "runs/14-inference/onnx/model_int8.onnx")
 
-A decoder is exported with its cache: it takes the keys and values of what was read before and returns
-those with the new tokens, so that a step of generation reads one token. Batch, length and past are of any
-size. The file remembers the hash of the weights that it was made from.
+A decoder is exported with its cache: it takes the keys and values of earlier tokens and returns them with
+those of the new ones, and a step of generation reads one token. Batch, length, and past can have any
+size. The file records the hash of the weights that it was made from.
 """
 
 import functools
@@ -31,16 +30,9 @@ from .quantization import auto_class_of
 
 CLOSE = 1e-4  # largest difference of a logit from the original's
 OPSET = 20
-HASH, KIND, LAYERS, HEADS, HEAD_SIZE = (
-    "weights_sha256",
-    "kind",
-    "layers",
-    "heads",
-    "head_size",
-)  # metadata of the file
-HIDDEN = (
-    -1e30
-)  # added to a score of attention that must not count; finite, so that a row without any is no NaN
+# Keys of the file's metadata.
+HASH, KIND, LAYERS, HEADS, HEAD_SIZE = "weights_sha256", "kind", "layers", "heads", "head_size"
+HIDDEN = -1e30  # added to attention scores that must not count; finite, or a fully masked row would be NaN
 LEAST_AGREEMENT = 0.8  # of the likeliest tokens in 8 bits with those in 32
 
 
@@ -68,7 +60,8 @@ class WithCache(nn.Module):
         self.model = model
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor, *past: Tensor) -> tuple[Tensor, ...]:
-        """
+        """Logits and the extended cache.
+
         Args:
             input_ids: `(batch, length)`.
             attention_mask: `(batch, past + length)`, 0 for padding.
@@ -82,25 +75,27 @@ class WithCache(nn.Module):
             cache.update(past[2 * layer], past[2 * layer + 1], layer)
         length, total = input_ids.shape[1], attention_mask.shape[1]
         positions = (attention_mask.cumsum(-1) - 1).clamp(min=0)[:, -length:]
-        asking = torch.arange(length) + (total - length)
-        seen = (torch.arange(total)[None, :] <= asking[:, None])[None] & (attention_mask[:, None, :] > 0)
-        bias = torch.where(seen, 0.0, HIDDEN)[:, None]
+        query = torch.arange(length) + (total - length)  # index of each query among the keys
+        causal = torch.arange(total)[None, :] <= query[:, None]  # (length, past + length)
+        visible = causal[None] & (attention_mask[:, None, :] > 0)
+        bias = torch.where(visible, 0.0, HIDDEN)[:, None]  # (batch, 1, length, past + length)
         output = self.model(
             input_ids=input_ids, attention_mask=bias, position_ids=positions, cache=cache, use_cache=True
         )
-        return (
-            output.logits,
-            *(part for layer in output.cache.layers for part in (layer.keys, layer.values)),
-        )
+        return output.logits, *_cache_tensors(output)
 
 
 def with_own_mask(model: Any, input_ids: Tensor, attention_mask: Tensor, *past: Tensor) -> tuple[Tensor, ...]:
-    """What `WithCache` is compared with: the same of the model as it is called everywhere else."""
+    """The reference for `WithCache`: the same outputs from the model as it is called everywhere else."""
     cache = DynamicCache(config=model.config)
     for layer in range(len(past) // 2):
         cache.update(past[2 * layer], past[2 * layer + 1], layer)
     output = model(input_ids=input_ids, attention_mask=attention_mask, cache=cache, use_cache=True)
-    return (output.logits, *(part for layer in output.cache.layers for part in (layer.keys, layer.values)))
+    return output.logits, *_cache_tensors(output)
+
+
+def _cache_tensors(output: Any) -> list[Tensor]:
+    return [tensor for layer in output.cache.layers for tensor in (layer.keys, layer.values)]
 
 
 class _Plain(nn.Module):
@@ -117,9 +112,7 @@ class _Plain(nn.Module):
 
 @dataclass(frozen=True)
 class _Form:
-    """How a model becomes a graph: module, names of what goes in and out, and inputs at a (batch, length,
-    past).
-    """
+    """How a model becomes a graph: module, names of inputs and outputs, and examples of given sizes."""
 
     module: nn.Module
     inputs: tuple[str, ...]
@@ -132,17 +125,17 @@ class _Form:
 
 
 def cache_names(layers: int) -> tuple[list[str], list[str]]:
-    """Names of a graph's cache: those that go in and those that come out."""
-    parts = [f"{layer}.{part}" for layer in range(layers) for part in ("key", "value")]
-    return [f"past.{part}" for part in parts], [f"present.{part}" for part in parts]
+    """Names of the cache among a graph's inputs and among its outputs."""
+    names = [f"{layer}.{kind}" for layer in range(layers) for kind in ("key", "value")]
+    return [f"past.{name}" for name in names], [f"present.{name}" for name in names]
 
 
 def export_onnx(folder: Path | str, path: Path | str, auto_class: str | None = None) -> Exported:
     """Writes the model in `folder` to `path` as one ONNX file.
 
     Raises:
-        UserError: a kind of model that has no ONNX form here, or one whose file does not compute the same
-            (the file is not kept).
+        UserError: this kind of model has no ONNX form, or its file computes something else (the file is not
+            kept).
     """
     folder, path = Path(folder), Path(path)
     check_model_folder(folder)  # before anything of it is read
@@ -295,7 +288,8 @@ def _form_of(model: Any) -> _Form:
         plain = _Plain(model, names, outputs)
         return _Form(plain, names, outputs, {"values": ({0: Dim.DYNAMIC},)}, images, {KIND: "images"}, plain)
     raise UserError(
-        f"{kind} has no ONNX form here; what has: decoders (LLMPathGPTForCausalLM), encoders with a head (LLMPathBertFor...) and "
+        f"{kind} has no ONNX form here; what has: decoders (LLMPathGPTForCausalLM), encoders with a "
+        f"head (LLMPathBertFor...) and "
         "image classifiers (LLMPathMLPForImageClassification)"
     )
 
@@ -317,13 +311,13 @@ def _compare(form: _Form, path: Path) -> tuple[float, float]:
         values = form.example(batch, length, past)
         with torch.no_grad():
             expected = form.reference(*values)
-        found = session.run(None, {name: v.numpy() for name, v in zip(form.inputs, values, strict=True)})
+        outputs = session.run(None, {name: v.numpy() for name, v in zip(form.inputs, values, strict=True)})
         counted = np.ones(expected[0].shape[:-1], dtype=bool)
         if form.inputs[0] == "input_ids" and expected[0].shape[:2] == values[0].shape:
             counted = values[1][:, -length:].numpy() > 0
         logits = [
             (e.numpy()[counted], f[counted])
-            for e, f, name in zip(expected, found, form.outputs, strict=True)
+            for e, f, name in zip(expected, outputs, form.outputs, strict=True)
             if "logits" in name
         ]
         for e, f in logits:

@@ -62,7 +62,8 @@ class OnnxDecoder:
             raise UserError(f"{path} is no decoder exported by llmpath: it has no cache to generate with")
         if folder is not None and notes.get(HASH) != hash_of_weights(Path(folder)):
             raise UserError(
-                f"{path} was made from other weights than those now in {folder}; make it again with: llmpath export STAGE"
+                f"{path} was made from other weights than those now in {folder}; make it again with: "
+                f"llmpath export STAGE"
             )
         layers, self.heads, self.head_size = (int(notes[name]) for name in (LAYERS, HEADS, HEAD_SIZE))
         self.past, self.present = cache_names(layers)

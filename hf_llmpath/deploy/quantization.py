@@ -1,14 +1,12 @@
-"""Weights in 8 and 4 bits by bitsandbytes: loaded, checked against the original, saved, and loaded again
-as they were.
+"""Weights in 8 and 4 bits by bitsandbytes: loaded, checked against the original, saved, and loaded again.
 
     model = quantized("runs/14-inference/model", "int8")
     model.save_pretrained("runs/14-inference/quantized/int8")
     model = load_quantized("runs/14-inference/quantized/int8")
 
-`"int8"` is LLM.int8 (Dettmers et al. 2022): 8-bit integers with a scale per row, what is far out in 16
-bits. `"nf4"` are 4 bits, the sixteen quantiles of a normal distribution with a scale per 64 weights
-(Dettmers et al. 2023). Both replace `nn.Linear` layers, except the head; embeddings and norms stay as
-they are.
+`"int8"` is LLM.int8 (Dettmers et al. 2022): 8-bit integers with a scale per row, and outliers in 16 bits.
+`"nf4"` has 4 bits: sixteen quantiles of a normal distribution, with a scale per 64 weights (Dettmers et
+al. 2023). Both replace `nn.Linear` layers, except the head; embeddings and norms keep their precision.
 """
 
 import json
@@ -29,20 +27,18 @@ from ..hub.model_folder import check_model_folder
 Scheme = Literal["int8", "nf4"]
 SCHEMES: tuple[Scheme, ...] = ("int8", "nf4")
 BLOCK = 64  # weights of a row that share a scale in 4 bits
-MOST_ERROR = {
-    "int8": 0.1,
-    "nf4": 0.3,
-}  # relative error of the logits beyond which something is wrong with the weights
+# Relative error of the logits beyond which something is wrong with the weights.
+MOST_ERROR = {"int8": 0.1, "nf4": 0.3}
 
-logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # it says in each call that it computes in 16 bits
+logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # it logs in each call that it computes in 16 bits
 
 
 @dataclass(frozen=True)
-class Check:
+class QuantizationCheck:
     """What quantizing changed.
 
     Attributes:
-        relative_error: of the logits: norm of the difference by the norm.
+        relative_error: norm of the difference of the logits, relative to the norm of the original's.
         agreement: share of the positions whose likeliest token is the same.
         megabytes, megabytes_before: weights in memory.
         layers: linear layers that were replaced.
@@ -59,12 +55,12 @@ def quantized(folder: Path | str, scheme: Scheme, auto_class: str | None = None)
     """The model in `folder` with its linear layers in 8 or 4 bits, in evaluation mode.
 
     Args:
-        folder: of a model in 32 bits.
+        folder: folder of a model in 32 bits.
         scheme: `"int8"` or `"nf4"`.
-        auto_class: which Auto class loads it; found from its config if none.
+        auto_class: the Auto class that loads it; derived from its config if None.
 
     Raises:
-        UserError: an unknown scheme, no layer that can be quantized, or a model that is quantized already.
+        UserError: the scheme is unknown, no layer can be quantized, or the model is quantized already.
     """
     folder = Path(folder)
     if scheme not in SCHEMES:
@@ -77,19 +73,16 @@ def quantized(folder: Path | str, scheme: Scheme, auto_class: str | None = None)
     loader = getattr(transformers, auto_class or auto_class_of(folder))
     original = loader.from_pretrained(folder)
     require_linear_layers(original, scheme)
-    how = (
-        BitsAndBytesConfig(load_in_8bit=True)
-        if scheme == "int8"
-        else BitsAndBytesConfig(
+    config = BitsAndBytesConfig(load_in_8bit=True)
+    if scheme == "nf4":
+        config = BitsAndBytesConfig(
             load_in_4bit=True,
             bnb_4bit_quant_type="nf4",
             bnb_4bit_compute_dtype=torch.float32,
             llm_int8_skip_modules=layers_left_alone(original),
         )
-    )
-    return without_cpu_packing(
-        loader.from_pretrained(folder, quantization_config=how, dtype=torch.float32).eval()
-    )
+    model = loader.from_pretrained(folder, quantization_config=config, dtype=torch.float32)
+    return without_cpu_packing(model.eval())
 
 
 def load_quantized(folder: Path | str, auto_class: str | None = None) -> Any:
@@ -108,9 +101,9 @@ def load_quantized(folder: Path | str, auto_class: str | None = None) -> Any:
 def without_cpu_packing(model: Any) -> Any:
     """Keeps 4-bit layers from rearranging their weights at the first use.
 
-    On processors with AVX512-BF16, bitsandbytes (0.50) packs them for a kernel of its own; what is saved
-    after that cannot be read back, gradients fail, and sizes that are no multiple of 32 too. All are as
-    they should be without.
+    On processors with AVX512-BF16, bitsandbytes (0.50) packs them for its own kernel. After that, saved
+    weights cannot be read back, and gradients and sizes that are not multiples of 32 fail. Without packing,
+    all of these work.
     """
     for module in model.modules():
         if hasattr(module, "support_avx512bf16_for_cpu"):
@@ -118,23 +111,25 @@ def without_cpu_packing(model: Any) -> Any:
     return model
 
 
-def compare(original: Any, small: Any, inputs: dict[str, Tensor], most_error: float) -> Check:
-    """Both models on the same inputs.
+def compare(original: Any, small: Any, inputs: dict[str, Tensor], most_error: float) -> QuantizationCheck:
+    """Compares the logits of both models on the same inputs.
 
     Raises:
         UserError: the logits are not finite, or their relative error is more than `most_error`.
     """
     with torch.no_grad():
-        expected, found = original(**inputs).logits.float(), small(**inputs).logits.float()
-    error = float((found - expected).norm() / expected.norm())
+        expected, logits = original(**inputs).logits.float(), small(**inputs).logits.float()
+    error = float((logits - expected).norm() / expected.norm())
     if not error <= most_error:
         raise UserError(
-            f"the quantized model's logits are {error:.1%} away from the original's, more than {most_error:.0%}: it is not "
-            "the same model any more; int8 loses less than nf4, and small layers lose more than large ones"
+            f"the quantized model's logits are {error:.1%} away from the original's, more than "
+            f"{most_error:.0%}: "
+            "it is not the same model any more; int8 loses less than nf4, and small layers lose more than "
+            "large ones"
         )
-    return Check(
+    return QuantizationCheck(
         error,
-        float((found.argmax(-1) == expected.argmax(-1)).float().mean()),
+        float((logits.argmax(-1) == expected.argmax(-1)).float().mean()),
         small.get_memory_footprint() / 1e6,
         original.get_memory_footprint() / 1e6,
         len(quantized_layers(small)),
@@ -142,12 +137,13 @@ def compare(original: Any, small: Any, inputs: dict[str, Tensor], most_error: fl
 
 
 def typical_inputs(model: Any) -> dict[str, Tensor]:
-    """Inputs to compare a model and its copy on, the same each time: for a decoder 8 texts of 24 tokens
-    that it wrote itself (what it would never say says little about it), for other readers as many random
-    tokens, or 32 random images.
+    """Inputs on which a model and its copy are compared, the same each time.
+
+    A decoder gets 8 texts of 24 tokens that it wrote itself, because texts that it would never write say
+    little about it. Other models get as many random tokens, or 32 random images.
 
     Raises:
-        UserError: a model that reads neither.
+        UserError: the model reads neither.
     """
     generator = torch.Generator().manual_seed(0)
     if model.main_input_name == "input_ids":
@@ -181,10 +177,12 @@ def quantized_layers(model: nn.Module) -> list[str]:
 
 
 def layers_left_alone(model: Any) -> list[str]:
-    """Names of the linear layers that stay in 32 bits in 4-bit schemes: the head, and those whose number
-    of inputs is no multiple of a block of 64. On a CPU bitsandbytes (0.50) reads the scales of such a
-    layer row by row, though it wrote them over all rows in a line, and gets other weights back (an error
-    of 70 % instead of 9 %)."""
+    """Names of the linear layers that stay in 32 bits in 4-bit schemes.
+
+    These are the head and layers whose number of inputs is not a multiple of a block of 64. On a CPU,
+    bitsandbytes (0.50) reads the scales of such a layer row by row, although it wrote them across rows, and
+    restores wrong weights (an error of 70 % instead of 9 %).
+    """
     head = _head_of(model)
     return [
         name
@@ -198,10 +196,11 @@ def _head_of(model: Any) -> nn.Module | None:
 
 
 def require_linear_layers(model: Any, scheme: Scheme) -> None:
-    """
+    """Checks that a scheme has layers to quantize.
+
     Raises:
-        UserError: no linear layer but the head; names the kinds of layers that hold the weights. Or, for
-            4 bits, none with a multiple of 64 inputs.
+        UserError: there is no linear layer but the head; the line names the layers that hold the weights. Or,
+            for 4 bits, none has a multiple of 64 inputs.
     """
     head = _head_of(model)
     linear = {n: m for n, m in model.named_modules() if isinstance(m, nn.Linear) and m is not head}
@@ -210,14 +209,15 @@ def require_linear_layers(model: Any, scheme: Scheme) -> None:
             {type(m).__name__ for m in model.modules() if any(True for _ in m.parameters(recurse=False))}
         )
         raise UserError(
-            f"{type(model).__name__} has no layer that bitsandbytes can quantize: it takes nn.Linear, except the head; "
-            f"the weights here are in {', '.join(holding)}"
+            f"{type(model).__name__} has no layer that bitsandbytes can quantize: it takes "
+            f"nn.Linear, except the "
+            f"head; the weights here are in {', '.join(holding)}"
         )
     if scheme == "nf4" and not set(linear) - set(layers_left_alone(model)):
         sizes = sorted({module.in_features for module in linear.values()})
         raise UserError(
-            f"nf4 scales blocks of {BLOCK} weights; no layer here has a multiple of {BLOCK} inputs (they have "
-            f"{', '.join(map(str, sizes))}): use int8, or train with such sizes"
+            f"nf4 scales blocks of {BLOCK} weights; no layer here has a multiple of {BLOCK} inputs (they "
+            f"have {', '.join(map(str, sizes))}): use int8, or train with such sizes"
         )
 
 

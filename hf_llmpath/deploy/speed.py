@@ -85,10 +85,10 @@ def with_beams(model: Any, beams: int) -> Form:
 
     def write(prompt: Tensor, tokens: int) -> Iterator[int]:
         eos = model.config.vocab_size
-        found = beam_search(
+        result = beam_search(
             model, prompt, num_beams=beams, max_new_tokens=tokens, eos_token_id=eos, early_stopping=True
         )
-        yield from found.sequences[0, prompt.shape[1] :].tolist()
+        yield from result.sequences[0, prompt.shape[1] :].tolist()
 
     return Form(write, None, model.get_memory_footprint() / 1e6)
 
@@ -151,14 +151,14 @@ def _quality(forms: Mapping[str, Form], held_out: Tensor) -> dict[str, tuple[flo
     targets, reference = held_out[:, 1:], forms[REFERENCE].logits
     assert reference is not None
     guesses = reference(held_out)[:, :-1].argmax(-1)
-    found = {}
+    quality = {}
     for name, form in forms.items():
         if form.logits is None:
             continue
         logits = form.logits(held_out)[:, :-1].float()
         loss = F.cross_entropy(logits.flatten(0, 1), targets.flatten())
-        found[name] = float(loss.exp()), float((logits.argmax(-1) == guesses).float().mean())
-    return found
+        quality[name] = float(loss.exp()), float((logits.argmax(-1) == guesses).float().mean())
+    return quality
 
 
 def _logits_of(model: Any) -> Callable[[Tensor], Tensor]:

@@ -1,4 +1,4 @@
-"""The forms of a trained decoder that are compared: decoded in several ways, quantized, in ONNX, distilled."""
+"""The forms of a trained decoder that are compared: ways of decoding, quantized, in ONNX, distilled."""
 
 from pathlib import Path
 from typing import Any
@@ -13,17 +13,18 @@ from .speed import REFERENCE, Form, bare, eager, onnx, with_beams
 
 
 def build_forms(
-    folder: Path, place: Path, num_beams: int, student: Any = None
+    folder: Path, onnx_folder: Path, num_beams: int, student: Any = None
 ) -> tuple[dict[str, Form], dict[str, float]]:
-    """
+    """Builds every form of a model and checks it against the original.
+
     Args:
-        folder: of the model.
-        place: where ONNX files go; those made from the same weights that are there already are used.
-        num_beams: of the beam search.
+        folder: folder of the model.
+        onnx_folder: where ONNX files go; files made from the same weights are used again.
+        num_beams: beams of the beam search.
         student: a smaller model, if there is one.
 
     Returns:
-        The forms by name, and what the checks found: `int8/relative_error`, `onnx/max_difference`, ...
+        The forms by name, and the results of the checks: `int8/relative_error`, `onnx/max_difference`, ...
     """
     model = AutoModelForCausalLM.from_pretrained(folder).eval()
     forms = {"no cache": eager(model, use_cache=False), REFERENCE: eager(model)}
@@ -37,7 +38,7 @@ def build_forms(
         check = compare(model, small, inputs, MOST_ERROR[scheme])
         checks[f"{scheme}/relative_error"] = check.relative_error
         forms[scheme] = eager(small)
-    plain, small_file = place / "model.onnx", place / "model_int8.onnx"
+    plain, small_file = onnx_folder / "model.onnx", onnx_folder / "model_int8.onnx"
     exported = exported_before(folder, plain) or export_onnx(folder, plain)
     in_8_bits = exported_before(folder, small_file) or quantize_onnx(plain, small_file, folder)
     checks["onnx/max_difference"] = exported.max_difference

@@ -68,15 +68,15 @@ class Draft:
 
     def take(self, way: int) -> Draft:
         """The draft that follows from alternative number `way`."""
-        found = self.ways[way]
-        if found is None:
+        draft = self.ways[way]
+        if draft is None:
             before, alternatives, after = (
                 self.nodes[: self._fork],
                 self.nodes[self._fork],
                 self.nodes[self._fork + 1 :],
             )
-            found = self.ways[way] = Draft(_joined((*before, *alternatives[way], *after)))
-        return found
+            draft = self.ways[way] = Draft(_joined((*before, *alternatives[way], *after)))
+        return draft
 
 
 def _joined(nodes: tuple[Node, ...]) -> tuple[Node, ...]:
@@ -169,7 +169,7 @@ def words(text: str) -> list[str]:
 
 def sentences(text: str) -> list[str]:
     """Sentences of `text`; speech stays with its tag: `"Is it here?" asked Tom.` is one sentence."""
-    return [part.strip() for part in _COARSE_BREAK.split(text) if part.strip()]
+    return [piece.strip() for piece in _COARSE_BREAK.split(text) if piece.strip()]
 
 
 def pieces(text: str) -> list[str]:

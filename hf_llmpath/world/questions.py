@@ -182,15 +182,17 @@ def _evidence(context: str, scene: Scene, question: str) -> int:
 
 
 def _spans(context: str, answers: list[str], evidence: int) -> tuple[list[str], list[int]]:
-    """Every place in `context` where one of `answers` stands, those of the first answer first, the last
-    before the evidence ahead of the others: a name stands in two sentences, and one of them says what is
-    asked."""
+    """Every position in `context` of one of `answers`, those of the first answer first.
+
+    The last position before the evidence comes ahead of the others: a name may stand in two sentences, of
+    which one says what is asked.
+    """
     places = (
         (answer, [match.start() for match in re.finditer(rf"\b{answer}\b", context)]) for answer in answers
     )
-    found = [
+    hits = [
         (answer, start)
         for answer, starts in places
         for start in sorted(starts, key=lambda at: (at > evidence, abs(at - evidence)))
     ]
-    return [answer for answer, _ in found], [start for _, start in found]
+    return [answer for answer, _ in hits], [start for _, start in hits]

@@ -153,4 +153,4 @@ def _in_paragraphs(scene: Scene, rng: random.Random) -> str:
     if rng.random() < 0.5 or len(said) < 7:
         return " ".join(said)
     first, second = rng.randint(2, 3), rng.randint(len(said) - 2, len(said) - 1)
-    return "\n".join(" ".join(part) for part in (said[:first], said[first:second], said[second:]))
+    return "\n".join(" ".join(sentences) for sentences in (said[:first], said[first:second], said[second:]))

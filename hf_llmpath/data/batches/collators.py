@@ -23,7 +23,7 @@ class Masking:
     """Which tokens a masked language model must guess, and what it sees in their place (Devlin et al.
     2018, section 3.1).
 
-    Of the tokens chosen, `mask` become the mask token, `random` a token drawn from the whole vocabulary,
+    A share `mask` of the chosen tokens becomes the mask token, `random` a token drawn from the vocabulary,
     and the rest stay as they are: at fine-tuning there is no mask token, so the model must not rely on
     it.
 
@@ -93,12 +93,12 @@ class PaddingCollator:
         rows = [row if isinstance(row, Mapping) else {"input_ids": row} for row in examples]
         lengths = np.array([len(row["input_ids"]) for row in rows])
         longest = -(-int(lengths.max()) // self.multiple_of) * self.multiple_of
-        there = np.arange(longest) < lengths[:, None]
-        batch = {"attention_mask": torch.from_numpy(there.astype(np.int64))}
+        mask = np.arange(longest) < lengths[:, None]
+        batch = {"attention_mask": torch.from_numpy(mask.astype(np.int64))}
         for name, fill in (("input_ids", self.pad), ("token_type_ids", 0), ("word_ids", NO_WORD)):
             if name in rows[0]:
                 values = np.full((len(rows), longest), fill, dtype=np.int64)
-                values[there] = np.concatenate([np.asarray(row[name]) for row in rows])
+                values[mask] = np.concatenate([np.asarray(row[name]) for row in rows])
                 batch[name] = torch.from_numpy(values)
         label = next((name for name in ("labels", "label") if name in rows[0]), None)
         if label is not None:
@@ -175,4 +175,4 @@ def length_grouped_batches(
         if pool > 1:
             rows = rows[np.argsort(lengths[rows], kind="stable")]
         batches += [rows[first : first + batch_size] for first in range(0, len(rows), batch_size)]
-    return [batches[place] for place in rng.permutation(len(batches))]
+    return [batches[index] for index in rng.permutation(len(batches))]

@@ -68,7 +68,7 @@ def load_pairs(dataset: str, document_column: str | None = None, summary_column:
 
 
 def _pairs(rows: Any, where: str) -> list[Pair]:
-    found = []
+    pairs = []
     for number, (document, summary) in enumerate(
         zip(rows["document"], rows["summary"], strict=True), start=1
     ):
@@ -76,12 +76,12 @@ def _pairs(rows: Any, where: str) -> list[Pair]:
         summaries = _texts(summary, f"row {number} of {where}: the summary")
         if sentences and summaries:
             text = " ".join(sentences)
-            found.append(
+            pairs.append(
                 Pair(text, split_sentences(text) if isinstance(document, str) else sentences, summaries)
             )
-    if not found:
+    if not pairs:
         raise UserError(f"{where} has no row with a document and a summary")
-    return found
+    return pairs
 
 
 def _texts(value: Any, what: str) -> list[str]:
@@ -171,10 +171,10 @@ class PairBatches(Dataset):
         rows = self.plan[step]
         source = self.sources[rows, : self.lengths[rows].max()]
         target = self.targets[rows, : self.target_lengths[rows].max()]
-        there = np.arange(source.shape[1]) < self.lengths[rows, None]
+        mask = np.arange(source.shape[1]) < self.lengths[rows, None]
         if self.hidden:
             source, target = self._with_hidden_words(source, target, np.random.default_rng([self.seed, step]))
-        batch = {"input_ids": source[mine], "attention_mask": there[mine], "labels": target[mine]}
+        batch = {"input_ids": source[mine], "attention_mask": mask[mine], "labels": target[mine]}
         return {name: torch.from_numpy(values.astype(np.int64)) for name, values in batch.items()}
 
     def _with_hidden_words(

@@ -78,7 +78,8 @@ class TokenBlocks(Dataset):
     def __init__(self, tokens: np.ndarray, length: int, batch_size: int, steps: int, seed: int):
         if len(tokens) < length + 1:
             raise UserError(
-                f"the training text has {len(tokens)} tokens; a context of {length} needs at least {length + 1}: give "
+                f"the training text has {len(tokens)} tokens; a context of {length} needs at least "
+                f"{length + 1}: give "
                 "more text, or --set context=..."
             )
         self.tokens, self.length = tokens, length
@@ -88,13 +89,13 @@ class TokenBlocks(Dataset):
         """Where each block begins, `(count,)`."""
         rng = np.random.default_rng(seed)
         epochs: list[np.ndarray] = []
-        found = 0
-        while found < count:
+        planned = 0
+        while planned < count:
             spare = len(self.tokens) - 1 - self.length
             offset = int(rng.integers(0, min(self.length, spare + 1)))
             blocks = (len(self.tokens) - 1 - offset) // self.length
             epochs.append(offset + self.length * rng.permutation(blocks))
-            found += blocks
+            planned += blocks
         return np.concatenate([*epochs, np.zeros(0, dtype=np.int64)])[:count]
 
     @property

@@ -40,12 +40,12 @@ class TokenRows:
             for row in rows:
                 np.asarray(row, dtype=np.int32).tofile(file)
                 lengths.append(len(row))
-        found = cls(())
+        rows = cls(())
         if sum(lengths):
-            found.tokens = np.memmap(path, dtype=np.int32, mode="r")
-        found.lengths = np.array(lengths, dtype=np.int64)
-        found._starts = np.cumsum(found.lengths) - found.lengths
-        return found
+            rows.tokens = np.memmap(path, dtype=np.int32, mode="r")
+        rows.lengths = np.array(lengths, dtype=np.int64)
+        rows._starts = np.cumsum(rows.lengths) - rows.lengths
+        return rows
 
     def __len__(self) -> int:
         return len(self.lengths)
@@ -54,14 +54,14 @@ class TokenRows:
         """Ids and attention mask of some rows, `(rows, longest)` each, by one gather."""
         lengths = self.lengths[indices]
         columns = np.arange(lengths.max(initial=1))
-        there = columns < lengths[:, None]
-        places = np.where(there, self._starts[indices][:, None] + columns, 0)
-        ids = np.where(there, self.tokens[places], pad).astype(np.int64)
-        return torch.from_numpy(ids), torch.from_numpy(there.astype(np.int64))
+        mask = columns < lengths[:, None]
+        places = np.where(mask, self._starts[indices][:, None] + columns, 0)
+        ids = np.where(mask, self.tokens[places], pad).astype(np.int64)
+        return torch.from_numpy(ids), torch.from_numpy(mask.astype(np.int64))
 
 
 def second_segment(ids: Tensor, second: np.ndarray) -> Tensor:
-    """`token_type_ids` of a batch `(rows, length)`: 1 from the place on where a row's second segment begins."""
+    """`token_type_ids` of a batch `(rows, length)`: 1 from where a row's second segment begins."""
     return (torch.arange(ids.shape[1]) >= torch.from_numpy(second)[:, None]).long()
 
 
@@ -136,10 +136,10 @@ class TrainingBatches(Dataset):
     def __getitems__(self, indices: list[int]) -> dict[str, Tensor]:
         step, mine = indices[0] // self.batch_size, [index % self.batch_size for index in indices]
         rows = self.plan[step]
-        ids, there = self.rows.padded(rows, self.pad)
-        batch = {"input_ids": ids, "attention_mask": there}
+        ids, mask = self.rows.padded(rows, self.pad)
+        batch = {"input_ids": ids, "attention_mask": mask}
         if self.second is not None:
-            batch["token_type_ids"] = second_segment(ids, self.second[rows]) * there
+            batch["token_type_ids"] = second_segment(ids, self.second[rows]) * mask
         batch |= {name: value[rows] for name, value in self.targets.items()}
         if self.masking is not None:
             # Masks are drawn for the whole batch, so that they do not depend on how processes share it.

@@ -68,7 +68,8 @@ def require_chat_template(tokenizer: PreTrainedTokenizerBase) -> None:
         raise UserError(f"the chat template does not take the assistant role: {error}") from None
     if mark not in text or not text.startswith(opening):
         raise UserError(
-            "the chat template does not write the assistant role: what it opens for a reply must be the beginning of the "
+            "the chat template does not write the assistant role: what it opens for a reply must be "
+            "the beginning of the "
             "conversation with that reply"
         )
     if "generation" not in str(tokenizer.chat_template).replace("add_generation_prompt", ""):
@@ -77,8 +78,8 @@ def require_chat_template(tokenizer: PreTrainedTokenizerBase) -> None:
 
 def prompt_ids(tokenizer: PreTrainedTokenizerBase, messages: Sequence[dict[str, str]]) -> list[int]:
     """Token ids of a conversation that the assistant is to answer."""
-    found: Any = tokenizer.apply_chat_template(list(messages), add_generation_prompt=True, return_dict=True)
-    return list(found["input_ids"])
+    encoded: Any = tokenizer.apply_chat_template(list(messages), add_generation_prompt=True, return_dict=True)
+    return list(encoded["input_ids"])
 
 
 def conversation_ids(tokenizer: PreTrainedTokenizerBase, messages: Sequence[dict[str, str]]) -> list[int]:
@@ -98,5 +99,6 @@ def require_context(
     if longest >= context:
         text = tokenizer.decode(max(prompts, key=len), skip_special_tokens=True)
         raise UserError(
-            f"a prompt has {longest} tokens and the context is {context}: “{text[:60]}…”; shorten it or raise context"
+            f"a prompt has {longest} tokens and the context is {context}: “{text[:60]}…”; shorten it "
+            f"or raise context"
         )

@@ -107,10 +107,12 @@ def token_texts(tokens: Sequence[str]) -> list[str]:
 
 
 def read_texts(tokenizer: PreTrainedTokenizerFast, text: str, truncation: bool = False) -> list[str]:
-    """What of `text` each of its tokens stands for, the space before it included: for an unknown one the
-    word itself, for the end token an empty string."""
+    """The piece of `text` behind each of its tokens, including the space before it.
+
+    For an unknown token it is the word itself, for the end token an empty string.
+    """
     encoding = tokenizer(text, truncation=truncation, return_offsets_mapping=True, verbose=False)
-    found = []
+    pieces = []
     for token, (start, end) in zip(encoding.tokens(), encoding["offset_mapping"], strict=True):
         if token == tokenizer.unk_token:
             # The offsets of a mark that is joined to a word reach back to the last letter of it.
@@ -118,14 +120,12 @@ def read_texts(tokenizer: PreTrainedTokenizerFast, text: str, truncation: bool =
         else:
             piece = "" if token == tokenizer.eos_token else token.removeprefix(JOINER).removesuffix(JOINER)
         before = end - len(piece)
-        found.append(" " + piece if piece and before and text[before - 1].isspace() else piece)
-    return found
+        pieces.append(" " + piece if piece and before and text[before - 1].isspace() else piece)
+    return pieces
 
 
 def unknown_words(tokenizer: PreTrainedTokenizerFast, text: str) -> list[str]:
-    """The words (or characters) of `text` that are read as the unknown token, in order of appearance,
-    once each.
-    """
+    """The words (or characters) of `text` that become the unknown token, once each, in order."""
     ids = tokenizer(text, verbose=False)["input_ids"]
     pairs = zip(ids, read_texts(tokenizer, text), strict=True)
     return list(dict.fromkeys(piece.strip() for token, piece in pairs if token == tokenizer.unk_token_id))
