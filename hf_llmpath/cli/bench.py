@@ -33,13 +33,12 @@ def bench(
     if name != "inference":
         raise UserError(f"no benchmark '{name}'; there is: inference")
     _, folder = complete_run(stage, output_dir)
-    from ..charts.style import save
-    from ..charts.trade_off import forms_picture
     from ..deploy import delivery
+    from ..stages.s14_inference.charts import trade_off
 
     rows = delivery.measure_forms(folder, tokens, repeats)
     write_json(folder.bench_dir / "inference.json", rows)
-    picture = save(forms_picture(rows), folder.bench_dir / "inference.png")
+    picture = trade_off(rows).save(folder.bench_dir / "inference.png")
     if as_json:
         terminal.print_json(rows)
         return

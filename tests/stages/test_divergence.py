@@ -7,15 +7,15 @@ from hf_llmpath.stages.runner import run_stage
 from tests.support.small import tiny_settings
 
 RATES = [
-    ("deep-networks", "deep_learning_rate"),
-    ("deep-networks", "numpy_learning_rate"),
+    ("deep-networks", "deep.learning_rate"),
+    ("deep-networks", "numpy.learning_rate"),
     ("lstm-gru", "rnn_learning_rate"),
     ("transformer", "reader_learning_rate"),
     ("pretraining", "fine_tuning_learning_rate"),
-    ("fine-tuning", "muon_learning_rate"),
+    ("fine-tuning", "fine_tuning.learning_rate"),
     ("fine-tuning", "clipping_learning_rate"),
-    ("inference", "learning_rate"),
-    ("inference", "student_learning_rate"),
+    ("inference", "teacher.learning_rate"),
+    ("inference", "student.learning_rate"),
     ("rlhf", "sft_adam_learning_rate"),
     ("rlhf", "reward_adam_learning_rate"),
     ("rlhf", "learning_rate"),

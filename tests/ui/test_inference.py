@@ -1,4 +1,4 @@
-"""The page of stage 14 in a real browser: three ways to go on, the tree of the search, the race of the forms."""
+"""The page of stage 14 in a real browser: three ways to continue, the tree of the search, the race."""
 
 import pytest
 from playwright.sync_api import expect
@@ -7,9 +7,8 @@ from hf_llmpath.decoding.sampling import GREEDY, Sampling
 from hf_llmpath.errors import UserError
 from hf_llmpath.runs import RunFolder
 from hf_llmpath.stages import get_stage
-from hf_llmpath.stages.s14_inference.demo import EXAMPLES
-from hf_llmpath.stages.s14_inference.live_decoding import load_decoder
-from hf_llmpath.stages.s14_inference.tree_picture import tree_picture
+from hf_llmpath.stages.s14_inference.beam_tree import tree_picture
+from hf_llmpath.stages.s14_inference.demo import EXAMPLES, load_decoder
 from tests.ui.conftest import serve
 
 
@@ -108,10 +107,7 @@ def test_a_tree_by_hand():
         [node | {"token": "a", "parent": -1}, node | {"token": "b", "parent": -1, "best": False}],
         [node | {"token": "<|endoftext|>", "parent": 0, "ended": True, "score": -0.5}],
     ]
-    picture = tree_picture(steps, "Once", "A tree")
-    assert (
-        picture.count("<g ") == 4
-        and picture.count("<path ") == 3
-        and picture.count('<path class="best"') == 2
-    )
-    assert "3 texts in 2 steps; the best goes on with: a ∎" in picture
+    markup = tree_picture(steps, "Once", "A tree").html()
+    assert markup.count("<g ") == 4 and markup.count("<path ") == 3
+    assert markup.count('<path class="best"') == 2
+    assert "3 texts in 2 steps; the best text continues with: a ∎" in markup

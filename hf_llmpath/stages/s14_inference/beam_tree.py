@@ -1,77 +1,139 @@
-"""A beam search as a tree: what a picture of it is drawn from."""
+"""A beam search as a tree: a column for each step, a box for each text kept, the likeliest on top."""
 
+from collections.abc import Sequence
+from html import escape
 from typing import Any
 
 from transformers import PreTrainedTokenizerBase
 
+from ...charts.picture import INK, PAPER, RULE, SOFT, TINT, Picture, shortened, svg
 from ...decoding.beam_search import NEVER, Beams
 
+COLUMN, ROW = 104, 58  # pixels between the centers of two boxes
+WIDTH, HEIGHT = 82, 40  # of a box
+MARGIN = 6
+ON_THE_WAY = "var(--lp-accent)"
 
-def beam_tree(found: Beams, tokenizer: PreTrainedTokenizerBase, row: int = 0) -> list[list[dict[str, Any]]]:
+Step = list[dict[str, Any]]  # the nodes of one step
+
+
+def beam_tree(beams: Beams, tokenizer: PreTrainedTokenizerBase, row: int = 0) -> list[Step]:
     """The nodes of each step, the likeliest first.
 
     Args:
-        found: of `beam_search(..., with_steps=True)`.
-        tokenizer: for the tokens' texts.
+        beams: the result of `beam_search(..., with_steps=True)`.
+        tokenizer: gives the tokens' texts.
         row: of the batch.
 
     Returns:
-        For each step a list of nodes: `token` (text), `parent` (place in the list of the step before; -1
-        in the first step), `log_probability` of the text up to here, `score` if the text ends here,
-        `ended`, and `best`: on the way to the best text.
+        Nodes with `token` (text), `parent` (index of a node of the step before, -1 in the first step),
+        `log_probability` of the text up to here, `ended`, `score` if it ended, and `best`: whether the node
+        is on the way to the best text.
     """
-    steps: list[list[dict[str, Any]]] = []
-    places: list[int] = []  # of the beams of the step before in its list of nodes
-    for step in found.steps:
+    steps: list[Step] = []
+    node_of_beam: list[int] = []  # beam of the step before -> index of its node
+    for step in beams.steps:
+        columns = (step.tokens[row], step.parents[row], step.log_probabilities[row])
+        kept = [(*values, None) for values in zip(*(column.tolist() for column in columns), strict=True)]
+        ended = [(e.token, e.parent, e.log_probability, e.score) for e in step.ended if e.row == row]
         nodes = [
             {
-                "token": token,
-                "parent": parent,
+                "token": tokenizer.convert_ids_to_tokens(token),
+                "parent": node_of_beam[parent] if steps else -1,
                 "log_probability": value,
-                "score": None,
-                "ended": False,
-                "beam": beam,
+                "score": score,
+                "ended": score is not None,
+                "best": False,
+                "beam": index if score is None else None,
             }
-            for beam, (token, parent, value) in enumerate(
-                zip(
-                    *(of[row].tolist() for of in (step.tokens, step.parents, step.log_probabilities)),
-                    strict=True,
-                )
-            )
+            for index, (token, parent, value, score) in enumerate(kept + ended)
             if value > NEVER / 2
         ]
-        nodes += [
-            {"token": end.token, "parent": end.parent, "log_probability": end.log_probability, "score": end.score,
-             "ended": True, "beam": None}
-            for end in step.ended
-            if end.row == row and end.log_probability > NEVER / 2
-        ]  # fmt: skip
         nodes.sort(key=lambda node: -node["log_probability"])
-        for node in nodes:
-            node["parent"] = places[node["parent"]] if steps else -1
-            node["token"] = tokenizer.convert_ids_to_tokens(node["token"])
-            node["best"] = False
-        beams = {node["beam"]: place for place, node in enumerate(nodes) if node["beam"] is not None}
-        places = [beams.get(beam, -1) for beam in range(step.tokens.shape[1])]
+        index_of = {node.pop("beam"): index for index, node in enumerate(nodes)}
+        node_of_beam = [index_of.get(beam, -1) for beam in range(len(kept))]
         steps.append(nodes)
     _mark_best(steps)
-    for nodes in steps:
-        for node in nodes:
-            del node["beam"]
     return steps
 
 
-def _mark_best(steps: list[list[dict[str, Any]]]) -> None:
+def _mark_best(steps: list[Step]) -> None:
+    """Follows the text with the highest score back to the first step."""
     ends = [
-        (node["score"], depth, place)
+        (node["score"], depth, index)
         for depth, nodes in enumerate(steps)
-        for place, node in enumerate(nodes)
+        for index, node in enumerate(nodes)
         if node["ended"]
     ]
-    if not ends:
-        return
-    _, depth, place = max(ends)
+    _, depth, index = max(ends, default=(0.0, -1, -1))
     while depth >= 0:
-        node = steps[depth][place]
+        node = steps[depth][index]
         node["best"] = True
-        depth, place = depth - 1, node["parent"]
+        depth, index = depth - 1, node["parent"]
+
+
+def tree_picture(steps: Sequence[Step], prompt: str, caption: str) -> Picture:
+    """The tree of `beam_tree` as a picture; the texts continue `prompt`."""
+    rows = max(map(len, steps))
+    width = (len(steps) + 1) * COLUMN - (COLUMN - WIDTH) + 2 * MARGIN
+    height = rows * ROW - (ROW - HEIGHT) + 2 * MARGIN
+    root = (WIDTH / 2 + MARGIN, height / 2)
+
+    def center(depth: int, index: int) -> tuple[float, float]:
+        return (depth + 1) * COLUMN + WIDTH / 2 + MARGIN, index * ROW + HEIGHT / 2 + MARGIN
+
+    edges, best_edges = "", ""
+    boxes = _box(root, shortened(prompt, 9), "", prompt, "root")
+    for depth, nodes in enumerate(steps):
+        for index, node in enumerate(nodes):
+            start = center(depth - 1, node["parent"]) if depth else root
+            edge = _edge(start, center(depth, index), node["best"])
+            # The way to the best text lies above the other edges.
+            edges, best_edges = (edges, best_edges + edge) if node["best"] else (edges + edge, best_edges)
+            kind = " ".join(name for name in ("best", "ended") if node[name])
+            word, value = _word(node["token"]), f"{node['log_probability']:.2f}"
+            boxes += _box(center(depth, index), word, value, word, kind)
+    drawing = svg(edges + best_edges + boxes, width, height, "lp-tree")
+    region = f'class="lp-scroll" tabindex="0" role="region" aria-label="{escape(caption)}"'
+    best = [_word(node["token"]) for nodes in steps for node in nodes if node["best"]]
+    count = f"{sum(map(len, steps))} texts in {len(steps)} steps"
+    return Picture(
+        caption,
+        lambda _: drawing,
+        "The log-probability of each text so far; shaded: ended; outlined: the way to the best text.",
+        f"{count}; the best text continues with: {' '.join(best)}",
+        markup=f"<div {region}>{drawing}</div>",
+    )
+
+
+def _word(token: str) -> str:
+    return "∎" if token.startswith("<|") else token.replace("￭", "") or "␣"
+
+
+def _box(center: tuple[float, float], word: str, value: str, title: str, kind: str) -> str:
+    x, y = center
+    stroke, wide = (ON_THE_WAY, 2.5) if "best" in kind else (RULE, 1.5)
+    fill = TINT if "ended" in kind else PAPER
+    dash = ' stroke-dasharray="4 3"' if kind == "root" else ""
+    style = f'text-anchor="middle" font-family="DejaVu Sans" x="{x}"'
+    number = f'<text class="value" {style} y="{y + 14}" font-size="12" fill="{SOFT}">{value}</text>'
+    return (
+        f'<g class="{kind}" data-word="{escape(title)}"><title>{escape(title)}</title>'
+        f'<rect x="{x - WIDTH / 2}" y="{y - HEIGHT / 2}" width="{WIDTH}" height="{HEIGHT}" rx="8" '
+        f'fill="{fill}" stroke="{stroke}" stroke-width="{wide}"{dash}/>'
+        f'<text class="name" {style} y="{y - 2 if value else y + 4}" font-size="12" font-weight="600" '
+        f'fill="{INK}">{escape(word if len(word) <= 11 else word[:10] + "…")}</text>'
+        f"{number if value else ''}</g>"
+    )
+
+
+def _edge(start: tuple[float, float], end: tuple[float, float], is_best: bool) -> str:
+    (x1, y1), (x2, y2) = start, end
+    x1, x2 = x1 + WIDTH / 2, x2 - WIDTH / 2
+    middle = (x1 + x2) / 2
+    style = (
+        f'class="best" stroke="{ON_THE_WAY}" stroke-width="3"'
+        if is_best
+        else f'stroke="{RULE}" stroke-width="2"'
+    )
+    return f'<path {style} fill="none" d="M{x1} {y1}C{middle} {y1} {middle} {y2} {x2} {y2}"/>'

@@ -1,45 +1,89 @@
-"""The table as pictures: quality against speed, tokens per second; the beam tree; and the two losses."""
+"""The forms of the model as charts: quality against speed, tokens per second; the beam tree; the loss."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
-from matplotlib.figure import Figure
-
-from ...charts.bars import score_bars
-from ...charts.curves import curves
-from ...charts.style import save
-from ...charts.trade_off import FORMS, forms_picture
+from ...charts.picture import Picture, save_all
+from ...charts.plots import bar_chart, line_chart, scatter
+from ...charts.text import table
 from ...runs import RunFolder
-from .tree_chart import beam_tree
+from .beam_tree import tree_picture
+
+FORMS = {
+    "greedy": "32 bits, greedy",
+    "bare steps": "32 bits, bare steps",
+    "no cache": "32 bits, no cache",
+    "int8": "int8 (bitsandbytes)",
+    "nf4": "nf4 (bitsandbytes)",
+    "student": "student, half the depth",
+}
+COLUMNS = {  # a measure of `deploy.speed` -> its heading and format
+    "tokens_per_second": ("tokens per second", "{:,.0f}"),
+    "first_token_ms": ("first token, ms", "{:.1f}"),
+    "megabytes": ("MB", "{:.2f}"),
+    "perplexity": ("perplexity", "{:.4g}"),
+    "agreement": ("as 32 bits", "{:.1%}"),
+}
+Measures = Mapping[str, Mapping[str, float]]  # form -> what `deploy.speed` measures of it
 
 
 def draw(folder: RunFolder) -> list[Path]:
-    """Draws every picture of the run."""
-    target, rows = folder.path / "figures", folder.figure_data("table")
-    beams = folder.figure_data("beams")
-    return [
-        save(forms_picture(rows), target / "trade_off.png"),
-        save(_speeds(rows), target / "tokens_per_second.png"),
-        save(beam_tree(beams["steps"], beams["prompt"]), target / "beams.png"),
-        save(_loss(folder), target / "loss.png"),
+    """Saves every picture of the run."""
+    return save_all(pictures(folder), folder)
+
+
+def pictures(folder: RunFolder) -> dict[str, Picture]:
+    """Every picture of the run."""
+    rows, beams = folder.figure_data("table"), folder.figure_data("beams")
+    return {
+        "trade_off": trade_off(rows),
+        "tokens_per_second": speeds({name: row["tokens_per_second"] for name, row in rows.items()}),
+        "beams": tree_picture(beams["steps"], beams["prompt"], "Beam search as a tree"),
+        "loss": _losses(folder),
+    }
+
+
+def trade_off(rows: Measures) -> Picture:
+    """Perplexity against speed of each form.
+
+    Ways of decoding that compute the same logits as the reference are left out.
+    """
+    forms = [name for name in rows if "beam" not in name and name not in ("no cache", "bare steps")]
+    titles = {name: f"{FORMS.get(name, name)}: {rows[name]['megabytes']:.1f} MB" for name in forms}
+    return scatter(
+        {titles[name]: (rows[name]["tokens_per_second"], rows[name]["perplexity"]) for name in forms},
+        "Quality against speed",
+        "tokens per second, one text at a time, logarithmic",
+        "perplexity of held-out text",
+        "The area of a point stands for the megabytes of the weights.",
+        sizes={titles[name]: rows[name]["megabytes"] for name in forms},
+        log_x=True,
+    )
+
+
+def speeds(tokens_per_second: Mapping[str, float], detail: str = "One text at a time") -> Picture:
+    """The speed of each form."""
+    bars = {FORMS.get(name, name): speed for name, speed in tokens_per_second.items()}
+    return bar_chart(bars, "Tokens per second", detail=detail, form="{:,.0f}".format)
+
+
+def forms_table(rows: Measures) -> Picture:
+    """All measures of all forms."""
+    headers = ["form", *(heading for heading, _ in COLUMNS.values())]
+    cells = [
+        [FORMS.get(name, name), *(form.format(row[measure]) for measure, (_, form) in COLUMNS.items())]
+        for name, row in rows.items()
     ]
+    return table(headers, cells, "Every form of the model")
 
 
-def _speeds(rows: dict[str, dict[str, float]]) -> Figure:
-    speeds = {FORMS.get(name, name): row["tokens_per_second"] for name, row in rows.items()}
-    return score_bars(speeds, "The same model, written with", "tokens per second, one text at a time")
-
-
-def _loss(folder: RunFolder) -> Figure:
-    lines = {}
-    seed, parts = folder.report["seed"], {entry["part"] for entry in folder.history}
-    names = {"teacher": "teacher", "student without the teacher": f"alone-{seed}"}
-    for name, part in names.items():
-        if part not in parts:
-            continue
-        found = [
-            (entry["step"], entry["loss"])
-            for entry in folder.history
-            if entry["part"] == part and "loss" in entry
-        ]
-        lines[name] = [step for step, _ in found], [loss for _, loss in found]
-    return curves(lines, "Loss on the training text", "step", "nats per word")
+def _losses(folder: RunFolder) -> Picture:
+    """The loss of the teacher, and of a student that was trained without it."""
+    names = {"teacher": "teacher", f"alone-{folder.report['seed']}": "student without the teacher"}
+    lines: dict[str, tuple[list[float], list[float]]] = {}
+    for entry in folder.history:
+        if entry["part"] in names and "loss" in entry:
+            steps, losses = lines.setdefault(names[entry["part"]], ([], []))
+            steps.append(entry["step"])
+            losses.append(entry["loss"])
+    return line_chart(lines, "Loss on the training text", "step", "nats per word")

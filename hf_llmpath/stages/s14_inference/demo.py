@@ -1,31 +1,40 @@
-"""The page of stage 14: one prompt gone on from in three ways, the beam tree, and a race of the model's
-forms.
-"""
+"""The page of stage 14: three ways to continue a prompt, the tree of beam search, a race of all forms."""
 
+import time
 from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
+import torch
+from torch import Tensor
 
-from ...charts.trade_off import FORMS
+from ...charts.picture import figure
+from ...data.tokenizers.word_level import unknown_words
+from ...decoding.beam_search import beam_search
+from ...decoding.generation import sample
+from ...decoding.sampling import GREEDY, Sampling
+from ...deploy.speed import Form
+from ...deploy.variants import build_forms
+from ...errors import UserError
+from ...hub.model_folder import load_model, load_pair, loaded
 from ...runs import RunFolder
 from ...ui import pictures
-from ...ui.controls import drawn
-from ...ui.page import html, stage_page
-from ...ui.panels import section
+from ...ui.page import html, section, stage_page
 from . import STAGE
-from .live_decoding import GREEDY, LONGEST_PROMPT, Continuation, Sampling, load_decoder, race
-from .tree_picture import tree_picture
+from .beam_tree import Step, beam_tree, tree_picture
+from .charts import forms_table, speeds
 
 EXAMPLES = ("On a rainy afternoon, Mara", "Otto the smith had always wished", "Wren was sad, because")
+LONGEST_PROMPT = 300  # characters
 TREE_STEPS = 8
-COLUMNS = ("tokens per second", "first token, ms", "MB", "perplexity", "as 32 bits")
 
 
 def build(folder: RunFolder, model_id: str | None = None) -> gr.Blocks:
-    """The page; the model and what the run measured are read from `folder` when they are there."""
+    """The page; it reads the model and the measures of the run from `folder` once they are there."""
 
-    def go_on(
+    def continue_prompt(
         prompt: str,
         temperature: float,
         top_k: int,
@@ -35,36 +44,29 @@ def build(folder: RunFolder, model_id: str | None = None) -> gr.Blocks:
         tokens: int,
         seed: int | None,
     ) -> tuple[str, str]:
-        decoder = load_decoder(folder.model_dir)
-        sampling = Sampling(temperature, int(top_k), top_p)
-        found = {
-            "Greedy": decoder.write(prompt, GREEDY, int(tokens)),
-            f"Sampled: {drawn(temperature, seed).lower()}": decoder.write(
-                prompt, sampling, int(tokens), seed or 0
-            ),
-        }
+        decoder, seed = load_decoder(folder.model_dir), seed or 0
         best, _ = decoder.search(prompt, int(beams), int(tokens), penalty)
-        found[f"Beam search, {int(beams)} beams"] = best
+        continuations = {
+            "Greedy": decoder.write(prompt, GREEDY, int(tokens)),
+            f"Sampled: temperature {temperature:g}, seed {seed}": decoder.write(
+                prompt, Sampling(temperature, int(top_k), top_p), int(tokens), seed
+            ),
+            f"Beam search, {int(beams)} beams": best,
+        }
         _, steps = decoder.search(prompt, int(beams), min(TREE_STEPS, int(tokens)), penalty)
-        tree = tree_picture(
-            steps, prompt, f"The first {len(steps)} steps of the beam search",
-            "log-probability of each text so far; shaded: ended; outlined: the way to the best",
-        )  # fmt: skip
-        return _side_by_side(prompt, found, decoder.note(prompt)), tree
+        tree = tree_picture(steps, prompt, f"The first {len(steps)} steps of the beam search")
+        return _side_by_side(prompt, continuations, decoder.note(prompt)), tree.html()
 
     def run_race(prompt: str, tokens: int) -> Iterator[str]:
-        student = folder.model("student")
-        yield pictures.figure('<p class="lp-empty">Making the forms…</p>', "Tokens per second")
-        for speeds in race(
-            folder.model_dir, folder.onnx_dir, student if student.is_dir() else None, prompt, int(tokens)
-        ):
-            yield race_picture(speeds, int(tokens))
+        yield figure('<p class="lp-empty">Making the forms…</p>', "Tokens per second")
+        for tokens_per_second in race(folder, prompt, int(tokens)):
+            yield speeds(tokens_per_second, f"{int(tokens)} tokens, one text at a time").html()
 
     with stage_page(STAGE, folder, model_id) as page:
         html(
             section(
-                "Three ways to go on",
-                "The same model, the same prompt: what is chosen from its probabilities.",
+                "Three ways to continue",
+                "The same model and prompt: they differ in what is chosen from the model's probabilities.",
             )
         )
         prompt = gr.Textbox(
@@ -73,23 +75,17 @@ def build(folder: RunFolder, model_id: str | None = None) -> gr.Blocks:
         page.examples(prompt, EXAMPLES)
         prompt.render()
         with gr.Row():
-            temperature = gr.Slider(0.1, 2, value=0.8, step=0.05, label="Temperature", min_width=200)
-            top_k = gr.Slider(0, 50, value=0, step=1, label="Top k", info="0 keeps all tokens", min_width=200)
+            temperature = gr.Slider(0.1, 2, 0.8, step=0.05, label="Temperature", min_width=200)
+            top_k = gr.Slider(0, 50, 0, step=1, label="Top k", info="0 keeps all tokens", min_width=200)
             top_p = gr.Slider(
-                0.05, 1, value=0.95, step=0.05, label="Top p", info="1 keeps all tokens", min_width=200
+                0.05, 1, 0.95, step=0.05, label="Top p", info="1 keeps all tokens", min_width=200
             )
         with gr.Row():
-            beams = gr.Slider(1, 6, value=3, step=1, label="Beams", min_width=200)
+            beams = gr.Slider(1, 6, 3, step=1, label="Beams", min_width=200)
             penalty = gr.Slider(
-                -1,
-                2,
-                value=1,
-                step=0.25,
-                label="Length penalty",
-                info="Above 0 favors long texts",
-                min_width=200,
+                -1, 2, 1, step=0.25, label="Length penalty", info="Above 0 favors long texts", min_width=200
             )
-            tokens = gr.Slider(8, 64, value=32, step=8, label="Tokens to write", min_width=200)
+            tokens = gr.Slider(8, 64, 32, step=8, label="Tokens to write", min_width=200)
             seed = gr.Number(
                 0, label="Seed", precision=0, minimum=0, maximum=2**31 - 1, min_width=100, elem_id="seed"
             )
@@ -97,48 +93,132 @@ def build(folder: RunFolder, model_id: str | None = None) -> gr.Blocks:
         page.remember(
             prompt=prompt, temperature=temperature, top_k=top_k, top_p=top_p, beams=beams, seed=seed
         )
-        texts = html(elem_id="texts")
-        tree = html(elem_id="tree")
+        texts, tree = html(elem_id="texts"), html(elem_id="tree")
         html(
             section(
                 "A race",
-                "Every form of the model writes the same number of tokens, here and now; the first time they are made.",
+                "Each form of the model writes as many tokens, here and now. The first race makes the forms.",
             )
         )
         page.writer(run_race, [prompt, tokens], lambda: [html(elem_id="race")], label="Start the race")
         html(section("Measured by the run", "One text at a time; the median of several measurements."))
         table = html(elem_id="forms")
-        page.set_up(lambda: table_picture(folder.figure_data("table")), [table])
-        page.on_change(controls, go_on, controls, [texts, tree])
+        page.set_up(lambda: forms_table(folder.figure_data("table")).html(), [table])
+        page.on_change(controls, continue_prompt, controls, [texts, tree])
     return page.blocks
 
 
-def _side_by_side(prompt: str, found: dict[str, Continuation], note: str) -> str:
-    parts = [
+@dataclass(frozen=True)
+class Continuation:
+    """A text without its prompt, its log-probability per token, and the speed at which it was written."""
+
+    text: str
+    log_probability: float
+    tokens_per_second: float
+
+
+def _side_by_side(prompt: str, continuations: dict[str, Continuation], note: str) -> str:
+    texts = [
         pictures.plain_text(
             one.text,
             name,
-            f"{one.log_probability:.2f} nats per token, {one.tokens_per_second:,.0f} tokens/s. {note}".strip(),
+            f"{one.log_probability:.2f} nats per token, {one.tokens_per_second:,.0f} tokens/s. {note}",
             prompt=prompt,
         )
-        for name, one in found.items()
+        for name, one in continuations.items()
     ]
-    return f'<div class="lp lp-gallery lp-thirds">{"".join(parts)}</div>'
+    return f'<div class="lp lp-gallery lp-thirds">{"".join(texts)}</div>'
 
 
-def race_picture(speeds: dict[str, float], tokens: int) -> str:
-    """Bars of the forms that have written something so far."""
-    rows = [(FORMS.get(name, name), speed) for name, speed in speeds.items()]
-    return pictures.bars(rows, "Tokens per second", f"{tokens} tokens, one text at a time", "{:,.0f}")
+class Decoder:
+    """A causal language model with its tokenizer."""
 
+    def __init__(self, folder: Path):
+        self.model, self.tokenizer = load_pair("AutoModelForCausalLM", folder)
 
-def table_picture(rows: dict[str, dict[str, float]]) -> str:
-    """The table of all forms."""
-    cells = [
-        (
-            FORMS.get(name, name), f"{row['tokens_per_second']:,.0f}", f"{row['first_token_ms']:.1f}", f"{row['megabytes']:.2f}",
-            f"{row['perplexity']:.4g}", f"{row['agreement']:.1%}",
+    def encode(self, prompt: str, room: int) -> Tensor:
+        """Token ids `(1, length)`.
+
+        Raises:
+            UserError: the prompt leaves no room for `room` more tokens.
+        """
+        ids = self.tokenizer(prompt, return_tensors="pt", verbose=False)["input_ids"]
+        limit = self.model.config.max_position_embeddings
+        if ids.shape[1] + room > limit:
+            raise UserError(
+                f"the prompt has {ids.shape[1]} tokens and {room} are to be written; the model reads "
+                f"{limit}: take a shorter prompt, or write less"
+            )
+        return ids
+
+    def note(self, prompt: str) -> str:
+        """What to know about how this prompt is read."""
+        words = unknown_words(self.tokenizer, prompt)
+        return f"The model never saw {', '.join(words)}." if words else ""
+
+    def write(self, prompt: str, sampling: Sampling, tokens: int, seed: int = 0) -> Continuation:
+        """A greedy or sampled continuation."""
+        ids, generator = self.encode(prompt, tokens), torch.Generator().manual_seed(int(seed))
+        began = time.perf_counter()
+        written = sample(self.model, ids, sampling=sampling, max_new_tokens=tokens, generator=generator)
+        return self._continuation(ids, written[0], time.perf_counter() - began)
+
+    def search(
+        self, prompt: str, beams: int, tokens: int, length_penalty: float
+    ) -> tuple[Continuation, list[Step]]:
+        """The best continuation that beam search finds, and the tree of the search."""
+        ids = self.encode(prompt, tokens)
+        began = time.perf_counter()
+        result = beam_search(
+            self.model,
+            ids,
+            num_beams=beams,
+            max_new_tokens=tokens,
+            length_penalty=length_penalty,
+            with_steps=True,
         )
-        for name, row in rows.items()
-    ]  # fmt: skip
-    return pictures.table(("form", *COLUMNS), cells, "Every form of the model")
+        continuation = self._continuation(ids, result.sequences[0], time.perf_counter() - began)
+        return continuation, beam_tree(result, self.tokenizer)
+
+    def _continuation(self, prompt: Tensor, ids: Tensor, seconds: float) -> Continuation:
+        """From ids `(1, prompt_length)` and, prompt included, `(length,)`."""
+        start = prompt.shape[1]
+        with torch.no_grad():
+            logits = self.model(input_ids=ids[None]).logits[0, start - 1 : -1]  # (written, vocab_size)
+        written = ids[start:]
+        mean = float(logits.log_softmax(-1).gather(1, written[:, None]).mean())
+        text, shown = (self.tokenizer.decode(row, skip_special_tokens=True) for row in (ids, prompt[0]))
+        return Continuation(text.removeprefix(shown), mean, len(written) / seconds)
+
+
+def load_decoder(folder: Path) -> Decoder:
+    """The model saved in `folder`; it stays in memory until the files change.
+
+    Raises:
+        UserError: its weight file is missing, truncated, or a pickle.
+    """
+    return loaded(Decoder, folder)
+
+
+def race(folder: RunFolder, prompt: str, tokens: int) -> Iterator[dict[str, float]]:
+    """Writes `tokens` tokens after `prompt` with each form of the model of a run, one after the other.
+
+    Yields:
+        The tokens per second so far, by name of the form, several times for each form.
+    """
+    ids, student = load_decoder(folder.model_dir).encode(prompt, tokens), folder.model("student")
+    forms = loaded(_forms, folder.model_dir, str(folder.onnx_dir), str(student) if student.is_dir() else "")
+    tokens_per_second: dict[str, float] = {}
+    for name, form in forms.items():
+        for _ in form.write(ids, 4):  # to warm up
+            pass
+        began = time.perf_counter()
+        for count, _ in enumerate(form.write(ids, tokens), 1):
+            if count % 8 == 0 or count == tokens:
+                tokens_per_second[name] = count / (time.perf_counter() - began)
+                yield dict(tokens_per_second)
+
+
+def _forms(onnx_dir: str, student: str, folder: Path) -> dict[str, Form]:
+    small = load_model("AutoModelForCausalLM", student) if student else None
+    return build_forms(folder, Path(onnx_dir), 4, small)[0]

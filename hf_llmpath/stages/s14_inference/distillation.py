@@ -1,5 +1,4 @@
-"""Distillation: a small student learns from what a large teacher thinks of every next token, not only
-from the right one.
+"""Distillation: a small student learns from the probabilities that a large teacher gives to all next tokens.
 
     student = half_depth(teacher)
     distill(student, teacher, windows, Distillation(temperature=2.0), recipe, job, seed)
@@ -31,8 +30,7 @@ class Distillation:
 
     Attributes:
         alpha: weight of the teacher's probabilities; 1 - alpha is that of the right tokens.
-        temperature: both are softened by it, so that the small probabilities, which tell how tokens are
-            alike, count.
+        temperature: softens both. The small probabilities, which say how similar tokens are, then count.
         hidden: weight of the distance between the layers' states; 0 for none.
     """
 
@@ -56,9 +54,8 @@ def soft_target_loss(student: Tensor, teacher: Tensor, temperature: float) -> Te
 
     T² keeps the size of the gradient the same at every temperature (Hinton et al. 2015, section 2).
     """
-    expected = F.log_softmax(teacher / temperature, dim=-1)
-    found = F.log_softmax(student / temperature, dim=-1)
-    return temperature**2 * F.kl_div(found, expected, reduction="sum", log_target=True)
+    student, teacher = (F.log_softmax(logits / temperature, dim=-1) for logits in (student, teacher))
+    return temperature**2 * F.kl_div(student, teacher, reduction="sum", log_target=True)
 
 
 def hidden_state_loss(student: tuple[Tensor, ...], teacher: tuple[Tensor, ...], counted: Tensor) -> Tensor:
@@ -74,13 +71,13 @@ def hidden_state_loss(student: tuple[Tensor, ...], teacher: tuple[Tensor, ...], 
     """
     if student[0].shape[-1] != teacher[0].shape[-1]:
         raise UserError(
-            f"states of {student[0].shape[-1]} and {teacher[0].shape[-1]} units cannot be compared: the hidden-state loss needs "
-            "a student as wide as its teacher"
+            f"states of {student[0].shape[-1]} and {teacher[0].shape[-1]} units cannot be compared: the "
+            "hidden-state loss needs a student as wide as its teacher"
         )
     layers, depth = len(student) - 1, len(teacher) - 1
     total = student[0].new_zeros(())
-    for place in range(1, layers + 1):
-        distance = (student[place] - teacher[place * depth // layers]).square().mean(-1)
+    for layer in range(1, layers + 1):
+        distance = (student[layer] - teacher[layer * depth // layers]).square().mean(-1)  # (batch, length)
         total = total + (distance * counted).sum()
     return total / layers
 
@@ -140,16 +137,17 @@ def distill(
         UserError: the two models have different vocabularies.
         KeyboardInterrupt: Ctrl-C came; a checkpoint is on disk.
     """
-    theirs, own = teacher.config.vocab_size, student.config.vocab_size
-    if theirs != own:
-        raise UserError(f"the teacher knows {theirs} tokens and the student {own}; they need one tokenizer")
+    known, wanted = teacher.config.vocab_size, student.config.vocab_size
+    if known != wanted:
+        raise UserError(f"the teacher knows {known} tokens and the student {wanted}; they need one tokenizer")
     make = functools.partial(DistillationTrainer, teacher=teacher, distillation=distillation)
     fit(student, dataset, recipe, job, seed, None, tokens_per_step, optimizer, make)
 
 
 def half_depth(teacher: Any) -> Any:
-    """A student with half the layers: every second one of the teacher's, the last among them, and all
-    that is not in a layer (as DistilBERT begins, Sanh et al. 2019).
+    """A student with every second layer of the teacher, the last among them, and all of its other weights.
+
+    DistilBERT starts in this way (Sanh et al. 2019).
 
     Raises:
         UserError: a teacher of one layer.
@@ -160,11 +158,12 @@ def half_depth(teacher: Any) -> Any:
     config = copy.deepcopy(teacher.config)
     config.num_hidden_layers = depth // 2
     student = type(teacher)(config)
-    kept = [(place + 1) * depth // config.num_hidden_layers - 1 for place in range(config.num_hidden_layers)]
+    layers = config.num_hidden_layers
+    kept = [(layer + 1) * depth // layers - 1 for layer in range(layers)]
     weights = {}
     for name, value in teacher.state_dict().items():
-        before, layers, rest = name.partition(".layers.")
-        if not layers:
+        before, separator, rest = name.partition(".layers.")
+        if not separator:
             weights[name] = value
             continue
         index, _, within = rest.partition(".")

@@ -29,14 +29,14 @@ def test_counts_are_those_of_two_nested_loops(tmp_path):
     expected: dict[tuple[int, int], float] = defaultdict(float)
     for row in ROWS:
         ids = [corpus.vocabulary.ids[word] for word in words_of(row)]
-        for place, word in enumerate(ids):
-            for other in range(max(0, place - 4), place):
-                expected[word, ids[other]] += 1 / (place - other)
-                expected[ids[other], word] += 1 / (place - other)
-    found = count_cooccurrences(corpus, window=4)
-    keys = list(zip(found.words.tolist(), found.contexts.tolist(), strict=True))
+        for index, word in enumerate(ids):
+            for other in range(max(0, index - 4), index):
+                expected[word, ids[other]] += 1 / (index - other)
+                expected[ids[other], word] += 1 / (index - other)
+    pairs = count_cooccurrences(corpus, window=4)
+    keys = list(zip(pairs.words.tolist(), pairs.contexts.tolist(), strict=True))
     assert len(keys) == len(set(keys))
-    assert dict(zip(keys, found.counts.tolist(), strict=True)) == pytest.approx(dict(expected))
+    assert dict(zip(keys, pairs.counts.tolist(), strict=True)) == pytest.approx(dict(expected))
 
 
 def test_pieces_that_are_merged_count_as_one_text(tmp_path, monkeypatch):

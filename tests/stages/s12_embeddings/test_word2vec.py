@@ -67,22 +67,25 @@ def test_gradients_are_those_of_a_loop_over_all_pairs(objective):
     band[0, 3] = False  # a word without neighbors
     total = torch.zeros((), dtype=torch.float64)
     for block in range(blocks):
-        drawn = random[block // (blocks // groups)]
-        for place in range(BLOCK):
-            neighbors = band[block, place].nonzero().flatten().tolist()
+        shared_words = random[block // (blocks // groups)]
+        for index in range(BLOCK):
+            neighbors = band[block, index].nonzero().flatten().tolist()
             if objective == "cbow":
-                asked = [(words[block, neighbors].mean(0), context[block, place])] if neighbors else []
+                asked = [(words[block, neighbors].mean(0), context[block, index])] if neighbors else []
             else:
-                asked = [(words[block, place], context[block, other]) for other in neighbors]
+                asked = [(words[block, index], context[block, other]) for other in neighbors]
             for vector, partner in asked:
                 total = total - torch.nn.functional.logsigmoid(vector @ partner)
                 # each of the shared words counts for negatives / shared random ones
-                total = total - negatives / shared * torch.nn.functional.logsigmoid(-(drawn @ vector)).sum()
+                total = (
+                    total
+                    - negatives / shared * torch.nn.functional.logsigmoid(-(shared_words @ vector)).sum()
+                )
     expected = torch.autograd.grad(total, [words, context, random])
-    found = Gradients(objective, negatives, shared)(
+    gradients = Gradients(objective, negatives, shared)(
         words.detach(), context.detach(), random.detach(), band.to(torch.float64)
     )
-    for one, other in zip(found, expected, strict=True):
+    for one, other in zip(gradients, expected, strict=True):
         torch.testing.assert_close(one, other, rtol=0, atol=1e-12)
 
 
@@ -94,8 +97,8 @@ def test_with_as_many_shared_words_as_negatives_it_is_the_papers_loss():
     band[0, 2, 7] = 1
     loss = negative_sampling_loss(words[0, 2:3], context[0, 7:8], random)
     (expected,) = torch.autograd.grad(loss.sum(), [random])
-    found = Gradients("skipgram", 5, 5)(words, context, random.detach(), band)[2]
-    torch.testing.assert_close(found, expected)
+    gradient = Gradients("skipgram", 5, 5)(words, context, random.detach(), band)[2]
+    torch.testing.assert_close(gradient, expected)
 
 
 def test_rows_are_updated_by_adagrad_and_repeated_rows_add_up():
@@ -150,7 +153,7 @@ def test_neighbors_are_within_the_window_and_of_one_text(corpus):
         )
 
 
-def test_random_words_are_drawn_by_the_power_of_their_counts():
+def test_random_words_are_shared_words_by_the_power_of_their_counts():
     table = random_word_table(np.array([0, 7, 16, 1]), power=0.75)
     shares = torch.bincount(table, minlength=4) / len(table)
     assert shares.tolist() == pytest.approx([0, 0, 8 / 9, 1 / 9], abs=1e-5)

@@ -42,8 +42,8 @@ def test_every_piece_is_read_once_in_an_order_of_the_seed(tmp_path, monkeypatch)
     corpus = WordCorpus.write(rows, Vocabulary.of(rows, 1), tmp_path / "ids.bin", window=2)
     orders = []
     for seed in (0, 0, 1):
-        found = [ids for ids, *_ in corpus.pieces(np.random.default_rng(seed), subsample=None)]
-        orders.append(np.concatenate(found).tolist())
+        pieces = [ids for ids, *_ in corpus.pieces(np.random.default_rng(seed), subsample=None)]
+        orders.append(np.concatenate(pieces).tolist())
         assert sorted(orders[-1]) == list(range(2, 52))
     assert orders[0] == orders[1] != orders[2]
 

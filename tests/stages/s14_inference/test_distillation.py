@@ -77,19 +77,21 @@ def test_the_loss_is_what_the_formula_says(tmp_path):
         student, dict(batch), num_items_in_batch=torch.tensor(123)
     )
     with torch.no_grad():
-        read = {"input_ids": batch["input_ids"], "output_hidden_states": True}
-        expected, found = teacher(**read), student(**read)
+        inputs = {"input_ids": batch["input_ids"], "output_hidden_states": True}
+        expected, answer = teacher(**inputs), student(**inputs)
     total = 0.0
     for row in range(8):
-        for place in range(16):
-            if labels[row, place] == -100:
+        for position in range(16):
+            if labels[row, position] == -100:
                 continue
-            p = (expected.logits[row, place] / 3).softmax(-1)
-            q = (found.logits[row, place] / 3).softmax(-1)
+            p = (expected.logits[row, position] / 3).softmax(-1)
+            q = (answer.logits[row, position] / 3).softmax(-1)
             total += 0.3 * 9 * float((p * (p / q).log()).sum())
-            total += 0.7 * float(-found.logits[row, place].log_softmax(-1)[labels[row, place]])
+            total += 0.7 * float(-answer.logits[row, position].log_softmax(-1)[labels[row, position]])
             for mine, theirs in ((1, 2), (2, 4)):
-                distance = found.hidden_states[mine][row, place] - expected.hidden_states[theirs][row, place]
+                distance = (
+                    answer.hidden_states[mine][row, position] - expected.hidden_states[theirs][row, position]
+                )
                 total += 0.5 / 2 * float(distance.square().mean())
     assert float(loss.detach()) == pytest.approx(total / 123, rel=1e-5)
 
@@ -153,9 +155,7 @@ def test_a_student_comes_nearer_to_its_teacher(run):
 
 
 def _distill(run, student):
-    distill(
-        student, _gpt(2), _windows(), Distillation(hidden=1.0), Recipe(1, 8, 1e-3), run, run.job("student"), 0
-    )
+    distill(student, _gpt(2), _windows(), Distillation(hidden=1.0), Recipe(1, 8, 1e-3), run.job("student"), 0)
 
 
 @pytest.mark.parametrize(

@@ -44,7 +44,7 @@ def test_every_form_is_measured_and_the_student_is_there(folder):
     assert list(rows) == forms
     assert folder.metrics["greedy/perplexity"] == rows["greedy"]["perplexity"]
     teacher, student = (
-        AutoModelForCausalLM.from_pretrained(place) for place in (folder.model_dir, folder.model("student"))
+        AutoModelForCausalLM.from_pretrained(path) for path in (folder.model_dir, folder.model("student"))
     )
     assert 2 * student.config.num_hidden_layers == teacher.config.num_hidden_layers
     assert rows["student"]["megabytes"] < rows["greedy"]["megabytes"] > rows["int8"]["megabytes"]
@@ -72,24 +72,24 @@ def test_a_prompt_with_words_that_it_never_saw(folder, capsys):
 
 
 def test_export_writes_what_the_model_writes(folder, tiny_run, capsys):
-    made = call(capsys, "export", "inference", "--int8", "--json", "-o", folder.path.parent)
-    assert [entry["path"].rpartition("/")[2] for entry in made] == ["model.onnx", "model_int8.onnx"]
-    assert made[0]["max_difference"] < 1e-4 and made[0]["agreement"] == 1
-    assert made[1]["megabytes"] < made[0]["megabytes"]
+    files = call(capsys, "export", "inference", "--int8", "--json", "-o", folder.path.parent)
+    assert [entry["path"].rpartition("/")[2] for entry in files] == ["model.onnx", "model_int8.onnx"]
+    assert files[0]["max_difference"] < 1e-4 and files[0]["agreement"] == 1
+    assert files[1]["megabytes"] < files[0]["megabytes"]
     model = AutoModelForCausalLM.from_pretrained(folder.model_dir).eval()
     prompt = torch.tensor([[2, 5, 9]])
-    decoder = OnnxDecoder(made[0]["path"], folder.model_dir)
+    decoder = OnnxDecoder(files[0]["path"], folder.model_dir)
     expected = model.generate(prompt, max_new_tokens=12, do_sample=False)
     assert torch.equal(decoder.generate(prompt, max_new_tokens=12), expected)
 
 
 @pytest.mark.parametrize("scheme", ["int8", "nf4"])
 def test_quantize_saves_a_model_that_comes_back(folder, capsys, scheme):
-    (made,) = call(capsys, "quantize", "inference", "--to", scheme, "--json", "-o", folder.path.parent)
-    assert made["path"] == str(folder.quantized(scheme)) and made["layers"] == 4 * 6
-    assert 0 < made["relative_error"] < 0.3 and made["megabytes"] < made["megabytes_before"]
-    model = load_quantized(made["path"])
-    tokenizer = AutoTokenizer.from_pretrained(made["path"])
+    (report,) = call(capsys, "quantize", "inference", "--to", scheme, "--json", "-o", folder.path.parent)
+    assert report["path"] == str(folder.quantized(scheme)) and report["layers"] == 4 * 6
+    assert 0 < report["relative_error"] < 0.3 and report["megabytes"] < report["megabytes_before"]
+    model = load_quantized(report["path"])
+    tokenizer = AutoTokenizer.from_pretrained(report["path"])
     inputs = tokenizer("Otto smiled", return_tensors="pt")
     text = model.generate(inputs["input_ids"], attention_mask=inputs["attention_mask"], max_new_tokens=4)
     assert text.shape[1] > inputs["input_ids"].shape[1]
@@ -97,8 +97,8 @@ def test_quantize_saves_a_model_that_comes_back(folder, capsys, scheme):
 
 def test_the_encoder_of_another_stage_is_exported_and_quantized(tiny_run, capsys):
     folder = tiny_run("fine-tuning")
-    (made,) = call(capsys, "export", "fine-tuning", "--json", "-o", folder.path.parent)
-    assert made["max_difference"] < 1e-4
+    (report,) = call(capsys, "export", "fine-tuning", "--json", "-o", folder.path.parent)
+    assert report["max_difference"] < 1e-4
 
 
 def test_bench_measures_the_learners_model(folder, capsys):
@@ -168,6 +168,6 @@ def test_bench_of_a_model_that_does_not_write_is_refused(tiny_run, capsys):
     ],
 )
 def test_what_cannot_be_is_told_in_a_line(tmp_path, options, message):
-    quick = TINY["inference"] | {"max_steps": "1", "student_steps": "1"}
+    quick = TINY["inference"] | {"teacher.steps": "1", "student.steps": "1"}
     with pytest.raises(UserError, match=message):
         run_stage("inference", overrides=quick | options, output_dir=tmp_path)
