@@ -15,7 +15,22 @@ from typing import Any
 
 import altair as alt
 
-from .picture import BAR, INK, MONO, PAPER, RULE, SANS, SOFT, TINT, Picture, register_fonts, series, visible
+from .picture import (
+    BAR,
+    INK,
+    MONO,
+    PAPER,
+    RULE,
+    SANS,
+    SOFT,
+    TINT,
+    Picture,
+    register_fonts,
+    series,
+    svg,
+    text,
+    visible,
+)
 from .wording import number
 
 _WIDE, _NARROW = 740, 350  # widths of the two drawings of a page; `ui/style.css` shows one of them
@@ -173,7 +188,8 @@ def line_chart(
         if rows:
             known[name] = (line, line.color or series(index), rows)
     if not known:
-        return Picture(caption, lambda width: "", detail, markup='<p class="lp-empty">No values yet.</p>')
+        nothing = lambda width: svg(text(0, 20, "No values yet.", 12, SOFT), width, 30)  # noqa: E731
+        return Picture(caption, nothing, detail, markup='<p class="lp-empty">No values yet.</p>')
     xs = [row["x"] for *_, rows in known.values() for row in rows]
     ys = [row[side] for *_, rows in known.values() for row in rows for side in ("low", "high")]
     ys = [y for y in (*ys, *levels.values()) if _drawable(y, log_y)]
