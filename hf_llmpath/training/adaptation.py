@@ -1,5 +1,5 @@
-"""Which weights of a pretrained encoder go on learning, and how fast: freezing, layer-wise rates,
-low-rank updates.
+"""Which weights of a pretrained model learn further, and how fast: freezing, layer-wise rates, low-rank
+updates.
 """
 
 from typing import Any
@@ -15,16 +15,16 @@ EVERY_LINEAR = (*ATTENTION, "up_proj", "down_proj")
 
 
 def depths(model: nn.Module) -> dict[str, int]:
-    """How far up each weight of an encoder with a head stands: 0 for the embeddings, 1, 2, ... for the
-    layers, and one more for what comes after the last layer."""
+    """How far up each weight of an encoder with a head is: 0 for the embeddings, 1, 2, ... for the layers,
+    and one more for what comes after the last layer."""
     layers = len(model.model.layers)
-    found = {}
+    depth = {}
     for name, _ in model.named_parameters():
         inner = name.removeprefix("model.")
         is_layer = inner.startswith("layers.") and name != inner
         is_embedding = inner.startswith("embeddings.") and name != inner
-        found[name] = int(inner.split(".")[1]) + 1 if is_layer else 0 if is_embedding else layers + 1
-    return found
+        depth[name] = int(inner.split(".")[1]) + 1 if is_layer else 0 if is_embedding else layers + 1
+    return depth
 
 
 def freeze(model: nn.Module, layers: int) -> nn.Module:
@@ -34,12 +34,12 @@ def freeze(model: nn.Module, layers: int) -> nn.Module:
     Raises:
         UserError: more layers than the model has.
     """
-    there = len(model.model.layers)
-    if not 0 <= layers <= there:
-        raise UserError(f"{layers} layers cannot be frozen; the encoder has {there}")
-    height = depths(model)
+    count = len(model.model.layers)
+    if not 0 <= layers <= count:
+        raise UserError(f"{layers} layers cannot be frozen; the encoder has {count}")
+    depth = depths(model)
     for name, parameter in model.named_parameters():
-        if height[name] <= layers:
+        if depth[name] <= layers:
             parameter.requires_grad_(False)
     return model
 
@@ -47,8 +47,8 @@ def freeze(model: nn.Module, layers: int) -> nn.Module:
 def layer_wise(
     model: nn.Module, learning_rate: float, decay: float, weight_decay: float = 0.0, adam_beta2: float = 0.999
 ) -> torch.optim.AdamW:
-    """AdamW whose rate falls from layer to layer downwards (discriminative fine-tuning, Howard & Ruder
-    2018, section 3.1):
+    """AdamW with a rate that falls from each layer to the one below (discriminative fine-tuning, Howard &
+    Ruder 2018, section 3.1):
 
         η_{l-1} = η_l · decay
 
@@ -61,10 +61,10 @@ def layer_wise(
         [
             {
                 "params": weights,
-                "lr": learning_rate * decay ** (top - place),
+                "lr": learning_rate * decay ** (top - depth),
                 "weight_decay": weight_decay if is_matrix else 0.0,
             }
-            for (place, is_matrix), weights in sorted(groups.items(), key=lambda item: item[0])
+            for (depth, is_matrix), weights in sorted(groups.items(), key=lambda item: item[0])
         ],
         lr=learning_rate,
         betas=(0.9, adam_beta2),
@@ -78,17 +78,17 @@ def layer_wise_muon(
     decay: float = 1.0,
     weight_decay: float = 0.0,
 ) -> Muon:
-    """Muon for the matrices of the layers, AdamW for embeddings, norms, biases and the head; from layer
-    to layer downwards both rates fall by `decay`, as in `layer_wise`, or are the same everywhere if that
+    """Muon for the matrices of the layers, AdamW for embeddings, norms, biases and the head. Both rates
+    fall by `decay` from each layer to the one below, as in `layer_wise`; they are the same everywhere if it
     is 1."""
     top = len(model.model.layers) + 1
     groups = []
-    for (place, is_matrix), weights in sorted(_by_depth(model).items(), key=lambda item: item[0]):
-        is_hidden = is_matrix and 0 < place < top
+    for (depth, is_matrix), weights in sorted(_by_depth(model).items(), key=lambda item: item[0]):
+        is_hidden = is_matrix and 0 < depth < top
         groups.append(
             {
                 "params": weights,
-                "lr": (learning_rate if is_hidden else adam_learning_rate) * decay ** (top - place),
+                "lr": (learning_rate if is_hidden else adam_learning_rate) * decay ** (top - depth),
                 "weight_decay": weight_decay if is_hidden else 0.0,
                 "use_muon": is_hidden,
             }
@@ -97,26 +97,26 @@ def layer_wise_muon(
 
 
 def _by_depth(model: nn.Module) -> dict[tuple[int, bool], list[nn.Parameter]]:
-    """The weights that learn, by how far up they stand and whether they are matrices (or higher)."""
+    """The weights that learn, by how far up they are and whether they have two dimensions or more."""
     groups: dict[tuple[int, bool], list[nn.Parameter]] = {}
-    height = depths(model)
+    depth = depths(model)
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
-            groups.setdefault((height[name], parameter.ndim > 1), []).append(parameter)
+            groups.setdefault((depth[name], parameter.ndim > 1), []).append(parameter)
     return groups
 
 
 def with_lora(
     model: nn.Module, rank: int, head: str | None = None, targets: tuple[str, ...] = EVERY_LINEAR
 ) -> Any:
-    """The model with low-rank updates beside its frozen weights, `W + (α / r) B A` (Hu et al. 2021,
-    equation 3), by peft.
+    """The model with low-rank updates to its frozen weights, `W + (α / r) B A` (Hu et al. 2021, equation
+    3), by peft.
 
     Args:
         model: an encoder with a head, or a language model.
         rank: r, the rows of A and the columns of B; α is 2 r.
-        head: name of the new layer on top, which learns in full; none: a language model, whose head is no
-            new one.
+        head: name of the new layer on top, which learns in full; None for a language model, whose head is
+            not new.
         targets: names of the linear layers that get an update.
 
     Returns:

@@ -1,4 +1,4 @@
-"""Where a Transformer looks: the weights of every head for one input, and what they add up to over the
+"""Where a Transformer looks: the attention weights of every head for one input, and their rollout over the
 layers.
 """
 
@@ -26,7 +26,7 @@ class AttentionMaps:
         weights: kind (`encoder`, `decoder`, `cross`) -> `(layers, heads, queries, keys)`; each row sums to 1.
         answer: what was written.
         predicted: class -> probability, for a classifier.
-        cut: tokens of the text that the model did not read, because it is too long for it.
+        cut: tokens of the text that the model did not read, because the text is too long for it.
     """
 
     source: list[str]
@@ -37,7 +37,7 @@ class AttentionMaps:
     cut: int = 0
 
     def axes(self, kind: str) -> tuple[list[str], list[str]]:
-        """Tokens that ask (rows) and tokens that are asked (columns)."""
+        """Tokens of the queries (rows) and of the keys (columns)."""
         rows = self.source if kind == "encoder" else self.target
         return rows, self.target if kind == "decoder" else self.source
 
@@ -54,31 +54,31 @@ class AttentionMaps:
 
 
 def attention_rollout(weights: np.ndarray) -> np.ndarray:
-    """How much of each input token is left in each position after all layers. Abnar & Zuidema 2020,
-    section 3.
+    """How much of each input token is left in each position after all layers (Abnar & Zuidema 2020,
+    section 3).
 
     Heads are averaged, and half of what a layer passes on is the residual stream itself: A = 0.5 W + 0.5
-    I; the product of the layers' A is the rollout.
+    I. The product of the layers' A is the rollout.
 
     Args:
         weights: self-attention `(layers, heads, length, length)`.
 
     Returns:
-        `(length, length)`; row i says what position i is made of, and sums to 1.
+        `(length, length)`; row i says of what position i is composed, and sums to 1.
     """
     layers = 0.5 * weights.mean(axis=1) + 0.5 * np.eye(weights.shape[-1])
-    found = layers[0]
+    rollout = layers[0]  # (length, length)
     for layer in layers[1:]:
-        found = layer @ found
-    return found
+        rollout = layer @ rollout
+    return rollout
 
 
 @torch.no_grad()
 def attention_maps(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, text: str) -> AttentionMaps:
-    """Runs the model on `text`, eagerly and then as before, and keeps its attention weights.
+    """Runs the model on `text` with eager attention and keeps its attention weights.
 
-    A generator writes its answer by greedy decoding first, which the decoder then reads (as in training)
-    in one pass.
+    A generator first writes its answer by greedy decoding; the decoder then reads it in one pass, as in
+    training.
 
     Raises:
         UserError: no text.
@@ -112,7 +112,7 @@ def _stacked(attentions: Sequence[torch.Tensor]) -> np.ndarray:
 
 
 def token_labels(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int]) -> list[str]:
-    """Each token as text that can be seen: special tokens as signs."""
+    """Each token as visible text: special tokens as signs."""
     signs = {
         tokenizer.eos_token_id: "∎",
         tokenizer.pad_token_id: "∅",

@@ -25,28 +25,29 @@ def ngram_loss(train: np.ndarray, validation: np.ndarray, vocab_size: int, order
     probability = np.full(len(validation) - order, 1.0 / vocab_size)
     for k in range(order + 1):
         seen = _keys(train, vocab_size, k)
-        asked = _keys(validation, vocab_size, k)[order - k :]
+        targets = _keys(validation, vocab_size, k)[order - k :]
         grams, counts = np.unique(seen, return_counts=True)
         contexts, kinds = np.unique(grams // vocab_size, return_counts=True)
         totals = np.bincount(np.searchsorted(contexts, grams // vocab_size), weights=counts)
-        n_hc = _look_up(grams, counts, asked)
-        n_h, t_h = (_look_up(contexts, values, asked // vocab_size) for values in (totals, kinds))
+        n_hc = _look_up(grams, counts, targets)
+        n_h, t_h = (_look_up(contexts, values, targets // vocab_size) for values in (totals, kinds))
         mass = n_h + t_h
         probability = np.where(mass > 0, (n_hc + t_h * probability) / np.maximum(mass, 1), probability)
     return float(-np.log(probability).mean())
 
 
 def _keys(tokens: np.ndarray, vocab_size: int, k: int) -> np.ndarray:
-    """For every position from k on, the k tokens before it and itself as one integer."""
+    """For each position from k on, the k tokens before it and itself as one integer."""
     key = np.zeros(len(tokens) - k, dtype=np.int64)
     for back in range(k, -1, -1):
         key = key * vocab_size + tokens[k - back : len(tokens) - back]
     return key
 
 
-def _look_up(keys: np.ndarray, values: np.ndarray, asked: np.ndarray) -> np.ndarray:
-    place = np.minimum(np.searchsorted(keys, asked), len(keys) - 1)
-    return np.where(keys[place] == asked, values[place], 0)
+def _look_up(keys: np.ndarray, values: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+    """The value of each wanted key; 0 where it is not among the sorted keys."""
+    index = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
+    return np.where(keys[index] == wanted, values[index], 0)
 
 
 def linear_text_accuracy(
@@ -71,10 +72,11 @@ def linear_text_accuracy(
 def overlap_answers(
     questions: Sequence[str], contexts: Sequence[str], right: Sequence[Sequence[str]], longest: int = 5
 ) -> dict[str, float]:
-    """`exact_match` and `f1` (see `metrics.Squad`) of answering by word overlap, without learning anything.
+    """`exact_match` and `f1` (see `metrics.Squad`) of answers found by word overlap, without learning.
 
-    The sentence that has most words of the question; in it, of the runs of at most `longest` words that
-    the question does not have, the one with most words of the question within `longest` words around it.
+    The answer is from the sentence that shares most words with the question. Among its runs of at most
+    `longest` words that the question does not have, it is the one with most words of the question within
+    `longest` words around it.
     """
     from ..metrics import squad_scores
 
@@ -87,17 +89,17 @@ def overlap_answer(question: str, context: str, longest: int = 5) -> str:
     """The answer of `overlap_answers` to one question."""
     asked = set(_WORD.findall(question.lower()))
     sentences = [list(_WORD.finditer(sentence)) for sentence in _SENTENCE_END.split(context)]
-    words = max(sentences, key=lambda found: len(asked & {word.group().lower() for word in found}))
+    words = max(sentences, key=lambda sentence: len(asked & {word.group().lower() for word in sentence}))
     known = [word.group().lower() in asked for word in words]
     best, answer = -1, ""
-    place = 0
-    while place < len(words):
-        end = place
-        while end < len(words) and not known[end] and end - place < longest:
+    start = 0
+    while start < len(words):
+        end = start
+        while end < len(words) and not known[end] and end - start < longest:
             end += 1
-        if end > place:
-            score = sum(known[max(0, place - longest) : end + longest])
+        if end > start:
+            score = sum(known[max(0, start - longest) : end + longest])
             if score > best:
-                best, answer = score, words[place].string[words[place].start() : words[end - 1].end()]
-        place = max(end, place + 1)
+                best, answer = score, words[start].string[words[start].start() : words[end - 1].end()]
+        start = max(end, start + 1)
     return answer

@@ -1,6 +1,6 @@
 """Checkpoints that are whole or not there, written by one process or several.
 
-    write_checkpoint(folder, step, write)      # every process puts its share of the state where `write` is told
+    write_checkpoint(folder, step, write)      # every process writes its share of the state
     checkpoint = last_checkpoint(folder)       # the newest one that is complete, or None
 
 A training continues as if it had not stopped, or not at all. Another number of processes cannot continue

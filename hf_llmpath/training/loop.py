@@ -4,8 +4,8 @@
         if loop.checkpoint is not None:
             read_state(loop.checkpoint)
         while loop.step < loop.steps:
-            ...                                            # batch, forward, backward, step
-            loop.after_step(loss, save=write_state)        # write_state(folder) writes all that a step changes
+            ...                                        # batch, forward, backward, step
+            loop.after_step(loss, save=write_state)    # write_state(folder) writes all that a step changes
 
 A training that is killed continues from its last complete checkpoint and ends with the same weights, bit
 for bit. Ctrl-C ends it after the current step with a checkpoint. A loss that is not finite ends it with

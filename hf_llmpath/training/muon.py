@@ -1,12 +1,13 @@
 """Muon from scratch: momentum whose matrices are made orthogonal before they move the weights.
 
-    trainer = Trainer(model, args, optimizer_cls_and_kwargs=(Muon, {"params": muon_groups(model,
-    lr=0.02)}), ...)
+    trainer = Trainer(
+        model, args, optimizer_cls_and_kwargs=(Muon, {"params": muon_groups(model, lr=0.02)}), ...
+    )
 
 A gradient of a weight matrix is mostly a few directions with large singular values. Muon keeps the
-directions and sets all singular values to about 1, so that the rare ones are learned as fast as the
-frequent ones. That is for hidden matrices only: embeddings, head and vectors, whose rows are looked up
-one by one or which have no singular values, are left to AdamW, in the same optimizer.
+directions and sets all singular values to about 1: rare directions are learned as fast as frequent ones.
+That is for hidden matrices only. Embeddings and head, whose rows are looked up one by one, and vectors,
+which have no singular values, are left to AdamW, in the same optimizer.
 """
 
 from collections.abc import Iterable
@@ -18,12 +19,12 @@ from torch.distributed.tensor import DTensor, Replicate
 
 from .optimizers import AdamW, Tensors, _check
 
-# 3.4445 x - 4.7750 x³ + 2.0315 x⁵ lifts a small x more than threefold and keeps one near 1 within 0.68
+# 3.4445 x - 4.7750 x³ + 2.0315 x⁵ lifts a small x more than threefold and keeps an x near 1 between 0.68
 # and 1.14.
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 
 
-def orthogonalised(
+def orthogonalized(
     matrices: Tensor,
     steps: int = 5,
     coefficients: tuple[float, float, float] = COEFFICIENTS,
@@ -46,10 +47,10 @@ def orthogonalised(
     is_tall = matrices.shape[-2] > matrices.shape[-1]
     x = matrices.mT if is_tall else matrices  # the smaller side makes XXᵀ
     shape = x.shape
-    x = x.reshape(-1, *shape[-2:])
+    x = x.reshape(-1, *shape[-2:])  # (matrices, rows, columns), rows <= columns
     x = x / x.flatten(1).norm(dim=1).clamp(min=eps)[:, None, None]  # no singular value is above 1
     for _ in range(steps):
-        gram = x @ x.mT
+        gram = x @ x.mT  # (matrices, rows, rows)
         x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
     x = x.view(shape)
     return x.mT if is_tall else x
@@ -93,7 +94,7 @@ class Muon(AdamW):
         _check(momentum=(momentum, 1))
         if ns_steps < 1:
             raise ValueError(f"ns_steps is {ns_steps}; it must be 1 or more")
-        self._own = {
+        self._muon_defaults = {
             "momentum": momentum,
             "nesterov": nesterov,
             "ns_steps": ns_steps,
@@ -105,7 +106,7 @@ class Muon(AdamW):
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         super().add_param_group(param_group)
         group = self.param_groups[-1]
-        for name, value in self._own.items():
+        for name, value in self._muon_defaults.items():
             group.setdefault(name, value)
         for parameter in group["params"]:
             if group["use_muon"] and parameter.dim() != 2:
@@ -127,20 +128,20 @@ class Muon(AdamW):
         if group["weight_decay"]:
             torch._foreach_mul_(parameters, 1 - group["lr"] * group["weight_decay"])
         moves = [_gathered(move) for move in moves]
-        for places in _alike(parameters):
-            # Matrices of one shape, or of its transpose, go through the iteration side by side.
-            stacked = torch.stack([_wide(moves[place]) for place in places])
-            found = orthogonalised(stacked.to(group["ns_dtype"] or stacked.dtype), group["ns_steps"])
-            for place, move in zip(places, found.to(stacked.dtype), strict=True):
-                rows, columns = parameters[place].shape
+        for indices in _alike(parameters):
+            # Matrices of one shape, or of its transpose, go through the iteration together.
+            stacked = torch.stack([_wide(moves[index]) for index in indices])  # (matrices, rows, columns)
+            orthogonal = orthogonalized(stacked.to(group["ns_dtype"] or stacked.dtype), group["ns_steps"])
+            for index, move in zip(indices, orthogonal.to(stacked.dtype), strict=True):
+                rows, columns = parameters[index].shape
                 scale = max(1, rows / columns) ** 0.5
                 move = move.mT if rows > columns else move
-                parameters[place].add_(_shared_out(move, parameters[place]), alpha=-group["lr"] * scale)
+                parameters[index].add_(_shared_out(move, parameters[index]), alpha=-group["lr"] * scale)
 
 
 def _gathered(matrix: Tensor) -> Tensor:
-    """A matrix of which each process holds a part (`fully_shard`), whole: singular values belong to all
-    of it.
+    """The whole of a matrix of which each process holds a part (`fully_shard`): singular values belong to
+    all of it.
     """
     return matrix.full_tensor() if isinstance(matrix, DTensor) else matrix
 
@@ -161,11 +162,11 @@ def _wide(matrix: Tensor) -> Tensor:
 
 
 def _alike(matrices: Tensors) -> list[list[int]]:
-    """Places of the matrices that are of one shape once the tall ones are turned."""
-    places: dict[Any, list[int]] = {}
-    for place, matrix in enumerate(matrices):
-        places.setdefault((tuple(sorted(matrix.shape)), matrix.dtype, matrix.device), []).append(place)
-    return list(places.values())
+    """Indices of the matrices that have the same shape once the tall ones are transposed."""
+    indices: dict[Any, list[int]] = {}
+    for index, matrix in enumerate(matrices):
+        indices.setdefault((tuple(sorted(matrix.shape)), matrix.dtype, matrix.device), []).append(index)
+    return list(indices.values())
 
 
 def muon_groups(
@@ -174,7 +175,7 @@ def muon_groups(
     """The trainable parameters of a model as groups for `Muon`: matrices of its hidden layers, and the
     rest for AdamW.
 
-    The rest is what an embedding or the output layer holds, and all that is no matrix; it does not decay.
+    The rest, which does not decay, is embeddings, the output layer, and all that is not a matrix.
 
     Args:
         model: a transformers model.

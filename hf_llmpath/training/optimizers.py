@@ -18,9 +18,10 @@ Tensors = list[Tensor]
 
 
 class _Optimizer(torch.optim.Optimizer):
-    """What all of them share: the loop over parameter groups, and state that is made when it is first needed.
+    """The base of all optimizers here: the loop over parameter groups, and state that is made when it is
+    first needed.
 
-    A subclass writes `update`. Parameters without a gradient stay as they are, and so does their state.
+    A subclass writes `update`. Parameters without a gradient keep their values and their state.
     """
 
     def __init__(self, params: Iterable[Any], lr: float, weight_decay: float, **others: Any):
@@ -52,18 +53,18 @@ class _Optimizer(torch.optim.Optimizer):
         return loss
 
     def update(self, parameters: Tensors, gradients: Tensors, group: dict[str, Any]) -> None:
-        """Moves `parameters` in place; `gradients` belong to the caller and must not change."""
+        """Moves `parameters` in place; `gradients` belong to the caller and do not change."""
         raise NotImplementedError
 
     def memory(self, name: str, parameters: Tensors) -> Tensors:
-        """The tensor `name` that is kept for each parameter; zeros at first."""
+        """The tensor `name` that the state has for each parameter; zeros at first."""
         for parameter in parameters:
             if name not in self.state[parameter]:
                 self.state[parameter][name] = torch.zeros_like(parameter, memory_format=torch.preserve_format)
         return [self.state[parameter][name] for parameter in parameters]
 
     def count(self, parameters: Tensors) -> list[int]:
-        """t for each parameter, this step included."""
+        """t of each parameter, this step included."""
         for parameter in parameters:
             self.state[parameter]["step"] = self.state[parameter].get("step", 0) + 1
         return [self.state[parameter]["step"] for parameter in parameters]
@@ -132,7 +133,7 @@ class Momentum(_Optimizer):
 
 
 class RMSprop(_Optimizer):
-    """Every weight its own rate: s ← αs + (1 − α)g²; θ ← θ − η g / (√s + ε).
+    """A rate for each weight: s ← αs + (1 − α)g²; θ ← θ − η g / (√s + ε).
 
     Hinton 2012, lecture 6e; equal to `torch.optim.RMSprop`.
 
@@ -202,7 +203,7 @@ class Adam(_Optimizer):
         self.move(parameters, _with_decay(gradients, parameters, group), group)
 
     def move(self, parameters: Tensors, gradients: Tensors, group: dict[str, Any]) -> None:
-        """The rule itself, whatever becomes of the weight decay."""
+        """The rule itself, without weight decay."""
         beta1, beta2 = group["betas"]
         steps = self.count(parameters)
         means, squares = self.memory("exp_avg", parameters), self.memory("exp_avg_sq", parameters)

@@ -1,4 +1,4 @@
-"""Looking into a trained recurrent language model: its units, its gates, and how far its gradients reach."""
+"""Looking into a trained recurrent language model: its units, its gates, and the reach of its gradients."""
 
 from typing import Any
 
@@ -21,7 +21,7 @@ def gradient_by_lag(
         model: a recurrent language model; its last layer is measured.
         tokens: ids of a text, more than `length + 1`.
         length: the largest lag is `length - 1`.
-        windows: how many places of the text to average over.
+        windows: how many windows of the text to average over.
     """
     random = np.random.default_rng(seed)
     starts = random.integers(0, len(tokens) - length - 1, size=windows)
@@ -31,22 +31,21 @@ def gradient_by_lag(
     hidden = backbone.embed_tokens(batch[:, :-1])
     for layer in backbone.layers[:-1]:
         hidden = layer(hidden)[0]
-    # Step by step, each state passed on as a node of its own, so that every dL/ds is at hand.
+    # Step by step, each state passed on as a node of its own: then every dL/ds is at hand.
     state, states = None, []
     for t in range(length):
         _, state, _ = cell_layer(hidden[:, t : t + 1].detach(), state)
-        state = tuple(part.view_as(part) for part in state)
-        for part in state:
-            part.retain_grad()
+        state = tuple(tensor.view_as(tensor) for tensor in state)  # each (windows, hidden)
+        for tensor in state:
+            tensor.retain_grad()
         states.append(state)
     loss = nn.functional.cross_entropy(model.lm_head(states[-1][0]), batch[:, -1], reduction="sum")
     model.zero_grad()
     loss.backward()
     norms = []
     for state in reversed(states):
-        grads = [
-            part.grad for part in state if part.grad is not None
-        ]  # the last cell state is read by nothing
+        # Nothing depends on the last cell state, which therefore has no gradient.
+        grads = [tensor.grad for tensor in state if tensor.grad is not None]
         norms.append(torch.cat(grads, dim=-1).norm(dim=-1).mean().item())
     model.zero_grad()
     return [norm / norms[0] for norm in norms]
@@ -65,12 +64,12 @@ def one_character_each(tokenizer: PreTrainedTokenizerFast, tokens: np.ndarray) -
 
 
 def text_features(text: str) -> dict[str, np.ndarray]:
-    """What a reader sees at each character of `text`, as numbers: name -> `(len(text),)`."""
+    """Properties of each character of `text` and its surroundings, as numbers: name -> `(len(text),)`."""
     characters = np.array(list(text))
     index = np.arange(len(text))
 
     def since(mask: np.ndarray) -> np.ndarray:
-        """Characters since the last place where `mask` holds (or since the start)."""
+        """Characters since `mask` was last true (or since the start)."""
         return index - np.maximum.accumulate(np.where(mask, index, 0))
 
     is_letter = np.char.isalpha(characters)
@@ -118,15 +117,14 @@ def unit_activations(model: nn.Module, tokens: np.ndarray, length: int = 512) ->
 def readable_unit(model: nn.Module, tokenizer: PreTrainedTokenizerFast, tokens: np.ndarray) -> dict[str, Any]:
     """The unit that follows something readable best, after Karpathy et al. 2015.
 
-    Unit and feature are chosen on the first half of `tokens` and their correlation is reported on the
-    second half, so that looking through many units does not flatter the result. Features that are about
-    the current character alone (a vowel, a capital) are compared too, but one that needs memory
-    (quotation, position) is preferred.
+    Unit and feature are chosen on the first half of `tokens`, and their correlation is reported on the
+    second half: the choice among many units does not flatter the result. Features of the current
+    character alone (a vowel, a capital) are compared too, but one that needs memory (quotation, position)
+    is preferred.
 
     Returns:
         `unit`, `feature`, `correlation` (Pearson, on the second half), `chosen_by` (the same on the first
-        half), and
-        `table`: the best unit of every feature.
+        half), and `table`: the best unit of every feature.
     """
     activations = unit_activations(model, tokens)
     features = text_features(one_character_each(tokenizer, tokens))
@@ -176,10 +174,10 @@ def gates_of(
     """What the last layer's gates do over a text.
 
     Returns:
-        `text` (one character per token), `mean`: gate -> mean over units after each character, `indices`
+        `text` (one character per token); `mean`: gate -> mean over units after each character; `indices`
         of the `units` units whose keeping gate (forget, update; the state itself for a plain RNN) moves
-        most slowly, the easiest to read, slowest first, and `units`: gate -> what it does in each of
-        these units over time.
+        most slowly, slowest first, because they are the easiest to read; and `units`: gate -> its values
+        in each of these units over time.
     """
     ids = torch.from_numpy(tokens).unsqueeze(0)
     gates = model.eval().model(input_ids=ids, output_gates=True, use_cache=False).gates[-1]
@@ -211,7 +209,7 @@ def sample_text(
     seed: int,
     prompt: str = "",
 ) -> str:
-    """`length` characters from the model after `prompt`, by sampling at `temperature`."""
+    """`length` characters that the model samples at `temperature` after `prompt`."""
     ids = torch.tensor([[tokenizer.bos_token_id, *tokenizer.encode(prompt, add_special_tokens=False)]])
     set_seed(seed)
     output = model.generate(
@@ -228,7 +226,7 @@ def sample_text(
 
 
 def one_hot(tokenizer: PreTrainedTokenizerFast, text: str) -> dict[str, Any]:
-    """The one-hot rows of a text: multiplying one with the embedding matrix is looking up its row.
+    """The one-hot rows of a text. Multiplying one with the embedding matrix looks up a row of it.
 
     Returns:
         `characters`, `vocabulary` (the characters that tokens stand for) and `rows` (0 or 1, character x
@@ -255,7 +253,7 @@ def next_characters(
 
     Returns:
         `prompt`, `characters` (the `top` most probable at temperature 1, best first) and `probabilities`:
-        temperature -> a list beside them.
+        temperature -> the probability of each of them.
     """
     ids = torch.tensor([[tokenizer.bos_token_id, *tokenizer.encode(prompt, add_special_tokens=False)]])
     logits = model.eval()(ids, use_cache=False).logits[0, -1]

@@ -29,7 +29,7 @@ from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
 from ..data.batches.streams import IGNORED, as_is
 from ..runs import Job
-from .checkpoints import mark_complete, wait_for_all
+from .checkpoints import mark_complete, process_index, wait_for_all
 from .distributed.workers import PATIENCE
 from .loop import LOGGED, Loop
 from .recipe import Recipe
@@ -40,7 +40,8 @@ accelerate.optimizer.is_lomo_available = cache(accelerate.optimizer.is_lomo_avai
 
 # What counts as the targets of a batch: the first of these that it has.
 TARGETS = ("shift_labels", "labels", "start_positions")
-STREAM_STATE_FILE = "stream_state.safetensors"  # in a checkpoint: the recurrent state
+# In a checkpoint: the recurrent state; the random numbers of each process when the epoch began.
+STREAM_STATE_FILE, EPOCH_FILE = "stream_state.safetensors", "epoch_{}.safetensors"
 
 
 def shared_arguments(recipe: Recipe, folder: Path, seed: int) -> dict[str, Any]:
@@ -96,6 +97,16 @@ class LoopCallback(TrainerCallback):
     def __init__(self, loop: Loop, tokens_per_step: int = 0):
         self.loop, self.tokens_per_step = loop, tokens_per_step
         self.loss: float | None = None  # the last one that was logged
+        self.random_at_epoch: Tensor | None = None
+
+    def on_epoch_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """A sampler without a generator of its own draws the order of an epoch from the global one. Where
+        a training continues within an epoch, it has to draw the same order."""
+        if self.random_at_epoch is None and self.loop.checkpoint is not None:
+            path = self.loop.checkpoint / EPOCH_FILE.format(process_index())
+            if path.exists():
+                torch.set_rng_state(load_file(path)["random"])
+        self.random_at_epoch = torch.get_rng_state()
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self.loop.after_step(self.loss, tokens=self.tokens_per_step)
@@ -112,9 +123,13 @@ class LoopCallback(TrainerCallback):
                 raise self.loop.diverged(state.global_step)
 
     def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        checkpoint = Path(args.output_dir) / f"{PREFIX_CHECKPOINT_DIR}-{state.global_step}"
+        between_epochs = float(state.epoch).is_integer()
+        random = torch.get_rng_state() if between_epochs else self.random_at_epoch
+        save_file({"random": random}, checkpoint / EPOCH_FILE.format(process_index()))
         wait_for_all()
         if state.is_world_process_zero:
-            mark_complete(Path(args.output_dir) / f"{PREFIX_CHECKPOINT_DIR}-{state.global_step}")
+            mark_complete(checkpoint)
 
     def on_train_end(self, args: Any, state: Any, control: Any, model: nn.Module, **kwargs: Any) -> None:
         # No loss has seen the weights that the last step left.

@@ -7,6 +7,7 @@ import sys
 import pytest
 import torch
 
+from hf_llmpath.training import hardware
 from hf_llmpath.training.hardware import precision_for, sixteen_bits_pay
 
 

@@ -4,6 +4,7 @@ leaves a checkpoint, a loss that is not finite names the setting to lower, no st
 
 import json
 import os
+import re
 import signal
 import time
 from collections.abc import Callable
@@ -167,7 +168,9 @@ def by_word2vec(job: Job, rate: float | None) -> Weights:
     torch.manual_seed(0)
     sizes = {"vocab_size": len(corpus.vocabulary), "hidden_size": 8}
     model = LLMPathWord2VecModel(LLMPathWord2VecConfig(**sizes, objective="skipgram"))
-    recipe = Word2VecRecipe(epochs=2, batch_blocks=8, learning_rate=rate or 0.3, saves=4)
+    optimizer = "sgd" if rate else "adagrad"  # whose steps have no limit
+    choices = {"batch_blocks": 8, "subsample": None, "saves": 4}
+    recipe = Word2VecRecipe(2, learning_rate=rate or 0.3, optimizer=optimizer, **choices)
     Word2VecTraining(model, corpus, recipe, 0).run(job)
     return weights_of(model)
 
@@ -211,9 +214,14 @@ def steps_in(folder: Path) -> list[int]:
 
 
 def untimed_history(folder: Path) -> list[dict[str, Any]]:
+    """The history without times, and without the Trainer's summary of the steps since a stop."""
     rows = [json.loads(line) for line in (folder / "history.jsonl").read_text().splitlines()]
-    timed = ("runtime", "per_second", "time", "flos")
-    return [{k: v for k, v in row.items() if not any(word in k for word in timed)} for row in rows]
+    timed = ("per_second", "time", "flos")
+    return [
+        {name: value for name, value in row.items() if not any(word in name for word in timed)}
+        for row in rows
+        if "train_runtime" not in row
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -231,7 +239,7 @@ def whole(tmp_path_factory):
 
 
 @every_way
-@pytest.mark.parametrize("step", [2, 13, 20])
+@pytest.mark.parametrize("step", [2, 13])
 def test_a_killed_training_continues_bit_for_bit(whole, tmp_path, train, step):
     weights, folder = whole(train)
     with pytest.raises(Killed):
@@ -273,17 +281,20 @@ def test_ctrl_c_leaves_a_checkpoint(whole, tmp_path, train):
 @every_way
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
 def test_a_training_that_diverges_names_the_setting_to_lower(tmp_path, train):
-    with pytest.raises(
-        UserError, match=r"not finite at step \d+; try a lower learning rate, .*--set learning_rate=3e\+37"
-    ):
-        train(job_in(tmp_path), 1e38)
+    # Muon's matrices move by the rate alone; to overflow in the forward pass, they need a higher one.
+    rate, lower = (1e38, "3e+37") if train in (by_accelerate, by_lightning) else (1e37, "3e+36")
+    with pytest.raises(UserError) as error:
+        train(job_in(tmp_path), rate)
+    message = r"is not finite at step \d+; try a lower learning rate, for example --set learning_rate="
+    assert re.search(message + re.escape(lower), str(error.value))
 
 
-def test_a_stop_in_the_last_step_is_a_stop(tmp_path):
+@pytest.mark.parametrize("train", [by_trainer, by_accelerate])
+def test_a_stop_in_the_last_step_is_a_stop(whole, tmp_path, train):
     with pytest.raises(KeyboardInterrupt):
-        by_accelerate(job_in(tmp_path, InterruptAt(20)), None)
+        train(job_in(tmp_path, InterruptAt(20)), None)
     assert last_checkpoint(tmp_path).name == "checkpoint-20"
-    by_accelerate(job_in(tmp_path), None)
+    assert same(train(job_in(tmp_path), None), whole(train)[0])
 
 
 def test_a_line_that_was_cut_off_is_dropped(tmp_path):

@@ -10,7 +10,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from hf_llmpath import LLMPathGPTConfig, LLMPathGPTForCausalLM
-from hf_llmpath.training.muon import Muon, muon_groups, orthogonalised
+from hf_llmpath.training.muon import Muon, muon_groups, orthogonalized
 from hf_llmpath.training.optimizers import AdamW
 from tests.support.small import same, weights_of
 from tests.training.test_optimizers import fit
@@ -54,7 +54,7 @@ def test_singular_vectors_stay_and_singular_values_come_near_one(shape):
     u, s, vh = torch.linalg.svd(matrices, full_matrices=False)
     s = s.clamp(min=0.02 * s.flatten(0, -2).norm() if s.dim() > 1 else 0.02 * s.norm())
     matrices = u * s.unsqueeze(-2) @ vh
-    found = orthogonalised(matrices)
+    found = orthogonalized(matrices)
     inside = u.mT @ found @ vh.mT  # diagonal if the singular vectors are the same
     values = inside.diagonal(dim1=-2, dim2=-1)
     torch.testing.assert_close(inside, torch.diag_embed(values), rtol=0, atol=1e-10)
@@ -67,12 +67,12 @@ def test_with_the_coefficients_of_newton_and_schulz_it_converges_to_u_vt():
     torch.manual_seed(0)
     matrix = torch.randn(12, 20, dtype=torch.float64)
     u, _, vh = torch.linalg.svd(matrix, full_matrices=False)
-    found = orthogonalised(matrix, steps=30, coefficients=(15 / 8, -10 / 8, 3 / 8))
+    found = orthogonalized(matrix, steps=30, coefficients=(15 / 8, -10 / 8, 3 / 8))
     torch.testing.assert_close(found, u @ vh, rtol=0, atol=1e-10)
 
 
 def test_a_matrix_of_zeros_stays_one():
-    assert torch.equal(orthogonalised(torch.zeros(4, 6)), torch.zeros(4, 6))
+    assert torch.equal(orthogonalized(torch.zeros(4, 6)), torch.zeros(4, 6))
 
 
 @pytest.mark.parametrize(

@@ -151,7 +151,12 @@ class PolicyTraining:
         recipe, task = self.recipe, self.task
         with torch.no_grad():
             prompts = self._next_prompts() if prompts is None else prompts
-            rollout = draw(self.policy, prompts, task.pad, task.end, recipe.max_new_tokens)
+            try:
+                rollout = draw(self.policy, prompts, task.pad, task.end, recipe.max_new_tokens)
+            except RuntimeError as error:  # torch.multinomial: the logits have overflowed
+                if "probability tensor" not in str(error):
+                    raise
+                raise self.loop.diverged(self.loop.step, "a probability") from None
             log_probs = reply_log_probs(self.policy, rollout)
             reference = reply_log_probs(task.reference, rollout)
             penalty = recipe.unfinished_penalty * (~rollout.finished).to(log_probs.dtype)

@@ -18,13 +18,16 @@ from transformers import (
 from ...data.batches.token_rows import TokenRows, TrainingBatches
 from ...runs import Job
 from ..adaptation import trainable_share
-from ..trainer import Recipe, fit
+from ..recipe import Recipe
+from ..trainer import fit
 
-POOL = 4  # batches that are sorted by length together: small training sets must not always meet the same neighbors
+# Batches that are sorted by length together: in a small training set, examples must not always meet the
+# same neighbors.
+POOL = 4
 
 
 def balanced_rows(labels: Sequence[int], count: int, seed: int) -> np.ndarray:
-    """`count` rows drawn without replacement, as many of every class as of any other (the data permitting)."""
+    """`count` rows drawn without replacement, equally many of each class as far as the data permit."""
     rng = np.random.default_rng(seed)
     labels = np.asarray(labels)
     turns = np.empty(len(labels))
@@ -39,14 +42,14 @@ def predict(model: nn.Module, rows: TokenRows, pad: int, batch_size: int = 128) 
     """The likeliest class of every row."""
     was_training = model.training
     model.eval()
-    found = np.empty(len(rows), dtype=np.int64)
-    order = np.argsort(rows.lengths, kind="stable")
+    classes = np.empty(len(rows), dtype=np.int64)
+    order = np.argsort(rows.lengths, kind="stable")  # rows of similar length together: little padding
     for start in range(0, len(order), batch_size):
         indices = order[start : start + batch_size]
-        ids, there = rows.padded(indices, pad)
-        found[indices] = model(input_ids=ids, attention_mask=there).logits.argmax(-1).numpy()
+        ids, mask = rows.padded(indices, pad)  # both (batch, longest)
+        classes[indices] = model(input_ids=ids, attention_mask=mask).logits.argmax(-1).numpy()
     model.train(was_training)
-    return found
+    return classes
 
 
 def fine_tune(
@@ -60,54 +63,52 @@ def fine_tune(
     seed: int,
     adapt: Callable[[nn.Module], nn.Module] | None = None,
 ) -> dict[str, Any]:
-    """Trains a classifier; the result is kept in `part`, with the model (low-rank updates are merged into
-    its weights).
+    """Trains a classifier once; the job keeps the model (low-rank updates are merged into its weights).
 
     Args:
-        start: folder of a pretrained model, or a configuration, for random weights. The classifier is new
-            in either case.
+        start: folder of a pretrained model, or a configuration, for random weights. The classification
+            head is new in either case.
         classes: names of the classes.
         train, held_out: rows and their classes; accuracy is measured on the held-out ones.
         tokenizer: is saved with the model.
         recipe, job, seed: see `fit`.
-        adapt: says what of the model learns (`adaptation.py`); everything if none.
+        adapt: chooses the weights that learn (`adaptation.py`); all of them if None.
 
     Returns:
         `accuracy`, `trainable_parameters`, `trainable_share` and `seconds`.
     """
-    if job.done:
-        return job.result
-    set_seed(seed)
-    names = {
-        "id2label": dict(enumerate(classes)),
-        "label2id": {name: index for index, name in enumerate(classes)},
-    }
-    if isinstance(start, Path):
-        model = AutoModelForSequenceClassification.from_pretrained(start, **names)
-    else:
-        model = AutoModelForSequenceClassification.from_config(type(start)(**_own(start) | names))
-    model = adapt(model) if adapt else model
-    learning, share = trainable_share(model)
-    pad = tokenizer.pad_token_id
-    rows, labels = train
-    dataset = TrainingBatches(
-        rows, recipe.batch_size, recipe.steps, pad, seed, labels=np.asarray(labels), pool=POOL
-    )
-    began = time.perf_counter()
-    fit(model, dataset, recipe, job, seed, tokens_per_step=dataset.tokens_per_step)
-    seconds = time.perf_counter() - began
-    if hasattr(model, "merge_and_unload"):
-        model = model.merge_and_unload()
-    accuracy = float((predict(model, held_out[0], pad) == np.asarray(held_out[1])).mean())
-    result = {
-        "accuracy": accuracy,
-        "trainable_parameters": learning,
-        "trainable_share": share,
-        "seconds": seconds,
-    }
-    return job.finish(result, model, tokenizer)
+
+    def train_once(job: Job) -> dict[str, Any]:
+        set_seed(seed)
+        names = {"id2label": dict(enumerate(classes)), "label2id": {c: i for i, c in enumerate(classes)}}
+        if isinstance(start, Path):
+            model = AutoModelForSequenceClassification.from_pretrained(start, **names)
+        else:
+            model = AutoModelForSequenceClassification.from_config(
+                type(start)(**_arguments_of(start) | names)
+            )
+        model = adapt(model) if adapt else model
+        learning, share = trainable_share(model)
+        pad, (rows, labels) = tokenizer.pad_token_id, train
+        dataset = TrainingBatches(
+            rows, recipe.batch_size, recipe.steps, pad, seed, labels=np.asarray(labels), pool=POOL
+        )
+        began = time.perf_counter()
+        fit(model, dataset, recipe, job, seed, tokens_per_step=dataset.tokens_per_step)
+        seconds = time.perf_counter() - began
+        model = model.merge_and_unload() if hasattr(model, "merge_and_unload") else model
+        job.save_model(model, tokenizer)
+        accuracy = float((predict(model, held_out[0], pad) == np.asarray(held_out[1])).mean())
+        return {
+            "accuracy": accuracy,
+            "trainable_parameters": learning,
+            "trainable_share": share,
+            "seconds": seconds,
+        }
+
+    return job.once(train_once)
 
 
-def _own(config: PretrainedConfig) -> dict[str, Any]:
-    """The arguments that make this configuration again, names of classes left out."""
+def _arguments_of(config: PretrainedConfig) -> dict[str, Any]:
+    """The arguments from which this configuration was made, without the names of the classes."""
     return {name: getattr(config, name) for name in type(config)._own_fields()}

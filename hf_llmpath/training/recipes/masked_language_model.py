@@ -1,4 +1,4 @@
-"""Pretraining of the bidirectional encoder by masked language modeling, its measures, and filling in masks."""
+"""Masked language modeling with the bidirectional encoder: pretraining, measures, and filling in masks."""
 
 import math
 import time
@@ -22,22 +22,23 @@ from ...errors import UserError
 from ...models.configuration_bert import LLMPathBertConfig
 from ...models.modeling_bert import LLMPathBertForMaskedLM
 from ...runs import Job
-from ..trainer import Recipe, fit
+from ..recipe import Recipe
+from ..trainer import fit
 
 EVALUATED = 256  # validation rows on which the loss is followed while training
-POOL = 128  # batches sorted by length together: most are then of one length, and need no mask
+POOL = 128  # batches sorted by length together: most then have rows of one length and need no mask
 
 
 def small_encoder(tokenizer: PreTrainedTokenizerBase, context: int, **others: Any) -> LLMPathBertConfig:
-    """The encoder as it learns fastest from little text: rotary positions, norms before each part, no
-    dropout.
+    """The encoder that learns fastest from little text: rotary positions, norms before attention and
+    feed-forward layers, no dropout.
 
     Args:
-        tokenizer: whose tokens it reads.
+        tokenizer: of the tokens that the encoder reads.
         context: longest sequence in tokens.
-        others: sizes, and whatever shall differ.
+        others: sizes, and what is to differ.
     """
-    form: dict[str, Any] = {
+    defaults: dict[str, Any] = {
         "vocab_size": len(tokenizer),
         "position_embedding_type": "rotary",
         "norm_position": "pre",
@@ -51,7 +52,7 @@ def small_encoder(tokenizer: PreTrainedTokenizerBase, context: int, **others: An
         "pad_token_id": tokenizer.pad_token_id,
         "mask_token_id": tokenizer.mask_token_id,
     }
-    return LLMPathBertConfig(**form | others)
+    return LLMPathBertConfig(**defaults | others)
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,7 @@ class MaskedTexts:
     Attributes:
         tokenizer: trained on the training split.
         train, validation: token ids, framed by `[CLS]` and `[SEP]`.
-        masking: which tokens are to be guessed.
+        masking: chooses the tokens to predict.
     """
 
     tokenizer: PreTrainedTokenizerFast
@@ -87,9 +88,9 @@ class MaskedTexts:
             corpus: longer texts to learn from as well, packed into rows of `context` tokens.
             kind, vocab_size: of the tokenizer (see `train_subwords`).
             context: longest row, in tokens.
-            mask_rate: share of the tokens that are to be guessed.
-            folder: where the tokens of a corpus are written, to be mapped into memory from there; in
-                memory if none.
+            mask_rate: share of the tokens to predict.
+            folder: where the tokens of a corpus are written, and mapped into memory from there; None to
+                keep them in memory.
 
         Raises:
             UserError: a vocabulary too small for the alphabet of the texts.
@@ -111,18 +112,19 @@ class MaskedTexts:
         rows: Iterable[Sequence[int]] = encode(tokenizer, train, context)
         if len(corpus):
             rows = chain(rows, _blocks(packed(table, tokenizer, context)))
-        kept = TokenRows(rows) if folder is None else TokenRows.in_file(rows, folder / "tokens.bin")
+        stored = TokenRows(rows) if folder is None else TokenRows.in_file(rows, folder / "tokens.bin")
         masking = Masking(tokenizer.mask_token_id, len(tokenizer), mask_rate)
-        return cls(tokenizer, kept, TokenRows(encode(tokenizer, validation, context)), masking)
+        return cls(tokenizer, stored, TokenRows(encode(tokenizer, validation, context)), masking)
 
     def unigram_loss(self) -> tuple[float, float]:
-        """Loss in nats and accuracy on the validation rows of guessing every token by its frequency in
-        training.
+        """Loss in nats and accuracy on the validation rows when every token is predicted from its
+        frequency in training.
         """
         counts = np.ones(len(self.tokenizer))
         counts += np.bincount(self._maskable(self.train.tokens), minlength=len(counts))
-        asked = self._maskable(self.validation.tokens)
-        return -float(np.log(counts / counts.sum())[asked].mean()), float((asked == counts.argmax()).mean())
+        targets = self._maskable(self.validation.tokens)
+        loss = -float(np.log(counts / counts.sum())[targets].mean())
+        return loss, float((targets == counts.argmax()).mean())
 
     def _maskable(self, tokens: np.ndarray) -> np.ndarray:
         return tokens[~np.isin(tokens, self.tokenizer.all_special_ids)]
@@ -133,13 +135,13 @@ def _unknown_words_marked(batch: dict[str, list[str]]) -> dict[str, list[str]]:
 
 
 def _blocks(table: Any) -> Iterator[np.ndarray]:
-    """Rows of token ids, of which a thousand are in memory."""
+    """Rows of token ids, a thousand of them in memory at a time."""
     for batch in table.with_format("numpy").iter(1000):
         yield from batch["input_ids"]
 
 
 def encode(tokenizer: PreTrainedTokenizerFast, texts: Sequence[str], context: int) -> list[list[int]]:
-    """Token ids of every text, framed by the special tokens, cut to `context`."""
+    """Token ids of each text between the special tokens, cut to `context`."""
     options = {"return_attention_mask": False, "return_token_type_ids": False}
     return tokenizer(list(texts), truncation=True, max_length=context, **options)["input_ids"]
 
@@ -148,26 +150,26 @@ def encode(tokenizer: PreTrainedTokenizerFast, texts: Sequence[str], context: in
 def masked_loss(
     model: LLMPathBertForMaskedLM, rows: TokenRows, texts: MaskedTexts, seed: int = 0, batch_size: int = 64
 ) -> dict[str, float]:
-    """Mean cross-entropy in nats, and accuracy, of the masked tokens of `rows`; the same masks for the
-    same seed.
+    """Mean cross-entropy in nats and accuracy over the masked tokens of `rows`; a seed always gives the
+    same masks.
     """
     tokenizer, was_training = texts.tokenizer, model.training
     model.eval()
     special = torch.tensor(tokenizer.all_special_ids)
     generator = torch.Generator().manual_seed(seed)
     order = np.argsort(rows.lengths, kind="stable")  # rows of similar length together: little padding
-    total, right, count = 0.0, 0, 0
+    total, correct, count = 0.0, 0, 0
     for start in range(0, len(order), batch_size):
-        ids, there = rows.padded(order[start : start + batch_size], tokenizer.pad_token_id)
-        inputs, labels = texts.masking(ids, ~torch.isin(ids, special), generator)
+        ids, mask = rows.padded(order[start : start + batch_size], tokenizer.pad_token_id)
+        inputs, labels = texts.masking(ids, ~torch.isin(ids, special), generator)  # (batch, longest)
         chosen = labels >= 0
-        states = model.model(inputs, there).last_hidden_state[chosen]
+        states = model.model(inputs, mask).last_hidden_state[chosen]  # (masked tokens, hidden)
         logits, targets = model.decoder(model.head(states)), labels[chosen]
         total += float(nn.functional.cross_entropy(logits, targets, reduction="sum"))
-        right += int((logits.argmax(-1) == targets).sum())
+        correct += int((logits.argmax(-1) == targets).sum())
         count += len(targets)
     model.train(was_training)
-    return {"loss": total / max(count, 1), "accuracy": right / max(count, 1)}
+    return {"loss": total / max(count, 1), "accuracy": correct / max(count, 1)}
 
 
 def pretrain(
@@ -178,55 +180,56 @@ def pretrain(
     seed: int,
     make_optimizer: Callable[[nn.Module], torch.optim.Optimizer] | None = None,
 ) -> dict[str, Any]:
-    """Trains an encoder from random weights to guess masked tokens, by AdamW if no optimizer is given;
-    the result is kept in `part`, with the model.
+    """Trains an encoder from random weights to predict masked tokens, once; the job keeps the model. The
+    optimizer is the recipe's if `make_optimizer` makes no other.
 
     Returns:
         `validation_loss` (nats per masked token), `perplexity` (e to its power), `masked_accuracy`, the
         same of the model before the training (`..._before`), `parameters`, `epochs` and `seconds`.
     """
-    if job.done:
-        return job.result
-    set_seed(seed)
-    model = LLMPathBertForMaskedLM(config)
-    before = masked_loss(model, texts.validation, texts)
-    dataset = TrainingBatches(
-        texts.train,
-        recipe.batch_size,
-        recipe.steps,
-        texts.tokenizer.pad_token_id,
-        seed,
-        masking=texts.masking,
-        special=texts.tokenizer.all_special_ids,
-        pool=POOL,
-    )
-    followed = TokenRows(
-        np.split(texts.validation.tokens, np.cumsum(texts.validation.lengths)[:-1])[:EVALUATED]
-    )
-    began = time.perf_counter()
-    fit(
-        model,
-        dataset,
-        recipe,
-        job,
-        seed,
-        evaluate_with=lambda trained: masked_loss(trained, followed, texts),
-        tokens_per_step=dataset.tokens_per_step,
-        optimizer=make_optimizer and make_optimizer(model),
-    )
-    seconds = time.perf_counter() - began
-    after = masked_loss(model, texts.validation, texts)
-    result = {
-        "validation_loss": after["loss"],
-        "perplexity": math.exp(after["loss"]),
-        "masked_accuracy": after["accuracy"],
-        "perplexity_before": math.exp(before["loss"]),
-        "masked_accuracy_before": before["accuracy"],
-        "parameters": model.num_parameters(),
-        "epochs": dataset.epochs,
-        "seconds": seconds,
-    }
-    return job.finish(result, model, texts.tokenizer)
+
+    def train_once(job: Job) -> dict[str, Any]:
+        set_seed(seed)
+        model = LLMPathBertForMaskedLM(config)
+        before = masked_loss(model, texts.validation, texts)
+        dataset = TrainingBatches(
+            texts.train,
+            recipe.batch_size,
+            recipe.steps,
+            texts.tokenizer.pad_token_id,
+            seed,
+            masking=texts.masking,
+            special=texts.tokenizer.all_special_ids,
+            pool=POOL,
+        )
+        rows = np.split(texts.validation.tokens, np.cumsum(texts.validation.lengths)[:-1])
+        followed = TokenRows(rows[:EVALUATED])
+        began = time.perf_counter()
+        fit(
+            model,
+            dataset,
+            recipe,
+            job,
+            seed,
+            evaluate_with=lambda trained: masked_loss(trained, followed, texts),
+            tokens_per_step=dataset.tokens_per_step,
+            optimizer=make_optimizer and make_optimizer(model),
+        )
+        seconds = time.perf_counter() - began
+        job.save_model(model, texts.tokenizer)
+        after = masked_loss(model, texts.validation, texts)
+        return {
+            "validation_loss": after["loss"],
+            "perplexity": math.exp(after["loss"]),
+            "masked_accuracy": after["accuracy"],
+            "perplexity_before": math.exp(before["loss"]),
+            "masked_accuracy_before": before["accuracy"],
+            "parameters": model.num_parameters(),
+            "epochs": dataset.epochs,
+            "seconds": seconds,
+        }
+
+    return job.once(train_once)
 
 
 @torch.no_grad()
@@ -235,25 +238,25 @@ def fill_masks(
 ) -> list[list[tuple[str, float]]]:
     """For every mask token in `text`, the `top_k` likeliest tokens as text, each with its probability.
 
-    Of a text longer than the model the beginning is read.
+    A text that is too long for the model is cut off.
 
     Raises:
-        UserError: no text, or no mask token in what is read of it.
+        UserError: no text, or no mask token in the part that the model reads.
     """
     limit, mask = model.config.max_position_embeddings, tokenizer.mask_token
     if not text.strip():
         raise UserError(f"the text is empty; type a sentence with {mask} in it")
     inputs = tokenizer(text, return_tensors="pt", truncation=True, max_length=limit)
     inputs.pop("token_type_ids", None)  # one segment
-    places = (inputs["input_ids"][0] == tokenizer.mask_token_id).nonzero().flatten()
-    if not len(places):
+    positions = (inputs["input_ids"][0] == tokenizer.mask_token_id).nonzero().flatten()
+    if not len(positions):
         if mask in text:
             raise UserError(
                 f"{mask} stands beyond the first {limit} tokens, which is all that this model reads"
             )
-        raise UserError(f"no {mask} in '{text[:60]}'; put it where a word is to be guessed")
+        raise UserError(f"no {mask} in '{text[:60]}'; put it where a word is missing")
     was_training = model.training
-    probabilities = model.eval()(**inputs).logits[0, places].float().softmax(-1)
+    probabilities = model.eval()(**inputs).logits[0, positions].float().softmax(-1)
     model.train(was_training)
     values, tokens = probabilities.topk(min(top_k, probabilities.shape[-1]))
     return [

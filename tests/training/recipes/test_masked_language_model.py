@@ -159,7 +159,7 @@ def test_fills_are_the_probabilities_of_the_model(texts):
     [
         ("", "the text is empty; type a sentence with .MASK. in it"),
         ("  \n", "the text is empty"),
-        ("Anna had a hat.", "no .MASK. in 'Anna had a hat.'; put it where a word is to be guessed"),
+        ("Anna had a hat.", "no .MASK. in 'Anna had a hat.'; put it where a word is missing"),
         ("Anna had a hat and " * 10 + "[MASK]", "stands beyond the first 24 tokens"),
     ],
 )
