@@ -4,8 +4,8 @@
     distill(student, teacher, windows, Distillation(temperature=2.0), recipe, job, seed)
 
 The loss is Hinton, Vinyals & Dean 2015's: α T² KL(teacher / T ‖ student / T) + (1 − α) cross-entropy, and
-with `hidden` the mean squared distance of the states of the layers that belong together (Romero et al.
-2014; Jiao et al. 2019).
+with `hidden` the mean squared distance between the states of corresponding layers (Romero et al. 2014;
+Jiao et al. 2019).
 """
 
 import copy
@@ -21,7 +21,8 @@ from torch.utils.data import Dataset
 from ...data.batches.streams import IGNORED
 from ...errors import UserError
 from ...runs import Job
-from ...training.trainer import Recipe, StageTrainer, fit
+from ...training.recipe import Recipe
+from ...training.trainer import StageTrainer, fit
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ class Distillation:
     def __post_init__(self) -> None:
         if not 0 <= self.alpha <= 1:
             raise UserError(
-                f"alpha is {self.alpha}; it is a share: 0 (the right tokens alone) to 1 (the teacher alone)"
+                f"alpha is {self.alpha}; it is a share: 0 (the correct tokens alone) to 1 (the teacher alone)"
             )
         if self.temperature <= 0:
             raise UserError(f"temperature is {self.temperature}; it must be more than 0")
@@ -59,8 +60,8 @@ def soft_target_loss(student: Tensor, teacher: Tensor, temperature: float) -> Te
 
 
 def hidden_state_loss(student: tuple[Tensor, ...], teacher: tuple[Tensor, ...], counted: Tensor) -> Tensor:
-    """Mean over the student's layers of the squared distance to the state of the teacher's layer at the
-    same share of the depth, per unit, summed over the tokens.
+    """Squared distance per unit between the state of each student layer and that of the teacher's layer at
+    the same share of the depth: the mean over the layers, summed over the tokens.
 
     Args:
         student, teacher: states `(batch, length, hidden_size)`: the embeddings', then each layer's.

@@ -26,8 +26,6 @@ from ..recipe import Recipe
 from ..trainer import fit
 from .character_model import CharacterData
 
-GPTRecipe = Recipe
-
 
 @dataclass(frozen=True)
 class GPTShape:
