@@ -16,7 +16,7 @@ from hf_llmpath.metrics import Squad, normalized_answer, squad_scores
         ("ball ball", ["ball"], 0, 2 * (1 / 2) * 1 / (1 / 2 + 1)),  # a word counts as often as both have it
         ("Otto", ["Wren", "Otto the smith"], 0, 2 * 1 * (1 / 2) / (1 + 1 / 2)),  # the best of several
         ("nothing alike", ["the mill"], 0, 0),
-        ("", [], 1, 1),  # rightly no answer
+        ("", [], 1, 1),  # correctly no answer
         ("Otto", [], 0, 0),
         ("", ["Otto"], 0, 0),
         (

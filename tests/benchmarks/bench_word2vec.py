@@ -1,5 +1,5 @@
-"""Skip-gram beside gensim's, same text, sizes and epochs, in one run: words per second and agreement with
-people.
+"""Compares skip-gram with gensim's in one run (same text, sizes, epochs): words per second and agreement
+with people.
 
 Run it on a quiet machine, with gensim installed:
 

@@ -32,8 +32,8 @@ def stage():
 
 @pytest.fixture(scope="session")
 def untrained_run(stage, tmp_path_factory) -> RunFolder:
-    """A complete run folder as a training leaves it, with small untrained models: an LSTM, and a GRU
-    beside it.
+    """A complete run folder as a training leaves it, with small untrained models: an LSTM as the
+    main one, and a GRU.
     """
     identity = {
         "stage": stage.number,

@@ -52,8 +52,8 @@ def test_push_is_one_commit_with_everything_but_checkpoints_and_pickles(stage, a
     result = push(stage, a_run, "pushed")
     assert result.repo_id == "tester/pushed" and result.url == f"{hub_here.endpoint}/tester/pushed"
     files = hub_here.files("tester/pushed")
-    beside = {"README.md", "metrics.json", "history.jsonl", "figures/gates.png", "figures/samples.json"}
-    assert MODEL | beside | {f"models/gru/{name}" for name in MODEL} <= set(files)
+    others = {"README.md", "metrics.json", "history.jsonl", "figures/gates.png", "figures/samples.json"}
+    assert MODEL | others | {f"models/gru/{name}" for name in MODEL} <= set(files)
     assert {path.rpartition(".")[2] for path in files} == {
         "md",
         "json",

@@ -76,7 +76,7 @@ def upload(repo_id, folder):
 
 
 def snippets(hub):
-    """The Python code on the pushed card: with the package, without it, the model beside it."""
+    """The Python code on the pushed card: with the package, without it, the model next to it."""
     return re.findall(r"```python\n(.*?)```", hub.files(RUN)["README.md"].decode(), re.DOTALL)
 
 

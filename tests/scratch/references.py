@@ -1,4 +1,4 @@
-"""Layers and losses beside torch's, with the same weights."""
+"""Layers and losses next to torch's, with the same weights."""
 
 import numpy as np
 import torch

@@ -23,7 +23,7 @@ def address(folder, browser):
 
 
 def values_of(figure) -> list[float]:
-    """Of the bars of a figure, from top to bottom."""
+    """The bars of a figure, from top to bottom."""
     found = figure.locator("[role=listitem] [data-value]")
     return [float(found.nth(place).get_attribute("data-value")) for place in range(found.count())]
 

@@ -1,4 +1,4 @@
-"""A chatbot aligned by low-rank updates, beside weights in 32 bits and in 4, is a plain model afterwards."""
+"""A chatbot aligned by low-rank updates, with weights in 32 or 4 bits, is a plain model afterwards."""
 
 import json
 

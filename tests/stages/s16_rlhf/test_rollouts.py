@@ -1,4 +1,4 @@
-"""Rollouts: what is drawn is laid out rightly, and its probability is that of the model without padding."""
+"""Rollouts are laid out correctly, and their probabilities are those of the model without padding."""
 
 import pytest
 import torch

@@ -21,8 +21,8 @@ HERE = socket.gethostname()
 
 
 @pytest.fixture
-def beside(monkeypatch):
-    """`beside(worker)`: this process is the first of a group, and the others are these."""
+def grouped_with(monkeypatch):
+    """`grouped_with(worker)`: this process is the first of a group, and the others are these."""
 
     def join(*others: Worker) -> None:
         def gather(found: list, mine: Worker) -> None:
@@ -49,17 +49,17 @@ def ended():
     process.communicate()
 
 
-def test_who_is_gone_is_named_and_the_checkpoint_too(beside, ended, tmp_path):
+def test_who_is_gone_is_named_and_the_checkpoint_too(grouped_with, ended, tmp_path):
     write_checkpoint(tmp_path, 6, lambda temporary: None)
-    beside(Worker(1, os.getppid(), HERE), Worker(2, ended, HERE))
+    grouped_with(Worker(1, os.getppid(), HERE), Worker(2, ended, HERE))
     message = rf"^worker 2 \(process {ended} on \S+\) is gone, so worker 0 stops too; \S+checkpoint-6 is complete: .*--resume"
     with pytest.raises(UserError, match=message), stop_together(tmp_path):
         raise RuntimeError(BROKEN)
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_IGN  # until it has said so
 
 
-def test_without_a_checkpoint_it_begins_anew(beside, ended, tmp_path):
-    beside(Worker(1, ended, HERE))
+def test_without_a_checkpoint_it_begins_anew(grouped_with, ended, tmp_path):
+    grouped_with(Worker(1, ended, HERE))
     with (
         pytest.raises(UserError, match="there is no checkpoint yet, so start over$"),
         stop_together(tmp_path),
@@ -67,16 +67,16 @@ def test_without_a_checkpoint_it_begins_anew(beside, ended, tmp_path):
         raise RuntimeError(BROKEN)
 
 
-def test_a_worker_on_another_machine_is_named_by_elimination(beside, tmp_path):
-    beside(Worker(1, os.getppid(), HERE), Worker(2, 7, "far"))
+def test_a_worker_on_another_machine_is_named_by_elimination(grouped_with, tmp_path):
+    grouped_with(Worker(1, os.getppid(), HERE), Worker(2, 7, "far"))
     message = r"^the connection to worker 2 \(process 7 on far\) broke, so worker 0 stops \(.*reset by peer"
     with pytest.raises(UserError, match=message), stop_together(tmp_path):
         raise RuntimeError(BROKEN)
 
 
-def test_an_error_of_this_process_stays_what_it_is(beside, tmp_path):
+def test_an_error_of_this_process_stays_what_it_is(grouped_with, tmp_path):
     before = signal.getsignal(signal.SIGTERM)
-    beside(Worker(1, os.getppid(), HERE))
+    grouped_with(Worker(1, os.getppid(), HERE))
     with pytest.raises(RuntimeError, match="^shapes"), stop_together(tmp_path):
         raise RuntimeError("shapes do not fit")
     with pytest.raises(KeyError), stop_together(tmp_path):
@@ -86,20 +86,20 @@ def test_an_error_of_this_process_stays_what_it_is(beside, tmp_path):
     assert signal.getsignal(signal.SIGTERM) is before
 
 
-def test_asked_to_end_while_all_are_there_it_ends(beside, tmp_path):
+def test_asked_to_end_while_all_are_there_it_ends(grouped_with, tmp_path):
     """By what SIGTERM did before: here a handler that keeps the signal."""
     came = []
     signal.signal(signal.SIGTERM, lambda number, _: came.append(number))
-    beside(Worker(1, os.getppid(), HERE))
+    grouped_with(Worker(1, os.getppid(), HERE))
     with pytest.raises(BaseException) as caught, stop_together(tmp_path):
         os.kill(os.getpid(), signal.SIGTERM)
         signal.pause()
     assert came == [signal.SIGTERM] and caught.type.__name__ == "_AskedToEnd"
 
 
-def test_batches_are_shared_out_evenly(beside):
+def test_batches_are_shared_out_evenly(grouped_with):
     assert share_of(7) == 7
-    beside(*[Worker(rank, 1, HERE) for rank in (1, 2, 3)])
+    grouped_with(*[Worker(rank, 1, HERE) for rank in (1, 2, 3)])
     assert share_of(8) == 2
     with pytest.raises(
         UserError, match=r"batch_size \(6\) must be a multiple of the number of processes \(4\)"

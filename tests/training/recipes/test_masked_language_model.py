@@ -74,7 +74,7 @@ def test_the_loss_is_the_mean_over_the_masked_tokens_whatever_the_batches(texts)
 
 
 def test_the_autoregressive_loss_guesses_every_next_token():
-    """The other objective, beside it: each token from those before it, and no mask."""
+    """The other objective: each token from those before it, and no mask."""
     model = model_of("gru").eval()
     ids = torch.tensor([[3, 5, 4, 7, 9, 3]])
     logits = model(input_ids=ids).logits
