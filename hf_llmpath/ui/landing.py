@@ -11,7 +11,7 @@ from ..runs import RunFolder
 from ..stages.stage import Stage
 from . import pictures
 from .journey import journey
-from .panels import main_number, pill
+from .page import main_number, pill
 
 _LONGEST_TEXT = 170  # characters of the colored text
 _READABLE_TEMPERATURE = 0.7

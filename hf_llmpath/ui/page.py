@@ -12,26 +12,33 @@ what the stage puts on its page; numbers, figures, lesson, code, load snippet. T
 the page is opened and when a training ends. A run that appears later is shown by the same process.
 """
 
+import base64
+import importlib
+import inspect
 import json
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial, wraps
 from html import escape
+from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
 import gradio as gr
 
+from ..charts.wording import duration, measured, number, target, words
 from ..errors import UserError
 from ..hub.model_folder import snippet_of_run
 from ..runs import RunFolder
-from ..stages.stage import Stage
-from . import panels
+from ..stages.stage import Concept, Stage
+from . import pictures
+from .pictures import Markup
 
 _WATCH_INTERVAL = 0.5  # seconds between two pictures of a training
+_STATES = {"complete": "trained", "stopped": "stopped, can be continued", "none": "not trained yet"}
 
 
-class Training(Protocol):
+class PageTraining(Protocol):
     """A training of a stage in this process, as a page shows it.
 
     Attributes:
@@ -52,12 +59,12 @@ class Training(Protocol):
     def stop(self) -> None: ...
 
 
-class Trainer(Protocol):
+class PageTrainer(Protocol):
     """What a page needs to offer a training. The app provides it; a page by itself trains nothing."""
 
-    def start(self, stage: Stage, folder: RunFolder, resume: bool = False) -> Training: ...
+    def start(self, stage: Stage, folder: RunFolder, resume: bool = False) -> PageTraining: ...
 
-    def current(self) -> Training | None: ...
+    def current(self) -> PageTraining | None: ...
 
 
 def html(value: str = "", **options: Any) -> gr.HTML:
@@ -76,7 +83,7 @@ class Page:
     """
 
     always: gr.Column
-    trainer: ClassVar[Trainer | None] = None
+    trainer: ClassVar[PageTrainer | None] = None
 
     def __init__(self, stage: Stage, folder: RunFolder, model_id: str | None):
         self.stage, self.folder, self.model_id = stage, folder, model_id
@@ -172,7 +179,7 @@ class Page:
             return
         yield from self._follow(training)
 
-    def _current_training(self) -> Training | None:
+    def _current_training(self) -> PageTraining | None:
         training = self.trainer.current() if self.trainer is not None else None
         return training if training is not None and training.slug == self.stage.slug else None
 
@@ -182,7 +189,7 @@ class Page:
         else:
             yield [gr.skip()] * 5
 
-    def _follow(self, training: Training) -> Iterator[list[Any]]:
+    def _follow(self, training: PageTraining) -> Iterator[list[Any]]:
         off, on = gr.Button(interactive=False), gr.Button(interactive=True)
         yield [_offer(), off, off, on, training.picture()]
         while training.running:
@@ -198,7 +205,7 @@ class Page:
 
     def _close(self, offer: tuple[Any, ...], demo: gr.Column, head: gr.HTML) -> None:
         column, text, train, resume, stop, live = offer
-        numbers = self._panels()
+        numbers = self._accordions()
 
         def refresh() -> list[Any]:
             folder = RunFolder(self.folder.path)
@@ -206,10 +213,10 @@ class Page:
             # Only what changes is sent: an update may undo what somebody is typing.
             unchanged = complete == self._complete_at_first
             return [
-                panels.header(self.stage, folder, self.model_id),
+                _header(self.stage, folder, self.model_id),
                 gr.skip() if unchanged else gr.Column(visible=not complete),
                 gr.skip() if unchanged else gr.Column(visible=complete),
-                panels.numbers(folder),
+                _numbers(folder),
                 gr.Button(visible=folder.state == "stopped"),
             ]
 
@@ -261,19 +268,19 @@ class Page:
         for control in controls:
             control.change(None, controls, None, js=script, api_visibility="private")
 
-    def _panels(self) -> gr.HTML:
+    def _accordions(self) -> gr.HTML:
         with gr.Accordion("Numbers of the run", open=True):
-            numbers = html(panels.numbers(self.folder))
+            numbers = html(_numbers(self.folder))
         with gr.Accordion("Pictures of the run", open=False) as figures:
             gallery = html()
-        draw = lambda: panels.figures(RunFolder(self.folder.path))  # noqa: E731
+        draw = lambda: _figures(RunFolder(self.folder.path))  # noqa: E731
         figures.expand(draw, None, gallery, show_progress="hidden", api_visibility="private")
         with gr.Accordion("Lesson", open=False):
-            gr.Markdown(panels.lesson(self.stage))
+            gr.Markdown(_lesson(self.stage))
         with gr.Accordion("Show the code", open=False):
             for concept in self.stage.concepts:
                 with gr.Accordion(concept.name, open=False):
-                    gr.Markdown(panels.source_of(concept))
+                    gr.Markdown(source_of(concept))
         with gr.Accordion("Load this model", open=False):
             gr.Markdown(f"```python\n{snippet_of_run(self.stage, self.folder, self.model_id)}```")
         return numbers
@@ -347,7 +354,7 @@ def stage_page(stage: Stage, folder: RunFolder, model_id: str | None = None) -> 
     """The page of a stage; the body of the `with` statement fills its middle."""
     page = Page(stage, folder, model_id)
     with page.blocks:
-        head = html(panels.header(stage, folder, model_id))
+        head = html(_header(stage, folder, model_id))
         page.always = gr.Column()
         offer = page._training_offer()
         with gr.Column(visible=page._complete_at_first) as demo:
@@ -355,3 +362,157 @@ def stage_page(stage: Stage, folder: RunFolder, model_id: str | None = None) -> 
         if not page.always.children:
             page.always.unrender()
         page._close(offer, demo, head)
+
+
+# What a page shows of a stage and its run
+
+
+def section(title: str, text: str = "") -> str:
+    """A heading on a page, with a sentence under it."""
+    body = f"<p>{escape(text)}</p>" if text else ""
+    return f'<div class="lp lp-section"><h2>{escape(title)}</h2>{body}</div>'
+
+
+def main_number(folder: RunFolder) -> tuple[str, float, float | None] | None:
+    """Name, value and baseline of the run's main number, if there is a complete run."""
+    if not folder.is_complete:
+        return None
+    report = folder.report
+    name = report["main"]
+    return name, report["metrics"][name], report["baselines"].get(name)
+
+
+def _header(stage: Stage, folder: RunFolder, model_id: str | None = None) -> str:
+    """Phase, number, title and summary; the state of the run; its main number with the baseline."""
+    facts = [("run", pill(folder))]
+    if (main := main_number(folder)) is not None:
+        name, value, baseline = main
+        compared = f" <small>baseline {number(baseline)}</small>" if baseline is not None else ""
+        facts.append((words(name), Markup(number(value) + compared)))
+        report = folder.report
+        facts.append(("trained in", Markup(duration(report["seconds"]))))
+        facts.append(("preset", Markup(escape(str(report["preset"])))))
+    if model_id:
+        facts.append(("model", Markup(escape(model_id))))
+    cells = "".join(
+        f'<div class="lp-fact"><dt>{escape(name)}</dt><dd>{value}</dd></div>' for name, value in facts
+    )
+    phase = f"{escape(stage.phase)} · stage {stage.number}"
+    return (
+        f'<header class="lp lp-header"><div class="lp-phase">{phase}</div>'
+        f'<h1>{escape(stage.title)}</h1><p class="lp-summary">{escape(stage.summary)}</p>'
+        f'<dl class="lp-facts">{cells}</dl></header>'
+    )
+
+
+def pill(folder: RunFolder) -> Markup:
+    """The state of a run as a small label."""
+    state = folder.state
+    tone = " good" if folder.is_complete else ""
+    text = _STATES["complete" if folder.is_complete and state == "stopped" else state]
+    return Markup(f'<span class="lp-pill{tone}">{text}</span>')
+
+
+def _numbers(folder: RunFolder) -> str:
+    """Goals, then every measured number with its baseline, then what produced them."""
+    if not folder.is_complete:
+        return '<p class="lp lp-empty">The numbers appear when the stage has been trained.</p>'
+    report = folder.report
+    metrics, baselines = report["metrics"], report["baselines"]
+    goals = ""
+    if report["goals"]:
+        rows = [_goal_row(goal) for goal in report["goals"]]
+        goals = section("Goals") + pictures.table(
+            ["what", "measured", "goal", ""], rows, "Goals of this stage"
+        )
+    rows = []
+    for name, value in metrics.items():
+        if not name.endswith(("_sd", "_seeds")) and not isinstance(value, list | dict):
+            baseline = number(baselines[name]) if name in baselines else "·"
+            rows.append([words(name), measured(metrics, name), baseline])
+    rows += [[words(name), "·", number(value)] for name, value in baselines.items() if name not in metrics]
+    table = pictures.table(["metric", "model", "baseline"], rows, "Measured numbers")
+    return goals + section("Measured") + table + _provenance(report)
+
+
+def _goal_row(goal: dict[str, Any]) -> list[str]:
+    tone, verdict = ("good", "met") if goal["met"] else ("bad", "missed")
+    mark = Markup(f'<span class="lp-pill {tone}">{verdict}</span>')
+    return [words(goal["name"]), number(goal["value"]), target(goal), mark]
+
+
+def compared(metrics: dict[str, Any], models: dict[str, str], caption: str, prefix: str = "") -> str:
+    """The metrics named `PREFIX/MODEL/METRIC` as a table: a row per metric, a column per model.
+
+    Args:
+        models: name in the metrics -> name to show.
+        caption: of the table; what stands before a colon heads its first column.
+    """
+    values = {name.removeprefix(prefix): value for name, value in metrics.items() if name.startswith(prefix)}
+    keys = [key for key in models if any(name.startswith(key + "/") for name in values)]
+    rows = []
+    for metric in dict.fromkeys(name.partition("/")[2] for name in values if name.partition("/")[0] in keys):
+        if not metric.endswith(("_sd", "_seeds")):
+            names = [f"{key}/{metric}" for key in keys]
+            rows.append([words(metric), *(measured(values, n) if n in values else "·" for n in names)])
+    title, _, _ = caption.partition(":")
+    return pictures.table([title, *(models[key] for key in keys)], rows, caption)
+
+
+def _provenance(report: dict[str, Any]) -> str:
+    line = (
+        f"Data {report['dataset'].get('name', '')}, preset {report['preset']}, seed {report['seed']}; "
+        f"{duration(report['seconds'])} on {report['hardware']}, {report['peak_memory_mb']:,.0f} MB."
+    )
+    return (
+        f'<p class="lp lp-note" style="margin-top:12px">{escape(line)} Reproduce with:</p>'
+        f'<p class="lp lp-source">{escape(report["command"])}</p>'
+    )
+
+
+def _figures(folder: RunFolder) -> str:
+    """The pictures that the run drew, as they are on its card."""
+    shown = ""
+    for path in folder.figures:
+        name, data = escape(words(path.stem)), base64.b64encode(path.read_bytes()).decode()
+        shown += (
+            f'<figure class="lp lp-figure"><figcaption>{name}</figcaption>'
+            f'<img src="data:image/png;base64,{data}" alt="Picture of the run: {name}"></figure>'
+        )
+    if not shown:
+        return '<p class="lp lp-empty">This run drew no pictures.</p>'
+    return f'<div class="lp lp-gallery">{shown}</div>'
+
+
+def _lesson(stage: Stage) -> str:
+    """The stage's lesson without its title, which the page already shows."""
+    text = stage.lesson
+    return text.partition("\n")[2].lstrip() if text.startswith("# ") else text
+
+
+def resolve(path: str) -> Any:
+    """The object at the dotted path `package.module.Class.attribute`."""
+    names = path.split(".")
+    for end in range(len(names), 0, -1):
+        module = ".".join(names[:end])
+        try:
+            item = importlib.import_module(module)
+        except ModuleNotFoundError as error:
+            if not module.startswith(error.name or ""):
+                raise
+            continue
+        for name in names[end:]:
+            item = getattr(item, name)
+        return item
+    raise ModuleNotFoundError(f"no module in '{path}'")
+
+
+def source_of(concept: Concept) -> str:
+    """Where a concept is implemented, and its code, as Markdown."""
+    item = inspect.unwrap(resolve(concept.implementation))
+    lines, first = inspect.getsourcelines(item)
+    package = inspect.getmodule(item).__name__.partition(".")[0]
+    root = Path(importlib.import_module(package).__file__).parents[1]
+    path = Path(inspect.getsourcefile(item)).relative_to(root).as_posix()
+    code = inspect.cleandoc("".join(lines)) if lines[0].startswith(" ") else "".join(lines)
+    return f"`{path}:{max(first, 1)}`\n\n```python\n{code.rstrip()}\n```"

@@ -14,7 +14,7 @@ from hf_llmpath import stages
 from hf_llmpath.errors import UserError
 from hf_llmpath.models.model_table import MODELS
 from hf_llmpath.stages import all_stages, get_stage
-from hf_llmpath.ui.panels import resolve
+from hf_llmpath.ui.page import resolve
 from tests.concepts import PROOFS
 
 ROOT = Path(__file__).parents[2]

@@ -17,7 +17,7 @@ from hf_llmpath.errors import UserError
 from hf_llmpath.hub.model_folder import snippet_of_run
 from hf_llmpath.runs import RunFolder
 from hf_llmpath.stages import all_stages, get_stage
-from hf_llmpath.ui import app, panels
+from hf_llmpath.ui import app, page
 
 CONCEPTS = [(stage, concept) for stage in all_stages() for concept in stage.concepts]
 
@@ -71,14 +71,14 @@ def test_the_table_of_models_shows_the_spread_of_seeds():
         "rnn/loss": 2.0,
         "loss": 3.0,
     }
-    table = panels.compared(metrics, {"lstm": "LSTM", "rnn": "RNN"}, "Text: compared")
+    table = page.compared(metrics, {"lstm": "LSTM", "rnn": "RNN"}, "Text: compared")
     shown = re.findall(r"<t[hd](?: [^>]*)?>([^<]*)", table)
     assert shown == ["Text", "LSTM", "RNN", "loss", "1.5 ± 0.02", "2"]
 
 
 @pytest.mark.parametrize(("stage", "concept"), CONCEPTS, ids=[f"{s.slug}-{c.name}" for s, c in CONCEPTS])
 def test_the_code_of_every_concept_is_shown(stage, concept):
-    shown = panels.source_of(concept)
+    shown = page.source_of(concept)
     place, line = re.match(r"`(hf_llmpath/[\w/]+\.py):(\d+)`", shown).groups()
     name = concept.implementation.rpartition(".")[2]
     assert re.search(r"^(def|class|@).*", shown, re.MULTILINE) and name in shown
@@ -123,9 +123,9 @@ def test_only_a_space_listens_to_others(tmp_path, monkeypatch, space, host):
 def test_a_stage_is_shown_on_the_model_of_the_hub_else_on_the_local_run(runs_root, tmp_path, monkeypatch):
     from hf_llmpath.hub import fetch
 
-    header = lambda blocks: next(
-        b.value for b in blocks.blocks.values() if isinstance(b, gr.HTML) and b.value
-    )
+    def header(blocks):
+        return next(b.value for b in blocks.blocks.values() if isinstance(b, gr.HTML) and b.value)
+
     fetched = RunFolder(runs_root / "07-rnn")
     monkeypatch.setattr(fetch, "fetch_run", lambda model_id: fetched)
     assert "someone/rnn" in header(app.build_stage("rnn", tmp_path, "someone/rnn"))

@@ -4,8 +4,7 @@ import gradio as gr
 
 from ...runs import RunFolder
 from ...ui.live_network import Design
-from ...ui.page import html, stage_page
-from ...ui.panels import section
+from ...ui.page import html, section, stage_page
 from ...ui.playground import playground
 from . import STAGE
 

@@ -9,8 +9,7 @@ import gradio as gr
 from ...charts.plots import line_chart
 from ...runs import RunFolder
 from ...ui.live_network import Design, not_finite
-from ...ui.page import html, stage_page
-from ...ui.panels import section
+from ...ui.page import html, section, stage_page
 from ...ui.play import NOW, SlowChart, Transport
 from ...ui.playground import playground
 from . import STAGE

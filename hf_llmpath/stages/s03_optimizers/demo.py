@@ -6,8 +6,7 @@ import gradio as gr
 
 from ...runs import RunFolder
 from ...ui import pictures
-from ...ui.page import html, stage_page
-from ...ui.panels import section
+from ...ui.page import html, section, stage_page
 from ...ui.play import NOW, Transport
 from . import STAGE
 from .descent import OPTIMIZERS, TITLES

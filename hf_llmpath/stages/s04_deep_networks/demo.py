@@ -5,8 +5,7 @@ import gradio as gr
 from ...charts.picture import figure
 from ...charts.plots import bar_chart
 from ...runs import RunFolder
-from ...ui.page import html, stage_page
-from ...ui.panels import section
+from ...ui.page import html, section, stage_page
 from . import ACTIVATIONS, INITIALIZATIONS, STAGE, shown
 from .canvas import activity_picture, drawing_canvas, example_buttons, load_digit_reader, seen_picture
 from .charts import gradient_norms

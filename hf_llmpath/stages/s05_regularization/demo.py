@@ -11,8 +11,7 @@ from ...charts.matrix import images
 from ...charts.picture import Picture, figure
 from ...runs import RunFolder
 from ...ui import pictures
-from ...ui.page import html, stage_page
-from ...ui.panels import section
+from ...ui.page import html, section, stage_page
 from . import SHOWN, STAGE
 from .charts import activations, error_curves, gaps
 from .live_overfitting import SWITCHES, Course, digits, learn

@@ -11,8 +11,7 @@ from ...charts.text import colored_text
 from ...decoding.character_writer import CharacterWriter, Trace, load_character_writer
 from ...runs import RunFolder
 from ...ui.controls import empty_text, every_few, sampling_caption, writing_controls
-from ...ui.page import html, stage_page
-from ...ui.panels import section
+from ...ui.page import html, section, stage_page
 from . import STAGE
 from .charts import gradient_chart
 

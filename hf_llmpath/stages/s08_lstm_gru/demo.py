@@ -10,8 +10,7 @@ from ...decoding.character_writer import CharacterWriter, load_character_writer
 from ...runs import RunFolder
 from ...ui import pictures
 from ...ui.controls import empty_text, every_few, sampling_caption, writing_controls
-from ...ui.page import html, stage_page
-from ...ui.panels import compared, section
+from ...ui.page import compared, html, section, stage_page
 from . import STAGE
 from .charts import CELLS, adding_chart, memory_chart
 

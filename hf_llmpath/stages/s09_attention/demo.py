@@ -7,13 +7,12 @@ import gradio as gr
 import torch
 
 from ...charts.picture import shortened
+from ...charts.text import texts
 from ...data.tokenizers.word_level import unknown_words
 from ...errors import UserError
 from ...hub.model_folder import load_pair, loaded
 from ...runs import RunFolder
-from ...ui import pictures
-from ...ui.page import html, stage_page
-from ...ui.panels import section
+from ...ui.page import html, section, stage_page
 from . import STAGE
 from .charts import NAMES, alignment_chart, loss_chart, score_chart
 from .source_alignment import Alignment, align
@@ -44,14 +43,14 @@ def build(folder: RunFolder, model_id: str | None = None) -> gr.Blocks:
         detail += f", beam of {beams}. " if beams > 1 else ". "
         detail += note(folder.model_dir, document, alignment)
         shown = alignment.as_data() | {"summary": alignment.words}
-        others = [
-            [NAMES[name].capitalize(), write(folder.model(name), document, beams, temperature, seed).text]
+        others = {
+            NAMES[name].capitalize(): write(folder.model(name), document, beams, temperature, seed).text
             for name in ("without_attention", "without_copying", "additive")
             if folder.model(name).is_dir()
-        ]
-        table = pictures.table(["network", "what it wrote"], others, "The same document, other networks")
+        }
+        compared = texts(others, "The same document, other networks").html() if others else ""
         caption = alignment.text or "Summary"
-        return alignment_chart(shown, caption, detail.strip()).html(), table if others else ""
+        return alignment_chart(shown, caption, detail.strip()).html(), compared
 
     def from_run() -> tuple[str, str]:
         return loss_chart(folder).html(), score_chart(folder).html()

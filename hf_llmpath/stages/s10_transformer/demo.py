@@ -13,8 +13,7 @@ from ...runs import RunFolder
 from ...training.attention_probes import AttentionMaps, attention_maps, attention_rollout
 from ...ui import pictures
 from ...ui.attention_heads import attention_html
-from ...ui.page import html, stage_page
-from ...ui.panels import section
+from ...ui.page import html, section, stage_page
 from . import STAGE, TransformerSettings
 from .charts import mask_chart, rollout_chart, similarity_chart, wave_chart
 

@@ -7,8 +7,7 @@ import gradio as gr
 from ...charts.plots import bar_chart
 from ...runs import RunFolder
 from ...ui.encoder import Encoder, load_encoder
-from ...ui.page import html, stage_page
-from ...ui.panels import section
+from ...ui.page import html, section, stage_page
 from . import STAGE
 from .charts import NAMES, fill_chart, label_efficiency_chart, masking_chart, perplexity_chart
 

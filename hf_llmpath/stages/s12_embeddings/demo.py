@@ -9,8 +9,7 @@ from ...charts.plots import bar_chart
 from ...errors import UserError
 from ...hub.model_folder import load_pair, loaded
 from ...runs import RunFolder
-from ...ui.page import html, stage_page
-from ...ui.panels import section
+from ...ui.page import html, section, stage_page
 from . import STAGE
 from .charts import OBJECTIVES, word_map
 from .contextual_vectors import contextual_vectors

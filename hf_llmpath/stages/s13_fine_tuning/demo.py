@@ -10,8 +10,7 @@ from ...decoding.answer_spans import Answer, answer_questions
 from ...errors import UserError
 from ...hub.model_folder import load_pair, loaded
 from ...runs import RunFolder
-from ...ui.page import html, stage_page
-from ...ui.panels import section
+from ...ui.page import html, section, stage_page
 from . import STAGE
 from .charts import early_stopping, gradient_norms, mark_words
 

@@ -11,8 +11,7 @@ from ...decoding.character_writer import CharacterWriter, load_character_writer
 from ...runs import RunFolder
 from ...ui import pictures
 from ...ui.controls import empty_text, every_few, sampling_caption, writing_controls
-from ...ui.page import html, stage_page
-from ...ui.panels import section
+from ...ui.page import html, section, stage_page
 from . import STAGE
 from .charts import LOOPS, agreement_chart, cost_chart, fit_laws, law_chart
 

@@ -13,8 +13,7 @@ from ...errors import UserError
 from ...hub.model_folder import loaded
 from ...runs import RunFolder
 from ...ui import pictures
-from ...ui.page import html, stage_page, telling
-from ...ui.panels import section
+from ...ui.page import html, section, stage_page, telling
 from . import STAGE
 from .charts import CURVES, NAMES, curve_chart, fault_chart, score_chart
 

@@ -19,8 +19,7 @@ from ...training.recipes.masked_language_model import encode
 from ...ui import pictures
 from ...ui.attention_heads import attention_html
 from ...ui.encoder import load_encoder
-from ...ui.page import html, stage_page
-from ...ui.panels import section
+from ...ui.page import html, section, stage_page
 from . import STAGE
 from .charts import NAMES, comparison_table, mask_picture
 from .objectives_compared import KINDS, class_scores, class_targets
