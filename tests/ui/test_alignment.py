@@ -7,13 +7,23 @@ from playwright.sync_api import expect
 from transformers import AutoTokenizer
 
 from hf_llmpath.runs import RunFolder
+from hf_llmpath.stages import get_stage
 from hf_llmpath.stages.s09_attention.charts import alignment_chart
 from hf_llmpath.stages.s09_attention.demo import EXAMPLES, write
+from tests.ui.conftest import serve
 
 
-@pytest.fixture
-def folder(runs_root) -> RunFolder:
-    return RunFolder(runs_root / "09-attention")
+@pytest.fixture(scope="module")
+def folder(tiny_run) -> RunFolder:
+    return tiny_run("attention")
+
+
+@pytest.fixture(scope="module")
+def address(folder, browser):
+    """This page alone, served on this machine."""
+    app = get_stage("attention").demo(folder)
+    yield serve(app)
+    app.close()
 
 
 def shades(page) -> list[float]:
@@ -30,7 +40,7 @@ def expected_shades(alignment, index) -> list[float]:
 
 
 def test_the_document_is_shaded_by_where_the_word_looked(visit, address, folder):
-    page = visit(f"{address}attention")
+    page = visit(address)
     alignment = write(folder.model_dir, EXAMPLES[0], 1, 0.0, 0)
     words = page.locator("#looked .lp-pick")
     expect(words).to_have_count(len(alignment.summary))
@@ -43,7 +53,7 @@ def test_the_document_is_shaded_by_where_the_word_looked(visit, address, folder)
 
 
 def test_words_are_chosen_by_click_and_by_keyboard(visit, address, folder):
-    page = visit(f"{address}attention")
+    page = visit(address)
     alignment = write(folder.model_dir, EXAMPLES[0], 1, 0.0, 0)
     words = page.locator("#looked .lp-pick")
     words.nth(2).click()
@@ -60,27 +70,26 @@ def test_words_are_chosen_by_click_and_by_keyboard(visit, address, folder):
 
 
 def test_beam_temperature_and_seed_change_what_is_written(visit, address, folder):
-    page = visit(f"{address}attention?temperature=1.5&seed=3")
+    page = visit(f"{address}?temperature=1.5&seed=3")
     drawn = write(folder.model_dir, EXAMPLES[0], 1, 1.5, 3)
     expect(page.locator("#looked figcaption")).to_contain_text("Temperature 1.5, seed 3")
     expect(page.locator("#looked .lp-pick")).to_have_count(len(drawn.summary))
     assert page.locator("#looked .lp-pick span").all_inner_texts() == [word.strip() for word in drawn.words]
-    page = visit(f"{address}attention?beams=4")
+    page = visit(f"{address}?beams=4")
     expect(page.locator("#looked figcaption")).to_contain_text("beam of 4")
     best = write(folder.model_dir, EXAMPLES[0], 4, 0.0, 0)
     assert page.locator("#looked .lp-pick span").all_inner_texts() == [word.strip() for word in best.words]
 
 
 def test_the_other_networks_write_about_the_same_document(visit, address, folder):
-    page = visit(f"{address}attention")
+    page = visit(address)
     other = write(folder.model("without_attention"), EXAMPLES[0], 1, 0.0, 0)
-    row = page.locator("#compared tbody tr").first
-    expect(row).to_contain_text("Without attention")
-    expect(row.locator("td").first).to_have_text(other.text)
+    expect(page.locator("#compared .lp-note").first).to_have_text("Without attention")
+    expect(page.locator("#compared .lp-text").first).to_have_text(other.text)
 
 
 def test_unknown_words_and_long_documents_are_told(visit, address, folder):
-    page = visit(f"{address}attention")
+    page = visit(address)
     document = "Zelda longed for a bicycle. " + "The sea was calm. " * 80
     page.get_by_role("textbox", name="Document").fill(document)
     caption = page.locator("#looked figcaption")
@@ -91,7 +100,7 @@ def test_unknown_words_and_long_documents_are_told(visit, address, folder):
 
 
 def test_an_empty_document_is_told_in_a_line(visit, address):
-    page = visit(f"{address}attention")
+    page = visit(address)
     page.get_by_role("textbox", name="Document").fill(" ")
     expect(page.get_by_text("the document is empty; type or pick a text").first).to_be_visible()
 

@@ -9,15 +9,25 @@ import pytest
 from playwright.sync_api import expect
 
 from hf_llmpath.runs import RunFolder
+from hf_llmpath.stages import get_stage
 from hf_llmpath.stages.s10_transformer.demo import look
 from hf_llmpath.training.attention_probes import attention_rollout
+from tests.ui.conftest import serve
 
 SOURCE, REVIEW = "24 december 2031", "The room was lovely, but the tea was awful."
 
 
-@pytest.fixture
-def folder(runs_root) -> RunFolder:
-    return RunFolder(runs_root / "10-transformer")
+@pytest.fixture(scope="module")
+def folder(tiny_run) -> RunFolder:
+    return tiny_run("transformer")
+
+
+@pytest.fixture(scope="module")
+def address(folder, browser):
+    """This page alone, served on this machine."""
+    app = get_stage("transformer").demo(folder)
+    yield serve(app)
+    app.close()
 
 
 def values_of(figure, shape) -> np.ndarray:
@@ -26,7 +36,7 @@ def values_of(figure, shape) -> np.ndarray:
 
 
 def test_the_answer_and_every_head_are_those_of_the_model(visit, address, folder):
-    page = visit(f"{address}transformer")
+    page = visit(address)
     page.get_by_label("Source", exact=True).fill(SOURCE)
     maps = look("AutoModelForSeq2SeqLM", folder.model_dir, f"date: {SOURCE}")[0]
     expect(page.locator("#answer .lp-text")).to_have_text(maps.answer)
@@ -39,7 +49,7 @@ def test_the_answer_and_every_head_are_those_of_the_model(visit, address, folder
 
 
 def test_a_click_shows_a_head_large_and_the_pointer_reads_its_values(visit, address, folder):
-    page = visit(f"{address}transformer")
+    page = visit(address)
     maps = look("AutoModelForSeq2SeqLM", folder.model_dir, "date: 3rd of march 1998")[0]
     figure = page.locator("#heads figure")
     expect(figure.locator(".lp-attn-x span")).to_have_count(len(maps.source))
@@ -63,7 +73,7 @@ def test_a_click_shows_a_head_large_and_the_pointer_reads_its_values(visit, addr
 
 
 def test_the_keys_go_from_cell_to_cell_and_a_chosen_head_stays(visit, address):
-    page = visit(f"{address}transformer")
+    page = visit(address)
     figure = page.locator("#heads figure")
     figure.get_by_role("button", name="Layer 1, head 2").press("Enter")
     expect(figure.locator(".lp-attn-title")).to_have_text("Layer 1, head 2")
@@ -79,7 +89,7 @@ def test_the_keys_go_from_cell_to_cell_and_a_chosen_head_stays(visit, address):
 
 
 def test_a_review_gets_a_verdict_and_a_rollout(visit, address, folder):
-    page = visit(f"{address}transformer")
+    page = visit(address)
     page.get_by_label("Review").fill(REVIEW)
     maps = look("AutoModelForSequenceClassification", folder.model("reader"), REVIEW)[0]
     expect(page.locator("#review-heads .lp-attn-x span")).to_have_count(len(maps.source))
@@ -92,7 +102,7 @@ def test_a_review_gets_a_verdict_and_a_rollout(visit, address, folder):
 
 
 def test_bad_input_is_told(visit, address):
-    page = visit(f"{address}transformer")
+    page = visit(address)
     page.get_by_label("Source", exact=True).fill("3 märz 1998")
     expect(page.locator("#answer figcaption")).to_contain_text("The model never saw ä")
     page.get_by_label("Review").fill("We had tea. " * 40)
@@ -104,14 +114,14 @@ def test_bad_input_is_told(visit, address):
 
 
 def test_positions_and_masks_are_there(visit, address):
-    page = visit(f"{address}transformer")
+    page = visit(address)
     expect(page.locator("#positions .lp-key span")).to_have_count(2)
     expect(page.locator("#alike .lp-key span")).to_have_count(2)
     expect(page.locator("#masks .lp-mask")).to_have_count(3)
 
 
 def test_nothing_is_wider_than_a_phone(visit, address):
-    page = visit(f"{address}transformer", width=380)
+    page = visit(address, width=380)
     expect(page.locator("#heads [data-head]").first).to_be_visible()
     expect(page.locator("#rollout figure")).to_be_visible()
     assert page.evaluate("document.documentElement.scrollWidth") <= 380
