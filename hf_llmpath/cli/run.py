@@ -136,8 +136,10 @@ def _options(preset: str, overrides: dict[str, Any]) -> list[str]:
     """The options of `llmpath run` that ask for these settings."""
     options = ["--preset", preset]
     for name, value in overrides.items():
-        own = name in _OWN_OPTIONS
-        options += ["--" + name.replace("_", "-"), str(value)] if own else ["--set", f"{name}={value}"]
+        if name in _OWN_OPTIONS:
+            options += ["--" + name.replace("_", "-"), str(value)]
+        else:
+            options += ["--set", f"{name}={value}"]
     return options
 
 

@@ -63,7 +63,7 @@ def test_list_of_an_empty_folder_shows_the_path(tmp_path, capsys):
     assert max(map(len, shown.splitlines()[:-1])) <= 82
 
 
-def test_list_as_json_has_the_main_number_beside_its_baseline(trained, capsys):
+def test_list_as_json_has_the_main_number_and_its_baseline(trained, capsys):
     assert main(["list", "--output-dir", str(trained.root), "--json"]) == 0
     rows = {row["slug"]: row for row in json.loads(capsys.readouterr().out)}
     assert list(rows) == [stage.slug for stage in all_stages()]

@@ -1,4 +1,4 @@
-"""Ctrl-C: a run goes on where it stopped and ends with the same weights, bit for bit; a demo just ends."""
+"""Ctrl-C: a run continues where it stopped and ends with the same weights, bit for bit; a demo just ends."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""Run folders with tiny untrained models: every page has something true to show, and nothing needs training."""
+"""Run folders with tiny untrained models: every page has something to show without any training."""
 
 from pathlib import Path
 

@@ -53,7 +53,7 @@ def test_writing_carries_the_state_that_reading_gives(model):
     assert np.abs(read.values - last.trace.values).max() < 1e-5
 
 
-def test_a_truncated_weight_file_is_told(runs_root, tmp_path):
+def test_a_truncated_weight_file_is_reported(runs_root, tmp_path):
     source = runs_root / "07-rnn" / "model"
     for path in source.iterdir():
         (tmp_path / path.name).write_bytes(

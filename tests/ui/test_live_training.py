@@ -1,4 +1,4 @@
-"""A page without a run trains one: with progress, one at a time, stopped and continued, failures told."""
+"""A page without a run trains one: progress, one at a time, stop and continue, failures in one line."""
 
 import re
 import threading
@@ -74,7 +74,7 @@ def test_progress_is_drawn_and_stop_offers_to_continue(untrained, visit, release
         re.compile(r"step \d+ of 1,000 .* left of this part · 1,234 tokens per second")
     ).wait_for()
     page.get_by_role("img", name=re.compile("from 5 at step 1 to")).wait_for()
-    page.reload()  # the training goes on, and the page finds it again
+    page.reload()  # the training continues, and the page finds it again
     page.get_by_role("progressbar").wait_for()
     (root / "07-rnn" / "checkpoints").mkdir(parents=True)
     (root / "07-rnn" / "checkpoints" / "run.json").write_text("{}")
@@ -92,7 +92,7 @@ def test_a_second_page_joins_and_another_stage_waits(untrained, visit, released)
     second.get_by_text("Recurrent neural networks is being trained").wait_for()
 
 
-def test_a_failure_is_told_in_one_line(untrained, visit, monkeypatch):
+def test_a_failure_is_shown_in_one_line(untrained, visit, monkeypatch):
     def run_stage(*_, **__):
         raise UserError("cannot write to there: no space left; choose another --output-dir")
 

@@ -22,7 +22,8 @@ def text_written(page, seed: int) -> str:
     page.wait_for_function(
         """seed => {
             const frame = document.querySelector('#written figure');
-            return frame.querySelector('figcaption').innerText.includes(`seed ${seed}`) && !frame.querySelector('.lp-caret');
+            const caption = frame.querySelector('figcaption').innerText;
+            return caption.includes(`seed ${seed}`) && !frame.querySelector('.lp-caret');
         }""",
         arg=seed,
     )
