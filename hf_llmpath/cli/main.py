@@ -78,7 +78,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Exception as error:
         if hasattr(error, "format_message"):  # Typer's own: a wrong option or argument
             print_error(error.format_message(), error if verbose else None)
-            return error.exit_code
+            return getattr(error, "exit_code", 2)
         hint = "" if verbose else "; run again with -v for the traceback"
         print_error(f"unexpected {type(error).__name__}: {error}{hint}", error if verbose else None)
         return 1

@@ -1,8 +1,8 @@
 """The likeliest answers to a question, from a start score and an end score for every token.
 
 The probability of a span is P(start) P(end), each a softmax over the context of its window and the first
-token (`[CLS]`), which stands for "no answer here" (Devlin et al. 2018, sections 4.2 and 4.3). All spans of all
-windows are compared exactly; no list of candidates is cut short before that.
+token (`[CLS]`), which stands for "no answer here" (Devlin et al. 2018, sections 4.2 and 4.3). All spans
+of all windows are compared exactly; no list of candidates is cut short before that.
 """
 
 import inspect

@@ -162,10 +162,10 @@ def beam_search(
             finished.add(final_scores, finals, torch.stack(where, dim=-1))  # (batch, beams, 3)
         if with_steps:
             ended = [
-                Ended(row, *(int(of[row, rank]) for of in (parents, tokens)), float(scores[row, rank]),
-                      float(scores[row, rank]) / (step + 1) ** length_penalty)
+                Ended(row, int(parents[row, rank]), int(tokens[row, rank]), score, score / length)
                 for row, rank in ends[:, :num_beams].nonzero().tolist()
-            ]  # fmt: skip
+                for score, length in [(float(scores[row, rank]), (step + 1) ** length_penalty)]
+            ]
             steps.append(BeamStep(beam_tokens, beam_parents, sums, ended))
         history.append((beam_parents, beam_tokens))
 

@@ -49,6 +49,7 @@ class Stepper:
     @torch.no_grad()
     def logits(self) -> Tensor:
         """Logits of the next token in 32 bits: `(batch, vocab_size)`."""
+        tokens: dict[str, Any]
         if self.is_encoder_decoder:
             tokens = {"decoder_input_ids": self._unread}
         else:

@@ -279,14 +279,14 @@ def _form_of(model: Any) -> _Form:
         )
     if kind == "LLMPathMLPForImageClassification":
         size = config.image_size
-        shape = (config.num_channels, size, size) if size else (config.input_size,)
+        sizes = [config.num_channels, size, size] if size else [config.input_size]
 
         def images(batch: int, *_: int) -> tuple[Tensor, ...]:
-            return (torch.rand(batch, *shape),)
+            return (torch.rand(batch, *sizes),)
 
-        names, outputs = ("pixel_values",), ("logits",)
-        plain = _Plain(model, names, outputs)
-        return _Form(plain, names, outputs, {"values": ({0: Dim.DYNAMIC},)}, images, {KIND: "images"}, plain)
+        plain = _Plain(model, ("pixel_values",), ("logits",))
+        dynamic = {"values": ({0: Dim.DYNAMIC},)}
+        return _Form(plain, plain.names, plain.outputs, dynamic, images, {KIND: "images"}, plain)
     raise UserError(
         f"{kind} has no ONNX form here; what has: decoders (LLMPathGPTForCausalLM), encoders with a "
         f"head (LLMPathBertFor...) and "

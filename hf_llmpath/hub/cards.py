@@ -37,7 +37,8 @@ TASKS = {  # head of a model class -> pipeline tag of the Hub
 _AUTO_HEADS = {"ConditionalGeneration": "Seq2SeqLM"}  # heads whose Auto class has another name
 PROMPTS = ("The ", "the ", "a")
 HUB_IDS = {"tiny_shakespeare": "karpathy/tiny_shakespeare"}  # corpora that a run recognizes by their content
-_OPTIONAL = {"baselines": {}, "goals": [], "settings": {}, "versions": {}, "peak_memory_mb": None}
+_OPTIONAL: dict[str, Any] = {"baselines": {}, "goals": [], "settings": {}, "versions": {}}
+_OPTIONAL["peak_memory_mb"] = None
 
 
 def render(stage: "Stage", folder: Path, model_id: str | None = None) -> str:

@@ -81,7 +81,7 @@ def playground(page: Page, design: Design, rate: float, speed: int = 5) -> None:
         return gr.Slider(label=_rate_label(network.rate)), picture
 
     gr.on(
-        [control.change for control in designing],
+        [control.change for control in designing],  # type: ignore[attr-defined]
         changed,
         [live, *designing],
         picture,

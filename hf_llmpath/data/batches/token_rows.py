@@ -34,18 +34,18 @@ class TokenRows:
 
     @classmethod
     def in_file(cls, rows: Iterable[Sequence[int]], path: Path) -> "TokenRows":
-        """The same with the tokens in a file, mapped into memory; `rows` are read one at a time."""
+        """Like the constructor, but keeps the tokens in a file, mapped into memory; reads row by row."""
         lengths = array("q")
         with path.open("wb") as file:
             for row in rows:
                 np.asarray(row, dtype=np.int32).tofile(file)
                 lengths.append(len(row))
-        rows = cls(())
+        mapped = cls(())
         if sum(lengths):
-            rows.tokens = np.memmap(path, dtype=np.int32, mode="r")
-        rows.lengths = np.array(lengths, dtype=np.int64)
-        rows._starts = np.cumsum(rows.lengths) - rows.lengths
-        return rows
+            mapped.tokens = np.memmap(path, dtype=np.int32, mode="r")
+        mapped.lengths = np.array(lengths, dtype=np.int64)
+        mapped._starts = np.cumsum(mapped.lengths) - mapped.lengths
+        return mapped
 
     def __len__(self) -> int:
         return len(self.lengths)
@@ -55,8 +55,8 @@ class TokenRows:
         lengths = self.lengths[indices]
         columns = np.arange(lengths.max(initial=1))
         mask = columns < lengths[:, None]
-        places = np.where(mask, self._starts[indices][:, None] + columns, 0)
-        ids = np.where(mask, self.tokens[places], pad).astype(np.int64)
+        positions = np.where(mask, self._starts[indices][:, None] + columns, 0)  # (rows, longest)
+        ids = np.where(mask, self.tokens[positions], pad).astype(np.int64)
         return torch.from_numpy(ids), torch.from_numpy(mask.astype(np.int64))
 
 

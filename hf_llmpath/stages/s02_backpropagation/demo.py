@@ -49,7 +49,8 @@ class LiveGraph:
         """Sets the weights of the lesson, and these inputs and target."""
         with self.lock:
             self.numbers = NUMBERS | given
-            self.step, self.stopped, self.losses = 0, "", []
+            self.step, self.stopped = 0, ""
+            self.losses: list[float] = []
             self._forward()
 
     def again(self) -> None:

@@ -89,7 +89,7 @@ def _race(page: Any) -> None:
         return label, gr.skip() if race.player else race_picture(race)
 
     surface.input(lambda name: list(GOOD_RATES[name].values()), surface, rates, **NOW)
-    triggers = [component.change for component in (*chosen, pace)]
+    triggers = [component.change for component in (*chosen, pace)]  # type: ignore[attr-defined]
     gr.on(triggers, changed, [live, pace, *chosen], [factor, picture], trigger_mode="always_last", **NOW)
     transport.connect(live, picture, race_picture)
 

@@ -101,7 +101,7 @@ def text_picture(folder: RunFolder, trace: Trace, unit: int, note: str = "", car
         f"“{row['feature']}” (correlation {row['correlation']:+.2f} on held-out text)" for row in known
     ]
     detail = f"Follows {' and '.join(follows)}. {note}" if follows else note
-    values = trace.values[:, unit] if trace.tokens else []
+    values = trace.values[:, unit] if trace.tokens else np.zeros(0)
     return colored_text(trace.tokens, values, f"Text colored by unit {unit}", detail.strip(), caret).html()
 
 

@@ -55,7 +55,8 @@ def _reframed(tokenizer: PreTrainedTokenizerBase, single: str) -> PreTrainedToke
 
 def sentinels_of(tokenizer: PreTrainedTokenizerBase) -> tuple[int, ...]:
     """The ids of the sentinels in a vocabulary, in order; an empty tuple if there are none."""
-    ids, vocabulary = [], tokenizer.get_vocab()
+    ids: list[int] = []
+    vocabulary = tokenizer.get_vocab()
     while (name := SENTINEL.format(len(ids))) in vocabulary:
         ids.append(vocabulary[name])
     return tuple(ids)
@@ -193,7 +194,8 @@ def restore(source: Sequence[int], target: Sequence[int], sentinels: Sequence[in
 
     A sentinel that the target lacks is dropped.
     """
-    known, spans, current = set(sentinels), {}, None
+    spans: dict[int, list[int]] = {}
+    known, current = set(sentinels), None
     for token in target:
         if token in known:
             current = spans.setdefault(token, [])

@@ -77,7 +77,8 @@ def _checkpoints(wanted: argparse.Namespace) -> Path:
     if not wanted.resume:
         if newest is not None:
             raise UserError(
-                f"{newest} belongs to a training that was stopped: continue it with --resume, or remove {folder}"
+                f"{newest} belongs to a training that was stopped: continue it with --resume, or "
+                f"remove {folder}"
             )
         if _rank() == "0":
             write_json(folder / SETTINGS_FILE, asked)

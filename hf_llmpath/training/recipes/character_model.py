@@ -186,7 +186,8 @@ def training_windows(tokens: np.ndarray, streams: int, length: int) -> StreamWin
         return StreamWindows(tokens, streams, length)
     except ValueError:
         raise UserError(
-            f"the training text has {len(tokens)} characters; a batch of {streams} with a context of {length} "
+            f"the training text has {len(tokens)} characters; a batch of {streams} with a context of "
+            f"{length} "
             f"needs more than {streams * length}: give more text, or --set batch_size=... --set context=..."
         ) from None
 

@@ -111,4 +111,5 @@ def fine_tune(
 
 def _arguments_of(config: PretrainedConfig) -> dict[str, Any]:
     """The arguments from which this configuration was made, without the names of the classes."""
-    return {name: getattr(config, name) for name in type(config)._own_fields()}
+    own_fields = type(config)._own_fields()  # type: ignore[attr-defined]  # our configurations have it
+    return {name: getattr(config, name) for name in own_fields}

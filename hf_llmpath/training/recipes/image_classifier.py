@@ -138,7 +138,7 @@ def train_image_classifier(
     training.run(loss_of, after_step)
     if recipe.keep_best and fit.evaluations:
         accelerator.wait_for_everyone()
-        best = type(model).from_pretrained(job.folder / "best")
+        best = type(model).from_pretrained(job.folder / "best")  # type: ignore[attr-defined]
         model.load_state_dict(best.state_dict())
     fit.steps, fit.seconds = loop.step, loop.seconds
     fit.data_share = training.waited / training.worked
