@@ -1,6 +1,7 @@
 """The map of words, their nearest neighbors, what the objectives reach, and one word in several senses."""
 
 from collections.abc import Collection
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +57,8 @@ class _WordMap(Picture):
     """A map whose labels are laid out once for wide pages and once for phones."""
 
     def _drawing(self, small: bool) -> str:
-        return f'<div class="lp-wide">{self.svg(800)}</div><div class="lp-narrow">{self.svg(350)}</div>'
+        drawings = f'<div class="lp-wide">{self.svg(800)}</div><div class="lp-narrow">{self.svg(350)}</div>'
+        return f'<div class="lp-drawing" role="img" aria-label="{escape(self.alternative)}">{drawings}</div>'
 
 
 def word_map(data: dict[str, Any], kind: str, marked: Collection[str] = (), note: str = "") -> Picture:
@@ -64,7 +66,7 @@ def word_map(data: dict[str, Any], kind: str, marked: Collection[str] = (), note
 
     Args:
         data: `words`, `kinds` (which may be empty), `maps` (name -> points `(words, 2)`), and `analogy`
-            (pairs of words, which arrows connect on a map by PCA).
+            (pairs of words, which lines connect on a map by PCA).
         kind: the name of the map.
         marked: words that stand out; the others are gray then.
         note: a sentence before the description of the map.
@@ -73,28 +75,29 @@ def word_map(data: dict[str, Any], kind: str, marked: Collection[str] = (), note
     kinds = [name for name in dict.fromkeys(data["kinds"]) if name]
     colors = {name: series(index) for index, name in enumerate(kinds)}
     marked = [word for word in words if word in marked]
-    arrows = data["analogy"] if kind == "PCA" and not marked else []
+    pairs = data["analogy"] if kind == "PCA" and not marked else []
 
     def draw_map(width: int) -> str:
         height = 520 if width > 400 else 760
         labels = [f"{word}  " if word in marked else word for word in words]  # bold ones are wider
         positions = spread_labels(points, labels, LETTER / width, LINE / height)
         pixels = dict(zip(words, (positions * [width, -height] + [0, height]).tolist(), strict=True))
-        body = "".join(line(*pixels[one], *pixels[other], RULE, 1.5) for one, other in arrows)
-        labels = []
+        body = "".join(line(*pixels[one], *pixels[other], RULE, 1.5) for one, other in pairs)
+        on_top = ""
         for word, kind_of_word in zip(words, data["kinds"], strict=True):
             x, y = pixels[word]
             color = SOFT if marked and word not in marked else colors.get(kind_of_word, INK)
-            label = text(x, y + 4, word, 12, color, "middle", "bold" if word in marked else "normal")
-            if word in marked:
-                wide = LETTER * len(word) + 12
-                label = rect(x - wide / 2, y - 9, wide, 18, TINT, 'rx="4"') + label
-            labels.append((word in marked, f"<g{' class=on' if word in marked else ''}>{label}</g>"))
-        return svg(body + "".join(label for _, label in sorted(labels)), width, height)
+            if word not in marked:
+                body += text(x, y + 4, word, 12, color, "middle")
+                continue
+            wide = LETTER * len(word) + 12
+            box = rect(x - wide / 2, y - 9, wide, 18, TINT, 'rx="4"')
+            on_top += f'<g class="on">{box}{text(x, y + 4, word, 12, color, "middle", "bold")}</g>'
+        return svg(body + on_top, width, height)
 
     alternative = f"A map of {len(words)} words." + (f" Marked: {', '.join(marked)}." if marked else "")
     detail = f"{note} {DETAILS[kind]}".strip()
-    if arrows:
+    if pairs:
         detail += " Lines lead from a villager to the trade."
     return _WordMap(f"Words by {kind} of their vectors", draw_map, detail, alternative, colors, width=900)
 

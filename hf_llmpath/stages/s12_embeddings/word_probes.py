@@ -9,17 +9,7 @@ from scipy.stats import spearmanr
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from ...errors import UserError, nearest
-from ...world.vocabulary import (
-    ANIMALS,
-    FOODS,
-    PEOPLE,
-    PLACES,
-    QUALITIES,
-    RELATIVES,
-    THINGS,
-    TIMES,
-    WEATHERS,
-)
+from ...world.vocabulary import ANIMALS, FOODS, PEOPLE, PLACES, QUALITIES, RELATIVES, THINGS, TIMES, WEATHERS
 
 Judgment = tuple[str, str, float]  # two words, and how similar people find them
 Analogy = tuple[str, str, str, str]  # a is to b as c is to d

@@ -155,7 +155,7 @@ def test_a_truncated_weight_file_is_told_and_nothing_is_left_behind(folder, tmp_
 def test_bench_of_a_model_that_does_not_write_is_refused(tiny_run, capsys):
     folder = tiny_run("fine-tuning")
     assert main(["bench", "--stage", "fine-tuning", "-o", str(folder.path.parent)]) == 2
-    assert "what is measured is a decoder" in capsys.readouterr().err
+    assert "only a decoder (AutoModelForCausalLM) can be measured" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
