@@ -89,8 +89,8 @@ def column_names(names: Sequence[str], x: float, y: float, wide: float, size: fl
         middle = x + wide * (index + 0.5)
         if turned and len(name) > 1:
             words = text(0, 0, name, size, INK, "end", font=MONO)
-            place = f"translate({middle + size * 0.36:.1f} {y + 5:.1f}) rotate(-90)"
-            body += f'<g transform="{place}">{words}</g>'
+            rotation = f"translate({middle + size * 0.36:.1f} {y + 5:.1f}) rotate(-90)"
+            body += f'<g transform="{rotation}">{words}</g>'
         else:
             body += text(middle, y + 5 + size * 0.85, name, size, INK, "middle", font=MONO)
     return body

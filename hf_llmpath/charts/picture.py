@@ -323,4 +323,5 @@ def register_fonts() -> None:
     import vl_convert
 
     home = importlib.util.find_spec("matplotlib").origin  # type: ignore[union-attr]
-    vl_convert.register_font_directory(str(Path(home).parent / "mpl-data" / "fonts" / "ttf"))  # type: ignore[arg-type]
+    fonts = Path(str(home)).parent / "mpl-data" / "fonts" / "ttf"
+    vl_convert.register_font_directory(str(fonts))

@@ -162,7 +162,8 @@ class LLMPathMLPForImageClassification(LLMPathMLPPreTrainedModel):
     def __init__(self, config: LLMPathMLPConfig):
         super().__init__(config)
         self.model = LLMPathMLPModel(config)
-        self.classifier = Dense((config.hidden_sizes or [config.num_features])[-1], config.num_labels)  # type: ignore[arg-type]
+        features = config.hidden_sizes[-1] if config.hidden_sizes else config.num_features
+        self.classifier = Dense(features, config.num_labels)
         self.post_init()
 
     @can_return_tuple

@@ -4,8 +4,8 @@ from html import escape
 
 import numpy as np
 
+from ..charts.decision_surface import input_tiles, network_svg, plane_svg
 from ..charts.picture import Picture
-from ..charts.plane import input_tiles, network_svg, plane_svg
 from ..charts.plots import line_chart
 from .live_network import RESOLUTION, SHOWN, LiveNetwork
 

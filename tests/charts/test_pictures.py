@@ -11,7 +11,8 @@ import pytest
 from PIL import Image
 
 import hf_llmpath
-from hf_llmpath.charts import attention, matrix, plane, plots, text
+from hf_llmpath.charts import attention, matrix, plots, text
+from hf_llmpath.charts import decision_surface as plane
 from hf_llmpath.charts.picture import LIGHT, Picture, panels, png, svg
 from hf_llmpath.charts.picture import text as letters
 

@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
+from ...charts.decision_surface import decision_surfaces, network_diagram, neuron, unit_surfaces
 from ...charts.picture import Picture, panels, save_all
-from ...charts.plane import decision_surfaces, network_diagram, neuron, unit_surfaces
 from ...charts.plots import Line, bar_chart, line_chart
 from ...runs import RunFolder
 from ...scratch import ACTIVATIONS

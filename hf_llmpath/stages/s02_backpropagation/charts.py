@@ -6,8 +6,8 @@ from typing import Any
 import altair as alt
 import numpy as np
 
+from ...charts.decision_surface import decision_surfaces
 from ...charts.picture import BAD, SOFT, Picture, panels, save_all, series
-from ...charts.plane import decision_surfaces
 from ...charts.plots import Line, Plot, line_chart, plot
 from ...runs import RunFolder
 from .graph_picture import computation_graph

@@ -55,7 +55,10 @@ def train(settings: TransformerSettings, run: Run) -> None:
             goals.append(Goal(name, GOALS["exact_match"], higher_is_better=True))
     metrics["parameters"] = results[0]["parameters"]
     seconds = {"encoder_decoder": statistics.fmean(result["seconds"] for result in results)}
-    over_tasks = lambda result: statistics.fmean(result[f"{t}/exact_match"] for t in settings.tasks)  # noqa: E731
+
+    def over_tasks(result: dict[str, Any]) -> float:
+        return statistics.fmean(result[f"{task}/exact_match"] for task in settings.tasks)
+
     for variant in settings.comparisons:
         changes = {"norm_first": False} if variant == "post-norm" else {"position_embedding_type": variant}
         train_variant = partial(train_transducer, settings, changes, settings.seed)
