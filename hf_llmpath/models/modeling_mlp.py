@@ -163,7 +163,7 @@ class LLMPathMLPForImageClassification(LLMPathMLPPreTrainedModel):
         super().__init__(config)
         self.model = LLMPathMLPModel(config)
         features = config.hidden_sizes[-1] if config.hidden_sizes else config.num_features
-        self.classifier = Dense(features, config.num_labels)
+        self.classifier = Dense(features, config.num_labels)  # type: ignore[arg-type]
         self.post_init()
 
     @can_return_tuple
