@@ -40,7 +40,8 @@ def bare(dataset: StreamWindows, recipe: Recipe) -> float:
     """Seconds of the shortest loop that does the same: forward, backward, clip, AdamW, schedule."""
     model = new_model().train()
     optimizer = torch.optim.AdamW(
-        model.parameters(), recipe.learning_rate, betas=(0.9, recipe.adam_beta2), weight_decay=recipe.weight_decay,
+        model.parameters(), recipe.learning_rate, betas=(0.9, recipe.adam_beta2),
+        weight_decay=recipe.weight_decay,
         fused=True,
     )  # fmt: skip
     schedule = get_cosine_schedule_with_warmup(optimizer, round(recipe.warmup * recipe.steps), recipe.steps)

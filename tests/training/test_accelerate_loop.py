@@ -50,7 +50,10 @@ def model_of(**changes):
     )
 
 
-def fit(tmp_path, recipe=RECIPE, model=None, data=None, regularizers=ImageRegularizers(), metrics=scores):
+PLAIN = ImageRegularizers()
+
+
+def fit(tmp_path, recipe=RECIPE, model=None, data=None, regularizers=PLAIN, metrics=scores):
     tmp_path.mkdir(exist_ok=True)
     model, job, (train, held_out) = model or model_of(), Job(tmp_path, "job"), data or images()
     return model, train_image_classifier(model, train, held_out, recipe, job, 3, metrics, regularizers)
@@ -197,7 +200,8 @@ import torch.distributed as dist
 from safetensors.torch import save_file
 from hf_llmpath.runs import Job
 from tests.support.small import KillAt, Killed
-from tests.training.test_accelerate_loop import LONG, NOISY, RECIPE, images, model_of, replace, scores, weights_of
+from tests.training.test_accelerate_loop import LONG, NOISY, RECIPE, images, model_of, replace
+from tests.training.test_accelerate_loop import scores, weights_of
 from hf_llmpath.training.recipes.image_classifier import train_image_classifier
 from hf_llmpath.training.distributed.workers import leave_group
 

@@ -38,7 +38,8 @@ def press(page, name: str):
 def until(page, condition: str, within: str = "#playground") -> None:
     """Waits until the JavaScript `condition` on the data `d` of the status line holds."""
     page.wait_for_function(
-        f"() => {{ const d = document.querySelector('{within} .lp-status')?.dataset; return d && ({condition}); }}"
+        f"() => {{ const d = document.querySelector('{within} .lp-status')?.dataset; "
+        f"return d && ({condition}); }}"
     )
 
 
@@ -81,7 +82,8 @@ def test_a_seed_gives_the_same_network_and_the_same_course(visit, pages):
         expect(page.get_by_label("Seed")).to_have_value(str(seed))
         expected = LiveNetwork(Design("moons", 0.2, seed, 1, 4, "tanh"), 0.1)
         page.wait_for_function(
-            f"document.querySelector('#playground .lp-status').dataset.loss === '{expected.loss['train']:.6f}'"
+            "document.querySelector('#playground .lp-status').dataset.loss === "
+            f"'{expected.loss['train']:.6f}'"
         )
         for step in (1, 2, 3):
             press(page, "Step")
@@ -98,7 +100,8 @@ def test_pictures_come_many_times_a_second(visit, pages):
     until(page, "d.step >= 1")
     page.evaluate(
         """() => { window.seen = new Set();
-        window.watch = setInterval(() => seen.add(document.querySelector('#playground .lp-status').dataset.step), 5); }"""
+        const status = () => document.querySelector('#playground .lp-status');
+        window.watch = setInterval(() => seen.add(status().dataset.step), 5); }"""
     )
     page.wait_for_timeout(2000)
     assert page.evaluate("seen.size") >= 10  # 20 a second on a quiet machine

@@ -44,7 +44,8 @@ def test_the_bars_are_those_of_the_chosen_size(visit, address, folder, size, nam
         """([expected, caption]) => {
           const figure = document.querySelector('#next-character figure');
           const shown = [...figure.querySelectorAll('[data-value]')].map(bar => Number(bar.dataset.value));
-          return figure.querySelector('figcaption').textContent.includes(caption) && shown.length === expected.length
+          return figure.querySelector('figcaption').textContent.includes(caption)
+            && shown.length === expected.length
             && shown.every((value, place) => Math.abs(value - expected[place]) < 1e-5)
         }""",
         arg=[expected, f"a model of {model.parameters:,} weights, after “Ben had a”, at temperature 1;"],

@@ -66,7 +66,8 @@ def test_a_stopped_training_goes_on_to_the_same_model_and_leaves_no_checkpoints(
     [
         (
             [],
-            r"checkpoint-12 belongs to a training that was stopped: continue it with --resume, or remove \S+checkpoints$",
+            r"checkpoint-12 belongs to a training that was stopped: "
+            r"continue it with --resume, or remove \S+checkpoints$",
         ),
         (
             ["--resume", "--batch-size", "8"],

@@ -52,7 +52,8 @@ def ended():
 def test_who_is_gone_is_named_and_the_checkpoint_too(grouped_with, ended, tmp_path):
     write_checkpoint(tmp_path, 6, lambda temporary: None)
     grouped_with(Worker(1, os.getppid(), HERE), Worker(2, ended, HERE))
-    message = rf"^worker 2 \(process {ended} on \S+\) is gone, so worker 0 stops too; \S+checkpoint-6 is complete: .*--resume"
+    gone = rf"^worker 2 \(process {ended} on \S+\) is gone, so worker 0 stops too; "
+    message = gone + r"\S+checkpoint-6 is complete: .*--resume"
     with pytest.raises(UserError, match=message), stop_together(tmp_path):
         raise RuntimeError(BROKEN)
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_IGN  # until it has said so
