@@ -140,8 +140,11 @@ def _vega_svg(spec: str) -> str:
     drawing = drawing.replace(' xmlns:xlink="http://www.w3.org/1999/xlink"', "").replace(' version="1.1"', "")
     # Names that are the same in every process, and other names in every chart of a page.
     names: dict[str, str] = {}
-    name = lambda match: names.setdefault(match[0], f"clip-{zlib.crc32(spec.encode())}-{len(names)}")  # noqa: E731
-    drawing = re.sub(r"\bclip\d+\b", name, drawing)
+
+    def rename(match: re.Match[str]) -> str:
+        return names.setdefault(match[0], f"clip-{zlib.crc32(spec.encode())}-{len(names)}")
+
+    drawing = re.sub(r"\bclip\d+\b", rename, drawing)
     # Letters that stand on a line of the chart keep a border of paper around them.
     return drawing.replace(f'stroke="{PAPER}"', f'stroke="{PAPER}" paint-order="stroke"').replace(
         "<svg ", '<svg aria-hidden="true" ', 1

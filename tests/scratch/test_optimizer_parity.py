@@ -67,7 +67,7 @@ def test_numpy_equals_torch_for_200_steps(name, options, theirs, their_options):
 
 @pytest.mark.parametrize("gradient", [1e-3, -5.0, 2e4])
 def test_the_first_step_of_adam_is_the_learning_rate(gradient):
-    """Both averages are corrected for their start at zero: the first step is η · sign(g) for g of any size."""
+    """Both averages are corrected for their start at zero: the first step is η · sign(g) for any g."""
     value = np.zeros(1)
     scratch.Adam([("w", value, np.array([gradient]))], 0.01).step()
     assert value[0] == pytest.approx(-0.01 * np.sign(gradient), rel=1e-4)

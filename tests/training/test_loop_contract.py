@@ -102,7 +102,10 @@ def by_images(job: Job, rate: float | None) -> Weights:
     )
     epochs = EpochRecipe(5, 32, rate or 3e-3)
     recipe = epochs.recipe(150, evaluations=5, keep_best=True, schedule="constant")
-    scores = lambda logits, labels: {"loss": torch.nn.functional.cross_entropy(logits, labels).item()}  # noqa: E731
+
+    def scores(logits, labels):
+        return {"loss": torch.nn.functional.cross_entropy(logits, labels).item()}
+
     train_image_classifier(model, train, held_out, recipe, job, 3, scores, ImageRegularizers(noisy))
     return weights_of(model)
 

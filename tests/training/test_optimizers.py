@@ -60,7 +60,7 @@ def network(seed: int = 0) -> nn.Module:
 def train(
     model: nn.Module, optimizer: torch.optim.Optimizer, steps: int = STEPS, first: int = 0
 ) -> list[torch.Tensor]:
-    """Trains on random mini-batches, those of steps `first`, `first + 1`, ...; the weights after every step."""
+    """Trains on the random mini-batches from step `first` on; returns the weights after every step."""
     path = []
     for step in range(first, first + steps):
         random = torch.Generator().manual_seed(step)
@@ -94,7 +94,7 @@ def test_defaults_are_those_of_torch():
 
 @pytest.mark.parametrize("name", ["SGD", "Momentum", "RMSprop", "Adam", "AdamW"])
 def test_parameters_without_a_gradient_and_groups_are_treated_as_in_torch(name):
-    """Every third step one layer is frozen, and the other has a rate of its own: t counts for each parameter."""
+    """One layer is frozen every third step, and the other has its own rate: t counts per parameter."""
     reference = torch.optim.SGD if name in ("SGD", "Momentum") else getattr(torch.optim, name)
     extra = {"momentum": 0.9} if name == "Momentum" else {}
     model, copied = network(), network()
