@@ -30,7 +30,7 @@ from hf_llmpath.training.trainer import fit
 from tests.support.gpt_in_processes import RECIPE, SIZES
 from tests.support.small import same, tokens_of, weights_of
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 SCRIPT = ROOT / "tests" / "support" / "gpt_in_processes.py"
 pytestmark = pytest.mark.slow
 LIGHTNING = pytest.param("lightning", marks=pytest.mark.skipif(not find_spec("lightning"), reason="an extra"))

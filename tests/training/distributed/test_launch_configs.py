@@ -24,7 +24,7 @@ from hf_llmpath import LLMPathGPTConfig, LLMPathGPTForCausalLM
 from hf_llmpath.training.distributed.script import main
 from tests.support.small import text_of_hats
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 CONFIGS = Path(str(files("hf_llmpath") / "training" / "distributed" / "configs"))
 TINY = ["--hidden-size", "16", "--num-hidden-layers", "1", "--num-attention-heads", "1", "--context", "16"]
 TINY += ["--batch-size", "4", "--max-steps", "12"]

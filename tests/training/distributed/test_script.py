@@ -19,7 +19,7 @@ from hf_llmpath.training.checkpoints import newest_checkpoint
 from hf_llmpath.training.distributed.script import main
 from tests.support.small import Killed, text_of_hats
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 TINY = ["--hidden-size", "16", "--num-hidden-layers", "1", "--num-attention-heads", "1", "--context", "16"]
 TINY += ["--batch-size", "4", "--max-steps", "20"]
 
