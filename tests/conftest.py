@@ -66,7 +66,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.slow)
         group = item.nodeid.partition("::")[0]
         if group.endswith(("test_quick.py", "test_resume.py")):
-            group += "-" + item.nodeid.rpartition("[")[2]
+            group += "-" + item.nodeid.rpartition("[")[2].rstrip("]")  # xdist wants no "]" after its "@"
         item.add_marker(pytest.mark.xdist_group(group))
 
 
