@@ -27,7 +27,7 @@ EMBEDDED = ("digits",)
 ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp")
 _HELD_OUT_SHARE = 0.2  # of the digits, and of class folders without a split of their own
 
-# Public sets that STAGES.md names numbers for, told by their fingerprint, so that a goal is only claimed
+# Public sets with published numbers to reach, recognized by their fingerprint, so that a goal is only claimed
 # for them.
 KNOWN = {"53b4de002add035e": "mnist"}
 

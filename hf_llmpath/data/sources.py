@@ -25,7 +25,7 @@ SPLIT_NAMES = {
 EMBEDDED = ("world/stories",)
 FILE_BUILDERS = {".csv": "csv", ".tsv": "csv", ".jsonl": "json", ".json": "json", ".parquet": "parquet"}
 
-# Public corpora that STAGES.md names numbers for, told by the SHA-256 of their text, so that a goal is
+# Public corpora with published numbers to reach, recognized by the SHA-256 of their text, so that a goal is
 # only claimed for the data that it is about.
 KNOWN = {
     "86c4e6aa9db7c042ec79f339dcb96d42b0075e16b8fc2e86bf0ca57e2dc565ed": "tiny_shakespeare",
