@@ -1,8 +1,7 @@
 """What alignment minimizes, as small pure functions on tensors: losses, advantages, divergences.
 
-Shapes: `(batch, time)` for what is of a token, `(batch,)` for what is of a reply. `mask` is 1 where a
-    token belongs to the
-reply that is learned from, 0 for prompt and padding.
+Shapes: `(batch, time)` per token, `(batch,)` per reply. `mask` is 1 where a token belongs to the reply that
+is learned from, and 0 for the prompt and the padding.
 """
 
 import torch

@@ -25,6 +25,7 @@ HERE_BECAUSE = {
     "models.": "one flat folder that travels to the Hub",
     "scratch.": "a library of its own, in NumPy alone",
     "training.distributed.": "public API: any training can be started in several processes",
+    "training.gpt_script": "the former name of a script, for one release",
 }
 # From the bottom to the top: a module imports from its own floor and from those below it.
 FLOORS = (
@@ -46,13 +47,15 @@ GIVEAWAYS = {
     r"\bwhat is of\b": "name the thing",
     r"(^|[.:] )Of (a|an|the|those|what|our)\b": "begin with the subject",
     r"\bso that\b.*\bso that\b": "two sentences",
-    r"(?i)\b\w*(optim|minim|maxim|regular|vector|quant|general|initial|normal|token|visual|summar|special|organ"
-    r"|recogn|serial|random|standard|factor|memor|penal|real|util|final|character|local|central|parametr|emphas)"
-    r"is(e|es|ed|er|ers|ing|ations?)\b": "American: -ize",
+    r"(?i)\b\w*(optim|minim|maxim|regular|vector|quant|general|initial|normal|token|visual|summar|special"
+    r"|organ|recogn|serial|random|standard|factor|memor|penal|real|util|final|character|local|central"
+    r"|parametr|emphas)is(e|es|ed|er|ers|ing|ation|ations)\b": "American: -ize",
     r"(?i)\b\w*(colour|behaviour|neighbour|favour|labour|honour)\w*": "American: -or",
     r"\b(centre|metre|fibre)s?\b": "American: -er",
     r"\b(licence|defence|grey|whilst|cancelled|labelled|modelled|modelling|travelled)\b": "American spelling",
 }
+# Data in which such words stand: keys in the run folders of earlier versions, and sentences of the world.
+QUOTED = ('["centres"]', '("neighbours")', "Please mend my book", "Who can mend it?")
 VAGUE = ("found", "part", "place", "read", "there")
 HONEST_USES = 5  # of each of them as a name, in the whole package
 
@@ -277,9 +280,9 @@ def names_given(path: Path) -> Iterator[tuple[str, int]]:
 def test_a_name_says_what_the_thing_is(word):
     uses = [
         f"{path.relative_to(ROOT)}:{line}"
-        for path in FILES.values()
+        for module, path in FILES.items()
         for name, line in names_given(path)
-        if name == word
+        if name == word and room(module) != "world"  # where a place is a place
     ]
     assert len(uses) <= HONEST_USES, f"'{word}' says nothing; name the thing:\n" + "\n".join(uses)
 
@@ -312,7 +315,7 @@ def test_the_english_is_american_and_not_translated():
         if path != Path(__file__) and "world" not in path.parts  # the texts of the world are data
         for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1)
         for pattern, better in GIVEAWAYS.items()
-        if (match := re.search(pattern, line))
+        if (match := re.search(pattern, line)) and not any(quote in line for quote in QUOTED)
     ]
     assert not hits, f"{len(hits)} places:\n" + "\n".join(hits)
 
