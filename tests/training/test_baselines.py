@@ -4,7 +4,7 @@ from collections import defaultdict
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hf_llmpath.training.baselines import ngram_loss
@@ -24,6 +24,7 @@ def witten_bell(train: list[int], history: tuple[int, ...], character: int) -> f
     return (seen[character] + t * lower) / (n + t) if n else lower
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.integers(0, V - 1), min_size=4, max_size=30),
     st.lists(st.integers(0, V - 1), min_size=4, max_size=12),
@@ -47,6 +48,7 @@ def test_a_case_worked_out():
     assert np.exp(-ngram_loss(train, np.array([0, 1]), V, order=1)) == pytest.approx(p1)
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(0, V - 1), min_size=4, max_size=30), st.lists(st.integers(0, V - 1), max_size=3))
 def test_probabilities_sum_to_one(train, history):
     losses = [ngram_loss(np.array(train), np.array([*history, c]), V, len(history)) for c in range(V)]

@@ -217,9 +217,9 @@ def steps_in(folder: Path) -> list[int]:
 
 
 def untimed_history(folder: Path) -> list[dict[str, Any]]:
-    """The history without times, and without the Trainer's summary of the steps since a stop."""
+    """The history without times, and without what the Trainers count from the last start only."""
     rows = [json.loads(line) for line in (folder / "history.jsonl").read_text().splitlines()]
-    timed = ("per_second", "time", "flos")
+    timed = ("per_second", "time", "flos", "num_tokens")
     return [
         {name: value for name, value in row.items() if not any(word in name for word in timed)}
         for row in rows
