@@ -1,8 +1,8 @@
-"""The likeliest answers to a question, from a start score and an end score for every token.
+"""Finds the likeliest answers to a question from a start score and an end score for every token.
 
-The probability of a span is P(start) P(end), each a softmax over the context of its window and the first
-token (`[CLS]`), which stands for "no answer here" (Devlin et al. 2018, sections 4.2 and 4.3). All spans
-of all windows are compared exactly; no list of candidates is cut short before that.
+The probability of a span is P(start) P(end). Each factor is a softmax over the context of the window and the
+first token (`[CLS]`), which stands for "no answer here" (Devlin et al. 2018, sections 4.2 and 4.3). Within a
+window, every span is scored; no list of candidate starts and ends is cut short first.
 """
 
 import inspect
@@ -18,12 +18,12 @@ from ..data.answer_windows import Windows, cut_windows
 from ..data.batches.token_rows import second_segment
 
 LONGEST_ANSWER = 15  # tokens
-KEPT = 20  # spans of a window that are compared with those of other windows
+KEPT = 20  # best spans of a window, which compete with those of other windows
 
 
 @dataclass(frozen=True)
 class Answer:
-    """`text` is `context[start:end]`, empty where there is no answer; `score` its probability."""
+    """An answer: `text` is `context[start:end]`, empty if there is no answer; `score` is its probability."""
 
     text: str
     start: int
@@ -38,42 +38,44 @@ def best_spans(
     longest: int = LONGEST_ANSWER,
     count: int = KEPT,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """The likeliest spans of every window.
+    """Finds the likeliest spans of every window.
 
     Args:
         start_logits, end_logits: `(windows, length)`; the first token stands for "no answer".
         allowed: `(windows, length)`, true for tokens of the context.
-        longest: maximum number of tokens of a span.
-        count: maximum number of spans to return.
+        longest: maximum number of tokens in a span.
+        count: maximum number of spans returned for each window.
 
     Returns:
-        Log-probabilities in falling order (-inf where there are no more spans), first tokens, and last
-        tokens, `(windows, count)` each; and the log-probability of no answer, `(windows,)`.
+        Four tensors: log-probabilities in descending order (-inf where a window has no more spans), first
+        tokens, and last tokens, each `(windows, count)`, and the log-probability of "no answer",
+        `(windows,)`.
     """
-    candidates = allowed.clone()
-    candidates[:, 0] = True
+    candidates = allowed.clone()  # (windows, length)
+    candidates[:, 0] = True  # the first token competes in the softmax, but no span may contain it
+    # Log-probabilities, (windows, length) each
     start, end = (
         logits.float().masked_fill(~candidates, -torch.inf).log_softmax(-1)
         for logits in (start_logits, end_logits)
     )
-    nothing = start[:, 0] + end[:, 0]
+    nothing = start[:, 0] + end[:, 0]  # (windows,)
     start, end = start.masked_fill(~allowed, -torch.inf), end.masked_fill(~allowed, -torch.inf)
     longest = min(longest, start.shape[1])
+    # (windows, length + longest - 1) -> (windows, length, longest): ends at tokens t, t + 1, ...
     later = nn.functional.pad(end, (0, longest - 1), value=-torch.inf).unfold(1, longest, 1)
-    # (windows, length, longest): spans of 1, 2, ... tokens from token t on; then (windows, length * longest)
-    spans = (start[:, :, None] + later).flatten(1)
-    values, indices = spans.topk(min(count, spans.shape[1]))
-    first = indices // longest
+    spans = (start[:, :, None] + later).flatten(1)  # (windows, length * longest)
+    values, indices = spans.topk(min(count, spans.shape[1]))  # (windows, count)
+    first = indices // longest  # a flat index is first * longest + (tokens after the first)
     return values, first, first + indices % longest, nothing
 
 
 class SpanCollector:
-    """Collects the likeliest spans of all windows, batch by batch, and answers once all have been added.
+    """Collects the likeliest spans of all windows, batch by batch, and turns them into answers at the end.
 
     Args:
         windows: the windows that the batches are rows of.
-        longest: maximum number of tokens of an answer.
-        count: spans of a window that are compared with those of the other windows.
+        longest: maximum number of tokens in an answer.
+        count: number of spans kept for each window, which compete with those of the other windows.
     """
 
     def __init__(self, windows: Windows, longest: int = LONGEST_ANSWER, count: int = KEPT):
@@ -82,32 +84,36 @@ class SpanCollector:
         self.nothing = np.zeros(len(windows))
 
     def add(self, rows: np.ndarray, start_logits: Tensor, end_logits: Tensor) -> None:
-        """Adds the scores `(rows, length)` of the windows with these numbers."""
-        positions = torch.arange(start_logits.shape[1])
+        """Adds the scores `(rows, length)` of the windows whose indices are `rows`."""
+        positions = torch.arange(start_logits.shape[1])  # (length,)
+        # Where the context begins and stops, (rows, 1) each
         first, stop = (
             torch.from_numpy(bound[rows])[:, None] for bound in (self.windows.first, self.windows.stop)
         )
         allowed = (first <= positions) & (positions < stop)  # (rows, length)
+        # (rows, count) three times, and (rows,)
         values, starts, ends, nothing = best_spans(
             start_logits, end_logits, allowed, self.longest, self.count
         )
         self.nothing[rows] = nothing.numpy()
         real = values.isfinite().numpy()
+        # The mask flattens: from here on, one entry for each real span of the batch
         window = np.broadcast_to(rows[:, None], real.shape)[real]
         begins, stops = self.windows.characters(window, starts.numpy()[real], ends.numpy()[real])
         self.spans.append((window, begins, stops, values.numpy()[real]))
 
     def answers(self, contexts: Sequence[str], top_k: int = 1, no_answer: bool = False) -> list[list[Answer]]:
-        """The `top_k` likeliest different answers to every question, the likeliest first.
+        """Returns the `top_k` likeliest distinct answers to every question, the likeliest first.
 
-        A span that several windows contain counts once, with its highest probability. With `no_answer`, "no
-        answer" (an empty text) competes with the others; its probability is the lowest in any window.
+        A span that appears in several windows counts once, with its highest probability. With `no_answer`,
+        "no answer" (an empty text) competes with the spans; its probability is the lowest in any window.
         """
+        # (spans,) each
         window, begins, stops, values = (np.concatenate(column) for column in zip(*self.spans, strict=True))
         example = self.windows.example[window]
-        order = np.lexsort((-values, example))
+        order = np.lexsort((-values, example))  # by question, then from likely to unlikely
         results: list[list[Answer]] = [[] for _ in contexts]
-        nothing = np.zeros(len(contexts))
+        nothing = np.zeros(len(contexts))  # log-probabilities; 0 is above all of them
         np.minimum.at(nothing, self.windows.example, self.nothing)
         seen: set[tuple[int, int, int]] = set()
         for index in order:
@@ -127,7 +133,7 @@ class SpanCollector:
 def answer_windows(
     model: nn.Module, windows: Windows, pad: int, longest: int = LONGEST_ANSWER, batch_size: int = 64
 ) -> SpanCollector:
-    """Runs `model` over all windows, those of similar length together."""
+    """Runs `model` over all windows, batching those of similar length together."""
     was_training = model.training
     model.eval()
     takes_types = "token_type_ids" in inspect.signature(model.forward).parameters
@@ -156,6 +162,6 @@ def answer_questions(
     no_answer: bool = False,
     longest: int = LONGEST_ANSWER,
 ) -> list[list[Answer]]:
-    """The likeliest answers to every question (see `SpanCollector.answers` and `cut_windows`)."""
+    """Returns the likeliest answers to every question (see `SpanCollector.answers` and `cut_windows`)."""
     windows = cut_windows(tokenizer, questions, contexts, max_length, stride, whole_words=True)
     return answer_windows(model, windows, tokenizer.pad_token_id, longest).answers(contexts, top_k, no_answer)

@@ -1,10 +1,10 @@
-"""One decoding step of an `LLMPathGPT` as bare tensor operations.
+"""Decodes with an `LLMPathGPT` one step at a time, using bare tensor operations.
 
-A step of a small model takes a millisecond, most of it between the operations: calling modules, choosing an
-attention function, building masks, and copying all keys and values to append one. Here, queries, keys, and
-values come from one product, keys and values are written into memory that is already allocated, and only
-operations are called. The numbers are the model's own; `generation.stream` and `beam_search` use these steps
-where they fit.
+A step of a small model takes about a millisecond, and most of that time is overhead: calling modules,
+choosing an attention function, building masks, and copying every key and value to append one more. Here, a
+single product computes queries, keys, and values; new keys and values are written into memory that is already
+allocated; and plain operations replace the calls of modules. The logits are the model's own. `generation.stream` and
+`beam_search` use these steps for every model that they fit.
 """
 
 from collections.abc import Callable
@@ -23,7 +23,7 @@ LEAST_ROOM = 64  # tokens
 
 @dataclass(frozen=True)
 class _Layer:
-    """The operations of a layer; `qkv` computes queries, keys, and values in one product."""
+    """The operations of one layer; `qkv` computes queries, keys, and values in one product."""
 
     attention_norm: Callable[[Tensor], Tensor]
     qkv: Callable[[Tensor], Tensor]
@@ -37,17 +37,17 @@ class _Layer:
 
 
 class BareStepper:
-    """A `generation.Stepper` for an `LLMPathGPTForCausalLM` of plain layers; it gives the same logits.
+    """A `generation.Stepper` for an `LLMPathGPTForCausalLM` with plain layers; the logits are the same.
 
     Args:
-        model: in evaluation mode; its weights are read once, here.
+        model: the decoder, in evaluation mode; its weights are read once, when the stepper is made.
         input_ids: the prompt `(batch, length)`, padded on the left.
-        attention_mask: 0 for padding.
+        attention_mask: `(batch, length)`, 0 for padding; all ones if None.
     """
 
     @staticmethod
     def fits(model: Any) -> bool:
-        """Whether the model is such a decoder, without adapters, quantized layers, or hooks."""
+        """Tells whether the model is such a decoder, free of adapters, quantized layers, and hooks."""
         if type(model) is not LLMPathGPTForCausalLM or model.training:
             return False
         layers = [module for module in model.modules() if getattr(module, "weight", None) is not None]
@@ -75,8 +75,10 @@ class BareStepper:
     def _read(self, layer: Any) -> _Layer:
         attention, mlp = layer.attention, layer.mlp
         projections = (attention.q_proj, attention.k_proj, attention.v_proj)
+        # ((heads + 2 * key_heads) * head_dim, hidden_size)
         weight = torch.cat([projection.weight for projection in projections])
         has_bias = projections[0].bias is not None
+        # ((heads + 2 * key_heads) * head_dim,)
         bias = torch.cat([projection.bias for projection in projections]) if has_bias else None
         scales = None
         if attention.q_norm is not None:
@@ -96,16 +98,16 @@ class BareStepper:
 
     @torch.no_grad()
     def logits(self) -> Tensor:
-        """Logits of the next token in 32 bits: `(batch, vocab_size)`."""
+        """Computes the logits of the next token in 32 bits: `(batch, vocab_size)`."""
         batch, new = self._unread.shape
         self._make_room(batch, new)
         decoder, positions = self.model.model, self._positions(new)
-        hidden = decoder.embed_tokens(self._unread)
+        hidden = decoder.embed_tokens(self._unread)  # (batch, new, hidden_size)
         if decoder.embed_positions is not None:
             hidden = hidden + decoder.embed_positions(positions)
         rotation = None if decoder.rotary is None else decoder.rotary(positions, hidden.dtype)
-        if rotation is not None:  # here, heads come after positions: (batch, new, 1, head_dim)
-            rotation = rotation[0].transpose(1, 2), rotation[1].transpose(1, 2)
+        if rotation is not None:  # here, heads come after positions, unlike in the model
+            rotation = rotation[0].transpose(1, 2), rotation[1].transpose(1, 2)  # (batch, new, 1, head_dim)
         mask = self._mask(new)
         for layer, (keys, values) in zip(self.layers, self.room, strict=True):
             hidden = hidden + layer.o_proj(
@@ -118,7 +120,7 @@ class BareStepper:
                 layer.activation(up) if gate is None else layer.activation(gate(normed)) * up
             )
         self.past += new
-        return self.head(self.norm(hidden[:, -1])).float()
+        return self.head(self.norm(hidden[:, -1])).float()  # only the last position predicts a new token
 
     def _attend(
         self,
@@ -129,28 +131,31 @@ class BareStepper:
         rotation: tuple[Tensor, Tensor] | None,
         mask: Tensor | None,
     ) -> Tensor:
-        """Attention output for x `(batch, new, hidden_size)`, in the same shape.
+        """Computes the attention output for x `(batch, new, hidden_size)`, in the same shape.
 
         The new keys and values are written into `keys` and `values`, `(batch, key_heads, room, head_dim)`.
         """
         batch, new, size = x.shape
         end, both = self.past + new, self.heads + self.key_heads
-        # (batch, new, heads + 2 key_heads, head_dim): queries, then keys, then values
+        # (batch, new, heads + 2 * key_heads, head_dim): queries, then keys, then values
         projected = layer.qkv(x).view(batch, new, both + self.key_heads, self.head_dim)
-        query_key = projected[:, :, :both]
+        query_key = projected[:, :, :both]  # (batch, new, heads + key_heads, head_dim)
         if layer.qk_norm is not None:
             query_key = F.rms_norm(query_key, (self.head_dim,), None, self.eps) * layer.qk_norm
         if rotation is not None:
             query_key = rotate(query_key, *rotation)
+        # (batch, new, key_heads, head_dim) -> (batch, key_heads, new, head_dim), for keys and values
         keys[:, :, self.past : end] = query_key[:, :, self.heads :].transpose(1, 2)
         values[:, :, self.past : end] = projected[:, :, both:].transpose(1, 2)
         query = query_key[:, :, : self.heads].transpose(1, 2)  # (batch, heads, new, head_dim)
-        keys, values = keys[:, :, :end], values[:, :, :end]
+        keys, values = keys[:, :, :end], values[:, :, :end]  # (batch, key_heads, past + new, head_dim)
         if new == 1:
-            # The heads of a group take the place of queries: (batch, key_heads, group, head_dim).
-            query = query.reshape(batch, self.key_heads, -1, self.head_dim)
+            # The heads that share keys take the place of several queries, so no key is copied per head.
+            query = query.reshape(
+                batch, self.key_heads, -1, self.head_dim
+            )  # (batch, key_heads, group, head_dim)
             output = F.scaled_dot_product_attention(query, keys, values, mask)
-            return output.reshape(batch, 1, size)
+            return output.reshape(batch, 1, size)  # (batch, 1, hidden_size)
         grouped = self.heads != self.key_heads
         output = F.scaled_dot_product_attention(
             query, keys, values, mask, is_causal=mask is None, enable_gqa=grouped
@@ -158,26 +163,28 @@ class BareStepper:
         return output.transpose(1, 2).reshape(batch, new, size)  # (batch, new, hidden_size)
 
     def _positions(self, new: int) -> Tensor:
-        """Positions of the new tokens, padding not counted: `(batch or 1, new)`."""
+        """Returns the positions of the new tokens, not counting padding: `(batch or 1, new)`."""
+        # (1, new)
         positions = torch.arange(self.past, self.past + new, device=self.prompt.device)[None]
         return positions if self._padding is None else (positions - self._padding[:, None]).clamp(min=0)
 
     def _mask(self, new: int) -> Tensor | None:
-        """A boolean mask `(batch, 1, new, past + new)`, or None where no row has padding."""
+        """Returns a boolean mask `(batch, 1, new, past + new)`, or None if no row has padding."""
         if self._seen is None:
             return None
-        keys = self._seen[:, None, None, : self.past + new]
+        keys = self._seen[:, None, None, : self.past + new]  # (batch, 1, 1, past + new)
         if new == 1:
             return keys
+        # (new, past + new): query i is token past + i, hence the shifted diagonal
         causal = torch.ones(new, self.past + new, dtype=torch.bool, device=keys.device).tril(self.past)
         # Padding attends to itself: a softmax over nothing would be NaN.
         diagonal = torch.eye(new, dtype=torch.bool, device=keys.device)
-        return keys & causal | F.pad(diagonal, (self.past, 0))
+        return keys & causal | F.pad(diagonal, (self.past, 0))  # (batch, 1, new, past + new)
 
     def _make_room(self, batch: int, new: int) -> None:
-        """Makes room for the keys and values of all layers, doubling it where there is too little.
+        """Makes room for the keys and values of all layers, doubling it when there is too little.
 
-        Its shape is `(layers, 2, batch, key_heads, room, head_dim)`.
+        The shape of `room` is `(layers, 2, batch, key_heads, room, head_dim)`.
         """
         end = self.past + new
         if self.past and self.room.shape[4] >= end:
@@ -190,21 +197,24 @@ class BareStepper:
         self.room = room
 
     def give(self, tokens: Tensor) -> None:
-        """Appends a token `(batch,)` to each text."""
-        self._unread = tokens[:, None]
+        """Appends one token to each text; `tokens` is `(batch,)`."""
+        self._unread = tokens[:, None]  # (batch, 1)
         if self._seen is not None:
+            # (batch, past + 1)
             self._seen = torch.cat([self._seen, self._seen.new_ones(len(tokens), 1)], dim=1)
 
     def repeat(self, times: int) -> None:
-        """Turns every text into `times` texts that may differ from here on."""
-        self.room = self.room.repeat_interleave(times, dim=2)
-        self._unread = self._unread.repeat_interleave(times, dim=0)
+        """Turns every text into `times` copies that may differ from here on."""
+        self.room = self.room.repeat_interleave(
+            times, dim=2
+        )  # (layers, 2, batch * times, key_heads, room, head_dim)
+        self._unread = self._unread.repeat_interleave(times, dim=0)  # (batch * times, new)
         if self._seen is not None and self._padding is not None:
-            self._seen = self._seen.repeat_interleave(times, dim=0)
-            self._padding = self._padding.repeat_interleave(times)
+            self._seen = self._seen.repeat_interleave(times, dim=0)  # (batch * times, length)
+            self._padding = self._padding.repeat_interleave(times)  # (batch * times,)
 
     def reorder(self, rows: Tensor) -> None:
-        """Makes text i a continuation of what was text `rows[i]`, of the same prompt."""
+        """Makes text i continue what was text `rows[i]`, which has the same prompt."""
         self.room[..., : self.past, :] = self.room[:, :, rows, :, : self.past]
 
 

@@ -1,15 +1,16 @@
-"""Beam search: keeps the `num_beams` best beginnings at each step to find likely texts.
+"""Beam search finds likely texts by keeping the `num_beams` best beginnings at each step.
 
     beams = beam_search(model, input_ids, attention_mask, num_beams=4)
     beams.sequences                          # as model.generate(..., num_beams=4)
 
-A step takes the next-token log-probabilities of all beams at once, adds each beam's own sum, and keeps the
-best of all `num_beams * vocab_size` continuations. A continuation that ends a text leaves the beams and
-competes with the finished texts, with its sum divided by length^length_penalty (Wu et al. 2016, section 7,
-with a plain length). The stopping rules are those of transformers, and the results are equal.
+Each step computes the next-token log-probabilities of all beams at once, adds the sum that each beam has so
+far, and keeps the best of all `num_beams * vocab_size` continuations. A continuation that ends a text leaves
+the beams and competes with the finished texts; its sum is divided by length^length_penalty (Wu et al. 2016,
+section 7, with a plain length). The stopping rules are those of transformers, and the results are equal.
 
-Three things make it faster than transformers' own: the prompt is read once, not once per beam; texts are kept
-as pointers from each step to the one before; and the cache is not touched where beams keep their order.
+Three things make this faster than the version in transformers: the prompt is read once, not once per beam;
+texts are stored as pointers from each step to the one before; and the cache is left alone when the beams keep
+their order.
 """
 
 from dataclasses import dataclass, field
@@ -25,10 +26,10 @@ NEVER = -1.0e9  # below every sum of log-probabilities
 
 
 class Ended(NamedTuple):
-    """A text that ended.
+    """A text that has ended.
 
-    Its fields: the row; the beam of the step before that it continues; its last token; the sum of its
-    log-probabilities; and its score, which is that sum / length^length_penalty.
+    Its fields are the row, the beam of the previous step that it continues, its last token, the sum of its
+    log-probabilities, and its score, which is that sum / length^length_penalty.
     """
 
     row: int
@@ -40,14 +41,14 @@ class Ended(NamedTuple):
 
 @dataclass(frozen=True)
 class BeamStep:
-    """What one step kept, `(batch, num_beams)` each.
+    """What one step kept; each tensor is `(batch, num_beams)`.
 
     Attributes:
         tokens: the new token of each beam.
-        parents: the beam of the step before that each continues.
-        log_probabilities: of the whole texts; after the last step nothing continues, and they are below
-            `NEVER / 2`.
-        ended: the texts that ended in this step.
+        parents: the beam of the previous step that each beam continues.
+        log_probabilities: log-probabilities of the whole texts; after the last step, when no text continues,
+            they are below `NEVER / 2`.
+        ended: texts that ended in this step.
     """
 
     tokens: Tensor
@@ -58,12 +59,12 @@ class BeamStep:
 
 @dataclass(frozen=True)
 class Beams:
-    """The best texts.
+    """The best texts that a search found.
 
     Attributes:
         sequences: `(batch * num_return_sequences, length)`, prompt included, as `generate` returns them.
-        scores: `(batch * num_return_sequences,)`: log-probability / length^length_penalty.
-        steps: what each step kept, for a picture of the search; empty unless asked for.
+        scores: `(batch * num_return_sequences,)`, log-probability / length^length_penalty.
+        steps: what each step kept, for drawing the search; empty unless requested.
     """
 
     sequences: Tensor
@@ -72,9 +73,9 @@ class Beams:
 
 
 class _Finished:
-    """The best `num_beams` ended texts of each row.
+    """The best `num_beams` finished texts of each row.
 
-    A text is stored as where it ended: the step, the beam of the step before, and the last token.
+    A text is stored as the place where it ended: the step, the beam of the previous step, and the last token.
     """
 
     def __init__(self, batch: int, beams: int):
@@ -84,9 +85,11 @@ class _Finished:
 
     def add(self, scores: Tensor, exists: Tensor, ends: Tensor) -> None:
         """Adds texts: scores `(batch, n)`, below `NEVER` where not `exists`, and ends `(batch, n, 3)`."""
+        # (batch, beams + n) -> (batch, beams)
         scores, best = torch.cat([self.scores, scores], dim=1).topk(self.scores.shape[1])
         self.scores = scores
         self.exists = torch.cat([self.exists, exists], dim=1).gather(1, best)  # (batch, beams)
+        # best (batch, beams, 1) selects whole triples: (batch, beams, 3)
         self.ends = torch.cat([self.ends, ends], dim=1).take_along_dim(best[..., None], dim=1)
 
 
@@ -103,33 +106,35 @@ def beam_search(
     eos_token_id: int | list[int] | None = None,
     with_steps: bool = False,
 ) -> Beams:
-    """The best texts that a search with `num_beams` beams finds.
+    """Finds the best texts with a search that keeps `num_beams` beams.
 
     Args:
         model, input_ids, attention_mask: see `generation.Stepper`.
-        num_beams: beginnings kept at each step.
-        max_new_tokens: where a text is cut off.
+        num_beams: number of beginnings kept at each step.
+        max_new_tokens: number of new tokens after which a text is cut off.
         length_penalty: exponent of the length by which a finished text's log-probability is divided; above 0
             it favors long texts.
-        early_stopping: when a search stops. `True`: when there are `num_beams` finished texts; `False`: when
-            the best beam, at its present length, is no better than the worst of them; `"never"`: when it
-            could not become better at any length.
-        num_return_sequences: texts returned for each prompt, the best first.
-        eos_token_id: what ends a text; the model's own if None.
-        with_steps: whether what each step kept is returned as well.
+        early_stopping: when the search stops. With `True`, it stops once there are `num_beams` finished
+            texts; with `False`, once the best beam, at its present length, is no better than the worst of
+            them; with `"never"`, once the best beam could not become better at any length.
+        num_return_sequences: number of texts returned for each prompt, the best first.
+        eos_token_id: token or tokens that end a text; the model's own if None.
+        with_steps: whether to return what each step kept as well.
 
     Raises:
-        UserError: there are no beams, more beams than tokens in the vocabulary, or fewer than the texts asked
-            for.
+        UserError: there are no beams, more beams than tokens in the vocabulary, or fewer beams than requested
+            texts.
     """
     _check(input_ids, max_new_tokens)
     check_beams(num_beams, num_return_sequences, model.config.get_text_config().vocab_size)
     stops = Stops.of(model, eos_token_id)
     stepper = begin(model, input_ids, attention_mask)
+    # offset (batch, 1): the number of each row's first beam among all beams
     batch, offset = len(input_ids), torch.arange(len(input_ids))[:, None] * num_beams
+    # Even if every way to end a text is among the candidates of each beam, `num_beams` others remain.
     candidates = max(2, 1 + (0 if stops.eos is None else len(stops.eos))) * num_beams
     sums = torch.zeros(batch, num_beams)
-    sums[:, 1:] = NEVER  # all beams are still the prompt: only one of them counts
+    sums[:, 1:] = NEVER  # all beams are still the same prompt, so only one of them counts
     finished, improvable = _Finished(batch, num_beams), torch.ones(batch, 1, dtype=torch.bool)
     in_place = torch.arange(batch * num_beams)
     history: list[tuple[Tensor, Tensor]] = []
@@ -137,21 +142,21 @@ def beam_search(
 
     logits = stepper.logits()
     stepper.repeat(num_beams)
-    logits = logits.repeat_interleave(num_beams, dim=0)
+    logits = logits.repeat_interleave(num_beams, dim=0)  # (batch * beams, vocab)
     for step in range(max_new_tokens):
         # (batch * beams, vocab) -> (batch, beams, vocab) -> (batch, beams * vocab)
         totals = (logits.log_softmax(-1).view(batch, num_beams, -1) + sums[..., None]).flatten(1)
         scores, index = totals.topk(candidates)  # (batch, candidates)
         vocab_size = totals.shape[1] // num_beams
-        parents, tokens = index // vocab_size, index % vocab_size
+        parents, tokens = index // vocab_size, index % vocab_size  # (batch, candidates) each
         is_last = step + 1 == max_new_tokens
         ends = stops.ends(tokens) | is_last
 
-        # The beams of the next step: the best candidates that have not ended.
+        # The beams of the next step are the best candidates that have not ended, (batch, beams) each.
         sums, kept = (scores + ends * NEVER).topk(num_beams)
         beam_tokens, beam_parents = tokens.gather(1, kept), parents.gather(1, kept)
 
-        # Texts that end here: only the first `num_beams` candidates may.
+        # A text may end here only if it is among the first `num_beams` candidates, as in transformers.
         if bool(ends.any()):
             full = finished.exists.all(1, keepdim=True) & (early_stopping is True)
             finals = ends[:, :num_beams]  # (batch, beams)
@@ -178,10 +183,11 @@ def beam_search(
         rows = (beam_parents + offset).flatten()  # (batch * beams,)
         if not torch.equal(rows, in_place):
             stepper.reorder(rows)
-        stepper.give(beam_tokens.flatten())
+        stepper.give(beam_tokens.flatten())  # (batch * beams,)
         logits = stepper.logits()
 
     sequences = _texts(finished, history, num_return_sequences, _fill(model, stops))
+    # (batch * num_return_sequences, prompt length)
     prompt = prompt_of(model, input_ids).repeat_interleave(num_return_sequences, dim=0)
     return Beams(
         torch.cat([prompt, sequences], dim=1), finished.scores[:, :num_return_sequences].flatten(), steps
@@ -197,14 +203,15 @@ def _can_improve(
     early_stopping: Any,
     penalty: float,
 ) -> Tensor:
-    """Whether the best beam may still become better than the worst finished text: `(batch, 1)`."""
+    """Tells whether the best beam may still beat the worst finished text: `(batch, 1)`."""
     at = longest if early_stopping == "never" and penalty > 0 else length
+    # (batch, beams): the worst score of the row, or NEVER in a place that no text has taken
     worst = finished.scores.min(1, keepdim=True).values.where(finished.exists, NEVER)
     return improvable & (sums[:, :1] / at**penalty > worst).any(1, keepdim=True)
 
 
 def _texts(finished: _Finished, history: list[tuple[Tensor, Tensor]], wanted: int, fill: int) -> Tensor:
-    """The finished texts, read back along the pointers of the steps: `(batch * wanted, longest)`."""
+    """Reads the finished texts back along the pointers of the steps: `(batch * wanted, longest)`."""
     texts = []
     for row in range(len(finished.scores)):
         for step, beam, token in finished.ends[row, :wanted].tolist():
@@ -214,11 +221,12 @@ def _texts(finished: _Finished, history: list[tuple[Tensor, Tensor]], wanted: in
                 beam = int(parents[row, beam])
             texts.append(text[::-1])
     longest = max(map(len, texts))
+    # (batch * wanted, longest)
     return torch.tensor([text + [fill] * (longest - len(text)) for text in texts])
 
 
 def _fill(model: Any, stops: Stops) -> int:
-    """What fills the shorter texts; like `generate`, the end-of-text token if the padding token's id is 0."""
+    """Returns the token that fills shorter texts: end of text if the padding id is 0, as in `generate`."""
     pad = _setting(model, "pad_token_id")
     return pad or int(stops.eos[0]) if stops.eos is not None else -1
 
@@ -227,7 +235,7 @@ def check_beams(num_beams: int, wanted: int, vocab_size: int) -> None:
     """Checks the sizes of a search.
 
     Raises:
-        UserError: see `beam_search`.
+        UserError: the sizes do not fit each other; see `beam_search`.
     """
     if num_beams < 1:
         raise UserError(f"num_beams is {num_beams}; it must be 1 or more")

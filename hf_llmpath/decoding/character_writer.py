@@ -1,4 +1,4 @@
-"""A character-level language model that writes: probabilities, states, gates, and text as it grows.
+"""Lets a character-level language model write, and shows its probabilities, states, and gates.
 
 writer = load_character_writer("runs/07-rnn/model")
 for writing in writer.write("Otto", temperature=0.7, length=300, seed=0): ...
@@ -22,11 +22,11 @@ LONGEST_TEXT = 1000  # characters
 
 @dataclass
 class Trace:
-    """What a model did while it read.
+    """What a model did while it read a text.
 
     Attributes:
-        tokens: each token as text.
-        values: for each token, the state after it was read, `(time, units)`.
+        tokens: the tokens as text.
+        values: the state after each token was read, `(time, units)`.
     """
 
     tokens: list[str] = field(default_factory=list)
@@ -35,11 +35,11 @@ class Trace:
 
 @dataclass
 class Writing:
-    """A text as far as it has been written.
+    """A text, as far as it has been written.
 
     Attributes:
         text: the text without the prompt.
-        tokens, states: everything that the model has read, prompt included, if states were asked for.
+        tokens, states: everything that the model has read, including the prompt, if states were requested.
     """
 
     text: str
@@ -48,7 +48,8 @@ class Writing:
 
     @property
     def trace(self) -> Trace:
-        """The hidden states as one array. Built on request, because most steps are never drawn."""
+        """The hidden states as one array, built on request because most steps are never drawn."""
+        # (1 + time, hidden) -> (time, hidden): the begin-of-text token has no label
         return Trace(self.tokens, np.concatenate(self.states)[1:])
 
 
@@ -65,16 +66,16 @@ class CharacterWriter:
         self.context: int | None = getattr(self.model.config, "max_position_embeddings", None)
 
     def encode(self, text: str) -> Tensor:
-        """Token ids `(1, 1 + length)` of a text at the beginning of a document, as in training.
+        """Encodes a text as the beginning of a document, as in training: ids `(1, 1 + length)`.
 
-        A text that is longer than the model's context is cut to its end.
+        If a text is longer than the model's context, only its end is kept.
         """
         ids = self.tokenizer.encode(text[:LONGEST_PROMPT], add_special_tokens=False)
         ids = [self.tokenizer.bos_token_id, *ids]
         return torch.tensor([ids[-self.context :] if self.context else ids])
 
     def labels(self, ids: list[int]) -> list[str]:
-        """Each token as text: a character, `<0xE2>` for a byte, a sign for a special token."""
+        """Returns each token as text: a character, `<0xE2>` for a byte, or a sign for a special token."""
         signs = {
             self.tokenizer.eos_token_id: "∎",
             self.tokenizer.bos_token_id: "∎",
@@ -85,7 +86,7 @@ class CharacterWriter:
         return [signs.get(index, token) for index, token in zip(ids, tokens, strict=True)]
 
     def note(self, text: str) -> str:
-        """A sentence about the characters that the vocabulary lacks; empty if it has them all."""
+        """Returns a sentence about characters that the vocabulary lacks; empty if it has them all."""
         unknown = unknown_characters(self.tokenizer, text)
         if not unknown:
             return ""
@@ -94,7 +95,7 @@ class CharacterWriter:
 
     @torch.no_grad()
     def next_probabilities(self, text: str, temperature: float) -> list[tuple[str, float]]:
-        """Every token with its probability of coming next, the likeliest first."""
+        """Returns every token with its probability of coming next, the likeliest first."""
         logits = self.model(input_ids=self.encode(text), use_cache=False).logits[0, -1]  # (vocabulary)
         probabilities = (logits.double() / temperature).softmax(-1)
         order = probabilities.argsort(descending=True).tolist()
@@ -102,14 +103,15 @@ class CharacterWriter:
 
     @torch.no_grad()
     def states(self, text: str, layer: int = -1) -> Trace:
-        """The hidden state `(time, hidden)` of a layer after each token."""
+        """Returns the hidden state `(time, hidden)` of a layer after each token."""
         ids = self.encode(text)
         hidden = self.model(input_ids=ids, output_hidden_states=True, use_cache=False).hidden_states[layer]
+        # hidden is (1, 1 + time, units); the begin-of-text token is left out
         return Trace(self.labels(ids[0, 1:].tolist()), hidden[0, 1:].float().numpy())
 
     @torch.no_grad()
     def gates(self, text: str, layer: int = -1) -> tuple[list[str], dict[str, np.ndarray]]:
-        """The tokens, and for each gate of a layer how far it opens, `(time, hidden)`."""
+        """Returns the tokens and, for each gate of a layer, how far it opens, `(time, hidden)`."""
         ids = self.encode(text)
         gates = self.model(input_ids=ids, output_gates=True, use_cache=False).gates[layer]
         opened = {name: values[0, 1:].float().numpy() for name, values in gates.items()}
@@ -121,9 +123,9 @@ class CharacterWriter:
     ) -> Iterator[Writing]:
         """Samples up to `length` tokens and yields the text after each of them.
 
-        The state is carried along, which makes every step cost the same. The seed feeds a generator that
-        belongs to this text: the same seed gives the same text whatever else the process is doing. A model
-        whose context is full starts again from the last half of it.
+        The state is carried along, so every step costs the same. The seed feeds a generator that belongs to
+        this text alone, so the same seed gives the same text whatever else the process is doing. When the
+        context of a model is full, the model reads its last half again and continues from there.
         """
         draw = Sampling(max(temperature, 0.01)).chooser(torch.Generator().manual_seed(int(seed)))
         inputs, cache = self.encode(prompt), None
@@ -141,16 +143,16 @@ class CharacterWriter:
                 break
             trace = (self.labels(ids[1:]), list(states)) if with_states else ()
             ids.append(token)
-            inputs = torch.tensor([[token]])
+            inputs = torch.tensor([[token]])  # (1, 1)
             if self.context and cached >= self.context:
                 inputs, cache, cached = torch.tensor([ids[-max(1, self.context // 2) :]]), None, 0
             yield Writing(self.tokenizer.decode(ids[start:], skip_special_tokens=True), *trace)
 
 
 def load_character_writer(folder: Path) -> CharacterWriter:
-    """The model saved in `folder`, kept in memory until its files change.
+    """Loads the model saved in `folder` and keeps it in memory until its files change.
 
     Raises:
-        UserError: its weight file is missing, truncated or a pickle.
+        UserError: the weight file is missing, truncated, or a pickle.
     """
     return loaded(CharacterWriter, folder)

@@ -21,7 +21,7 @@ from .generation import stream
 from .sampling import GREEDY, Sampling
 
 LONGEST_REPLY = 96  # tokens
-THUMBS = "thumbs.jsonl"  # file in a run folder: the preferences of people who talked to its chatbot
+THUMBS = "thumbs.jsonl"  # file in a run folder: preferences of the people who talked to its chatbot
 
 
 class Chatbot:
@@ -35,15 +35,16 @@ class Chatbot:
         self.model, self.tokenizer = load_pair("AutoModelForCausalLM", folder)
 
     def unknown(self, prompt: str) -> list[str]:
-        """Words of the prompt that the model has never seen."""
+        """Returns the words of the prompt that the model has never seen."""
         return unknown_words(self.tokenizer, prompt)
 
     def stream(self, prompt: str, temperature: float = 0.7, seed: int = 0) -> Iterator[str]:
-        """The reply so far, after every token; the same seed gives the same reply.
+        """Yields the reply so far after every token; the same seed gives the same reply.
 
         Args:
             prompt: what the user says.
-            temperature: 0 always takes the likeliest token.
+            temperature: divisor of the logits; 0 always takes the likeliest token.
+            seed: seed of the random draws.
 
         Raises:
             UserError: the prompt is empty or leaves no room for a reply.
@@ -56,7 +57,7 @@ class Chatbot:
         generator = torch.Generator().manual_seed(int(seed))
         tokens = stream(
             self.model,
-            torch.tensor([ids]),
+            torch.tensor([ids]),  # (1, length)
             sampling=Sampling(temperature) if temperature > 0 else GREEDY,
             max_new_tokens=min(LONGEST_REPLY, context - len(ids)),
             eos_token_id=self.tokenizer.eos_token_id,
@@ -72,7 +73,7 @@ class Chatbot:
 
 
 def save_preference(path: Path, prompt: str, chosen: str, rejected: str) -> int:
-    """Appends a pair to a file that `run rlhf --dataset` reads; returns how many pairs it has.
+    """Appends a pair to a file that `run rlhf --dataset` reads, and returns how many pairs it now has.
 
     Raises:
         UserError: the two replies are equal.

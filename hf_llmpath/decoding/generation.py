@@ -1,8 +1,8 @@
-"""Decoding from scratch: from a model of the next token to a text, greedily or by sampling.
+"""Decodes from scratch: turns a model of the next token into text, greedily or by sampling.
 
     tokens = greedy(model, input_ids, attention_mask, max_new_tokens=100)
 
-The result equals `model.generate(...)` token for token, for decoders (Transformer or recurrent) and
+The result equals that of `model.generate(...)` token for token, for decoders (Transformer or recurrent) and
 encoder-decoders, in batches padded on the left. Beam search is in `beam_search.py`.
 """
 
@@ -19,17 +19,17 @@ from .sampling import GREEDY, Sampling
 
 
 class Stepper:
-    """Feeds a model token by token: the prompt once, then one token per step, with everything else cached.
+    """Feeds a model the prompt once and then one token per step, with everything before it cached.
 
     Args:
-        model: `...ForCausalLM` or `...ForConditionalGeneration`, in evaluation mode.
-        input_ids: `(batch, length)`: the prompt, padded on the left; for an encoder-decoder the source,
+        model: a `...ForCausalLM` or `...ForConditionalGeneration`, in evaluation mode.
+        input_ids: `(batch, length)`, the prompt, padded on the left; for an encoder-decoder, the source,
             padded on either side.
         attention_mask: `(batch, length)`, 0 for padding; all ones if None.
-        use_cache: whether keys, values, or states are kept; without them each step reads everything again.
+        use_cache: whether to keep keys, values, or states; without them, each step reads everything again.
 
     Attributes:
-        prompt: `(batch, length)`: what the new tokens follow, the prompt or an encoder-decoder's start token.
+        prompt: `(batch, length)`, what the new tokens follow: the prompt or an encoder-decoder's start token.
     """
 
     def __init__(
@@ -48,7 +48,7 @@ class Stepper:
 
     @torch.no_grad()
     def logits(self) -> Tensor:
-        """Logits of the next token in 32 bits: `(batch, vocab_size)`."""
+        """Computes the logits of the next token in 32 bits: `(batch, vocab_size)`."""
         tokens: dict[str, Any]
         if self.is_encoder_decoder:
             tokens = {"decoder_input_ids": self._unread}
@@ -58,28 +58,32 @@ class Stepper:
             **tokens, **self.fixed, attention_mask=self.mask, cache=self.cache, use_cache=self.use_cache
         )
         self.cache = output.cache if self.use_cache else None
-        return output.logits[:, -1].float()
+        return output.logits[:, -1].float()  # (batch, vocab_size)
 
     def give(self, tokens: Tensor) -> None:
-        """Appends a token `(batch,)` to each text."""
+        """Appends one token to each text; `tokens` is `(batch,)`."""
         column = tokens[:, None]  # (batch, 1)
+        # Without a cache, all tokens are read again: (batch, length + 1)
         self._unread = column if self.use_cache else torch.cat([self._unread, column], dim=1)
         if not self.is_encoder_decoder:
+            # (batch, length + 1)
             self.mask = torch.cat([self.mask, self.mask.new_ones(len(tokens), 1)], dim=1)
 
     def repeat(self, times: int) -> None:
-        """Turns every text into `times` texts that may differ from here on."""
+        """Turns every text into `times` copies that may differ from here on."""
+        # (batch, ...) -> (batch * times, ...)
         self._map(lambda tensor: tensor.repeat_interleave(times, dim=0))
         if self.cache is not None:
             batch = len(self.mask) // times
+            # Rows 0, 0, ..., 1, 1, ...: (batch * times,)
             self.cache.reorder_cache(torch.arange(batch).repeat_interleave(times))
 
     def reorder(self, rows: Tensor) -> None:
-        """Makes text i a continuation of what was text `rows[i]`."""
+        """Makes text i continue what was text `rows[i]`."""
         if self.cache is not None:
             self.cache.reorder_cache(rows)
         else:
-            self._unread = self._unread[rows]
+            self._unread = self._unread[rows]  # (batch, length)
 
     def _map(self, change: Any) -> None:
         self.mask, self._unread = change(self.mask), change(self._unread)
@@ -92,7 +96,7 @@ class Stepper:
 def begin(
     model: Any, input_ids: Tensor, attention_mask: Tensor | None = None, use_cache: bool = True
 ) -> Stepper | BareStepper:
-    """The stepper that is fastest for this model."""
+    """Returns the stepper that is fastest for this model."""
     if use_cache and BareStepper.fits(model):
         return BareStepper(model, input_ids, attention_mask)
     return Stepper(model, input_ids, attention_mask, use_cache)
@@ -100,11 +104,11 @@ def begin(
 
 @dataclass(frozen=True)
 class Stops:
-    """When a text ends.
+    """The rule that says when a text ends.
 
     Attributes:
-        eos: ids that end a text `(n,)`; if None, only the number of tokens does.
-        pad: fills the rows that ended before the others.
+        eos: ids that end a text, `(n,)`; if None, only the number of tokens ends it.
+        pad: id that fills the rows that ended before the others.
     """
 
     eos: Tensor | None
@@ -112,14 +116,14 @@ class Stops:
 
     @classmethod
     def of(cls, model: nn.Module, eos_token_id: int | list[int] | None = None) -> "Stops":
-        """The ids in the model's generation config or, failing that, in its config."""
+        """Takes the ids from the model's generation config or, failing that, from its config."""
         eos = _setting(model, "eos_token_id") if eos_token_id is None else eos_token_id
         ids = None if eos is None else torch.tensor([eos] if isinstance(eos, int) else list(eos))
         pad = _setting(model, "pad_token_id")
         return cls(ids, pad if pad is not None else 0 if ids is None else int(ids[0]))
 
     def ends(self, tokens: Tensor) -> Tensor:
-        """Where a text ends: a boolean tensor of the shape of `tokens`."""
+        """Marks where a text ends: a boolean tensor with the shape of `tokens`."""
         if self.eos is None:
             return torch.zeros_like(tokens, dtype=torch.bool)
         return torch.isin(tokens, self.eos)
@@ -136,14 +140,15 @@ def stream(
     use_cache: bool = True,
     reader: Callable[..., Stepper | BareStepper] = begin,
 ) -> Iterator[Tensor]:
-    """Yields one token `(batch,)` per step, until each row has ended or `max_new_tokens` are written.
+    """Yields one token `(batch,)` per step until every row has ended or `max_new_tokens` are written.
 
     Args:
         model, input_ids, attention_mask, use_cache: see `Stepper`.
         sampling: how a token is chosen.
-        eos_token_id: what ends a text; the model's own if None.
-        generator: of the random draws; torch's own if None.
-        reader: makes the stepper.
+        max_new_tokens: maximum number of tokens to write.
+        eos_token_id: token or tokens that end a text; the model's own if None.
+        generator: generator of the random draws; torch's own if None.
+        reader: function that makes the stepper.
 
     Raises:
         UserError: `max_new_tokens` is below 1, or the prompt is empty.
@@ -151,9 +156,9 @@ def stream(
     _check(input_ids, max_new_tokens)
     stepper = reader(model, input_ids, attention_mask, use_cache)
     stops, choose = Stops.of(model, eos_token_id), sampling.chooser(generator)
-    writes = torch.ones(len(input_ids), dtype=torch.bool)  # (batch,): which rows have not ended
+    writes = torch.ones(len(input_ids), dtype=torch.bool)  # (batch,): rows that have not ended
     for step in range(max_new_tokens):
-        tokens = choose(stepper.logits()).where(writes, stops.pad)
+        tokens = choose(stepper.logits()).where(writes, stops.pad)  # (batch,)
         yield tokens
         writes = writes & ~stops.ends(tokens)
         if step + 1 == max_new_tokens or not writes.any():
@@ -165,8 +170,8 @@ def greedy(model: Any, input_ids: Tensor, attention_mask: Tensor | None = None, 
     """Takes the likeliest token at each step. `options` are those of `stream`.
 
     Returns:
-        `(batch, length + written)`, the prompt included; for an encoder-decoder `(batch, 1 + written)`, the
-        start token included.
+        Token ids `(batch, length + written)`, including the prompt; for an encoder-decoder,
+        `(batch, 1 + written)`, including the start token.
     """
     return sample(model, input_ids, attention_mask, GREEDY, **options)
 
@@ -178,22 +183,23 @@ def sample(
     sampling: Sampling = Sampling(),  # noqa: B008 - frozen
     **options: Any,
 ) -> Tensor:
-    """Draws a token at each step; from the same random state, the same as `generate(do_sample=True)`.
+    """Draws a token at each step; the draws equal those of `generate(do_sample=True)` from the same state.
 
-    Returns what `greedy` returns.
+    Returns:
+        Token ids, as `greedy` does.
     """
     written = list(stream(model, input_ids, attention_mask, sampling, **options))
     tokens = torch.stack(written, dim=1)  # steps x (batch,) -> (batch, steps)
-    return torch.cat([prompt_of(model, input_ids), tokens], dim=1)
+    return torch.cat([prompt_of(model, input_ids), tokens], dim=1)  # (batch, prompt + steps)
 
 
 def prompt_of(model: Any, input_ids: Tensor) -> Tensor:
-    """What the result of `generate` begins with: the prompt, or an encoder-decoder's start token."""
+    """Returns what the result of `generate` begins with: the prompt or an encoder-decoder's start token."""
     if not model.config.is_encoder_decoder:
         return input_ids
     start = _setting(model, "decoder_start_token_id")
     start = _setting(model, "bos_token_id") if start is None else start
-    return input_ids.new_full((len(input_ids), 1), start)
+    return input_ids.new_full((len(input_ids), 1), start)  # (batch, 1)
 
 
 def _setting(model: Any, name: str) -> Any:

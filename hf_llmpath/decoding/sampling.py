@@ -1,7 +1,7 @@
-"""Sampling from logits: temperature, top-k, top-p, and the draw itself.
+"""Samples from logits: temperature, top-k, top-p, and the draw itself.
 
-Each function takes logits `(batch, vocab_size)` and returns logits of the same shape, -inf where a token is
-ruled out. In this order, they do what `generate(do_sample=True)` does.
+Each function takes logits `(batch, vocab_size)` and returns logits of the same shape, with -inf for tokens
+that are ruled out. Applied in this order, they do what `generate(do_sample=True)` does.
 """
 
 from collections.abc import Callable
@@ -14,35 +14,39 @@ from ..errors import UserError
 
 
 def with_temperature(logits: Tensor, temperature: float) -> Tensor:
-    """Logits / temperature (Ackley et al. 1985): below 1, likely tokens become likelier; above 1, less so."""
+    """Divides the logits by the temperature (Ackley et al. 1985).
+
+    Below 1, likely tokens become likelier; above 1, they become less likely.
+    """
     return logits / temperature
 
 
 def keep_top_k(logits: Tensor, k: int) -> Tensor:
-    """Keeps the k likeliest tokens, and any that are as likely as the k-th (Fan et al. 2018)."""
+    """Keeps the k likeliest tokens and any that tie with the k-th (Fan et al. 2018)."""
     least = logits.topk(min(k, logits.shape[-1])).values[:, -1:]  # (batch, 1)
     return logits.masked_fill(logits < least, -torch.inf)
 
 
 def keep_top_p(logits: Tensor, p: float) -> Tensor:
-    """Nucleus sampling: keeps the fewest tokens whose probabilities sum to p or more (Holtzman et al. 2019).
+    """Keeps the fewest tokens whose probabilities sum to p or more: the nucleus (Holtzman et al. 2019).
 
     Starting from the least likely, tokens are dropped while their probabilities sum to 1 - p or less. The
     likeliest token always stays.
     """
-    ascending, order = logits.sort(dim=-1)
+    ascending, order = logits.sort(dim=-1)  # (batch, vocab_size) each
     dropped = ascending.softmax(-1).cumsum(-1) <= 1 - p  # (batch, vocab_size), in ascending order
     dropped[:, -1] = False
-    return logits.masked_fill(dropped.scatter(1, order, dropped), -torch.inf)  # back in vocabulary order
+    # The scatter puts the marks back in the order of the vocabulary: (batch, vocab_size)
+    return logits.masked_fill(dropped.scatter(1, order, dropped), -torch.inf)
 
 
 @dataclass(frozen=True)
 class Sampling:
-    """How a token is chosen.
+    """The rule by which a token is chosen.
 
     Attributes:
         temperature, top_k, top_p: see the functions above; 1, 0, and 1 change nothing.
-        greedy: whether the likeliest token is taken instead of drawing one.
+        greedy: whether to take the likeliest token instead of drawing one.
     """
 
     temperature: float = 1.0
@@ -64,7 +68,7 @@ class Sampling:
                 raise UserError(f"{name} is {getattr(self, name)}; it must be {right}")
 
     def logits(self, logits: Tensor) -> Tensor:
-        """The logits that the token is drawn from."""
+        """Returns the logits that the token is drawn from, in the same shape."""
         if self.temperature != 1:
             logits = with_temperature(logits, self.temperature)
         if self.top_k:
@@ -74,10 +78,10 @@ class Sampling:
         return logits
 
     def chooser(self, generator: torch.Generator | None = None) -> Callable[[Tensor], Tensor]:
-        """A function from logits `(batch, vocab_size)` to tokens `(batch,)` that draws from `generator`."""
+        """Returns a function that chooses tokens `(batch,)` by logits `(batch, vocab_size)`."""
 
         def draw(logits: Tensor) -> Tensor:
-            probabilities = self.logits(logits.float()).softmax(-1)
+            probabilities = self.logits(logits.float()).softmax(-1)  # (batch, vocab_size)
             return torch.multinomial(probabilities, 1, generator=generator).squeeze(1)  # (batch,)
 
         return (lambda logits: logits.argmax(-1)) if self.greedy else draw
