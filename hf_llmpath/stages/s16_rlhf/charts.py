@@ -1,4 +1,4 @@
-"""Reward and KL over the training, scores of all methods, the reward model by fault, and replies."""
+"""Draws reward and KL during training, the scores of all methods, the reward model by fault, and replies."""
 
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,7 @@ CURVES = {
 
 
 def pictures(folder: RunFolder) -> dict[str, Picture]:
-    """Every picture of the run."""
+    """Returns every picture of the run, by name."""
     drawn = {"scores": score_chart(folder), "before_and_after": reply_texts(folder)}
     drawn |= {key: curve for key in CURVES if (curve := curve_chart(folder, key))}
     if faults := fault_chart(folder.metrics):
@@ -42,13 +42,13 @@ def draw(folder: RunFolder) -> list[Path]:
 
 
 def curve_chart(folder: RunFolder, key: str) -> Picture | None:
-    """Reward or divergence while training, smoothed, for the first seed; None without a policy gradient."""
+    """Draws the smoothed reward or divergence of the first seed; None if no policy gradient was trained."""
     seed = folder.report["seed"]
     jobs = {f"{method}-{seed}": method for method in NAMES} | {"no-kl": "no-kl"}
     lines: dict[str, tuple[list[float], list[float]]] = {}
     for entry in folder.history:
         method = jobs.get(entry["part"])
-        # TRL's KL is a mean over tokens, ours is that of a reply.
+        # TRL reports the mean KL per token and we report the KL per reply; the two cannot share an axis.
         if method is None or key not in entry or (key == "kl" and method in ("rloo", "grpo")):
             continue
         steps, values = lines.setdefault(NAMES[method], ([], []))
@@ -59,7 +59,7 @@ def curve_chart(folder: RunFolder, key: str) -> Picture | None:
 
 
 def score_chart(folder: RunFolder) -> Picture:
-    """Mean score of every method on the held-out prompts."""
+    """Draws the mean score of every method on the held-out prompts."""
     report = folder.report
     score = "judge_score" if "judge_score" in report["metrics"] else "reward_score"
     first = report["settings"]["methods"][0]
@@ -73,7 +73,7 @@ def score_chart(folder: RunFolder) -> Picture:
 
 
 def fault_chart(metrics: dict[str, Any]) -> Picture | None:
-    """Accuracy of the reward model by the fault of the rejected reply; None if no fault is known."""
+    """Draws the reward model's accuracy by fault of the rejected reply; None if no faults are known."""
     prefix = "reward_accuracy/"
     faults = {
         name.removeprefix(prefix).replace("_", " "): value
@@ -85,7 +85,7 @@ def fault_chart(metrics: dict[str, Any]) -> Picture | None:
 
 
 def reply_texts(folder: RunFolder) -> Picture:
-    """The same prompts before and after alignment."""
+    """Shows replies to the same prompts before and after alignment."""
     rows, columns = folder.figure_data("replies")[:4], {}
     for name in ("sft", folder.report["settings"]["methods"][0]):
         replies = [(row["prompt"], row["replies"][name]) for row in rows]

@@ -1,4 +1,4 @@
-"""How good a policy's replies are, by the world's judge, which is never trained on, or by the reward model.
+"""Measures how good a policy's replies are, by the world's judge (never a training signal) or a reward model.
 
 examination = Examination(prompts, ids, tokenizer, 64, seed, judge)
 replies = examination.of(model)
@@ -22,7 +22,7 @@ Judge = Callable[[Sequence[list[Message]], Sequence[str], Rollout], list[float]]
 
 @dataclass(frozen=True)
 class Replies:
-    """A policy's replies to the prompts of an examination, with the score of each."""
+    """Holds a policy's replies to the prompts of an examination, with a score for each."""
 
     texts: list[str]
     scores: list[float]
@@ -35,15 +35,15 @@ class Replies:
 
 @dataclass(frozen=True)
 class Examination:
-    """Held-out prompts, each answered once by sampling at temperature 1.
+    """Tests policies on held-out prompts; each prompt is answered once, by sampling at temperature 1.
 
     Attributes:
-        prompts: the conversations.
-        ids: their token ids.
-        tokenizer: the tokenizer of the policies.
-        max_new_tokens: where a reply is cut off.
-        seed: seed of the sampling, the same for every policy.
-        judge: scores the replies.
+        prompts: the conversations to be continued.
+        ids: the token ids of each prompt.
+        tokenizer: the tokenizer that all policies share.
+        max_new_tokens: the length at which a reply is cut off.
+        seed: the seed of the sampling, the same for every policy.
+        judge: the function that scores the replies.
     """
 
     prompts: Sequence[list[Message]]
@@ -54,9 +54,9 @@ class Examination:
     judge: Judge
 
     def of(self, policy: nn.Module) -> Replies:
-        """The replies of a policy."""
+        """Draws and scores the replies of a policy."""
         pad, end = self.tokenizer.pad_token_id, self.tokenizer.eos_token_id
-        with torch.random.fork_rng(devices=[]):
+        with torch.random.fork_rng(devices=[]):  # an examination must not change what training draws next
             torch.manual_seed(self.seed)
             rollout = draw(policy, self.ids, pad, end, self.max_new_tokens)
         texts = self.tokenizer.batch_decode(rollout.replies(), skip_special_tokens=True)
@@ -64,11 +64,11 @@ class Examination:
 
 
 def world_judge(prompts: Sequence[list[Message]], texts: Sequence[str], rollout: Rollout) -> list[float]:
-    """The world's judge: ground truth by construction."""
+    """Scores replies by the world's judge, which knows the truth by construction."""
     return [judge(prompt, text).score for prompt, text in zip(prompts, texts, strict=True)]
 
 
 def win_rate(scores: Sequence[float], others: Sequence[float]) -> float:
-    """Share of the prompts to which the first policy's reply scores higher; a tie counts half."""
+    """Returns the share of prompts on which the first policy's reply scores higher; a tie counts half."""
     pairs = list(zip(scores, others, strict=True))
     return sum((a > b) + (a == b) / 2 for a, b in pairs) / len(pairs)

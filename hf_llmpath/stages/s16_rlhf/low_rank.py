@@ -1,11 +1,10 @@
-"""Aligning a chatbot by low-rank updates alone: LoRA next to weights in 32 bits, QLoRA (Dettmers et al.
-2023) next to weights in 4.
+"""Aligns a chatbot by low-rank updates alone: LoRA on 32-bit weights, QLoRA (Dettmers et al. 2023) on 4-bit.
 
     policy = low_rank_policy(folder, rank=8, four_bits=True)
     train_dpo(policy, None, ...)             # or another method of trl_trainers.py
     model = with_updates(folder, policy)     # a plain model in 32 bits again
 
-The reference is the policy without its updates.
+The reference model is the policy with its updates switched off.
 """
 
 from pathlib import Path
@@ -19,25 +18,25 @@ from ...training.adaptation import with_lora
 
 
 def low_rank_policy(folder: Path, rank: int, four_bits: bool = False) -> Any:
-    """The language model in `folder` with low-rank updates of its linear layers; only the updates learn.
+    """Loads the language model in `folder` and adds trainable low-rank updates to its frozen linear layers.
 
     Args:
-        folder: a saved model in 32 bits.
-        rank: rank of the updates.
-        four_bits: whether the frozen weights are held in 4 bits (nf4).
+        folder: a saved 32-bit model.
+        rank: the rank of the updates.
+        four_bits: whether the frozen weights are stored in 4 bits (nf4).
 
     Returns:
-        a `peft.PeftModel`.
+        A `peft.PeftModel`.
 
     Raises:
-        UserError: there is no layer that can be held in 4 bits.
+        UserError: If the model has no layer that can be stored in 4 bits.
     """
     model = quantized(folder, "nf4") if four_bits else AutoModelForCausalLM.from_pretrained(folder)
     return with_lora(model, rank)
 
 
 def with_updates(folder: Path, policy: Any) -> nn.Module:
-    """The model in `folder`, in its saved precision, with the updates of `policy` added to its weights."""
+    """Loads the model in `folder` at its saved precision and adds the updates of `policy` to its weights."""
     import peft
 
     rank = policy.peft_config["default"].r

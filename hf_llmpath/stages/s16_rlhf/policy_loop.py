@@ -1,6 +1,6 @@
-"""What PPO and REINFORCE share: replies to learn from, one optimizer step, and the state of a training.
+"""Provides what PPO and REINFORCE share: drawing replies, one optimizer step, and the state of a run.
 
-The algorithms are in `ppo.py` and `reinforce.py`; checkpoints, history and Ctrl-C are `Loop`'s.
+The algorithms are in `ppo.py` and `reinforce.py`; `Loop` handles checkpoints, history, and Ctrl-C.
 """
 
 import math
@@ -23,17 +23,18 @@ Measure = Callable[[nn.Module], dict[str, float]]
 
 @dataclass(frozen=True)
 class PolicyRecipe:
-    """How to train a policy with a reward.
+    """Describes how to train a policy with a reward.
 
     Attributes:
-        training: `steps` are rounds of drawing and learning, `batch_size` is the number of replies in a
-            round; its learning rate rises over the first twentieth of the steps, then falls linearly to 0.
-        group: replies to each prompt.
-        beta: weight of the KL penalty; 0 lets the policy go wherever the reward pulls it.
-        target_kl: divergence of a reply, in nats, to which β is steered; if None, β stays.
-        kl_horizon: replies over which β reacts.
-        max_new_tokens: where a reply is cut off.
-        unfinished_penalty: subtracted from the score of a reply that was cut off.
+        training: the optimization. A step is one round of drawing and learning, and `batch_size` is the
+            number of replies per round. The learning rate rises over the first twentieth of the steps and
+            then falls linearly to 0.
+        group: the number of replies to each prompt.
+        beta: the weight of the KL penalty; 0 lets the policy go wherever the reward pulls it.
+        target_kl: the divergence per reply, in nats, toward which β is adjusted; None keeps β constant.
+        kl_horizon: the number of replies over which β reacts.
+        max_new_tokens: the length at which a reply is cut off.
+        unfinished_penalty: the amount subtracted from the score of a reply that was cut off.
     """
 
     training: Recipe
@@ -46,19 +47,19 @@ class PolicyRecipe:
 
     @property
     def prompts(self) -> int:
-        """Prompts per round."""
+        """The number of prompts per round."""
         return self.training.batch_size // self.group
 
 
 @dataclass(frozen=True)
 class PolicyTask:
-    """What a policy learns.
+    """Describes what a policy learns.
 
     Attributes:
-        reference: the frozen model from which the KL penalty measures.
-        reward: scores the replies of a rollout.
-        prompts: token ids of each prompt.
-        pad, end: ids of the padding and of the end token.
+        reference: the frozen model against which the KL penalty is measured.
+        reward: the function that scores the replies of a rollout.
+        prompts: the token ids of each prompt.
+        pad, end: the ids of the padding token and the end token.
     """
 
     reference: nn.Module
@@ -70,15 +71,17 @@ class PolicyTask:
 
 @dataclass(frozen=True)
 class Experience:
-    """The replies of a round. What is per token has the shape `(batch, time - 1)` and begins with the
-    second token, the first one that has a probability.
+    """Holds the replies of one round and what the models say about them.
+
+    Per-token tensors have the shape `(batch, time - 1)`: they begin with the second token, which is the
+    first one that has a probability.
 
     Attributes:
         rollout: the replies.
-        mask: 1 for tokens of the replies.
-        log_probs: by the policy that drew them.
-        reference: by the frozen reference.
-        scores: the reward of each reply `(batch,)`.
+        mask: 1 for tokens that belong to a reply, 0 elsewhere.
+        log_probs: the log-probabilities under the policy that drew the replies.
+        reference: the log-probabilities under the frozen reference.
+        scores: the reward of each reply, `(batch,)`.
     """
 
     rollout: Rollout
@@ -89,25 +92,25 @@ class Experience:
 
     @property
     def kl(self) -> Tensor:
-        """Per token, how much likelier it is under the policy than under the reference (k1)."""
-        return kl_estimate(self.log_probs, self.reference) * self.mask
+        """The log-ratio of policy to reference for each token (the k1 estimate of the KL divergence)."""
+        return kl_estimate(self.log_probs, self.reference) * self.mask  # (batch, time - 1)
 
 
 class PolicyTraining:
-    """A policy, its optimizer and its prompts.
+    """Trains a policy: draws replies, updates the weights, and records each round.
 
     Args:
-        policy: a causal language model, trained in place.
-        task, recipe: what it learns, and how.
-        job: where checkpoints, history and progress go.
-        seed: of the order of the prompts and of the replies.
-        value_head: learns along with the policy.
-        measure: called with the policy before the first round, `evaluations` times on the way and at the
-            end; its numbers stand in the history with `eval_` before the name. It does not change what is
-            drawn afterwards.
+        policy: a causal language model, which is trained in place.
+        task, recipe: what the policy learns, and how.
+        job: the place for checkpoints, history, and progress.
+        seed: the seed for the order of the prompts and for the replies.
+        value_head: a module that is trained along with the policy.
+        measure: a function called with the policy before the first round, `evaluations` times during the
+            training, and at the end. Its numbers are stored in the history with the prefix `eval_`. Calling
+            it does not change what is drawn afterward.
 
     Attributes:
-        loop: counts the rounds and has the history.
+        loop: the counter of rounds, which also keeps the history.
     """
 
     def __init__(
@@ -121,7 +124,7 @@ class PolicyTraining:
         measure: Measure | None = None,
     ):
         self.policy, self.task, self.recipe, self.seed, self.measure = policy, task, recipe, seed, measure
-        policy.eval()  # no dropout: the ratio of a policy to itself is one
+        policy.eval()  # without dropout, the ratio of a policy to itself is exactly 1
         task.reference.eval().requires_grad_(False)
         modules = [policy] if value_head is None else [policy, value_head]
         self.parameters = [p for module in modules for p in module.parameters() if p.requires_grad]
@@ -137,14 +140,14 @@ class PolicyTraining:
 
     @property
     def beta(self) -> float:
-        """Weight of the KL penalty in this round."""
+        """The weight of the KL penalty in this round."""
         return self.adaptive_kl.beta
 
     def draw_replies(self, prompts: Sequence[Sequence[int]] | None = None) -> Experience:
-        """A reply to each prompt, with what policy, reference and reward say about it.
+        """Draws a reply to each prompt and scores it with the policy, the reference, and the reward.
 
         Args:
-            prompts: those of this round if not given.
+            prompts: the prompts to answer; this round's prompts if None.
         """
         if self.loop.step == 0 and not self.loop.rows and self.measure is not None:
             self.loop.log(self._measured())
@@ -153,28 +156,29 @@ class PolicyTraining:
             prompts = self._next_prompts() if prompts is None else prompts
             try:
                 rollout = draw(self.policy, prompts, task.pad, task.end, recipe.max_new_tokens)
-            except RuntimeError as error:  # torch.multinomial: the logits have overflowed
+            except RuntimeError as error:  # torch.multinomial complains when the logits have overflowed
                 if "probability tensor" not in str(error):
                     raise
                 raise self.loop.diverged(self.loop.step, "a probability") from None
-            log_probs = reply_log_probs(self.policy, rollout)
-            reference = reply_log_probs(task.reference, rollout)
-            penalty = recipe.unfinished_penalty * (~rollout.finished).to(log_probs.dtype)
-            scores = task.reward(rollout).to(log_probs.dtype) - penalty
+            log_probs = reply_log_probs(self.policy, rollout)  # (batch, time - 1)
+            reference = reply_log_probs(task.reference, rollout)  # (batch, time - 1)
+            penalty = recipe.unfinished_penalty * (~rollout.finished).to(log_probs.dtype)  # (batch,)
+            scores = task.reward(rollout).to(log_probs.dtype) - penalty  # (batch,)
+        # A token's mask sits where its probability does: the first token has none.
         return Experience(rollout, rollout.reply[:, 1:].to(log_probs.dtype), log_probs, reference, scores)
 
     def _next_prompts(self) -> list[Sequence[int]]:
-        """The prompts of this round, each `group` times; every epoch has an order of its own."""
+        """Returns this round's prompts, each repeated `group` times; every epoch is shuffled anew."""
         count, first = len(self.task.prompts), self.loop.step * self.recipe.prompts
         chosen = []
         for number in range(first, first + self.recipe.prompts):
-            epoch, index = divmod(number, count)
+            epoch, index = divmod(number, count)  # a round may straddle two epochs
             generator = torch.Generator().manual_seed(self.seed * 1_000_003 + epoch)
             chosen.append(self.task.prompts[int(torch.randperm(count, generator=generator)[index])])
         return [prompt for prompt in chosen for _ in range(self.recipe.group)]
 
     def update(self, loss: Tensor) -> float:
-        """One optimizer step, unless the gradient is not finite; returns the length of the gradient."""
+        """Takes one optimizer step, skipped if the gradient is not finite; returns the gradient's norm."""
         training, step = self.recipe.training, self.loop.step
         rising, falling = (step + 1) / max(1, training.steps // 20), 1 - step / training.steps
         for group in self.optimizer.param_groups:
@@ -187,11 +191,11 @@ class PolicyTraining:
         return float(norm)
 
     def after_round(self, experience: Experience, numbers: dict[str, float]) -> None:
-        """Counts a round: history, measurements, β, checkpoint.
+        """Finishes a round: records it, measures the policy if due, adjusts β, and saves a checkpoint if due.
 
         Args:
-            experience: what was learned from.
-            numbers: of the algorithm, `loss` among them.
+            experience: the replies that were learned from.
+            numbers: the numbers that the algorithm reports, including `loss`.
         """
         self.loop.require_finite(numbers["loss"])
         lengths = experience.mask.sum(dim=1).float()  # (batch,)
@@ -212,7 +216,7 @@ class PolicyTraining:
         self.loop.after_step(row.pop("loss"), save=self._write, **row)
 
     def _measured(self) -> dict[str, float]:
-        with torch.random.fork_rng(), torch.no_grad():
+        with torch.random.fork_rng(), torch.no_grad():  # measuring leaves the training's draws as they were
             values = self.measure(self.policy)
         return {f"eval_{name}": value for name, value in values.items()}
 

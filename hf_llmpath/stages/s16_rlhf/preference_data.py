@@ -1,12 +1,12 @@
-"""Pairs of replies of which one is preferred, read from any data set into TRL's conversational format.
+"""Reads pairs of replies, one of them preferred, from any data set into TRL's conversational format.
 
     preferences = load_preferences("world/preferences")
     preferences.train[0]  # {"prompt": [...], "chosen": [...], "rejected": [...]}, lists of messages
 
-Two forms are read: messages (`prompt`, `chosen`, `rejected`, as lists of `{"role", "content"}` or as
-texts; without a `prompt`, both sides begin with it), and dialogues written as text, "Human: ...
-Assistant: ...", as in hh-rlhf. There an assistant sometimes says nothing: that is a reply, and seldom the
-preferred one.
+It reads two forms. The first is messages: `prompt`, `chosen`, and `rejected`, each a list of
+`{"role", "content"}` or a text; without a `prompt` column, both sides must begin with the prompt. The second
+is dialogues written as text, "Human: ... Assistant: ...", as in hh-rlhf. There the assistant sometimes says
+nothing, which counts as a reply, though it is seldom the preferred one.
 """
 
 import hashlib
@@ -32,12 +32,12 @@ Pair = dict[str, list[Message]]
 
 @dataclass(frozen=True)
 class Preferences:
-    """A data set of preferences.
+    """Holds a data set of preferences.
 
     Attributes:
-        name: what the user asked for.
-        train, test: pairs to learn from and to measure on.
-        fingerprint: first 16 hex digits of the SHA-256 of all pairs.
+        name: the name by which the user asked for the data.
+        train, test: the pairs to learn from and the pairs to measure on.
+        fingerprint: the first 16 hex digits of the SHA-256 of all pairs.
     """
 
     name: str
@@ -47,21 +47,22 @@ class Preferences:
 
     @property
     def provenance(self) -> dict[str, Any]:
-        """For metrics.json: name, fingerprint, sizes."""
+        """The name, fingerprint, and sizes of the data, as recorded in metrics.json."""
         sizes = {"train_pairs": len(self.train), "test_pairs": len(self.test)}
         return {"name": self.name, "source": self.name, "fingerprint": self.fingerprint, "sizes": sizes}
 
 
 def load_preferences(dataset: str, size: int | None = None) -> Preferences:
-    """Reads `dataset`: embedded name, local file or folder with one file per split, or Hub id.
+    """Reads preferences from an embedded data set, a local file or folder, or the Hub.
 
     Args:
-        dataset: if it has no split to measure on, one pair in ten is held out.
-        size: maximum number of pairs to learn from. The embedded data can have any number of pairs; from
-            other data, None takes all.
+        dataset: an embedded name, a file, a folder with one file per split, or a Hub id. If the data has no
+            split to measure on, one pair in ten is held out.
+        size: the maximum number of pairs to learn from. The embedded data can have any number of pairs; for
+            other data, None takes all of them.
 
     Raises:
-        UserError: there is nothing of that name, or a line is not a pair; the line's number is given.
+        UserError: If no data has that name or a line is not a pair; the message gives the line's number.
     """
     splits = _open(dataset, size)
     pairs = {split: read_pairs(rows, where) for split, (rows, where) in splits.items()}
@@ -79,7 +80,7 @@ def load_preferences(dataset: str, size: int | None = None) -> Preferences:
 
 
 def _open(dataset: str, size: int | None) -> dict[str, tuple[Any, str]]:
-    """Split -> rows, and what to call them in an error."""
+    """Maps each split to its rows and to the name used for them in error messages."""
     if dataset in EMBEDDED:
         from ...world import generate
 
@@ -118,17 +119,17 @@ def _hold_out(pairs: list[Pair]) -> tuple[list[Pair], list[Pair]]:
 
 
 def read_pairs(rows: Sequence[Mapping[str, Any]], where: str) -> list[Pair]:
-    """Every row as `prompt`, `chosen`, and `rejected`, each a list of messages.
+    """Converts every row to `prompt`, `chosen`, and `rejected`, each a list of messages.
 
-    The prompt is what both sides begin with; `chosen` and `rejected` hold what follows it.
+    The prompt is what both sides have in common at the beginning; `chosen` and `rejected` hold what follows.
 
     Args:
         rows: the rows of a file.
-        where: name of the file, for errors.
+        where: the name of the file, for error messages.
 
     Raises:
-        UserError: the number of a line and what is wrong with it: a side is missing or empty, both sides are
-            equal or answer different prompts, a reply is not the assistant's, or a role is unknown.
+        UserError: If a side is missing or empty, both sides are equal or answer different prompts, a reply
+            is not the assistant's, or a role is unknown. The message gives the line's number and the fault.
     """
     if not len(rows):
         raise UserError(f"{where} has no pairs")
@@ -187,13 +188,13 @@ def _messages(value: Any, role: str, what: str) -> list[Message]:
 
 
 def _dialogue(text: str) -> list[Message]:
-    """The turns of a dialogue in the form "\\n\\nHuman: ...\\n\\nAssistant: ..."; none for any other text."""
+    """Splits a dialogue "\\n\\nHuman: ...\\n\\nAssistant: ..." into turns; any other text has none."""
     if not _TURN.match(text):
         return []
     _, *pieces = _TURN.split(text)
     turns: list[Message] = []
     for who, words in zip(pieces[::2], pieces[1::2], strict=True):
-        if turns and turns[-1]["role"] == _SPOKEN_BY[who]:  # a turn quotes the name
+        if turns and turns[-1]["role"] == _SPOKEN_BY[who]:  # the text quotes the speaker's name
             turns[-1]["content"] += f"\n\n{words.strip()}"
         else:
             turns.append({"role": _SPOKEN_BY[who], "content": words.strip()})

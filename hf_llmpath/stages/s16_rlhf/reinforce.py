@@ -1,12 +1,12 @@
-"""REINFORCE: a reply that scored better than expected becomes likelier, as a whole.
+"""Implements REINFORCE, which makes a whole reply likelier if it scored better than expected.
 
     recipe = PolicyRecipe(Recipe(steps=100, batch_size=32, learning_rate=3e-4), group=4)
     history = train_reinforce(policy, PolicyTask(reference, reward, prompts, pad, end), recipe, job, seed=0)
 
-∇J = E[(R − b) ∇ log π(reply | prompt)] (Williams 1992). The baseline b is the mean score of the other
-replies to the same prompt (`leave_one_out`). It leaves the gradient without bias and removes most of its
-variance; Ahmadian et al. (2024) call this RLOO. With one reply per prompt, b is the mean over the other
-prompts of the round.
+The gradient is ∇J = E[(R − b) ∇ log π(reply | prompt)] (Williams 1992). The baseline b is the mean score of
+the other replies to the same prompt (`leave_one_out`). It keeps the gradient unbiased and removes most of
+its variance; Ahmadian et al. (2024) call this method RLOO. With one reply per prompt, b is the mean over the
+other prompts of the round.
 """
 
 import torch
@@ -26,21 +26,23 @@ def train_reinforce(
     seed: int,
     measure: Measure | None = None,
 ) -> list[dict[str, float]]:
-    """Trains `policy` in place, with one update per round; the KL penalty is subtracted from the score of
-    the whole reply. Returns the history.
+    """Trains `policy` in place, with one update per round, and returns the history.
+
+    The KL penalty is subtracted from the score of the whole reply.
 
     Args:
         policy, task, recipe, job, seed, measure: see `PolicyTraining`.
 
     Raises:
-        UserError: the loss is not finite.
-        KeyboardInterrupt: Ctrl-C came; a checkpoint is on disk.
+        UserError: If the loss is not finite.
+        KeyboardInterrupt: If Ctrl-C was pressed; a checkpoint has been saved.
     """
     training = PolicyTraining(policy, task, recipe, job, seed, measure=measure)
     with training.loop as loop:
         while loop.step < loop.steps:
             experience = training.draw_replies()
             rewards = experience.scores - training.beta * experience.kl.sum(dim=1)  # (batch,)
+            # (batch,); with one reply per prompt, the whole round serves as one group.
             advantages = leave_one_out(rewards, recipe.group if recipe.group > 1 else len(rewards))
             log_probs = reply_log_probs(policy, experience.rollout).sum(dim=1)  # (batch,)
             loss = policy_gradient_loss(log_probs, advantages)
@@ -51,10 +53,10 @@ def train_reinforce(
 
 
 def policy_gradient_loss(log_probs: torch.Tensor, advantages: torch.Tensor) -> torch.Tensor:
-    """−mean(A log π): its gradient is that of the expected reward, with A as a constant.
+    """Computes −mean(A log π), whose descent direction raises the expected reward; A is held constant.
 
     Args:
-        log_probs: of each whole reply `(batch,)`.
-        advantages: reward minus baseline `(batch,)`.
+        log_probs: the log-probability of each whole reply, `(batch,)`.
+        advantages: the reward minus the baseline, `(batch,)`.
     """
     return -(advantages.detach() * log_probs).mean()

@@ -1,4 +1,4 @@
-"""The reward model as a function of replies, and how often it prefers the reply that was chosen."""
+"""Turns a reward model into a function of replies and measures how often it prefers the chosen reply."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,14 +13,15 @@ _BATCH = 128
 
 @dataclass
 class RewardModel:
-    """Scores whole conversations with a sequence classifier of one label.
+    """Scores whole conversations with a sequence classifier that has a single output.
 
     Attributes:
         model: the classifier.
-        pad: id of the padding token.
-        mean, deviation: subtracted from and divided into the raw scores. The loss of a reward model fixes
-            differences only; its zero and its scale are free. `calibrate` gives a policy's replies mean 0
-            and standard deviation 1 (Stiennon et al. 2020).
+        pad: the id of the padding token.
+        mean, deviation: the numbers that normalize a raw score: the mean is subtracted, and the difference
+            is divided by the deviation. The training loss depends only on differences of scores and so
+            leaves their zero point open. `calibrate` gives a policy's replies mean 0 and standard
+            deviation 1 (Stiennon et al. 2020).
     """
 
     model: nn.Module
@@ -41,8 +42,8 @@ class RewardModel:
         return torch.cat(scores)
 
     def calibrate(self, rollout: Rollout) -> None:
-        """Makes the scores of these replies have mean 0 and standard deviation 1."""
-        raw = self._raw(rollout.ids, rollout.attention_mask)
+        """Normalizes the scores so that these replies have mean 0 and standard deviation 1."""
+        raw = self._raw(rollout.ids, rollout.attention_mask)  # (batch,)
         self.mean, self.deviation = float(raw.mean()), max(1e-6, float(raw.std()))
 
     @torch.no_grad()
@@ -50,17 +51,18 @@ class RewardModel:
         device = next(self.model.parameters()).device
         self.model.eval()
         logits = self.model(input_ids=ids.to(device), attention_mask=mask.to(device)).logits  # (batch, 1)
-        return logits[:, 0].to(ids.device)
+        return logits[:, 0].to(ids.device)  # (batch,)
 
 
 def right_padded(rows: Sequence[Sequence[int]], pad: int) -> tuple[Tensor, Tensor]:
-    """Token ids and attention mask `(rows, longest)`."""
+    """Pads rows on the right; returns token ids and an attention mask, both `(rows, longest)`."""
     tensors = [torch.tensor(list(row)) for row in rows]
-    ids = nn.utils.rnn.pad_sequence(tensors, batch_first=True, padding_value=pad)
-    lengths = torch.tensor([len(row) for row in rows])
+    ids = nn.utils.rnn.pad_sequence(tensors, batch_first=True, padding_value=pad)  # (rows, longest)
+    lengths = torch.tensor([len(row) for row in rows])  # (rows,)
+    # The mask compares (longest,) with (rows, 1) and is (rows, longest).
     return ids, (torch.arange(ids.shape[1]) < lengths[:, None]).long()
 
 
 def pairwise_accuracy(chosen: Tensor, rejected: Tensor) -> float:
-    """Share of the pairs in which the chosen reply scores higher; a tie counts half."""
+    """Returns the share of pairs in which the chosen reply scores higher; a tie counts half."""
     return float(((chosen > rejected).double() + (chosen == rejected).double() / 2).mean())

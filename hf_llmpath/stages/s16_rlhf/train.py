@@ -44,7 +44,7 @@ SHOWN = 8  # prompts whose replies are kept for the picture and the page
 
 @dataclass(frozen=True)
 class Study:
-    """What every method starts from."""
+    """Holds what every method starts from."""
 
     settings: RLHFSettings
     run: Run
@@ -56,10 +56,10 @@ class Study:
     of_the_world: bool
 
     def ids(self, prompts: list[list[Message]]) -> list[list[int]]:
-        """Token ids of each prompt.
+        """Encodes each prompt as token ids.
 
         Raises:
-            UserError: a prompt leaves no room for a reply in the context.
+            UserError: If a prompt leaves no room for a reply in the context.
         """
         ids = [prompt_ids(self.tokenizer, prompt) for prompt in prompts]
         require_context(self.tokenizer, ids, self.settings.context - self.settings.max_new_tokens)
@@ -68,18 +68,18 @@ class Study:
 
 @dataclass
 class Results:
-    """The replies of every policy to the held-out prompts, and what the reward model is worth."""
+    """Holds every policy's replies to the held-out prompts and the accuracy of the reward model."""
 
     before: Replies
     reward_accuracy: float
     accuracy_by_fault: dict[str, float]
-    replies: dict[str, list[Replies]] = field(default_factory=dict)  # by method, one entry per seed
+    replies: dict[str, list[Replies]] = field(default_factory=dict)  # method -> one entry per seed
     seconds: dict[str, list[float]] = field(default_factory=dict)
     hacked: Replies | None = None
 
 
 def train(settings: RLHFSettings, run: Run) -> None:
-    """Fills `run` with the aligned chatbot, what it came from, its reward model, and their numbers."""
+    """Fills `run` with the aligned chatbot, its fine-tuned predecessor, the reward model, and the metrics."""
     _check(settings)
     study = _study(settings, run)
     run.once("sft", lambda job: _fine_tune(study, job))
@@ -89,7 +89,7 @@ def train(settings: RLHFSettings, run: Run) -> None:
         AutoModelForSequenceClassification.from_pretrained(run.job("reward").model_dir),
         study.tokenizer.pad_token_id,
     )
-    accuracy, by_fault = _reward_accuracy(study, reward)  # before calibration
+    accuracy, by_fault = _reward_accuracy(study, reward)  # differences of raw scores need no calibration
     exam = _examination(study, reward)
     results = Results(exam.of(sft), accuracy, by_fault)
     reward.calibrate(results.before.rollout)
@@ -172,7 +172,7 @@ def _fine_tune(study: Study, job: Job) -> dict[str, float]:
 
 
 def _train_reward_model(study: Study, job: Job) -> dict[str, float]:
-    """The fine-tuned model with a head of one output; missing layers on top start at random."""
+    """Builds the fine-tuned model with a one-output head; layers that it lacks on top start at random."""
     settings, tokenizer = study.settings, study.tokenizer
     set_seed(settings.seed)
     model = AutoModelForSequenceClassification.from_pretrained(
@@ -188,7 +188,7 @@ def _train_reward_model(study: Study, job: Job) -> dict[str, float]:
 
 
 def _reward_accuracy(study: Study, reward: RewardModel) -> tuple[float, dict[str, float]]:
-    """Accuracy on held-out pairs, and by the fault of the rejected reply where the data set names it."""
+    """Measures accuracy on held-out pairs, also by fault of the rejected reply if the data set names it."""
     pairs, context = study.preferences.test, study.settings.context
     chosen, rejected = (
         reward.of_conversations(
@@ -206,7 +206,7 @@ def _reward_accuracy(study: Study, reward: RewardModel) -> tuple[float, dict[str
 
 
 def _examination(study: Study, reward: RewardModel) -> Examination:
-    """Replies are scored by the world's judge; other data have none, and the reward model scores them."""
+    """Builds the examination; the reward model scores replies to data for which the world has no judge."""
 
     def by_reward(prompts: Any, texts: Any, rollout: Any) -> list[float]:
         return reward(rollout).tolist()
@@ -224,7 +224,7 @@ def _examination(study: Study, reward: RewardModel) -> Examination:
 def _aligned(
     study: Study, method: str, name: str, reward: RewardModel, exam: Examination, seed: int
 ) -> tuple[Replies, float]:
-    """Trains one policy, once; returns its replies to the held-out prompts and the seconds it took."""
+    """Trains one policy, once; returns its replies to the held-out prompts and the seconds of training."""
     job = study.run.job(name)
     result = job.once(lambda job: _align(study, method, job, reward, exam, seed))
     return exam.of(AutoModelForCausalLM.from_pretrained(job.model_dir)), result["seconds"]
@@ -268,7 +268,7 @@ def _align(
 
 
 def _policy_recipe(settings: RLHFSettings, method: str) -> PolicyRecipe:
-    """PPO learns from a round several times at a lower rate; "no-kl" is REINFORCE without the penalty."""
+    """Returns the method's recipe: PPO reuses a round at a lower rate; "no-kl" is REINFORCE without KL."""
     rate = {"ppo": "learning_rate", "no-kl": "hacking_learning_rate"}.get(method, "single_learning_rate")
     training = Recipe(
         settings.hacking_steps if method == "no-kl" else settings.steps,
@@ -284,7 +284,7 @@ def _policy_recipe(settings: RLHFSettings, method: str) -> PolicyRecipe:
 
 
 def _save(study: Study, sft: LLMPathGPTForCausalLM, reward: RewardModel) -> None:
-    """The first method's first policy is the stage's model; the other models are saved next to it."""
+    """Saves the first method's first policy as the stage's model and the other models next to it."""
     settings, run, tokenizer = study.settings, study.run, study.tokenizer
     policies = {method: f"{method}-{settings.seed}" for method in settings.methods}
     policies |= {"no-kl": "no-kl"} if settings.hacking_steps else {}
@@ -315,7 +315,7 @@ def _report(study: Study, exam: Examination, reward: RewardModel, results: Resul
         goals.append(Goal("ppo_reward_behind_rloo", error, higher_is_better=False))
     if hacked is not None:
         metrics |= {f"no_kl/{score}": hacked.score, "no_kl/reward": _mean_rewards([hacked], reward)[0]}
-        if study.of_the_world:  # reward hacking: more reward, less of what it stands for
+        if study.of_the_world:  # reward hacking: the reward rises while the quality it stands for falls
             goals.append(Goal("no_kl/reward", metrics["reward"], higher_is_better=True))
             goals.append(Goal("no_kl/judge_score", metrics["judge_score"], higher_is_better=False))
     metrics |= {f"reward_accuracy/{fault}": value for fault, value in results.accuracy_by_fault.items()}
@@ -337,13 +337,13 @@ def _mean_rewards(policies: list[Replies], reward: RewardModel) -> list[float]:
 
 
 def _gap(first: list[float], second: list[float]) -> tuple[float, float]:
-    """How far the mean of the first lies behind the second's, and the standard error of the difference."""
+    """Returns how far the first mean lies below the second, and the standard error of the difference."""
     error = math.sqrt(sum(statistics.variance(values) / len(values) for values in (first, second)))
     return statistics.fmean(second) - statistics.fmean(first), error
 
 
 def _transcript(exam: Examination, replies: dict[str, Replies], reward: RewardModel) -> list[dict[str, Any]]:
-    """The same prompts before and after alignment: replies, their scores and rewards."""
+    """Collects replies to the same prompts before and after alignment, with their scores and rewards."""
     rewards = {name: reward(one.rollout).tolist() for name, one in replies.items()}
     return [
         {

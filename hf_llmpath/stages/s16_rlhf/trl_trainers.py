@@ -1,6 +1,6 @@
-"""TRL's trainers on our models: supervised fine-tuning, reward model, DPO, RLOO, GRPO.
+"""Runs TRL's trainers on our models: supervised fine-tuning, reward modeling, DPO, RLOO, and GRPO.
 
-Each function trains a model in place and continues from the job's checkpoint, if there is one.
+Each function trains a model in place and resumes from the job's checkpoint if there is one.
 """
 
 import os
@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")  # every TRL trainer counts its uses over the network
+os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")  # TRL's trainers report their use over the network
 
 import torch
 from datasets import Dataset, disable_progress_bars
@@ -45,11 +45,12 @@ def fine_tune_on_chats(
     job: Job,
     seed: int,
 ) -> None:
-    """Supervised fine-tuning: −Σ log P(token) over what the assistant says, and nothing else (TRL's
-    `SFTTrainer`).
+    """Fine-tunes a model on conversations with TRL's `SFTTrainer`.
+
+    The loss is −Σ log P(token) over the assistant's words alone.
 
     Raises:
-        UserError: the tokenizer's chat template does not write or mark the assistant's words.
+        UserError: If the tokenizer's chat template does not write or mark the assistant's words.
     """
     require_chat_template(tokenizer)
     options = {"assistant_only_loss": True, "loss_type": "nll", "train_sampling_strategy": "group_by_length"}
@@ -70,7 +71,7 @@ def train_reward_model(
     job: Job,
     seed: int,
 ) -> None:
-    """Bradley-Terry on whole conversations (TRL's `RewardTrainer`; its loss is `bradley_terry_loss`)."""
+    """Trains a reward model on whole conversations with TRL's `RewardTrainer` (see `bradley_terry_loss`)."""
     arguments = RewardConfig(**_arguments(recipe, job.folder, seed), max_length=_context(model))
     rows, optimizers = _dataset(pairs), _optimizers(recipe, model)
     trainer = RewardTrainer(
@@ -89,11 +90,10 @@ def train_dpo(
     job: Job,
     seed: int,
 ) -> None:
-    """Direct preference optimization: no reward model, no rollouts (TRL's `DPOTrainer`; its loss is
-    `dpo_loss`).
+    """Trains by direct preference optimization, with no reward model and no rollouts (see `dpo_loss`).
 
-    `reference` is None where `model` learns by low-rank updates: the reference is then the model without
-    them.
+    It uses TRL's `DPOTrainer`. If `model` learns by low-rank updates, `reference` is None, and the model with
+    its updates switched off takes that role.
     """
     arguments = DPOConfig(**_arguments(recipe, job.folder, seed), max_length=_context(model), beta=beta)
     trainer = DPOTrainer(
@@ -116,18 +116,18 @@ def train_rloo_or_grpo(
     job: Job,
     seed: int,
 ) -> None:
-    """RLOO or GRPO by TRL, with the same reward, penalty and number of replies as our own methods.
+    """Trains by TRL's RLOO or GRPO, with the same reward, penalty, and number of replies as our own methods.
 
     Args:
         method: `"rloo"` or `"grpo"`.
-        model: loaded from a folder, from which TRL loads the reference again; or with low-rank updates,
-            and the reference is the model without them.
-        prompts: what users say.
-        reward: scores the replies.
-        recipe: `beta` is the weight of the KL penalty; the methods have no `target_kl`.
+        model: a model loaded from a folder, from which TRL loads the reference again, or a model with
+            low-rank updates, which serves as the reference with its updates switched off.
+        prompts: the conversations that the policy continues.
+        reward: the reward model that scores the replies.
+        recipe: the settings of the training; `beta` weights the KL penalty, and `target_kl` is not used.
 
     Raises:
-        UserError: the replies of a round cannot be divided into groups.
+        UserError: If the replies of a round cannot be divided into groups.
     """
     require_groups(recipe.training.batch_size, recipe.group)
     config, trainer = {"rloo": (RLOOConfig, RLOOTrainer), "grpo": (GRPOConfig, GRPOTrainer)}[method]
@@ -138,8 +138,8 @@ def train_rloo_or_grpo(
             tokenizer.apply_chat_template(p, add_generation_prompt=True, return_dict=True) for p in prompts
         ]
         rows = [[*before["input_ids"], *ids] for before, ids in zip(opened, completion_ids, strict=True)]
-        scores = reward.of_conversations(rows)
-        cut_off = torch.tensor([not ids or ids[-1] != end for ids in completion_ids])
+        scores = reward.of_conversations(rows)  # (batch,)
+        cut_off = torch.tensor([not ids or ids[-1] != end for ids in completion_ids])  # (batch,)
         return (scores - recipe.unfinished_penalty * cut_off).tolist()
 
     arguments = config(
@@ -160,10 +160,10 @@ def train_rloo_or_grpo(
 
 
 def require_groups(replies: int, group: int) -> None:
-    """Checks that the replies of a round are whole groups.
+    """Checks that the replies of a round form whole groups.
 
     Raises:
-        UserError: they are not.
+        UserError: If they do not.
     """
     if group < 2 or replies % group:
         raise UserError(
@@ -173,26 +173,27 @@ def require_groups(replies: int, group: int) -> None:
 
 
 def _arguments(recipe: Recipe, folder: Path, seed: int) -> dict[str, Any]:
-    """What all of TRL's configurations take. Their own defaults, bf16 and gradient checkpointing, are made
-    for GPUs.
+    """Returns the arguments that all of TRL's configurations take.
+
+    TRL's own defaults, bf16 and gradient checkpointing, are meant for GPUs.
     """
     return shared_arguments(recipe, folder, seed) | {"warmup_steps": max(1, recipe.steps // 20)}
 
 
 def _context(model: nn.Module) -> int:
-    """Tokens of the longest conversation that the model reads."""
+    """Returns the length of the longest conversation that the model can read, in tokens."""
     return model.config.max_position_embeddings
 
 
 def _optimizers(recipe: Recipe, model: nn.Module) -> tuple[Any, None]:
-    """Muon where the recipe has a rate for it; otherwise TRL makes AdamW."""
+    """Returns Muon if the recipe has a separate rate for Adam; otherwise TRL creates AdamW itself."""
     return (None if recipe.adam_learning_rate is None else recipe.optimizer(model)), None
 
 
 def _train(trainer: Trainer, recipe: Recipe, job: Job) -> None:
     for parameter in trainer.model.parameters():
         if parameter.requires_grad:
-            # TRL rounds low-rank updates next to weights in 4 bits to 16; a resumed training would not.
+            # TRL rounds low-rank updates of 4-bit weights to 16 bits, but a resumed run would not round them.
             parameter.data = parameter.data.float()
     run_trainer(trainer, recipe, job)
 
