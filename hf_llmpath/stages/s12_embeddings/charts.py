@@ -1,4 +1,4 @@
-"""The map of words, their nearest neighbors, what the objectives reach, and one word in several senses."""
+"""Draws the map of words, their nearest neighbors, the objectives' scores, and one word in several senses."""
 
 from collections.abc import Collection
 from html import escape
@@ -32,7 +32,7 @@ def draw(folder: RunFolder) -> list[Path]:
 
 
 def pictures(folder: RunFolder) -> dict[str, Picture]:
-    """Every picture of the run."""
+    """Returns every picture of the run, by name."""
     words = folder.figure_data("map")
     known = {
         "map": word_map(words, "PCA"),
@@ -54,7 +54,7 @@ def _neighbors(folder: RunFolder) -> dict[str, list[tuple[str, float]]]:
 
 
 class _WordMap(Picture):
-    """A map whose labels are laid out once for wide pages and once for phones."""
+    """Draws a map twice: its labels are laid out once for wide pages and once for phones."""
 
     def _drawing(self, small: bool) -> str:
         drawings = f'<div class="lp-wide">{self.svg(800)}</div><div class="lp-narrow">{self.svg(350)}</div>'
@@ -62,14 +62,14 @@ class _WordMap(Picture):
 
 
 def word_map(data: dict[str, Any], kind: str, marked: Collection[str] = (), note: str = "") -> Picture:
-    """Words where their vectors lie in the plane, colored by kind.
+    """Draws words at the positions of their vectors in the plane, colored by kind.
 
     Args:
         data: `words`, `kinds` (which may be empty), `maps` (name -> points `(words, 2)`), and `analogy`
             (pairs of words, which lines connect on a map by PCA).
         kind: the name of the map.
-        marked: words that stand out; the others are gray then.
-        note: a sentence before the description of the map.
+        marked: the words to emphasize; the others turn gray.
+        note: a sentence to put before the description of the map.
     """
     points, words = np.asarray(data["maps"][kind]), data["words"]
     kinds = [name for name in dict.fromkeys(data["kinds"]) if name]
@@ -114,30 +114,33 @@ def spread_labels(points: np.ndarray, labels: list[str], letter: float, line: fl
         `(n, 2)` in the unit square.
     """
     positions = 0.05 + 0.9 * (points - points.min(0)) / (np.ptp(points, axis=0) + 1e-9)
-    half = np.array([len(label) for label in labels]) * letter / 2
+    half = np.array([len(label) for label in labels]) * letter / 2  # (n,): half the width of each label
     needed = half[:, None] + half[None, :], line  # between two labels, along x and along y: (n, n) each
+    # (n, n): 1 where the row's label comes after the column's
     order = np.sign(np.arange(len(labels))[:, None] - np.arange(len(labels))[None])
+    # (n, 2): how near to an edge the center of a label may come
     edge = np.stack([half, np.full(len(labels), line / 2)], axis=1).clip(max=0.5)
     for _ in range(300):
         gap = positions[:, None] - positions[None, :]  # (n, n, 2)
-        overlap = [size - np.abs(gap[..., axis]) for axis, size in enumerate(needed)]
-        both = (overlap[0] > 0) & (overlap[1] > 0)
+        overlap = [size - np.abs(gap[..., axis]) for axis, size in enumerate(needed)]  # two of (n, n)
+        both = (overlap[0] > 0) & (overlap[1] > 0)  # (n, n)
         np.fill_diagonal(both, False)
         if not both.any():
             break
-        # Move along the axis that needs less; of two labels at one point the later one goes up.
+        # Move along the axis with the smaller overlap; of two labels at one point, the later one goes up.
         sideways = both & (overlap[0] < overlap[1])
-        sign = np.sign(np.where(gap == 0, order[..., None], gap))
+        sign = np.sign(np.where(gap == 0, order[..., None], gap))  # (n, n, 2)
         steps = [
             np.where(mask, size * sign[..., axis], 0).sum(1)
             for axis, (mask, size) in enumerate(((sideways, overlap[0]), (both & ~sideways, overlap[1])))
         ]
+        # (n, 2); a quarter of the overlap at a time keeps crowded labels from overshooting.
         positions = (positions + 0.25 * np.stack(steps, axis=1)).clip(edge, 1 - edge)
     return positions
 
 
 def neighbor_table(rows: dict[str, list[tuple[str, float]]]) -> Picture:
-    """Each word with its nearest words; the higher the cosine, the more saturated the cell."""
+    """Draws each word with its nearest words; the higher the cosine, the stronger the color of the cell."""
 
     def draw_table(width: int) -> str:
         cells, left = "", 80
@@ -156,7 +159,7 @@ def neighbor_table(rows: dict[str, list[tuple[str, float]]]) -> Picture:
 
 
 def _objectives(folder: RunFolder) -> Picture:
-    """What the objectives reach by the first measure that the run has, with its baselines."""
+    """Draws the objectives' scores by the first measure that the run has, with its baselines."""
     metrics, first = folder.metrics, folder.report["settings"]["objectives"][0]
     measure = next((name for name in MEASURES if name in metrics), "words_per_second")
     scores = {OBJECTIVES[first]: metrics[measure]}
@@ -174,7 +177,7 @@ def _objectives(folder: RunFolder) -> Picture:
 
 
 def _senses(data: dict[str, Any]) -> Picture:
-    """The contextual vectors of one word in the plane, colored by sense."""
+    """Draws the contextual vectors of one word in the plane, colored by sense."""
     points, senses = np.asarray(data["points"]), np.asarray(data["senses"])
     lines = {
         sense: Line(*points[senses == sense].T.tolist(), points=True, width=0)

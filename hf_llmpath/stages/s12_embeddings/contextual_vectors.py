@@ -1,4 +1,4 @@
-"""The vectors that an encoder gives to a word depend on its context: one word, several senses."""
+"""Shows that an encoder's vector for a word depends on its context: one word, several senses."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -14,10 +14,10 @@ from ...training.recipe import Recipe
 from ...training.recipes.masked_language_model import MaskedTexts, pretrain, small_encoder
 
 CONTEXT = 48  # tokens that the encoder reads
-LINES = 20_000  # most lines that it is pretrained on
+LINES = 20_000  # maximum number of lines that it is pretrained on
 BATCH_SIZE = 64  # texts that are encoded at once
 
-# "light" is three words in the world's stories, which the words around it tell apart.
+# "light" has three senses in the world's stories, and the words around it tell them apart.
 AMBIGUOUS = "light"
 _SENSES = {
     "no darkness": re.compile(r"\b(?:its|no) (light)\b"),
@@ -28,7 +28,7 @@ _SENSES = {
 
 @dataclass(frozen=True)
 class Occurrence:
-    """A word in a sentence: `text[start:end]`, used in the sense `sense`."""
+    """Marks a word in a sentence: `text[start:end]`, used in the sense `sense`."""
 
     text: str
     start: int
@@ -37,7 +37,7 @@ class Occurrence:
 
 
 def occurrences(texts: Iterable[str], most: int = 60) -> list[Occurrence]:
-    """Sentences with the word `AMBIGUOUS`: each sentence once, at most `most` for each sense."""
+    """Collects different sentences with the word `AMBIGUOUS`, at most `most` for each sense."""
     by_sense: dict[str, dict[str, Occurrence]] = {sense: {} for sense in _SENSES}
     for text in texts:
         for sentence in re.split(r"(?<=[.!?])\s+", text):
@@ -61,7 +61,7 @@ def pretrain_encoder(
 
 
 def lines(texts: Sequence[str]) -> list[str]:
-    """The first `LINES` lines of the texts that are not empty."""
+    """Returns the first `LINES` lines of the texts that are not empty."""
     stripped = (line.strip() for text in texts for line in text.splitlines())
     return [line for line, _ in zip(filter(None, stripped), range(LINES), strict=False)]
 
@@ -73,17 +73,19 @@ def contextual_vectors(
     texts: Sequence[str],
     spans: Sequence[tuple[int, int]],
 ) -> np.ndarray:
-    """The vector of one word of each text: the mean last hidden state of its tokens.
+    """Computes a vector for one word of each text: the mean last hidden state of the word's tokens.
 
     Args:
         model: an encoder without a head.
-        spans: first character of the word in each text, and the one after its last.
+        tokenizer: the tokenizer of the model.
+        texts: the texts to read.
+        spans: the start of the word in each text and its end, in characters; the end is exclusive.
 
     Returns:
-        `(texts, hidden_size)`.
+        The vectors, `(texts, hidden_size)`.
 
     Raises:
-        UserError: the model does not read far enough into a text to see the word.
+        UserError: If the model does not read far enough into a text to see the word.
     """
     limit = model.config.max_position_embeddings
     model.eval()
@@ -101,22 +103,23 @@ def contextual_vectors(
         inputs.pop("token_type_ids", None)
         states = model(**inputs).last_hidden_state  # (batch, length, hidden_size)
         start, end = torch.tensor(spans[begin : begin + BATCH_SIZE]).T[..., None]  # two of (batch, 1)
-        # Special tokens and padding span no characters.
+        # (batch, length). The last condition excludes special tokens and padding, which span no characters.
         inside = (offsets[..., 0] < end) & (offsets[..., 1] > start) & (offsets[..., 1] > offsets[..., 0])
         if not inside.any(1).all():
             raise UserError(f"the word stands beyond the first {limit} tokens, which is all the model reads")
         weight = inside.to(states.dtype).unsqueeze(-1)  # (batch, length, 1)
+        # (batch, hidden_size)
         vectors.append(((states * weight).sum(1) / weight.sum(1)).numpy())
-    return np.concatenate(vectors)
+    return np.concatenate(vectors)  # (texts, hidden_size)
 
 
 def sense_accuracy(vectors: np.ndarray, senses: Sequence[str]) -> float:
-    """Share of the occurrences of a word whose nearest center of a sense is that of their own sense.
+    """Returns the share of a word's occurrences that lie nearest to the center of their own sense.
 
-    The occurrence itself is left out of the center of its sense.
+    Each occurrence is left out of the center of its own sense.
 
     Args:
-        vectors: `(occurrences, size)`.
+        vectors: the vectors of the occurrences, `(occurrences, size)`.
         senses: the sense of each occurrence; each sense occurs at least twice.
     """
     names, labels = np.unique(np.asarray(senses), return_inverse=True)
@@ -124,7 +127,8 @@ def sense_accuracy(vectors: np.ndarray, senses: Sequence[str]) -> float:
     sums, sizes = one_hot.T @ vectors, one_hot.sum(0)  # (senses, size), (senses,)
     distances = []
     for sense in range(len(names)):
-        same = labels == sense
+        same = labels == sense  # (occurrences,)
+        # (occurrences, size): each occurrence has a center of its own, from which it is left out.
         center = (sums[sense] - same[:, None] * vectors) / (sizes[sense] - same)[:, None]
-        distances.append(np.linalg.norm(vectors - center, axis=1))
+        distances.append(np.linalg.norm(vectors - center, axis=1))  # (occurrences,)
     return float((np.argmin(distances, axis=0) == labels).mean())

@@ -1,5 +1,4 @@
-"""GloVe: co-occurrences of words, counted without a loop over pairs, and vectors fitted to the logarithms of
-the counts.
+"""Implements GloVe: counts co-occurrences without a loop over pairs and fits vectors to their logarithms.
 
 Source: Pennington, Socher & Manning, "GloVe: Global Vectors for Word Representation", 2014.
 """
@@ -21,11 +20,11 @@ from .word_corpus import WordCorpus
 
 @dataclass(frozen=True)
 class Cooccurrences:
-    """How often words meet; a pair and its mirror image are two entries.
+    """Records how often words occur together; a pair and its mirror image are two entries.
 
     Attributes:
-        words, contexts: ids, `(pairs,)`.
-        counts: `(pairs,)` float32: each meeting at distance d within the window counts 1 / d.
+        words, contexts: the ids of the two words of each pair, `(pairs,)`.
+        counts: the weighted counts, `(pairs,)` in float32; words at distance d within the window add 1 / d.
     """
 
     words: np.ndarray
@@ -37,20 +36,21 @@ class Cooccurrences:
 
 
 def count_cooccurrences(corpus: WordCorpus, window: int = 10) -> Cooccurrences:
-    """Counts the pairs of a whole text, one distance after another; pairs do not cross the end of a text.
+    """Counts the pairs of a corpus, one distance at a time; pairs do not cross the boundary of a text.
 
-    Memory grows with the number of different pairs, not with the length of the text, because pieces are
-    merged as they come.
+    Memory grows with the number of different pairs and not with the length of the text, because each piece
+    is merged into the counts as it arrives.
     """
     size = len(corpus.vocabulary)
     pending: list[tuple[np.ndarray, np.ndarray]] = []
     keys, counts = np.empty(0, dtype=np.int64), np.empty(0, dtype=np.float64)
     for ids, texts, _ in corpus.pieces(np.random.default_rng(0), subsample=None):
-        # The smaller id first: the mirror image is added at the end.
+        # Each pair is stored with its smaller id first; mirror images are added at the end.
         words = ids.astype(np.int64)
         for distance in range(1, min(window, len(words) - 1) + 1):
-            near = texts[distance:] == texts[:-distance]
-            one, other = words[:-distance][near], words[distance:][near]
+            near = texts[distance:] == texts[:-distance]  # (words - distance,)
+            one, other = words[:-distance][near], words[distance:][near]  # (meetings,) each
+            # One number encodes a pair of ids, which makes counting pairs a sort of integers.
             unique, times = np.unique(
                 np.minimum(one, other) * size + np.maximum(one, other), return_counts=True
             )
@@ -60,10 +60,10 @@ def count_cooccurrences(corpus: WordCorpus, window: int = 10) -> Cooccurrences:
     keys, counts = _merge(keys, counts, pending)
     one, other = keys // size, keys % size
     apart = one != other
-    # A word next to itself is one pair, but each of the two is the other's neighbor.
+    # A word next to itself has no mirror entry, yet each of the two is the other's neighbor.
     counts = np.where(apart, counts, 2 * counts)
     return Cooccurrences(
-        np.concatenate([one, other[apart]]),
+        np.concatenate([one, other[apart]]),  # (pairs,), as are the other two
         np.concatenate([other, one[apart]]),
         np.concatenate([counts, counts[apart]]).astype(np.float32),
     )
@@ -72,9 +72,9 @@ def count_cooccurrences(corpus: WordCorpus, window: int = 10) -> Cooccurrences:
 def _merge(
     keys: np.ndarray, counts: np.ndarray, pending: list[tuple[np.ndarray, np.ndarray]]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Sums what belongs to the same key; empties `pending`."""
-    all_keys = np.concatenate([keys, *(unique for unique, _ in pending)])
-    all_counts = np.concatenate([counts, *(times for _, times in pending)])
+    """Sums the counts of equal keys and empties `pending`."""
+    all_keys = np.concatenate([keys, *(unique for unique, _ in pending)])  # (entries,)
+    all_counts = np.concatenate([counts, *(times for _, times in pending)])  # (entries,)
     pending.clear()
     merged, inverse = np.unique(all_keys, return_inverse=True)
     return merged, np.bincount(inverse, weights=all_counts, minlength=len(merged))
@@ -82,15 +82,15 @@ def _merge(
 
 @dataclass(frozen=True)
 class GloVeRecipe:
-    """How to train.
+    """Describes how to train GloVe vectors.
 
     Attributes:
-        epochs: passes over the pairs.
-        window: words to each side that count as neighbors.
-        learning_rate: of Adagrad.
-        batch_size: pairs per step.
-        most, power: of the weight of a pair (see `glove_weight`).
-        rate_setting: the stage's setting behind `learning_rate`, for advice.
+        epochs: the number of passes over the pairs.
+        window: the number of words on each side that count as neighbors.
+        learning_rate: the learning rate of Adagrad.
+        batch_size: the number of pairs per step.
+        most, power: the parameters of a pair's weight (see `glove_weight`).
+        rate_setting: the name of the stage's setting behind `learning_rate`, for advice to the user.
     """
 
     epochs: int = 15
@@ -105,15 +105,17 @@ class GloVeRecipe:
 def train_glove(
     model: LLMPathWord2VecModel, pairs: Cooccurrences, recipe: GloVeRecipe, job: Job, seed: int
 ) -> dict[str, float]:
-    """Fits the vectors and biases of `model` in place; afterwards a word's vector is the sum of its two,
-    as the paper advises.
+    """Fits the vectors and biases of `model` in place.
+
+    At the end, each word's vector is replaced by the sum of its own and its context vector, as the paper
+    advises.
 
     Returns:
-        `loss`, the mean over the pairs of the last epoch, `pairs_per_second` and `seconds`.
+        The mean `loss` per pair in the last epoch, `pairs_per_second`, and `seconds`.
 
     Raises:
-        UserError: the loss is not finite.
-        KeyboardInterrupt: Ctrl-C came; a checkpoint is on disk.
+        UserError: If the loss is not finite.
+        KeyboardInterrupt: If Ctrl-C was pressed; a checkpoint has been saved.
     """
     modules = [model.embed_tokens, model.context_embeddings, model.biases, model.context_biases]
     tables = [AdagradRows(module.weight.data) for module in modules]
@@ -127,9 +129,9 @@ def train_glove(
     loop = Loop(
         job, recipe.epochs * per_epoch, advice, save_every=per_epoch * save_interval(recipe.epochs, 3)
     )
-    total = torch.zeros(())  # loss of the epoch so far
+    total = torch.zeros(())  # the loss of the epoch so far
     state = {f"{i}.{name}": value for i, table in enumerate(tables) for name, value in vars(table).items()}
-    # Ctrl-C may come within an epoch, whose order is then drawn again.
+    # If Ctrl-C interrupts an epoch, the order of its batches is drawn again from this state.
     state |= {"total": total, "epoch_begin": generator.get_state()}
     if loop.checkpoint is not None:
         for name, value in load_file(loop.checkpoint / VECTORS_FILE).items():
@@ -141,19 +143,21 @@ def train_glove(
             for batch in batches[loop.step % per_epoch :]:
                 if loop.step % per_epoch == 0:
                     total.zero_()
-                one, other = words[batch], contexts[batch]
+                one, other = words[batch], contexts[batch]  # (batch,) each
+                # (batch, size) each
                 vectors, partners = own.take(one, torch.float32), context.take(other, torch.float32)
+                # (batch,); the two biases are (batch, 1) before the squeeze
                 scores = (vectors * partners).sum(1) + (bias.table[one] + context_bias.table[other]).squeeze(
                     1
                 )
-                error = scores - logs[batch]
+                error = scores - logs[batch]  # (batch,)
                 loss = (weights[batch] * error.square()).sum()
                 loop.require_finite(loss.item())
                 total += loss
                 slope = (2 * weights[batch] * error).unsqueeze(1)  # (batch, 1)
                 own.update(one, slope * partners, recipe.learning_rate)
                 context.update(other, slope * vectors, recipe.learning_rate)
-                bias.update(one, slope.clone(), recipe.learning_rate)
+                bias.update(one, slope.clone(), recipe.learning_rate)  # `update` overwrites its gradients
                 context_bias.update(other, slope.clone(), recipe.learning_rate)
                 if (loop.step + 1) % per_epoch == 0:
                     state["epoch_begin"].copy_(generator.get_state())

@@ -32,10 +32,10 @@ from .word_probes import (
 )
 
 GLOVE_WINDOW = 10
-COUNTED = 5000  # most frequent words whose co-occurrences are the baseline's vectors
+COUNTED = 5000  # the most frequent words, whose co-occurrences make up the baseline's vectors
 MAPPED_KINDS = ("person", "trade", "place", "thing", "food", "animal")
-MAPPED = 150  # words on the map of a text other than the world's
-SHOWN = ("kite", "baker", "harbour", "honey", "goat", "red", "rainy", "mara")  # with their neighbors
+MAPPED = 150  # words on the map for texts other than the world's
+SHOWN = ("kite", "baker", "harbour", "honey", "goat", "red", "rainy", "mara")  # shown with their neighbors
 # What gensim's skip-gram reached on IMDB reviews with WikiText-2 (100 dimensions, window 5, 5 negatives,
 # 3 epochs).
 GENSIM = {"wordsim353": 0.478, "men": 0.474, "simlex999": 0.323}
@@ -93,7 +93,7 @@ def train(settings: EmbeddingsSettings, run: Run) -> None:
         baselines["kind_precision"] = kind_precision(WordVectors(words, counts), tests.kinds)
         metrics["ppmi/kind_precision"] = kind_precision(WordVectors(words, ppmi_vectors(counts)), tests.kinds)
         goals.append(Goal("kind_precision", baselines["kind_precision"], higher_is_better=True))
-    # The numbers to reach are those of one corpus and one objective.
+    # The scores to reach are known only for this corpus and this objective.
     if main_objective == "skipgram" and {s.known for s in (texts, more) if s} == {"imdb", "wikitext-2"}:
         goals += [Goal(name, GENSIM[name], higher_is_better=True) for name in judgments]
     baselines |= dict.fromkeys(judgments, 0.0)  # random vectors do not correlate with judgments
@@ -109,7 +109,7 @@ def train(settings: EmbeddingsSettings, run: Run) -> None:
         if is_world:
             senses = tell_senses_apart(encoder.model, subwords, texts)
             metrics["sense_accuracy"] = senses.pop("accuracy")
-            # A static vector is the same in each sense: no guess is better than the commonest sense.
+            # A static vector is the same in every sense; the best it can do is guess the commonest one.
             baselines["sense_accuracy"] = senses.pop("commonest")
             run.save_figure_data("senses", senses)
             goals.append(Goal("sense_accuracy", 0.95, higher_is_better=True))
@@ -119,7 +119,7 @@ def train(settings: EmbeddingsSettings, run: Run) -> None:
 
 
 def _all_texts(texts: Texts, more: Texts | None) -> Iterable[str]:
-    """The texts of both splits: the vectors are not tested on unseen text."""
+    """Chains the texts of both splits, since the vectors are not tested on unseen text."""
     return chain(texts.train, texts.validation, *((more.train, more.validation) if more else ()))
 
 
@@ -131,7 +131,7 @@ def learn_vectors(
     pairs: Cooccurrences | None,
     seed: int,
 ) -> tuple[LLMPathWord2VecModel, dict[str, float]]:
-    """A model trained by one objective, and the numbers of its training."""
+    """Trains a model by one objective; returns it with the numbers of its training."""
     set_seed(seed)
     model = LLMPathWord2VecModel(
         LLMPathWord2VecConfig(
@@ -164,7 +164,7 @@ def learn_vectors(
 
 
 def count_vectors(pairs: Cooccurrences, vocab_size: int) -> np.ndarray:
-    """`(vocab_size, COUNTED)`: how often a word met each of the most frequent words, as the baseline."""
+    """Counts how often each word met each of the most frequent words: `(vocab_size, COUNTED)`, a baseline."""
     frequent = pairs.contexts < COUNTED
     counts = np.zeros((vocab_size, min(vocab_size, COUNTED)), dtype=np.float32)
     counts[pairs.words[frequent], pairs.contexts[frequent]] = pairs.counts[frequent]
@@ -172,9 +172,9 @@ def count_vectors(pairs: Cooccurrences, vocab_size: int) -> np.ndarray:
 
 
 def map_words(vectors: WordVectors, seed: int) -> dict[str, Any]:
-    """Words in the plane, by PCA and by t-SNE (van der Maaten & Hinton 2008).
+    """Places words in the plane by PCA and by t-SNE (van der Maaten & Hinton 2008).
 
-    The words are those of the world whose kind is known, or in another text frequent ones.
+    The words are those of the world whose kind is known or, for another text, frequent ones.
     """
     kinds = {
         word: kind for word, kind in word_kinds().items() if kind in MAPPED_KINDS and word in vectors.ids
@@ -182,7 +182,7 @@ def map_words(vectors: WordVectors, seed: int) -> dict[str, Any]:
     if len(kinds) < 30:
         kinds = {word: "" for word in vectors.words[50 : 50 + MAPPED] or vectors.words[:MAPPED]}
     words = list(kinds)
-    unit = vectors.unit[[vectors.ids[word] for word in words]]
+    unit = vectors.unit[[vectors.ids[word] for word in words]]  # (words, size)
     maps = {"PCA": principal_components(unit)}
     if len(words) > 10:
         perplexity = min(30.0, len(words) / 4)
@@ -198,20 +198,24 @@ def map_words(vectors: WordVectors, seed: int) -> dict[str, Any]:
 
 
 def principal_components(vectors: np.ndarray) -> np.ndarray:
-    """`(n, 2)`: the vectors in the plane in which they differ most."""
+    """Projects vectors onto the plane in which they differ most: `(n, 2)`."""
     centered = vectors - vectors.mean(0)
+    # (n, size) @ (size, 2) -> (n, 2): the first two right singular vectors span the plane.
     return centered @ np.linalg.svd(centered, full_matrices=False)[2][:2].T
 
 
 def neighbor_table(vectors: WordVectors) -> dict[str, list[tuple[str, float]]]:
-    """The nearest words of some words."""
+    """Returns the nearest words of some words, each with its cosine."""
     shown = [word for word in SHOWN if word in vectors.ids] or vectors.words[20:26]
     return {word: [(near, round(cosine, 4)) for near, cosine in vectors.neighbors(word, 5)] for word in shown}
 
 
 def tell_senses_apart(encoder: Any, tokenizer: Any, texts: Texts) -> dict[str, Any]:
-    """The occurrences of an ambiguous word in the plane; and how well the vectors tell its senses apart
-    (`accuracy`), compared with always naming the `commonest`."""
+    """Places the occurrences of an ambiguous word in the plane and tests whether vectors tell senses apart.
+
+    The result has the `accuracy` of the vectors and, for comparison, that of always naming the `commonest`
+    sense.
+    """
     examples = occurrences(texts.validation)
     senses, sentences = [o.sense for o in examples], [o.text for o in examples]
     vectors = contextual_vectors(encoder, tokenizer, sentences, [(o.start, o.end) for o in examples])

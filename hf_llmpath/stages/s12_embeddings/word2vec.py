@@ -1,20 +1,20 @@
-r"""Skip-gram and CBOW with negative sampling as a few large matrix products.
+r"""Implements skip-gram and CBOW with negative sampling as a few large matrix products.
 
-The original program takes one pair of words at a time. Here the text is cut into blocks of `BLOCK` words,
-and a step takes many blocks:
+The original program processes one pair of words at a time. Here the text is cut into blocks of `BLOCK`
+words, and each step processes many blocks:
 
-* the vectors of a block's words are fetched once, and one batched product scores every pair inside the
-  block; a band mask keeps the pairs within the window, whose width is drawn for each word;
-* random words are drawn once for `GROUP` blocks and scored by a second product; each of the K words counts
-  for negatives / K random ones;
-* gradients are products of the same matrices, in closed form: the derivative of \(-\log \sigma(s)\) is
-  \(-\sigma(-s)\), that of \(-\log \sigma(-s)\) is \(\sigma(s)\);
-* the rows that were used, and no others, are updated: by Adagrad with one step size per row (Duchi et al.
-  2011), or by plain gradient descent whose sum over a frequent word is bounded.
+* The vectors of a block's words are fetched once, and one batched product scores every pair inside the
+  block. A band mask keeps the pairs within the window, whose width is drawn for each word.
+* Random words are drawn once for each group of `GROUP` blocks and scored by a second product. Each of the K
+  words drawn carries the weight of negatives / K random words.
+* Gradients are products of the same matrices in closed form: the derivative of \(-\log \sigma(s)\) is
+  \(-\sigma(-s)\), and that of \(-\log \sigma(-s)\) is \(\sigma(s)\).
+* Only the rows that were used are updated, either by Adagrad with one step size per row (Duchi et al. 2011)
+  or by plain gradient descent with a bounded sum of gradients for a frequent word.
 
-A step's loss is therefore the sum over all its pairs of the loss of Mikolov et al. 2013 with random words
-shared, as in Ji et al. 2016 ("Parallelizing Word2Vec in Shared and Distributed Memory"). What is lost is the
-pairs that a cut between two blocks divides, about one in ten.
+The loss of a step is thus that of Mikolov et al. 2013, summed over all pairs of the step, with shared random
+words as in Ji et al. 2016 ("Parallelizing Word2Vec in Shared and Distributed Memory"). The only loss is the
+pairs that a cut between two blocks separates, about one in ten.
 """
 
 from dataclasses import dataclass
@@ -34,29 +34,29 @@ from .word_corpus import WordCorpus
 BLOCK = 32  # words
 GROUP = 8  # blocks that share their random words
 _FIRST_SQUARES = 0.1  # start of the sums of squared gradients
-MOST_SUMMED = 4  # gradients of one word in one step that plain gradient descent adds up at full length
+MOST_SUMMED = 4  # gradients of one word per step that plain gradient descent adds up without scaling down
 VECTORS_FILE = "vectors.safetensors"  # in a checkpoint
 
 
 @dataclass(frozen=True)
 class Word2VecRecipe:
-    """How to train.
+    """Describes how to train word vectors by skip-gram or CBOW.
 
     Attributes:
-        epochs: passes over the text.
-        window: the most words to each side that are neighbors; each word draws its width from 1 to this.
-        negatives: random words per pair of neighbors.
-        shared_negatives: random words that stand for them in each group of blocks.
-        learning_rate: at the beginning; it falls linearly to a twentieth.
-        optimizer: `"adagrad"` lets rare words take long steps, which little text needs; `"sgd"` is what
-            the original program does, and the better one for millions of words.
-        subsample: threshold above which frequent words are skipped now and then (see
-            `WordCorpus.pieces`); None for never.
-        batch_blocks: blocks per update, a multiple of `GROUP`.
-        power: random words are drawn by their count to this power.
-        precision: `"bf16"`: products in 16 bits, vectors and their updates in 32.
-        saves: checkpoints on the way.
-        rate_setting: the stage's setting behind `learning_rate`, for advice.
+        epochs: the number of passes over the text.
+        window: the largest number of neighbors on each side; each word draws its own width from 1 to this.
+        negatives: the number of random words per pair of neighbors.
+        shared_negatives: the number of random words that stand in for them in each group of blocks.
+        learning_rate: the learning rate at the beginning; it falls linearly to a twentieth of this.
+        optimizer: `"adagrad"`, which lets rare words take long steps and suits small texts, or `"sgd"`,
+            which the original program uses and which is better for millions of words.
+        subsample: the threshold above which frequent words are sometimes skipped (see `WordCorpus.pieces`);
+            None never skips a word.
+        batch_blocks: the number of blocks per update, a multiple of `GROUP`.
+        power: the exponent of the counts by which random words are drawn.
+        precision: `"bf16"` for products in 16 bits with vectors and updates in 32 bits, or `"no"`.
+        saves: the number of checkpoints during training.
+        rate_setting: the name of the stage's setting behind `learning_rate`, for advice to the user.
     """
 
     epochs: int = 3
@@ -74,11 +74,11 @@ class Word2VecRecipe:
 
 
 class Gradients:
-    """Loss and gradients of one step, in closed form.
+    """Computes the gradients of one step in closed form.
 
     Args:
         objective: `"skipgram"` or `"cbow"`.
-        negatives, shared: random words per pair, and how many stand for them.
+        negatives, shared: the number of random words per pair and the number of words that stand in for them.
     """
 
     def __init__(self, objective: str, negatives: int, shared: int):
@@ -87,75 +87,91 @@ class Gradients:
     def __call__(
         self, words: Tensor, context: Tensor, random: Tensor, band: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Gradients of the summed loss at each of the three inputs.
+        """Computes the gradients of the summed loss with respect to each of the three inputs.
 
         Args:
-            words, context: `(blocks, block, size)`: both vectors of every word.
-            random: `(groups, shared, size)`: context vectors of the random words of each group of blocks.
-            band: `(blocks, block, block)`: 1 where the word of the column is a neighbor of that of the
-                row, else 0.
+            words, context: the two vectors of every word, each `(blocks, block, size)`.
+            random: the context vectors of each group's random words, `(groups, shared, size)`.
+            band: 1 where the column's word is a neighbor of the row's word, else 0: `(blocks, block, block)`.
+
+        Returns:
+            The gradients for `words`, `context`, and `random`, in the shapes of the inputs.
         """
         blocks, block, size = words.shape
-        grouped = (len(random), -1, size)
+        grouped = (len(random), -1, size)  # (groups, GROUP * block, size)
         if self.objective == "skipgram":
-            # sigmoid(-s), and not 1 - sigmoid(s): in 16 bits that would be 0 from s = 6.3 on
+            # (blocks, block, block). In 16 bits, 1 - sigmoid(s) would be 0 from s = 6.3 on; sigmoid(-s) is not.
             missed = torch.bmm(words, context.transpose(1, 2)).neg_().sigmoid_().mul_(band)
-            weight = band.sum(2).mul_(self.share).view(len(random), -1, 1)
+            weight = band.sum(2).mul_(self.share).view(len(random), -1, 1)  # (groups, GROUP * block, 1)
+            # (groups, GROUP * block, shared)
             wrong = torch.bmm(words.view(grouped), random.transpose(1, 2)).sigmoid_().mul_(weight)
+            # (blocks, block, size): neighbors pull, random words push.
             to_words = torch.baddbmm(
                 torch.bmm(missed, context).view(grouped), wrong, random, beta=-1
             ).view_as(words)
-            to_context = torch.bmm(missed.transpose(1, 2), words).neg_()
+            to_context = torch.bmm(missed.transpose(1, 2), words).neg_()  # (blocks, block, size)
+            # The last gradient is (groups, shared, size).
             return to_words, to_context, torch.bmm(wrong.transpose(1, 2), words.view(grouped))
-        neighbors = band.sum(2, keepdim=True)
-        mean = band / neighbors.clamp(min=1)
-        has_neighbors = (neighbors > 0).to(words.dtype)
-        hidden = torch.bmm(mean, words)  # the mean vector of each word's neighbors
+        neighbors = band.sum(2, keepdim=True)  # (blocks, block, 1)
+        mean = band / neighbors.clamp(min=1)  # (blocks, block, block), each row with sum 1
+        has_neighbors = (neighbors > 0).to(words.dtype)  # (blocks, block, 1)
+        hidden = torch.bmm(mean, words)  # (blocks, block, size): the mean vector of each word's neighbors
+        # (blocks, block, 1)
         missed = (hidden * context).sum(2, keepdim=True).neg_().sigmoid_().mul_(has_neighbors)
-        flat = hidden.view(grouped)
+        flat = hidden.view(grouped)  # (groups, GROUP * block, size)
+        # (groups, GROUP * block, shared)
         wrong = (
             torch.bmm(flat, random.transpose(1, 2))
             .sigmoid_()
             .mul_((has_neighbors * self.share).view(len(random), -1, 1))
         )
+        # (blocks, block, size)
         to_hidden = torch.baddbmm((missed * context).view(grouped), wrong, random, beta=-1).view_as(words)
         return (
-            torch.bmm(mean.transpose(1, 2), to_hidden),
-            -missed * hidden,
-            torch.bmm(wrong.transpose(1, 2), flat),
+            torch.bmm(mean.transpose(1, 2), to_hidden),  # (blocks, block, size)
+            -missed * hidden,  # (blocks, block, size)
+            torch.bmm(wrong.transpose(1, 2), flat),  # (groups, shared, size)
         )
 
 
 class Rows:
-    """A table of vectors of which a step changes those that it used, by `step_sizes`.
+    """Wraps a table of vectors; each step updates only the rows that it used, scaled by `step_sizes`.
 
     Args:
-        table: `(rows, size)`, changed in place.
+        table: the vectors, `(rows, size)`, which are changed in place.
     """
 
     def __init__(self, table: Tensor):
         self.table = table
 
     def take(self, rows: Tensor, dtype: torch.dtype) -> Tensor:
-        """The vectors `(len(rows), size)` of these rows."""
+        """Returns the vectors of the given rows, `(len(rows), size)`."""
         return self.table.index_select(0, rows).to(dtype)
 
     def update(self, rows: Tensor, gradients: Tensor, learning_rate: float) -> None:
-        """rows `(n,)`, in which a row may occur more than once; gradients `(n, size)`, which are used up."""
+        """Takes one step on the given rows.
+
+        Args:
+            rows: the rows to update, `(n,)`; a row may occur more than once.
+            gradients: one gradient for each of `rows`, `(n, size)`; the tensor is overwritten.
+            learning_rate: the factor for all step sizes.
+        """
+        # (rows,) indexed by rows -> (n,) -> (n, 1)
         gradients.mul_((self.step_sizes(rows, gradients) * -learning_rate)[rows].unsqueeze(1))
+        # The index is (n, size), a view without copies; repeated rows add up.
         self.table.scatter_add_(0, rows.unsqueeze(1).expand_as(gradients), gradients)
 
     def step_sizes(self, rows: Tensor, gradients: Tensor) -> Tensor:
-        """What the learning rate is multiplied by, for each row of the table `(rows,)`."""
+        """Returns the factor of the learning rate for each row of the table, `(rows,)`."""
         raise NotImplementedError
 
 
 class AdagradRows(Rows):
-    """1 / √(sum of the squared gradients so far, averaged over the coordinates): one step size per row."""
+    """Gives each row the step size 1 / √(sum of its squared gradients so far, averaged over coordinates)."""
 
     def __init__(self, table: Tensor):
         super().__init__(table)
-        self.squares = torch.full((len(table),), _FIRST_SQUARES)
+        self.squares = torch.full((len(table),), _FIRST_SQUARES)  # (rows,)
 
     def step_sizes(self, rows: Tensor, gradients: Tensor) -> Tensor:
         self.squares.index_add_(0, rows, gradients.square().mean(1))
@@ -163,26 +179,26 @@ class AdagradRows(Rows):
 
 
 class SGDRows(Rows):
-    """min(1, `MOST_SUMMED` / n) for a row that occurs n times.
+    """Gives a row that occurs n times in a step the step size min(1, `MOST_SUMMED` / n).
 
-    The original program takes its steps one after the other, each from where the last one ended. Here all
-    gradients of a step are added up, hundreds for a frequent word, which would throw it far beyond the
-    point that each of them aims at.
+    The original program takes its steps one after another, each starting where the last one ended. Here all
+    gradients of a step are added up. A frequent word has hundreds of them, and their sum would throw it far
+    past the point that each of them aims at.
     """
 
     def step_sizes(self, rows: Tensor, gradients: Tensor) -> Tensor:
-        counts = torch.bincount(rows, minlength=len(self.table)).to(gradients.dtype)
-        return (MOST_SUMMED / counts).clamp_(max=1)
+        counts = torch.bincount(rows, minlength=len(self.table)).to(gradients.dtype)  # (rows,)
+        return (MOST_SUMMED / counts).clamp_(max=1)  # a count of 0 gives infinity, clamped to 1
 
 
 class Word2VecTraining:
     """Trains the vectors of a model in place.
 
     Args:
-        model: of the objective `"skipgram"` or `"cbow"`.
-        corpus: encoded text.
-        recipe: how.
-        seed: of the order of the text, the subsampling, the windows and the random words.
+        model: a model whose configuration names the objective, `"skipgram"` or `"cbow"`.
+        corpus: the encoded text.
+        recipe: the settings of the training.
+        seed: the seed for the order of the text, the subsampling, the windows, and the random words.
     """
 
     def __init__(self, model: LLMPathWord2VecModel, corpus: WordCorpus, recipe: Word2VecRecipe, seed: int):
@@ -200,18 +216,18 @@ class Word2VecTraining:
         self.generator = torch.Generator().manual_seed(seed)
         self.random_words = random_word_table(corpus.vocabulary.counts, recipe.power)
         index = torch.arange(BLOCK)
-        # (BLOCK, BLOCK); a word is too far from itself to be its own neighbor
+        # (BLOCK, BLOCK); the diagonal is set too far away for a word to be its own neighbor
         self.distance = (index[:, None] - index[None, :]).abs().fill_diagonal_(BLOCK)
 
     def run(self, job: Job) -> dict[str, float]:
-        """Takes all epochs that are left; a step of the loop is one piece of the text.
+        """Trains for all remaining epochs; one step of the loop is one piece of the text.
 
         Returns:
-            `words_per_second`, counted in words of the text, and `seconds`.
+            The training speed `words_per_second`, counted in words of the text, and `seconds`.
 
         Raises:
-            UserError: a vector is not finite.
-            KeyboardInterrupt: Ctrl-C came; a checkpoint is on disk.
+            UserError: If a vector is not finite.
+            KeyboardInterrupt: If Ctrl-C was pressed; a checkpoint has been saved.
         """
         recipe, per_epoch = self.recipe, self.corpus.piece_count
         total = recipe.epochs * len(self.corpus)
@@ -229,7 +245,7 @@ class Word2VecTraining:
                     self.corpus.pieces(self.numpy, recipe.subsample)
                 ):
                     order = self.numpy.permutation(len(ids) // BLOCK)
-                    if index < done_before:  # after a stop, only the draws are repeated
+                    if index < done_before:  # learned before the stop: only its random draws are repeated
                         continue
                     self._learn_piece(ids, texts, order, words_done / total, length / total)
                     if not all(rows.table.isfinite().all() for rows in (self.words, self.context)):
@@ -242,12 +258,12 @@ class Word2VecTraining:
         return {"words_per_second": total / loop.seconds, "seconds": loop.seconds}
 
     def _state(self) -> dict[str, Tensor]:
-        """What a piece changes, apart from the draws of `numpy`."""
+        """Returns the tensors that a piece changes; the state of `numpy`'s generator is kept elsewhere."""
         rows = {"words": self.words, "context": self.context}
         return {
             f"{name}.{part}": value
             for name, table in rows.items()
-            for part, value in vars(table).items()  # the vectors; with Adagrad also the squares
+            for part, value in vars(table).items()  # the vectors and, with Adagrad, the squares
         }
 
     def _write(self, folder: Path) -> None:
@@ -262,13 +278,20 @@ class Word2VecTraining:
     def _learn_piece(
         self, ids: np.ndarray, texts: np.ndarray, order: np.ndarray, share_done: float, share_here: float
     ) -> None:
-        """Every block of a piece once, in `order`; `share_done` of the training lies before it."""
+        """Learns every block of a piece once, in `order`.
+
+        Args:
+            ids, texts: the word ids of the piece and the text that each word belongs to, `(words,)`.
+            order: a permutation of the blocks, `(count,)`.
+            share_done, share_here: the shares of the training that precede this piece and that it makes up.
+        """
         count = len(order)
         blocks, texts = (
             torch.from_numpy(rows[: count * BLOCK].reshape(count, BLOCK)[order]).long()  # (count, BLOCK)
             for rows in (ids, texts)
         )
         for start in range(0, count, self.recipe.batch_blocks):
+            # Every update has whole groups; the last few blocks of a piece may be left out.
             stop = min(start + self.recipe.batch_blocks, count // GROUP * GROUP)
             if stop <= start:
                 break
@@ -278,37 +301,50 @@ class Word2VecTraining:
             )
 
     def _update(self, blocks: Tensor, texts: Tensor, learning_rate: float) -> None:
-        """One step of the optimizer on `(count, BLOCK)` words."""
+        """Takes one optimizer step on `(count, BLOCK)` words."""
         count = len(blocks)
-        band = self.band(texts).to(self.dtype)
+        band = self.band(texts).to(self.dtype)  # (count, BLOCK, BLOCK)
         draws = (count // GROUP * self.recipe.shared_negatives,)
+        # (groups * shared,)
         random = self.random_words[torch.randint(len(self.random_words), draws, generator=self.generator)]
-        rows = blocks.reshape(-1)
+        rows = blocks.reshape(-1)  # (count * BLOCK,)
         to_words, to_context, to_random = self.gradients(
-            self.words.take(rows, self.dtype).view(count, BLOCK, -1),
-            self.context.take(rows, self.dtype).view(count, BLOCK, -1),
+            self.words.take(rows, self.dtype).view(count, BLOCK, -1),  # (count, BLOCK, size)
+            self.context.take(rows, self.dtype).view(count, BLOCK, -1),  # (count, BLOCK, size)
+            # (groups, shared, size)
             self.context.take(random, self.dtype).view(count // GROUP, self.recipe.shared_negatives, -1),
             band,
         )
-        self.words.update(rows, to_words.flatten(0, 1).float(), learning_rate)
+        self.words.update(rows, to_words.flatten(0, 1).float(), learning_rate)  # (count * BLOCK, size)
+        # One update for both kinds of context rows, (count * BLOCK + groups * shared, size), because a
+        # random word may also occur in the text.
         both = torch.cat([to_context.flatten(0, 1), to_random.flatten(0, 1)]).float()
         self.context.update(torch.cat([rows, random]), both, learning_rate)
 
     def band(self, texts: Tensor) -> Tensor:
-        """`(blocks, BLOCK, BLOCK)`: whether the word of the column is a neighbor of that of the row: near
-        enough, and of the same text; texts `(blocks, BLOCK)`."""
+        """Marks neighbors: whether the column's word is near enough to the row's word and in the same text.
+
+        Args:
+            texts: the number of the text that each word belongs to, `(blocks, BLOCK)`.
+
+        Returns:
+            A boolean tensor, `(blocks, BLOCK, BLOCK)`.
+        """
+        # (blocks, BLOCK, 1): each word draws its own window.
         reach = torch.randint(1, self.recipe.window + 1, (len(texts), BLOCK, 1), generator=self.generator)
-        band = self.distance <= reach
-        mixed = texts[:, 0] != texts[:, -1]
+        band = self.distance <= reach  # (blocks, BLOCK, BLOCK)
+        mixed = texts[:, 0] != texts[:, -1]  # (blocks,); only blocks with several texts need the comparison
+        # (mixed, BLOCK, 1) == (mixed, 1, BLOCK) -> (mixed, BLOCK, BLOCK)
         band[mixed] &= texts[mixed, :, None] == texts[mixed, None, :]
         return band
 
 
 def random_word_table(counts: np.ndarray, power: float, size: int = 2**20) -> Tensor:
-    """`(size,)` ids in which each word occurs by its share of `counts ** power`; padding and the unknown
-    word never do.
+    """Builds a table of ids, `(size,)`, in which each word occurs by its share of `counts ** power`.
+
+    A uniform draw from the table is a weighted draw of a word. Padding and the unknown word are not in it.
     """
     weights = np.asarray(counts, dtype=np.float64) ** power
     weights[:2] = 0
-    edges = np.cumsum(weights) / weights.sum()
+    edges = np.cumsum(weights) / weights.sum()  # (words,): where each word's share of [0, 1] ends
     return torch.from_numpy(np.searchsorted(edges, (np.arange(size) + 0.5) / size).astype(np.int64))

@@ -1,4 +1,4 @@
-"""Running text as word ids on disk: counted once, encoded once, and then read in pieces.
+"""Keeps running text on disk as word ids: it is counted once, encoded once, and then read in pieces.
 
 The encoded text is one file of 32-bit numbers, mapped into memory; each text ends with `END_OF_TEXT`.
 Only the vocabulary and the current piece are in memory, however long the text is.
@@ -20,21 +20,21 @@ from ...errors import UserError
 
 END_OF_TEXT = -1
 _WORD = re.compile(LETTERS)
-_PIECE = 2**18  # words that are read at once
+_PIECE = 2**18  # words read at once
 
 
 def words_of(text: str) -> list[str]:
-    """The words of a text in lower case, punctuation left out."""
+    """Returns the words of a text in lower case, without punctuation."""
     return _WORD.findall(text.lower())
 
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """Words and their counts. A word's index is its id; the first two are padding and the unknown word.
+    """Holds words and their counts; a word's index is its id.
 
     Attributes:
-        words: the most frequent first.
-        counts: `(words,)`.
+        words: padding, the unknown word, and then the words, most frequent first.
+        counts: the number of times each word occurs, `(words,)`.
     """
 
     words: tuple[str, ...]
@@ -42,10 +42,10 @@ class Vocabulary:
 
     @classmethod
     def of(cls, texts: Iterable[str], min_count: int = 5, max_size: int | None = None) -> "Vocabulary":
-        """The words that occur `min_count` times or more, at most `max_size` of them.
+        """Counts words and keeps those that occur at least `min_count` times, at most `max_size` in all.
 
         Raises:
-            UserError: fewer than two words are that frequent.
+            UserError: If fewer than two words are that frequent.
         """
         seen: Counter[str] = Counter()
         for text in texts:
@@ -71,16 +71,16 @@ class Vocabulary:
         return {word: index for index, word in enumerate(self.words)}
 
     def tokenizer(self) -> PreTrainedTokenizerFast:
-        """A tokenizer of these words; any other word becomes the unknown token."""
+        """Returns a tokenizer of these words; any other word becomes the unknown token."""
         return word_tokenizer(self.words)
 
 
 class WordCorpus:
-    """Encoded text on disk; words outside the vocabulary are left out, as in word2vec.
+    """Reads encoded text from disk; words outside the vocabulary are left out, as in word2vec.
 
     Args:
         path: a file written by `write`.
-        vocabulary: of its words.
+        vocabulary: the vocabulary by which the file was encoded.
     """
 
     def __init__(self, path: Path, vocabulary: Vocabulary):
@@ -92,7 +92,7 @@ class WordCorpus:
         """Encodes `texts` into the file `path`.
 
         Raises:
-            UserError: no text has more words than one side of the window.
+            UserError: If no text has more words than one side of the window.
         """
         path.parent.mkdir(parents=True, exist_ok=True)
         find, longest = vocabulary.ids.get, 0
@@ -110,27 +110,27 @@ class WordCorpus:
         return cls(path, vocabulary)
 
     def __len__(self) -> int:
-        """The number of words and ends of texts."""
+        """The number of words plus the number of texts, each of which has an end mark."""
         return len(self.ids)
 
     @property
     def piece_count(self) -> int:
-        """How many pieces `pieces` yields."""
+        """The number of pieces that `pieces` yields."""
         return -(-len(self.ids) // _PIECE)
 
     def pieces(
         self, rng: np.random.Generator, subsample: float | None
     ) -> Iterator[tuple[np.ndarray, np.ndarray, int]]:
-        """Reads the whole text once, in pieces whose order is random.
+        """Reads the whole text once, in pieces of random order.
 
         Args:
-            rng: draws the order and the subsampling.
-            subsample: s in the probability sqrt(s / f) + s / f with which a word is kept whose share of
-                the text is f (as in the code of Mikolov et al. 2013); None keeps each word.
+            rng: the random generator for the order and the subsampling.
+            subsample: the threshold s: a word that makes up the share f of the text is kept with probability
+                sqrt(s / f) + s / f (as in the code of Mikolov et al. 2013). None keeps every word.
 
         Yields:
-            the ids of the words that are kept, the number of the text that each belongs to, and the
-            length of the piece before words were skipped.
+            The ids of the words that are kept, the number of the text that each belongs to, and the length
+            of the piece before words were skipped.
         """
         keep = np.ones(len(self.vocabulary), dtype=np.float32)
         if subsample is not None:
@@ -140,7 +140,8 @@ class WordCorpus:
             keep = np.minimum(1, np.sqrt(subsample / share) + subsample / share).astype(np.float32)
         for start in rng.permutation(range(0, len(self.ids), _PIECE)):
             piece = np.asarray(self.ids[start : start + _PIECE])
-            is_word = piece != END_OF_TEXT
-            text = np.cumsum(~is_word)
+            is_word = piece != END_OF_TEXT  # (piece,)
+            text = np.cumsum(~is_word)  # (piece,): the ends so far number the texts
+            # `piece * is_word` turns an end mark, -1, into a valid index.
             kept = is_word & (rng.random(len(piece), dtype=np.float32) < keep[piece * is_word])
             yield piece[kept], text[kept], len(piece)

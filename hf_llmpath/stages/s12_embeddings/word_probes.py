@@ -1,4 +1,4 @@
-"""What word vectors know: neighbors, analogies, people's judgments of similarity, and kinds of words."""
+"""Probes what word vectors know: neighbors, analogies, human judgments of similarity, and kinds of words."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,35 +14,36 @@ from ...world.vocabulary import ANIMALS, FOODS, PEOPLE, PLACES, QUALITIES, RELAT
 Judgment = tuple[str, str, float]  # two words, and how similar people find them
 Analogy = tuple[str, str, str, str]  # a is to b as c is to d
 
-# Metric -> start of the file name that Hugging Face's and gensim's collections give the word pairs.
+# Metric -> a part of the name that Hugging Face's and gensim's collections give the file of word pairs.
 JUDGED = {"wordsim353": "WS-353-ALL", "men": "MEN", "simlex999": "SIMLEX"}
 
 
 class WordVectors:
-    """Words and their vectors scaled to length one: a scalar product of two of them is the cosine.
+    """Holds words and their vectors, scaled to length 1 so that a scalar product of two is their cosine.
 
     Args:
-        words: their texts.
-        vectors: `(words, size)`.
+        words: the texts of the words.
+        vectors: the vectors of the words, `(words, size)`.
     """
 
     def __init__(self, words: Sequence[str], vectors: np.ndarray):
         self.words = list(words)
         self.ids = {word: index for index, word in enumerate(self.words)}
+        # (words, size); the minimum keeps a zero vector from dividing by 0.
         self.unit = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-9)
 
     @classmethod
     def of(cls, model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast) -> "WordVectors":
-        """The vectors of a model, those of special tokens left out."""
+        """Takes the vectors of a model, except those of special tokens."""
         ids = tokenizer.get_vocab()
         words = sorted(ids.keys() - set(tokenizer.all_special_tokens), key=ids.__getitem__)
         return cls(words, model.get_input_embeddings().weight.detach()[[ids[word] for word in words]].numpy())
 
     def __getitem__(self, word: str) -> np.ndarray:
-        """`(size,)`, of length one.
+        """Returns the vector of a word, `(size,)`, of length 1.
 
         Raises:
-            UserError: an unknown word; the message names the known word with the most similar spelling.
+            UserError: If the word is unknown; the message suggests the known word spelled most like it.
         """
         index = self.ids.get(word.strip().lower())
         if index is None:
@@ -51,23 +52,23 @@ class WordVectors:
         return self.unit[index]
 
     def similarity(self, one: str, other: str) -> float:
-        """The cosine of two words."""
+        """Returns the cosine of the vectors of two words."""
         return float(self[one] @ self[other])
 
     def nearest(self, vector: np.ndarray, count: int, without: Iterable[str] = ()) -> list[tuple[str, float]]:
-        """The `count` words whose vectors have the largest cosine with `vector`, and that cosine."""
-        cosines = self.unit @ (vector / max(float(np.linalg.norm(vector)), 1e-9))
+        """Returns the `count` words with the largest cosine to `vector`, each with that cosine."""
+        cosines = self.unit @ (vector / max(float(np.linalg.norm(vector)), 1e-9))  # (words,)
         cosines[[self.ids[word] for word in without]] = -np.inf
         count = min(count, int(np.isfinite(cosines).sum()))
         order = np.argsort(-cosines, kind="stable")[:count]
         return [(self.words[index], float(cosines[index])) for index in order]
 
     def neighbors(self, word: str, count: int = 10) -> list[tuple[str, float]]:
-        """The words nearest to a word."""
+        """Returns the words nearest to a word, each with its cosine."""
         return self.nearest(self[word], count, [word.strip().lower()])
 
     def analogy(self, one: str, other: str, third: str, count: int = 5) -> list[tuple[str, float]]:
-        """What is to `third` as `other` is to `one`: the words nearest to other - one + third.
+        """Finds what is to `third` as `other` is to `one`: the words nearest to other - one + third.
 
         Source: Mikolov et al. 2013, "Linguistic Regularities in Continuous Space Word Representations".
         """
@@ -77,12 +78,12 @@ class WordVectors:
 
 @dataclass(frozen=True)
 class WordTests:
-    """The questions that word vectors are measured by.
+    """Holds the questions by which word vectors are measured.
 
     Attributes:
-        kinds: word -> kind, for `kind_precision`.
-        judgments: name of a collection -> its judgments of similarity.
-        analogies: questions.
+        kinds: the kind of each word, for `kind_precision`.
+        judgments: the judgments of similarity in each collection, by its name.
+        analogies: the analogy questions.
     """
 
     kinds: Mapping[str, str] = field(default_factory=dict)
@@ -90,7 +91,7 @@ class WordTests:
     analogies: Sequence[Analogy] = ()
 
     def measure(self, vectors: WordVectors) -> dict[str, float]:
-        """`kind_precision`, the correlation with each collection, `analogy_accuracy`; what was asked for."""
+        """Measures whatever was asked for: kind precision, correlation with judgments, analogy accuracy."""
         result: dict[str, float] = {}
         if self.kinds:
             result["kind_precision"] = kind_precision(vectors, self.kinds)
@@ -103,7 +104,7 @@ class WordTests:
 
 
 def word_kinds() -> dict[str, str]:
-    """Word of the world -> its kind, true by construction; words of several kinds are left out."""
+    """Maps words of the world to their kinds, true by construction; words of several kinds are left out."""
     groups = {
         "person": [person.name.lower() for person in PEOPLE],
         "trade": [person.trade for person in PEOPLE],
@@ -124,16 +125,16 @@ def word_kinds() -> dict[str, str]:
 
 
 def trade_analogies() -> list[Analogy]:
-    """Analogies of the world: one villager is to a trade as another villager is to another trade."""
+    """Builds the world's analogies: one villager is to a trade as another villager is to another trade."""
     trades = [(person.name.lower(), person.trade) for person in PEOPLE]
     return [(*one, *other) for one in trades for other in trades if one is not other]
 
 
 def read_judgments(folder: str) -> dict[str, list[Judgment]]:
-    """The judgments of each collection in `JUDGED` that the folder has.
+    """Reads the judgments of each collection in `JUDGED` that the folder has.
 
     Raises:
-        UserError: no such folder, no known collection in it, or a file of another form.
+        UserError: If there is no such folder, it has no known collection, or a file has another format.
     """
     path = Path(folder).expanduser()
     if not path.is_dir():
@@ -149,10 +150,10 @@ def read_judgments(folder: str) -> dict[str, list[Judgment]]:
 
 
 def read_similarities(path: Path) -> list[Judgment]:
-    """Judgments from a file with a word, a word, and a number in each line.
+    """Reads judgments from a file with two words and a number on each line.
 
     Raises:
-        UserError: a line has another form; the message names it.
+        UserError: If a line has another format; the message gives its number.
     """
     judgments = []
     for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
@@ -168,10 +169,10 @@ def read_similarities(path: Path) -> list[Judgment]:
 
 
 def read_analogies(path: Path) -> list[Analogy]:
-    """Questions from a file with four words in each line; a line that begins with a colon names a section.
+    """Reads questions from a file with four words on each line; a line with a leading colon names a section.
 
     Raises:
-        UserError: no such file, or a line has another form; the message names it.
+        UserError: If there is no such file or a line has another format; the message gives its number.
     """
     if not path.is_file():
         raise UserError(f"no file '{path}' with analogy questions")
@@ -187,8 +188,10 @@ def read_analogies(path: Path) -> list[Analogy]:
 
 
 def similarity_correlation(vectors: WordVectors, judgments: Sequence[Judgment]) -> tuple[float, int]:
-    """Spearman's rank correlation of cosines with people's judgments, and the number of pairs that count:
-    those of two known words."""
+    """Returns Spearman's rank correlation of cosines with human judgments, and the number of pairs used.
+
+    Only pairs of two known words are used.
+    """
     known = [(a, b, score) for a, b, score in judgments if a in vectors.ids and b in vectors.ids]
     if len(known) < 3:
         return float("nan"), len(known)
@@ -197,8 +200,10 @@ def similarity_correlation(vectors: WordVectors, judgments: Sequence[Judgment]) 
 
 
 def analogy_accuracy(vectors: WordVectors, questions: Sequence[Analogy]) -> tuple[float, int]:
-    """Share of the questions a : b = c : ? whose first answer is d, and the number of questions that count:
-    those of known words."""
+    """Returns the share of questions a : b = c : ? whose first answer is d, and the number of questions used.
+
+    Only questions of four known words are used.
+    """
     known = [question for question in questions if all(word in vectors.ids for word in question)]
     if not known:
         return float("nan"), 0
@@ -206,31 +211,34 @@ def analogy_accuracy(vectors: WordVectors, questions: Sequence[Analogy]) -> tupl
     right = 0
     for a, b, c, d in (batch.T for batch in np.array_split(rows, max(1, len(rows) // 256))):
         cosines = (vectors.unit[b] - vectors.unit[a] + vectors.unit[c]) @ vectors.unit.T  # (batch, words)
+        # (batch, 1) and (batch, 3) -> (batch, 3): the question's own words are no answers.
         cosines[np.arange(len(a))[:, None], np.stack([a, b, c], 1)] = -np.inf
         right += int((cosines.argmax(1) == d).sum())
     return right / len(rows), len(rows)
 
 
 def kind_precision(vectors: WordVectors, kinds: Mapping[str, str], count: int = 5) -> float:
-    """The share of a word's `count` nearest neighbors that are of its own kind, as a mean over words.
+    """Returns the share of a word's `count` nearest neighbors that are of its own kind, averaged over words.
 
-    Neighbors are taken from the words whose kind is known.
+    Only words whose kind is known can be neighbors.
     """
     words = [word for word in kinds if word in vectors.ids]
-    unit = vectors.unit[[vectors.ids[word] for word in words]]
+    unit = vectors.unit[[vectors.ids[word] for word in words]]  # (words, size)
     cosines = unit @ unit.T  # (words, words)
     np.fill_diagonal(cosines, -np.inf)
     labels = np.array([kinds[word] for word in words])
-    near = np.argsort(-cosines, axis=1, kind="stable")[:, :count]
+    near = np.argsort(-cosines, axis=1, kind="stable")[:, :count]  # (words, count)
+    # (words, count) == (words, 1) -> (words, count)
     return float((labels[near] == labels[:, None]).mean())
 
 
 def ppmi_vectors(table: np.ndarray) -> np.ndarray:
-    """Positive pointwise mutual information of a table of counts: max(0, log p(i, j) / (p(i) p(j))).
+    """Computes positive pointwise mutual information from counts: max(0, log(p(i, j) / (p(i) p(j)))).
 
     Skip-gram with negative sampling factorizes this table, shifted by a constant (Levy & Goldberg 2014).
     """
     total = table.sum()
+    # (rows, 1) * (1, columns) -> (rows, columns): the counts if words met by chance.
     expected = table.sum(1, keepdims=True) * table.sum(0, keepdims=True) / total
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.nan_to_num(np.log(table / expected), nan=0.0, posinf=0.0, neginf=0.0).clip(min=0)
