@@ -1,8 +1,11 @@
 """The project's own files keep their promises."""
 
+import os
 import re
 import subprocess
 from pathlib import Path
+
+import pytest
 
 ROOT = Path(__file__).parent.parent
 
@@ -25,3 +28,11 @@ def test_ci_runs_the_test_command_of_the_readme():
         ["bash", "-c", f'{line}; echo "$command"'], capture_output=True, text=True, cwd=ROOT
     )
     assert result.stdout.strip() == readme_command("tests")[0]
+
+
+@pytest.mark.skipif(
+    "PYTEST_XDIST_WORKER" not in os.environ, reason="only with several processes: pytest -n 2"
+)
+def test_the_tests_of_a_group_stay_in_one_process(request):
+    """pytest-xdist reads the group off the end of the node's name; pytest 9.2 hides it from xdist 3.8."""
+    assert request.node.nodeid.endswith("@tests/test_project.py")
