@@ -64,7 +64,7 @@ STAGE = Stage(
     concepts=(
         Concept("decoder-only Transformer", "hf_llmpath.models.modeling_gpt.LLMPathGPTForCausalLM"),
         Concept("Muon", "hf_llmpath.training.muon.Muon"),
-        Concept("data-parallel training", "hf_llmpath.training.recipes.gpt.fit_with_accelerate"),
+        Concept("data-parallel training", "hf_llmpath.training.accelerate_loop.AcceleratedTraining"),
         Concept("sharded training", "hf_llmpath.training.distributed.fully_shard.fit_sharded"),
         Concept("mixed precision", "hf_llmpath.stages.s15_scaling.footprint.step_footprints"),
         Concept("gradient checkpointing", "hf_llmpath.stages.s15_scaling.footprint.PeakMemory"),
