@@ -3,8 +3,8 @@
 A step of a small model takes about a millisecond, and most of that time is overhead: calling modules,
 choosing an attention function, building masks, and copying every key and value to append one more. Here, a
 single product computes queries, keys, and values; new keys and values are written into memory that is already
-allocated; and plain operations replace the calls of modules. The logits are the model's own. `generation.stream` and
-`beam_search` use these steps for every model that they fit.
+allocated; and plain operations replace the calls of modules. The logits are the model's own.
+`generation.stream` and `beam_search` use these steps for every model that they fit.
 """
 
 from collections.abc import Callable

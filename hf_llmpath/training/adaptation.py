@@ -1,5 +1,6 @@
-"""Which weights of a pretrained model learn further, and how fast: freezing, layer-wise rates, low-rank
-updates.
+"""Chooses which weights of a pretrained model keep learning and how fast.
+
+The means are freezing, layer-wise learning rates, and low-rank updates.
 """
 
 from typing import Any
@@ -15,12 +16,16 @@ EVERY_LINEAR = (*ATTENTION, "up_proj", "down_proj")
 
 
 def depths(model: nn.Module) -> dict[str, int]:
-    """How far up each weight of an encoder with a head is: 0 for the embeddings, 1, 2, ... for the layers,
-    and one more for what comes after the last layer."""
+    """Returns the depth of each weight of an encoder with a head.
+
+    The depth is 0 for the embeddings, 1, 2, ... for the layers, and one more for everything after the last
+    layer.
+    """
     layers = len(model.model.layers)
     depth = {}
     for name, _ in model.named_parameters():
         inner = name.removeprefix("model.")
+        # Weights of the head keep their names, even if they begin like those of the encoder.
         is_layer = inner.startswith("layers.") and name != inner
         is_embedding = inner.startswith("embeddings.") and name != inner
         depth[name] = int(inner.split(".")[1]) + 1 if is_layer else 0 if is_embedding else layers + 1
@@ -28,11 +33,12 @@ def depths(model: nn.Module) -> dict[str, int]:
 
 
 def freeze(model: nn.Module, layers: int) -> nn.Module:
-    """Stops the embeddings and the first `layers` layers from learning, in place (Howard & Ruder 2018
-    thaw them one by one).
+    """Freezes the embeddings and the first `layers` layers, in place.
+
+    Howard & Ruder 2018 thaw the layers one by one.
 
     Raises:
-        UserError: more layers than the model has.
+        UserError: `layers` is negative or larger than the number of layers in the model.
     """
     count = len(model.model.layers)
     if not 0 <= layers <= count:
@@ -47,13 +53,14 @@ def freeze(model: nn.Module, layers: int) -> nn.Module:
 def layer_wise(
     model: nn.Module, learning_rate: float, decay: float, weight_decay: float = 0.0, adam_beta2: float = 0.999
 ) -> torch.optim.AdamW:
-    """AdamW with a rate that falls from each layer to the one below (discriminative fine-tuning, Howard &
-    Ruder 2018, section 3.1):
+    """Makes an AdamW whose rate falls from each layer to the one below.
+
+    This is discriminative fine-tuning (Howard & Ruder 2018, section 3.1):
 
         η_{l-1} = η_l · decay
 
-    The head learns at `learning_rate`, the last layer at `learning_rate · decay`, the embeddings slowest.
-    Norms and biases have no weight decay, as in Trainer.
+    The head learns at `learning_rate`, the last layer at `learning_rate · decay`, and the embeddings most
+    slowly. Norms and biases have no weight decay, as in Trainer.
     """
     top = len(model.model.layers) + 1
     groups = _by_depth(model)
@@ -78,9 +85,11 @@ def layer_wise_muon(
     decay: float = 1.0,
     weight_decay: float = 0.0,
 ) -> Muon:
-    """Muon for the matrices of the layers, AdamW for embeddings, norms, biases and the head. Both rates
-    fall by `decay` from each layer to the one below, as in `layer_wise`; they are the same everywhere if it
-    is 1."""
+    """Makes a Muon for the matrices of the layers, with AdamW for embeddings, norms, biases, and the head.
+
+    Both rates fall by the factor `decay` from each layer to the one below, as in `layer_wise`; with a decay
+    of 1, they are the same everywhere.
+    """
     top = len(model.model.layers) + 1
     groups = []
     for (depth, is_matrix), weights in sorted(_by_depth(model).items(), key=lambda item: item[0]):
@@ -97,7 +106,7 @@ def layer_wise_muon(
 
 
 def _by_depth(model: nn.Module) -> dict[tuple[int, bool], list[nn.Parameter]]:
-    """The weights that learn, by how far up they are and whether they have two dimensions or more."""
+    """Groups the weights that learn by their depth and by whether they have two or more dimensions."""
     groups: dict[tuple[int, bool], list[nn.Parameter]] = {}
     depth = depths(model)
     for name, parameter in model.named_parameters():
@@ -109,18 +118,19 @@ def _by_depth(model: nn.Module) -> dict[tuple[int, bool], list[nn.Parameter]]:
 def with_lora(
     model: nn.Module, rank: int, head: str | None = None, targets: tuple[str, ...] = EVERY_LINEAR
 ) -> Any:
-    """The model with low-rank updates to its frozen weights, `W + (α / r) B A` (Hu et al. 2021, equation
-    3), by peft.
+    """Adds low-rank updates to the frozen weights of a model with peft: `W + (α / r) B A`.
+
+    Hu et al. 2021, equation 3.
 
     Args:
         model: an encoder with a head, or a language model.
-        rank: r, the rows of A and the columns of B; α is 2 r.
-        head: name of the new layer on top, which learns in full; None for a language model, whose head is
-            not new.
+        rank: r, the number of rows of A and of columns of B; α is 2 r.
+        head: name of the new layer on top, all of whose weights learn; None for a language model, whose
+            head is not new.
         targets: names of the linear layers that get an update.
 
     Returns:
-        a `peft.PeftModel`; `merge_and_unload()` gives back a plain model of the same values.
+        A `peft.PeftModel`; its `merge_and_unload()` returns a plain model that computes the same values.
     """
     import peft
 
@@ -132,8 +142,9 @@ def with_lora(
 
 
 def trainable_share(model: nn.Module) -> tuple[int, float]:
-    """Number of weights that learn, and their share of all weights that the model has without low-rank
-    updates.
+    """Counts the weights that learn and computes their share of all weights of the original model.
+
+    The low-rank updates and the copy of the head that peft adds are not part of the original model.
     """
     named = dict(model.named_parameters())
     learning = sum(value.numel() for value in named.values() if value.requires_grad)

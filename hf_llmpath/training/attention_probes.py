@@ -1,6 +1,4 @@
-"""Where a Transformer looks: the attention weights of every head for one input, and their rollout over the
-layers.
-"""
+"""Shows where a Transformer looks: the attention weights of every head, and their rollout over the layers."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,14 +17,14 @@ KINDS = {"encoder": "encoder_attentions", "decoder": "decoder_attentions", "cros
 
 @dataclass(frozen=True)
 class AttentionMaps:
-    """The attention of a model while it read a text, and wrote another if it writes.
+    """The attention of a model while it read a text and, if it is a generator, wrote another.
 
     Attributes:
-        source, target: tokens as text; the target as the decoder read it, the start token first.
+        source, target: tokens as text; the target is what the decoder read, with the start token first.
         weights: kind (`encoder`, `decoder`, `cross`) -> `(layers, heads, queries, keys)`; each row sums to 1.
-        answer: what was written.
+        answer: text that was written.
         predicted: class -> probability, for a classifier.
-        cut: tokens of the text that the model did not read, because the text is too long for it.
+        cut: number of tokens that the model did not read because the text is too long for it.
     """
 
     source: list[str]
@@ -37,12 +35,12 @@ class AttentionMaps:
     cut: int = 0
 
     def axes(self, kind: str) -> tuple[list[str], list[str]]:
-        """Tokens of the queries (rows) and of the keys (columns)."""
+        """Returns the tokens of the queries (rows) and of the keys (columns)."""
         rows = self.source if kind == "encoder" else self.target
         return rows, self.target if kind == "decoder" else self.source
 
     def as_data(self) -> dict[str, Any]:
-        """For `Run.save_figure_data`: weights rounded to four digits."""
+        """Returns the maps for `Run.save_figure_data`, with weights rounded to four digits."""
         return {
             "source": self.source,
             "target": self.target,
@@ -54,18 +52,18 @@ class AttentionMaps:
 
 
 def attention_rollout(weights: np.ndarray) -> np.ndarray:
-    """How much of each input token is left in each position after all layers (Abnar & Zuidema 2020,
-    section 3).
+    """Computes how much of each input token is left in each position after all layers.
 
-    Heads are averaged, and half of what a layer passes on is the residual stream itself: A = 0.5 W + 0.5
-    I. The product of the layers' A is the rollout.
+    Heads are averaged, and half of what a layer passes on is the residual stream itself: A = 0.5 W + 0.5 I.
+    The rollout is the product of the A of all layers (Abnar & Zuidema 2020, section 3).
 
     Args:
         weights: self-attention `(layers, heads, length, length)`.
 
     Returns:
-        `(length, length)`; row i says of what position i is composed, and sums to 1.
+        The rollout `(length, length)`; row i is the composition of position i and sums to 1.
     """
+    # (layers, heads, length, length) -> (layers, length, length)
     layers = 0.5 * weights.mean(axis=1) + 0.5 * np.eye(weights.shape[-1])
     rollout = layers[0]  # (length, length)
     for layer in layers[1:]:
@@ -81,13 +79,13 @@ def attention_maps(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, t
     training.
 
     Raises:
-        UserError: no text.
+        UserError: the text is empty.
     """
     if not text.strip():
         raise UserError("the text is empty; type something that the model can read")
     limit = model.config.max_position_embeddings
     whole = tokenizer(text)["input_ids"]
-    inputs = tokenizer(text, return_tensors="pt", truncation=True, max_length=limit)
+    inputs = tokenizer(text, return_tensors="pt", truncation=True, max_length=limit)  # (1, length) each
     inputs = {name: inputs[name] for name in ("input_ids", "attention_mask")}
     cut = max(0, len(whole) - inputs["input_ids"].shape[1])
     source = token_labels(tokenizer, inputs["input_ids"][0].tolist())
@@ -99,6 +97,7 @@ def attention_maps(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, t
         return AttentionMaps(
             source, [], {"encoder": _stacked(output.attentions)}, predicted=predicted, cut=cut
         )
+    # (1, written), start token included
     written = model.generate(**inputs, max_new_tokens=32, do_sample=False, num_beams=1)
     with eager_attention(model):
         output = model(**inputs, decoder_input_ids=written, output_attentions=True, use_cache=False)
@@ -108,11 +107,12 @@ def attention_maps(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, t
 
 
 def _stacked(attentions: Sequence[torch.Tensor]) -> np.ndarray:
+    # layers x (1, heads, queries, keys) -> (layers, heads, queries, keys)
     return torch.stack([layer[0] for layer in attentions]).float().numpy()
 
 
 def token_labels(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int]) -> list[str]:
-    """Each token as visible text: special tokens as signs."""
+    """Returns each token as visible text, with signs for the special tokens."""
     signs = {
         tokenizer.eos_token_id: "∎",
         tokenizer.pad_token_id: "∅",

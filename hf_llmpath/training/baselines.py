@@ -1,4 +1,4 @@
-"""Simple models that a trained one has to beat."""
+"""Simple models that a trained model has to beat."""
 
 import re
 from collections.abc import Sequence
@@ -9,24 +9,28 @@ _WORD, _SENTENCE_END = re.compile(r"\w+"), re.compile(r"(?<=[.!?])\s")
 
 
 def ngram_loss(train: np.ndarray, validation: np.ndarray, vocab_size: int, order: int = 5) -> float:
-    """Mean negative log-likelihood in nats of an interpolated n-gram model that sees `order` characters back.
+    """Returns the mean loss in nats of an interpolated n-gram model that sees `order` characters back.
 
     Witten-Bell smoothing: P_k(c | h) = (n(h, c) + t(h) P_{k-1}(c | h')) / (n(h) + t(h)), where n counts
-    occurrences in the training text, t(h) is the number of different characters seen after h, and h' is h
+    occurrences in the training text, t(h) is the number of distinct characters seen after h, and h' is h
     without its first character; P_{-1} is uniform. Witten & Bell 1991; Chen & Goodman 1998, section 2.6.
 
     Args:
         train, validation: token ids, `(n,)`.
-        vocab_size: number of ids.
-        order: length of the longest context.
+        vocab_size: number of different ids.
+        order: number of characters in the longest context.
     """
     if vocab_size ** (order + 1) >= 2**63:
         raise ValueError(f"a vocabulary of {vocab_size} is too large for contexts of {order} characters")
     probability = np.full(len(validation) - order, 1.0 / vocab_size)
     for k in range(order + 1):
-        seen = _keys(train, vocab_size, k)
-        targets = _keys(validation, vocab_size, k)[order - k :]
+        # From here on, contexts (a key without its last character) grow by one character in each round.
+        seen = _keys(train, vocab_size, k)  # (len(train) - k,)
+        targets = _keys(validation, vocab_size, k)[
+            order - k :
+        ]  # (len(validation) - order,): the same targets for every k
         grams, counts = np.unique(seen, return_counts=True)
+        # Division by the vocabulary's size drops the last character and leaves the context.
         contexts, kinds = np.unique(grams // vocab_size, return_counts=True)
         totals = np.bincount(np.searchsorted(contexts, grams // vocab_size), weights=counts)
         n_hc = _look_up(grams, counts, targets)
@@ -37,7 +41,7 @@ def ngram_loss(train: np.ndarray, validation: np.ndarray, vocab_size: int, order
 
 
 def _keys(tokens: np.ndarray, vocab_size: int, k: int) -> np.ndarray:
-    """For each position from k on, the k tokens before it and itself as one integer."""
+    """Encodes, for each position from k on, the k tokens before it and its own as one integer."""
     key = np.zeros(len(tokens) - k, dtype=np.int64)
     for back in range(k, -1, -1):
         key = key * vocab_size + tokens[k - back : len(tokens) - back]
@@ -45,7 +49,7 @@ def _keys(tokens: np.ndarray, vocab_size: int, k: int) -> np.ndarray:
 
 
 def _look_up(keys: np.ndarray, values: np.ndarray, wanted: np.ndarray) -> np.ndarray:
-    """The value of each wanted key; 0 where it is not among the sorted keys."""
+    """Returns the value of each wanted key, or 0 if it is not among the sorted keys."""
     index = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
     return np.where(keys[index] == wanted, values[index], 0)
 
@@ -57,9 +61,7 @@ def linear_text_accuracy(
     held_out_labels: Sequence[int],
     longest: int = 2,
 ) -> float:
-    """Accuracy of logistic regression on TF-IDF weights of words, pairs of words, ... up to `longest`
-    words in a row.
-    """
+    """Returns the accuracy of logistic regression on TF-IDF weights of runs of up to `longest` words."""
     from sklearn.feature_extraction.text import TfidfVectorizer
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
@@ -72,11 +74,11 @@ def linear_text_accuracy(
 def overlap_answers(
     questions: Sequence[str], contexts: Sequence[str], right: Sequence[Sequence[str]], longest: int = 5
 ) -> dict[str, float]:
-    """`exact_match` and `f1` (see `metrics.Squad`) of answers found by word overlap, without learning.
+    """Scores answers found by word overlap, without learning: `exact_match` and `f1` (see `metrics.Squad`).
 
-    The answer is from the sentence that shares most words with the question. Among its runs of at most
-    `longest` words that the question does not have, it is the one with most words of the question within
-    `longest` words around it.
+    The answer comes from the sentence that shares the most words with the question. Of the runs of at most
+    `longest` words in it that are not in the question, the answer is the run with the most words of the
+    question within `longest` words around it.
     """
     from ..metrics import squad_scores
 
@@ -86,7 +88,7 @@ def overlap_answers(
 
 
 def overlap_answer(question: str, context: str, longest: int = 5) -> str:
-    """The answer of `overlap_answers` to one question."""
+    """Returns the answer of `overlap_answers` to one question."""
     asked = set(_WORD.findall(question.lower()))
     sentences = [list(_WORD.finditer(sentence)) for sentence in _SENTENCE_END.split(context)]
     words = max(sentences, key=lambda sentence: len(asked & {word.group().lower() for word in sentence}))

@@ -1,14 +1,14 @@
-"""Checkpoints that are whole or not there, written by one process or several.
+"""Writes and finds checkpoints that are either complete or absent, in one process or several.
 
     write_checkpoint(folder, step, write)      # every process writes its share of the state
     checkpoint = last_checkpoint(folder)       # the newest one that is complete, or None
 
-A training continues as if it had not stopped, or not at all. Another number of processes cannot continue
-it: they would sum gradients in another order, and every process draws its dropout from random numbers of
-its own. `last_checkpoint` refuses this in one line. One process and two continue bit for bit. With three
-or more, PyTorch's data-parallel wrapper lays out the gradients anew after its first step, and a sum of
-three numbers depends on their order: the last bit may differ, unless the layout is kept, as by the
-Trainer.
+A training run either continues as if it had never stopped or does not continue at all. A different number of
+processes cannot continue it, because they would sum gradients in a different order, and each process draws
+its dropout from its own random numbers; `last_checkpoint` refuses this with a one-line error. With one or two
+processes, the continuation is equal bit for bit. With three or more, PyTorch's data-parallel wrapper changes
+the layout of the gradients after its first step, and a sum of three numbers depends on their order. The last
+bit may then differ unless the layout is kept, as the Trainer does.
 """
 
 import json
@@ -23,28 +23,28 @@ import torch.distributed as dist
 from ..errors import UserError
 from ..runs import write_json
 
-PREFIX = "checkpoint-"  # of a folder's name; the steps that are done follow
-COMPLETE = "complete"  # the file that is written last; it names the number of processes
+PREFIX = "checkpoint-"  # beginning of a folder's name; the number of steps done follows
+COMPLETE = "complete"  # file that is written last; it records the number of processes
 
 
 def process_count() -> int:
-    """How many processes train together."""
+    """Returns how many processes train together."""
     return dist.get_world_size() if dist.is_initialized() else 1
 
 
 def process_index() -> int:
-    """Which of them this one is, from 0."""
+    """Returns which of the processes this one is, counting from 0."""
     return dist.get_rank() if dist.is_initialized() else 0
 
 
 def wait_for_all() -> None:
-    """Returns when every process has come here."""
+    """Waits until every process has reached this point."""
     if dist.is_initialized():
         dist.barrier()
 
 
 def is_true_anywhere(flag: bool) -> bool:
-    """Whether `flag` is true in any process. All of them call it."""
+    """Tells whether `flag` is true in any process. Every process must call this."""
     if process_count() == 1:
         return flag
     value = torch.tensor(float(flag), device="cuda" if dist.get_backend() == "nccl" else "cpu")
@@ -53,18 +53,19 @@ def is_true_anywhere(flag: bool) -> bool:
 
 
 def mark_complete(checkpoint: Path) -> None:
-    """Notes that a checkpoint is complete, and how many processes wrote it. One process calls it."""
+    """Marks a checkpoint as complete and records how many processes wrote it. Only one process calls this."""
     write_json(checkpoint / COMPLETE, {"processes": process_count()})
 
 
 def write_checkpoint(folder: Path, step: int, write: Callable[[Path], object]) -> None:
-    """Writes `checkpoint-STEP` under another name, renames it, and only then deletes the older ones. All
-    processes call it.
+    """Writes `checkpoint-STEP` under a temporary name, renames it, and only then deletes older ones.
+
+    Every process must call this.
 
     Args:
-        folder: of the training, on a disk that all processes share.
-        step: optimizer steps done.
-        write: called in every process with an empty folder to write into.
+        folder: folder of the training, on a disk that all processes share.
+        step: number of optimizer steps done.
+        write: function that each process calls with the new folder, to write its share.
     """
     target = folder / f"{PREFIX}{step}"
     temporary = folder / f".{target.name}.tmp"
@@ -74,7 +75,7 @@ def write_checkpoint(folder: Path, step: int, write: Callable[[Path], object]) -
     wait_for_all()
     write(temporary)
     wait_for_all()
-    if process_index() == 0:
+    if process_index() == 0:  # only now is every share on disk
         mark_complete(temporary)
         older = list(folder.glob(f"{PREFIX}*"))
         shutil.rmtree(target, ignore_errors=True)
@@ -86,22 +87,23 @@ def write_checkpoint(folder: Path, step: int, write: Callable[[Path], object]) -
 
 
 def step_of(checkpoint: Path) -> int:
-    """The optimizer steps after which a checkpoint was written."""
+    """Returns the number of optimizer steps after which a checkpoint was written."""
     return int(checkpoint.name.removeprefix(PREFIX))
 
 
 def newest_checkpoint(folder: Path) -> Path | None:
-    """The newest complete checkpoint in `folder`, whoever wrote it."""
+    """Returns the newest complete checkpoint in `folder`, whoever wrote it."""
     complete = [path.parent for path in folder.glob(f"{PREFIX}*/{COMPLETE}")]
     return max(complete, key=step_of, default=None)
 
 
 def last_checkpoint(folder: Path) -> Path | None:
-    """The newest complete checkpoint that this number of processes can continue. All of them call it; it
-    changes nothing.
+    """Returns the newest complete checkpoint, provided that this number of processes can continue it.
+
+    Every process must call this. Nothing is changed on disk.
 
     Raises:
-        UserError: another number of processes wrote it, or the processes do not see the same one.
+        UserError: a different number of processes wrote it, or the processes see different checkpoints.
     """
     newest = newest_checkpoint(folder)
     if process_count() > 1:

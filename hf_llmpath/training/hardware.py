@@ -1,4 +1,4 @@
-"""What a processor computes fastest with: one thread or several, 16 bits or 32."""
+"""Finds out how a processor computes fastest: with one thread or several, in 16 bits or 32."""
 
 import time
 from collections.abc import Iterator
@@ -8,18 +8,18 @@ from typing import Literal
 
 import torch
 
-Precision = Literal["no", "bf16"]  # in the words of Accelerate's `mixed_precision`
-GAIN = 0.8  # a product in 16 bits must take at most this share of the time of one in 32
-REPEATS = 12  # products of each kind, in turn; the fastest one counts
+Precision = Literal["no", "bf16"]  # the values of Accelerate's `mixed_precision`
+GAIN = 0.8  # 16 bits pay if a product takes at most this share of its time in 32 bits
+REPEATS = 12  # products of each kind, taken in turn; the fastest of each kind counts
 
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Inside, PyTorch's operators use one thread, and afterwards as many as before.
+    """Makes PyTorch's operators use a single thread inside the context and the former number afterwards.
 
-    For models with small matrices: a step is hundreds of operators of microseconds each, and after every
-    one of them all threads wait for the last. Where another process holds a core for a moment, that wait
-    is longer than the work.
+    This is for models with small matrices. A step consists of hundreds of operators that take microseconds
+    each, and after each of them all threads wait for the slowest. If another process holds a core for a
+    moment, the wait is longer than the work.
     """
     before = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -30,7 +30,7 @@ def one_thread() -> Iterator[None]:
 
 
 def precision_for(wanted: Literal["auto", "no", "bf16"]) -> Precision:
-    """The precision that was asked for; for `"auto"`, the faster one on this machine."""
+    """Returns the precision that was requested or, for `"auto"`, the faster one on this machine."""
     if wanted != "auto":
         return wanted
     return "bf16" if sixteen_bits_pay() else "no"
@@ -38,16 +38,16 @@ def precision_for(wanted: Literal["auto", "no", "bf16"]) -> Precision:
 
 @cache
 def sixteen_bits_pay() -> bool:
-    """Whether products in 16 bits are faster: a processor made for them takes half the time, any other
-    ten times as long or worse.
+    """Tells whether products in 16 bits are faster.
 
-    A GPU is asked whether it has bfloat16. A CPU is tried for some milliseconds: with and without such
-    instructions the ratio of times is about 0.4 and more than 5, so chance does not decide.
+    A processor made for them takes half the time; any other takes ten times as long or worse. A GPU is asked
+    whether it supports bfloat16. A CPU is timed for a few milliseconds: the ratio of the times is about 0.4
+    with such instructions and more than 5 without, so chance does not decide.
     """
     if torch.cuda.is_available():
         return torch.cuda.is_bf16_supported()
     best = {torch.bfloat16: float("inf"), torch.float32: float("inf")}
-    with one_thread():  # several threads wait for each other on a busy machine, and times say little
+    with one_thread():  # on a busy machine, threads wait for each other, and their times say little
         for _ in range(REPEATS):
             best = {dtype: min(seconds, _seconds(dtype)) for dtype, seconds in best.items()}
     return best[torch.bfloat16] <= GAIN * best[torch.float32]
@@ -55,7 +55,7 @@ def sixteen_bits_pay() -> bool:
 
 @torch.no_grad()
 def _seconds(dtype: torch.dtype) -> float:
-    """Of one product of the size that a training has."""
+    """Measures the seconds of one product of a size that is typical in training."""
     left, right = torch.ones(1024, 256, dtype=dtype), torch.ones(256, 256, dtype=dtype)
     began = time.perf_counter()
     left @ right

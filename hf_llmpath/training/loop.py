@@ -1,4 +1,4 @@
-"""The contract of all training loops here: what holds whoever computes the steps.
+"""Defines the contract that every training loop in this package keeps, whatever computes its steps.
 
     with Loop(job, recipe.steps, recipe.advice, recipe.saves) as loop:
         if loop.checkpoint is not None:
@@ -7,9 +7,9 @@
             ...                                        # batch, forward, backward, step
             loop.after_step(loss, save=write_state)    # write_state(folder) writes all that a step changes
 
-A training that is killed continues from its last complete checkpoint and ends with the same weights, bit
-for bit. Ctrl-C ends it after the current step with a checkpoint. A loss that is not finite ends it with
-the name of the setting to lower. `history.jsonl` holds each step at most once.
+A training run that is killed continues from its last complete checkpoint and ends with the same weights, bit
+for bit. Ctrl-C ends it with a checkpoint after the current step. A loss that is not finite ends it with an
+error that names the setting to lower. `history.jsonl` holds each step at most once.
 """
 
 import json
@@ -38,13 +38,13 @@ LOGGED, SHOWN = 100, 400  # how many lines a history gets, and how often the pro
 def diverged(
     step: int, advice: tuple[str, float], what: str = "the loss", last_finite: Path | None = None
 ) -> UserError:
-    """The error that says what to do about a training that diverged.
+    """Makes the error that says what to do about a training run that diverged.
 
     Args:
-        step: number of the step.
+        step: number of the step that diverged.
         advice: the stage's setting to lower, and its value.
-        what: is not finite.
-        last_finite: where the weights from before that step are.
+        what: name of the quantity that is not finite.
+        last_finite: path of the weights from before that step.
     """
     setting, rate = advice
     kept = f"; the last finite weights are in {last_finite}" if last_finite else ""
@@ -55,27 +55,27 @@ def diverged(
 
 
 class Loop:
-    """What holds for every training of this package, whoever computes its steps.
+    """Counts the steps of a training run and keeps its history, checkpoints, and progress display.
 
     Args:
         job: the folder of checkpoints and history, the name, and the progress display.
-        steps: how many steps the training has.
+        steps: total number of steps.
         advice: the stage's setting to lower if the training diverges, and its value.
-        saves: checkpoints on the way.
-        save_every: steps between two checkpoints, if not evenly spread.
-        log_every: steps between two lines of the history, about a hundred lines if not given; 0 if
-            whoever runs the loop calls `log` itself.
+        saves: number of checkpoints on the way, evenly spaced.
+        save_every: number of steps between two checkpoints, in place of `saves`.
+        log_every: number of steps between two lines of the history, by default such that there are about a
+            hundred lines; 0 if the caller calls `log` itself.
 
     Attributes:
-        step: how many steps are done.
+        step: number of steps done.
         checkpoint: the folder to continue from, or None; the caller reads its own files there.
-        rows: the lines of the history.
-        state: numbers of the caller's that are kept in a checkpoint, as JSON.
+        rows: lines of the history.
+        state: values of the caller that are kept in a checkpoint, as JSON.
 
     Raises:
-        UserError: the checkpoint was written by another number of processes; later, a loss that is not
-            finite, or another process is gone.
-        KeyboardInterrupt: Ctrl-C came; a checkpoint is on disk.
+        UserError: a different number of processes wrote the checkpoint; later, a loss is not finite or
+            another process is gone.
+        KeyboardInterrupt: Ctrl-C was pressed; a checkpoint is on disk.
     """
 
     def __init__(
@@ -96,13 +96,13 @@ class Loop:
         self.state: dict[str, Any] = self._read_state()
         self.rows = self._rows_so_far()
         self.interrupted = False
-        self._losses: list[float] = self.state.pop("losses", [])  # since the last line of the history
+        self._losses: list[float] = self.state.pop("losses", [])  # losses since the last line of the history
         self._seconds_before: float = self.state.pop("seconds", 0.0)
         self._tokens, self._began = 0, time.perf_counter()
 
     def __enter__(self) -> "Loop":
         self._began = time.perf_counter()
-        if process_index() == 0:  # the lines after the checkpoint are dropped
+        if process_index() == 0:  # the file is rewritten, to drop the lines after the checkpoint
             write_text(self.folder / HISTORY_FILE, "".join(json.dumps(row) + "\n" for row in self.rows))
         with ExitStack() as stack:
             self._progress = stack.enter_context(self.job.progress.task(self.job.name, self.steps))
@@ -119,17 +119,17 @@ class Loop:
 
     @property
     def losses(self) -> list[float]:
-        """Those in the history."""
+        """The losses in the history."""
         return [row["loss"] for row in self.rows if "loss" in row]
 
     @property
     def seconds(self) -> float:
-        """Time spent in the training, stops left out."""
+        """Time spent in training, not counting interruptions."""
         return self._seconds_before + time.perf_counter() - self._began
 
     @property
     def is_stopping(self) -> bool:
-        """Whether Ctrl-C came in any process: all must stop after the same step."""
+        """Whether Ctrl-C was pressed in any process, since all must stop after the same step."""
         self.interrupted = is_true_anywhere(self.interrupted)
         return self.interrupted
 
@@ -140,13 +140,13 @@ class Loop:
         tokens: int = 0,
         **values: Any,
     ) -> None:
-        """Counts a step.
+        """Counts a step, and logs, shows, and saves it if that is due.
 
         Args:
-            loss: of the step, the same in every process; None if it is not known.
-            save: writes into a folder what a step changes; None where the training cannot be continued
-                from, or where somebody else saves.
-            tokens: read in this step, for the speed that is shown.
+            loss: loss of the step, the same in every process; None if it is not known.
+            save: function that writes everything that a step changes into a folder; None if the training
+                cannot continue from this point or if something else writes the checkpoints.
+            tokens: number of tokens read in this step, for the speed that is shown.
             values: more numbers for the step's line in the history.
         """
         loss = None if loss is None else float(loss)
@@ -170,7 +170,7 @@ class Loop:
             raise KeyboardInterrupt
 
     def save_if_due(self, save: Callable[[Path], object]) -> bool:
-        """Writes a checkpoint if it is time or Ctrl-C came; returns whether the training has to stop."""
+        """Writes a checkpoint if it is due or Ctrl-C was pressed; returns whether the training must stop."""
         stopping = self.is_stopping
         if stopping or (self.step % self.save_every == 0 and self.step < self.steps):
             write_checkpoint(self.folder, self.step, lambda folder: self._write(folder, save))
@@ -182,7 +182,7 @@ class Loop:
             write_json(folder / STATE_FILE, self.state | {"losses": self._losses, "seconds": self.seconds})
 
     def log(self, row: dict[str, Any]) -> None:
-        """Appends a line to the history, with the step if `row` names none."""
+        """Appends a line to the history, adding the step if `row` has none."""
         row = {"step": self.step} | row
         self.rows.append(row)
         if process_index() == 0:
@@ -190,16 +190,16 @@ class Loop:
                 file.write(json.dumps(row) + "\n")
 
     def require_finite(self, value: float, what: str = "the loss", last_finite: Path | None = None) -> None:
-        """Checks a number of the step that is under way.
+        """Checks a number that belongs to the current step.
 
         Raises:
-            UserError: it is not finite.
+            UserError: the number is not finite.
         """
         if not math.isfinite(value):
             raise self.diverged(self.step + 1, what, last_finite)
 
     def diverged(self, step: int, what: str = "the loss", last_finite: Path | None = None) -> UserError:
-        """The error of a training that diverged."""
+        """Makes the error for a training run that diverged."""
         return diverged(step, self.advice, what, last_finite)
 
     def _read_state(self) -> dict[str, Any]:
@@ -207,7 +207,7 @@ class Loop:
         return json.loads(path.read_text(encoding="utf-8")) if path is not None and path.exists() else {}
 
     def _rows_so_far(self) -> list[dict[str, Any]]:
-        """The history up to the checkpoint. The Trainer's summary of a whole training is written anew."""
+        """Reads the history up to the checkpoint, without the summary that the Trainer writes at the end."""
         rows: list[dict[str, Any]] = []
         path = self.folder / HISTORY_FILE
         if self.checkpoint is None or not path.exists():
@@ -223,8 +223,8 @@ class Loop:
 
     @contextmanager
     def _ctrl_c_noted(self) -> Iterator[None]:
-        """Inside, a first Ctrl-C only sets `interrupted`; a second one stops at once."""
-        if threading.current_thread() is not threading.main_thread():
+        """Makes the first Ctrl-C inside the context only set `interrupted`; a second one stops at once."""
+        if threading.current_thread() is not threading.main_thread():  # only it may set signal handlers
             yield
             return
         before = signal.getsignal(signal.SIGINT)

@@ -1,13 +1,13 @@
-"""Muon from scratch: momentum whose matrices are made orthogonal before they move the weights.
+"""Implements Muon from scratch: momentum whose matrices are made orthogonal before they move the weights.
 
     trainer = Trainer(
         model, args, optimizer_cls_and_kwargs=(Muon, {"params": muon_groups(model, lr=0.02)}), ...
     )
 
-A gradient of a weight matrix is mostly a few directions with large singular values. Muon keeps the
-directions and sets all singular values to about 1: rare directions are learned as fast as frequent ones.
-That is for hidden matrices only. Embeddings and head, whose rows are looked up one by one, and vectors,
-which have no singular values, are left to AdamW, in the same optimizer.
+The gradient of a weight matrix mostly consists of a few directions with large singular values. Muon keeps the
+directions and sets all singular values to about 1, so rare directions are learned as fast as frequent ones.
+This is meant for hidden matrices only. AdamW, in the same optimizer, handles the embeddings and the head,
+whose rows are looked up one by one, and vectors, which have no singular values.
 """
 
 from collections.abc import Iterable
@@ -30,52 +30,55 @@ def orthogonalized(
     coefficients: tuple[float, float, float] = COEFFICIENTS,
     eps: float = 1e-7,
 ) -> Tensor:
-    """U S' Vᵀ for U S Vᵀ, with S' near 1: from 0.68 to 1.14 where a singular value is at least 1/100 of
-    the Frobenius norm.
+    """Returns U S' Vᵀ for U S Vᵀ, with all singular values S' near 1, in the same shape.
 
-    Newton-Schulz: X ← aX + b(XXᵀ)X + c(XXᵀ)²X works on every singular value by itself, as s ← as + bs³ +
-    cs⁵; products alone, no decomposition. Jordan et al. 2024, *Muon: An optimizer for hidden layers in
-    neural networks*.
+    They lie between 0.68 and 1.14 wherever a singular value is at least 1/100 of the Frobenius norm.
+
+    The Newton-Schulz iteration X ← aX + b(XXᵀ)X + c(XXᵀ)²X changes every singular value by itself, as
+    s ← as + bs³ + cs⁵. It needs only products, no decomposition. Jordan et al. 2024, *Muon: An optimizer for
+    hidden layers in neural networks*.
 
     Args:
-        matrices: `(..., rows, columns)`.
-        steps: of the iteration.
-        coefficients: a, b and c.
-        eps: least norm to divide by.
+        matrices: matrices `(..., rows, columns)`.
+        steps: number of steps of the iteration.
+        coefficients: a, b, and c.
+        eps: smallest norm to divide by.
     """
     a, b, c = coefficients
     is_tall = matrices.shape[-2] > matrices.shape[-1]
-    x = matrices.mT if is_tall else matrices  # the smaller side makes XXᵀ
+    x = matrices.mT if is_tall else matrices  # (..., rows, columns), rows <= columns: XXᵀ is small
     shape = x.shape
-    x = x.reshape(-1, *shape[-2:])  # (matrices, rows, columns), rows <= columns
+    x = x.reshape(-1, *shape[-2:])  # (matrices, rows, columns)
+    # norm (matrices,) -> (matrices, 1, 1)
     x = x / x.flatten(1).norm(dim=1).clamp(min=eps)[:, None, None]  # no singular value is above 1
     for _ in range(steps):
         gram = x @ x.mT  # (matrices, rows, rows)
+        # aX + (b XXᵀ + c (XXᵀ)²) X: (matrices, rows, columns)
         x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
-    x = x.view(shape)
-    return x.mT if is_tall else x
+    x = x.view(shape)  # (..., rows, columns)
+    return x.mT if is_tall else x  # the shape of `matrices`
 
 
 class Muon(AdamW):
-    """Momentum, made orthogonal: B ← μB + g; θ ← (1 − ηλ)θ − η √max(1, rows/columns) NS(g + μB).
+    """Momentum made orthogonal: B ← μB + g; θ ← (1 − ηλ)θ − η √max(1, rows/columns) NS(g + μB).
 
-    Jordan et al. 2024; equal to `torch.optim.Muon` up to the precision in which the iteration is done. A
-    parameter group with `use_muon=False` is moved by `AdamW` instead, so that one optimizer, with one
-    state, moves a whole model; see `muon_groups`.
+    Jordan et al. 2024; equal to `torch.optim.Muon` up to the precision of the iteration. `AdamW` moves the
+    parameter groups with `use_muon=False`, and a single optimizer with a single state can therefore move a
+    whole model; see `muon_groups`.
 
     Args:
-        params: parameters or parameter groups; those of Muon are matrices.
+        params: parameters or parameter groups; those moved by Muon must be matrices.
         lr (`float`, *optional*, defaults to 0.02): learning rate η.
         momentum (`float`, *optional*, defaults to 0.95): μ, from 0 to below 1.
         weight_decay (`float`, *optional*, defaults to 0): λ.
-        nesterov (`bool`, *optional*, defaults to `True`): NS(g + μB), else NS(B).
-        ns_steps (`int`, *optional*, defaults to 5): steps of the Newton-Schulz iteration.
-        ns_dtype (`torch.dtype`, *optional*): precision of the iteration; that of the parameters if not given.
-        betas, eps: of AdamW.
-        use_muon (`bool`, *optional*, defaults to `True`): Muon for groups that do not say.
+        nesterov (`bool`, *optional*, defaults to `True`): whether to use NS(g + μB) instead of NS(B).
+        ns_steps (`int`, *optional*, defaults to 5): number of Newton-Schulz steps.
+        ns_dtype (`torch.dtype`, *optional*): precision of the iteration, by default that of the parameters.
+        betas, eps: constants of AdamW.
+        use_muon (`bool`, *optional*, defaults to `True`): value for groups that do not set it.
 
     Raises:
-        ValueError: a value out of range, or a parameter for Muon that is no matrix.
+        ValueError: a value is out of range, or a parameter for Muon is not a matrix.
     """
 
     def __init__(
@@ -129,28 +132,30 @@ class Muon(AdamW):
             torch._foreach_mul_(parameters, 1 - group["lr"] * group["weight_decay"])
         moves = [_gathered(move) for move in moves]
         for indices in _alike(parameters):
-            # Matrices of one shape, or of its transpose, go through the iteration together.
+            # Matrices of the same shape, or its transpose, go through the iteration together.
             stacked = torch.stack([_wide(moves[index]) for index in indices])  # (matrices, rows, columns)
             orthogonal = orthogonalized(stacked.to(group["ns_dtype"] or stacked.dtype), group["ns_steps"])
             for index, move in zip(indices, orthogonal.to(stacked.dtype), strict=True):
                 rows, columns = parameters[index].shape
+                # Keeps the size of the entries of a tall update in line with that of a wide one.
                 scale = max(1, rows / columns) ** 0.5
-                move = move.mT if rows > columns else move
+                move = move.mT if rows > columns else move  # (rows, columns) of the parameter
                 parameters[index].add_(_shared_out(move, parameters[index]), alpha=-group["lr"] * scale)
 
 
 def _gathered(matrix: Tensor) -> Tensor:
-    """The whole of a matrix of which each process holds a part (`fully_shard`): singular values belong to
-    all of it.
+    """Returns a whole matrix of which each process may hold a part (`fully_shard`).
+
+    Singular values are a property of the whole matrix.
     """
     return matrix.full_tensor() if isinstance(matrix, DTensor) else matrix
 
 
 def _shared_out(matrix: Tensor, like: Tensor) -> Tensor:
-    """This process's part of a matrix that all have, cut as `like` is."""
+    """Returns this process's part of a matrix that every process holds, split in the same way as `like`."""
     if not isinstance(like, DTensor):
         return matrix
-    # Every process has computed the same matrix: it only takes its part, nothing is sent.
+    # Every process has computed the same matrix and only takes its part; nothing is sent.
     whole = DTensor.from_local(
         matrix, like.device_mesh, [Replicate()] * like.device_mesh.ndim, run_check=False
     )
@@ -158,11 +163,12 @@ def _shared_out(matrix: Tensor, like: Tensor) -> Tensor:
 
 
 def _wide(matrix: Tensor) -> Tensor:
+    # (rows, columns), rows <= columns
     return matrix.mT if matrix.shape[0] > matrix.shape[1] else matrix
 
 
 def _alike(matrices: Tensors) -> list[list[int]]:
-    """Indices of the matrices that have the same shape once the tall ones are transposed."""
+    """Groups the indices of matrices that have the same shape once the tall ones are transposed."""
     indices: dict[Any, list[int]] = {}
     for index, matrix in enumerate(matrices):
         indices.setdefault((tuple(sorted(matrix.shape)), matrix.dtype, matrix.device), []).append(index)
@@ -172,16 +178,16 @@ def _alike(matrices: Tensors) -> list[list[int]]:
 def muon_groups(
     model: nn.Module, lr: float = 0.02, adam_lr: float = 3e-3, weight_decay: float = 0.0
 ) -> list[dict[str, Any]]:
-    """The trainable parameters of a model as groups for `Muon`: matrices of its hidden layers, and the
-    rest for AdamW.
+    """Splits the trainable parameters of a model into groups for `Muon`.
 
-    The rest, which does not decay, is embeddings, the output layer, and all that is not a matrix.
+    Muon moves the matrices of the hidden layers. AdamW moves the rest, without weight decay: embeddings, the
+    output layer, and everything that is not a matrix.
 
     Args:
         model: a transformers model.
-        lr: of Muon.
-        adam_lr: of AdamW.
-        weight_decay: of the matrices, decoupled.
+        lr: learning rate of Muon.
+        adam_lr: learning rate of AdamW.
+        weight_decay: decoupled weight decay of the matrices.
     """
     head = model.get_output_embeddings() if hasattr(model, "get_output_embeddings") else None
     outer = {

@@ -1,7 +1,7 @@
-"""Mini-batch training with the NumPy engine as a job of a run.
+"""Trains with the NumPy engine by mini-batches, as a job of a run.
 
-The arithmetic is `hf_llmpath.scratch`; this file adds the order of the examples and the state of a
-checkpoint, and `Loop` the rest.
+The arithmetic is in `hf_llmpath.scratch`. This file adds the order of the examples and the state of a
+checkpoint; `Loop` adds the rest.
 """
 
 import json
@@ -20,16 +20,16 @@ from .loop import Loop, diverged
 from .recipe import save_interval
 
 NUMPY_STATE_FILE = "state.npz"  # in a checkpoint
-LAST_FINITE = "last_finite.npz"  # weights of a training that diverged, for `Network.load_state_dict`
+LAST_FINITE = "last_finite.npz"  # last finite weights of a run that diverged
 
 
 @dataclass(frozen=True)
 class Examples:
-    """What a network learns from.
+    """The examples that a network learns from.
 
     Attributes:
-        x: (count, features).
-        targets: what the loss takes: a column of floats, or integer labels.
+        x: inputs `(count, features)`.
+        targets: targets in the form that the loss takes: a column of floats or integer labels.
     """
 
     x: np.ndarray
@@ -41,14 +41,14 @@ class Examples:
 
 @dataclass
 class NumpyFit:
-    """How a training went.
+    """The outcome of a training run.
 
     Attributes:
-        steps: optimizer steps taken.
-        losses: the mean loss of each epoch.
-        diverged_at: the step whose loss was not finite, if there was one; the network then has the last
-            weights whose loss was.
-        last_finite: the file that holds these weights.
+        steps: number of optimizer steps taken.
+        losses: mean loss of each epoch.
+        diverged_at: step whose loss was not finite, or None; after such a step, the network has the last
+            weights whose loss was finite.
+        last_finite: file that holds these weights.
     """
 
     steps: int
@@ -57,17 +57,17 @@ class NumpyFit:
     last_finite: Path | None = None
 
     def require_finite(self, learning_rate: float, setting: str = "learning_rate") -> "NumpyFit":
-        """Itself.
+        """Returns itself if the training did not diverge.
 
         Raises:
-            UserError: the loss was not finite.
+            UserError: a loss was not finite.
         """
         if self.diverged_at is not None:
             raise diverged(self.diverged_at, (setting, learning_rate), last_finite=self.last_finite)
         return self
 
     def advice(self, learning_rate: float, setting: str = "learning_rate") -> str:
-        """What to do about a training that diverged: lower the stage's `setting`."""
+        """Says what to do about a training run that diverged: lower the stage's `setting`."""
         return str(diverged(self.diverged_at or 0, (setting, learning_rate)))
 
 
@@ -83,15 +83,16 @@ def fit_numpy(
     evaluate: Callable[[Network], dict[str, float]] | None = None,
     saves: int = 4,
 ) -> NumpyFit:
-    """Trains `network` in place by mini-batches, in a new order every epoch.
+    """Trains `network` in place by mini-batches, with the examples in a new order every epoch.
 
-    The history gets about 100 lines: `step`, `epoch`, the mean `loss` of the epoch, and what `evaluate`
+    The history gets about 100 lines with `step`, `epoch`, the mean `loss` of the epoch, and what `evaluate`
     returns. Checkpoints are written between epochs.
 
     Args:
-        seed: of the order of the examples.
-        evaluate: called with the network for each line of the history, for example for its test loss.
-        saves: checkpoints on the way.
+        seed: seed of the order of the examples.
+        evaluate: function that is called with the network for each line of the history and returns, for
+            example, its test loss.
+        saves: number of checkpoints on the way.
     """
     x, targets = np.ascontiguousarray(examples.x, dtype=network.dtype), examples.targets
     if not np.issubdtype(targets.dtype, np.integer):
@@ -115,13 +116,13 @@ def fit_numpy(
     def save(folder: Path) -> None:
         _write_numpy_state(folder, network, optimizer, generators, losses)
 
-    finite = _weights(network)  # those of the last step whose loss was finite
-    # A training that diverges shows in its loss; the overflow on the way there needs no warning.
+    finite = _weights(network)  # the weights of the last step whose loss was finite
+    # A run that diverges is recognized by its loss; the overflow on the way there needs no warning.
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"), loop:
         while loop.step < loop.steps:
             order, total = rng.permutation(len(x)), 0.0
             for start in range(0, len(order), batch_size):
-                rows = order[start : start + batch_size]
+                rows = order[start : start + batch_size]  # (batch,), or less at the end of an epoch
                 value = network.gradient(x[rows], targets[rows], loss)
                 if not math.isfinite(value):
                     network.load_state_dict(finite)
@@ -129,7 +130,7 @@ def fit_numpy(
                     return NumpyFit(loop.step, losses, loop.step + 1, job.folder / LAST_FINITE)
                 finite = _weights(network)
                 optimizer.step()
-                total += value * len(rows)
+                total += value * len(rows)  # the last batch of an epoch may be smaller and counts for less
                 loop.after_step(value)
             losses.append(total / len(order))
             epoch = loop.step // per_epoch
@@ -153,6 +154,7 @@ def _write_numpy_state(
 ) -> None:
     arrays = {f"network.{name}": value for name, value in network.state_dict().items()}
     arrays |= {f"optimizer.{name}": value for name, value in optimizer.state_dict().items()}
+    # JSON, because a pickle would have to be trusted when it is read
     states = json.dumps([generator.bit_generator.state for generator in generators])
     np.savez(folder / NUMPY_STATE_FILE, **arrays, losses=np.array(losses), generators=np.array(states))
 
@@ -160,7 +162,7 @@ def _write_numpy_state(
 def _read_numpy_state(
     folder: Path, network: Network, optimizer: Optimizer, generators: list[np.random.Generator]
 ) -> list[float]:
-    """Continues from a checkpoint; returns the losses of the epochs so far."""
+    """Restores the state from a checkpoint and returns the losses of the epochs so far."""
     with np.load(folder / NUMPY_STATE_FILE, allow_pickle=False) as state:
         of_kind: dict[str, dict[str, Any]] = {"network": {}, "optimizer": {}}
         for name in state.files:
@@ -175,7 +177,10 @@ def _read_numpy_state(
 
 
 def rename_old_checkpoints(folder: Path) -> None:
-    """Earlier versions numbered these checkpoints by epochs, and left the mark of a complete one empty."""
+    """Brings checkpoints of earlier versions up to date.
+
+    Those versions numbered checkpoints by epochs and left the file that marks a complete one empty.
+    """
     for mark in list(folder.glob(f"{PREFIX}*/{COMPLETE}")):
         state = mark.parent / NUMPY_STATE_FILE
         if state.exists() and not mark.read_text():

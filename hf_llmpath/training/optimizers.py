@@ -1,11 +1,11 @@
-"""Optimizers from scratch as `torch.optim.Optimizer` classes: equal to torch.optim, step for step.
+"""Implements optimizers from scratch as `torch.optim.Optimizer` classes, equal to torch.optim step for step.
 
     trainer = Trainer(model, args, optimizer_cls_and_kwargs=(AdamW, {"lr": 1e-3, "weight_decay": 0.01}), ...)
 
-Letters as in the papers: θ parameter, g gradient, η learning rate, λ weight decay, t number of the step
-(from 1). Each `torch._foreach_...` call works on a list of tensors at once: one kernel launch instead of
-one for each parameter. The same rules in NumPy, one array at a time, are in
-`hf_llmpath/scratch/optimizers.py`.
+Letters are those of the papers: θ is a parameter, g its gradient, η the learning rate, λ the weight decay,
+and t the number of the step, from 1. Each `torch._foreach_...` call works on a list of tensors at once, with
+one kernel launch instead of one for each parameter. `hf_llmpath/scratch/optimizers.py` has the same rules in
+NumPy, one array at a time.
 """
 
 from collections.abc import Callable, Iterable
@@ -18,10 +18,10 @@ Tensors = list[Tensor]
 
 
 class _Optimizer(torch.optim.Optimizer):
-    """The base of all optimizers here: the loop over parameter groups, and state that is made when it is
-    first needed.
+    """The base of all optimizers here.
 
-    A subclass writes `update`. Parameters without a gradient keep their values and their state.
+    It loops over the parameter groups and creates state when it is first needed. A subclass writes `update`.
+    Parameters without a gradient keep their values and their state.
     """
 
     def __init__(self, params: Iterable[Any], lr: float, weight_decay: float, **others: Any):
@@ -30,10 +30,10 @@ class _Optimizer(torch.optim.Optimizer):
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Tensor] | None = None) -> Tensor | None:
-        """One step for every parameter that has a gradient.
+        """Takes one step for every parameter that has a gradient.
 
         Args:
-            closure: computes the loss and its gradients anew; its loss is returned.
+            closure: function that computes the loss and its gradients again; its loss is returned.
 
         Raises:
             ValueError: a gradient is sparse.
@@ -57,14 +57,14 @@ class _Optimizer(torch.optim.Optimizer):
         raise NotImplementedError
 
     def memory(self, name: str, parameters: Tensors) -> Tensors:
-        """The tensor `name` that the state has for each parameter; zeros at first."""
+        """Returns the tensor `name` in the state of each parameter; it starts as zeros."""
         for parameter in parameters:
             if name not in self.state[parameter]:
                 self.state[parameter][name] = torch.zeros_like(parameter, memory_format=torch.preserve_format)
         return [self.state[parameter][name] for parameter in parameters]
 
     def count(self, parameters: Tensors) -> list[int]:
-        """t of each parameter, this step included."""
+        """Counts this step and returns t of each parameter."""
         for parameter in parameters:
             self.state[parameter]["step"] = self.state[parameter].get("step", 0) + 1
         return [self.state[parameter]["step"] for parameter in parameters]
@@ -81,7 +81,7 @@ class SGD(_Optimizer):
         weight_decay (`float`, *optional*, defaults to 0): λ, added to the gradient as λθ (L2).
 
     Raises:
-        ValueError: a value out of range.
+        ValueError: a value is out of range.
     """
 
     def __init__(self, params: Iterable[Any], lr: float, weight_decay: float = 0.0):
@@ -93,21 +93,21 @@ class SGD(_Optimizer):
 
 
 class Momentum(_Optimizer):
-    """Gradient descent with a velocity: v ← μv + g; θ ← θ − ηv, or with Nesterov's look ahead θ ← θ − η(g
-    + μv).
+    """Gradient descent with a velocity: v ← μv + g; θ ← θ − ηv, or with Nesterov's look-ahead θ ← θ −
+    η(g + μv).
 
-    Polyak 1964; Nesterov 1983 in the form of Sutskever et al. 2013, shifted to the point looked ahead to.
+    Polyak 1964; Nesterov 1983 in the form of Sutskever et al. 2013, with θ being the point looked ahead to.
     Equal to `torch.optim.SGD(momentum=μ)`.
 
     Args:
         params: parameters or parameter groups.
         lr (`float`): learning rate η.
         momentum (`float`, *optional*, defaults to 0.9): μ, from 0 to below 1.
-        nesterov (`bool`, *optional*, defaults to `False`): look ahead.
+        nesterov (`bool`, *optional*, defaults to `False`): whether to look ahead.
         weight_decay (`float`, *optional*, defaults to 0): λ, added to the gradient as λθ (L2).
 
     Raises:
-        ValueError: a value out of range.
+        ValueError: a value is out of range.
     """
 
     def __init__(
@@ -133,7 +133,7 @@ class Momentum(_Optimizer):
 
 
 class RMSprop(_Optimizer):
-    """A rate for each weight: s ← αs + (1 − α)g²; θ ← θ − η g / (√s + ε).
+    """Gradient descent with a rate for each weight: s ← αs + (1 − α)g²; θ ← θ − η g / (√s + ε).
 
     Hinton 2012, lecture 6e; equal to `torch.optim.RMSprop`.
 
@@ -145,7 +145,7 @@ class RMSprop(_Optimizer):
         weight_decay (`float`, *optional*, defaults to 0): λ, added to the gradient as λθ (L2).
 
     Raises:
-        ValueError: a value out of range.
+        ValueError: a value is out of range.
     """
 
     def __init__(
@@ -170,7 +170,7 @@ class RMSprop(_Optimizer):
 
 
 class Adam(_Optimizer):
-    """Momentum and a rate for every weight, both corrected for their start at zero.
+    """Momentum and a rate for each weight, both corrected for their start at zero.
 
         m ← β₁m + (1 − β₁)g        m̂ = m / (1 − β₁ᵗ)
         v ← β₂v + (1 − β₂)g²       v̂ = v / (1 − β₂ᵗ)        θ ← θ − η m̂ / (√v̂ + ε)
@@ -185,7 +185,7 @@ class Adam(_Optimizer):
         weight_decay (`float`, *optional*, defaults to 0): λ, added to the gradient as λθ (L2).
 
     Raises:
-        ValueError: a value out of range.
+        ValueError: a value is out of range.
     """
 
     def __init__(
@@ -203,14 +203,14 @@ class Adam(_Optimizer):
         self.move(parameters, _with_decay(gradients, parameters, group), group)
 
     def move(self, parameters: Tensors, gradients: Tensors, group: dict[str, Any]) -> None:
-        """The rule itself, without weight decay."""
+        """Applies the rule itself, without weight decay."""
         beta1, beta2 = group["betas"]
         steps = self.count(parameters)
         means, squares = self.memory("exp_avg", parameters), self.memory("exp_avg_sq", parameters)
         torch._foreach_lerp_(means, gradients, 1 - beta1)
         torch._foreach_mul_(squares, beta2)
         torch._foreach_addcmul_(squares, gradients, gradients, value=1 - beta2)
-        # √v̂ + ε, with the correction taken out of the root; that of m̂ goes into the rate.
+        # √v̂ + ε, with its correction taken out of the root; the correction of m̂ goes into the rate.
         scale = torch._foreach_sqrt(squares)
         torch._foreach_div_(scale, [(1 - beta2**step) ** 0.5 for step in steps])
         torch._foreach_add_(scale, group["eps"])
@@ -222,7 +222,7 @@ class Adam(_Optimizer):
 class AdamW(Adam):
     """Adam with decoupled weight decay: θ ← (1 − ηλ)θ, then Adam's step on the bare gradient.
 
-    Added to the gradient (as in Adam) the decay of a weight would be divided by √v̂ too. Loshchilov &
+    If it were added to the gradient, as in Adam, the decay would be divided by √v̂ as well. Loshchilov &
     Hutter 2019, arXiv:1711.05101, algorithm 2; equal to `torch.optim.AdamW`.
 
     Args:
@@ -233,7 +233,7 @@ class AdamW(Adam):
         weight_decay (`float`, *optional*, defaults to 0.01): λ.
 
     Raises:
-        ValueError: a value out of range.
+        ValueError: a value is out of range.
     """
 
     def __init__(
@@ -252,14 +252,14 @@ class AdamW(Adam):
 
 
 def _with_decay(gradients: Tensors, parameters: Tensors, group: dict[str, Any]) -> Tensors:
-    """g + λθ"""
+    """Returns g + λθ."""
     if not group["weight_decay"]:
         return gradients
     return list(torch._foreach_add(gradients, parameters, alpha=group["weight_decay"]))
 
 
 def _check(**values: tuple[float, float | None]) -> None:
-    """Each of `values` is a number and the limit that it must stay below."""
+    """Checks `values`, each a number and the limit that it must stay below (None for no limit)."""
     for name, (value, limit) in values.items():
         if not 0 <= value < (float("inf") if limit is None else limit):
             limits = "0 or more and finite" if limit is None else f"from 0 to below {limit}"
