@@ -100,7 +100,7 @@ class Gradients:
         blocks, block, size = words.shape
         grouped = (len(random), -1, size)  # (groups, GROUP * block, size)
         if self.objective == "skipgram":
-            # (blocks, block, block). In 16 bits, 1 - sigmoid(s) would be 0 from s = 6.3 on; sigmoid(-s) is not.
+            # (blocks, block, block); not 1 - sigmoid(s), which in 16 bits would be 0 from s = 6.3 on.
             missed = torch.bmm(words, context.transpose(1, 2)).neg_().sigmoid_().mul_(band)
             weight = band.sum(2).mul_(self.share).view(len(random), -1, 1)  # (groups, GROUP * block, 1)
             # (groups, GROUP * block, shared)

@@ -1,4 +1,4 @@
-"""Stage 14: a trained language model writes by several ways of decoding, and in smaller and faster forms."""
+"""Stage 14: a trained language model decodes in several ways and is turned into smaller and faster forms."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -10,7 +10,7 @@ from ..stage import Concept, Stage
 
 @dataclass(frozen=True)
 class StudentSettings(Group):
-    """How the student learns; in all else it is trained as the teacher was."""
+    """Holds what differs between the student's training and the teacher's."""
 
     steps: int = setting(90, "optimizer steps", minimum=1)
     learning_rate: float = setting(0.02, "learning rate of Muon for the hidden matrices", minimum=0)

@@ -1,4 +1,4 @@
-"""A beam search as a tree: a column for each step, a box for each text kept, the likeliest on top."""
+"""Draws a beam search as a tree, with a column per step and a box per text kept, the likeliest on top."""
 
 from collections.abc import Sequence
 from html import escape
@@ -18,20 +18,20 @@ Step = list[dict[str, Any]]  # the nodes of one step
 
 
 def beam_tree(beams: Beams, tokenizer: PreTrainedTokenizerBase, row: int = 0) -> list[Step]:
-    """The nodes of each step, the likeliest first.
+    """Returns the nodes of each step, the likeliest first.
 
     Args:
         beams: the result of `beam_search(..., with_steps=True)`.
-        tokenizer: gives the tokens' texts.
-        row: of the batch.
+        tokenizer: the tokenizer that gives the tokens' texts.
+        row: the row of the batch.
 
     Returns:
-        Nodes with `token` (text), `parent` (index of a node of the step before, -1 in the first step),
-        `log_probability` of the text up to here, `ended`, `score` if it ended, and `best`: whether the node
-        is on the way to the best text.
+        The nodes of each step. A node has `token` (its text), `parent` (the index of a node in the previous
+        step, or -1 in the first step), `log_probability` of the text so far, `ended`, `score` if the text
+        ended, and `best`, which says whether the node lies on the path to the best text.
     """
     steps: list[Step] = []
-    node_of_beam: list[int] = []  # beam of the step before -> index of its node
+    node_of_beam: list[int] = []  # beam of the previous step -> index of its node
     for step in beams.steps:
         columns = (step.tokens[row], step.parents[row], step.log_probabilities[row])
         kept = [(*values, None) for values in zip(*(column.tolist() for column in columns), strict=True)]
@@ -47,7 +47,7 @@ def beam_tree(beams: Beams, tokenizer: PreTrainedTokenizerBase, row: int = 0) ->
                 "beam": index if score is None else None,
             }
             for index, (token, parent, value, score) in enumerate(kept + ended)
-            if value > NEVER / 2
+            if value > NEVER / 2  # beams of the first step that hold no text yet
         ]
         nodes.sort(key=lambda node: -node["log_probability"])
         index_of = {node.pop("beam"): index for index, node in enumerate(nodes)}
@@ -58,7 +58,7 @@ def beam_tree(beams: Beams, tokenizer: PreTrainedTokenizerBase, row: int = 0) ->
 
 
 def _mark_best(steps: list[Step]) -> None:
-    """Follows the text with the highest score back to the first step."""
+    """Marks the nodes of the text with the highest score, from its end back to the first step."""
     ends = [
         (node["score"], depth, index)
         for depth, nodes in enumerate(steps)
@@ -73,7 +73,7 @@ def _mark_best(steps: list[Step]) -> None:
 
 
 def tree_picture(steps: Sequence[Step], prompt: str, caption: str) -> Picture:
-    """The tree of `beam_tree` as a picture; the texts continue `prompt`."""
+    """Draws the tree of `beam_tree`, whose texts continue `prompt`."""
     rows = max(map(len, steps))
     width = (len(steps) + 1) * COLUMN - (COLUMN - WIDTH) + 2 * MARGIN
     height = rows * ROW - (ROW - HEIGHT) + 2 * MARGIN
@@ -88,7 +88,7 @@ def tree_picture(steps: Sequence[Step], prompt: str, caption: str) -> Picture:
         for index, node in enumerate(nodes):
             start = center(depth - 1, node["parent"]) if depth else root
             edge = _edge(start, center(depth, index), node["best"])
-            # The way to the best text lies above the other edges.
+            # The path to the best text is drawn over the other edges.
             edges, best_edges = (edges, best_edges + edge) if node["best"] else (edges + edge, best_edges)
             kind = " ".join(name for name in ("best", "ended") if node[name])
             word, value = _word(node["token"]), f"{node['log_probability']:.2f}"

@@ -1,4 +1,4 @@
-"""The forms of the model as charts: quality against speed, tokens per second; the beam tree; the loss."""
+"""Draws the forms of the model: quality against speed, tokens per second, the beam tree, and the loss."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -33,7 +33,7 @@ def draw(folder: RunFolder) -> list[Path]:
 
 
 def pictures(folder: RunFolder) -> dict[str, Picture]:
-    """Every picture of the run."""
+    """Returns every picture of the run, by name."""
     rows, beams = folder.figure_data("table"), folder.figure_data("beams")
     return {
         "trade_off": trade_off(rows),
@@ -44,9 +44,9 @@ def pictures(folder: RunFolder) -> dict[str, Picture]:
 
 
 def trade_off(rows: Measures) -> Picture:
-    """Perplexity against speed of each form.
+    """Plots the perplexity of each form against its speed.
 
-    Ways of decoding that compute the same logits as the reference are left out.
+    Decoding methods that compute the same logits as the reference are left out.
     """
     forms = [name for name in rows if "beam" not in name and name not in ("no cache", "bare steps")]
     titles = {name: f"{FORMS.get(name, name)}: {rows[name]['megabytes']:.1f} MB" for name in forms}
@@ -62,13 +62,13 @@ def trade_off(rows: Measures) -> Picture:
 
 
 def speeds(tokens_per_second: Mapping[str, float], detail: str = "One text at a time") -> Picture:
-    """The speed of each form."""
+    """Draws the speed of each form."""
     bars = {FORMS.get(name, name): speed for name, speed in tokens_per_second.items()}
     return bar_chart(bars, "Tokens per second", detail=detail, form="{:,.0f}".format)
 
 
 def forms_table(rows: Measures) -> Picture:
-    """All measures of all forms."""
+    """Tabulates all measures of all forms."""
     headers = ["form", *(heading for heading, _ in COLUMNS.values())]
     cells = [
         [FORMS.get(name, name), *(form.format(row[measure]) for measure, (_, form) in COLUMNS.items())]
@@ -78,7 +78,7 @@ def forms_table(rows: Measures) -> Picture:
 
 
 def _losses(folder: RunFolder) -> Picture:
-    """The loss of the teacher, and of a student that was trained without it."""
+    """Draws the loss of the teacher and of a student that was trained without it."""
     names = {"teacher": "teacher", f"alone-{folder.report['seed']}": "student without the teacher"}
     lines: dict[str, tuple[list[float], list[float]]] = {}
     for entry in folder.history:

@@ -1,11 +1,11 @@
-"""Distillation: a small student learns from the probabilities that a large teacher gives to all next tokens.
+"""Implements distillation: a small student learns the probabilities that a large teacher gives to next tokens.
 
     student = half_depth(teacher)
     distill(student, teacher, windows, Distillation(temperature=2.0), recipe, job, seed)
 
-The loss is Hinton, Vinyals & Dean 2015's: α T² KL(teacher / T ‖ student / T) + (1 − α) cross-entropy, and
-with `hidden` the mean squared distance between the states of corresponding layers (Romero et al. 2014;
-Jiao et al. 2019).
+The loss is that of Hinton, Vinyals & Dean 2015: α T² KL(teacher / T ‖ student / T) + (1 − α) cross-entropy.
+With `hidden`, the mean squared distance between the states of corresponding layers is added (Romero et al.
+2014; Jiao et al. 2019).
 """
 
 import copy
@@ -27,12 +27,13 @@ from ...training.trainer import StageTrainer, fit
 
 @dataclass(frozen=True)
 class Distillation:
-    """What the student learns from.
+    """Describes what the student learns from.
 
     Attributes:
-        alpha: weight of the teacher's probabilities; 1 - alpha is that of the right tokens.
-        temperature: softens both. The small probabilities, which say how similar tokens are, then count.
-        hidden: weight of the distance between the layers' states; 0 for none.
+        alpha: the weight of the teacher's probabilities; 1 - alpha is the weight of the right tokens.
+        temperature: the temperature that softens the probabilities of both models. It gives weight to small
+            probabilities, which say how similar tokens are.
+        hidden: the weight of the distance between the layers' states; 0 leaves it out.
     """
 
     alpha: float = 0.7
@@ -51,24 +52,30 @@ class Distillation:
 
 
 def soft_target_loss(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
-    """T² KL(teacher ‖ student) of softened probabilities, the sum over rows; logits `(rows, vocab_size)`.
+    """Computes T² KL(teacher ‖ student) of softened probabilities, summed over rows.
 
-    T² keeps the size of the gradient the same at every temperature (Hinton et al. 2015, section 2).
+    The factor T² keeps the gradient about equally large at every temperature (Hinton et al. 2015, section 2).
+
+    Args:
+        student, teacher: the logits, `(rows, vocab_size)`.
+        temperature: the temperature T.
     """
+    # (rows, vocab_size) each
     student, teacher = (F.log_softmax(logits / temperature, dim=-1) for logits in (student, teacher))
     return temperature**2 * F.kl_div(student, teacher, reduction="sum", log_target=True)
 
 
 def hidden_state_loss(student: tuple[Tensor, ...], teacher: tuple[Tensor, ...], counted: Tensor) -> Tensor:
-    """Squared distance per unit between the state of each student layer and that of the teacher's layer at
-    the same share of the depth: the mean over the layers, summed over the tokens.
+    """Computes the distance between the student's states and those of the teacher at the same relative depth.
+
+    It is the squared distance per unit, averaged over the student's layers and summed over the tokens.
 
     Args:
-        student, teacher: states `(batch, length, hidden_size)`: the embeddings', then each layer's.
-        counted: `(batch, length)`, which tokens count.
+        student, teacher: the states of the embeddings and then of each layer, `(batch, length, hidden_size)`.
+        counted: the tokens that count, `(batch, length)`.
 
     Raises:
-        UserError: states of different widths.
+        UserError: If the states have different widths.
     """
     if student[0].shape[-1] != teacher[0].shape[-1]:
         raise UserError(
@@ -84,7 +91,7 @@ def hidden_state_loss(student: tuple[Tensor, ...], teacher: tuple[Tensor, ...], 
 
 
 class DistillationTrainer(StageTrainer):
-    """The Trainer with the loss above; the teacher reads each batch once, without gradients."""
+    """Trains with the loss above; the teacher reads each batch once, without gradients."""
 
     def __init__(self, *, teacher: nn.Module, distillation: Distillation, **kwargs: Any):
         super().__init__(**kwargs)
@@ -104,8 +111,9 @@ class DistillationTrainer(StageTrainer):
         outputs = model(**inputs, use_cache=False, **wanted)
         with torch.no_grad():
             expected = self.teacher(**inputs, use_cache=False, **wanted)
-        counted = labels != IGNORED
+        counted = labels != IGNORED  # (batch, length)
         count = counted.sum() if num_items_in_batch is None else num_items_in_batch
+        # (counted tokens, vocab_size)
         logits, loss = outputs.logits[counted].float(), labels.new_zeros((), dtype=torch.float)
         if how.alpha < 1:
             loss = loss + (1 - how.alpha) * F.cross_entropy(logits, labels[counted], reduction="sum")
@@ -117,6 +125,7 @@ class DistillationTrainer(StageTrainer):
             loss = loss + how.hidden * hidden_state_loss(
                 outputs.hidden_states, expected.hidden_states, counted
             )
+        # `count` covers all processes, whose gradients are averaged; the factor turns that into a sum.
         loss = loss / count * self.accelerator.num_processes
         return (loss, outputs) if return_outputs else loss
 
@@ -132,11 +141,11 @@ def distill(
     tokens_per_step: int | None = None,
     optimizer: torch.optim.Optimizer | None = None,
 ) -> None:
-    """Trains `student` in place; arguments as in `training.trainer.fit`.
+    """Trains `student` in place; see `training.trainer.fit` for the arguments.
 
     Raises:
-        UserError: the two models have different vocabularies.
-        KeyboardInterrupt: Ctrl-C came; a checkpoint is on disk.
+        UserError: If the two models have different vocabularies.
+        KeyboardInterrupt: If Ctrl-C was pressed; a checkpoint has been saved.
     """
     known, wanted = teacher.config.vocab_size, student.config.vocab_size
     if known != wanted:
@@ -146,12 +155,12 @@ def distill(
 
 
 def half_depth(teacher: Any) -> Any:
-    """A student with every second layer of the teacher, the last among them, and all of its other weights.
+    """Builds a student from every second layer of the teacher, including the last, and its other weights.
 
-    DistilBERT starts in this way (Sanh et al. 2019).
+    DistilBERT is initialized in the same way (Sanh et al. 2019).
 
     Raises:
-        UserError: a teacher of one layer.
+        UserError: If the teacher has only one layer.
     """
     depth = teacher.config.num_hidden_layers
     if depth < 2:

@@ -1,4 +1,4 @@
-"""Trains a language model, distills it, makes smaller and faster forms of it, and measures them all."""
+"""Trains a language model, distills it, builds smaller and faster forms of it, and measures them all."""
 
 import math
 import tempfile
@@ -44,8 +44,8 @@ def train(settings: InferenceSettings, run: Run) -> None:
     tokenizer = writing_tokenizer(texts.train, settings.vocab_size, settings.context)
     train_ids, held_out = (_stream(tokenizer, split) for split in (texts.train, texts.validation))
     check_beams(settings.num_beams, 1, len(tokenizer))
-    # Cut before the training: a text that is too short is refused at once.
-    windows = _windows(held_out, settings.context, HELD_OUT)
+    # Cutting the windows before training rejects a text that is too short right away.
+    windows = _windows(held_out, settings.context, HELD_OUT)  # (rows, context)
     config = LLMPathGPTConfig(
         vocab_size=len(tokenizer),
         hidden_size=settings.hidden_size,
@@ -91,7 +91,7 @@ def train(settings: InferenceSettings, run: Run) -> None:
     losses = {
         "student": Distillation(settings.student.alpha, settings.student.temperature, settings.student.hidden)
     }
-    if settings.student.alone:  # from the same weights over the same batches, without the teacher
+    if settings.student.alone:  # the same initial weights and batches, without the teacher
         losses["alone"] = Distillation(alpha=0.0)
 
     def train_student(job: Job, loss: Distillation, seed: int) -> dict[str, float]:
@@ -144,7 +144,7 @@ def train(settings: InferenceSettings, run: Run) -> None:
 
 
 def writing_tokenizer(texts: Sequence[str], vocab_size: int, context: int) -> PreTrainedTokenizerFast:
-    """The word tokenizer with the end token before a text, not after it: a prompt stays open at its end."""
+    """Trains a word tokenizer that puts the end token before a text, so that a prompt stays open-ended."""
     tokenizer = train_word_tokenizer(texts, vocab_size, longest=context)
     end = tokenizer.bos_token
     tokenizer.backend_tokenizer.post_processor = processors.TemplateProcessing(
@@ -154,30 +154,31 @@ def writing_tokenizer(texts: Sequence[str], vocab_size: int, context: int) -> Pr
 
 
 def _stream(tokenizer: PreTrainedTokenizerFast, texts: Sequence[str]) -> np.ndarray:
-    """All texts in a row, `(n,)`, with the end token before each and after the last."""
+    """Joins all texts into one stream of ids, `(n,)`, with the end token before each and after the last."""
     ids = tokenizer(texts, return_attention_mask=False, verbose=False)["input_ids"]
     return np.concatenate([*(np.asarray(text, dtype=np.int64) for text in ids), [tokenizer.eos_token_id]])
 
 
 def _windows(tokens: np.ndarray, context: int, most: int) -> Tensor:
-    """`(rows, context)`, at most `most` rows."""
+    """Cuts a stream of tokens into windows: `(rows, context)`, at most `most` rows."""
     rows = min(most, len(tokens) // context)
     if not rows:
         raise UserError(
             f"the validation text has {len(tokens)} tokens; a window has {context}: "
             f"--set context={len(tokens)}"
         )
+    # (rows, context); the copy makes the array writable, as PyTorch demands.
     return torch.from_numpy(tokens[: rows * context].reshape(rows, context).copy())
 
 
 @torch.no_grad()
 def token_scores(model: Any, tokens: np.ndarray, context: int) -> dict[str, float]:
-    """Loss in nats and share of right predictions per token, over all of `tokens` in windows."""
+    """Measures the loss per token, in nats, and the share of right predictions over all windows of `tokens`."""
     model.eval()
     rows = _windows(tokens, context, len(tokens))  # (rows, context)
     loss, right = 0.0, 0
     for batch in rows.split(64):
-        # (batch, context - 1, vocab_size) -> (predictions, vocab_size): each token predicts the next
+        # (batch, context - 1, vocab_size) -> (predictions, vocab_size); each token predicts the next one.
         logits = model(input_ids=batch, use_cache=False).logits[:, :-1].flatten(0, 1)
         targets = batch[:, 1:].flatten()  # (predictions,)
         loss += float(F.cross_entropy(logits, targets, reduction="sum"))
@@ -187,7 +188,7 @@ def token_scores(model: Any, tokens: np.ndarray, context: int) -> dict[str, floa
 
 
 def _flat(rows: dict[str, Row]) -> dict[str, float]:
-    """The table as flat metrics: `onnx/tokens_per_second` and so on."""
+    """Flattens the table into metrics such as `onnx/tokens_per_second`."""
     return {
         f"{name.lower().replace(' ', '_')}/{what}": value
         for name, row in rows.items()
@@ -197,7 +198,8 @@ def _flat(rows: dict[str, Row]) -> dict[str, float]:
 
 
 def _search(model: Any, tokenizer: PreTrainedTokenizerFast, text: str) -> dict[str, Any]:
-    """A beam search for what follows the first words of `text`."""
+    """Runs a beam search for what follows the first words of `text`."""
+    # (1, length)
     ids = tokenizer(" ".join(text.split()[:TREE_WORDS]), return_tensors="pt")["input_ids"]
     beams = beam_search(model, ids, num_beams=TREE_BEAMS, max_new_tokens=TREE_STEPS, with_steps=True)
     prompt = tokenizer.decode(ids[0], skip_special_tokens=True)

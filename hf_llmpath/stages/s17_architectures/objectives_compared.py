@@ -1,6 +1,6 @@
-"""Decoder, encoder, and encoder-decoder on equal terms, and what each costs.
+"""Compares a decoder, an encoder, and an encoder-decoder on equal terms and measures what each costs.
 
-The models have the same size. Each is pretrained by its own objective on the same texts in the same order,
+The models have the same size. Each is pretrained by its own objective on the same texts in the same order
 and then taught the same labels.
 """
 
@@ -34,22 +34,22 @@ from .span_corruption import (
     text_to_text,
 )
 
-# Kind -> the Auto class that its objective needs, in the order of the pictures.
+# Kind -> the Auto class that its objective needs; the pictures follow this order.
 KINDS = {"gpt": "AutoModelForCausalLM", "bert": "AutoModelForMaskedLM", "t5": "AutoModelForSeq2SeqLM"}
-POOL = 64  # batches sorted by length together
+POOL = 64  # batches that are sorted by length together
 MOMENTS = 2  # running means that AdamW keeps for every weight
 WORD = 4  # bytes of a number in 32 bits
 
 
 @dataclass(frozen=True)
 class SharedTexts:
-    """Texts as tokens, for all three kinds.
+    """Holds texts as tokens for all three kinds of model.
 
     Attributes:
-        tokenizer: with a mask token and sentinels; frames a text as `[CLS] ... [SEP]`.
-        train, held_out: framed rows.
-        mask_rate: share of the tokens that the encoder must guess.
-        noise_density, mean_span: of span corruption (see `SpanCorruption`).
+        tokenizer: a tokenizer with a mask token and sentinels that frames a text as `[CLS] ... [SEP]`.
+        train, held_out: framed rows to learn from and to measure on.
+        mask_rate: the share of the tokens that the encoder must guess.
+        noise_density, mean_span: the parameters of span corruption (see `SpanCorruption`).
     """
 
     tokenizer: PreTrainedTokenizerBase
@@ -60,10 +60,10 @@ class SharedTexts:
     mean_span: float = 3.0
 
     def batches(self, kind: str, rows: TokenRows, batch_size: int, steps: int, seed: int) -> TrainingBatches:
-        """Batches of rows for one of the objectives: the same rows at the same step for every kind.
+        """Makes batches for one of the objectives; every kind gets the same rows at the same step.
 
         Raises:
-            UserError: texts with more spans than there are sentinels.
+            UserError: If texts have more spans than there are sentinels.
         """
         tokenizer = self.tokenizer
         options: dict[str, Any] = {"pool": POOL}
@@ -76,7 +76,7 @@ class SharedTexts:
         if isinstance(batches, SpanBatches):
             batches.corruption = self.corruption
             longest = int(rows.lengths.max()) - 2
-            # A rolled pattern may cut one span in two, and the end of the target needs a sentinel as well.
+            # A rolled pattern may cut one span in two, and the end of the target needs another sentinel.
             needed = int(batches.corruption.spans(torch.tensor([longest]))[1]) + 2
             if needed > len(batches.corruption.sentinels):
                 raise UserError(
@@ -94,16 +94,16 @@ class SharedTexts:
         )
 
     def tokenizer_of(self, kind: str) -> PreTrainedTokenizerBase:
-        """The same vocabulary, framing a text as this kind reads it."""
+        """Returns a tokenizer with the same vocabulary that frames a text as this kind reads it."""
         reframe = {"gpt": open_ended, "t5": text_to_text}.get(kind)
         return self.tokenizer if reframe is None else reframe(self.tokenizer)
 
 
 def of_size(make: Callable[[int], PreTrainedConfig], kind: str, parameters: int) -> PreTrainedConfig:
-    """The configuration `make(intermediate_size)` whose model has nearly `parameters` weights.
+    """Finds the configuration `make(intermediate_size)` whose model has nearly `parameters` weights.
 
     Raises:
-        UserError: even the smallest model has more.
+        UserError: If even the smallest model has more.
     """
 
     def count(size: int) -> int:
@@ -123,12 +123,13 @@ def of_size(make: Callable[[int], PreTrainedConfig], kind: str, parameters: int)
 
 @torch.no_grad()
 def held_out_loss(model: nn.Module, batches: TrainingBatches) -> float:
-    """Mean cross-entropy over the objective's targets in all of `batches`, in nats."""
+    """Computes the mean cross-entropy, in nats, over the objective's targets in all of `batches`."""
     was_training = model.training
     model.eval()
     total, count = 0.0, 0
     for start in range(0, len(batches), batches.batch_size):
         batch = batches.__getitems__(list(range(start, start + batches.batch_size)))
+        # (batch, length); a causal model shifts its labels, and nothing predicts the first token.
         targets = batch["labels"][:, 1:] if isinstance(batches, CausalBatches) else batch["labels"]
         asked = int((targets != IGNORED).sum())
         total += float(model(**batch).loss) * asked
@@ -138,11 +139,11 @@ def held_out_loss(model: nn.Module, batches: TrainingBatches) -> float:
 
 
 def training_memory_mb(model: PreTrainedModel, batch: dict[str, Tensor]) -> float:
-    """What a training step must hold at once, in MiB.
+    """Computes the memory that a training step must hold at once, in MiB.
 
-    Counted are the weights, their gradients, AdamW's two moments, and the activations of this batch that the
-    forward pass keeps for the backward pass, each once. Python, the libraries, and temporary results are not
-    counted: the number is the model's own.
+    The number includes the weights, their gradients, AdamW's two moments, and the activations of this batch
+    that the forward pass keeps for the backward pass, each counted once. It leaves out Python, the libraries,
+    and temporary results and thus describes the model alone.
     """
     weights = {parameter.untyped_storage().data_ptr() for parameter in model.parameters()}
     kept: dict[int, Tensor] = {}
@@ -150,7 +151,7 @@ def training_memory_mb(model: PreTrainedModel, batch: dict[str, Tensor]) -> floa
     def keep(value: Tensor) -> Tensor:
         address = value.untyped_storage().data_ptr()
         if address not in weights:
-            kept[address] = value  # a reference, or another tensor could get the same address
+            kept[address] = value  # without a reference, another tensor could get the same address
         return value
 
     was_training = model.training
@@ -168,8 +169,8 @@ def pretrain(
     """Trains a model from random weights by its own objective, once; `job` keeps the result and the model.
 
     Returns:
-        `validation_loss` (nats per target), `perplexity`, `parameters`, `tokens` (tokens of text read),
-        `memory_mb` (see `training_memory_mb`, for the batch with the longest text), and `seconds`.
+        The `validation_loss` (nats per target), `perplexity`, `parameters`, `tokens` (tokens of text read),
+        `memory_mb` (see `training_memory_mb`; for the batch with the longest text), and `seconds`.
     """
     return job.once(lambda job: _pretrain(kind, config, texts, recipe, job, seed))
 
@@ -200,7 +201,7 @@ def _pretrain(
 
 @dataclass(frozen=True)
 class LabeledRows:
-    """Labeled texts as tokens: rows framed by special tokens, and the indices of their classes."""
+    """Holds labeled texts as tokens: rows framed by special tokens, and the indices of their classes."""
 
     classes: Sequence[str]
     train: tuple[TokenRows, Sequence[int]]
@@ -212,11 +213,11 @@ def teach(
 ) -> dict[str, Any]:
     """Fine-tunes a pretrained model to classify, once; `job` keeps the result and the model.
 
-    The decoder gets a new head on its last state, the encoder one on the mean of its states. The
-    encoder-decoder gets none: it learns to write the name of the class.
+    The decoder gets a new head on its last state and the encoder a new head on the mean of its states. The
+    encoder-decoder needs no head: it learns to write the name of the class.
 
     Returns:
-        `accuracy` and `seconds`.
+        The `accuracy` on held-out texts and the `seconds` of training.
     """
     if kind == "t5":
         return job.once(lambda job: _teach_to_write(start, data, texts, recipe, job, seed))
@@ -227,7 +228,7 @@ def _teach_to_write(
     start: Path, data: LabeledRows, texts: SharedTexts, recipe: Recipe, job: Job, seed: int
 ) -> dict[str, Any]:
     set_seed(seed)
-    classes = dict(enumerate(data.classes))  # for the page: there is no head that needs them
+    classes = dict(enumerate(data.classes))  # only the page needs them; there is no head
     known = {"id2label": classes, "label2id": {name: number for number, name in classes.items()}}
     model = transformers.AutoModelForSeq2SeqLM.from_pretrained(start, **known)
     tokenizer = texts.tokenizer_of("t5")
@@ -240,21 +241,21 @@ def _teach_to_write(
     fit(model, dataset, recipe, job, seed, tokens_per_step=dataset.tokens_per_step)
     seconds = time.perf_counter() - began
     job.save_model(model, tokenizer)
-    answers = class_scores(model, data.held_out[0], names, pad).argmax(1)
+    answers = class_scores(model, data.held_out[0], names, pad).argmax(1)  # (texts,)
     return {"accuracy": float((answers == np.asarray(data.held_out[1])).mean()), "seconds": seconds}
 
 
 def _unframed(rows: TokenRows) -> list[np.ndarray]:
-    """Every row without its first token."""
+    """Returns every row without its first token."""
     ends = np.cumsum(rows.lengths)
     return [rows.tokens[end - length + 1 : end] for end, length in zip(ends, rows.lengths, strict=True)]
 
 
 def class_targets(tokenizer: PreTrainedTokenizerBase, classes: Sequence[str]) -> list[list[int]]:
-    """The token ids of the class names, each with an end token.
+    """Encodes the class names as token ids, each with an end token.
 
     Raises:
-        UserError: the tokenizer maps two names to the same tokens.
+        UserError: If the tokenizer maps two names to the same tokens.
     """
     targets = [tokenizer(name)["input_ids"] for name in classes]
     if len({tuple(ids) for ids in targets}) < len(targets):
@@ -269,13 +270,17 @@ def class_targets(tokenizer: PreTrainedTokenizerBase, classes: Sequence[str]) ->
 def class_scores(
     model: PreTrainedModel, rows: TokenRows, targets: Sequence[Sequence[int]], pad: int, batch_size: int = 128
 ) -> np.ndarray:
-    """Log-probability of every target text given every row, `(rows, targets)`. Each row is encoded once.
+    """Computes the log-probability of every target text given every row; each row is encoded once.
 
     Args:
         model: an encoder-decoder.
-        rows: framed rows; their first token is dropped.
-        targets: token ids, such as those of `class_targets`.
-        pad: id of the padding token.
+        rows: framed rows, whose first token is dropped.
+        targets: the token ids of each target, such as those of `class_targets`.
+        pad: the id of the padding token.
+        batch_size: the number of rows encoded at once.
+
+    Returns:
+        The log-probabilities, `(rows, targets)`.
     """
     was_training = model.training
     model.eval()
@@ -287,16 +292,18 @@ def class_scores(
     for start in range(0, len(order), batch_size):
         indices = order[start : start + batch_size]
         ids, mask = (values[:, 1:] for values in rows.padded(indices, pad))  # (batch, length)
+        # (batch, length, hidden)
         states = model.get_encoder()(input_ids=ids, attention_mask=mask).last_hidden_state
         wanted = labels.repeat(len(indices), 1)  # (batch * targets, longest)
         logits = model(
-            attention_mask=mask.repeat_interleave(count, 0),
+            attention_mask=mask.repeat_interleave(count, 0),  # (batch * targets, length)
             encoder_outputs=(states.repeat_interleave(count, 0),),  # (batch * targets, length, hidden)
             decoder_input_ids=model.prepare_decoder_input_ids_from_labels(wanted),
             use_cache=False,
         ).logits
-        # Losses are 0 at ignored labels. (batch * targets, vocab, longest) -> (batch * targets, longest)
+        # (batch * targets, vocab, longest) -> (batch * targets, longest); ignored labels have loss 0.
         losses = nn.functional.cross_entropy(logits.transpose(1, 2), wanted, reduction="none")
+        # (batch * targets,) -> (batch, targets)
         scores[indices] = -losses.sum(1).view(len(indices), count).numpy()
     model.train(was_training)
     return scores

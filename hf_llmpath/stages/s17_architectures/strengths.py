@@ -1,6 +1,6 @@
-"""What only one of the three architectures can do by itself, with a measure on held-out texts.
+"""Shows what only one of the three architectures can do by itself, with a measure on held-out texts.
 
-A decoder continues a text, an encoder fills a blank, an encoder-decoder restores spans of any length.
+A decoder continues a text, an encoder fills a blank, and an encoder-decoder restores spans of any length.
 """
 
 from collections.abc import Mapping, Sequence
@@ -23,7 +23,7 @@ from .span_corruption import SENTINEL, restore, sentinels_of
 # Weights (layers, heads, rows, columns), the tokens of the rows, and the tokens of the columns.
 Map = tuple[np.ndarray, list[str], list[str]]
 
-GAP = "___"  # where the encoder-decoder fills in words
+GAP = "___"  # marks where the encoder-decoder fills in words
 SENTENCE = "The tea was lovely, but the room was not."
 BLANKS = ("The cake was lovely, but the tea was [MASK].", "We walked to the [MASK] on a sunny morning.")
 BEGINNINGS = ("On a sunny morning", "Although the soup was")
@@ -31,20 +31,20 @@ GAPS = (f"If only the {GAP} been good!", f"We had tea {GAP} near the mill. I fou
 
 
 def sentence_of(dataset: str, texts: Sequence[str]) -> str:
-    """A short text to show masks on."""
+    """Returns a short text on which to show the attention masks."""
     if dataset == "world/reviews":
         return SENTENCE
     return " ".join(next((text for text in texts if len(text.split()) >= 6), texts[0]).split()[:10])
 
 
 def half_of(text: str) -> str:
-    """The first words of a text: what a decoder may have written so far."""
+    """Returns the first half of a text's words, as what a decoder may have written so far."""
     words = text.split()
     return " ".join(words[: max(1, len(words) // 2)])
 
 
 def prompts_of(dataset: str, texts: Sequence[str]) -> tuple[tuple[str, ...], ...]:
-    """Texts with a blank, beginnings, and texts with gaps: our own for the world, else made from `texts`."""
+    """Returns texts with a blank, beginnings, and texts with gaps: ours for the world, else from `texts`."""
     if dataset == "world/reviews":
         return BLANKS, BEGINNINGS, GAPS
     rows = [text.split() for text in texts if len(text.split()) >= 8][:2] or [texts[0].split() * 8]
@@ -62,7 +62,7 @@ def examples_of(
     texts: SharedTexts,
     seed: int,
 ) -> dict[str, list[dict[str, Any]]]:
-    """What each of the three makes of two texts: blanks filled, beginnings continued, gaps restored."""
+    """Lets each of the three models work on two texts: fill blanks, continue beginnings, restore gaps."""
     blanks, beginnings, gaps = prompts_of(dataset, held_out)
     tokenizer, reader = texts.tokenizer, texts.tokenizer_of("t5")
     restored = [(text, *fill_spans(models["t5"], reader, text)) for text in gaps]
@@ -82,14 +82,14 @@ def examples_of(
 
 @torch.no_grad()
 def masked_accuracy(model: PreTrainedModel, texts: SharedTexts, seed: int, batch_size: int = 64) -> float:
-    """Share of the masked tokens of the held-out texts that the encoder guesses first."""
+    """Returns the share of masked tokens in the held-out texts that the encoder's first guess gets right."""
     size = min(batch_size, len(texts.held_out))
     batches = texts.batches("bert", texts.held_out, size, len(texts.held_out) // size, seed)
     correct, asked = 0, 0
     for start in range(0, len(batches), size):
         batch = batches.__getitems__(list(range(start, start + size)))
         labels = batch.pop("labels")
-        chosen = labels != IGNORED
+        chosen = labels != IGNORED  # (batch, length)
         correct += int((model(**batch).logits.argmax(-1)[chosen] == labels[chosen]).sum())
         asked += int(chosen.sum())
     return correct / max(asked, 1)
@@ -97,9 +97,9 @@ def masked_accuracy(model: PreTrainedModel, texts: SharedTexts, seed: int, batch
 
 @torch.no_grad()
 def span_exact_match(model: PreTrainedModel, texts: SharedTexts, seed: int, rows: int = 192) -> float:
-    """Share of the corrupted held-out texts that the encoder-decoder restores word for word (greedily).
+    """Returns the share of corrupted held-out texts that greedy decoding restores token for token.
 
-    The first batches are measured, `rows` texts in all.
+    It measures the first batches, up to `rows` texts in all.
     """
     size = min(64, rows, len(texts.held_out))
     batches = texts.batches("t5", texts.held_out, size, max(1, min(rows, len(texts.held_out)) // size), seed)
@@ -119,10 +119,13 @@ def span_exact_match(model: PreTrainedModel, texts: SharedTexts, seed: int, rows
 def fill_spans(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, text: str, gap: str = GAP
 ) -> tuple[str, str]:
-    """The text with every `gap` filled by as many words as the encoder-decoder likes, and what it wrote.
+    """Fills every `gap` of a text with as many words as the encoder-decoder likes.
+
+    Returns:
+        The text with its gaps filled, and what the model wrote, sentinels included.
 
     Raises:
-        UserError: the text is empty, has no gap, or has more gaps than there are sentinels.
+        UserError: If the text is empty, has no gap, or has more gaps than there are sentinels.
     """
     if not text.strip():
         raise UserError(f"the text is empty; type a sentence with {gap} in it")
@@ -147,7 +150,7 @@ def fill_spans(
 def continue_text(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, text: str, seed: int, temperature: float = 0.8
 ) -> str:
-    """The text and what the decoder writes after it, up to its end token or to the end of its context."""
+    """Continues a text with the decoder up to its end token or the end of its context."""
     ids = tokenizer(text, add_special_tokens=False)["input_ids"]
     context = model.config.max_position_embeddings
     prompt = torch.tensor([[tokenizer.cls_token_id, *ids[-(context - 2) :]]])  # (1, length)
@@ -170,16 +173,19 @@ def look(
     text: str,
     target: str | None = None,
 ) -> dict[str, Map]:
-    """The attention of one of the three while it reads a text: `name -> (weights, rows, columns)`.
+    """Records the attention of one of the three models while it reads a text.
 
     Args:
         kind: `"gpt"`, `"bert"`, or `"t5"`.
-        model, tokenizer: of that kind.
-        text: what is read.
-        target: for `t5`, what its decoder has written so far; its greedy answer if none.
+        model, tokenizer: a model of that kind and its tokenizer.
+        text: the text to read.
+        target: for `t5`, what its decoder has written so far; None stands for its greedy answer.
+
+    Returns:
+        The name of each kind of attention -> its weights and the tokens of their rows and columns.
 
     Raises:
-        UserError: the text is empty.
+        UserError: If the text is empty.
     """
     if not text.strip():
         raise UserError("the text is empty; type a sentence")
@@ -206,8 +212,8 @@ def look(
 
 
 def mask_of(weights: np.ndarray) -> np.ndarray:
-    """Who can look at whom: the pairs `(rows, columns)` with a weight in any head of any layer."""
-    return weights.max(axis=(0, 1)) > 0
+    """Tells which token can look at which: the pairs with a positive weight in any head of any layer."""
+    return weights.max(axis=(0, 1)) > 0  # (rows, columns)
 
 
 def _stacked(attentions: Sequence[torch.Tensor]) -> np.ndarray:
