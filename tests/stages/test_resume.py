@@ -37,7 +37,7 @@ STOPPED_IN = {  # the training in which each stage is stopped, after others are 
     "architectures": "t5-0-classifier",
 }
 STARTS_ANEW = "optimizers"  # its trainings take moments and keep no checkpoints
-MEASURED = ("seconds", "data_share", "per_second", "memory_mb")  # ends of the names of what no two runs share
+MEASURED = ("second", "data_share", "memory")  # in the names of what differs from run to run
 
 
 class StopIn(NoProgress):
@@ -79,7 +79,11 @@ def same_files(resumed: RunFolder, whole: RunFolder) -> None:
 def repeatable(data: Any) -> Any:
     """The data without what was measured with a clock."""
     if isinstance(data, dict):
-        return {name: repeatable(value) for name, value in data.items() if not name.endswith(MEASURED)}
+        return {
+            name: repeatable(value)
+            for name, value in data.items()
+            if not any(word in name for word in MEASURED)
+        }
     return [repeatable(value) for value in data] if isinstance(data, list) else data
 
 
