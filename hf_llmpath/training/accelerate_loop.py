@@ -1,10 +1,11 @@
-"""A bare training loop with Accelerate: one process or several, full or mixed precision, batches whole or
-in pieces.
+"""Trains in a bare loop with Accelerate.
+
+It works in one process or several, in full or mixed precision, and with batches whole or in pieces.
 
     torchrun --nproc_per_node 2 script.py      # the same weights as python script.py, up to rounding
 
-The loop is `AcceleratedTraining.run`: accumulate, forward, backward, clip, step. What is not arithmetic
-(checkpoints, history, progress, Ctrl-C, divergence) is `Loop`.
+The loop is `AcceleratedTraining.run`: accumulate, forward, backward, clip, step. `Loop` handles everything
+else: checkpoints, history, progress, Ctrl-C, and divergence.
 """
 
 import time
@@ -28,25 +29,25 @@ from .distributed.workers import PATIENCE, share_of
 from .loop import Loop
 from .recipe import Recipe
 
-PROCESS_FILE = "process_{}.safetensors"  # in a checkpoint: what belongs to one process
+PROCESS_FILE = "process_{}.safetensors"  # file in a checkpoint: state of one process
 
 
 class PieceSampler(BatchSampler):
-    """Row numbers of every piece of a training, the same in every process.
+    """Yields the row numbers of every piece of a training run, the same in every process.
 
     Args:
-        examples: how many rows the data set has.
-        recipe: gives the size and the number of the pieces.
-        seed: of the order, which is another one in each epoch; None to read the rows in their own order.
+        examples: number of rows in the data set.
+        recipe: recipe that gives the size and the number of the pieces.
+        seed: seed of the order, which is new in each epoch; None to read the rows in their own order.
 
     Attributes:
-        first: how many pieces to leave out at the beginning, after a stop.
+        first: number of pieces to skip at the beginning, after an interruption.
     """
 
     def __init__(self, examples: int, recipe: Recipe, seed: int | None = None):
         self.examples, self.seed, self.batch_size = examples, seed, recipe.piece_size
         self.count, self.first, self.drop_last = recipe.steps * recipe.accumulation, 0, True
-        # What does not fill a whole batch waits for the next epoch.
+        # Rows that do not fill a whole batch wait for the next epoch.
         self.per_epoch = examples // recipe.batch_size * recipe.accumulation
 
     def __len__(self) -> int:
@@ -67,25 +68,26 @@ class PieceSampler(BatchSampler):
 
 
 class AcceleratedTraining:
-    """A model, its optimizer and its data, prepared for the processes that a launcher has started.
+    """A model, its optimizer, and its data, prepared for the processes that a launcher has started.
 
     Args:
-        model: trained in place.
-        examples: a data set that gives a whole batch for a list of rows.
-        recipe: how to train; a batch is one of all processes together.
-        job: where checkpoints, history and progress go.
-        seed: of dropout, and of the order if `shuffle`.
-        shuffle: read the examples in a new order each epoch, otherwise in their own order.
-        log_every: steps between two lines of the history; about a hundred lines if not given.
+        model: model to train, in place.
+        examples: data set that gives a whole batch for a list of rows.
+        recipe: how to train; the batch size is that of all processes together.
+        job: where checkpoints, history, and progress go.
+        seed: seed of dropout and, with `shuffle`, of the order.
+        shuffle: whether to read the examples in a new order each epoch instead of their own order.
+        log_every: number of steps between two lines of the history, by default such that there are about a
+            hundred lines.
 
     Attributes:
-        loop: counts the steps and has the history.
-        generator: random numbers for changes to the batches; they continue after a stop.
-        waited, worked: seconds of the steps that were spent waiting for a batch, and all of them.
+        loop: `Loop` that counts the steps and has the history.
+        generator: generator of the changes to the batches; it continues after an interruption.
+        waited, worked: seconds spent waiting for batches, and seconds of all steps, including the wait.
 
     Raises:
-        UserError: a batch that the processes cannot share evenly; Muon under DeepSpeed; a checkpoint that
-            another number of processes wrote.
+        UserError: the processes cannot share a batch evenly, Muon is used under DeepSpeed, or a different
+            number of processes wrote the checkpoint.
     """
 
     def __init__(
@@ -105,7 +107,7 @@ class AcceleratedTraining:
             cpu=not torch.cuda.is_available(),
             mixed_precision="bf16" if recipe.bf16 else "no",
             gradient_accumulation_steps=recipe.accumulation,
-            # The loader's batches are those of all processes together: each takes its slice.
+            # A batch of the loader belongs to all processes together, and each takes its slice.
             dataloader_config=DataLoaderConfiguration(split_batches=True),
             kwargs_handlers=[InitProcessGroupKwargs(timeout=PATIENCE)],
         )
@@ -115,18 +117,18 @@ class AcceleratedTraining:
                 "DeepSpeed's ZeRO cuts matrices into flat pieces and Muon needs them whole: --optimizer adamw"
             )
         share_of(recipe.piece_size)
-        # Dropout differs from process to process, the order of the data does not.
+        # Dropout differs from process to process; the order of the data does not.
         set_seed(seed, device_specific=True)
         self.generator = torch.Generator(self.accelerator.device)
         self.generator.manual_seed(seed + self.accelerator.process_index)
         if recipe.gradient_checkpointing:
             model.activation_checkpointing_enable()
         optimizer = recipe.optimizer(model)
-        # The schedule counts optimizer steps: it is not handed to `prepare`, which would count those of
+        # The schedule counts optimizer steps. It is kept from `prepare`, which would count the steps of
         # all processes.
         self.scheduler = recipe.scheduler(optimizer)
         sampler = PieceSampler(len(examples), recipe, seed if shuffle else None)  # type: ignore[arg-type]
-        # A generator of its own: a loader without one would move the one that dropout draws from.
+        # Without its own generator, the loader would advance the one that dropout draws from.
         loader = DataLoader(examples, batch_sampler=sampler, collate_fn=as_is, generator=torch.Generator())
         self.model, self.optimizer, self.loader = self.accelerator.prepare(model, optimizer, loader)
         self.loop = Loop(job, recipe.steps, recipe.advice, recipe.saves, log_every=log_every)
@@ -144,10 +146,10 @@ class AcceleratedTraining:
         """Takes all steps that are left.
 
         Args:
-            loss_of: the mean loss of a batch, from the prepared model.
-            watch: called with the number of steps after each, before a checkpoint is written; returns
-                whether to stop early.
-            save_in: where the first process writes the model in the end, gathered from all of them.
+            loss_of: function that computes the mean loss of a batch with the prepared model.
+            watch: function that is called with the number of steps done after each step, before a
+                checkpoint is written, and returns whether to stop early.
+            save_in: folder where the first process writes the final model, gathered from all processes.
         """
         accelerator, recipe, loop = self.accelerator, self.recipe, self.loop
         pieces: list[Tensor] = []
@@ -161,7 +163,7 @@ class AcceleratedTraining:
                     accelerator.backward(loss)
                     pieces.append(accelerator.reduce(loss.detach(), reduction="mean"))
                     if accelerator.sync_gradients:
-                        mean = torch.stack(pieces).mean().item()
+                        mean = torch.stack(pieces).mean().item()  # pieces x () -> (pieces,) -> ()
                         norm = self._clip()
                         self._require_finite(mean, norm)
                     self.optimizer.step()
@@ -180,14 +182,14 @@ class AcceleratedTraining:
                 clock = time.perf_counter()
             if save_in is not None:
                 self.save_model(save_in)
-        accelerator.unwrap_model(self.model, keep_fp32_wrapper=False)  # a forward pass in 32 bits again
+        accelerator.unwrap_model(self.model, keep_fp32_wrapper=False)  # forward passes are in 32 bits again
         accelerator.free_memory()
         if recipe.gradient_checkpointing:
             self.plain_model.activation_checkpointing_disable()
         self.plain_model.eval()
 
     def _clip(self) -> float:
-        """Scales the gradient down to the limit; returns the length that it had, in all processes."""
+        """Scales the gradient down to the limit; returns the norm that it had over all processes."""
         if self.recipe.max_grad_norm is not None:
             norm = self.accelerator.clip_grad_norm_(self.model.parameters(), self.recipe.max_grad_norm)
         else:
@@ -197,7 +199,7 @@ class AcceleratedTraining:
         return float(norm.full_tensor() if isinstance(norm, DTensor) else norm)
 
     def _require_finite(self, loss: float, norm: float) -> None:
-        """The weights are still those from before this step; what follows cannot be good."""
+        """Saves the weights, which are still those from before this step, and raises if it diverged."""
         if not torch.tensor([loss, norm]).isfinite().all():
             folder = self.loop.folder / "last_finite"
             self.save_model(folder)
@@ -205,7 +207,7 @@ class AcceleratedTraining:
             self.loop.require_finite(norm, "the gradient", folder)
 
     def save_model(self, folder: Path) -> None:
-        """Gathers the weights from all processes; the first one writes them."""
+        """Gathers the weights from all processes; the first process writes them."""
         weights = self.accelerator.get_state_dict(self.model)
         if self.accelerator.is_main_process:
             plain = self.accelerator.unwrap_model(self.model, keep_fp32_wrapper=False)
@@ -218,7 +220,7 @@ class AcceleratedTraining:
         save_file(state, folder / PROCESS_FILE.format(self.accelerator.process_index))
 
     def _read(self, checkpoint: Path) -> None:
-        if list(checkpoint.glob("custom_checkpoint_*")):  # the schedule was a file of its own
+        if list(checkpoint.glob("custom_checkpoint_*")):  # older versions saved the schedule on its own
             raise UserError(f"{checkpoint} was written by an older version; start over in another folder")
         self.accelerator.load_state(str(checkpoint))
         state: dict[str, Any] = load_file(checkpoint / PROCESS_FILE.format(self.accelerator.process_index))

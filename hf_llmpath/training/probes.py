@@ -1,4 +1,4 @@
-"""Looking into a trained recurrent language model: its units, its gates, and the reach of its gradients."""
+"""Looks into a trained recurrent language model: its units, its gates, and the reach of its gradients."""
 
 from typing import Any
 
@@ -11,27 +11,29 @@ from transformers import PreTrainedTokenizerFast, set_seed
 def gradient_by_lag(
     model: nn.Module, tokens: np.ndarray, length: int, seed: int, windows: int = 32
 ) -> list[float]:
-    """How much the loss at one character depends on the state k steps earlier, for k = 0, 1, ...
+    """Measures how much the loss at one character depends on the state k steps earlier, for k = 0, 1, ...
 
-    The norm of dL_t / ds_{t-k}, averaged over windows of the text, divided by that at k = 0, where the
-    state s is the hidden state, and for an LSTM the cell state with it. Pascanu et al. 2013, "On the
-    difficulty of training recurrent neural networks": it shrinks or grows as a product of k Jacobians.
+    The measure is the norm of dL_t / ds_{t-k}, averaged over windows of the text and divided by its value at
+    k = 0. The state s is the hidden state and, for an LSTM, also the cell state. The norm shrinks or grows as
+    a product of k Jacobians (Pascanu et al. 2013, "On the difficulty of training recurrent neural networks").
 
     Args:
         model: a recurrent language model; its last layer is measured.
-        tokens: ids of a text, more than `length + 1`.
-        length: the largest lag is `length - 1`.
-        windows: how many windows of the text to average over.
+        tokens: ids of a text of more than `length + 1` tokens.
+        length: number of lags; the largest is `length - 1`.
+        seed: seed of the choice of windows.
+        windows: number of windows of the text to average over.
     """
     random = np.random.default_rng(seed)
     starts = random.integers(0, len(tokens) - length - 1, size=windows)
+    # (windows, length + 1)
     batch = torch.from_numpy(np.stack([tokens[start : start + length + 1] for start in starts]))
     model.eval()
     backbone, cell_layer = model.model, model.model.layers[-1]
-    hidden = backbone.embed_tokens(batch[:, :-1])
+    hidden = backbone.embed_tokens(batch[:, :-1])  # (windows, length, embedding_size)
     for layer in backbone.layers[:-1]:
         hidden = layer(hidden)[0]
-    # Step by step, each state passed on as a node of its own: then every dL/ds is at hand.
+    # The last layer runs step by step, and each state is a node of its own, so every dL/ds can be read.
     state, states = None, []
     for t in range(length):
         _, state, _ = cell_layer(hidden[:, t : t + 1].detach(), state)
@@ -44,16 +46,18 @@ def gradient_by_lag(
     loss.backward()
     norms = []
     for state in reversed(states):
-        # Nothing depends on the last cell state, which therefore has no gradient.
+        # The loss does not depend on the last cell state, which therefore has no gradient.
         grads = [tensor.grad for tensor in state if tensor.grad is not None]
+        # (windows, hidden), or (windows, 2 * hidden) with a cell state
         norms.append(torch.cat(grads, dim=-1).norm(dim=-1).mean().item())
     model.zero_grad()
     return [norm / norms[0] for norm in norms]
 
 
 def one_character_each(tokenizer: PreTrainedTokenizerFast, tokens: np.ndarray) -> str:
-    """The text of `tokens` with exactly one character per token: a line feed for an end of text, U+FFFD
-    for a byte.
+    """Returns the text of `tokens` with exactly one character per token.
+
+    A line feed stands for an end of text and U+FFFD for a byte.
     """
     special = set(tokenizer.all_special_ids)
     pieces = tokenizer.convert_ids_to_tokens(tokens.tolist())
@@ -64,19 +68,19 @@ def one_character_each(tokenizer: PreTrainedTokenizerFast, tokens: np.ndarray) -
 
 
 def text_features(text: str) -> dict[str, np.ndarray]:
-    """Properties of each character of `text` and its surroundings, as numbers: name -> `(len(text),)`."""
+    """Describes each character of `text` and its surroundings in numbers: name -> `(len(text),)`."""
     characters = np.array(list(text))
     index = np.arange(len(text))
 
     def since(mask: np.ndarray) -> np.ndarray:
-        """Characters since `mask` was last true (or since the start)."""
+        """Counts the characters since `mask` was last true (or since the start)."""
         return index - np.maximum.accumulate(np.where(mask, index, 0))
 
     is_letter = np.char.isalpha(characters)
     before = np.append(False, is_letter[:-1])
     first_letter = is_letter & ~before
     in_word = np.where(is_letter, since(~is_letter), 0)  # 1 for the first letter, 2 for the second, ...
-    # Whether the word that a letter belongs to began with a capital, carried on from its first letter.
+    # Whether the word of a letter began with a capital, carried forward from its first letter.
     begins = np.maximum.accumulate(np.where(first_letter, index, 0))
     capitalised = is_letter & np.char.isupper(characters)[begins]
     newline, ends = characters == "\n", np.isin(characters, list(".!?"))
@@ -95,36 +99,39 @@ def text_features(text: str) -> dict[str, np.ndarray]:
     }
     if newline.any():
         capitals = [[float(line.isupper())] * (len(line) + 1) for line in text.split("\n")]
+        # (len(text) + 1,) -> (len(text),): the last line has no line feed
         features["line of capitals"] = np.concatenate(capitals)[: len(text)]
+    # A constant feature has no correlation.
     return {name: values for name, values in features.items() if values.std() > 0}
 
 
 @torch.no_grad()
 def unit_activations(model: nn.Module, tokens: np.ndarray, length: int = 512) -> np.ndarray:
-    """The last layer's hidden state after every token, `(len(tokens), hidden)`; the text is read from end
-    to end.
+    """Returns the last layer's hidden state after every token, `(len(tokens), hidden)`.
+
+    The text is read from end to end without a reset of the state.
     """
     cache, pieces = None, []
     model.eval()
     for start in range(0, len(tokens), length):
-        ids = torch.from_numpy(tokens[start : start + length]).unsqueeze(0)
+        ids = torch.from_numpy(tokens[start : start + length]).unsqueeze(0)  # (1, length)
         outputs = model.model(input_ids=ids, cache=cache, use_cache=True)
         cache = outputs.cache
         pieces.append(outputs.last_hidden_state[0].numpy())
-    return np.concatenate(pieces)
+    return np.concatenate(pieces)  # (len(tokens), hidden)
 
 
 def readable_unit(model: nn.Module, tokenizer: PreTrainedTokenizerFast, tokens: np.ndarray) -> dict[str, Any]:
-    """The unit that follows something readable best, after Karpathy et al. 2015.
+    """Finds the unit that follows a readable feature best, after Karpathy et al. 2015.
 
-    Unit and feature are chosen on the first half of `tokens`, and their correlation is reported on the
-    second half: the choice among many units does not flatter the result. Features of the current
-    character alone (a vowel, a capital) are compared too, but one that needs memory (quotation, position)
-    is preferred.
+    The unit and the feature are chosen on the first half of `tokens`, and their correlation is reported on
+    the second half, which keeps the choice among many units from flattering the result. Features of the
+    current character alone (a vowel, a capital) are compared too, but one that needs memory (quotation,
+    position) is preferred.
 
     Returns:
-        `unit`, `feature`, `correlation` (Pearson, on the second half), `chosen_by` (the same on the first
-        half), and `table`: the best unit of every feature.
+        A dictionary with `unit`, `feature`, `correlation` (Pearson, on the second half), `chosen_by` (the
+        same on the first half), and `table`, the best unit for every feature.
     """
     activations = unit_activations(model, tokens)
     features = text_features(one_character_each(tokenizer, tokens))
@@ -133,7 +140,7 @@ def readable_unit(model: nn.Module, tokenizer: PreTrainedTokenizerFast, tokens: 
     for name, values in features.items():
         first = _correlations(activations[:half], values[:half])
         unit = int(np.abs(first).argmax())
-        second = _correlations(activations[half:, [unit]], values[half:])[0]
+        second = _correlations(activations[half:, [unit]], values[half:])[0]  # of the one column (time, 1)
         table.append(
             {"feature": name, "unit": unit, "correlation": float(second), "chosen_by": float(first[unit])}
         )
@@ -144,8 +151,9 @@ def readable_unit(model: nn.Module, tokenizer: PreTrainedTokenizerFast, tokens: 
 
 
 def _correlations(activations: np.ndarray, values: np.ndarray) -> np.ndarray:
-    centered = activations - activations.mean(0)
+    centered = activations - activations.mean(0)  # (time, units)
     values = values - values.mean()
+    # (units,); a unit that never changes gets 0
     scale = np.linalg.norm(centered, axis=0) * np.linalg.norm(values)
     return np.divide(values @ centered, scale, out=np.zeros(centered.shape[1]), where=scale > 0)
 
@@ -153,17 +161,18 @@ def _correlations(activations: np.ndarray, values: np.ndarray) -> np.ndarray:
 def hidden_states_of(
     model: nn.Module, tokenizer: PreTrainedTokenizerFast, tokens: np.ndarray, first: int = 0, units: int = 24
 ) -> dict[str, Any]:
-    """States of some units over a text, for a heat map; unit `first` and those that vary most.
+    """Returns the states of unit `first` and of those that vary most over a text, for a heat map.
 
     Returns:
-        `text` (one character per token), `units` (indices) and `values` (one list over time per unit).
+        A dictionary with `text` (one character per token), `units` (indices), and `values` (one list over
+        time per unit).
     """
     activations = unit_activations(model, tokens)
     order = [first, *(int(unit) for unit in np.argsort(-activations.std(0)) if unit != first)][:units]
     return {
         "text": one_character_each(tokenizer, tokens),
         "units": order,
-        "values": np.round(activations[:, order].T, 4).tolist(),
+        "values": np.round(activations[:, order].T, 4).tolist(),  # (units, time)
     }
 
 
@@ -171,15 +180,15 @@ def hidden_states_of(
 def gates_of(
     model: nn.Module, tokenizer: PreTrainedTokenizerFast, tokens: np.ndarray, units: int = 12
 ) -> dict[str, Any]:
-    """What the last layer's gates do over a text.
+    """Shows what the last layer's gates do over a text.
 
     Returns:
-        `text` (one character per token); `mean`: gate -> mean over units after each character; `indices`
-        of the `units` units whose keeping gate (forget, update; the state itself for a plain RNN) moves
-        most slowly, slowest first, because they are the easiest to read; and `units`: gate -> its values
-        in each of these units over time.
+        A dictionary with `text` (one character per token); `mean`, gate -> mean over all units after each
+        character; `indices`, the `units` units whose keeping gate (the forget or update gate; the state
+        itself for a plain RNN) moves most slowly, the slowest first, because they are the easiest to read;
+        and `units`, gate -> its values over time in each of these units.
     """
-    ids = torch.from_numpy(tokens).unsqueeze(0)
+    ids = torch.from_numpy(tokens).unsqueeze(0)  # (1, time)
     gates = model.eval().model(input_ids=ids, output_gates=True, use_cache=False).gates[-1]
     traces = {name: values[0].numpy() for name, values in gates.items()}  # (time, unit)
     keeping = next(traces[name] for name in ("forget_gate", "update_gate", "hidden_state") if name in traces)
@@ -188,12 +197,13 @@ def gates_of(
         "text": one_character_each(tokenizer, tokens),
         "mean": {name: np.round(values.mean(1), 4).tolist() for name, values in traces.items()},
         "indices": slowest.tolist(),
+        # (units, time) for each gate
         "units": {name: np.round(values[:, slowest].T, 4).tolist() for name, values in traces.items()},
     }
 
 
 def _persistence(values: np.ndarray) -> np.ndarray:
-    """Correlation of each column with itself one step later."""
+    """Computes the correlation of each column with itself one step later: `(units,)`."""
     centered = values - values.mean(0)
     power = centered.var(0)
     return np.divide(
@@ -209,7 +219,7 @@ def sample_text(
     seed: int,
     prompt: str = "",
 ) -> str:
-    """`length` characters that the model samples at `temperature` after `prompt`."""
+    """Samples `length` characters at `temperature` after `prompt`."""
     ids = torch.tensor([[tokenizer.bos_token_id, *tokenizer.encode(prompt, add_special_tokens=False)]])
     set_seed(seed)
     output = model.generate(
@@ -226,14 +236,16 @@ def sample_text(
 
 
 def one_hot(tokenizer: PreTrainedTokenizerFast, text: str) -> dict[str, Any]:
-    """The one-hot rows of a text. Multiplying one with the embedding matrix looks up a row of it.
+    """Returns the one-hot rows of a text.
+
+    Multiplying such a row by the embedding matrix looks up one row of the matrix.
 
     Returns:
-        `characters`, `vocabulary` (the characters that tokens stand for) and `rows` (0 or 1, character x
-        vocabulary).
+        A dictionary with `characters`, `vocabulary` (the characters that the tokens stand for), and `rows`
+        (0 or 1, characters x vocabulary).
     """
     tokens = tokenizer.encode(text, add_special_tokens=False)
-    rows = np.eye(len(tokenizer), dtype=int)[tokens]
+    rows = np.eye(len(tokenizer), dtype=int)[tokens]  # (characters, vocabulary)
     return {
         "characters": [tokenizer.decode([token]) for token in tokens],
         "vocabulary": tokenizer.convert_ids_to_tokens(list(range(len(tokenizer)))),
@@ -249,14 +261,14 @@ def next_characters(
     temperatures: tuple[float, ...],
     top: int = 12,
 ) -> dict[str, Any]:
-    """The most probable next characters after `prompt`: softmax(logits / temperature) for each temperature.
+    """Finds the most probable characters after `prompt`: softmax(logits / temperature) for each temperature.
 
     Returns:
-        `prompt`, `characters` (the `top` most probable at temperature 1, best first) and `probabilities`:
-        temperature -> the probability of each of them.
+        A dictionary with `prompt`, `characters` (the `top` most probable ones, the best first), and
+        `probabilities`, temperature -> the probability of each of these characters.
     """
     ids = torch.tensor([[tokenizer.bos_token_id, *tokenizer.encode(prompt, add_special_tokens=False)]])
-    logits = model.eval()(ids, use_cache=False).logits[0, -1]
+    logits = model.eval()(ids, use_cache=False).logits[0, -1]  # (vocabulary,)
     order = logits.argsort(descending=True)[:top]
     return {
         "prompt": prompt,

@@ -1,9 +1,9 @@
-"""How to train: the choices that a stage makes for one training, as a group of its settings.
+"""Defines how to train: the choices that a stage makes for one training run, as a group of its settings.
 
     training: Recipe = group(Recipe(steps=900, batch_size=32, learning_rate=3e-3), "language model")
 
-This module imports neither torch nor transformers at its top, because the settings of all stages are read
-when the command line lists them.
+The top of this module imports neither torch nor transformers, because the command line reads the settings of
+all stages to list them.
 """
 
 import math
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Recipe(Group):
-    """How to train: optimizer, schedule, clipping, evaluations and checkpoints on the way."""
+    """How to train: optimizer, schedule, clipping, evaluations, and checkpoints on the way."""
 
     steps: int = setting(1000, "optimizer steps", minimum=1)
     batch_size: int = setting(32, "examples per step, over all processes and pieces", minimum=1)
@@ -48,12 +48,12 @@ class Recipe(Group):
         "rate of AdamW for all but the hidden matrices, which Muon then moves; none: AdamW alone",
         minimum=0,
     )
-    # Not for `--set`: what the stage decides, because it also says how to evaluate.
-    evaluations: int = field(default=0, metadata={"help": None})  # on the way; 0 evaluates at the end
+    # Not available to `--set`: the stage decides these, because it also decides how to evaluate.
+    evaluations: int = field(default=0, metadata={"help": None})  # during training; 0: only at the end
     patience: int | None = field(default=None, metadata={"help": None})  # evaluations without improvement
-    keep_best: bool = field(default=True, metadata={"help": None})  # end with the best evaluation's weights
+    keep_best: bool = field(default=True, metadata={"help": None})  # ends with the best evaluation's weights
     carry_state: bool = field(default=False, metadata={"help": None})  # recurrent state from batch to batch
-    rate_setting: str = field(default="", metadata={"help": None})  # the settings that advice names
+    rate_setting: str = field(default="", metadata={"help": None})  # the setting that advice names
     adam_rate_setting: str = field(default="", metadata={"help": None})
 
     def __post_init__(self) -> None:
@@ -62,12 +62,12 @@ class Recipe(Group):
 
     @property
     def piece_size(self) -> int:
-        """Examples that pass through the model at once, over all processes."""
+        """The number of examples that pass through the model at once, over all processes."""
         return self.batch_size // self.accumulation
 
     @property
     def advice(self) -> tuple[str, float]:
-        """The setting to lower if the training diverges, and its value: the higher one of two rates."""
+        """The setting to lower if the training diverges, and its value; of two rates, the higher one."""
         prefix = f"{self.path}." if self.path else ""
         if self.adam_learning_rate is not None and self.adam_learning_rate > self.learning_rate:
             return self.adam_rate_setting or f"{prefix}adam_learning_rate", self.adam_learning_rate
@@ -79,18 +79,18 @@ class Recipe(Group):
 
     @property
     def schedule_options(self) -> dict[str, Any]:
-        """Arguments of transformers' scheduler of that name."""
+        """Arguments for the transformers scheduler of that name."""
         if self.decay is None:
             return {}
         return {"num_decay_steps": max(1, round(self.decay * self.steps)), "decay_type": "linear"}
 
     @property
     def save_every(self) -> int:
-        """Steps from one checkpoint to the next."""
+        """The number of steps from one checkpoint to the next."""
         return save_interval(self.steps, self.saves)
 
     def optimizer(self, model: "nn.Module") -> "Optimizer":
-        """AdamW over all weights, or Muon with AdamW where there is a rate for each."""
+        """Makes AdamW for all weights or, if there is a rate for each, Muon with AdamW."""
         if self.adam_learning_rate is not None:
             import torch
 
@@ -101,7 +101,7 @@ class Recipe(Group):
         return adamw(model.parameters(), self.learning_rate, self.weight_decay, self.adam_beta2)
 
     def scheduler(self, optimizer: "Optimizer") -> "LRScheduler":
-        """The schedule of the rates, the same as the Trainer's; it counts optimizer steps."""
+        """Makes the schedule of the rates, which equals the Trainer's and counts optimizer steps."""
         if self.schedule_name == "one_cycle":
             from torch.optim.lr_scheduler import LambdaLR
 
@@ -126,8 +126,10 @@ class EpochRecipe(Group):
     learning_rate: float = setting(1e-3, "peak learning rate", minimum=0)
 
     def recipe(self, examples: int, **choices: Any) -> Recipe:
-        """One cycle of the rate over whole epochs, no limit on the gradient, and one evaluation at the end,
-        unless `choices` (fields of `Recipe`) say otherwise.
+        """Makes a recipe with one cycle of the rate over whole epochs.
+
+        Unless `choices` (fields of `Recipe`) say otherwise, the gradient has no limit, and there is one
+        evaluation, at the end.
         """
         batch_size = min(self.batch_size, examples)
         usual: dict[str, Any] = {
@@ -149,7 +151,7 @@ class EpochRecipe(Group):
 def adamw(
     parameters: "Iterable[nn.Parameter]", learning_rate: float, weight_decay: float, beta2: float = 0.999
 ) -> "Optimizer":
-    """AdamW that decays matrices only: biases and the scales of norms are not what overfits."""
+    """Makes an AdamW that decays matrices only, because biases and the scales of norms do not overfit."""
     from torch.optim import AdamW
 
     parameters = list(parameters)
@@ -162,13 +164,16 @@ def adamw(
 
 
 def one_cycle(progress: float) -> float:
-    """Share of the peak rate after a share of the training: up from 1/25 in the first 30 %, then down to
-    0, both along a cosine (Smith & Topin 2017, arXiv:1708.07120)."""
+    """Returns the rate after a share of the training, as a share of the peak rate.
+
+    The rate rises from 1/25 of the peak in the first 30% of the training and then falls to 0, both along a
+    cosine (Smith & Topin 2017, arXiv:1708.07120).
+    """
     if progress < 0.3:
         return 0.04 + 0.96 * (1 - math.cos(math.pi * progress / 0.3)) / 2
     return (1 + math.cos(math.pi * (progress - 0.3) / 0.7)) / 2
 
 
 def save_interval(units: int, saves: int) -> int:
-    """How many of `units` (steps, epochs) lie between two of `saves` checkpoints on the way."""
+    """Returns how many of `units` (steps or epochs) lie between two of `saves` checkpoints on the way."""
     return max(1, math.ceil(units / (saves + 1)))

@@ -1,8 +1,8 @@
-"""transformers' Trainer as the stages use it: whole batches from tensors, and the contract of `Loop`.
+"""Adapts transformers' Trainer to the stages: whole batches from tensors, and the contract of `Loop`.
 
 `fit` trains one job of a run. It continues from the job's last complete checkpoint, stops cleanly on
-Ctrl-C, and ends with the best weights if asked to. `run_trainer` does the same for any Trainer, TRL's
-included.
+Ctrl-C, and ends with the best weights if asked to. `run_trainer` does the same for any Trainer, including
+TRL's.
 """
 
 import math
@@ -34,18 +34,18 @@ from .distributed.workers import PATIENCE
 from .loop import LOGGED, Loop
 from .recipe import Recipe
 
-# Accelerate searches the disk for this optional package twice in every step; it does not come while a
+# In every step, Accelerate searches the disk twice for this optional package, which does not appear while a
 # model trains.
 accelerate.optimizer.is_lomo_available = cache(accelerate.optimizer.is_lomo_available)
 
-# What counts as the targets of a batch: the first of these that it has.
+# The targets of a batch are the first of these that it has.
 TARGETS = ("shift_labels", "labels", "start_positions")
-# In a checkpoint: the recurrent state; the random numbers of each process when the epoch began.
+# Files in a checkpoint: the recurrent state, and each process's random state when the epoch began.
 STREAM_STATE_FILE, EPOCH_FILE = "stream_state.safetensors", "epoch_{}.safetensors"
 
 
 def shared_arguments(recipe: Recipe, folder: Path, seed: int) -> dict[str, Any]:
-    """The recipe in transformers' words, as arguments of any Trainer's configuration."""
+    """Translates the recipe into arguments for the configuration of any Trainer."""
     return {
         "output_dir": str(folder),
         "max_steps": recipe.steps,
@@ -76,7 +76,7 @@ def shared_arguments(recipe: Recipe, folder: Path, seed: int) -> dict[str, Any]:
 
 
 def training_arguments(recipe: Recipe, folder: Path, seed: int) -> TrainingArguments:
-    """The recipe as arguments of `StageTrainer`."""
+    """Translates the recipe into arguments for `StageTrainer`."""
     arguments = shared_arguments(recipe, folder, seed)
     if recipe.evaluations:
         every = max(1, math.ceil(recipe.steps / recipe.evaluations))
@@ -85,7 +85,7 @@ def training_arguments(recipe: Recipe, folder: Path, seed: int) -> TrainingArgum
         arguments |= {"metric_for_best_model": "eval_loss", "greater_is_better": False}
     return TrainingArguments(
         **arguments,
-        accelerator_config={"split_batches": True},  # a batch is one of all processes together
+        accelerator_config={"split_batches": True},  # a batch belongs to all processes together
         average_tokens_across_devices=False,
         remove_unused_columns=False,
     )
@@ -96,12 +96,15 @@ class LoopCallback(TrainerCallback):
 
     def __init__(self, loop: Loop, tokens_per_step: int = 0):
         self.loop, self.tokens_per_step = loop, tokens_per_step
-        self.loss: float | None = None  # the last one that was logged
+        self.loss: float | None = None  # the last loss that was logged
         self.random_at_epoch: Tensor | None = None
 
     def on_epoch_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """A sampler without a generator of its own draws the order of an epoch from the global one. Where
-        a training continues within an epoch, it has to draw the same order."""
+        """Restores the random state at the beginning of an epoch.
+
+        A sampler without its own generator draws the order of an epoch from the global one. When a training
+        run continues within an epoch, it must draw the same order again.
+        """
         if self.random_at_epoch is None and self.loop.checkpoint is not None:
             path = self.loop.checkpoint / EPOCH_FILE.format(process_index())
             if path.exists():
@@ -116,8 +119,8 @@ class LoopCallback(TrainerCallback):
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any], **kwargs: Any) -> None:
         self.loop.log(state.log_history[-1])
         self.loss = logs.get("loss", self.loss)
-        # The last steps may come after the last entry with a loss; `train_loss`, the mean of all steps,
-        # contains them.
+        # The last steps may come after the last entry with a loss. They are contained in `train_loss`, the
+        # mean over all steps.
         for name in ("loss", "train_loss"):
             if not math.isfinite(logs.get(name, 0.0)):
                 raise self.loop.diverged(state.global_step)
@@ -132,13 +135,13 @@ class LoopCallback(TrainerCallback):
             mark_complete(checkpoint)
 
     def on_train_end(self, args: Any, state: Any, control: Any, model: nn.Module, **kwargs: Any) -> None:
-        # No loss has seen the weights that the last step left.
+        # No loss has been computed with the weights that the last step left.
         if not all(weight.isfinite().all() for weight in model.parameters() if weight.requires_grad):
             raise self.loop.diverged(state.global_step, "a weight")
 
 
 def run_trainer(trainer: Trainer, recipe: Recipe, job: Job, tokens_per_step: int = 0) -> None:
-    """Trains by a transformers or TRL Trainer that writes its checkpoints into the job's folder."""
+    """Runs a transformers or TRL Trainer that writes its checkpoints into the job's folder."""
     for callback in (PrinterCallback, ProgressCallback):
         trainer.remove_callback(callback)
     loop = Loop(job, recipe.steps, recipe.advice, log_every=0)
@@ -149,8 +152,9 @@ def run_trainer(trainer: Trainer, recipe: Recipe, job: Job, tokens_per_step: int
 
 
 class StageTrainer(Trainer):
-    """A Trainer for data sets that build whole batches; it can carry a recurrent state from batch to
-    batch.
+    """A Trainer for data sets that build whole batches.
+
+    It can carry a recurrent state from batch to batch.
     """
 
     def __init__(
@@ -178,8 +182,10 @@ class StageTrainer(Trainer):
     def _get_num_items_in_batch(
         self, batch_samples: list[dict[str, Tensor]], device: torch.device
     ) -> Tensor | None:
-        """Targets of a step in all its pieces and processes. The Trainer itself counts only batches with
-        `labels`, and only those of its own process."""
+        """Counts the targets of a step in all its pieces and processes.
+
+        The Trainer itself counts only batches with `labels`, and only those of its own process.
+        """
         if not batch_samples:
             return None
         name = next(name for name in TARGETS if name in batch_samples[0])
@@ -196,13 +202,13 @@ class StageTrainer(Trainer):
         first = inputs.pop("first", None)
         if self.carry_state:
             if bool(first.all()):
-                self._carried = None
+                self._carried = None  # the streams begin again with a new epoch
             inputs |= {"cache": self._carried, "use_cache": True}
         outputs = model(**inputs, num_items_in_batch=num_items_in_batch)
         if self.carry_state:
             self._carried = outputs.cache
             self._carried.detach()
-        # Gradients are averaged over processes; each has its share of the sum over all targets.
+        # Gradients are averaged over processes, but each loss is only a share of the sum over all targets.
         loss = outputs.loss * self.accelerator.num_processes
         return (loss, outputs) if return_outputs else loss
 
@@ -221,7 +227,7 @@ class StageTrainer(Trainer):
         super()._save_checkpoint(model, trial)
         if self._carried is None:
             return
-        tensors = {  # (batch, hidden): the rows of all processes, in order
+        tensors = {  # (batch, hidden): rows of all processes, in order
             f"{layer_index}.{state_index}": self.accelerator.gather(value.contiguous())
             for layer_index, layer in enumerate(self._carried.layers)
             for state_index, value in enumerate(layer.state)
@@ -237,7 +243,7 @@ class StageTrainer(Trainer):
             return
         processes, index = self.accelerator.num_processes, self.accelerator.process_index
         tensors = {
-            name: value.chunk(processes)[index].to(self.args.device)  # this process's rows
+            name: value.chunk(processes)[index].to(self.args.device)  # (batch / processes, hidden)
             for name, value in load_file(path).items()
         }
         self._carried = self.model.new_cache()
@@ -260,22 +266,22 @@ def fit(
     """Trains `model` in place.
 
     Args:
-        model: a transformers model that returns a loss.
-        dataset: `StreamWindows`, `Documents`, `TrainingBatches` or another data set that builds whole
-            batches, with `labels` or `shift_labels`.
+        model: transformers model that returns a loss.
+        dataset: `StreamWindows`, `Documents`, `TrainingBatches`, or another data set that builds whole
+            batches with `labels` or `shift_labels`.
         recipe: how to train.
-        job: where checkpoints, history and progress go.
-        seed: of the order of the batches and of dropout.
-        evaluate_with: called with the model (in eval mode, without gradients); returns metrics, among
-            them `loss`.
-        tokens_per_step: for the tokens per second shown while training.
-        optimizer: replaces the recipe's own.
-        make_trainer: a Trainer with another loss.
+        job: where checkpoints, history, and progress go.
+        seed: seed of the order of the batches and of dropout.
+        evaluate_with: function that is called with the model (in eval mode, without gradients) and returns
+            metrics, including `loss`.
+        tokens_per_step: number of tokens per step, for the speed shown during training.
+        optimizer: optimizer that replaces the recipe's own.
+        make_trainer: class or function that makes the Trainer, for example one with another loss.
 
     Raises:
-        UserError: a loss that is not finite; a checkpoint from another number of processes; another
+        UserError: a loss is not finite, a different number of processes wrote the checkpoint, or another
             process is gone.
-        KeyboardInterrupt: Ctrl-C came; a checkpoint is on disk.
+        KeyboardInterrupt: Ctrl-C was pressed; a checkpoint is on disk.
     """
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     if optimizer is None and recipe.adam_learning_rate is not None:
@@ -288,12 +294,12 @@ def fit(
         callbacks=[] if recipe.patience is None else [EarlyStoppingCallback(recipe.patience)],
         evaluate_with=evaluate_with,
         carry_state=recipe.carry_state,
-        optimizers=(optimizer, None),  # None: the Trainer makes AdamW, as the arguments say
+        optimizers=(optimizer, None),  # None: the Trainer makes AdamW from the arguments
     )
     run_trainer(trainer, recipe, job, tokens_per_step or 0)
-    if recipe.bf16:  # the forward pass is in 32 bits again
+    if recipe.bf16:  # forward passes are in 32 bits again
         trainer.accelerator.unwrap_model(model, keep_fp32_wrapper=False)
-    model._is_accelerate_prepared = False  # type: ignore[assignment]  # another training prepares it anew
+    model._is_accelerate_prepared = False  # type: ignore[assignment]  # another run prepares it again
     if recipe.gradient_checkpointing:
         model.activation_checkpointing_disable()
     return trainer

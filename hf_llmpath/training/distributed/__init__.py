@@ -1,1 +1,1 @@
-"""Several processes: launchers, sharding, and how a group of processes stops together."""
+"""Trains in several processes: launchers, sharding, and how a group of processes stops together."""

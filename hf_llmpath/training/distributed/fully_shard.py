@@ -1,12 +1,12 @@
-"""Sharded training: every process holds a part of each weight, its gradient and its optimizer state
-(FSDP, ZeRO stage 3).
+"""Trains in shards: every process holds a part of each weight, its gradient, and its optimizer state.
+
+This is known as FSDP or ZeRO stage 3.
 
     torchrun --nproc_per_node 2 script.py
 
-Layer by layer the weights are gathered just before they are used and dropped again; gradients are
-averaged and scattered back. Rajbhandari et al. 2020, arXiv:1910.02054; Zhao et al. 2023,
-arXiv:2304.11277. Accelerate leaves FSDP out on a CPU without a word, so this is PyTorch's `fully_shard`
-itself, which works there too.
+Layer by layer, the weights are gathered just before they are used and then dropped; gradients are averaged
+and scattered back (Rajbhandari et al. 2020, arXiv:1910.02054; Zhao et al. 2023, arXiv:2304.11277). On a CPU,
+Accelerate silently skips FSDP, so this module uses PyTorch's own `fully_shard`, which works there too.
 """
 
 import math
@@ -38,23 +38,24 @@ from .workers import share_of
 def fit_sharded(
     model: PreTrainedModel, blocks: TokenBlocks, recipe: Recipe, job: Job
 ) -> tuple[list[float], dict[str, Tensor]]:
-    """Trains `model` in shards; every process has it whole at first, and process groups are initialized.
+    """Trains `model` in shards.
+
+    At first, every process has the whole model, and process groups are initialized. A program that calls this
+    must end with `workers.leave_group`.
 
     Args:
-        model: trained in place; what dropout draws depends on the caller's seed.
-        blocks, recipe: the data and how to train; a batch is one of all processes together, and each
+        model: model to train, in place; dropout depends on the caller's seed.
+        blocks, recipe: the data and how to train; a batch belongs to all processes together, and each
             takes its slice.
-        job: where checkpoints, history and progress go; each process writes the shards that it holds.
+        job: where checkpoints, history, and progress go; each process writes the shards that it holds.
 
     Returns:
-        The loss of every step, the mean over all processes; and the whole weights, in the first process
-        (empty in others), for `model.save_pretrained(folder, state_dict=...)`.
+        The loss of every step as the mean over all processes, and the whole weights in the first process
+        (empty in the others) for `model.save_pretrained(folder, state_dict=...)`.
 
     Raises:
-        ValueError: a recipe in pieces or in 16 bits, which this loop leaves out to stay readable.
-        UserError: a batch that the processes cannot share evenly; what `Loop` raises.
-
-    A program that trains with this ends with `workers.leave_group`.
+        ValueError: the recipe asks for pieces or for 16 bits, which this loop leaves out to stay readable.
+        UserError: the processes cannot share a batch evenly, or `Loop` raised an error.
     """
     if recipe.bf16 or recipe.accumulation > 1:
         raise ValueError("fit_sharded trains in 32 bits and with whole batches")
@@ -66,7 +67,7 @@ def fit_sharded(
     for layer in model.model.layers:
         fully_shard(layer, mesh=mesh)
     fully_shard(model, mesh=mesh)
-    optimizer = recipe.optimizer(model)  # after sharding: its state is sharded as the weights are
+    optimizer = recipe.optimizer(model)  # after sharding, so its state is sharded like the weights
     scheduler = recipe.scheduler(optimizer)
 
     def write(folder: Path) -> None:
@@ -78,7 +79,7 @@ def fit_sharded(
         save_file(random, folder / PROCESS_FILE.format(rank))
 
     if loop.checkpoint is not None:
-        weights, moments = get_state_dict(model, optimizer)  # makes what is to be filled
+        weights, moments = get_state_dict(model, optimizer)  # placeholders that the load fills in place
         sharded_files.load({"model": weights, "optimizer": moments}, checkpoint_id=loop.checkpoint)
         set_state_dict(model, optimizer, model_state_dict=weights, optim_state_dict=moments)
         random = load_file(loop.checkpoint / PROCESS_FILE.format(rank))
@@ -90,6 +91,7 @@ def fit_sharded(
     model.train()
     with loop:
         while loop.step < loop.steps:
+            # Each process reads its own slice of the batch.
             first = loop.step * recipe.batch_size + rank * share
             batch = blocks.__getitems__(list(range(first, first + share)))
             batch = {name: value.to(model.device) for name, value in batch.items()}
@@ -104,7 +106,7 @@ def fit_sharded(
             loop.after_step(mean / world, save=write)
         options = StateDictOptions(full_state_dict=True, cpu_offload=True)
         whole = get_model_state_dict(model, options=options)
-    # DTensor's caches keep the mesh until the interpreter ends, and the mesh its groups, which
-    # `workers.leave_group` could then not end. Groups are still found by their names.
+    # DTensor's caches keep the mesh until the interpreter ends, and the mesh keeps its groups, which
+    # `workers.leave_group` could then not end. The groups can still be found by their names.
     getattr(mesh, "_pg_registry", {}).clear()
     return loop.losses, whole

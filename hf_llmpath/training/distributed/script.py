@@ -1,14 +1,16 @@
-"""Trains a decoder on a text file with the bare Accelerate loop, in one process or in as many as a
-launcher starts.
+"""Trains a decoder on a text file with the bare Accelerate loop.
+
+It runs in one process or in as many as a launcher starts:
 
     python -m hf_llmpath.training.distributed.script TEXT FOLDER
     torchrun --nproc_per_node 2 -m hf_llmpath.training.distributed.script TEXT FOLDER --max-steps 200
     accelerate launch --config_file accelerate_fsdp2.yaml \\
         -m hf_llmpath.training.distributed.script TEXT FOLDER
 
-FOLDER then holds the model with its tokenizer, and losses.json. A training that was stopped, even by the
-death of a process, continues from its last checkpoint with --resume: on as many processes as before, in a
-FOLDER that all machines share. The launchers' files are in `hf_llmpath/training/distributed/configs`.
+FOLDER then holds the model with its tokenizer and losses.json. With --resume, a training run that was
+stopped, even by the death of a process, continues from its last checkpoint. It needs the same number of
+processes as before and a FOLDER that all machines share. The launchers' files are in
+`hf_llmpath/training/distributed/configs`.
 """
 
 import argparse
@@ -65,11 +67,11 @@ def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 def _checkpoints(wanted: argparse.Namespace) -> Path:
-    """The folder of the checkpoints, in which this training may begin or continue.
+    """Returns the folder of the checkpoints, once it is clear that this run may begin or continue there.
 
     Raises:
-        UserError: nothing to resume, or with other settings; or a stopped training that nobody asked to
-            resume.
+        UserError: there is nothing to resume, the stopped run had different settings, or there is a stopped
+            run but --resume was not given.
     """
     folder = wanted.folder / "checkpoints"
     newest = newest_checkpoint(folder)
@@ -95,7 +97,7 @@ def _checkpoints(wanted: argparse.Namespace) -> Path:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Runs the training that the command line asks for."""
+    """Runs the training that the command line requests."""
     wanted = _arguments(arguments)
     check_writable(wanted.folder)
     checkpoints = _checkpoints(wanted)
@@ -118,7 +120,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         gradient_checkpointing=wanted.checkpointing,
         **rates,
     )
-    # Every process writes files of its own: they need not wait for each other, nor share a disk.
+    # Each process writes its own files, so they neither wait for each other nor need a shared disk.
     data = TokenData.in_folder(wanted.folder / "tokens" / _rank(), characters)
     model = new_model(shape.config(data.tokenizer), wanted.seed)
     blocks = TokenBlocks(data.train, shape.context, recipe.batch_size, recipe.steps, wanted.seed)

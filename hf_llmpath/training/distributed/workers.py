@@ -1,11 +1,13 @@
-"""Processes that train together stop together: when one is gone, the others say which, and how to continue.
+"""Makes processes that train together stop together.
+
+When one is gone, the others say which one and how to continue.
 
     with stop_together(folder):
         ...                        # the training
 
-A process that dies closes its connections, so the next exchange of gradients fails in the others within
-moments; torchrun notices too and asks them to end. Both become one line here. A machine that is cut off
-closes nothing, and an exchange with it fails after `PATIENCE`.
+A process that dies closes its connections, and the next exchange of gradients fails in the others within
+moments. torchrun notices the death too and asks the others to end. Here, both lead to the same one-line
+error. A machine that is cut off closes no connection, and an exchange with it fails after `PATIENCE`.
 
     leave_group()                  # the last line of a program
 """
@@ -29,15 +31,15 @@ import torch.distributed as dist
 from ...errors import UserError
 from ..checkpoints import newest_checkpoint, process_count, process_index
 
-PATIENCE = timedelta(minutes=10)  # for one exchange, even one that waits for another's checkpoint
-LOOK_FOR = 3.0  # seconds; a process that is killed closes its connections before it is seen to have ended
+PATIENCE = timedelta(minutes=10)  # limit of an exchange, even one that waits for a checkpoint
+LOOK_FOR = 3.0  # seconds; the connections of a killed process close before its end can be seen
 
 
 def share_of(batch_size: int) -> int:
-    """How many rows of a batch each process takes.
+    """Returns how many rows of a batch each process takes.
 
     Raises:
-        UserError: the rows cannot be shared out evenly.
+        UserError: the rows cannot be divided evenly.
     """
     if batch_size % process_count():
         raise UserError(
@@ -56,7 +58,7 @@ class Worker:
 
     @property
     def is_gone(self) -> bool:
-        """Whether it has ended, as far as this machine can tell."""
+        """Whether the process has ended, as far as this machine can tell."""
         if self.machine != socket.gethostname():
             return False
         try:
@@ -69,19 +71,21 @@ class Worker:
 
 
 class _AskedToEnd(BaseException):
-    """SIGTERM came."""
+    """SIGTERM has been received."""
 
 
 @contextmanager
 def stop_together(folder: Path) -> Iterator[None]:
-    """Around a training of several processes; does nothing for one. All of them enter it.
+    """Guards a training run of several processes; does nothing if there is only one.
+
+    Every process must enter this context.
 
     Args:
-        folder: where the training's checkpoints are.
+        folder: folder of the training's checkpoints.
 
     Raises:
-        UserError: another process is gone, or has not answered for `PATIENCE`. From then on this process
-            ignores SIGTERM, which torchrun sends at that moment, to be able to say so.
+        UserError: another process is gone or has not answered for `PATIENCE`. From then on, this process
+            ignores SIGTERM, which torchrun sends at that moment, so that it can still report the error.
     """
     if process_count() == 1:
         yield
@@ -107,15 +111,15 @@ def stop_together(folder: Path) -> Iterator[None]:
 
 
 def leave_group() -> None:
-    """Waits for the other processes and ends the process groups; does nothing where there are none.
+    """Waits for the other processes and ends the process groups, if there are any.
 
-    For the end of a program, when models and optimizers are out of scope: whatever still holds a group
-    keeps gloo's threads, and one of them that drops a tensor while the interpreter ends aborts the
-    process (pytorch/pytorch#179291).
+    Call this at the end of a program, when models and optimizers are out of scope. Anything that still holds
+    a group keeps gloo's threads alive, and if one of them drops a tensor while the interpreter ends, the
+    process aborts (pytorch/pytorch#179291).
     """
     if dist.is_initialized():
         dist.barrier()
-        gc.collect()  # models are full of cycles
+        gc.collect()  # models are full of reference cycles, which keep groups alive
         dist.destroy_process_group()
 
 
@@ -131,8 +135,8 @@ def _on_sigterm(handler: Any) -> Any:
 
 def _what_happened(workers: list[Worker], error: BaseException) -> str | None:
     others = [worker for worker in workers if worker.rank != process_index()]
-    # torchrun asks the others to end once it has seen that one has ended; an exchange may fail a moment
-    # before that.
+    # torchrun asks the others to end once it has seen that one process has ended. An exchange may fail a
+    # moment before that.
     until = time.monotonic() + (0 if isinstance(error, _AskedToEnd) else LOOK_FOR)
     while not (gone := [worker for worker in others if worker.is_gone]) and time.monotonic() < until:
         time.sleep(0.05)
@@ -140,7 +144,7 @@ def _what_happened(workers: list[Worker], error: BaseException) -> str | None:
         are = "is" if len(gone) == 1 else "are"
         return f"{', '.join(map(str, gone))} {are} gone, so worker {process_index()} stops too"
     if not isinstance(error, dist.DistError) and "gloo" not in str(error):
-        return None  # no exchange has failed: an error of this process alone, or somebody asked it to end
+        return None  # no exchange failed: the error is its own, or somebody asked it to end
     text = str(error).splitlines()[0]
     if "timed out" in text.lower():
         silent = ", ".join(map(str, others))

@@ -1,4 +1,4 @@
-"""Training of a character-level recurrent language model, and its loss on a validation split."""
+"""Trains a character-level recurrent language model and measures its loss on a validation split."""
 
 import math
 import time
@@ -28,10 +28,10 @@ class CharacterData:
     """A corpus as characters.
 
     Attributes:
-        tokenizer: its vocabulary is the characters of the training split.
-        train, validation: token ids; for `documents` a list with one array per document, else one long
-            array each.
-        documents: whether each text stands alone (names) or all form one stream (stories, a play).
+        tokenizer: tokenizer whose vocabulary is the characters of the training split.
+        train, validation: token ids; for `documents`, a list with one array per document, and otherwise one
+            long array each.
+        documents: whether each text stands alone (names) or all texts form one stream (stories, a play).
     """
 
     tokenizer: PreTrainedTokenizerFast
@@ -45,7 +45,7 @@ class CharacterData:
         splits = [encode_characters(tokenizer, split) for split in (texts.train, texts.validation)]
         if not documents:
             end = np.array([tokenizer.eos_token_id])
-            splits = [  # several texts become one, with an end-of-text token before and after each
+            splits = [  # several texts become one, (tokens,), with an end-of-text token before and after each
                 texts[0]
                 if len(texts) == 1
                 else np.concatenate([*(x for text in texts for x in (end, text)), end])
@@ -54,13 +54,15 @@ class CharacterData:
         return cls(tokenizer, *splits, documents)
 
     def ngram_loss(self, order: int = 5) -> float:
-        """Loss of the n-gram baseline on the validation split, over the same targets as the model's."""
+        """Computes the loss of the n-gram baseline on the validation split, over the model's targets."""
         train, validation = self.train, self.validation
         if self.documents:
             end = np.array([self.tokenizer.eos_token_id])
+            # (tokens,) each
             train, validation = (
                 np.concatenate([x for text in split for x in (text, end)]) for split in (train, validation)
             )
+        # A whole context before the first target, which the model predicts too
         before = np.full(order, self.tokenizer.eos_token_id)
         return ngram_loss(
             np.concatenate([before, train]), np.concatenate([before, validation]), len(self.tokenizer), order
@@ -69,7 +71,7 @@ class CharacterData:
 
 @dataclass(frozen=True)
 class CharacterModel:
-    """Sizes of a recurrent model, and the length of the windows that it reads in training."""
+    """The sizes of a recurrent model and the length of the windows that it reads in training."""
 
     cell: str
     hidden_size: int
@@ -97,11 +99,11 @@ class CharacterModel:
 def train_character_model(
     data: CharacterData, shape: CharacterModel, recipe: Recipe, run: Run, name: str, seed: int
 ) -> dict[str, Any]:
-    """Trains the model `name` of `run`, or reads it back if this run has trained it already.
+    """Trains the model `name` of `run`, or reads it back if this run has already trained it.
 
     Returns:
-        `validation_loss` (nats per character), `bits_per_character`, `perplexity`, `parameters`,
-        `tokens`, `seconds`. The model is in `run.job(name).model_dir`.
+        A dictionary with `validation_loss` (nats per character), `bits_per_character`, `perplexity`,
+        `parameters`, `tokens`, and `seconds`. The model is in `run.job(name).model_dir`.
     """
 
     def work(job: Job) -> dict[str, Any]:
@@ -136,10 +138,10 @@ def train_character_model(
 
 
 def stream_loss(model: nn.Module, tokens: np.ndarray, streams: int = 64, length: int = 256) -> float:
-    """Mean negative log-likelihood in nats of every token of `tokens` but the first.
+    """Computes the mean loss in nats over every token of `tokens` but the first.
 
-    The text is cut into `streams` pieces, which are read side by side from end to end, with the recurrent
-    state kept. A piece starts from an empty state, one character before its first target.
+    The text is cut into `streams` pieces, which are read side by side from end to end while the recurrent
+    state is kept. Each piece starts with an empty state, one character before its first target.
     """
     targets = len(tokens) - 1
     streams = min(streams, max(1, targets // 16))
@@ -147,7 +149,7 @@ def stream_loss(model: nn.Module, tokens: np.ndarray, streams: int = 64, length:
     padded = np.full(streams * piece + 1, IGNORED, dtype=np.int64)
     padded[: targets + 1] = tokens
     inputs = torch.from_numpy(padded[:-1].copy()).view(streams, piece).clamp(min=0)  # (streams, piece)
-    labels = torch.from_numpy(padded[1:].copy()).view(streams, piece)
+    labels = torch.from_numpy(padded[1:].copy()).view(streams, piece)  # (streams, piece)
     total, cache = 0.0, None
     model.eval()
     with torch.no_grad():
@@ -155,13 +157,14 @@ def stream_loss(model: nn.Module, tokens: np.ndarray, streams: int = 64, length:
             window = slice(start, start + length)
             outputs = model(input_ids=inputs[:, window], cache=cache, use_cache=True)
             cache = outputs.cache
+            # (streams * length, vocabulary) and (streams * length,)
             logits, target = outputs.logits.flatten(0, 1), labels[:, window].reshape(-1)
             total += F.cross_entropy(logits, target, ignore_index=IGNORED, reduction="sum").item()
     return total / targets
 
 
 def document_loss(model: nn.Module, documents: Documents, batch_size: int = 512) -> float:
-    """Mean negative log-likelihood in nats per token of short documents, end-of-text tokens included."""
+    """Computes the mean loss in nats per token of short documents, including end-of-text tokens."""
     total, count = 0.0, 0
     model.eval()
     with torch.no_grad():
@@ -169,6 +172,7 @@ def document_loss(model: nn.Module, documents: Documents, batch_size: int = 512)
             batch = documents.__getitems__(list(range(start, min(start + batch_size, len(documents)))))
             logits = model(input_ids=batch["input_ids"], use_cache=False).logits
             labels = batch["shift_labels"]
+            # (batch * length, vocabulary) and (batch * length,)
             total += F.cross_entropy(
                 logits.flatten(0, 1), labels.flatten(), ignore_index=IGNORED, reduction="sum"
             ).item()
@@ -177,10 +181,10 @@ def document_loss(model: nn.Module, documents: Documents, batch_size: int = 512)
 
 
 def training_windows(tokens: np.ndarray, streams: int, length: int) -> StreamWindows:
-    """The windows of `length` tokens that each of the `streams` rows of a batch reads one after another.
+    """Cuts a text into windows of `length` tokens, read one after another by each of `streams` rows.
 
     Raises:
-        UserError: a text too short for one batch.
+        UserError: the text is too short for one batch.
     """
     try:
         return StreamWindows(tokens, streams, length)
@@ -193,7 +197,7 @@ def training_windows(tokens: np.ndarray, streams: int, length: int) -> StreamWin
 
 
 def hidden_size_for(parameters: int, cell: str, vocab_size: int, embedding_size: int) -> int:
-    """The hidden size at which a one-layer model of this cell comes closest to `parameters` weights."""
+    """Returns the hidden size at which a one-layer model comes closest to `parameters` weights."""
     gates = {"rnn": 1, "gru": 3, "lstm": 4}[cell]
 
     def count(hidden: int) -> int:

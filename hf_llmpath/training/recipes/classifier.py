@@ -1,4 +1,4 @@
-"""Fine-tuning of an encoder as a text classifier, from pretrained or from random weights."""
+"""Fine-tunes an encoder as a text classifier, from pretrained or random weights."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -21,13 +21,13 @@ from ..adaptation import trainable_share
 from ..recipe import Recipe
 from ..trainer import fit
 
-# Batches that are sorted by length together: in a small training set, examples must not always meet the
-# same neighbors.
+# Number of batches that are sorted by length together. It is small because, in a small training set, examples
+# would otherwise always meet the same neighbors.
 POOL = 4
 
 
 def balanced_rows(labels: Sequence[int], count: int, seed: int) -> np.ndarray:
-    """`count` rows drawn without replacement, equally many of each class as far as the data permit."""
+    """Draws `count` rows without replacement, equally many of each class as far as the data permit."""
     rng = np.random.default_rng(seed)
     labels = np.asarray(labels)
     turns = np.empty(len(labels))
@@ -39,11 +39,11 @@ def balanced_rows(labels: Sequence[int], count: int, seed: int) -> np.ndarray:
 
 @torch.no_grad()
 def predict(model: nn.Module, rows: TokenRows, pad: int, batch_size: int = 128) -> np.ndarray:
-    """The likeliest class of every row."""
+    """Returns the likeliest class of every row, `(rows,)`."""
     was_training = model.training
     model.eval()
     classes = np.empty(len(rows), dtype=np.int64)
-    order = np.argsort(rows.lengths, kind="stable")  # rows of similar length together: little padding
+    order = np.argsort(rows.lengths, kind="stable")  # rows of similar length together, for little padding
     for start in range(0, len(order), batch_size):
         indices = order[start : start + batch_size]
         ids, mask = rows.padded(indices, pad)  # both (batch, longest)
@@ -66,16 +66,16 @@ def fine_tune(
     """Trains a classifier once; the job keeps the model (low-rank updates are merged into its weights).
 
     Args:
-        start: folder of a pretrained model, or a configuration, for random weights. The classification
-            head is new in either case.
+        start: folder of a pretrained model, or a configuration for random weights. The classification head is
+            new in either case.
         classes: names of the classes.
         train, held_out: rows and their classes; accuracy is measured on the held-out ones.
-        tokenizer: is saved with the model.
+        tokenizer: tokenizer that is saved with the model.
         recipe, job, seed: see `fit`.
-        adapt: chooses the weights that learn (`adaptation.py`); all of them if None.
+        adapt: function that chooses the weights that learn (`adaptation.py`); all learn if None.
 
     Returns:
-        `accuracy`, `trainable_parameters`, `trainable_share` and `seconds`.
+        A dictionary with `accuracy`, `trainable_parameters`, `trainable_share`, and `seconds`.
     """
 
     def train_once(job: Job) -> dict[str, Any]:
@@ -110,6 +110,6 @@ def fine_tune(
 
 
 def _arguments_of(config: PretrainedConfig) -> dict[str, Any]:
-    """The arguments from which this configuration was made, without the names of the classes."""
+    """Returns the arguments from which a configuration was made, without the names of the classes."""
     own_fields = type(config)._own_fields()  # type: ignore[attr-defined]  # our configurations have it
     return {name: getattr(config, name) for name in own_fields}

@@ -1,6 +1,6 @@
-"""Pretraining of a decoder on a stream of tokens, by the Trainer or by the bare Accelerate loop.
+"""Pretrains a decoder on a stream of tokens with the Trainer or with the bare Accelerate loop.
 
-The order of the blocks, the optimizer, the schedule and the clipping come from one `Recipe`, so the loss
+The order of the blocks, the optimizer, the schedule, and the clipping come from one `Recipe`, so the loss
 curves agree whichever loop takes the steps.
 """
 
@@ -29,11 +29,11 @@ from .character_model import CharacterData
 
 @dataclass(frozen=True)
 class GPTShape:
-    """Sizes of a decoder.
+    """The sizes of a decoder.
 
     Attributes:
-        hidden_size, num_hidden_layers, num_attention_heads, dropout: as in `LLMPathGPTConfig`.
-        context: tokens that it reads at once.
+        hidden_size, num_hidden_layers, num_attention_heads, dropout: sizes as in `LLMPathGPTConfig`.
+        context: number of tokens that the decoder reads at once.
     """
 
     hidden_size: int
@@ -61,8 +61,8 @@ class TokenData:
     """A corpus as token files.
 
     Attributes:
-        tokenizer: of the tokens.
-        train, validation: ids, mapped from files.
+        tokenizer: tokenizer that made the tokens.
+        train, validation: token ids `(n,)`, mapped into memory from files.
     """
 
     tokenizer: PreTrainedTokenizerFast
@@ -83,13 +83,13 @@ class TokenData:
 def train_gpt(
     data: TokenData, shape: GPTShape, recipe: Recipe, run: Run, name: str, seed: int
 ) -> dict[str, Any]:
-    """Trains the model `name` of `run`, or reads it back if this run has trained it already.
+    """Trains the model `name` of `run`, or reads it back if this run has already trained it.
 
     Returns:
-        `validation_loss` (nats per token over the whole validation split, in blocks that overlap by half,
-        so a token is predicted from half a context or more), `block_loss` (the same with blocks side by
-        side), `bits_per_character`, `perplexity`, `parameters`, `tokens`, `epochs`, `flops` (6 x
-        parameters x tokens; Kaplan et al. 2020, section 2.1) and `training_seconds`. The model is in
+        A dictionary with `validation_loss` (nats per token over the whole validation split, in blocks that
+        overlap by half, so each token is predicted from at least half a context), `block_loss` (the same with
+        blocks side by side), `bits_per_character`, `perplexity`, `parameters`, `tokens`, `epochs`, `flops`
+        (6 x parameters x tokens; Kaplan et al. 2020, section 2.1), and `training_seconds`. The model is in
         `run.job(name).model_dir`.
     """
 
@@ -119,30 +119,30 @@ def train_gpt(
 
 
 def new_model(config: LLMPathGPTConfig, seed: int) -> LLMPathGPTForCausalLM:
-    """An untrained decoder, the same for the same seed."""
+    """Makes an untrained decoder; the same seed gives the same weights."""
     set_seed(seed)
     return LLMPathGPTForCausalLM(config)
 
 
 def next_token_loss(model: nn.Module, batch: dict[str, Tensor]) -> Tensor:
-    """Mean loss of a batch of blocks."""
+    """Computes the mean loss of a batch of blocks."""
     return model(**batch, use_cache=False).loss
 
 
 def fit_with_accelerate(
     model: nn.Module, blocks: TokenBlocks, recipe: Recipe, job: Job, seed: int, save_in: Path | None = None
 ) -> list[float]:
-    """Trains by the bare Accelerate loop; `torchrun` runs it in several processes.
+    """Trains with the bare Accelerate loop, which `torchrun` can run in several processes.
 
     Args:
-        model: trained in place.
-        blocks, recipe: the data and how to train; a batch is one of all processes together.
-        job: where checkpoints, history and progress go.
-        seed: of dropout.
-        save_in: where the first process writes the model, gathered from all of them.
+        model: model to train, in place.
+        blocks, recipe: the data and how to train; a batch belongs to all processes together.
+        job: where checkpoints, history, and progress go.
+        seed: seed of dropout.
+        save_in: folder where the first process writes the model, gathered from all processes.
 
     Returns:
-        The loss of every step, the mean over all processes.
+        The loss of every step, as the mean over all processes.
     """
     training = AcceleratedTraining(model, blocks, recipe, job, seed, log_every=1)
     training.run(next_token_loss, save_in=save_in)
@@ -152,21 +152,21 @@ def fit_with_accelerate(
 def block_loss(
     model: nn.Module, tokens: np.ndarray, length: int, stride: int | None = None, batch_size: int = 64
 ) -> float:
-    """Mean negative log-likelihood in nats of every token of `tokens` but the first, for a model without
-    a state.
+    """Computes the mean loss in nats over every token of `tokens` but the first, for a stateless model.
 
     Args:
-        tokens: ids, `(n,)`.
-        length: most tokens that the model sees at once.
-        stride: distance between the beginnings of two blocks. `length` if not given: blocks side by side,
-            where a token is predicted from half a block on average. With a smaller stride the blocks
-            overlap and each token counts once, where it is predicted from at least `length - stride`
-            others (except at the beginning of the text).
-        batch_size: blocks per pass.
+        tokens: token ids `(n,)`.
+        length: maximum number of tokens that the model sees at once.
+        stride: distance between the beginnings of two blocks, by default `length`. Blocks are then side by
+            side, and a token is predicted from half a block on average. With a smaller stride, blocks
+            overlap, and each token counts only in the block where at least `length - stride` others precede
+            it (except at the beginning of the text).
+        batch_size: number of blocks per pass.
     """
     stride = stride or length
     targets = len(tokens) - 1
     starts = np.arange(0, max(1, targets - (length - stride)), stride)
+    # (n - 1 + length,) each: the last block may reach beyond the text
     padded = np.concatenate([tokens[:-1], np.zeros(length, dtype=np.int64)]).astype(np.int64)
     labels = np.concatenate([tokens[1:], np.full(length, IGNORED)]).astype(np.int64)
     model.eval()
@@ -174,13 +174,13 @@ def block_loss(
     with torch.no_grad():
         for first in range(0, len(starts), batch_size):
             indices = starts[first : first + batch_size, None] + np.arange(length)  # (blocks, length)
-            target = labels[indices]
-            # The first tokens of a block were counted in the one before; the first block has none before.
+            target = labels[indices]  # (blocks, length)
+            # The first tokens of a block were counted in the block before it, except those of the first block.
             target[1 if first == 0 else 0 :, : length - stride] = IGNORED
             logits = model(input_ids=torch.from_numpy(padded[indices]), use_cache=False).logits
             total += F.cross_entropy(
                 logits.float().flatten(0, 1),  # (blocks * length, vocabulary)
-                torch.from_numpy(target).flatten(),
+                torch.from_numpy(target).flatten(),  # (blocks * length,)
                 ignore_index=IGNORED,
                 reduction="sum",
             ).item()

@@ -1,5 +1,6 @@
-"""Training of an image classifier with the bare Accelerate loop: images shuffled anew each epoch, and
-evaluations between epochs.
+"""Trains an image classifier with the bare Accelerate loop.
+
+Images are shuffled again in each epoch, and evaluations take place between epochs.
 """
 
 import math
@@ -26,13 +27,15 @@ Metrics = Callable[[Tensor, Tensor], dict[str, float]]  # from logits and labels
 
 @dataclass(frozen=True)
 class ImageRegularizers:
-    """Regularizers that act on batches, weights or targets, not inside the model.
+    """Regularizers that act on batches, weights, or targets, not inside the model.
 
     Attributes:
-        augment: changes the images of a training batch: `(pixel_values, generator) -> pixel_values`.
-        constrain: called with the model after each step, to limit the weights, for example by max-norm.
-        label_smoothing: share of the target that goes to all classes alike (Szegedy et al. 2016, section
-            7); 0 leaves the loss to the model.
+        augment: function that changes the images of a training batch: `(pixel_values, generator) ->
+            pixel_values`.
+        constrain: function that is called with the model after each step to limit the weights, for example by
+            max-norm.
+        label_smoothing: share of the target that is spread evenly over all classes (Szegedy et al. 2016,
+            section 7); 0 leaves the loss to the model.
     """
 
     augment: Callable[[Tensor, torch.Generator], Tensor] | None = None
@@ -42,15 +45,15 @@ class ImageRegularizers:
 
 @dataclass
 class ImageFit:
-    """How a training went.
+    """The outcome of a training run.
 
     Attributes:
-        evaluations: for each one `step`, `epoch` and what was measured, the last one last.
+        evaluations: `step`, `epoch`, and measurements of each evaluation, in order.
         best: index of the evaluation with the lowest loss.
-        steps: optimizer steps.
-        seconds: of the loop, stops left out, evaluations included.
-        data_share: share of the time of the steps that was spent waiting for a batch.
-        images_per_second: images that went through forward and backward pass, per second of the steps.
+        steps: number of optimizer steps.
+        seconds: time of the loop, including evaluations but not interruptions.
+        data_share: share of the steps' time that was spent waiting for a batch.
+        images_per_second: images per second that went through the forward and backward pass.
     """
 
     evaluations: list[dict[str, float]] = field(default_factory=list)
@@ -78,18 +81,18 @@ def train_image_classifier(
     """Trains `model` in place.
 
     Args:
-        model: a transformers model that takes `pixel_values` and `labels` and returns `loss` and `logits`.
+        model: transformers model that takes `pixel_values` and `labels` and returns `loss` and `logits`.
         train, held_out: data sets that give a whole batch for a list of rows.
         recipe: how to train, in whole epochs (see `EpochRecipe`).
-        job: where checkpoints, history and progress go.
-        seed: of the order of the images, of dropout and of `augment`.
-        metrics: logits and labels of all of `held_out` -> numbers, among them `loss`.
-        regularizers: that are not in the model.
+        job: where checkpoints, history, and progress go.
+        seed: seed of the order of the images, of dropout, and of `augment`.
+        metrics: function from the logits and labels of all of `held_out` to numbers, including `loss`.
+        regularizers: regularizers outside the model.
 
     Raises:
-        UserError: a loss or a gradient that is not finite; the model keeps its last finite weights, which
-            are also in `last_finite` in the job's folder.
-        KeyboardInterrupt: Ctrl-C came; a checkpoint is on disk.
+        UserError: a loss or a gradient is not finite; the model keeps its last finite weights, which are also
+            in `last_finite` in the job's folder.
+        KeyboardInterrupt: Ctrl-C was pressed; a checkpoint is on disk.
     """
     training = AcceleratedTraining(model, train, recipe, job, seed, shuffle=True)
     accelerator, loop = training.accelerator, training.loop
@@ -106,7 +109,7 @@ def train_image_classifier(
             batch["pixel_values"] = regularizers.augment(batch["pixel_values"], training.generator)
         if not regularizers.label_smoothing and not recipe.bf16:
             return prepared(**batch).loss
-        # Beyond the model products may be in 16 bits; a loss of that few says little near zero.
+        # The model's products may be in 16 bits, but a loss in so few bits says little near zero.
         logits = prepared(pixel_values=batch["pixel_values"]).logits.float()
         return F.cross_entropy(logits, batch["labels"], label_smoothing=regularizers.label_smoothing)
 
@@ -124,7 +127,7 @@ def train_image_classifier(
 
     @torch.no_grad()
     def evaluate() -> dict[str, float]:
-        """Counts each held-out image once, whatever the number of processes."""
+        """Evaluates the model; each held-out image counts once, whatever the number of processes."""
         training.model.eval()
         logits, labels = [], []
         for batch in loader:
@@ -133,7 +136,7 @@ def train_image_classifier(
             logits.append(gathered[0])
             labels.append(gathered[1])
         training.model.train()
-        return metrics(torch.cat(logits), torch.cat(labels))
+        return metrics(torch.cat(logits), torch.cat(labels))  # (images, classes) and (images,)
 
     training.run(loss_of, after_step)
     if recipe.keep_best and fit.evaluations:

@@ -1,4 +1,4 @@
-"""Masked language modeling with the bidirectional encoder: pretraining, measures, and filling in masks."""
+"""Pretrains the bidirectional encoder on masked tokens, measures it, and fills in masks."""
 
 import math
 import time
@@ -25,18 +25,19 @@ from ...runs import Job
 from ..recipe import Recipe
 from ..trainer import fit
 
-EVALUATED = 256  # validation rows on which the loss is followed while training
-POOL = 128  # batches sorted by length together: most then have rows of one length and need no mask
+EVALUATED = 256  # validation rows on which the loss is tracked during training
+POOL = 128  # batches sorted by length together; most then have rows of equal length and need no mask
 
 
 def small_encoder(tokenizer: PreTrainedTokenizerBase, context: int, **others: Any) -> LLMPathBertConfig:
-    """The encoder that learns fastest from little text: rotary positions, norms before attention and
-    feed-forward layers, no dropout.
+    """Configures the encoder that learns fastest from little text.
+
+    It has rotary positions, norms before attention and feed-forward layers, and no dropout.
 
     Args:
-        tokenizer: of the tokens that the encoder reads.
-        context: longest sequence in tokens.
-        others: sizes, and what is to differ.
+        tokenizer: tokenizer of the text that the encoder reads.
+        context: maximum number of tokens in a sequence.
+        others: sizes, and arguments that differ from these defaults.
     """
     defaults: dict[str, Any] = {
         "vocab_size": len(tokenizer),
@@ -57,12 +58,12 @@ def small_encoder(tokenizer: PreTrainedTokenizerBase, context: int, **others: An
 
 @dataclass(frozen=True)
 class MaskedTexts:
-    """Texts to pretrain on, as tokens.
+    """The texts to pretrain on, as tokens.
 
     Attributes:
-        tokenizer: trained on the training split.
+        tokenizer: tokenizer trained on the training split.
         train, validation: token ids, framed by `[CLS]` and `[SEP]`.
-        masking: chooses the tokens to predict.
+        masking: rule that chooses the tokens to predict.
     """
 
     tokenizer: PreTrainedTokenizerFast
@@ -82,18 +83,19 @@ class MaskedTexts:
         mask_rate: float = 0.15,
         folder: Path | None = None,
     ) -> "MaskedTexts":
-        """
+        """Trains a tokenizer on the texts and encodes them.
+
         Args:
-            train, validation: short texts, each a row of its own.
-            corpus: longer texts to learn from as well, packed into rows of `context` tokens.
-            kind, vocab_size: of the tokenizer (see `train_subwords`).
-            context: longest row, in tokens.
+            train, validation: short texts, each of which becomes a row.
+            corpus: longer texts that are also learned from, packed into rows of `context` tokens.
+            kind, vocab_size: kind and size of the tokenizer (see `train_subwords`).
+            context: maximum number of tokens in a row.
             mask_rate: share of the tokens to predict.
-            folder: where the tokens of a corpus are written, and mapped into memory from there; None to
-                keep them in memory.
+            folder: folder where the tokens are written, to be mapped into memory; None to keep them in
+                memory.
 
         Raises:
-            UserError: a vocabulary too small for the alphabet of the texts.
+            UserError: the vocabulary is too small for the alphabet of the texts.
         """
         import datasets
 
@@ -117,10 +119,11 @@ class MaskedTexts:
         return cls(tokenizer, stored, TokenRows(encode(tokenizer, validation, context)), masking)
 
     def unigram_loss(self) -> tuple[float, float]:
-        """Loss in nats and accuracy on the validation rows when every token is predicted from its
-        frequency in training.
+        """Returns the loss in nats and the accuracy on the validation rows of predictions by frequency.
+
+        Every token is predicted from the frequencies of tokens in training.
         """
-        counts = np.ones(len(self.tokenizer))
+        counts = np.ones(len(self.tokenizer))  # not 0: a token may be absent from training
         counts += np.bincount(self._maskable(self.train.tokens), minlength=len(counts))
         targets = self._maskable(self.validation.tokens)
         loss = -float(np.log(counts / counts.sum())[targets].mean())
@@ -135,13 +138,13 @@ def _unknown_words_marked(batch: dict[str, list[str]]) -> dict[str, list[str]]:
 
 
 def _blocks(table: Any) -> Iterator[np.ndarray]:
-    """Rows of token ids, a thousand of them in memory at a time."""
+    """Yields rows of token ids, with a thousand of them in memory at a time."""
     for batch in table.with_format("numpy").iter(1000):
         yield from batch["input_ids"]
 
 
 def encode(tokenizer: PreTrainedTokenizerFast, texts: Sequence[str], context: int) -> list[list[int]]:
-    """Token ids of each text between the special tokens, cut to `context`."""
+    """Returns the token ids of each text, with special tokens around them, cut to `context`."""
     options = {"return_attention_mask": False, "return_token_type_ids": False}
     return tokenizer(list(texts), truncation=True, max_length=context, **options)["input_ids"]
 
@@ -150,19 +153,20 @@ def encode(tokenizer: PreTrainedTokenizerFast, texts: Sequence[str], context: in
 def masked_loss(
     model: LLMPathBertForMaskedLM, rows: TokenRows, texts: MaskedTexts, seed: int = 0, batch_size: int = 64
 ) -> dict[str, float]:
-    """Mean cross-entropy in nats and accuracy over the masked tokens of `rows`; a seed always gives the
-    same masks.
+    """Measures the mean cross-entropy in nats and the accuracy over the masked tokens of `rows`.
+
+    The same seed always gives the same masks.
     """
     tokenizer, was_training = texts.tokenizer, model.training
     model.eval()
     special = torch.tensor(tokenizer.all_special_ids)
     generator = torch.Generator().manual_seed(seed)
-    order = np.argsort(rows.lengths, kind="stable")  # rows of similar length together: little padding
+    order = np.argsort(rows.lengths, kind="stable")  # rows of similar length together, for little padding
     total, correct, count = 0.0, 0, 0
     for start in range(0, len(order), batch_size):
         ids, mask = rows.padded(order[start : start + batch_size], tokenizer.pad_token_id)
         inputs, labels = texts.masking(ids, ~torch.isin(ids, special), generator)  # (batch, longest)
-        chosen = labels >= 0
+        chosen = labels >= 0  # (batch, longest); only these states go through the head
         states = model.model(inputs, mask).last_hidden_state[chosen]  # (masked tokens, hidden)
         logits, targets = model.decoder(model.head(states)), labels[chosen]
         total += float(nn.functional.cross_entropy(logits, targets, reduction="sum"))
@@ -180,12 +184,14 @@ def pretrain(
     seed: int,
     make_optimizer: Callable[[nn.Module], torch.optim.Optimizer] | None = None,
 ) -> dict[str, Any]:
-    """Trains an encoder from random weights to predict masked tokens, once; the job keeps the model. The
-    optimizer is the recipe's if `make_optimizer` makes no other.
+    """Trains an encoder from random weights to predict masked tokens, once; the job keeps the model.
+
+    The optimizer is the recipe's unless `make_optimizer` makes another.
 
     Returns:
-        `validation_loss` (nats per masked token), `perplexity` (e to its power), `masked_accuracy`, the
-        same of the model before the training (`..._before`), `parameters`, `epochs` and `seconds`.
+        A dictionary with `validation_loss` (nats per masked token), `perplexity` (its exponential),
+        `masked_accuracy`, perplexity and accuracy of the untrained model (`..._before`), `parameters`,
+        `epochs`, and `seconds`.
     """
 
     def train_once(job: Job) -> dict[str, Any]:
@@ -236,19 +242,19 @@ def pretrain(
 def fill_masks(
     model: nn.Module, tokenizer: PreTrainedTokenizerFast, text: str, top_k: int = 5
 ) -> list[list[tuple[str, float]]]:
-    """For every mask token in `text`, the `top_k` likeliest tokens as text, each with its probability.
+    """Returns the `top_k` likeliest tokens and their probabilities for every mask token in `text`.
 
     A text that is too long for the model is cut off.
 
     Raises:
-        UserError: no text, or no mask token in the part that the model reads.
+        UserError: the text is empty, or the part that the model reads has no mask token.
     """
     limit, mask = model.config.max_position_embeddings, tokenizer.mask_token
     if not text.strip():
         raise UserError(f"the text is empty; type a sentence with {mask} in it")
     inputs = tokenizer(text, return_tensors="pt", truncation=True, max_length=limit)
     inputs.pop("token_type_ids", None)  # one segment
-    positions = (inputs["input_ids"][0] == tokenizer.mask_token_id).nonzero().flatten()
+    positions = (inputs["input_ids"][0] == tokenizer.mask_token_id).nonzero().flatten()  # (masks,)
     if not len(positions):
         if mask in text:
             raise UserError(
@@ -256,6 +262,7 @@ def fill_masks(
             )
         raise UserError(f"no {mask} in '{text[:60]}'; put it where a word is missing")
     was_training = model.training
+    # (masks, vocabulary)
     probabilities = model.eval()(**inputs).logits[0, positions].float().softmax(-1)
     model.train(was_training)
     values, tokens = probabilities.topk(min(top_k, probabilities.shape[-1]))

@@ -1,4 +1,4 @@
-"""Classifiers of points in the plane, trained by the NumPy engine, and the surfaces that they learn."""
+"""Trains classifiers of points in the plane with the NumPy engine and draws the surfaces they learn."""
 
 import time
 from dataclasses import dataclass
@@ -17,8 +17,8 @@ from ...scratch import SGD, BinaryCrossEntropy, Dense, Network, feed_forward
 from ...scratch.activations import sigmoid
 from ..numpy_loop import Examples, fit_numpy
 
-RESOLUTION, UNIT_RESOLUTION = 72, 40  # cells of a surface each way: the network's, its units'
-MARGIN = 0.12  # of the points' extent, on each side
+RESOLUTION, UNIT_RESOLUTION = 72, 40  # cells per side of the network's surface and of its units'
+MARGIN = 0.12  # share of the points' extent that is added on each side
 
 
 @dataclass(frozen=True)
@@ -26,9 +26,9 @@ class PointClassifier:
     """A network for points in the plane, and how gradient descent trains it.
 
     Attributes:
-        hidden_sizes: units of each hidden layer; empty for a single layer.
+        hidden_sizes: number of units in each hidden layer; empty for a single layer.
         activation: `"sigmoid"`, `"tanh"`, `"relu"`, or `"gelu"`.
-        learning_rate, epochs, batch_size: of mini-batch gradient descent.
+        learning_rate, epochs, batch_size: settings of mini-batch gradient descent.
     """
 
     hidden_sizes: tuple[int, ...]
@@ -38,18 +38,18 @@ class PointClassifier:
     batch_size: int
 
     def network(self, seed: int, dtype: str = "float32") -> Network:
-        """An untrained network that takes two numbers and gives one logit."""
+        """Makes an untrained network that takes two numbers and returns one logit."""
         return feed_forward((2, *self.hidden_sizes, 1), self.activation, np.random.default_rng(seed), dtype)
 
     def train(self, points: PointSets, job: Job, seed: int) -> tuple[Network, dict[str, Any]]:
-        """Trains the network once; a finished job is read back.
+        """Trains the network once; the result of a finished job is read back.
 
         Returns:
-            The network, and `accuracy` and `loss` on the test points, `train_accuracy`, `train_loss`,
-            `parameters`, `steps`, and `seconds`.
+            The network and a dictionary with `accuracy` and `loss` on the test points, `train_accuracy`,
+            `train_loss`, `parameters`, `steps`, and `seconds`.
 
         Raises:
-            UserError: the loss was not finite.
+            UserError: a loss was not finite.
         """
         train, test = points.train, points.test
         network, loss, weights = self.network(seed), BinaryCrossEntropy(), job.folder / "weights.npz"
@@ -91,31 +91,32 @@ class PointClassifier:
 
 
 def accuracy(network: Network, points: Points, threshold: float = 0.0) -> float:
-    """Share of the points on the right side of the decision line, where the output is `threshold`."""
+    """Returns the share of points on the right side of the line where the output is `threshold`."""
     return float(np.mean((network.predict(points.x)[:, 0] > threshold) == points.labels))
 
 
 def linear_accuracy(points: PointSets) -> float:
-    """Accuracy of a straight line on the test points: scikit-learn's logistic regression."""
+    """Returns the test accuracy of a straight line: scikit-learn's logistic regression."""
     line = LogisticRegression().fit(points.train.x, points.train.labels)
     return float(line.score(points.test.x, points.test.labels))
 
 
 def surface(network: Network, points: Points, units: int = 0) -> dict[str, Any]:
-    """The network's answer over a square around the points, for a picture.
+    """Evaluates the network over a square around the points, for a picture.
 
     Args:
-        units: how many of the hidden units to include.
+        units: number of units of each hidden layer to include.
 
     Returns:
-        `extent` [left, right, bottom, top]; `probability` of class 1 as rows from bottom to top; the
-        points `x` and `labels`. With `units` also, for each hidden layer, the outputs of these `units` over
-        the same square, and `weights` and `biases` of all layers.
+        A dictionary with `extent` [left, right, bottom, top], the `probability` of class 1 as rows from
+        bottom to top, and the points `x` and `labels`. If `units` is not 0, it also has `units`, the outputs
+        of these units over the same square for each hidden layer, and the `weights` and `biases` of all
+        layers.
     """
     low, high = points.x.min(axis=0), points.x.max(axis=0)
     half = (0.5 + MARGIN) * (high - low).max()
     low, high = (low + high) / 2 - half, (low + high) / 2 + half
-    logits = network.predict(_grid(low, high, RESOLUTION))[:, 0]
+    logits = network.predict(_grid(low, high, RESOLUTION))[:, 0]  # (cells,)
     result: dict[str, Any] = {
         "extent": [round(float(value), 4) for value in (low[0], high[0], low[1], high[1])],
         "probability": _rounded(sigmoid(logits).reshape(RESOLUTION, RESOLUTION), 4),  # (up, across)
@@ -126,6 +127,7 @@ def surface(network: Network, points: Points, units: int = 0) -> dict[str, Any]:
         dense = [layer for layer in network.layers if isinstance(layer, Dense)]
         outputs = network.outputs(_grid(low, high, UNIT_RESOLUTION))  # of each layer: (cells, units)
         result["units"] = [
+            # (cells,) -> (up, across) for each unit
             [_rounded(unit.reshape(UNIT_RESOLUTION, UNIT_RESOLUTION)) for unit in output.T[:units]]
             for output, layer in zip(outputs[:-1], network.layers, strict=False)
             if not isinstance(layer, Dense)
@@ -136,8 +138,9 @@ def surface(network: Network, points: Points, units: int = 0) -> dict[str, Any]:
 
 
 def _grid(low: np.ndarray, high: np.ndarray, resolution: int) -> np.ndarray:
-    """Points of a square from bottom to top and, in each row, from left to right: (resolution², 2)."""
+    """Returns points from bottom to top and, in each row, from left to right: `(resolution², 2)`."""
     across, up = (np.linspace(low[axis], high[axis], resolution) for axis in (0, 1))
+    # (up, across, 2) -> (up * across, 2)
     return np.stack(np.meshgrid(across, up), axis=-1).reshape(-1, 2)
 
 
@@ -151,12 +154,11 @@ def save_classifier(network: Network, run: Run, name: str | None = None) -> Path
 
 
 def differences(network: Network, folder: Path, x: np.ndarray) -> dict[str, float]:
-    """Largest difference on the points `x` between the NumPy network and the saved model that
-    `AutoModelForImageClassification` loads.
+    """Compares the NumPy network on the points `x` with the model that `AutoModelForImageClassification` loads.
 
     Returns:
-        For `float32` and `float64` the maximum of |ours − theirs| / max(1, |theirs|) over all logits. In
-        float64 both compute with the weights of the file.
+        For `float32` and `float64`, the maximum of |ours − theirs| / max(1, |theirs|) over all logits. In
+        float64, both compute with the weights in the file.
     """
     largest = {}
     for dtype in ("float32", "float64"):
