@@ -1,4 +1,4 @@
-"""One-hot rows, next-character bars, samples at three temperatures, forecasts against truth, and the loss."""
+"""Draws one-hot rows, next-character bars, samples at three temperatures, forecasts, and the loss."""
 
 from collections.abc import Mapping, Sequence
 from html import escape
@@ -15,7 +15,7 @@ from ...runs import RunFolder
 
 
 def pictures(folder: RunFolder) -> dict[str, Picture]:
-    """Every picture of the run."""
+    """Returns every picture of the run, by name."""
     one_hot_rows = folder.figure_data("one_hot")
     samples = {f"temperature {heat}": text for heat, text in folder.figure_data("samples").items()}
     return {
@@ -39,15 +39,15 @@ def draw(folder: RunFolder) -> list[Path]:
 def one_hot(
     vocabulary: Sequence[str], hot: Sequence[int], caption: str, detail: str = "", hidden: int = 0
 ) -> Picture:
-    """One-hot rows over a vocabulary: a card shows all of them, a page the last one as cells of 0 and 1.
+    """Draws one-hot rows over a vocabulary; a card shows all rows, a page the last one as cells of 0 and 1.
 
     Args:
-        hot: position of the 1 in each row.
-        hidden: further entries of the vocabulary (all 0) that are only counted.
+        hot: the position of the 1 in each row.
+        hidden: the number of further vocabulary entries (all 0), which are counted but not drawn.
     """
     rows = np.zeros((len(hot), len(vocabulary)))
     for row, index in enumerate(hot):
-        rows[row, index : index + 1] = 1  # nothing where the 1 is among the hidden entries
+        rows[row, index : index + 1] = 1  # an empty slice if the 1 is among the hidden entries
     names = [visible(token) for token in vocabulary]
     last = hot[-1]
     cells = "".join(
@@ -68,7 +68,7 @@ def one_hot(
 
 
 def temperatures(data: Mapping[str, Any]) -> Picture:
-    """The likeliest next characters after a prompt, one panel per temperature."""
+    """Draws the likeliest next characters after a prompt, with one panel per temperature."""
     parts = {
         f"temperature {heat}": next_characters(list(zip(data["characters"], shares, strict=True)), "")
         for heat, shares in data["probabilities"].items()
@@ -78,12 +78,12 @@ def temperatures(data: Mapping[str, Any]) -> Picture:
 
 
 def next_characters(shares: Sequence[tuple[str, float]], caption: str, detail: str = "") -> Picture:
-    """Probability of each next character."""
+    """Draws the probability of each next character."""
     return bar_chart(shares, caption, detail=detail, form="{:.1%}".format, tokens=True)
 
 
 def loss_chart(folder: RunFolder) -> Picture:
-    """Training loss of each training of the run, against the best n-gram."""
+    """Draws the loss of each training of the run against the best n-gram."""
     lines: dict[str, tuple[list[int], list[float]]] = {}
     for entry in folder.history:
         if "loss" in entry:
@@ -95,7 +95,7 @@ def loss_chart(folder: RunFolder) -> Picture:
 
 
 def forecasts(folder: RunFolder) -> dict[str, Picture]:
-    """What the run forecast of each series that it was given, against what came."""
+    """Draws the run's forecasts of each series against the true values."""
     charts = {}
     for path in sorted((folder.path / "figures").glob("forecast_*.json")):
         data = folder.figure_data(path.stem)

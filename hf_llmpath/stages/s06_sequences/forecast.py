@@ -1,6 +1,4 @@
-"""Trains a recurrent forecaster of a time series and measures it on the part of the series that it has not
-seen.
-"""
+"""Trains a recurrent forecaster of a time series and measures it on the unseen part of the series."""
 
 from typing import Any
 
@@ -14,18 +12,19 @@ from ...runs import Job
 from .series import Series
 
 HIDDEN_SIZE = 24
-WINDOW = 96  # forecasts in a training window
+WINDOW = 96  # forecasts per training window
 
 
 def train_forecast(series: Series, seed: int, job: Job, steps: int = 100) -> dict[str, Any]:
-    """Forecasts the last fifth of `series` one step ahead by a GRU fitted to the rest.
+    """Forecasts the last fifth of `series`, one step ahead, with a GRU fitted to the rest.
 
-    The training part is cut into overlapping windows, which form one batch. The loop is plain because a step
-    takes milliseconds.
+    The training part is cut into overlapping windows, which form one batch. A plain loop suffices because a
+    step takes milliseconds.
 
     Returns:
-        `mean_absolute_error` of the model; `seasonal_naive` and `last_value`, the errors of the forecasts "as
-        a season ago" and "as last time", in the units of the series; and `figure`, what the picture shows.
+        The `mean_absolute_error` of the model; the errors `seasonal_naive` and `last_value` of the forecasts
+        "as a season ago" and "as last time", all in the units of the series; and `figure`, the data of the
+        picture.
     """
     set_seed(seed)
     values = torch.tensor(series.values, dtype=torch.float32).unsqueeze(0)  # (1, time)
@@ -69,16 +68,17 @@ def train_forecast(series: Series, seed: int, job: Job, steps: int = 100) -> dic
 
 
 def _windows(values: torch.Tensor, length: int) -> torch.Tensor:
-    """Overlapping windows `(rows, length)` of `values` `(n,)`, up to its end; one row if it is shorter."""
+    """Cuts `values`, `(n,)`, into overlapping windows up to its end: `(rows, length)`, or one shorter row."""
     if len(values) <= length:
-        return values.unsqueeze(0)
+        return values.unsqueeze(0)  # (1, n)
     starts = [*range(0, len(values) - length, WINDOW // 2), len(values) - length]
-    return torch.stack([values[start : start + length] for start in starts])
+    return torch.stack([values[start : start + length] for start in starts])  # (rows, length)
 
 
 def _config(series: Series) -> LLMPathRNNConfig:
-    """Lags and scale from the training part alone; the forecast is a change against the value at the first
-    lag.
+    """Derives lags and scale from the training part alone.
+
+    The model forecasts the change from the value at the first lag.
     """
     known = series.values[: series.cut]
     positive = bool((series.values > 0).all())

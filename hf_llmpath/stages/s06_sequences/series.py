@@ -1,4 +1,4 @@
-"""Time series: an embedded one that a rule generates, and columns of local CSV files."""
+"""Provides time series: an embedded one that a rule generates, and columns of local CSV files."""
 
 import csv
 import math
@@ -14,12 +14,12 @@ HELD_OUT = 0.2  # the last fifth in time
 
 @dataclass(frozen=True)
 class Series:
-    """Evenly spaced values, oldest first.
+    """Holds evenly spaced values, oldest first.
 
     Attributes:
-        name: what it is.
-        values: `(n,)`, float64.
-        period: steps after which the pattern repeats, for the seasonal naive forecast.
+        name: the name of the series.
+        values: the values, `(n,)` in float64.
+        period: the number of steps after which the pattern repeats, for the seasonal naive forecast.
     """
 
     name: str
@@ -28,14 +28,14 @@ class Series:
 
     @property
     def cut(self) -> int:
-        """Position of the first held-out value."""
+        """The position of the first held-out value."""
         return len(self.values) - max(1, int(HELD_OUT * len(self.values)))
 
 
 def tea_sales(seed: int = 0, months: int = 240) -> Series:
-    """The embedded series: monthly sales of a tea house, with growth, a season that grows with it, and good
-    and bad spells.
+    """Generates the embedded series: monthly sales of a tea house.
 
+    Sales grow, their seasonal swings grow with them, and good and bad spells come and go:
     `log y = trend + season + spell`. The spell is an autoregression of order 1, which the last month predicts
     in part. A learned forecast can use that; the seasonal naive forecast cannot.
     """
@@ -49,10 +49,11 @@ def tea_sales(seed: int = 0, months: int = 240) -> Series:
 
 
 def read_series(path: str, period: int) -> Series:
-    """The last numeric column of a CSV file with a header.
+    """Reads the last numeric column of a CSV file with a header.
 
     Raises:
-        UserError: no such file, a value that is no number (with its line), or fewer than three periods.
+        UserError: If there is no such file, a value is not a number (the message gives its line), or the
+            series has fewer than three periods.
     """
     file = Path(path).expanduser()
     if not file.is_file():

@@ -1,6 +1,4 @@
-"""Trains the character model (with several seeds if asked) and the series forecasts, and compares each with
-its baseline.
-"""
+"""Trains the character model (with several seeds if asked) and the forecasters, and compares each with a baseline."""
 
 import math
 from dataclasses import replace
@@ -80,7 +78,7 @@ def train(settings: SequencesSettings, run: Run) -> None:
 
 
 def read_all(entries: tuple[str, ...]) -> list[Series]:
-    """The series of the setting `series`, each with a name of its own; the embedded one if there are none."""
+    """Returns the series of the setting `series`, under distinct names; the embedded one if it is empty."""
     if not entries:
         return [tea_sales()]
     all_series = []

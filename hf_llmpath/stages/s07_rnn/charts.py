@@ -1,4 +1,4 @@
-"""Hidden states over time, the text colored by one unit, gradient against lag, and the loss."""
+"""Draws hidden states over time, the text colored by one unit, gradient against lag, and the loss."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ _CHARACTERS = 110  # of the text above the heat map
 
 
 def pictures(folder: RunFolder) -> dict[str, Picture]:
-    """Every picture of the run."""
+    """Returns every picture of the run, by name."""
     states, unit = folder.figure_data("hidden_states"), folder.figure_data("readable_unit")
     follows = f"Unit {unit['unit']} follows “{unit['feature']}”"
     return {
@@ -38,7 +38,7 @@ def draw(folder: RunFolder) -> list[Path]:
 
 
 def gradient_chart(folder: RunFolder) -> Picture:
-    """Gradient norm against distance, on a logarithmic axis."""
+    """Draws the gradient norm against distance, on a logarithmic axis."""
     lags = folder.figure_data("gradient_by_lag")
     return line_chart(
         {"gradient norm": (lags["lag"], lags["norm"])},
@@ -50,7 +50,7 @@ def gradient_chart(folder: RunFolder) -> Picture:
 
 
 def loss_chart(folder: RunFolder) -> Picture:
-    """Training loss, against the best n-gram."""
+    """Draws the training loss against the best n-gram."""
     entries = [entry for entry in folder.history if "loss" in entry]
     line = [entry["step"] for entry in entries], [entry["loss"] for entry in entries]
     levels = {"order-5 n-gram, validation": folder.report["baselines"]["validation_loss"]}

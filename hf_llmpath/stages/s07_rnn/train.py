@@ -1,6 +1,4 @@
-"""Trains the RNN, then measures how far its gradients reach and which of its units follows something
-readable.
-"""
+"""Trains the RNN, then measures how far its gradients reach and which unit tracks something readable."""
 
 import math
 from dataclasses import replace
@@ -13,7 +11,7 @@ from ...training.probes import gradient_by_lag, hidden_states_of, readable_unit,
 from ...training.recipes.character_model import CharacterData, CharacterModel, train_character_model
 from . import RNNSettings
 
-PROBED = 40_000  # characters of the validation split in which units are correlated with features
+PROBED = 40_000  # characters of the validation split on which units are correlated with features
 
 
 def train(settings: RNNSettings, run: Run) -> None:

@@ -1,4 +1,4 @@
-"""The adding problem: a probe of how long a recurrent cell can remember."""
+"""Implements the adding problem, a probe of how long a recurrent cell can remember."""
 
 from typing import Any
 
@@ -20,11 +20,11 @@ EVERY = 25  # steps between two measurements
 
 
 class AddingModel(nn.Module):
-    """A recurrent layer over (number, marker) pairs and a linear read-out of its last state.
+    """Runs a recurrent layer over (number, marker) pairs and reads its last state out linearly.
 
     An LSTM starts with memories of all lengths up to that of the sequence: its forget gate biases are log(u)
-    with u drawn uniformly from [1, length - 1], its input gate biases the negative of that (Tallec & Ollivier
-    2018, "Can recurrent neural networks warp time?").
+    with u drawn uniformly from [1, length - 1], and its input gate biases are the negative of that (Tallec &
+    Ollivier 2018, "Can recurrent neural networks warp time?").
     """
 
     def __init__(self, cell: str, hidden_size: int, length: int):
@@ -35,22 +35,25 @@ class AddingModel(nn.Module):
         if cell == "lstm":
             spans = torch.empty(hidden_size).uniform_(1, length - 1).log()
             with torch.no_grad():
+                # (2 * hidden,): the biases of the input gate, then those of the forget gate
                 self.recurrent.layers[0].bias_ih[: 2 * hidden_size] = torch.cat([-spans, spans])
 
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
-        """inputs `(batch, length, 2)`; returns `(batch,)`."""
+        """Maps inputs `(batch, length, 2)` to predicted sums `(batch,)`."""
         states = self.recurrent(
             inputs_embeds=inputs, use_cache=False
         ).last_hidden_state  # (batch, length, hidden)
-        return self.head(states[:, -1]).squeeze(-1)
+        return self.head(states[:, -1]).squeeze(-1)  # (batch, 1) -> (batch,)
 
 
 def train_adding(settings: LSTMGRUSettings, cell: str, steps: int, seed: int, job: Job) -> dict[str, Any]:
-    """Trains a cell on fresh examples at every step, until its test error is below half of `SOLVED` or
-    `steps` are done.
+    """Trains a cell on fresh examples at every step.
+
+    Training ends when the test error is below half of `SOLVED` or after `steps` steps.
 
     Returns:
-        `mean_squared_error` on 500 unseen examples, the `steps` taken, and `curve`: `[step, error]` pairs.
+        The `mean_squared_error` on 500 unseen examples, the `steps` taken, and `curve`, a list of
+        `[step, error]` pairs.
     """
     set_seed(seed)
     generator = torch.Generator().manual_seed(seed)

@@ -1,4 +1,4 @@
-"""Gates over text, memory against distance, the adding problem, the fair table, and a sample."""
+"""Draws gates over text, memory against distance, the adding problem, the fair comparison, and a sample."""
 
 from pathlib import Path
 
@@ -14,7 +14,7 @@ CELLS = {"lstm": "LSTM", "gru": "GRU", "rnn": "RNN"}
 
 
 def pictures(folder: RunFolder) -> dict[str, Picture]:
-    """Every picture of the run."""
+    """Returns every picture of the run, by name."""
     return {
         "gates": gates_chart(folder),
         "memory": memory_chart(folder),
@@ -30,7 +30,7 @@ def draw(folder: RunFolder) -> list[Path]:
 
 
 def gates_chart(folder: RunFolder) -> Picture:
-    """The gates of some units over a text, a panel per gate: a row per unit, a column per character."""
+    """Draws the gates of some units over a text: a panel per gate, a row per unit, a column per character."""
     gates = folder.figure_data("gates")
     parts = {}
     for name, values in gates["units"].items():
@@ -42,7 +42,7 @@ def gates_chart(folder: RunFolder) -> Picture:
 
 
 def memory_chart(folder: RunFolder) -> Picture:
-    """Gradient norm against distance."""
+    """Draws the gradient norm against distance."""
     memory = folder.figure_data("memory")
     lines = {name: (range(len(memory[cell])), memory[cell]) for cell, name in CELLS.items()}
     return line_chart(
@@ -51,7 +51,7 @@ def memory_chart(folder: RunFolder) -> Picture:
 
 
 def adding_chart(folder: RunFolder) -> Picture:
-    """The error on the adding problem as the cells train."""
+    """Draws the error on the adding problem as the cells train."""
     adding, length = folder.figure_data("adding"), folder.report["settings"]["adding_length"]
     return line_chart(
         {name: tuple(zip(*adding[cell], strict=True)) for cell, name in CELLS.items()},
@@ -64,7 +64,7 @@ def adding_chart(folder: RunFolder) -> Picture:
 
 
 def score_chart(folder: RunFolder) -> Picture:
-    """The cells side by side."""
+    """Tabulates the cells side by side."""
     metrics = folder.metrics
     scores = {
         f"{name}\n{metrics[f'{cell}/parameters']:,} weights, {metrics[f'{cell}/seconds']:.0f} s": metrics[

@@ -1,4 +1,4 @@
-"""Trains RNN, GRU, and LSTM under equal conditions, on the adding problem and on text, and the main LSTM."""
+"""Trains RNN, GRU, and LSTM under equal conditions on the adding problem and on text, plus the main LSTM."""
 
 import math
 import statistics
@@ -23,14 +23,14 @@ from . import LSTMGRUSettings
 from .adding_problem import SOLVED, train_adding
 
 CELLS = ("rnn", "gru", "lstm")
-RNN_STAYS_ABOVE = 0.15  # always answering 1 has 1/6
+RNN_STAYS_ABOVE = 0.15  # always answering 1 has an error of 1/6
 
 
 def train(settings: LSTMGRUSettings, run: Run) -> None:
     """Fills `run` with the main model, the three of the table, and their numbers."""
     texts = load_texts(settings.dataset, text_column=settings.text_column)
     data = CharacterData.from_texts(texts, documents=False, byte_fallback=settings.byte_fallback)
-    # A text that is too short is refused before anything is trained.
+    # A text that is too short is rejected before anything is trained.
     training_windows(data.train, settings.training.batch_size, settings.context)
     seeds = range(settings.seed, settings.seed + settings.seeds)
     metrics: dict[str, Any] = {}
@@ -98,8 +98,10 @@ def train(settings: LSTMGRUSettings, run: Run) -> None:
 
 
 def compare_adding(settings: LSTMGRUSettings, run: Run, seed: int) -> dict[str, dict[str, Any]]:
-    """Each cell's result on the adding problem. LSTM and GRU stop when they have solved it; the plain RNN,
-    which does not solve it, gets as many steps as the slower of the two.
+    """Returns each cell's result on the adding problem.
+
+    LSTM and GRU stop when they have solved it; the plain RNN, which does not solve it, gets as many steps as
+    the slower of the two.
     """
     results: dict[str, dict[str, Any]] = {}
     for cell in ("lstm", "gru", "rnn"):
@@ -114,7 +116,7 @@ def compare_adding(settings: LSTMGRUSettings, run: Run, seed: int) -> dict[str, 
 def conditions(
     settings: LSTMGRUSettings, cell: str, hidden_size: int, steps: int
 ) -> tuple[CharacterModel, Recipe]:
-    """Model and recipe of a cell; the plain RNN has its own range of first embeddings and its own rate."""
+    """Returns a cell's model and recipe; the plain RNN has its own initial embedding range and learning rate."""
     recipe = replace(settings.training, steps=steps, carry_state=True)
     initial = settings.initializer_range
     if cell == "rnn":

@@ -1,4 +1,4 @@
-"""Answers marked in their contexts, exact match of each training, gradient norms, and early stopping."""
+"""Draws answers in their contexts, the exact match of each training, gradient norms, and early stopping."""
 
 import re
 from collections.abc import Mapping
@@ -33,7 +33,7 @@ def draw(folder: RunFolder) -> list[Path]:
 
 
 def pictures(folder: RunFolder) -> dict[str, Picture]:
-    """Every picture of the run."""
+    """Returns every picture of the run, by name."""
     metrics, trainings = folder.metrics, {entry["part"] for entry in folder.history}
     answers = [(row["question"], *marked_context(row)) for row in folder.figure_data("answers")[:4]]
     scores = {
@@ -67,13 +67,13 @@ def pictures(folder: RunFolder) -> dict[str, Picture]:
 
 
 def lines_of(folder: RunFolder, training: str, key: str) -> tuple[list[int], list[float]]:
-    """Steps and values of `key` in the history of a training."""
+    """Returns the steps and values of `key` in the history of a training."""
     entries = [entry for entry in folder.history if entry["part"] == training and key in entry]
     return [entry["step"] for entry in entries], [entry[key] for entry in entries]
 
 
 def early_stopping(folder: RunFolder) -> Picture:
-    """Loss on few training questions and on held-out ones, and where early stopping stops."""
+    """Draws the loss on few training questions and on held-out ones, and marks where early stopping stops."""
     settings, metrics = FineTuningSettings.noted(folder.report["settings"]), folder.metrics
     steps, losses = lines_of(folder, "stopped", "eval_loss")
     best = min(range(len(losses)), key=losses.__getitem__)
@@ -93,7 +93,7 @@ def early_stopping(folder: RunFolder) -> Picture:
 
 
 def gradient_norms(folder: RunFolder) -> Picture:
-    """The norm of the gradient in two trainings at a high rate, with and without clipping."""
+    """Draws the norm of the gradient in two trainings at a high rate, with and without clipping."""
     settings, metrics = FineTuningSettings.noted(folder.report["settings"]), folder.metrics
     limit = settings.fine_tuning.max_grad_norm
     lines = {
@@ -117,7 +117,7 @@ def gradient_norms(folder: RunFolder) -> Picture:
 
 
 def mark_words(text: str, spans: Mapping[str, tuple[int, int]]) -> tuple[list[str], list[str]]:
-    """The words of a text, and for each the first of `spans` (name -> characters) that it lies in, or ""."""
+    """Splits a text into words, each with the name of the first of `spans` (in characters) it lies in, or ""."""
     words, marks = [], []
     for match in _WORD.finditer(text):
         inside = [
@@ -129,7 +129,7 @@ def mark_words(text: str, spans: Mapping[str, tuple[int, int]]) -> tuple[list[st
 
 
 def marked_context(row: dict[str, Any], most: int = 90) -> tuple[list[str], list[str]]:
-    """The words of a context, the `most` around the answer, and for each a key of `MEANINGS` or ""."""
+    """Returns up to `most` words of a context around the answer, and for each a key of `MEANINGS` or ""."""
     best = row["answers"][0] if row["answers"] else {"start": 0, "end": 0, "text": ""}
     is_right = best["text"] in row["right"]
     spans = {"right" if is_right else "wrong": (best["start"], best["end"])}

@@ -1,4 +1,4 @@
-"""LoRA where it suits: a pretrained encoder becomes a classifier of texts like those it was pretrained on."""
+"""Shows where LoRA suits: a pretrained encoder learns to classify texts like those it was pretrained on."""
 
 import statistics
 from dataclasses import replace
@@ -13,11 +13,11 @@ from . import FineTuningSettings
 
 CLASSES = ("negative", "positive")
 CONTEXT = 64  # tokens of a review
-LORA_GAP, LORA_SHARE = 0.01, 0.05  # how far LoRA may fall behind, with at most this share of the weights
+LORA_GAP, LORA_SHARE = 0.01, 0.05  # limits on LoRA's loss of accuracy and on its share of the weights
 
 
 def load_reviews() -> Table:
-    """The world's reviews with their labels."""
+    """Loads the world's reviews with their labels."""
     columns = {"text": TEXT_COLUMNS, "label": LABEL_COLUMNS}
     return load_table("world/reviews", columns, {}, embedded=("world/reviews",))
 
@@ -25,9 +25,9 @@ def load_reviews() -> Table:
 def lora_on_reviews(
     settings: FineTuningSettings, run: Run, reviews: Table, metrics: dict[str, Any]
 ) -> list[Goal]:
-    """Pretrains on reviews, then fine-tunes on their labels in full and by low-rank updates.
+    """Pretrains an encoder on reviews and fine-tunes it on their labels, in full and by low-rank updates.
 
-    The numbers are added to `metrics`; the goals are returned.
+    It adds the numbers to `metrics` and returns the goals.
     """
     run.progress.say("training the tokenizer of the reviews")
     texts = MaskedTexts.from_texts(

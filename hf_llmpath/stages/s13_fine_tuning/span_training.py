@@ -1,4 +1,4 @@
-"""Fine-tuning of an encoder to answer questions by a passage of their context, and its measures."""
+"""Fine-tunes an encoder to answer a question with a passage of its context, and measures the result."""
 
 import time
 from collections.abc import Callable
@@ -26,12 +26,12 @@ FOLLOWED = 256  # windows whose loss is followed during the training
 
 @dataclass(frozen=True)
 class QuestionWindows:
-    """Questions with their contexts and answers, cut into windows and labeled.
+    """Holds questions with their contexts and answers, cut into windows and labeled.
 
     Attributes:
-        questions, contexts, answers: one of each per question.
-        windows: of all questions.
-        starts, ends: first and last token of the answer in each window, 0 where there is none.
+        questions, contexts, answers: one entry per question in each list.
+        windows: the windows of all questions.
+        starts, ends: the first and last token of the answer in each window, `(windows,)`; 0 if it has none.
     """
 
     questions: list[str]
@@ -45,7 +45,7 @@ class QuestionWindows:
     def of(
         cls, rows: Any, tokenizer: PreTrainedTokenizerBase, max_length: int, stride: int | None
     ) -> "QuestionWindows":
-        """From `rows` with the columns `question`, `context`, and `answers` (see `cut_windows`)."""
+        """Cuts and labels `rows` with the columns `question`, `context`, and `answers` (see `cut_windows`)."""
         questions, contexts, answers = (list(rows[name]) for name in ("question", "context", "answers"))
         windows = cut_windows(tokenizer, questions, contexts, max_length, stride)
         return cls(questions, contexts, answers, windows, *label_windows(windows, answers))
@@ -61,13 +61,14 @@ class QuestionWindows:
 
 @dataclass(frozen=True)
 class ReaderTask:
-    """What the trainings of a reader have in common.
+    """Holds what all trainings of a reader have in common.
 
     Attributes:
-        make: gives the model to train. It is called after the seed is set, and decides what learns: a new
-            head, some frozen weights, low-rank updates (see `adaptation.py`).
-        train, held_out: what the reader learns from, and what it is measured on.
-        tokenizer: is saved with the model.
+        make: a function that returns the model to train. It is called after the seed is set and decides what
+            is trainable: all weights with a new head, only some of them, or low-rank updates (see
+            `adaptation.py`).
+        train, held_out: the questions to learn from and the questions to measure on.
+        tokenizer: the tokenizer, which is saved with the model.
     """
 
     make: Callable[[], nn.Module]
@@ -86,13 +87,13 @@ def fine_tune_reader(
     """Trains a reader once and keeps it in the job; low-rank updates are merged into its weights.
 
     Args:
-        recipe: where it has evaluations, the loss on held-out windows is followed, and `patience` stops
-            early.
-        make_optimizer: AdamW over all weights if none is given.
+        recipe: the settings of the training. If it has evaluations, the loss on held-out windows is tracked,
+            and `patience` stops the training early.
+        make_optimizer: a function that creates the optimizer; None stands for AdamW over all weights.
 
     Returns:
-        `exact_match` and `f1` on the held-out questions, `validation_loss` (nats), `steps` that were
-        made, the numbers `trainable_parameters` and `trainable_share`, and `seconds`.
+        The `exact_match` and `f1` on the held-out questions, `validation_loss` (nats), the number of `steps`
+        taken, `trainable_parameters` and `trainable_share`, and `seconds`.
     """
 
     def work(job: Job) -> dict[str, Any]:
@@ -136,16 +137,16 @@ def fine_tune_reader(
 
 
 def answer_all(model: nn.Module, questions: QuestionWindows, pad: int, top_k: int = 1) -> list[list[Answer]]:
-    """The likeliest answers of the model to each question.
+    """Returns the model's likeliest answers to each question.
 
-    "No answer" competes where some of the questions have none.
+    "No answer" is a candidate if some of the questions have no answer.
     """
     spans = answer_windows(model, questions.windows, pad)
     return spans.answers(questions.contexts, top_k, no_answer=not all(questions.right))
 
 
 def measure(model: nn.Module, questions: QuestionWindows, pad: int) -> dict[str, float]:
-    """`exact_match` and `f1` of the likeliest answers, as shares of 1 (see `metrics.Squad`)."""
+    """Computes `exact_match` and `f1` of the likeliest answers, as shares of 1 (see `metrics.Squad`)."""
     answers = answer_all(model, questions, pad)
     return squad_scores([likeliest.text for likeliest, *_ in answers], questions.right)
 
@@ -154,7 +155,7 @@ def measure(model: nn.Module, questions: QuestionWindows, pad: int) -> dict[str,
 def span_loss(
     model: nn.Module, questions: QuestionWindows, pad: int, most: int = FOLLOWED, batch_size: int = 64
 ) -> float:
-    """Mean cross-entropy in nats of where answers begin and end, over `most` windows at even distances."""
+    """Computes the mean cross-entropy, in nats, of where answers begin and end, over `most` spaced windows."""
     was_training = model.training
     model.eval()
     windows, total = questions.windows, 0.0
@@ -165,9 +166,9 @@ def span_loss(
         output = model(
             input_ids=ids,
             attention_mask=mask,
-            token_type_ids=second_segment(ids, windows.second[rows]) * mask,
+            token_type_ids=second_segment(ids, windows.second[rows]) * mask,  # (batch, length)
             start_positions=torch.from_numpy(questions.starts[rows]),  # (batch,)
-            end_positions=torch.from_numpy(questions.ends[rows]),
+            end_positions=torch.from_numpy(questions.ends[rows]),  # (batch,)
         )
         total += float(output.loss) * len(rows)
     model.train(was_training)

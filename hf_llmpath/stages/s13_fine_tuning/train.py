@@ -1,4 +1,4 @@
-"""Fine-tunes an encoder to answer questions, and measures the usual remedies against doing without."""
+"""Fine-tunes an encoder to answer questions and measures what each of the usual remedies contributes."""
 
 import statistics
 from collections.abc import Callable
@@ -31,14 +31,14 @@ COMPARISONS = ("early-stopping", "clipping", "freezing", "layer-wise", "lora", "
 EXACT = 0.95  # exact match on the world's questions
 SHOWN = 6  # questions whose answers are shown
 MOMENTUM = 0.9
-NO_LIMIT = 1e9  # longer than any gradient; the Trainer reports the norm only where there is a limit
+NO_LIMIT = 1e9  # beyond any gradient's norm; the Trainer reports norms only if there is a limit
 
 MakeModel = Callable[[], nn.Module]
 MakeOptimizer = Callable[[nn.Module], torch.optim.Optimizer]
 
 
 def train(settings: FineTuningSettings, run: Run) -> None:
-    """Fills `run` with the reader, those that it is compared with, and their numbers."""
+    """Fills `run` with the reader, the readers it is compared with, and their numbers."""
     for name in settings.comparisons:
         if name not in COMPARISONS:
             known = ", ".join(COMPARISONS)
@@ -72,7 +72,7 @@ def train(settings: FineTuningSettings, run: Run) -> None:
 
     run.progress.say("answering by the overlap of words")
     baselines = overlap_answers(held_out.questions, held_out.contexts, held_out.right)
-    # 95 % is promised of the full preset, as the mean of several seeds; a minute of training reaches less.
+    # 95% is the goal of the full preset, as the mean of several seeds; a minute of training reaches less.
     is_promised = settings.dataset == "world/questions" and settings.seeds >= 3
     goals = [
         Goal("exact_match", EXACT if is_promised else baselines["exact_match"], higher_is_better=True),
@@ -105,7 +105,7 @@ def train(settings: FineTuningSettings, run: Run) -> None:
 def _pretrained_encoder(
     settings: FineTuningSettings, run: Run, table: Table
 ) -> tuple[PreTrainedTokenizerBase, MakeModel, dict[str, Any]]:
-    """Tokenizer, a function that gives the encoder with a new head, and the measures of the pretraining."""
+    """Returns a tokenizer, a function that makes the encoder with a new head, and the pretraining's numbers."""
     if settings.model is not None:
         model, tokenizer = load_bert(settings.model, HEAD)
         limit = model.config.max_position_embeddings
@@ -155,14 +155,14 @@ def _pretrained_encoder(
 
 
 def main_recipe(settings: FineTuningSettings) -> Recipe:
-    """Muon's recipe for an encoder that was pretrained here, AdamW's for a given one."""
+    """Returns the recipe of Muon for an encoder that was pretrained here, or of AdamW for a given one."""
     return settings.fine_tuning if settings.model is None else _adamw(settings)
 
 
 def main_optimizer(settings: FineTuningSettings, layer_decay: float = 1.0) -> MakeOptimizer | None:
-    """The optimizer of the main training, whose rates fall by `layer_decay` from layer to layer downwards.
+    """Returns a maker of the main training's optimizer, whose rates fall by `layer_decay` per layer downward.
 
-    None stands for AdamW with one rate for all weights.
+    None stands for AdamW with the same rate for all weights.
     """
     if settings.model is None:
         return _muon(settings, layer_decay)
@@ -181,7 +181,7 @@ def _muon(settings: FineTuningSettings, layer_decay: float = 1.0) -> MakeOptimiz
 def _adamw(
     settings: FineTuningSettings, rate: float | None = None, name: str = "adamw_learning_rate"
 ) -> Recipe:
-    """The recipe of a training by AdamW with a cosine schedule; `name` is the setting of its rate."""
+    """Returns the recipe of a training by AdamW with a cosine schedule; `name` is the setting of its rate."""
     return replace(
         settings.fine_tuning,
         learning_rate=settings.adamw_learning_rate if rate is None else rate,
@@ -198,7 +198,7 @@ def _adamw(
 def compare_early_stopping(
     settings: FineTuningSettings, run: Run, task: ReaderTask, table: Table, metrics: dict[str, Any]
 ) -> list[Goal]:
-    """A small training set is soon memorized; from then on the loss on other questions rises."""
+    """Compares training with and without early stopping on few questions, which are soon memorized."""
     rows = table.train.select(range(settings.few))
     few = QuestionWindows.of(rows, task.tokenizer, settings.max_length, settings.stride)
     followed = replace(
@@ -221,9 +221,9 @@ def compare_early_stopping(
 def compare_clipping(
     settings: FineTuningSettings, run: Run, task: ReaderTask, metrics: dict[str, Any]
 ) -> list[Goal]:
-    """The same training at a high rate, with gradients clipped and as they come.
+    """Compares the same training at a high rate with and without clipping of gradients.
 
-    SGD with momentum makes steps as long as its gradients; Adam divides by their size.
+    It uses SGD with momentum, whose steps are proportional to the gradients; Adam divides by their size.
     """
     rate = settings.clipping_learning_rate
     high = replace(_adamw(settings, rate, "clipping_learning_rate"), steps=settings.clipping_steps)
@@ -245,7 +245,7 @@ def compare_clipping(
 def compare_lora(
     settings: FineTuningSettings, run: Run, task: ReaderTask, metrics: dict[str, Any]
 ) -> list[Goal]:
-    """Low-rank updates instead of a fine-tuning of all weights."""
+    """Compares low-rank updates with fine-tuning of all weights."""
     recipe = _adamw(settings, settings.lora_learning_rate, "lora_learning_rate")
     low_rank = replace(task, make=lambda: with_lora(task.make(), settings.lora_rank, "qa_outputs"))
     results = [
@@ -272,7 +272,7 @@ def _add_result(metrics: dict[str, Any], name: str, result: dict[str, Any], *mor
 def _example_answers(
     model: nn.Module, held_out: QuestionWindows, tokenizer: PreTrainedTokenizerBase
 ) -> list[dict[str, Any]]:
-    """The first questions about different contexts, with the likeliest answers and the right ones."""
+    """Collects the first questions about different contexts, with their likeliest and right answers."""
     first = {context: row for row, context in reversed(list(enumerate(held_out.contexts)))}
     chosen = sorted(first.values())[:SHOWN]
     rows = {

@@ -1,4 +1,4 @@
-"""Implements distillation: a small student learns the probabilities that a large teacher gives to next tokens.
+"""Implements distillation: a small student learns the next-token probabilities of a large teacher.
 
     student = half_depth(teacher)
     distill(student, teacher, windows, Distillation(temperature=2.0), recipe, job, seed)

@@ -173,7 +173,7 @@ def _windows(tokens: np.ndarray, context: int, most: int) -> Tensor:
 
 @torch.no_grad()
 def token_scores(model: Any, tokens: np.ndarray, context: int) -> dict[str, float]:
-    """Measures the loss per token, in nats, and the share of right predictions over all windows of `tokens`."""
+    """Measures the loss per token, in nats, and the share of right predictions, over windows of `tokens`."""
     model.eval()
     rows = _windows(tokens, context, len(tokens))  # (rows, context)
     loss, right = 0.0, 0

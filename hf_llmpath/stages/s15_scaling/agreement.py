@@ -18,12 +18,13 @@ PIECES = 4  # in which a batch is accumulated
 def loss_curves(
     data: TokenData, shape: GPTShape, recipe: Recipe, run: Run, seed: int
 ) -> dict[str, list[float]]:
-    """The loss after every step of one training, run in several ways, all in 32 bits and from the same
-    weights.
+    """Records the loss after every step of one training that is run in several ways.
+
+    All ways compute in 32 bits and start from the same weights.
 
     Returns:
-        A curve for `trainer`, `accumulation` (the batch in `PIECES`) and `checkpointing` (activations
-        computed again), all three by the Trainer; `accelerate`; and `lightning`, if it is installed.
+        A curve each for `trainer`, `accumulation` (the batch in `PIECES`), and `checkpointing` (activations
+        recomputed), all three by the Trainer; for `accelerate`; and for `lightning` if it is installed.
     """
     shape, whole = replace(shape, dropout=0.0), replace(recipe, bf16=False, saves=0)
     ways: dict[str, tuple[Recipe, Callable[..., list[float]]]] = {
@@ -60,5 +61,5 @@ def fit_with_trainer(model: Any, blocks: TokenBlocks, recipe: Recipe, job: Job, 
 
 
 def largest_difference(curves: dict[str, list[float]], name: str) -> float:
-    """Between the curve `name` and the reference, in nats."""
+    """Returns the largest difference between the curve `name` and the reference, in nats."""
     return max(abs(one - other) for one, other in zip(curves[name], curves[REFERENCE], strict=True))

@@ -1,4 +1,4 @@
-"""The scaling law, what a step costs, the loops on one curve, the main model's loss, and a sample."""
+"""Draws the scaling law, the cost of a step, the loops' shared curve, the main model's loss, and a sample."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -32,7 +32,7 @@ AXES = {
 
 
 def pictures(folder: RunFolder) -> dict[str, Picture]:
-    """Every picture of the run."""
+    """Returns every picture of the run, by name."""
     sample = {"temperature 0.7": folder.figure_data("samples")["0.7"]}
     return {
         "scaling_law": law_chart(folder.figure_data("scaling")),
@@ -57,7 +57,7 @@ def fit_laws(points: Sequence[dict[str, Any]]) -> dict[str, PowerLaw]:
 
 
 def law_chart(points: Sequence[dict[str, Any]]) -> Picture:
-    """The points, and the line through all but the last of them, extended to the last."""
+    """Draws the points and the line through all but the last of them, extended to the last."""
     charts, losses = {}, [point["validation_loss"] for point in points]
     for name, law in fit_laws(points).items():
         sizes = [point[name] for point in points]
@@ -77,7 +77,7 @@ def law_chart(points: Sequence[dict[str, Any]]) -> Picture:
 
 
 def cost_chart(folder: RunFolder) -> Picture:
-    """Peak memory and time of a step, one bar for each way of training."""
+    """Draws peak memory and time of a step, with one bar for each way of training."""
     memory, metrics = folder.figure_data("footprint"), folder.metrics
     whole = "{:.0f}".format
     charts = {
@@ -91,7 +91,7 @@ def cost_chart(folder: RunFolder) -> Picture:
 
 
 def agreement_chart(folder: RunFolder) -> Picture:
-    """Lines that lie on each other, each narrower than the one below: all can be seen."""
+    """Draws lines that coincide, each narrower than the one below it, so that all are visible."""
     curves = folder.figure_data("agreement")
     lines = {
         LOOPS[name]: Line(range(1, len(values) + 1), values, width=2 + 2.2 * (len(curves) - 1 - index))
@@ -101,7 +101,7 @@ def agreement_chart(folder: RunFolder) -> Picture:
 
 
 def loss_chart(folder: RunFolder) -> Picture:
-    """Training loss of the main model."""
+    """Draws the training loss of the main model."""
     rows = [entry for entry in folder.history if entry["part"] == "main" and "loss" in entry]
     line = [row["step"] for row in rows], [row["loss"] for row in rows]
     levels = {
@@ -114,7 +114,7 @@ def loss_chart(folder: RunFolder) -> Picture:
 
 
 def size_chart(folder: RunFolder) -> Picture:
-    """Validation loss of each size, and of the main model."""
+    """Draws the validation loss of each size and of the main model."""
     report, metrics = folder.report, folder.metrics
     losses = {
         f"{width} wide\n{metrics[f'width_{width}/parameters']:,} weights": metrics[

@@ -1,4 +1,4 @@
-"""What a training step costs: peak memory and time, in 32 or 16 bits, with activations kept or recomputed."""
+"""Measures peak memory and time of a training step in 32 or 16 bits, with activations kept or recomputed."""
 
 import statistics
 import time
@@ -20,7 +20,7 @@ MODES = {
 
 
 class PeakMemory(TorchDispatchMode):
-    """Counts the bytes of living tensors that were created inside, and the most there were at once.
+    """Counts the bytes of live tensors created inside the context, and their peak.
 
         with PeakMemory() as memory:
             model(**batch).loss.backward()
@@ -30,7 +30,7 @@ class PeakMemory(TorchDispatchMode):
     freed. It does not see what an operator allocates for itself while it runs.
 
     Attributes:
-        now, peak: bytes.
+        now, peak: the current and the largest number of bytes.
     """
 
     def __init__(self) -> None:
@@ -44,7 +44,7 @@ class PeakMemory(TorchDispatchMode):
         for output in tree_iter(outputs):
             if isinstance(output, Tensor):
                 storage = output.untyped_storage()
-                # A storage of an input belongs to a view or to an operation in place.
+                # A storage shared with an input comes from a view or an in-place operation: it is not new.
                 if storage.data_ptr() not in before and storage not in self._known:
                     self._count(storage)
         return outputs
@@ -63,12 +63,12 @@ class PeakMemory(TorchDispatchMode):
 def step_footprints(
     model: nn.Module, batch: dict[str, Tensor], repeats: int = 3
 ) -> dict[str, dict[str, float]]:
-    """The cost of the forward and backward pass of one batch in each of `MODES`.
+    """Measures the cost of the forward and backward pass of one batch in each of `MODES`.
 
     Returns:
-        For each mode `peak_memory_mb` (activations, gradients, and temporary results, in 10^6 bytes; weights
-        and optimizer state are the same in all modes and not counted), `milliseconds` (the median of
-        `repeats`, with the modes in turn), and `loss`.
+        For each mode, `peak_memory_mb`, `milliseconds` (the median of `repeats`, with the modes taking
+        turns), and `loss`. Peak memory counts activations, gradients, and temporary results, in 10^6 bytes;
+        weights and optimizer state are the same in all modes and are not counted.
     """
     costs: dict[str, dict[str, float]] = {}
     times: dict[str, list[float]] = {mode: [] for mode in MODES}
@@ -76,7 +76,7 @@ def step_footprints(
     model.train()
     for mode in MODES:
         _set(model, mode)
-        _step(model, batch, mode)  # warm-up: what is set up once is not part of a step
+        _step(model, batch, mode)  # warm-up, which takes one-time setup out of the measurement
         model.zero_grad(set_to_none=True)
         with PeakMemory() as memory:
             loss = _step(model, batch, mode)

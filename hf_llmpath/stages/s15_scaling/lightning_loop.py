@@ -1,4 +1,4 @@
-"""The decoder's training as a Lightning module. Needs the extra: pip install 'hf-llmpath[lightning]'
+"""Trains the decoder as a Lightning module; it needs the extra: pip install 'hf-llmpath[lightning]'.
 
 losses = fit_with_lightning(model, blocks, recipe, job, seed)
 """
@@ -35,8 +35,9 @@ LIGHTNING_FILE = "lightning.ckpt"  # in a checkpoint
 
 
 class ProcessPieces:
-    """This process's share of every piece of a training, in order; Lightning keeps in its checkpoints how
-    many were read.
+    """Yields this process's share of every piece of a training, in order.
+
+    Lightning's checkpoints record how many pieces were read.
     """
 
     def __init__(self, blocks: TokenBlocks, recipe: Recipe):
@@ -62,12 +63,12 @@ class ProcessPieces:
 
 
 class GPTModule(lightning.LightningModule):
-    """A causal language model with its loss and its optimizer, which keeps the contract of `loop`.
+    """Wraps a causal language model with its loss and optimizer, and reports its steps to `loop`.
 
     Args:
-        model: takes `input_ids` and `shift_labels`, returns a `loss`.
-        recipe: how to train it.
-        loop: counts the steps, writes history and checkpoints.
+        model: a model that takes `input_ids` and `shift_labels` and returns a `loss`.
+        recipe: the settings of the training.
+        loop: the loop that counts the steps and writes history and checkpoints.
     """
 
     def __init__(self, model: nn.Module, recipe: Recipe, loop: Loop):
@@ -84,7 +85,7 @@ class GPTModule(lightning.LightningModule):
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
         if len(self._pieces) < self.recipe.accumulation:
             return
-        mean = torch.stack(self._pieces).mean()
+        mean = torch.stack(self._pieces).mean()  # (pieces,) -> a scalar
         if self.trainer.world_size > 1:
             mean = self.trainer.strategy.reduce(mean, reduce_op="mean")
         self._pieces.clear()
@@ -95,7 +96,7 @@ class GPTModule(lightning.LightningModule):
         self.trainer.save_checkpoint(folder / LIGHTNING_FILE)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Adds the random numbers of each process, which Lightning leaves out."""
+        """Adds the state of each process's random generator, which Lightning leaves out."""
         on_gpu = self.device.type == "cuda"
         state = torch.cuda.get_rng_state(self.device) if on_gpu else torch.get_rng_state()
         states = [state] * process_count()
@@ -123,8 +124,10 @@ class GPTModule(lightning.LightningModule):
 
 
 def lightning_trainer(recipe: Recipe, folder: str) -> "lightning.Trainer":
-    """Lightning's trainer for the recipe: its steps, precision, accumulation and clipping, on the
-    processes that torchrun has started. What Lightning itself writes goes to `folder`."""
+    """Creates Lightning's trainer with the recipe's steps, precision, accumulation, and clipping.
+
+    It runs on the processes that torchrun has started. Lightning's own files go to `folder`.
+    """
     several = int(os.environ.get("WORLD_SIZE", 1)) > 1
     return lightning.Trainer(
         max_steps=recipe.steps,
@@ -146,25 +149,25 @@ def lightning_trainer(recipe: Recipe, folder: str) -> "lightning.Trainer":
 def fit_with_lightning(
     model: nn.Module, blocks: TokenBlocks, recipe: Recipe, job: Job, seed: int
 ) -> list[float]:
-    """Trains by Lightning's trainer; `torchrun` runs it in several processes.
+    """Trains a model with Lightning's trainer; `torchrun` runs it in several processes.
 
     Args:
-        model: trained in place.
-        blocks, recipe: the data and how to train; a batch is one of all processes together.
-        job: where checkpoints, history and progress go.
-        seed: of dropout.
+        model: the model, which is trained in place.
+        blocks, recipe: the data and the settings; a batch is shared by all processes.
+        job: the place for checkpoints, history, and progress.
+        seed: the seed of dropout.
 
     Returns:
-        The loss of every step, the mean over all processes.
+        The loss of every step, averaged over all processes.
 
     Raises:
-        UserError: a batch that the processes cannot share evenly; what `Loop` raises.
+        UserError: If the processes cannot share a batch evenly, or if `Loop` raises it.
     """
     if int(os.environ.get("WORLD_SIZE", 1)) > 1 and not dist.is_initialized():
         dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo", timeout=PATIENCE)
     share_of(recipe.piece_size)
     loop = Loop(job, recipe.steps, recipe.advice, recipe.saves, log_every=1)
-    # Dropout differs from process to process, the order of the blocks does not.
+    # Dropout differs between processes; the order of the blocks does not.
     lightning.seed_everything(seed + process_index(), verbose=False)
     if recipe.gradient_checkpointing:
         model.activation_checkpointing_enable()

@@ -1,4 +1,4 @@
-"""Scaling laws: as models, data, or compute grow, the loss falls along a line in log-log axes."""
+"""Fits scaling laws: as models, data, or compute grow, the loss falls along a line in log-log axes."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,12 +8,14 @@ import numpy as np
 
 @dataclass(frozen=True)
 class PowerLaw:
-    """L(x) = scale · x^(-exponent): Kaplan et al. 2020, arXiv:2001.08361, equation 1.1; scale = x_c^exponent.
+    """Represents the power law L(x) = scale · x^(-exponent) with scale = x_c^exponent.
+
+    Source: Kaplan et al. 2020, arXiv:2001.08361, equation 1.1.
 
     Attributes:
-        scale: L(1).
-        exponent: the slope of the line; 0.1 means that ten times x brings the loss to 10^-0.1 = 79 %.
-        r_squared: share of the variance of log L that the line explains, over the fitted points.
+        scale: the loss at x = 1.
+        exponent: the negative slope of the line; at 0.1, ten times x brings the loss to 10^-0.1 = 79%.
+        r_squared: the share of the variance of log L that the line explains over the fitted points.
     """
 
     scale: float
@@ -22,10 +24,10 @@ class PowerLaw:
 
     @classmethod
     def fit(cls, x: Sequence[float], loss: Sequence[float]) -> "PowerLaw":
-        """The least-squares line through (log x, log loss).
+        """Fits the least-squares line through (log x, log loss).
 
         Raises:
-            ValueError: there are fewer than two different x, or numbers without a logarithm.
+            ValueError: If there are fewer than two different x or a number has no logarithm.
         """
         if len(set(x)) < 2:
             raise ValueError(f"a line needs at least two different sizes, not {sorted(set(x))}")
@@ -39,5 +41,5 @@ class PowerLaw:
         return cls(float(np.exp(offset)), float(-slope), r_squared)
 
     def at(self, x: float) -> float:
-        """L(x)."""
+        """Returns the loss L(x)."""
         return self.scale * x**-self.exponent

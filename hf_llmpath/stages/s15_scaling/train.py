@@ -20,9 +20,9 @@ from .agreement import REFERENCE, largest_difference, loss_curves
 from .footprint import step_footprints
 from .scaling_law import PowerLaw
 
-# Nats per character and seconds on two cores; nanoGPT's recipe for a CPU reaches 1.88 in the same time.
+# In nats per character and in seconds on two cores; nanoGPT's CPU recipe reaches 1.88 in the same time.
 SHAKESPEARE_GOAL, SHAKESPEARE_SECONDS = 1.55, 100
-SAME = 1e-4  # nats between two ways to run one training
+SAME = 1e-4  # largest difference, in nats, between two ways to run one training
 EXTRAPOLATED_WITHIN = 0.1  # share of the measured loss
 
 
@@ -91,10 +91,10 @@ def _shape(settings: ScalingSettings, width: int, layers: int, dropout: float = 
 
 
 def heads_for(width: int, head_size: int) -> int:
-    """The largest number of heads of at least `head_size` that divides `width` evenly.
+    """Returns the largest number of heads that divides `width` evenly into heads of at least `head_size`.
 
     Raises:
-        UserError: the width is odd; rotary positions rotate pairs of coordinates.
+        UserError: If the width is odd, since rotary positions rotate pairs of coordinates.
     """
     if width % 2:
         raise UserError(f"a width of {width} is odd; rotary positions rotate pairs: choose an even one")
@@ -108,7 +108,7 @@ def _recipe(settings: ScalingSettings, steps: int) -> Recipe:
 
 
 def _point(settings: ScalingSettings, run: Run, data: TokenData, width: int) -> dict[str, Any]:
-    """A point of the scaling law; its size leaves out embeddings (Kaplan et al. 2020, section 2.1)."""
+    """Measures a point of the scaling law; its size excludes embeddings (Kaplan et al. 2020, section 2.1)."""
     shape = _shape(settings, width, settings.scaling_layers)
     recipe = _recipe(settings, settings.scaling_steps)
     result = train_gpt(data, shape, recipe, run, f"width-{width}", settings.seed)
@@ -117,7 +117,7 @@ def _point(settings: ScalingSettings, run: Run, data: TokenData, width: int) -> 
 
 
 def _law(points: list[dict[str, Any]]) -> dict[str, float]:
-    """The line through all points but the last, and what it predicts for the last."""
+    """Fits the line through all points but the last and checks what it predicts for the last."""
     *fitted, checked = points
     losses = [point["validation_loss"] for point in fitted]
     law = PowerLaw.fit([point["inner_parameters"] for point in fitted], losses)

@@ -1,4 +1,4 @@
-"""The comparison as a table, the three masks side by side, accuracy as bars, and the pretraining losses."""
+"""Draws the comparison as a table, the three masks side by side, accuracy as bars, and pretraining losses."""
 
 import statistics
 from pathlib import Path
@@ -19,7 +19,7 @@ MASKS = {"gpt": "GPT: a triangle", "bert": "BERT: all to all", "t5": "T5: both"}
 
 
 def pictures(folder: RunFolder) -> dict[str, Picture]:
-    """Every picture of the run."""
+    """Returns every picture of the run, by name."""
     return {
         "comparison": comparison_table(folder),
         "masks": mask_picture(folder.figure_data("masks"), "Rows look, columns are looked at."),
@@ -47,7 +47,7 @@ COLUMNS: list[tuple[str, str, str, bool | None]] = [
 
 
 def comparison_table(folder: RunFolder) -> Picture:
-    """Size, cost, and accuracy of the three, and the accuracy of the linear baseline; the best is marked."""
+    """Tabulates size, cost, and accuracy of the three and the linear baseline's accuracy, best cells marked."""
     data, metrics = folder.figure_data("comparison"), folder.metrics
     for kind, values in data["kinds"].items():
         for name in ("pretraining_seconds", "fine_tuning_seconds"):
@@ -65,7 +65,7 @@ def comparison_table(folder: RunFolder) -> Picture:
 def comparison(
     kinds: dict[str, dict[str, list[float]]], linear: float
 ) -> tuple[list[str], list[list[str]], list[tuple[int, int]]]:
-    """Headers, rows, and `(row, column)` of the best cells; columns are counted from the first number."""
+    """Returns headers, rows, and the `(row, column)` of the best cells, counted from the first number."""
     columns = [column for column in COLUMNS if all(column[1] in values for values in kinds.values())]
     rows = [
         [NAMES[kind], *(_with_spread(values[key], form) for _, key, form, _ in columns)]
@@ -87,7 +87,7 @@ def _with_spread(values: list[float], form: str) -> str:
 
 
 def mask_picture(masks: dict[str, Any], detail: str) -> Picture:
-    """Who may look at whom, a panel for each of the three."""
+    """Draws which token may look at which, in a panel for each of the three."""
     panels = {}
     for kind, name in (("gpt", "decoder"), ("bert", "encoder")):
         data = masks[f"{kind}/{name}"]
@@ -110,7 +110,7 @@ def joint_mask(masks: dict[str, Any]) -> tuple[np.ndarray, list[str]]:
 
 
 def accuracy_chart(data: dict[str, Any]) -> Picture:
-    """Accuracy of the three against the linear baseline."""
+    """Draws the accuracy of the three against the linear baseline."""
     values = {NAMES[kind]: numbers["accuracy"] for kind, numbers in data["kinds"].items()}
     return bar_chart(
         {name: statistics.fmean(numbers) for name, numbers in values.items()},
@@ -124,7 +124,7 @@ def accuracy_chart(data: dict[str, Any]) -> Picture:
 
 
 def loss_chart(folder: RunFolder) -> Picture:
-    """Pretraining losses of the first seed."""
+    """Draws the pretraining losses of the first seed."""
     lines, seed = {}, folder.report["seed"]
     for kind, name in NAMES.items():
         entries = [row for row in folder.history if row["part"] == f"{kind}-{seed}" and "loss" in row]

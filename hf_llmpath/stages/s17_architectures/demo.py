@@ -46,12 +46,12 @@ MASKED_TOKENS = 8  # enough to see a mask by; a phone has no room for more
 
 
 class Architecture:
-    """One of the three models and its tokenizer, in evaluation mode.
+    """Holds one of the three models and its tokenizer, in evaluation mode.
 
     Args:
         kind: `"gpt"`, `"bert"`, or `"t5"`.
-        auto_class: the Auto class that loads it.
-        folder: where it was saved.
+        auto_class: the Auto class that loads the model.
+        folder: the folder in which the model was saved.
 
     Raises:
         UserError: the folder cannot be read, or its tokenizer belongs to another model.
@@ -60,19 +60,19 @@ class Architecture:
     def __init__(self, kind: str, auto_class: str, folder: Path):
         self.kind = kind
         self.model, self.tokenizer = load_pair(auto_class, folder)
-        # To read attention weights, the model is switched to eager attention: one visitor at a time.
+        # Reading attention weights switches the model to eager attention, so visitors take turns.
         self.lock = threading.Lock()
 
     def look(self, text: str, target: str | None = None) -> dict[str, Map]:
-        """The attention of every head (see `strengths.look`)."""
+        """Returns the attention of every head (see `strengths.look`)."""
         with self.lock:
             return look(self.kind, self.model, self.tokenizer, text, target)
 
     def verdict(self, text: str) -> list[tuple[str, float]]:
-        """Every class with its probability: how likely an encoder-decoder finds its name after the text.
+        """Returns every class with its probability; for an encoder-decoder, that of writing the class's name.
 
         Raises:
-            UserError: the text is empty.
+            UserError: If the text is empty.
         """
         if not text.strip():
             raise UserError("the text is empty; type a sentence")
@@ -86,10 +86,10 @@ class Architecture:
 
 
 def load_architecture(kind: str, auto_class: str, folder: Path) -> Architecture:
-    """The model saved in `folder`, kept in memory until its files change.
+    """Loads the model saved in `folder` and keeps it in memory until its files change.
 
     Raises:
-        UserError: its weight file is missing, truncated, or a pickle, or its tokenizer belongs to another
+        UserError: If its weight file is missing, truncated, or a pickle, or its tokenizer belongs to another
             model.
     """
     return loaded(Architecture, folder, kind, auto_class)
@@ -215,6 +215,6 @@ def _gallery(charts: Iterable[Picture]) -> str:
 
 
 def _first_tokens(tokenizer: Any, text: str, count: int) -> str:
-    """The beginning of a text: its first `count` tokens."""
+    """Returns the beginning of a text, up to `count` tokens."""
     offsets = tokenizer(text, return_offsets_mapping=True, add_special_tokens=False)["offset_mapping"]
     return text if len(offsets) <= count else text[: offsets[count - 1][1]]

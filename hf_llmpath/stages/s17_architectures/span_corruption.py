@@ -148,7 +148,7 @@ class SpanCorruption:
 
         Returns:
             The `input_ids` and `attention_mask`, `(rows, longest input)`, and the `labels`,
-            `(rows, longest target)`, which are -100 after their end. Inputs and labels end with the end token.
+            `(rows, longest target)`, which are -100 after their end. Both end with the end token.
 
         Raises:
             ValueError: If there are more spans than sentinels.

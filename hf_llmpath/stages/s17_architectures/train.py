@@ -23,7 +23,7 @@ from .objectives_compared import KINDS, LabeledRows, SharedTexts, of_size, pretr
 from .span_corruption import add_sentinels
 from .strengths import examples_of, half_of, look, mask_of, masked_accuracy, sentence_of, span_exact_match
 
-# How far ahead of TF-IDF + logistic regression the accuracy must be on the world's reviews; elsewhere 0.
+# The required lead in accuracy over TF-IDF + logistic regression on the world's reviews; elsewhere it is 0.
 AHEAD = {"bert": 0.05, "gpt": 0.0}
 SIZES = 1.05  # limit on the ratio of the largest model's weights to the smallest's
 CLASSIFIER = {kind: "AutoModelForSequenceClassification" for kind in ("gpt", "bert")}
@@ -64,7 +64,7 @@ def _tokenized(settings: ArchitecturesSettings, table: Table, classes: list[str]
         tokenizer = train_subwords(train, "wordpiece", settings.vocab_size, max_length=settings.context)
     except ValueError as error:
         raise UserError(str(error)) from None
-    # T5 writes the names of the classes: each name that is one word becomes one token.
+    # T5 writes the names of the classes; a name of one word becomes one token.
     tokenizer.add_tokens([name.lower() for name in classes if name.isalpha()])
     add_sentinels(tokenizer, settings.sentinels)
     tokenizer.model_input_names = ["input_ids", "attention_mask"]  # there is only one segment
@@ -76,7 +76,7 @@ def _tokenized(settings: ArchitecturesSettings, table: Table, classes: list[str]
 
 
 def _configs(settings: ArchitecturesSettings, texts: SharedTexts) -> dict[str, PreTrainedConfig]:
-    """GPT as the settings say, and BERT and T5 with as many weights; each in its modern form."""
+    """Returns GPT's configuration from the settings, and BERT's and T5's with as many weights."""
     tokenizer = texts.tokenizer
     shared = {
         "vocab_size": len(tokenizer),
@@ -123,7 +123,7 @@ def _configs(settings: ArchitecturesSettings, texts: SharedTexts) -> dict[str, P
 
 @dataclass(frozen=True)
 class _Contest:
-    """Everything that the trainings of one seed have in common."""
+    """Holds everything that the trainings of one seed have in common."""
 
     settings: ArchitecturesSettings
     run: Run
@@ -132,7 +132,7 @@ class _Contest:
     configs: dict[str, PreTrainedConfig]
 
     def of_seed(self, seed: int) -> dict[str, dict[str, float]]:
-        """The numbers of each kind; with `equal_time`, also those after the slowest kind's time."""
+        """Returns the numbers of each kind; with `equal_time`, also those after the slowest kind's time."""
         steps = self.settings.pretraining.steps
         results = {kind: self.trained(kind, seed, steps) for kind in KINDS}
         if self.settings.equal_time:
