@@ -108,7 +108,7 @@ def to_gpt2(model: PreTrainedModel) -> PreTrainedModel:
     for name, value in weights.items():
         if not _JOINT.search(name):
             their_name, is_matrix = _their_name(name, prefix)
-            renamed[their_name] = value.t() if is_matrix else value
+            renamed[their_name] = value.t() if is_matrix else value  # (in, out) for a matrix
     base = "model." if prefix else ""
     for layer in range(own.num_hidden_layers):
         for kind in ("weight", "bias"):
@@ -120,7 +120,7 @@ def to_gpt2(model: PreTrainedModel) -> PreTrainedModel:
 
 
 def _their_name(own: str, prefix: str) -> tuple[str, bool]:
-    """The name of our weight in GPT-2, and whether it is a matrix that is transposed there."""
+    """Returns the name of our weight in GPT-2 and whether it is a matrix that is transposed there."""
     bare = own.removeprefix("model.")
     module, _, kind = bare.rpartition(".")
     if module in ("lm_head", "score"):
@@ -132,7 +132,7 @@ def _their_name(own: str, prefix: str) -> tuple[str, bool]:
 
 
 def _our_weight(weights: dict[str, Tensor], own: str, prefix: str, width: int) -> Tensor:
-    """The value of our weight `own`, from GPT-2's weights."""
+    """Takes the value of our weight `own` from GPT-2's weights."""
     joint = _JOINT.search(own)
     if joint is None:
         name, is_matrix = _their_name(own, prefix)
@@ -141,4 +141,4 @@ def _our_weight(weights: dict[str, Tensor], own: str, prefix: str, width: int) -
     start = "qkv".index(letter) * width
     # Queries, keys, and values side by side: (hidden, 3 * hidden), or (3 * hidden,) for the bias.
     value = weights[f"{prefix}h.{layer}.attn.c_attn.{kind}"][..., start : start + width]
-    return value.t() if kind == "weight" else value
+    return value.t() if kind == "weight" else value  # (hidden, hidden), or (hidden,)

@@ -1,4 +1,4 @@
-"""Loading of a model that transformers or we have saved, as one of our classes, from a folder or the Hub."""
+"""Loads a model saved by transformers or by us as one of our classes, from a folder or the Hub."""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -86,11 +86,11 @@ def read_vectors(path: Path, limit: int | None = None) -> tuple[list[str], np.nd
         raise UserError(
             f"{path}: the first line says {promised} words, there are {len(words)}; the file is cut off"
         )
-    return words, np.stack(rows)
+    return words, np.stack(rows)  # (words, size)
 
 
 def _numbers(text: str) -> np.ndarray | None:
-    """The numbers in a text, or None if it holds anything else."""
+    """Returns the numbers in a text, or None if it holds anything else."""
     with warnings.catch_warnings():
         warnings.simplefilter("error", DeprecationWarning)  # which is how NumPy reports anything else
         try:

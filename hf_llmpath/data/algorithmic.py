@@ -42,6 +42,7 @@ def adding_problem(examples: int, length: int, generator: torch.Generator) -> tu
     rows = torch.arange(examples)
     markers = torch.zeros(examples, length)
     markers[rows, first] = markers[rows, second] = 1.0
+    # (examples, length, 2) and (examples,)
     return torch.stack([numbers, markers], dim=-1), numbers[rows, first] + numbers[rows, second]
 
 

@@ -202,7 +202,7 @@ def _of_words(
     words: np.ndarray, begins: np.ndarray, ends: np.ndarray, lengths: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Gives every token the begin of the first and the end of the last token of its word, within a window."""
-    window = np.repeat(np.arange(len(lengths)), lengths)
+    window = np.repeat(np.arange(len(lengths)), lengths)  # (tokens of all windows,)
     new = np.ones(len(words), dtype=bool)
     new[1:] = (words[1:] != words[:-1]) | (window[1:] != window[:-1]) | (words[1:] < 0)
     starts, which = np.flatnonzero(new), np.cumsum(new) - 1

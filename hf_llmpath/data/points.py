@@ -34,6 +34,7 @@ class Points:
     @property
     def targets(self) -> np.ndarray:
         """The labels as a column of floats, as `BinaryCrossEntropy` takes them."""
+        # (count, 1)
         return self.labels[:, None].astype(np.float64)
 
     @property
@@ -82,6 +83,7 @@ def _spirals(count: int, noise: float, rng: np.random.Generator) -> tuple[np.nda
     labels = np.arange(count) % 2
     radius = np.sqrt(rng.uniform(0.02, 1, count))  # evenly along the arm
     angle = 2 * np.pi * TURNS * radius + np.pi * labels
+    # (count, 1) * (count, 2)
     x = radius[:, None] * np.stack([np.cos(angle), np.sin(angle)], axis=1)
     return x + rng.normal(0, noise, (count, 2)), labels
 
@@ -149,7 +151,7 @@ def _numbers(rows: Any, where: str) -> np.ndarray:
             raise UserError(
                 f"column {name} of {where} is {columns[-1][bad[0]]} in row {bad[0] + 1}; it must be finite"
             )
-    return np.stack(columns, axis=1)
+    return np.stack(columns, axis=1)  # (rows, 2)
 
 
 def _provenance(train: Points, test: Points, more: dict[str, Any]) -> dict[str, Any]:

@@ -112,5 +112,5 @@ def _held_out(folder: RunFolder) -> tuple[Tensor, Tensor]:
     ids = [token for text in texts[:2000] for token in tokenizer(text, verbose=False)["input_ids"]]
     length = min(HELD_OUT, len(ids))
     rows = min(HELD_OUT, len(ids) // length)
-    held_out = torch.tensor(ids[: rows * length]).view(rows, length)
+    held_out = torch.tensor(ids[: rows * length]).view(rows, length)  # (windows, tokens)
     return held_out[:1, :PROMPT], held_out

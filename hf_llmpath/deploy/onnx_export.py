@@ -60,7 +60,7 @@ class WithCache(nn.Module):
         self.model = model
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor, *past: Tensor) -> tuple[Tensor, ...]:
-        """Logits and the extended cache.
+        """Computes the logits and the extended cache.
 
         Args:
             input_ids: `(batch, length)`.
@@ -74,10 +74,11 @@ class WithCache(nn.Module):
         for layer in range(len(past) // 2):
             cache.update(past[2 * layer], past[2 * layer + 1], layer)
         length, total = input_ids.shape[1], attention_mask.shape[1]
+        # (batch, length), not counting padding
         positions = (attention_mask.cumsum(-1) - 1).clamp(min=0)[:, -length:]
         query = torch.arange(length) + (total - length)  # index of each query among the keys
         causal = torch.arange(total)[None, :] <= query[:, None]  # (length, past + length)
-        visible = causal[None] & (attention_mask[:, None, :] > 0)
+        visible = causal[None] & (attention_mask[:, None, :] > 0)  # (batch, length, past + length)
         bias = torch.where(visible, 0.0, HIDDEN)[:, None]  # (batch, 1, length, past + length)
         output = self.model(
             input_ids=input_ids, attention_mask=bias, position_ids=positions, cache=cache, use_cache=True

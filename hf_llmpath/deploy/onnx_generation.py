@@ -1,4 +1,4 @@
-"""Text from an ONNX decoder: onnxruntime computes, the cache goes from step to step without a copy.
+"""Generates text with an ONNX decoder in onnxruntime; the cache passes from step to step without a copy.
 
 writer = OnnxDecoder("runs/14-inference/onnx/model.onnx", "runs/14-inference/model")
 for tokens in writer.stream(input_ids, max_new_tokens=100, sampling=Sampling(temperature=0.8)):
@@ -77,7 +77,7 @@ class OnnxDecoder:
             self.stops = Stops(eos, config.pad_token_id or 0)
 
     def logits(self, input_ids: Tensor, attention_mask: Tensor | None = None) -> Tensor:
-        """`(batch, length, vocab_size)` of whole texts."""
+        """Computes the logits `(batch, length, vocab_size)` of whole texts."""
         mask = torch.ones_like(input_ids) if attention_mask is None else attention_mask
         return torch.from_numpy(self._step(input_ids, mask, self._empty(len(input_ids)))[0].numpy())
 
@@ -90,9 +90,7 @@ class OnnxDecoder:
         eos_token_id: int | list[int] | None = None,
         generator: torch.Generator | None = None,
     ) -> Iterator[Tensor]:
-        """Yields one token `(batch,)` per step, as `decoding.stream` does of the model itself; arguments
-        as there.
-        """
+        """Yields one token `(batch,)` per step, as `decoding.generation.stream` does with the same arguments."""
         _check(input_ids, max_new_tokens)
         stops, choose = self.stops, sampling.chooser(generator)
         if eos_token_id is not None:
@@ -109,12 +107,14 @@ class OnnxDecoder:
             writes = writes & ~stops.ends(tokens)
             if step + 1 == max_new_tokens or not writes.any():
                 return
-            unread = tokens[:, None]
+            unread = tokens[:, None]  # (batch, 1)
+            # (batch, length + 1)
             mask = torch.cat([mask, mask.new_ones(len(mask), 1)], dim=1)
 
     def generate(self, input_ids: Tensor, attention_mask: Tensor | None = None, **options: Any) -> Tensor:
-        """`(batch, length + written)`, prompt included; `options` as in `stream`."""
+        """Returns token ids `(batch, length + written)`, including the prompt; `options` as in `stream`."""
         written = list(self.stream(input_ids, attention_mask, **options))
+        # steps x (batch,) -> (batch, steps) -> (batch, length + steps)
         return torch.cat([input_ids, torch.stack(written, dim=1)], dim=1)
 
     def _empty(self, batch: int) -> list[Any]:

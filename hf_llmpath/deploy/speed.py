@@ -39,10 +39,10 @@ class Form:
 
 @dataclass(frozen=True)
 class Row:
-    """What was measured of a form.
+    """The measurements of a form.
 
     Attributes:
-        tokens_per_second: at batch 1, the prompt's reading included.
+        tokens_per_second: speed at batch size 1, including the reading of the prompt.
         first_token_ms: milliseconds from the prompt to the first token.
         megabytes: of the weights.
         perplexity: of held-out text; that of the reference where the form computes the same logits.
@@ -150,12 +150,13 @@ def _quality(forms: Mapping[str, Form], held_out: Tensor) -> dict[str, tuple[flo
     """Perplexity and agreement with the reference, of the forms that have logits of their own."""
     targets, reference = held_out[:, 1:], forms[REFERENCE].logits
     assert reference is not None
-    guesses = reference(held_out)[:, :-1].argmax(-1)
+    guesses = reference(held_out)[:, :-1].argmax(-1)  # (rows, length - 1)
     quality = {}
     for name, form in forms.items():
         if form.logits is None:
             continue
         logits = form.logits(held_out)[:, :-1].float()
+        # (rows * (length - 1), vocab_size) and (rows * (length - 1),)
         loss = F.cross_entropy(logits.flatten(0, 1), targets.flatten())
         quality[name] = float(loss.exp()), float((logits.argmax(-1) == guesses).float().mean())
     return quality

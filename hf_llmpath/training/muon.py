@@ -137,7 +137,7 @@ class Muon(AdamW):
             orthogonal = orthogonalized(stacked.to(group["ns_dtype"] or stacked.dtype), group["ns_steps"])
             for index, move in zip(indices, orthogonal.to(stacked.dtype), strict=True):
                 rows, columns = parameters[index].shape
-                # Entries of the move are about 1/√max(rows, columns); the scale makes that 1/√columns for all.
+                # Entries of the move are about 1/√max(rows, columns); the scale makes that 1/√columns.
                 scale = max(1, rows / columns) ** 0.5
                 move = move.mT if rows > columns else move  # (rows, columns) of the parameter
                 parameters[index].add_(_shared_out(move, parameters[index]), alpha=-group["lr"] * scale)

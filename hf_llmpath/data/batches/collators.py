@@ -1,5 +1,4 @@
-"""From tokenized examples to a batch: padding to the longest of the batch, and masking for masked
-language modeling.
+"""Turns tokenized examples into a batch: pads them to the longest row and masks tokens to be predicted.
 
 loader = DataLoader(rows, batch_size=32, collate_fn=MaskingCollator(tokenizer, rate=0.15, seed=0))
 """
@@ -20,20 +19,19 @@ NO_WORD = -1  # word index of a special or padding token, which is never chosen
 
 @dataclass(frozen=True)
 class Masking:
-    """Which tokens a masked language model must guess, and what it sees in their place (Devlin et al.
-    2018, section 3.1).
+    """Chooses the tokens that a masked language model must guess and what it sees in their place.
 
-    A share `mask` of the chosen tokens becomes the mask token, `random` a token drawn from the vocabulary,
-    and the rest stay as they are: at fine-tuning there is no mask token, so the model must not rely on
-    it.
+    Of the chosen tokens, a share `mask` becomes the mask token, a share `random` becomes a token drawn from
+    the vocabulary, and the rest stay as they are. There is no mask token in fine-tuning, so the model must
+    not rely on it (Devlin et al. 2018, section 3.1).
 
     Attributes:
-        mask_id, vocab_size: of the tokenizer.
+        mask_id, vocab_size: mask token and vocabulary size of the tokenizer.
         rate: probability that a token (or word) is chosen.
-        mask, random: shares of the chosen ones.
+        mask, random: shares of the chosen tokens.
 
     Raises:
-        ValueError: a share outside [0, 1], or shares that sum to more than 1.
+        ValueError: a share is outside [0, 1], or the shares sum to more than 1.
     """
 
     mask_id: int
@@ -56,20 +54,20 @@ class Masking:
 
         Args:
             ids: token ids `(batch, length)`; not changed.
-            maskable: bool `(batch, length)`, false for special and padding tokens.
-            generator: where the randomness comes from.
-            words: index of each token's word within its row `(batch, length)`, for whole-word masking:
-                the tokens of a word are chosen together; each of them is then replaced on its own, as in
-                BERT.
+            maskable: booleans `(batch, length)`, false for special and padding tokens.
+            generator: source of randomness.
+            words: index of each token's word within its row `(batch, length)`, for whole-word masking. The
+                tokens of a word are chosen together, and each is then replaced on its own, as in BERT.
 
         Returns:
-            what the model sees `(batch, length)`, and labels `(batch, length)`: the token where one was
-            chosen, -100 elsewhere.
+            What the model sees `(batch, length)`, and labels `(batch, length)`: the original token where one
+            was chosen and -100 elsewhere.
         """
         draws = torch.rand(ids.shape, generator=generator)
         if words is not None:
-            draws = draws.gather(1, words.clamp(min=0))  # one draw per word
+            draws = draws.gather(1, words.clamp(min=0))  # (batch, length): one draw per word
         chosen = (draws < self.rate) & maskable
+        # A second draw decides what a chosen token becomes.
         fate = torch.rand(ids.shape, generator=generator)
         tokens = torch.randint(self.vocab_size, ids.shape, generator=generator)
         inputs = torch.where(chosen & (fate < self.mask), self.mask_id, ids)
@@ -81,23 +79,24 @@ class PaddingCollator:
     """Pads token ids (and token types) to the longest row of the batch, with attention masks; keeps labels.
 
     Args:
-        tokenizer: for its padding token.
-        multiple_of: round the length up to a multiple (8 for the tensor cores of a GPU).
+        tokenizer: tokenizer whose padding token is used.
+        multiple_of: number to a multiple of which the length is rounded up (8 for the tensor cores of a GPU).
     """
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase, multiple_of: int = 1):
         self.pad, self.multiple_of = tokenizer.pad_token_id, multiple_of
 
     def __call__(self, examples: Sequence[Mapping[str, Any] | Sequence[int]]) -> dict[str, Tensor]:
-        """Rows as dicts with `input_ids`, or as bare lists of ids, to tensors `(batch, longest)`."""
+        """Turns rows, dicts with `input_ids` or bare lists of ids, into tensors `(batch, longest)`."""
         rows = [row if isinstance(row, Mapping) else {"input_ids": row} for row in examples]
         lengths = np.array([len(row["input_ids"]) for row in rows])
         longest = -(-int(lengths.max()) // self.multiple_of) * self.multiple_of
-        mask = np.arange(longest) < lengths[:, None]
+        mask = np.arange(longest) < lengths[:, None]  # (batch, longest)
         batch = {"attention_mask": torch.from_numpy(mask.astype(np.int64))}
         for name, fill in (("input_ids", self.pad), ("token_type_ids", 0), ("word_ids", NO_WORD)):
             if name in rows[0]:
                 values = np.full((len(rows), longest), fill, dtype=np.int64)
+                # (tokens of all rows,): row by row, as the mask selects them
                 values[mask] = np.concatenate([np.asarray(row[name]) for row in rows])
                 batch[name] = torch.from_numpy(values)
         label = next((name for name in ("labels", "label") if name in rows[0]), None)
@@ -107,14 +106,15 @@ class PaddingCollator:
 
 
 class MaskingCollator(PaddingCollator):
-    """Pads, then masks with a random generator of its own: the batches of two collators with the same
-    seed are equal, whatever else draws random numbers.
+    """Pads, and then masks with its own random generator.
+
+    The batches of two collators with the same seed are equal, whatever else draws random numbers.
 
     Args:
-        tokenizer: for its padding, mask and other special tokens.
+        tokenizer: tokenizer whose padding, mask, and other special tokens are used.
         rate, mask, random: see `Masking`.
-        whole_word: choose whole words; the rows need `word_ids` (see `word_ids_of`).
-        seed: of the generator.
+        whole_word: whether to choose whole words; the rows need `word_ids` (see `word_ids_of`).
+        seed: seed of the generator.
         multiple_of: see `PaddingCollator`.
     """
 
@@ -149,24 +149,24 @@ class MaskingCollator(PaddingCollator):
 
 
 def word_ids_of(encoding: Any, row: int = 0) -> list[int]:
-    """The word that each token of a tokenizer's output belongs to, counted from 0; -1 for special tokens."""
+    """Returns the index of each token's word, counting from 0; -1 for special tokens."""
     return [NO_WORD if word is None else word for word in encoding.word_ids(row)]
 
 
 def length_grouped_batches(
     lengths: np.ndarray, batch_size: int, rng: np.random.Generator, pool: int = 32
 ) -> list[np.ndarray]:
-    """The rows of one epoch in batches of similar length, in random order.
+    """Splits the rows of one epoch into batches of similar length, in random order.
 
-    The rows are shuffled, `pool` batches at a time are sorted by length and cut, and the batches are
-    shuffled: little padding, and a row meets other neighbors in every epoch. The last batch may be
-    smaller.
+    The rows are shuffled, sorted by length in pools of `pool` batches, and cut into batches, which are then
+    shuffled. There is little padding, and a row meets different neighbors in every epoch. The last batch may
+    be smaller.
 
     Args:
-        lengths: `(rows,)`.
-        batch_size: rows per batch.
-        rng: where the order comes from.
-        pool: batches that are sorted together; 1 for no grouping.
+        lengths: length of each row, `(rows,)`.
+        batch_size: number of rows per batch.
+        rng: source of the order.
+        pool: number of batches that are sorted together; 1 for no grouping.
     """
     order = rng.permutation(len(lengths))
     batches: list[np.ndarray] = []

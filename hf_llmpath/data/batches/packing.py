@@ -1,11 +1,10 @@
-"""A `datasets` pipeline for pretraining: tokenize once, pack the documents into blocks of equal length,
-nothing padded.
+"""Tokenizes documents once and packs them into blocks of equal length, without padding, using `datasets`.
 
     blocks = packed(load_dataset("text", data_files="big.txt", split="train", streaming=True), tokenizer, 128)
 
-An ordinary data set is tokenized and packed once and then read from the cache on disk, found by its
-fingerprint (data, tokenizer and block size); a streaming one is packed as it is read, so a file may be
-larger than the memory.
+An ordinary data set is tokenized and packed once and then read from the cache on disk, where it is found by
+its fingerprint (data, tokenizer, and block size). A streaming data set is packed as it is read, so a file may
+be larger than memory.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -25,19 +24,19 @@ _BATCH = 1000  # documents that are tokenized at once: what a stream holds in me
 def pack_blocks(
     documents: Iterable[Sequence[int]], block_size: int, cls: int, sep: int
 ) -> Iterator[np.ndarray]:
-    """Full blocks `(block_size,)` of the documents in order: `[CLS] ... [SEP]`, with a `[SEP]` between
-    two documents.
+    """Yields full blocks `(block_size,)` of the documents in order: `[CLS] ... [SEP]`.
 
-    Documents are cut where a block ends (Liu et al. 2019, section 4.2, "FULL-SENTENCES"); what does not
-    fill the last block is left out. Holds one document and one block at a time.
+    A `[SEP]` also separates two documents. Documents are cut where a block ends (Liu et al. 2019, section
+    4.2, "FULL-SENTENCES"), and tokens that do not fill the last block are left out. Only one document and one
+    block are held in memory at a time.
 
     Args:
         documents: token ids without special tokens.
-        block_size: tokens per block, special ones included; at least 3.
+        block_size: number of tokens per block, including special ones; at least 3.
         cls, sep: ids of the special tokens.
 
     Raises:
-        ValueError: a block too short to hold a token.
+        ValueError: a block is too short to hold a token.
     """
     if block_size < 3:
         raise ValueError(f"block_size ({block_size}) must be at least 3: [CLS], a token, [SEP]")
@@ -60,14 +59,14 @@ def packed(
     text_column: str = "text",
     num_proc: int | None = None,
 ) -> AnyDataset:
-    """The blocks of a data set of documents, as a data set with `input_ids` of `block_size` tokens each.
+    """Packs a data set of documents into a data set with `input_ids` of `block_size` tokens each.
 
     Args:
-        dataset: `datasets.Dataset`, cached on disk; or `datasets.IterableDataset`, packed as it is read.
-        tokenizer: with `[CLS]` and `[SEP]`.
+        dataset: a `datasets.Dataset`, cached on disk, or a `datasets.IterableDataset`, packed as it is read.
+        tokenizer: tokenizer with `[CLS]` and `[SEP]`.
         block_size: see `pack_blocks`.
         text_column: column that holds the text.
-        num_proc: processes that tokenize an ordinary data set.
+        num_proc: number of processes that tokenize an ordinary data set.
     """
     tokenize = partial(_tokenize, tokenizer=tokenizer, text_column=text_column)
     special = {"cls": tokenizer.convert_tokens_to_ids(CLS), "sep": tokenizer.convert_tokens_to_ids(SEP)}

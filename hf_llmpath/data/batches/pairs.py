@@ -1,4 +1,4 @@
-"""Documents and their summaries: read from any data set, and as padded batches for an encoder-decoder.
+"""Reads documents and their summaries, and makes padded batches of them for an encoder-decoder.
 
 pairs = load_pairs("world/summaries")
 batches = PairBatches(sources, targets, batch_size=32, steps=400, pad=0, seed=0)  # token ids of each
@@ -19,13 +19,13 @@ from ..tables import DOCUMENT_COLUMNS, SUMMARY_COLUMNS, load_table
 from ..tokenizers.word_level import SPECIAL
 from .streams import IGNORED
 
-_POOL = 32  # batches whose rows are sorted by length together
+_POOL = 32  # number of batches whose rows are sorted by length together
 _SENTENCE_END = re.compile(r'(?<=[.!?])["”’)]*\s+(?=["“‘(]*\S)')
 
 
 @dataclass(frozen=True)
 class Pair:
-    """A document, also as its sentences, and its summaries: one, or several that count as equally right."""
+    """A document, its sentences, and its summaries: one, or several that count as equally right."""
 
     document: str
     sentences: list[str]
@@ -37,9 +37,9 @@ class Pairs:
     """A data set of documents with summaries.
 
     Attributes:
-        train: to learn from.
-        test: to measure on: the test split, or the validation split where there is no other.
-        provenance: for metrics.json.
+        train: pairs to learn from.
+        test: pairs to measure on, from the test split or, if there is none, the validation split.
+        provenance: origin of the data, for metrics.json.
     """
 
     train: list[Pair]
@@ -51,10 +51,10 @@ def load_pairs(dataset: str, document_column: str | None = None, summary_column:
     """Reads `dataset` (embedded name, local file or folder, Hub id) as documents with summaries.
 
     A document is a text or a list of sentences; the summary is a text or a list of equally right ones.
-    Rows in which one of the two is empty are left out.
+    Rows in which either is empty are left out.
 
     Raises:
-        UserError: nothing of that name, a missing column, a column that holds neither, no row that has both.
+        UserError: the data set does not exist, a column is missing or has another type, or no row has both.
     """
     table = load_table(
         "world/summaries" if dataset == "world" else dataset,
@@ -92,29 +92,29 @@ def _texts(value: Any, what: str) -> list[str]:
 
 
 def split_sentences(text: str) -> list[str]:
-    """The sentences of a text: they end with `.`, `!` or `?`, closing marks behind it, and white space."""
+    """Splits a text into sentences, which end with `.`, `!`, or `?`, any closing marks, and white space."""
     cuts = [0, *(match.end() for match in _SENTENCE_END.finditer(text)), len(text)]
     pieces = (text[start:end].strip() for start, end in zip(cuts, cuts[1:], strict=False))
     return [piece for piece in pieces if piece]
 
 
 class PairBatches(Dataset):
-    """The batches of a training, in order: a data set of `steps * batch_size` places to be read in sequence.
+    """The batches of a training run: a data set of `steps * batch_size` places to be read in sequence.
 
-    An epoch's rows are shuffled and grouped by the length of their source, so that little of a batch is
-    padding; the batches themselves come in random order. Each is a function of the seed and the step
-    alone, so a training that was stopped and resumed reads what an uninterrupted one would have.
+    The rows of an epoch are shuffled and grouped by the length of their source, which leaves little padding;
+    the batches themselves come in random order. Each batch depends only on the seed and the step, so a run
+    that was stopped and resumed reads what an uninterrupted one would have read.
 
     Args:
-        sources, targets: token ids of each pair, the end token included.
-        batch_size: pairs per step (all of them, if there are fewer).
-        steps: optimizer steps.
+        sources, targets: token ids of each pair, including the end token.
+        batch_size: number of pairs per step (all of them if there are fewer).
+        steps: number of optimizer steps.
         pad: id of the padding token.
-        seed: of the order, and of the words that are hidden.
+        seed: seed of the order and of the choice of hidden words.
         unknown: id of the unknown token.
-        hidden: share of the words of a source that are hidden behind the unknown token, wherever they
-            stand in it and in the target; drawn anew each time (Gal & Ghahramani 2016, section 5). The
-            model learns not to rely on single words, and what to do with one that it does not know.
+        hidden: share of the words of a source that are replaced by the unknown token, wherever they
+            occur in it and in the target; they are drawn again each time (Gal & Ghahramani 2016, section 5).
+            The model learns not to rely on single words and how to handle words that it does not know.
     """
 
     sequential = True
@@ -137,7 +137,7 @@ class PairBatches(Dataset):
         self.plan = self._plan(steps, np.random.default_rng(seed))
 
     def _plan(self, steps: int, rng: np.random.Generator) -> np.ndarray:
-        """Rows of every step `(steps, batch_size)`; what does not fill a batch waits for the next epoch."""
+        """Plans the rows of every step: `(steps, batch_size)`; leftover rows wait for the next epoch."""
         plan: list[np.ndarray] = []
         while len(plan) < steps:
             order = rng.permutation(len(self.lengths))
@@ -146,18 +146,19 @@ class PairBatches(Dataset):
                 pool = order[start : start + _POOL * self.batch_size]
                 pool = pool[np.argsort(self.lengths[pool], kind="stable")]
                 full = len(pool) // self.batch_size
+                # (full, batch_size), one array for each batch
                 epoch += list(pool[: full * self.batch_size].reshape(full, self.batch_size))
             plan += [epoch[index] for index in rng.permutation(len(epoch))]
-        return np.stack(plan[:steps])
+        return np.stack(plan[:steps])  # (steps, batch_size)
 
     @property
     def tokens_per_step(self) -> int:
-        """Tokens of source and target in a step, padding left out; the mean over the training."""
+        """The mean number of source and target tokens in a step, without padding."""
         return int((self.lengths[self.plan].sum() + self.target_lengths[self.plan].sum()) / len(self.plan))
 
     @property
     def padding(self) -> float:
-        """Share of the source tokens in all batches that are padding."""
+        """The share of source tokens in all batches that are padding."""
         lengths = self.lengths[self.plan]
         return float(1 - lengths.sum() / (lengths.max(axis=1) * self.batch_size).sum())
 
@@ -166,12 +167,12 @@ class PairBatches(Dataset):
 
     def __getitems__(self, indices: list[int]) -> dict[str, Tensor]:
         step, mine = indices[0] // self.batch_size, [index % self.batch_size for index in indices]
-        # The whole batch is made also where several processes share it: they must agree on its shape and
-        # hidden words.
+        # The whole batch is made even if several processes share it, because they must agree on its shape
+        # and its hidden words.
         rows = self.plan[step]
         source = self.sources[rows, : self.lengths[rows].max()]
         target = self.targets[rows, : self.target_lengths[rows].max()]
-        mask = np.arange(source.shape[1]) < self.lengths[rows, None]
+        mask = np.arange(source.shape[1]) < self.lengths[rows, None]  # (batch, longest source)
         if self.hidden:
             source, target = self._with_hidden_words(source, target, np.random.default_rng([self.seed, step]))
         batch = {"input_ids": source[mine], "attention_mask": mask[mine], "labels": target[mine]}
@@ -181,9 +182,9 @@ class PairBatches(Dataset):
         self, source: np.ndarray, target: np.ndarray, rng: np.random.Generator
     ) -> tuple[np.ndarray, np.ndarray]:
         vocabulary = max(source.max(), target.max()) + 1
-        row = np.arange(len(source))[:, None]
+        row = np.arange(len(source))[:, None]  # (batch, 1)
         drawn = np.zeros((len(source), vocabulary), dtype=bool)
-        drawn[row, source] = True  # a word of the summary alone could not be known to be hidden
+        drawn[row, source] = True  # a word only in the summary could not be recognized as hidden
         drawn &= rng.random(drawn.shape) < self.hidden
         drawn[:, : len(SPECIAL)] = False
         hidden = drawn[row, target.clip(min=0)]
@@ -191,9 +192,10 @@ class PairBatches(Dataset):
 
 
 def padded(rows: Sequence[Sequence[int]], pad: int) -> tuple[np.ndarray, np.ndarray]:
-    """Token ids `(rows, longest)`, int32, filled up on the right, and the lengths `(rows,)`."""
+    """Returns token ids `(rows, longest)`, int32, padded on the right, and the lengths `(rows,)`."""
     lengths = np.array([len(row) for row in rows], dtype=np.int64)
     ids = np.full((len(rows), int(lengths.max(initial=1))), pad, dtype=np.int32)
+    # (tokens of all rows,): row by row, as the mask (rows, longest) selects them
     ids[np.arange(ids.shape[1]) < lengths[:, None]] = np.concatenate(
         [np.asarray(row, dtype=np.int32) for row in rows]
     )

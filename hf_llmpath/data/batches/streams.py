@@ -1,8 +1,7 @@
-"""Token ids as batches for a language model: windows of one long stream, or short documents padded to
-equal length.
+"""Makes batches for a language model from windows of one long stream or from padded short documents.
 
-Both are ordinary `torch.utils.data.Dataset`s whose `__getitems__` builds a whole batch by one gather, so
-that the loader costs microseconds.
+Both are ordinary `torch.utils.data.Dataset`s whose `__getitems__` builds a whole batch with one gather, which
+keeps the cost of the loader to microseconds.
 """
 
 import numpy as np
@@ -14,7 +13,7 @@ IGNORED = -100  # label that the loss leaves out
 
 
 def as_is(batch: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Collate function for data sets that build whole batches."""
+    """Returns the batch unchanged: the collate function for data sets that build whole batches."""
     return batch
 
 
@@ -27,12 +26,12 @@ class StreamWindows(Dataset):
     (`shift_labels`).
 
     Args:
-        tokens: ids, `(n,)`.
-        streams: number of pieces; the batch size.
-        length: tokens in a window.
+        tokens: token ids `(n,)`.
+        streams: number of pieces, which is the batch size.
+        length: number of tokens in a window.
 
     Raises:
-        ValueError: fewer tokens than one window per piece needs.
+        ValueError: there are fewer tokens than one window per piece needs.
     """
 
     sequential = True
@@ -44,6 +43,7 @@ class StreamWindows(Dataset):
             raise ValueError(f"{len(tokens)} tokens are too few for {streams} streams of {length} tokens")
         piece = self.windows * length
         table = torch.from_numpy(np.ascontiguousarray(tokens[: streams * piece + 1], dtype=np.int64))
+        # (streams, piece) each; the targets are one token ahead
         self.inputs, self.targets = table[:-1].view(streams, piece), table[1:].view(streams, piece)
 
     def __len__(self) -> int:

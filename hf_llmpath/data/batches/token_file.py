@@ -1,10 +1,10 @@
-"""A corpus as one array of token ids in a file, mapped into memory, and blocks of it as training batches.
+"""Stores a corpus as one array of token ids in a file, and reads blocks of it as training batches.
 
     write_tokens(path, ids, vocab_size)        # once
     blocks = TokenBlocks(read_tokens(path), 128, batch_size=16, steps=1000, seed=0)
 
-Tokenizing is done when the file is written. While a model trains a batch is one gather from the file's
-pages, which the processes of a machine share; the corpus may be larger than the memory.
+The text is tokenized when the file is written. During training, a batch is one gather from the file's pages,
+which are mapped into memory and shared by all processes of a machine. The corpus may be larger than memory.
 """
 
 import os
@@ -19,11 +19,12 @@ from ...errors import UserError
 
 
 def write_tokens(path: Path, ids: np.ndarray, vocab_size: int) -> Path:
-    """Writes ids `(n,)` as a .npy file, two bytes each where the vocabulary has at most 65,536 tokens,
-    else four.
+    """Writes ids `(n,)` as a .npy file.
+
+    An id takes two bytes if the vocabulary has at most 65,536 tokens, and four otherwise.
 
     Raises:
-        ValueError: an id outside the vocabulary.
+        ValueError: an id is outside the vocabulary.
     """
     if len(ids) and not 0 <= int(ids.min()) <= int(ids.max()) < vocab_size:
         raise ValueError(f"token ids from {ids.min()} to {ids.max()} do not fit a vocabulary of {vocab_size}")
@@ -36,10 +37,10 @@ def write_tokens(path: Path, ids: np.ndarray, vocab_size: int) -> Path:
 
 
 def read_tokens(path: Path) -> np.ndarray:
-    """The ids of a file that `write_tokens` made, `(n,)`, mapped into memory and read-only.
+    """Maps the ids `(n,)` in a file made by `write_tokens` into memory, read-only.
 
     Raises:
-        UserError: no such file, or not one of token ids.
+        UserError: the file does not exist or does not hold token ids.
     """
     try:
         tokens = np.load(path, mmap_mode="r", allow_pickle=False)
@@ -55,22 +56,21 @@ def read_tokens(path: Path) -> np.ndarray:
 
 
 class TokenBlocks(Dataset):
-    """The batches of a training, in order: a map-style data set of `steps * batch_size` places to be read
-    in sequence.
+    """The batches of a training run: a map-style data set of `steps * batch_size` places, read in sequence.
 
-    Every epoch cuts the text at a new random offset into blocks of `length` tokens, no two of them
-    overlapping, and reads these in a new order; what does not fill a block is left out. What a place
-    holds depends on the seed and the place alone, so a resumed training, and one in several processes,
-    reads what an uninterrupted one in a single process would have.
+    Every epoch cuts the text, from a new random offset, into blocks of `length` tokens that do not overlap
+    and reads them in a new order; tokens that do not fill a block are left out. The content of a place
+    depends only on the seed and the place, so a resumed run, or one in several processes, reads what an
+    uninterrupted run in a single process would have read.
 
     Args:
-        tokens: ids, `(n,)`, for example from `read_tokens`.
-        length: tokens of a block.
-        batch_size, steps: how many blocks will be read.
-        seed: of offsets and order.
+        tokens: token ids `(n,)`, for example from `read_tokens`.
+        length: number of tokens in a block.
+        batch_size, steps: factors of the number of blocks to read.
+        seed: seed of the offsets and the order.
 
     Raises:
-        UserError: fewer tokens than a block and its last target need.
+        UserError: there are fewer tokens than a block and its last target need.
     """
 
     sequential = True
@@ -86,7 +86,7 @@ class TokenBlocks(Dataset):
         self.starts = self._plan(batch_size * steps, seed)
 
     def _plan(self, count: int, seed: int) -> np.ndarray:
-        """Where each block begins, `(count,)`."""
+        """Plans where each block begins: `(count,)`."""
         rng = np.random.default_rng(seed)
         epochs: list[np.ndarray] = []
         planned = 0
@@ -96,17 +96,19 @@ class TokenBlocks(Dataset):
             blocks = (len(self.tokens) - 1 - offset) // self.length
             epochs.append(offset + self.length * rng.permutation(blocks))
             planned += blocks
+        # (count,)
         return np.concatenate([*epochs, np.zeros(0, dtype=np.int64)])[:count]
 
     @property
     def epochs(self) -> float:
-        """How often a token is read, on average."""
+        """The average number of times that a token is read."""
         return len(self.starts) * self.length / len(self.tokens)
 
     def __len__(self) -> int:
         return len(self.starts)
 
     def __getitems__(self, indices: list[int]) -> dict[str, Tensor]:
+        # (blocks, length + 1): inputs, and one more for the last target
         places = self.starts[indices][:, None] + np.arange(self.length + 1)
         rows = torch.from_numpy(self.tokens[places].astype(np.int64))
         return {"input_ids": rows[:, :-1].contiguous(), "shift_labels": rows[:, 1:].contiguous()}

@@ -1,7 +1,7 @@
-"""Token rows of any length as training batches, each a function of the seed and the step alone.
+"""Makes training batches from rows of tokens of any length; each depends only on the seed and the step.
 
-A training that was stopped and resumed therefore reads, and masks, exactly what an uninterrupted one
-would have.
+A training run that was stopped and resumed therefore reads and masks exactly what an uninterrupted one would
+have.
 """
 
 from array import array
@@ -17,31 +17,33 @@ from .collators import Masking, length_grouped_batches
 
 
 class TokenRows:
-    """Token ids of many texts in one flat array.
+    """The token ids of many texts in one flat array.
 
     Args:
-        rows: ids of each text.
+        rows: token ids of each text.
 
     Attributes:
-        lengths: `(rows,)`.
+        tokens: all ids, row after row.
+        lengths: number of tokens in each row, `(rows,)`.
     """
 
     def __init__(self, rows: Iterable[Sequence[int]]):
         arrays = [np.asarray(row, dtype=np.int32) for row in rows]
+        # (tokens of all rows,); the empty array is for the case of no rows
         self.tokens: np.ndarray = np.concatenate([*arrays, np.zeros(0, dtype=np.int32)])
         self.lengths = np.array([len(row) for row in arrays], dtype=np.int64)
         self._starts = np.cumsum(self.lengths) - self.lengths
 
     @classmethod
     def in_file(cls, rows: Iterable[Sequence[int]], path: Path) -> "TokenRows":
-        """Like the constructor, but keeps the tokens in a file, mapped into memory; reads row by row."""
+        """Works like the constructor but reads row by row and keeps the tokens in a memory-mapped file."""
         lengths = array("q")
         with path.open("wb") as file:
             for row in rows:
                 np.asarray(row, dtype=np.int32).tofile(file)
                 lengths.append(len(row))
         mapped = cls(())
-        if sum(lengths):
+        if sum(lengths):  # an empty file cannot be mapped
             mapped.tokens = np.memmap(path, dtype=np.int32, mode="r")
         mapped.lengths = np.array(lengths, dtype=np.int64)
         mapped._starts = np.cumsum(mapped.lengths) - mapped.lengths
@@ -51,33 +53,33 @@ class TokenRows:
         return len(self.lengths)
 
     def padded(self, indices: np.ndarray, pad: int) -> tuple[Tensor, Tensor]:
-        """Ids and attention mask of some rows, `(rows, longest)` each, by one gather."""
+        """Returns the ids and attention mask of some rows, `(rows, longest)` each, with one gather."""
         lengths = self.lengths[indices]
         columns = np.arange(lengths.max(initial=1))
-        mask = columns < lengths[:, None]
+        mask = columns < lengths[:, None]  # (rows, longest)
         positions = np.where(mask, self._starts[indices][:, None] + columns, 0)  # (rows, longest)
         ids = np.where(mask, self.tokens[positions], pad).astype(np.int64)
         return torch.from_numpy(ids), torch.from_numpy(mask.astype(np.int64))
 
 
 def second_segment(ids: Tensor, second: np.ndarray) -> Tensor:
-    """`token_type_ids` of a batch `(rows, length)`: 1 from where a row's second segment begins."""
+    """Makes the `token_type_ids` of a batch `(rows, length)`: 1 from the start of the second segment."""
+    # (length,) >= (rows, 1) -> (rows, length)
     return (torch.arange(ids.shape[1]) >= torch.from_numpy(second)[:, None]).long()
 
 
 class TrainingBatches(Dataset):
-    """The batches of a training, in order: a map-style data set of `steps * batch_size` places to be read
-    in sequence.
+    """The batches of a training run: a map-style data set of `steps * batch_size` places, read in sequence.
 
-    An epoch's rows are shuffled and grouped by length; the rows that do not fill a batch wait for the
-    next epoch.
+    The rows of an epoch are shuffled and grouped by length; rows that do not fill a batch wait for the next
+    epoch.
 
     Args:
-        rows: what to read.
-        batch_size: rows per step (all of them, if there are fewer).
-        steps: optimizer steps.
+        rows: rows to read.
+        batch_size: number of rows per step (all of them if there are fewer).
+        steps: number of optimizer steps.
         pad: id of the padding token.
-        seed: of the order and of the masks.
+        seed: seed of the order and of the masks.
         labels: class of each row, or several targets of each row by the name that the model knows them by; or
         masking: masks for masked language modeling, with
         special: ids that are never masked.
@@ -112,22 +114,22 @@ class TrainingBatches(Dataset):
         self.plan = self._plan(pool)
 
     def _plan(self, pool: int) -> np.ndarray:
-        """Rows of every step `(steps, batch_size)`."""
+        """Plans the rows of every step: `(steps, batch_size)`."""
         rng = np.random.default_rng(self.seed)
         plan: list[np.ndarray] = []
         while len(plan) < self.steps:
             epoch = length_grouped_batches(self.rows.lengths, self.batch_size, rng, pool)
             plan += [batch for batch in epoch if len(batch) == self.batch_size]
-        return np.stack(plan[: self.steps])
+        return np.stack(plan[: self.steps])  # (steps, batch_size)
 
     @property
     def tokens_per_step(self) -> int:
-        """Tokens of a step, padding left out; the mean over the training."""
+        """The mean number of tokens in a step, without padding."""
         return int(self.rows.lengths[self.plan].sum() / self.steps)
 
     @property
     def epochs(self) -> float:
-        """How often a row is read, on average."""
+        """The average number of times that a row is read."""
         return self.plan.size / len(self.rows)
 
     def __len__(self) -> int:
@@ -142,7 +144,7 @@ class TrainingBatches(Dataset):
             batch["token_type_ids"] = second_segment(ids, self.second[rows]) * mask
         batch |= {name: value[rows] for name, value in self.targets.items()}
         if self.masking is not None:
-            # Masks are drawn for the whole batch, so that they do not depend on how processes share it.
+            # Masks are drawn for the whole batch and so do not depend on how processes share it.
             generator = torch.Generator().manual_seed((self.seed << 32) + step)
             batch["input_ids"], batch["labels"] = self.masking(ids, ~torch.isin(ids, self.special), generator)
         return batch if len(mine) == len(rows) else {name: value[mine] for name, value in batch.items()}

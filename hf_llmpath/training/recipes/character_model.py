@@ -62,7 +62,7 @@ class CharacterData:
             train, validation = (
                 np.concatenate([x for text in split for x in (text, end)]) for split in (train, validation)
             )
-        # A whole context before the first target, which the model predicts too
+        # Even the first token gets a whole context.
         before = np.full(order, self.tokenizer.eos_token_id)
         return ngram_loss(
             np.concatenate([before, train]), np.concatenate([before, validation]), len(self.tokenizer), order

@@ -175,7 +175,7 @@ def block_loss(
         for first in range(0, len(starts), batch_size):
             indices = starts[first : first + batch_size, None] + np.arange(length)  # (blocks, length)
             target = labels[indices]  # (blocks, length)
-            # The first tokens of a block were counted in the block before it, except those of the first block.
+            # The first tokens of every block but the first were counted in the block before it.
             target[1 if first == 0 else 0 :, : length - stride] = IGNORED
             logits = model(input_ids=torch.from_numpy(padded[indices]), use_cache=False).logits
             total += F.cross_entropy(

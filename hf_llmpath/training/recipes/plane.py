@@ -154,7 +154,7 @@ def save_classifier(network: Network, run: Run, name: str | None = None) -> Path
 
 
 def differences(network: Network, folder: Path, x: np.ndarray) -> dict[str, float]:
-    """Compares the NumPy network on the points `x` with the model that `AutoModelForImageClassification` loads.
+    """Compares the NumPy network with the saved model, loaded by `AutoModelForImageClassification`, on `x`.
 
     Returns:
         For `float32` and `float64`, the maximum of |ours − theirs| / max(1, |theirs|) over all logits. In
