@@ -78,6 +78,7 @@ def head_browser(
         room = 0.62 * size * max(map(len, letters)) + 10 if named else 4
         return svg(body, width, layers * (tall + 26) + room - 8)
 
+    # (layers * heads, rows, columns)
     data = _data(weights.reshape(layers * heads, *weights.shape[2:]), rows, columns, "looks at")
     return AttentionPicture(caption, draw, detail, markup=grid + large, width=960, data=data)
 
@@ -109,7 +110,7 @@ def attention_map(
     names = [visible(row) for row in rows], [visible(column) for column in columns]
     draw = lambda width: matrix_svg(shares, *names, width, x_label, y_label)  # noqa: E731
     wide = min(1100, max(WIDTH, 120 + 14 * len(columns)))
-    data = _data(shares[None], rows, columns, verb)
+    data = _data(shares[None], rows, columns, verb)  # (1, rows, columns)
     return AttentionPicture(caption, draw, detail, markup=markup, width=wide, data=data)
 
 

@@ -70,11 +70,12 @@ def plane_svg(
 
 
 def _zero_line(values: np.ndarray, width: float, height: float) -> str:
-    """Where the values change their sign: a segment per cell that is crossed (marching squares)."""
+    """Finds where the values change sign: one segment per crossed cell (marching squares)."""
     if values.max() - values.min() < _CONTOUR_TOO_FLAT:
         return ""
     rows, columns = values.shape
-    corners = np.stack([values[:-1, :-1], values[:-1, 1:], values[1:, 1:], values[1:, :-1]])  # around a cell
+    # (4, rows - 1, columns - 1): the corners of each cell, in order around it
+    corners = np.stack([values[:-1, :-1], values[:-1, 1:], values[1:, 1:], values[1:, :-1]])
     crossed = np.argwhere((corners.max(axis=0) > 0) & (corners.min(axis=0) <= 0))
     offsets = ((0, 0), (0, 1), (1, 1), (1, 0))  # (row, column) of each corner
     route = []

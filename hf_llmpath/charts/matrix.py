@@ -154,7 +154,7 @@ def strips(
     negative = any(value < 0 for values in rows.values() for value in values)
     cells = f'<table class="lp-cells" aria-hidden="true"><tr><th></th>{head}</tr>{lines}</table>'
     markup = f'<div class="lp-scroll" tabindex="0" role="region" aria-label="{escape(caption)}">{cells}</div>'
-    values = np.array(list(rows.values()), dtype=float).reshape(len(rows), -1)
+    values = np.array(list(rows.values()), dtype=float).reshape(len(rows), -1)  # (rows, tokens)
     draw = lambda width: matrix_svg(values, list(rows), letters, width, tall=20)  # noqa: E731
     wide = max(WIDTH, 140 + 9 * len(tokens))
     return Picture(

@@ -297,6 +297,7 @@ def gray_png(ink: np.ndarray) -> str:
     """A PNG as a data URI: black whose opacity is the `ink` from 0 to 255."""
     from PIL import Image
 
+    # (height, width, 2): black, and the ink as its opacity
     return _data_uri(Image.fromarray(np.stack([np.zeros_like(ink), ink], axis=-1), "LA"))
 
 

@@ -175,8 +175,8 @@ def require_fitting(tokenizer: Any, config: Any, where: str = "this model") -> N
 
 
 Loaded = TypeVar("Loaded")
-# `from_pretrained` changes state of the whole process while it runs. Of two at once, one may end with weights
-# that were never filled in, and pages load models in several threads.
+# `from_pretrained` changes the state of the whole process while it runs. If two run at once, one may end with
+# weights that were never filled in, and pages load models in several threads.
 _ONE_AT_A_TIME = threading.Lock()
 
 

@@ -145,7 +145,7 @@ class LiveNetwork:
             self.rate = rate
             if self.stopped:
                 self.stopped = ""
-                # A new optimizer has forgotten what overflowed.
+                # A new optimizer starts without the moments that overflowed.
                 self.optimizer = OPTIMIZERS[self.design.optimizer](self.network, rate)
 
     def advance(self, steps: int) -> None:
@@ -194,7 +194,8 @@ class LiveNetwork:
         answer = np.clip(answer, -1, 1) if self.design.squared else np.tanh(answer / 2)  # = 2 sigmoid - 1
         hidden = []
         for values in outputs[1:-1:2]:
-            units = values.reshape(RESOLUTION, RESOLUTION, -1)[::2, ::2].transpose(2, 0, 1)  # (units, y, x)
+            # (y, x, units) -> (units, y / 2, x / 2)
+            units = values.reshape(RESOLUTION, RESOLUTION, -1)[::2, ::2].transpose(2, 0, 1)
             if self.design.activation == "sigmoid":
                 units = 2 * units - 1
             elif self.design.activation != "tanh":
@@ -219,7 +220,7 @@ def not_finite(step: int, rate: float) -> str:
 def _grid() -> np.ndarray:
     across = np.linspace(-SHOWN, SHOWN, RESOLUTION, dtype=np.float32)
     x, y = np.meshgrid(across, across[::-1])
-    return np.stack([x.ravel(), y.ravel()], axis=1)
+    return np.stack([x.ravel(), y.ravel()], axis=1)  # (cells, 2)
 
 
 _GRID = _grid()

@@ -1,4 +1,4 @@
-"""Trains the character model (with several seeds if asked) and the forecasters, and compares each with a baseline."""
+"""Trains the character model (with several seeds if asked) and the forecasters, against baselines."""
 
 import math
 from dataclasses import replace

@@ -116,7 +116,7 @@ def compare_adding(settings: LSTMGRUSettings, run: Run, seed: int) -> dict[str, 
 def conditions(
     settings: LSTMGRUSettings, cell: str, hidden_size: int, steps: int
 ) -> tuple[CharacterModel, Recipe]:
-    """Returns a cell's model and recipe; the plain RNN has its own initial embedding range and learning rate."""
+    """Returns a cell's model and recipe; the plain RNN has its own embedding range and learning rate."""
     recipe = replace(settings.training, steps=steps, carry_state=True)
     initial = settings.initializer_range
     if cell == "rnn":

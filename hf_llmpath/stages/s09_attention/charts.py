@@ -1,6 +1,4 @@
-"""Alignment of a summary, entropy of the attention, the losses with and without attention, and what the
-networks wrote.
-"""
+"""Draws a summary's alignment, the entropy of attention, losses with and without it, and the texts written."""
 
 import itertools
 import math
@@ -105,6 +103,7 @@ def alignment_chart(shown: dict[str, Any], caption: str, detail: str = "") -> Pi
             (per summary token; `copied` may be empty), as `Alignment.as_data` gives them.
     """
     source, summary = shown["source"], shown["summary"]
+    # (summary, source); the reshape keeps two dimensions if the model has no attention.
     weights = np.asarray(shown["weights"], dtype=float).reshape(len(summary), len(source))
     totals = np.convolve(weights.sum(axis=0), np.ones(min(_COLUMNS, len(source))), "valid")
     start = int(totals.argmax())  # of the neighboring tokens that got the most attention

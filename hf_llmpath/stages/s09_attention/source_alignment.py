@@ -1,4 +1,4 @@
-"""Where a summarizer looks while it writes: the alignment of summary and document, and how sharp it is.
+"""Computes where a summarizer looks while it writes: the alignment with the document, and how sharp it is.
 
 alignment = align(model, tokenizer, "Ada the teacher longed for a red kite. ...", num_beams=4)
 alignment.weights[3]  # over alignment.source, when it wrote alignment.summary[3]
@@ -16,7 +16,7 @@ from ...data.tokenizers.word_level import read_texts, token_texts
 
 @dataclass(frozen=True)
 class Alignment:
-    """A summary and where the model looked for each of its tokens.
+    """Holds a summary and where the model looked for each of its tokens.
 
     Attributes:
         source: tokens of the document that the model read, as text, spaces included; the end token is `""`.
@@ -64,8 +64,9 @@ class Alignment:
 
 
 def attention_entropy(weights: np.ndarray) -> np.ndarray:
-    """H = -Σ α log2 α of each row, in bits: 0 looks at one token, log2(n) at all n alike; `(..., keys)`
-    -> `(...)`.
+    """Computes the entropy H = -Σ α log2 α of each row, in bits: `(..., keys)` -> `(...)`.
+
+    It is 0 if one token gets all attention and log2(n) if all n tokens get the same.
     """
     return -np.sum(weights * np.log2(np.where(weights > 0, weights, 1.0)), axis=-1)
 

@@ -103,9 +103,7 @@ def train_summarizer(
 
 
 def score(summaries: Sequence[str], pairs: Sequence[Pair]) -> dict[str, float]:
-    """`rouge1`, `rouge2`, `rougeL`, and `exact_match`; where several summaries are right, the best one
-    counts.
-    """
+    """Computes `rouge1`, `rouge2`, `rougeL`, and `exact_match`, against the best of several right summaries."""
     exact = [summary in pair.summaries for summary, pair in zip(summaries, pairs, strict=True)]
     return rouge(summaries, [pair.summaries for pair in pairs]) | {"exact_match": sum(exact) / len(exact)}
 
@@ -150,8 +148,9 @@ def pair_loss(
     pairs: Sequence[Pair],
     batch_size: int = _BATCH,
 ) -> float:
-    """Mean negative log-likelihood in nats per token of the first summary of each document, including the end
-    token.
+    """Computes the mean negative log-likelihood per token, in nats, of the first summary of each document.
+
+    The end token counts as well.
     """
     model.eval()
     targets = tokenizer([pair.summaries[0] for pair in pairs], truncation=True)["input_ids"]
@@ -162,7 +161,11 @@ def pair_loss(
         ).long()  # (batch, target)
         logits = model(**inputs, labels=labels, use_cache=False).logits  # (batch, target, vocabulary)
         total += F.cross_entropy(
-            logits.flatten(0, 1), labels.flatten(), ignore_index=IGNORED, reduction="sum"
+            # (batch * target, vocabulary) and (batch * target,)
+            logits.flatten(0, 1),
+            labels.flatten(),
+            ignore_index=IGNORED,
+            reduction="sum",
         ).item()
         count += int((labels != IGNORED).sum())
     return total / count

@@ -42,7 +42,7 @@ def train(settings: TransformerSettings, run: Run) -> None:
     named = {"text": settings.text_column, "label": settings.label_column}
     table = load_table(settings.dataset, columns, named, embedded=("world/reviews",))
     measured_on = "test" if "test" in table.splits else "validation"
-    # A wrong label is refused before anything is trained.
+    # A wrong label is rejected before anything is trained.
     labels = {split: table.labels(split) for split in ("train", measured_on)}
     seeds = range(settings.seed, settings.seed + settings.seeds)
     metrics: dict[str, Any] = {}
@@ -157,7 +157,7 @@ def show_reader(settings: TransformerSettings, run: Run, texts: list[str]) -> in
 def position_data(width: int, head_dim: int, positions: int = 100) -> dict[str, Any]:
     """Sinusoidal encodings `(positions, width)`, and how similar two positions are by their distance."""
     table = sinusoidal_positions(torch.arange(positions), width)  # (positions, width)
-    # cos of shape (batch, heads, positions, head_dim)
+    # (1, 1, positions, head_dim) -> (positions, head_dim), the cosines of the rotation angles
     cosines = RotaryPositions(head_dim)(torch.arange(positions).unsqueeze(0))[0][0, 0]
     similarity = {"sinusoidal": F.cosine_similarity(table[:1], table), "rotary": cosines.mean(-1)}
     return {

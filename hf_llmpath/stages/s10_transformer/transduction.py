@@ -33,7 +33,7 @@ def train_transducer(
     """Trains one encoder-decoder on all `tasks`, keeps it in `job`, and measures it on unseen answers.
 
     Args:
-        changes: what its configuration has different from the settings.
+        changes: the entries of its configuration that differ from the settings.
 
     Returns:
         `TASK/exact_match` on the test split; `TASK/exact_match_longer` on input longer than any in training,

@@ -1,6 +1,4 @@
-"""What pretraining is worth: the same encoder, fine-tuned from its pretrained and from random weights on
-growing numbers of labels.
-"""
+"""Measures what pretraining is worth by fine-tuning pretrained and random weights on growing label counts."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -74,7 +72,9 @@ def label_efficiency(
                 job = run.job(f"{arm}-{count}-{seed}")
                 result = fine_tune(starts[arm], classes, train, held_out, texts.tokenizer, recipe, job, seed)
                 accuracies[arm].append(result["accuracy"])
-            if count < len(labels) or not accuracies["linear"]:  # all rows are the same rows for every seed
+            if (
+                count < len(labels) or not accuracies["linear"]
+            ):  # with all labels, every seed has the same rows
                 run.progress.say("fitting the linear baseline")
                 words = [table.train[int(row)]["text"] for row in chosen]
                 accuracies["linear"].append(

@@ -1,4 +1,4 @@
-"""Stage 13: a pretrained encoder learns to answer questions, with the usual remedies for unstable training."""
+"""Stage 13: a pretrained encoder learns to answer questions, with the usual remedies for poor training."""
 
 from dataclasses import dataclass
 from typing import ClassVar

@@ -117,7 +117,7 @@ def gradient_norms(folder: RunFolder) -> Picture:
 
 
 def mark_words(text: str, spans: Mapping[str, tuple[int, int]]) -> tuple[list[str], list[str]]:
-    """Splits a text into words, each with the name of the first of `spans` (in characters) it lies in, or ""."""
+    """Splits a text into words, each with the name of the first of `spans` that contains it, or ""."""
     words, marks = [], []
     for match in _WORD.finditer(text):
         inside = [

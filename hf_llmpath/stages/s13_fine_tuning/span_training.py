@@ -45,7 +45,7 @@ class QuestionWindows:
     def of(
         cls, rows: Any, tokenizer: PreTrainedTokenizerBase, max_length: int, stride: int | None
     ) -> "QuestionWindows":
-        """Cuts and labels `rows` with the columns `question`, `context`, and `answers` (see `cut_windows`)."""
+        """Cuts and labels `rows` with columns `question`, `context`, and `answers` (see `cut_windows`)."""
         questions, contexts, answers = (list(rows[name]) for name in ("question", "context", "answers"))
         windows = cut_windows(tokenizer, questions, contexts, max_length, stride)
         return cls(questions, contexts, answers, windows, *label_windows(windows, answers))
@@ -155,7 +155,7 @@ def measure(model: nn.Module, questions: QuestionWindows, pad: int) -> dict[str,
 def span_loss(
     model: nn.Module, questions: QuestionWindows, pad: int, most: int = FOLLOWED, batch_size: int = 64
 ) -> float:
-    """Computes the mean cross-entropy, in nats, of where answers begin and end, over `most` spaced windows."""
+    """Computes the mean cross-entropy, in nats, of answers' ends, over `most` evenly spaced windows."""
     was_training = model.training
     model.eval()
     windows, total = questions.windows, 0.0

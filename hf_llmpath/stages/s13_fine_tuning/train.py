@@ -105,7 +105,7 @@ def train(settings: FineTuningSettings, run: Run) -> None:
 def _pretrained_encoder(
     settings: FineTuningSettings, run: Run, table: Table
 ) -> tuple[PreTrainedTokenizerBase, MakeModel, dict[str, Any]]:
-    """Returns a tokenizer, a function that makes the encoder with a new head, and the pretraining's numbers."""
+    """Returns a tokenizer, a maker of the encoder with a new head, and the numbers of the pretraining."""
     if settings.model is not None:
         model, tokenizer = load_bert(settings.model, HEAD)
         limit = model.config.max_position_embeddings

@@ -1,4 +1,4 @@
-"""One training, run in several ways that must not change its loss curve, and by how much they do."""
+"""Runs one training in several ways that must not change its loss curve, and measures how much they do."""
 
 from collections.abc import Callable
 from dataclasses import replace

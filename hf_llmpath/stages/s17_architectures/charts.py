@@ -47,7 +47,7 @@ COLUMNS: list[tuple[str, str, str, bool | None]] = [
 
 
 def comparison_table(folder: RunFolder) -> Picture:
-    """Tabulates size, cost, and accuracy of the three and the linear baseline's accuracy, best cells marked."""
+    """Tabulates size, cost, and accuracy of the three and the baseline's accuracy, with the best marked."""
     data, metrics = folder.figure_data("comparison"), folder.metrics
     for kind, values in data["kinds"].items():
         for name in ("pretraining_seconds", "fine_tuning_seconds"):
