@@ -1,12 +1,12 @@
-"""Questions about contexts, as SQuAD has them: read and checked, cut into windows of tokens, labeled.
+"""Reads and checks questions about contexts, as in SQuAD; cuts them into windows; and labels the answers.
 
     questions = load_questions("world/questions") windows = cut_windows(tokenizer,
     questions.train["question"], questions.train["context"], max_length=96, stride=24) starts, ends =
     label_windows(windows, questions.train["answers"])
 
-A context that does not fit into the model is read through several windows that overlap, each with the
-question before it. Where a window does not hold the answer, the first token (`[CLS]`) is the answer that
-there is (Devlin et al. 2018, 4.3).
+A context that does not fit into the model is read through several overlapping windows, each with the
+question before it. If a window does not hold the answer, its answer is the first token (`[CLS]`) (Devlin et
+al. 2018, 4.3).
 """
 
 from collections.abc import Mapping, Sequence
@@ -90,8 +90,8 @@ class Windows:
 
     Attributes:
         rows: token ids, special tokens included.
-        example: number of the pair that a window is of; its windows follow each other.
-        first, stop: the tokens `first <= t < stop` of a window are of the context.
+        example: index of the pair that a window belongs to; the windows of a pair are consecutive.
+        first, stop: the tokens `first <= t < stop` of a window belong to the context.
         second: where the tokens of type 1 begin.
         begins, ends: characters `begin <= c < end` of the context that a token stands for, `(tokens of
             all windows,)`.
@@ -113,9 +113,7 @@ class Windows:
     def characters(
         self, window: np.ndarray, start: np.ndarray, end: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Where the span from token `start` to token `end` (included) of a window begins and ends in its
-        context.
-        """
+        """Returns where a span of a window, `start` to `end` inclusive, begins and ends in its context."""
         return self.begins[self.offsets[window] + start], self.ends[self.offsets[window] + end]
 
 
@@ -131,14 +129,14 @@ def cut_windows(
     """Cuts pairs of question and context into windows of at most `max_length` tokens.
 
     Args:
-        tokenizer: a fast tokenizer, for it must know where its tokens stand.
+        tokenizer: fast tokenizer, which must know where its tokens are in the text.
         questions, contexts: texts, equally many.
-        max_length: most tokens of a window, special tokens and question included.
-        stride: tokens that a window shares with the one before it; a quarter of `max_length`, and 128 at
-            most, if none.
-        max_question_length: most tokens of a question, the rest is cut off; half of `max_length`, and 64
-            at most, if none.
-        whole_words: let `begins` and `ends` of a token be those of its word.
+        max_length: maximum number of tokens in a window, including special tokens and the question.
+        stride: number of tokens that a window shares with the one before it, by default a quarter of
+            `max_length` and at most 128.
+        max_question_length: maximum number of tokens in a question, beyond which it is cut off, by default
+            half of `max_length` and at most 64.
+        whole_words: whether `begins` and `ends` of a token are those of its word.
 
     Raises:
         UserError: the tokenizer has no offsets, or windows have no room for more than the stride.
@@ -210,9 +208,9 @@ def _of_words(
 
 
 def label_windows(windows: Windows, answers: Sequence[Answers]) -> tuple[np.ndarray, np.ndarray]:
-    """First and last token of the answer in every window, `(windows,)` each; 0 and 0 where there is none.
+    """Returns the first and last token of the answer in every window, `(windows,)` each; 0 if there is none.
 
-    Of several answers the first that lies wholly in the window counts.
+    If there are several answers, the first one that lies wholly in the window counts.
     """
     starts, ends = np.zeros((2, len(windows)), dtype=np.int64)
     for window, example in enumerate(windows.example):

@@ -59,7 +59,7 @@ class LabeledImages(Dataset):
             rows = torch.as_tensor(rows)
             pixels, labels = pixels[rows], labels[rows]
         values = pixels.to(torch.float32).sub_(255 * self.mean).mul_(1 / (255 * self.std))
-        return {"pixel_values": values.unsqueeze(1), "labels": labels}
+        return {"pixel_values": values.unsqueeze(1), "labels": labels}  # (images, 1, height, width)
 
     __getitems__ = __getitem__  # what a DataLoader asks for a list of rows
 

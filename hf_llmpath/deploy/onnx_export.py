@@ -1,10 +1,10 @@
-"""Models as ONNX files: exported, compared with the original at several shapes, and only then kept.
+"""Exports models as ONNX files and keeps a file only if it agrees with the original at several shapes.
 
     export_onnx("runs/14-inference/model", "runs/14-inference/onnx/model.onnx")
     quantize_onnx("runs/14-inference/onnx/model.onnx", "runs/14-inference/onnx/model_int8.onnx")
 
-A decoder is exported with its cache: it takes the keys and values of earlier tokens and returns them with
-those of the new ones, and a step of generation reads one token. Batch, length, and past can have any
+A decoder is exported with its cache: it takes the keys and values of earlier tokens and returns them together
+with those of the new ones, so a step of generation reads a single token. Batch, length, and past can have any
 size. The file records the hash of the weights that it was made from.
 """
 
@@ -33,7 +33,7 @@ OPSET = 20
 # Keys of the file's metadata.
 HASH, KIND, LAYERS, HEADS, HEAD_SIZE = "weights_sha256", "kind", "layers", "heads", "head_size"
 HIDDEN = -1e30  # added to attention scores that must not count; finite, or a fully masked row would be NaN
-LEAST_AGREEMENT = 0.8  # of the likeliest tokens in 8 bits with those in 32
+LEAST_AGREEMENT = 0.8  # of the likeliest tokens in 8 bits with those in 32 bits
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ class WithCache(nn.Module):
 
 
 def with_own_mask(model: Any, input_ids: Tensor, attention_mask: Tensor, *past: Tensor) -> tuple[Tensor, ...]:
-    """The reference for `WithCache`: the same outputs from the model as it is called everywhere else."""
+    """Computes the reference for `WithCache` by calling the model as it is called everywhere else."""
     cache = DynamicCache(config=model.config)
     for layer in range(len(past) // 2):
         cache.update(past[2 * layer], past[2 * layer + 1], layer)
@@ -100,7 +100,7 @@ def _cache_tensors(output: Any) -> list[Tensor]:
 
 
 class _Plain(nn.Module):
-    """A model without a cache: its inputs in order, its output's tensors."""
+    """A model without a cache that takes its inputs in order and returns a tuple of tensors."""
 
     def __init__(self, model: Any, names: tuple[str, ...], outputs: tuple[str, ...]):
         super().__init__()
@@ -126,7 +126,7 @@ class _Form:
 
 
 def cache_names(layers: int) -> tuple[list[str], list[str]]:
-    """Names of the cache among a graph's inputs and among its outputs."""
+    """Returns the names of the cache among a graph's inputs and among its outputs."""
     names = [f"{layer}.{kind}" for layer in range(layers) for kind in ("key", "value")]
     return [f"past.{name}" for name in names], [f"present.{name}" for name in names]
 
@@ -174,11 +174,10 @@ def quantize_onnx(
     source: Path | str, path: Path | str, folder: Path | str, auto_class: str | None = None
 ) -> Exported:
     """Writes the ONNX file `source`, made from the model in `folder`, with its matrices in 8-bit
-    integers, a scale per column; what they are multiplied with is rounded to 8 bits as it comes (dynamic
-    quantization).
+    integers and a scale per column. Their inputs are rounded to 8 bits at run time (dynamic quantization).
 
     Raises:
-        UserError: its likeliest tokens are not those of the original at least `LEAST_AGREEMENT` of the time.
+        UserError: the likeliest tokens agree with those of the original less often than `LEAST_AGREEMENT`.
     """
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
@@ -201,7 +200,7 @@ def quantize_onnx(
 
 
 def exported_before(folder: Path, path: Path, auto_class: str | None = None) -> Exported | None:
-    """What is at `path`, compared anew, if it was made from the weights in `folder`; else None."""
+    """Compares the file at `path` again if it was made from the weights in `folder`; otherwise, None."""
     if not path.is_file() or metadata_of(path).get(HASH) != hash_of_weights(folder):
         return None
     model = load_model(auto_class or auto_class_of(folder), folder, dtype=torch.float32)
@@ -209,7 +208,7 @@ def exported_before(folder: Path, path: Path, auto_class: str | None = None) -> 
 
 
 def hash_of_weights(folder: Path) -> str:
-    """SHA-256 of the weight files, in order."""
+    """Computes the SHA-256 of the weight files, in order."""
     digest = hashlib.sha256()
     for file in weight_files(Path(folder)):
         digest.update(file.read_bytes())
@@ -217,7 +216,7 @@ def hash_of_weights(folder: Path) -> str:
 
 
 def metadata_of(path: Path) -> dict[str, str]:
-    """What the ONNX file says about itself."""
+    """Reads the metadata of the ONNX file."""
     import onnx
 
     return {entry.key: entry.value for entry in onnx.load(str(path), load_external_data=False).metadata_props}
@@ -300,7 +299,7 @@ def _ids(config: Any, batch: int, length: int) -> Tensor:
 
 
 def _compare(form: _Form, path: Path) -> tuple[float, float]:
-    """Largest difference and agreement over shapes that the export did not see."""
+    """Returns the largest difference and the agreement over shapes that the export did not see."""
     import onnxruntime
 
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
@@ -330,7 +329,7 @@ def _compare(form: _Form, path: Path) -> tuple[float, float]:
 
 @contextmanager
 def _quietly() -> Iterator[None]:
-    """The exporter tells about optional packages that are not there and about its steps."""
+    """Silences the exporter, which reports its steps and optional packages that are missing."""
     import logging
 
     loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir", "root", "")]

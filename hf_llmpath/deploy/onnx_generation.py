@@ -18,8 +18,8 @@ from ..decoding.sampling import GREEDY, Sampling
 from ..errors import UserError
 from .onnx_export import HASH, HEAD_SIZE, HEADS, KIND, LAYERS, cache_names, hash_of_weights
 
-# Bytes; below, a step is over before a second thread is awake: with 0.9, 5 and 26 M weights one thread
-# writes 1.29, 1.22 and 0.82 times as fast as two.
+# Bytes; in a smaller file, a step is over before a second thread is awake. With 0.9, 5, and 26 M weights, one
+# thread writes 1.29, 1.22, and 0.82 times as fast as two.
 SMALL = 50e6
 
 
@@ -27,13 +27,14 @@ class OnnxDecoder:
     """A decoder exported with its cache.
 
     Args:
-        path: the ONNX file.
-        folder: the model that it was made from; the file is refused if the weights there are other ones.
-            None: not compared.
-        threads: of onnxruntime; if none, as many as torch uses, and one for a file below `SMALL`.
+        path: path of the ONNX file.
+        folder: folder of the model that the file was made from; the file is refused if the weights there
+            differ. If None, they are not compared.
+        threads: number of threads of onnxruntime, by default one for a file below `SMALL` and otherwise as
+            many as torch uses.
 
     Raises:
-        UserError: no such file, one that is no decoder, or one made from other weights.
+        UserError: the file does not exist, is not a decoder, or was made from different weights.
     """
 
     def __init__(self, path: Path | str, folder: Path | str | None = None, threads: int | None = None):
@@ -90,7 +91,7 @@ class OnnxDecoder:
         eos_token_id: int | list[int] | None = None,
         generator: torch.Generator | None = None,
     ) -> Iterator[Tensor]:
-        """Yields one token `(batch,)` per step, as `decoding.generation.stream` does with the same arguments."""
+        """Yields one token `(batch,)` per step, like `decoding.generation.stream`."""
         _check(input_ids, max_new_tokens)
         stops, choose = self.stops, sampling.chooser(generator)
         if eos_token_id is not None:

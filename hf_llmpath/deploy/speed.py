@@ -1,5 +1,4 @@
-"""One model in several forms, measured alike: tokens per second, time to the first token, size,
-perplexity, agreement.
+"""Measures one model in several forms: tokens per second, time to first token, size, and quality.
 
 forms = forms_of(model, folder, ...)
 rows = measure(forms, prompt, held_out)
@@ -27,9 +26,9 @@ class Form:
 
     Attributes:
         write: prompt `(1, length)` and a number of tokens -> tokens as they come.
-        logits: `(batch, length)` -> `(batch, length, vocab_size)`; none where the form changes only how
-            is decoded.
-        megabytes: of its weights, in memory or, of a file, on the disk.
+        logits: `(batch, length)` -> `(batch, length, vocab_size)`; None if the form changes only the
+            decoding.
+        megabytes: size of the weights in memory or, for a file, on disk.
     """
 
     write: Callable[[Tensor, int], Iterator[Any]]
@@ -44,8 +43,8 @@ class Row:
     Attributes:
         tokens_per_second: speed at batch size 1, including the reading of the prompt.
         first_token_ms: milliseconds from the prompt to the first token.
-        megabytes: of the weights.
-        perplexity: of held-out text; that of the reference where the form computes the same logits.
+        megabytes: size of the weights.
+        perplexity: perplexity of held-out text; that of the reference if the form has no logits of its own.
         agreement: share of the held-out tokens whose guess is the reference's.
     """
 
@@ -105,15 +104,16 @@ def onnx(decoder: Any, megabytes: float, vocab_size: int) -> Form:
 def measure(
     forms: Mapping[str, Form], prompt: Tensor, held_out: Tensor, tokens: int = 48, repeats: int = 5
 ) -> dict[str, Row]:
-    """Every form writes the same number of tokens after the same prompt; turns are taken, and the median
-    of each counts.
+    """Measures every form while it writes the same number of tokens after the same prompt.
+
+    The forms take turns, and the median of each counts.
 
     Args:
-        forms: `REFERENCE` among them.
+        forms: forms by name, including `REFERENCE`.
         prompt: `(1, length)`.
-        held_out: `(rows, length)`: text for perplexity and agreement.
-        tokens: written each time.
-        repeats: turns; one more is taken first, to warm up.
+        held_out: `(rows, length)`, text for perplexity and agreement.
+        tokens: number of tokens written each time.
+        repeats: number of turns; one more comes first, to warm up.
     """
     seconds: dict[str, list[float]] = {name: [] for name in forms}
     first: dict[str, list[float]] = {name: [] for name in forms}
