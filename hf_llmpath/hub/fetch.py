@@ -54,7 +54,7 @@ def _folder_name(metrics: Path) -> str | None:
 
 
 def _lay_out(snapshot: Path, folder: Path) -> None:
-    """Copies under a temporary name and then renames, so that a run folder in the cache is always complete."""
+    """Copies under a temporary name and then renames; a run folder in the cache is thus always complete."""
     waiting = folder.with_name(f".{folder.name}.tmp")
     shutil.rmtree(waiting, ignore_errors=True)
     (waiting / "model").mkdir(parents=True)

@@ -1,4 +1,4 @@
-"""Draws a summary's alignment, the entropy of attention, losses with and without it, and the texts written."""
+"""Draws a summary's alignment, the entropy of attention, losses with and without it, and written texts."""
 
 import itertools
 import math

@@ -103,7 +103,7 @@ def train_summarizer(
 
 
 def score(summaries: Sequence[str], pairs: Sequence[Pair]) -> dict[str, float]:
-    """Computes `rouge1`, `rouge2`, `rougeL`, and `exact_match`, against the best of several right summaries."""
+    """Computes `rouge1`, `rouge2`, `rougeL`, and `exact_match`, against the best of the right summaries."""
     exact = [summary in pair.summaries for summary, pair in zip(summaries, pairs, strict=True)]
     return rouge(summaries, [pair.summaries for pair in pairs]) | {"exact_match": sum(exact) / len(exact)}
 

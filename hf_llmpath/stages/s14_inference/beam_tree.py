@@ -47,7 +47,7 @@ def beam_tree(beams: Beams, tokenizer: PreTrainedTokenizerBase, row: int = 0) ->
                 "beam": index if score is None else None,
             }
             for index, (token, parent, value, score) in enumerate(kept + ended)
-            if value > NEVER / 2  # beams of the first step that hold no text yet
+            if value > NEVER / 2  # leaves out beams that hold no text yet
         ]
         nodes.sort(key=lambda node: -node["log_probability"])
         index_of = {node.pop("beam"): index for index, node in enumerate(nodes)}
