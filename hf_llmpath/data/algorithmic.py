@@ -1,4 +1,4 @@
-"""Tasks whose answer is known by rule: probes of what an architecture can remember, compare and rearrange."""
+"""Makes tasks with known rules that probe what an architecture can remember, compare, and rearrange."""
 
 import calendar
 import datetime
@@ -22,7 +22,7 @@ _MONTHS = [name.lower() for name in calendar.month_name]
 
 
 def adding_problem(examples: int, length: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Add the two marked numbers of a sequence (Hochreiter & Schmidhuber 1997, section 5.4).
+    """Makes sequences whose two marked numbers are to be added (Hochreiter & Schmidhuber 1997, section 5.4).
 
     Every step shows a number drawn evenly from [0, 1] and a marker; the marker is 1 at one place in the
     first half and at one in the second. Always answering 1 gives a mean squared error of 1/6.
@@ -47,7 +47,7 @@ def adding_problem(examples: int, length: int, generator: torch.Generator) -> tu
 
 
 def toy_pairs(task: str, split: str, count: int, seed: int = 0) -> list[tuple[str, str]]:
-    """Examples of a toy task: `(source, target)`.
+    """Returns examples of a toy task: `(source, target)`.
 
     | task | source | target |
     |---|---|---|
@@ -62,10 +62,10 @@ def toy_pairs(task: str, split: str, count: int, seed: int = 0) -> list[tuple[st
         task: a key of `TOY_TASKS`.
         split: one of `TOY_SPLITS`.
         count: number of examples.
-        seed: of the random draws; another one gives other examples of the same split.
+        seed: seed of the random draws; a different one gives different examples of the same split.
 
     Raises:
-        ValueError: an unknown task or split, or longer dates.
+        ValueError: the task or split is unknown, or longer dates were requested.
     """
     if task not in TOY_TASKS:
         raise ValueError(f"unknown task '{task}'; there are {', '.join(TOY_TASKS)}")
@@ -81,12 +81,12 @@ def toy_pairs(task: str, split: str, count: int, seed: int = 0) -> list[tuple[st
 
 
 def split_of(answer: str) -> str:
-    """The split that an answer belongs to: eight tenths for training, one each for validation and test."""
+    """Returns the split of an answer: eight tenths are for training, one each for validation and test."""
     return {0: "test", 1: "validation"}.get(zlib.crc32(answer.encode()) % 10, "train")
 
 
 def date_formats(date: datetime.date) -> list[str]:
-    """The ways to write a date that the task `date` knows."""
+    """Returns the ways of writing a date that the task `date` knows."""
     day, month, year = date.day, _MONTHS[date.month], date.year
     ending = "th" if 10 < day < 14 else {1: "st", 2: "nd", 3: "rd"}.get(day % 10, "th")
     return [
@@ -128,7 +128,7 @@ TOY_TASKS: dict[str, Callable[[random.Random, bool], tuple[str, str]]] = {
 
 
 def toy_tokenizer(tasks: Iterable[str] = tuple(TOY_TASKS)) -> PreTrainedTokenizerFast:
-    """One token per character and one per task name; every encoded text ends with the end token."""
+    """Makes a tokenizer with a token per character and task name; every text ends with the end token."""
     tokenizer = train_character_tokenizer(
         [string.ascii_lowercase + string.digits + " .,/-"], byte_fallback=False
     )

@@ -1,4 +1,4 @@
-"""Points in the plane with two classes: XOR, moons, circles and spirals, by name, number, noise and seed."""
+"""Draws points in the plane with two classes: XOR, moons, circles, and spirals."""
 
 import hashlib
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ from ..errors import UserError, nearest
 SHAPES = ("xor", "moons", "circles", "spirals")
 XOR_INPUTS = np.array([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]])
 XOR_LABELS = np.array([0, 1, 1, 0])
-TURNS = 1.5  # of each spiral
+TURNS = 1.5  # number of turns of each spiral
 TEST_SEED = 1_000_003  # added to the seed for the test points
 
 
@@ -53,7 +53,7 @@ def make_points(name: str, count: int = 400, noise: float = 0.1, seed: int = 0) 
         noise: standard deviation of the normal noise on both coordinates.
 
     Raises:
-        UserError: an unknown name, fewer than 4 points, a negative or infinite noise.
+        UserError: the name is unknown, there are fewer than 4 points, or the noise is negative or infinite.
     """
     if name not in SHAPES:
         raise UserError(
@@ -79,7 +79,7 @@ def make_points(name: str, count: int = 400, noise: float = 0.1, seed: int = 0) 
 
 
 def _spirals(count: int, noise: float, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Two arms: the second is the first one turned by half a circle."""
+    """Draws two arms, the second of which is the first one turned by half a circle."""
     labels = np.arange(count) % 2
     radius = np.sqrt(rng.uniform(0.02, 1, count))  # evenly along the arm
     angle = 2 * np.pi * TURNS * radius + np.pi * labels
@@ -100,14 +100,15 @@ class PointSets:
 def load_points(
     dataset: str, count: int, noise: float, seed: int, columns: Mapping[str, str | None] | None = None
 ) -> PointSets:
-    """`--dataset` as points in the plane.
+    """Reads the value of `--dataset` as points in the plane.
 
     Args:
         dataset: a name of `SHAPES`, or a table (local file or folder, or Hub id) with two columns of
             numbers and a column of two classes. `"xor"` is the truth table: its four points serve as both
             sets, because there are no others.
-        count, noise, seed: of a shape's training points; as many test points are drawn.
-        columns: names of the table's columns `x1`, `x2`, and `label`, where they are not the usual ones.
+        count, noise, seed: number, noise, and seed of a shape's training points; as many test points are
+            drawn.
+        columns: names of the table's columns `x1`, `x2`, and `label`, if they are not the usual ones.
 
     Raises:
         UserError: no data set of that name, a missing column, values that are not finite numbers, or a
@@ -155,7 +156,7 @@ def _numbers(rows: Any, where: str) -> np.ndarray:
 
 
 def _provenance(train: Points, test: Points, more: dict[str, Any]) -> dict[str, Any]:
-    """For metrics.json: name, fingerprint, sizes."""
+    """Collects the name, fingerprint, and sizes for metrics.json."""
     sizes = {"train_points": len(train.x), "test_points": len(test.x)}
     return {
         "name": train.name,

@@ -1,4 +1,4 @@
-"""The model of a run as files for other places: exported to ONNX, quantized, and measured in every form."""
+"""Exports the model of a run to ONNX, quantizes it, and measures it in every form."""
 
 import shutil
 from dataclasses import asdict
@@ -45,7 +45,7 @@ def quantize(folder: RunFolder, scheme: Any, name: str | None = None) -> list[di
         One entry with `path`, `relative_error`, `agreement`, `megabytes`, `megabytes_before`, `layers`.
 
     Raises:
-        UserError: it is too far from the original, or changes when it is saved. Nothing is kept then.
+        UserError: it differs too much from the original or changes when it is saved; nothing is kept.
     """
     source = _checked(folder.model_folder(name))
     original = load_model(auto_class_of(source), source)
@@ -73,17 +73,17 @@ def quantize(folder: RunFolder, scheme: Any, name: str | None = None) -> list[di
 
 
 def measure_forms(folder: RunFolder, tokens: int, repeats: int) -> dict[str, dict[str, float]]:
-    """What the decoder of a run, and its student if it has one, reach in every form.
+    """Measures the decoder of a run, and its student if there is one, in every form.
 
     Args:
-        tokens: how many are written in each measurement.
-        repeats: measurements, whose median counts.
+        tokens: number of tokens written in each measurement.
+        repeats: number of measurements, whose median counts.
 
     Returns:
         Name of the form -> the measurements of `speed.Row`.
 
     Raises:
-        UserError: a model that is not a decoder with a cache of keys and values.
+        UserError: the model is not a decoder with a cache of keys and values.
     """
     _checked(folder.model_dir)
     if (kind := auto_class_of(folder.model_dir)) != "AutoModelForCausalLM":
@@ -98,14 +98,14 @@ def measure_forms(folder: RunFolder, tokens: int, repeats: int) -> dict[str, dic
 
 
 def _checked(path: Path) -> Path:
-    """The model folder `path`, without a pickle or a broken file; loading it shows no bars of the library."""
+    """Checks the model folder `path` for pickles and broken files and turns off progress bars for loading."""
     check_model_folder(path)
     transformers.utils.logging.disable_progress_bar()
     return path
 
 
 def _held_out(folder: RunFolder) -> tuple[Tensor, Tensor]:
-    """A prompt `(1, tokens)` and windows `(windows, tokens)` of the run's validation text."""
+    """Returns a prompt `(1, tokens)` and windows `(windows, tokens)` of the run's validation text."""
     settings = folder.report["settings"]
     _, tokenizer = load_pair("AutoModelForCausalLM", folder.model_dir)
     texts = load_texts(settings["dataset"], text_column=settings.get("text_column")).validation
