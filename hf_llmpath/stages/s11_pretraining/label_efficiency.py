@@ -72,9 +72,7 @@ def label_efficiency(
                 job = run.job(f"{arm}-{count}-{seed}")
                 result = fine_tune(starts[arm], classes, train, held_out, texts.tokenizer, recipe, job, seed)
                 accuracies[arm].append(result["accuracy"])
-            if (
-                count < len(labels) or not accuracies["linear"]
-            ):  # with all labels, every seed has the same rows
+            if count < len(labels) or not accuracies["linear"]:  # with all labels, seeds share the rows
                 run.progress.say("fitting the linear baseline")
                 words = [table.train[int(row)]["text"] for row in chosen]
                 accuracies["linear"].append(
