@@ -76,9 +76,9 @@ def overlap_answers(
 ) -> dict[str, float]:
     """Scores answers found by word overlap, without learning: `exact_match` and `f1` (see `metrics.Squad`).
 
-    The answer comes from the sentence that shares the most words with the question. Of the runs of at most
-    `longest` words in it that are not in the question, the answer is the run with the most words of the
-    question within `longest` words around it.
+    The answer comes from the sentence that shares the most words with the question. It is a run of at most
+    `longest` words that are not in the question: the one with the most words of the question within `longest`
+    words around it.
     """
     from ..metrics import squad_scores
 
