@@ -310,10 +310,17 @@ def _data_uri(sheet: Any, **options: Any) -> str:
 def png(drawing: str) -> bytes:
     """An SVG as a PNG: colors of the light theme, white paper, twice the pixels."""
     import vl_convert
+    from PIL import Image
 
     register_fonts()
     light = re.sub(r"var\(--lp-([\w-]+)\)", lambda match: LIGHT[match[1]], drawing)
-    return vl_convert.svg_to_png(light, scale=_SCALE)
+    image = Image.open(io.BytesIO(vl_convert.svg_to_png(light, scale=_SCALE)))
+    paper = Image.new("RGB", image.size, LIGHT["paper"])
+    paper.paste(image, mask=image.getchannel("A") if image.mode == "RGBA" else None)
+    buffer = io.BytesIO()
+    # A palette makes the file a third as large; drawings have few colors.
+    paper.quantize(256, dither=Image.Dither.NONE).save(buffer, "PNG", optimize=True)
+    return buffer.getvalue()
 
 
 @cache
