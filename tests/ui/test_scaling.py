@@ -113,7 +113,7 @@ def test_law_costs_and_agreement_are_those_of_the_run(visit, address, folder):
         )
     assert "left out of the fit" in rows.nth(3).inner_text()
     costs = folder.figure_data("footprint")
-    shown = values_of(page.locator("#costs figure").first)
+    shown = values_of(page.locator("#costs .lp-panels figure").first)
     assert shown == pytest.approx([row["peak_memory_mb"] for row in costs.values()], abs=1e-5)
     names = page.locator("#agreement tbody tr").all_inner_texts()
     assert len(names) == len(folder.figure_data("agreement")) - 1
