@@ -44,7 +44,7 @@ def matrix_svg(
         numbers: what is written into the cells.
         tall: height of a row in pixels; 0 for square cells.
     """
-    names = [str(row).replace("\n", "⏎") for row in rows]
+    names = [str(row).replace("\n", "↵") for row in rows]
     size = min(11 if len(names) <= 40 else 8.5, tall or 11)
     left = names_width(names, size) + (18 if y_label else 0)
     count = max(values.shape[1], 1)

@@ -63,7 +63,7 @@ WIDTH = 720  # of a PNG, in pixels before scaling
 _SCALE, _MARGIN = 2, 16
 _READABLE = 0.75  # a drawing that shrinks further is too small to read; it is scrolled instead
 _PHONE = 360  # pixels
-_VISIBLE = {" ": "␣", "\n": "⏎", "\t": "⇥", "\r": "⏎", "": "∅"}
+_VISIBLE = {" ": "␣", "\n": "↵", "\t": "⇥", "\r": "↵", "": "∅"}
 _SPECIAL = {"<|endoftext|>": "end", "<|pad|>": "pad", "<|unk|>": "unk"}
 
 
@@ -325,7 +325,7 @@ def png(drawing: str) -> bytes:
 
 @cache
 def register_fonts() -> None:
-    """DejaVu has the signs that we write (␣ ⏎ θ σ ∅). It comes with matplotlib: a bare machine has none."""
+    """DejaVu has the signs that we write (␣ ↵ θ σ ∅). It comes with matplotlib: a bare machine has none."""
     import importlib.util
 
     import vl_convert

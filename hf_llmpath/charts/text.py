@@ -48,7 +48,7 @@ def colored_text(
             wide = max(len(token), 1) * size * _LETTER
             if x + wide > width:
                 x, y = 0.0, y + tall
-            shown = token.replace("\n", "⏎")
+            shown = token.replace("\n", "↵")
             fill = f'fill-opacity="{min(abs(value), 1):.2f}"'
             body += rect(x, y, wide, tall - 3, MORE if value >= 0 else LESS, fill)
             body += text(x, y + 14, shown, size, font=MONO)

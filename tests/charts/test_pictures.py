@@ -69,7 +69,7 @@ def test_the_light_theme_is_that_of_the_pages():
     assert {name: light[name] for name in LIGHT} == LIGHT
 
 
-@pytest.mark.parametrize("sign", "␣⏎⇥∅θησβ±−×₁′→…“")
+@pytest.mark.parametrize("sign", "␣↵⇥∅θησβ±−×₁′→…“")
 @pytest.mark.parametrize("font", ["DejaVu Sans", "DejaVu Sans Mono"])
 def test_signs_have_a_shape(sign, font):
     missing, shown = (
