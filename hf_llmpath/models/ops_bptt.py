@@ -103,7 +103,7 @@ class LSTMThroughTime(Function):
         # all four gates of a step.
         doubled = torch.ones_like(bias)
         doubled[2 * hidden : 3 * hidden] = 2
-        # (length, batch, 4 * hidden): the input products of all steps, in place of which the gates will stand
+        # (length, batch, 4 * hidden): the input products of all steps; the gates will overwrite them
         gates = affine(inputs, weight_ih * doubled.unsqueeze(1), bias * doubled)
         weight = Matrix(weight_hh * doubled.unsqueeze(1), rows=batch)
         states = inputs.new_empty(length, batch, hidden)
