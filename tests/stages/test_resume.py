@@ -37,7 +37,7 @@ STOPPED_IN = {  # the training in which each stage is stopped, after others are 
     "architectures": "t5-0-classifier",
 }
 STARTS_ANEW = "optimizers"  # its trainings take moments and keep no checkpoints
-MEASURED = ("second", "data_share", "memory")  # in the names of what differs from run to run
+MEASURED = ("second", "_ms", "speedup", "data_share", "memory")  # in names of what differs from run to run
 
 
 class StopIn(NoProgress):

@@ -96,8 +96,8 @@ TINY: dict[str, dict[str, Any]] = {  # settings with which a stage takes seconds
         "num_hidden_layers": 1,
         "head_size": 8,
         "context": 16,
-        "batch_size": 4,
-        "max_steps": 30,
+        "training.batch_size": 4,
+        "training.steps": 30,
     },
     "embeddings": {
         "hidden_size": 8,
@@ -110,14 +110,20 @@ TINY: dict[str, dict[str, Any]] = {  # settings with which a stage takes seconds
         "conversations": 80,
         "pairs": 80,
         "hidden_size": 16,
-        "sft_steps": 12,
-        "reward_steps": 6,
+        "sft.steps": 12,
+        "reward.steps": 6,
         "steps": 3,
         "prompts": 4,
-        "dpo_steps": 4,
+        "dpo.steps": 4,
         "examined": 8,
     },
-    "architectures": {"hidden_size": 16, "max_steps": 20, "fine_tuning_steps": 20, "batch_size": 16},
+    "architectures": {
+        "hidden_size": 16,
+        "pretraining.steps": 20,
+        "pretraining.batch_size": 16,
+        "fine_tuning.steps": 20,
+        "fine_tuning.batch_size": 16,
+    },
 }
 
 

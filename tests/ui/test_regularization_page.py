@@ -9,9 +9,9 @@ from hf_llmpath.ui.app import gallery
 from tests.ui.conftest import serve
 
 
-@pytest.fixture
-def untrained(browser, tmp_path):
-    app = gallery(tmp_path)
+@pytest.fixture(scope="module")
+def untrained(browser, tmp_path_factory):
+    app = gallery(tmp_path_factory.mktemp("runs"))
     yield serve(app)
     app.close()
 

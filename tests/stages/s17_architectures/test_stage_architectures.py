@@ -88,7 +88,7 @@ def test_examples_of_other_texts_have_blanks_and_gaps():
 
 
 def test_equal_time_gives_the_faster_ones_more_steps(tmp_path):
-    settings = TINY["architectures"] | {"equal_time": True, "fine_tuning_steps": 12}
+    settings = TINY["architectures"] | {"equal_time": True, "fine_tuning.steps": 12}
     folder = run_stage("architectures", overrides=settings, output_dir=tmp_path)
     metrics = folder.metrics
     seconds = {kind: metrics[f"{kind}/pretraining_seconds"] for kind in ("gpt", "bert", "t5")}
@@ -124,8 +124,8 @@ def test_an_own_table_is_read(tmp_path):
     (tmp_path / "own.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     settings = TINY["architectures"] | {
         "dataset": str(tmp_path / "own.jsonl"),
-        "max_steps": 10,
-        "fine_tuning_steps": 10,
+        "pretraining.steps": 10,
+        "fine_tuning.steps": 10,
     }
     folder = run_stage("architectures", overrides=settings, output_dir=tmp_path)
     assert folder.report["dataset"]["name"] == str(tmp_path / "own.jsonl")
