@@ -74,6 +74,7 @@ def make_run(root: Path, slug: str) -> RunFolder:
             "values": truth,
             "cut": 36,
             "forecast": truth[36:],
+            "rollout": truth[35:47],
             "seasonal_naive": truth[24:36],
         }
         run.save_figure_data("forecast_tea_sales", forecast)
