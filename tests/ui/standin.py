@@ -47,7 +47,8 @@ def make_run(root: Path, slug: str) -> RunFolder:
         "stage": stage.number,
         "slug": slug,
         "preset": "quick",
-        "settings": {"seed": 0, "dataset": "world/stories"},
+        "settings": {"seed": 0, "dataset": "world/stories"}
+        | ({"adding_length": 50} if slug == "lstm-gru" else {}),
         "command": f"llmpath run {slug} --preset quick",
     }
     run = Run.start(root / stage.folder_name, identity)
