@@ -46,8 +46,8 @@ def assert_same_gradients(network, model, x, target, dtype):
     theirs = [parameter.grad.numpy() for parameter in model.parameters()]
     assert len(ours) == len(theirs)
     for one, other in zip(ours, theirs, strict=True):
-        # Equality is proven in float64. In float32 a batch norm multiplies rounding by 1 / deviation, which is
-        # large where a feature hardly varies: noise of 1e-5 where the gradient is 0 is usual.
+        # float64 proves equality. In float32 a batch norm multiplies rounding by 1 / deviation: where the
+        # gradient is 0 and a feature hardly varies, noise of 1e-5 is usual.
         tolerance = TOLERANCE[dtype] if dtype == "float64" else 1e-4
         np.testing.assert_allclose(one, other, rtol=tolerance, atol=tolerance)
 
