@@ -84,7 +84,7 @@ def test_low_rank_updates_are_measured_on_reviews_as_well(tiny_run):
     [
         ({"model": "no/such/folder"}, "no model folder 'no/such/folder'"),
         ({"comparisons": "claping"}, "no comparison 'claping'; did you mean 'clipping'"),
-        ({"max_length": "20", "stride": "18"}, "leave no way forward"),
+        ({"max_length": "20", "stride": "18"}, "are too short"),
         ({"comparisons": "early-stopping", "few": "999"}, "few is 999; .* has 5[0-9] questions"),
         ({"comparisons": "freezing", "frozen_layers": "7"}, "7 layers cannot be frozen; the encoder has 2"),
     ],
