@@ -10,23 +10,21 @@ RATES = [
     ("deep-networks", "deep.learning_rate"),
     ("deep-networks", "numpy.learning_rate"),
     ("lstm-gru", "rnn_learning_rate"),
-    ("transformer", "reader_learning_rate"),
-    ("pretraining", "fine_tuning_learning_rate"),
+    ("transformer", "reading.learning_rate"),
+    ("pretraining", "fine_tuning.learning_rate"),
     ("fine-tuning", "fine_tuning.learning_rate"),
     ("fine-tuning", "clipping_learning_rate"),
     ("inference", "teacher.learning_rate"),
     ("inference", "student.learning_rate"),
-    ("rlhf", "sft_adam_learning_rate"),
-    ("rlhf", "reward_adam_learning_rate"),
+    ("rlhf", "sft.adam_learning_rate"),
+    ("rlhf", "reward.adam_learning_rate"),
     ("rlhf", "learning_rate"),
-    ("rlhf", "dpo_learning_rate"),
+    ("rlhf", "dpo.learning_rate"),
     ("rlhf", "single_learning_rate"),
-    ("architectures", "fine_tuning_learning_rate"),
+    ("architectures", "fine_tuning.learning_rate"),
 ]
-METHODS = {
-    "dpo_learning_rate": ("dpo",),
-    "single_learning_rate": ("rloo",),
-}  # whose rate it is, where not the preset's
+# The method whose rate it is, where the preset has another one.
+METHODS = {"dpo.learning_rate": ("dpo",), "single_learning_rate": ("rloo",)}
 
 
 @pytest.mark.parametrize(("slug", "rate"), RATES)
