@@ -60,7 +60,8 @@ assert not {"transformers", "hf_llmpath"} & set(sys.modules)
 errors = {}
 for name, code in json.loads(sys.stdin.read()).items():
     reading, writing = os.pipe()
-    if os.fork() == 0:
+    child = os.fork()
+    if child == 0:
         try:
             exec(code, {})
         except BaseException:
@@ -70,7 +71,8 @@ for name, code in json.loads(sys.stdin.read()).items():
     os.close(writing)
     with os.fdopen(reading) as pipe:
         error = pipe.read()
-    errors[name] = error or ("" if os.wait()[1] == 0 else "the process died")
+    _, status = os.waitpid(child, 0)
+    errors[name] = error or (f"the process ended with status {status}" if status else "")
 print(json.dumps(errors))
 """
 
