@@ -154,6 +154,7 @@ def test_the_best_of_several_references_counts(metrics):
     }
 
 
+@pytest.mark.slow
 def test_the_package_does_not_import_evaluate():
     modules = ("runs", "settings", "stages", "stages.runner", "training.trainer", "ui.app")
     program = "; ".join(f"import hf_llmpath.{module}" for module in modules)

@@ -108,6 +108,7 @@ def test_models_of_others_summarize_too(tokenizer):
     assert isinstance(pipe(TEXTS[0], max_new_tokens=5)[0]["summary_text"], str)
 
 
+@pytest.mark.slow
 def test_the_task_is_there_whichever_package_is_imported_first():
     check = (
         "from transformers.pipelines import PIPELINE_REGISTRY as registry\n"

@@ -129,6 +129,7 @@ print(max(most, own()) - before)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_memory_does_not_grow_with_the_text(tmp_path):
     """60 MB of text: held in memory it takes more than its size, streamed a fraction."""

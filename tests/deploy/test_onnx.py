@@ -24,6 +24,8 @@ from hf_llmpath.models.modeling_gpt import LLMPathGPTForCausalLM
 from hf_llmpath.models.modeling_mlp import LLMPathMLPForImageClassification
 from hf_llmpath.models.modeling_rnn import LLMPathRNNForCausalLM
 
+pytestmark = pytest.mark.slow
+
 NEW = 24
 
 

@@ -74,6 +74,7 @@ def test_wrong_value(refused, setting, said):
     assert said in refused("run", "rnn", "--set", setting)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stage", ["transformer", "inference"])
 def test_sizes_that_do_not_fit_together(refused, tmp_path, stage):
     said = refused("run", stage, "--set", "hidden_size=30", "-o", tmp_path)

@@ -17,6 +17,8 @@ from hf_llmpath.hub.push import push
 from hf_llmpath.models.model_table import MODELS
 from tests.hub import roads
 
+pytestmark = pytest.mark.slow
+
 TEXT = "The cat sat, naïve as € 😀."
 RUN, NO_RUN, TRAP = "tester/run", "tester/no-run", "tester/trap"
 

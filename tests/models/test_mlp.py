@@ -279,6 +279,7 @@ def test_pipeline_reads_png_files(saved, monkeypatch):
     )
 
 
+@pytest.mark.slow
 def test_model_and_processor_travel_without_the_package(saved):
     model, folder, png = saved
     code = """

@@ -6,6 +6,8 @@ from hf_llmpath.errors import UserError
 from hf_llmpath.stages.runner import run_stage
 from tests.support.small import tiny_settings
 
+pytestmark = pytest.mark.slow
+
 RATES = [
     ("deep-networks", "deep.learning_rate"),
     ("deep-networks", "numpy.learning_rate"),

@@ -112,6 +112,7 @@ def test_every_epoch_has_a_new_order_of_all_rows():
     assert list(PieceSampler(40, recipe))[:2] == [list(range(10)), list(range(10, 20))]
 
 
+@pytest.mark.slow
 def test_accumulated_pieces_are_one_batch(tmp_path):
     whole, one = fit(tmp_path / "whole")
     pieces, four = fit(tmp_path / "pieces", replace(RECIPE, accumulation=4))
@@ -120,6 +121,7 @@ def test_accumulated_pieces_are_one_batch(tmp_path):
         torch.testing.assert_close(weights_of(pieces)[name], value, rtol=0, atol=2e-5)
 
 
+@pytest.mark.slow
 def test_mixed_precision_learns_the_same_within_its_rounding(tmp_path):
     _, exact = fit(tmp_path / "no")
     model, rounded = fit(tmp_path / "bf16", replace(RECIPE, bf16=True))
@@ -177,6 +179,7 @@ def test_batches_that_do_not_fit_are_smaller_or_refused():
         replace(RECIPE, accumulation=5)
 
 
+@pytest.mark.slow
 def test_waiting_for_data_is_measured(tmp_path):
     class Slow(LabeledImages):
         def __getitem__(self, rows):

@@ -24,6 +24,7 @@ def test_what_was_asked_for_is_taken():
     assert precision_for("no") == "no" and precision_for("bf16") == "bf16"
 
 
+@pytest.mark.slow
 def test_a_processor_without_such_instructions_is_found_out():
     """The products are really timed: with the instructions switched off, in a process of its own, auto
     says no.

@@ -241,6 +241,7 @@ def whole(tmp_path_factory):
     return get
 
 
+@pytest.mark.slow
 @every_way
 @pytest.mark.parametrize("step", [2, 13])
 def test_a_killed_training_continues_bit_for_bit(whole, tmp_path, train, step):
@@ -270,6 +271,7 @@ class InterruptAt(NoProgress):
             time.sleep(0.01)
 
 
+@pytest.mark.slow
 @every_way
 def test_ctrl_c_leaves_a_checkpoint(whole, tmp_path, train):
     before = signal.getsignal(signal.SIGINT)
@@ -292,6 +294,7 @@ def test_a_training_that_diverges_names_the_setting_to_lower(tmp_path, train):
     assert re.search(message + re.escape(lower), str(error.value))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("train", [by_trainer, by_accelerate])
 def test_a_stop_in_the_last_step_is_a_stop(whole, tmp_path, train):
     with pytest.raises(KeyboardInterrupt):

@@ -180,6 +180,7 @@ def test_gradients_are_left_alone():
     assert all(map(torch.equal, before, [parameter.grad for parameter in model.parameters()]))
 
 
+@pytest.mark.slow
 def test_the_trainer_uses_it_and_resumes_with_it(tmp_path):
     """The Trainer's run = the same steps by hand is the Trainer's own promise; here: it takes Muon and
     resumes exactly.

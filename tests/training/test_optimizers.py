@@ -194,6 +194,7 @@ def test_sparse_gradients_are_refused():
         optimizers.Adam(table.parameters()).step()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name, arguments, reference, reference_arguments",
     [

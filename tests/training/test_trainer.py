@@ -46,6 +46,7 @@ def gradients():
     handle.remove()
 
 
+@pytest.mark.slow
 def test_clipping_bounds_the_gradient(a_started_run, gradients):
     trained(a_started_run, "free", replace(RECIPE, max_grad_norm=1e9))
     free = list(gradients)
@@ -59,6 +60,7 @@ def test_clipping_bounds_the_gradient(a_started_run, gradients):
     )  # shorter, in the same direction
 
 
+@pytest.mark.slow
 def test_gradients_below_the_bound_are_left_alone(a_started_run, gradients):
     one, _ = trained(a_started_run, "free", replace(RECIPE, max_grad_norm=1e9))
     other, _ = trained(a_started_run, "bounded", replace(RECIPE, max_grad_norm=1e8))
@@ -109,6 +111,7 @@ def test_training_lowers_the_loss_and_writes_history(a_started_run):
     assert not trainer.model.training
 
 
+@pytest.mark.slow
 def test_a_checkpoint_that_was_not_written_to_the_end_is_passed_over(a_started_run, tmp_path):
     whole, _ = trained(a_started_run, "whole")
     run = Run.start(tmp_path / "killed", IDENTITY, progress=KillAt(19))
@@ -123,6 +126,7 @@ def test_a_checkpoint_that_was_not_written_to_the_end_is_passed_over(a_started_r
     assert same(weights_of(model), weights_of(whole))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("recipe", [RECIPE, ON_DOCUMENTS], ids=["stream", "documents"])
 def test_the_seed_decides(a_started_run, recipe):
     one, again, other = (
@@ -171,6 +175,7 @@ def test_a_loss_that_is_not_finite_ends_the_training_with_advice(a_started_run, 
         trained(a_started_run, "part", model=model)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shortest", [9, 2], ids=["equal lengths", "unequal lengths"])
 def test_accumulated_gradients_are_those_of_the_large_batch(a_started_run, gradients, shortest):
     dataset = documents(32, longest=9, shortest=shortest)

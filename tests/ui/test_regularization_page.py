@@ -74,6 +74,7 @@ def test_each_switch_trains(name):
     assert len(course.steps) == len(course.train) == len(course.test)
 
 
+@pytest.mark.slow
 def test_a_live_training_repeats_and_leaves_the_generator_alone():
     import torch
 

@@ -48,7 +48,7 @@ def test_the_bars_are_those_of_the_chosen_size(visit, address, folder, size, nam
             && shown.length === expected.length
             && shown.every((value, place) => Math.abs(value - expected[place]) < 1e-5)
         }""",
-        arg=[expected, f"a model of {model.parameters:,} weights, after “Ben had a”, at temperature 1;"],
+        arg=[expected, f"A model of {model.parameters:,} weights, after “Ben had a”, at temperature 1;"],
     )
 
 
@@ -59,7 +59,7 @@ def test_the_slider_has_as_many_sizes_as_the_run(visit, address, folder):
     page.locator("#size input[type=number]").fill("1")
     page.locator("#size input[type=number]").press("Enter")
     smallest = load_character_writer(folder.model("width-8")).parameters
-    expect(page.locator("#next-character figcaption")).to_contain_text(f"a model of {smallest:,} weights")
+    expect(page.locator("#next-character figcaption")).to_contain_text(f"A model of {smallest:,} weights")
 
 
 def test_a_story_is_written_by_the_chosen_size(visit, address, folder):

@@ -94,18 +94,16 @@ def build(folder: RunFolder, model_id: str | None = None) -> gr.Blocks:
                 label="Train",
             )
             page.remember(images=per_class, wrong=wrong, seed=seed)
-            for trigger in (
-                page.blocks.load,
-                *(control.change for control in (names, per_class, wrong, seed)),
-            ):
-                trigger(
-                    lambda *values: sample_picture(*values).html(),
-                    [names, per_class, wrong, seed],
-                    sample,
-                    show_progress="hidden",
-                    api_visibility="private",
-                    trigger_mode="always_last",
-                )
+            # One event for all triggers: its answers come in order, and no old one follows a newer one.
+            gr.on(
+                [page.blocks.load, *(control.change for control in (names, per_class, wrong, seed))],
+                lambda *values: sample_picture(*values).html(),
+                [names, per_class, wrong, seed],
+                sample,
+                show_progress="hidden",
+                api_visibility="private",
+                trigger_mode="always_last",
+            )
         html(
             section(
                 "The table of the run",

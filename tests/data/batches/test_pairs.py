@@ -18,6 +18,7 @@ def write(path, rows):
     return str(path)
 
 
+@pytest.mark.slow
 def test_the_world_has_pairs():
     pairs = load_pairs("world/summaries")
     assert (

@@ -54,6 +54,7 @@ def test_a_dot_and_a_line():
     assert as_digit(line, 28).max() == 255 and as_digit(line, 8).max() == 255
 
 
+@pytest.mark.slow
 def test_a_digit_of_mnist_stays_where_it_is(shared_data):
     """Cut out, scaled and centered again, a digit that was prepared like that hardly changes."""
     images = load_images(str(shared_data / "mnist")).held_out.pixels[:50]

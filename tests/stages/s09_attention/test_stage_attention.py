@@ -31,6 +31,7 @@ def test_metrics_and_goals_are_of_the_world(folder):
     assert {path.name for path in (folder.path / "models").iterdir()} == {"without_attention"}
 
 
+@pytest.mark.slow
 def test_any_pairs_can_be_summarized_and_no_goal_is_claimed_for_them(tmp_path):
     rows = [
         {

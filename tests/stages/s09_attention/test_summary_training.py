@@ -61,6 +61,7 @@ def test_it_learns_to_summarize_what_it_has_not_seen(trained, pairs):
     assert result["test_loss"] < 0.7
 
 
+@pytest.mark.slow
 def test_a_killed_training_ends_with_the_weights_of_an_unbroken_one(pairs, tmp_path):
     data, recipe = data_of(pairs, hidden_words=0.1), Recipe(20, 4, 1e-2, saves=4)
     train(data, recipe, tmp_path / "whole")

@@ -88,6 +88,7 @@ def test_the_loss_is_that_of_the_model_on_every_window():
     )
 
 
+@pytest.mark.slow
 def test_early_stopping_stops_and_keeps_the_best_weights(a_started_run):
     followed = Recipe(200, 10, 1e-2, evaluations=40, patience=2, schedule="constant")
     few = windows_of(ROWS[:3])

@@ -49,6 +49,7 @@ def bert(tmp_path_factory, data):
     return folder
 
 
+@pytest.mark.slow
 def test_a_bert_of_transformers_is_fine_tuned_with_every_comparison(bert, data, tmp_path):
     changes = {"model": str(bert), "dataset": str(data), "max_length": "96", "fine_tuning.steps": "12"}
     comparisons = ("early-stopping", "clipping", "freezing", "layer-wise", "lora")
@@ -79,6 +80,7 @@ def test_low_rank_updates_are_measured_on_reviews_as_well(tiny_run):
     assert run.metrics["reviews_lora/trainable_share"] < run.metrics["reviews/trainable_share"] == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "options, message",
     [

@@ -133,6 +133,7 @@ def test_half_the_depth_keeps_every_second_layer():
     assert len(half_depth(_gpt(5)).model.layers) == 2
 
 
+@pytest.mark.slow
 def test_a_student_comes_nearer_to_its_teacher(run):
     windows = _windows()
     teacher = _gpt(2)

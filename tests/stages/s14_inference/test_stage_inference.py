@@ -158,6 +158,7 @@ def test_bench_of_a_model_that_does_not_write_is_refused(tiny_run, capsys):
     assert "only a decoder (AutoModelForCausalLM) can be measured" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "options, message",
     [

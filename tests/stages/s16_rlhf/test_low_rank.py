@@ -74,6 +74,7 @@ def test_dpo_by_low_rank_updates_gives_a_plain_model_that_prefers_the_chosen_rep
             torch.testing.assert_close(after(ids, mask).logits, policy(ids, mask).logits, rtol=0, atol=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["rloo", "grpo"])
 def test_groups_learn_by_low_rank_updates(method, folder, a_started_run):
     torch.manual_seed(1)
@@ -93,6 +94,7 @@ def test_groups_learn_by_low_rank_updates(method, folder, a_started_run):
     assert sum(rewards[-5:]) / 5 > sum(rewards[:3]) / 3 + 0.5
 
 
+@pytest.mark.slow
 def test_a_stopped_training_next_to_4_bits_continues_to_the_same_weights(folder, a_started_run):
     """TRL rounds such updates to 16 bits, and a resumed training would begin from rounded ones."""
     recipe, quiet = Recipe(12, 4, 1e-2, saves=3), a_started_run.progress
@@ -112,6 +114,7 @@ def test_a_stopped_training_next_to_4_bits_continues_to_the_same_weights(folder,
     assert same(whole, trained("killed"))
 
 
+@pytest.mark.slow
 def test_the_stage_takes_a_rank(tmp_path):
     options = TINY["rlhf"] | {"methods": "dpo", "lora_rank": "2", "hacking_steps": "0"}
     run = run_stage("rlhf", overrides=options, output_dir=tmp_path)

@@ -57,6 +57,7 @@ def chances(policy, prompt: list[int]) -> torch.Tensor:
 BANDIT = recipe_of(200, 64, 4e-3, group=2, beta=0.5, max_new_tokens=1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", METHODS)
 def test_a_bandit_comes_to_the_optimum_of_reward_and_penalty(train, method):
     """The optimum of E[r] − β KL is known: π*(a) ∝ π_ref(a) exp(r(a) / β)."""
@@ -71,6 +72,7 @@ def test_a_bandit_comes_to_the_optimum_of_reward_and_penalty(train, method):
     assert history[0]["reward"] < best - 0.2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", METHODS)
 def test_without_a_penalty_the_best_arm_is_all_that_is_left(train, method):
     recipe = recipe_of(120, 32, 1e-2, group=2, beta=0.0, max_new_tokens=1)
@@ -78,6 +80,7 @@ def test_without_a_penalty_the_best_arm_is_all_that_is_left(train, method):
     assert chances(policy, [2])[2] > 0.9
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", METHODS)
 def test_a_token_task_comes_to_the_best_sequence(train, method):
     """Six tokens, a point for each 3: the best reply is all threes, which also means never to end early."""
@@ -87,6 +90,7 @@ def test_a_token_task_comes_to_the_best_sequence(train, method):
     assert sum(row["reward"] for row in history[-10:]) / 10 > 5.5
 
 
+@pytest.mark.slow
 def test_without_a_penalty_a_wrong_reward_is_followed_to_its_end(train):
     """What is wanted: replies of threes and fives in turn. The reward sees the threes only."""
     wanted = lambda replies: sum(min(r.count(3), r.count(5)) for r in replies) / len(replies)  # noqa: E731
@@ -121,6 +125,7 @@ def test_the_first_update_of_ppo_begins_at_ratio_one(train):
     assert row["policy_loss"] == pytest.approx(0, abs=1e-5)  # whitened advantages have mean zero
 
 
+@pytest.mark.slow
 def test_the_value_head_learns_what_is_to_come(train):
     recipe = recipe_of(80, 64, 1e-2, beta=2.0, max_new_tokens=6)
     # The reward depends on the first token alone, so everything after it is known.
@@ -131,6 +136,7 @@ def test_the_value_head_learns_what_is_to_come(train):
     assert history[-1]["explained_variance"] > 0.6
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", METHODS)
 def test_a_target_divergence_is_kept(train, method):
     recipe = recipe_of(150, 32, 5e-3, group=2, target_kl=0.4, kl_horizon=300, max_new_tokens=6)

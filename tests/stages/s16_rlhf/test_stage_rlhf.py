@@ -52,6 +52,7 @@ def test_a_tie_counts_half():
     assert win_rate([1, 0, 0.5, 0.2], [0, 1, 0.5, 0.1]) == pytest.approx(2.5 / 4)
 
 
+@pytest.mark.slow
 def test_every_method_runs_and_is_told_apart(tmp_path):
     methods = ("reinforce", "rloo", "grpo", "dpo", "ppo")
     overrides = TINY["rlhf"] | {
@@ -79,6 +80,7 @@ def test_every_method_runs_and_is_told_apart(tmp_path):
     assert set(folder.figure_data("replies")[0]["replies"]) == {*methods, "sft", "no-kl"}
 
 
+@pytest.mark.slow
 def test_other_preferences_are_measured_by_their_reward_model(tmp_path):
     path = tmp_path / "pairs.jsonl"
     dialogue = "\n\nHuman: Say {}\n\nAssistant: {}"
@@ -92,6 +94,7 @@ def test_other_preferences_are_measured_by_their_reward_model(tmp_path):
     assert math.isfinite(folder.metrics["reward_score"]) and "judge_score" not in folder.metrics
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "changes, message",
     [

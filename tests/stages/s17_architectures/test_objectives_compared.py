@@ -199,6 +199,7 @@ def test_memory_is_weights_gradients_moments_and_activations(texts):
         assert all(parameter.grad is None for parameter in model.parameters())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_each_learns_to_classify_and_is_read_back(texts, kind, tmp_path):
     run = Run.start(tmp_path / "run", IDENTITY)

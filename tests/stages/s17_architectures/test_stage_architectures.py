@@ -87,6 +87,7 @@ def test_examples_of_other_texts_have_blanks_and_gaps():
     assert half_of("one two three four five") == "one two" and half_of("one") == "one"
 
 
+@pytest.mark.slow
 def test_equal_time_gives_the_faster_ones_more_steps(tmp_path):
     settings = TINY["architectures"] | {"equal_time": True, "fine_tuning.steps": 12}
     folder = run_stage("architectures", overrides=settings, output_dir=tmp_path)
@@ -101,6 +102,7 @@ def test_equal_time_gives_the_faster_ones_more_steps(tmp_path):
     assert "accuracy, equal time" in comparison_table(folder).html()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "settings, said",
     [
@@ -115,6 +117,7 @@ def test_settings_that_cannot_be_are_told_before_the_training(tmp_path, settings
         run_stage("architectures", overrides=TINY["architectures"] | settings, output_dir=tmp_path)
 
 
+@pytest.mark.slow
 def test_an_own_table_is_read(tmp_path):
     rows = [
         {"text": f"this is a rather {word} text about number {n}", "label": word}

@@ -178,4 +178,4 @@ def test_one_process_is_not_gone_on_from_by_two(alone, tmp_path):
     done = launched("trainer", 2, folder)
     assert done.returncode != 0 and contents(folder) == before
     message = "checkpoint-10 was written by 1 process and cannot be continued by 2: that would be another"
-    assert f"{message}; start 1 (without" in done.stderr
+    assert f"{message} training; start 1 (without" in done.stderr

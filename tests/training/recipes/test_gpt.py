@@ -90,6 +90,7 @@ def close(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor], atol: fl
         )
 
 
+@pytest.mark.slow
 def test_trainer_accelerate_and_lightning_follow_one_curve(data, a_started_run):
     """And it is that of the loop by hand: losses after every step, and the weights at the end."""
     losses, weights = by_hand(data, RECIPE)
@@ -123,6 +124,7 @@ def test_checkpointed_layers_are_the_same_training(data, a_started_run, train):
     close(after, weights, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_16_bits_train_nearly_the_same_and_leave_weights_of_32(data, a_started_run):
     recipe = replace(RECIPE, bf16=True)
     exact, _ = by_hand(data, RECIPE)
@@ -133,6 +135,7 @@ def test_16_bits_train_nearly_the_same_and_leave_weights_of_32(data, a_started_r
     assert by_lightning(data, recipe, a_started_run)[0] == pytest.approx(losses, abs=0.02)
 
 
+@pytest.mark.slow
 def test_a_model_that_was_trained_in_32_bits_goes_on_in_16(data, a_started_run):
     """The library marks a model as prepared, and would leave it as it prepared it the first time."""
     model, blocks = pieces(data, RECIPE)
@@ -176,6 +179,7 @@ def test_train_gpt_says_what_it_did_and_keeps_the_model(data, a_started_run):
     )  # not trained again
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("train", [by_accelerate, by_lightning])
 def test_a_training_in_16_bits_continues_from_its_checkpoint(data, tmp_path, train):
     """As one in 32 bits does, which the contract of the loop tests."""

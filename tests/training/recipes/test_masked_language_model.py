@@ -108,6 +108,7 @@ def test_guessing_by_frequency_is_the_baseline(texts):
     assert accuracy == pytest.approx(asked.count(max(counts, key=counts.get)) / len(asked))
 
 
+@pytest.mark.slow
 def test_pretraining_lowers_the_perplexity(texts, a_started_run):
     recipe = Recipe(steps=150, batch_size=32, learning_rate=1e-2, evaluations=3)
     result = pretrain(texts, config_of(texts), recipe, a_started_run.job("pretraining"), seed=0)
