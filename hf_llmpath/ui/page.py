@@ -12,13 +12,12 @@ what the stage puts on its page; numbers, figures, lesson, code, load snippet. T
 the page is opened and when a training ends. A run that appears later is shown by the same process.
 """
 
-import asyncio
 import base64
 import importlib
 import inspect
 import json
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial, wraps
 from html import escape
@@ -36,7 +35,6 @@ from . import pictures
 from .pictures import Markup
 
 _WATCH_INTERVAL = 0.5  # seconds between two pictures of a training
-_STREAM_INTERVAL = 20.0  # seconds between two signs of life on a page's stream
 _STATES = {"complete": "trained", "stopped": "stopped, can be continued", "none": "not trained yet"}
 
 
@@ -351,28 +349,11 @@ def _expected(name: str, control: Any) -> dict[str, Any]:
     return {"name": name}
 
 
-def hold_stream_open(blocks: gr.Blocks) -> None:
-    """Keeps the stream on which the server answers this page open for as long as the page is.
-
-    Gradio closes it when the last pending event of a page has ended. An event that is queued in that moment
-    is answered on a stream that nobody reads: the click is lost. An event that stays pending prevents that;
-    Gradio ends it when the page is left.
-    """
-
-    async def stay() -> AsyncIterator[None]:
-        while True:
-            await asyncio.sleep(_STREAM_INTERVAL)
-            yield None
-
-    blocks.load(stay, None, None, concurrency_limit=None, show_progress="hidden", api_visibility="private")
-
-
 @contextmanager
 def stage_page(stage: Stage, folder: RunFolder, model_id: str | None = None) -> Iterator[Page]:
     """The page of a stage; the body of the `with` statement fills its middle."""
     page = Page(stage, folder, model_id)
     with page.blocks:
-        hold_stream_open(page.blocks)
         head = html(_header(stage, folder, model_id))
         page.always = gr.Column()
         offer = page._training_offer()
