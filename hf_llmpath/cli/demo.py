@@ -1,4 +1,4 @@
-"""`llmpath demo`: serves the page of a stage, or the whole path, until Ctrl-C."""
+"""`llmpath demo`: serves the page of a stage, or the whole path, until the user presses Ctrl-C."""
 
 import time
 from contextlib import suppress
@@ -46,5 +46,5 @@ def demo(
             prevent_thread_lock=True,
         )
         terminal.facts([("Open", local), *([("Public", public)] if public else []), ("Stop", "Ctrl-C")])
-        while True:
+        while True:  # the server runs in threads of this process
             time.sleep(1)
