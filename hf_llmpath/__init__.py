@@ -1,6 +1,6 @@
-"""hf_llmpath: the path into large language models as 17 runnable stages, each a real Hugging Face model.
+"""hf_llmpath: the path into large language models in 17 runnable stages, each with a real Hugging Face model.
 
-Importing the package is cheap; transformers' Auto classes know its models as soon as both are imported.
+Importing the package is cheap. transformers' Auto classes know its models as soon as both are imported.
 """
 
 import importlib
@@ -12,9 +12,10 @@ from .models.model_table import MODELS
 
 try:
     __version__ = version("hf-llmpath")
-except PackageNotFoundError:
+except PackageNotFoundError:  # a source folder that is not installed
     __version__ = "0+unknown"
 
+# Public name -> the module that defines it, imported when the name is first used.
 _PUBLIC = {
     path.partition(".")[2]: f".models.{path.partition('.')[0]}"
     for row in MODELS

@@ -1,4 +1,4 @@
-"""`python -m hf_llmpath`: the same as `llmpath`."""
+"""Makes `python -m hf_llmpath` the same as `llmpath`."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""What a run ran on: memory, versions and hardware, for metrics.json and the card."""
+"""Describes the machine of a run: memory, versions, and hardware, for metrics.json and the card."""
 
 import os
 import platform
@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def peak_memory_mb() -> float:
-    """The largest resident size of this process so far."""
+    """Returns the largest resident size of this process so far, in MiB."""
     try:
         import resource
     except ImportError:  # Windows
@@ -15,11 +15,11 @@ def peak_memory_mb() -> float:
 
         return round(psutil.Process().memory_info().peak_wset / 2**20, 1)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return round(peak / (2**20 if sys.platform == "darwin" else 2**10), 1)
+    return round(peak / (2**20 if sys.platform == "darwin" else 2**10), 1)  # macOS: bytes; Linux: KiB
 
 
 def versions() -> dict[str, str]:
-    """The versions of the packages that produced the numbers."""
+    """Returns the versions of Python and of the packages that produced the numbers."""
     from importlib.metadata import PackageNotFoundError, version
 
     installed = {"python": platform.python_version()}
@@ -32,7 +32,7 @@ def versions() -> dict[str, str]:
 
 
 def hardware() -> str:
-    """What the run ran on, in words."""
+    """Describes GPU and CPU of this machine in words."""
     import torch
 
     cpu = next(
@@ -46,5 +46,5 @@ def hardware() -> str:
 def _lines(path: str) -> list[str]:
     try:
         return Path(path).read_text(encoding="utf-8").splitlines()
-    except OSError:
+    except OSError:  # only Linux has /proc
         return []

@@ -1,11 +1,11 @@
-"""The metrics of the path as `evaluate.Metric` classes that need no network.
+"""Defines the metrics of the path as `evaluate.Metric` classes that need no network.
 
     from hf_llmpath.metrics import Accuracy, F1
     Accuracy().compute(predictions=[0, 1, 1], references=[0, 1, 0])  # {'accuracy': 0.666...}
     evaluate.combine([Accuracy(), F1()]).compute(...)
 
-scikit-learn and rouge-score compute them; SQuAD's measure has no library, and is written here. Importing this
-module imports `evaluate`, which takes seconds: import it where something is measured.
+scikit-learn and rouge-score compute most of them. No library has SQuAD's measure, so it is implemented here.
+Importing this module imports `evaluate`, which takes seconds: import it inside the function that measures.
 """
 
 import re
@@ -25,7 +25,7 @@ ROUGE_TYPES = ("rouge1", "rouge2", "rougeL")
 
 
 class _Metric(evaluate.Metric):
-    """A metric that keeps its inputs in memory; with several processes, in files that all can read."""
+    """A metric that keeps its inputs in memory or, with several processes, in files that all can read."""
 
     predictions: datasets.Value
     references: datasets.Value
@@ -55,14 +55,17 @@ class _LabelMetric(_Metric):
 def confusion_matrix(
     predictions: Sequence[int], references: Sequence[int], labels: Sequence[int] | None = None
 ) -> np.ndarray:
-    """Counts `(true label, predicted label)`, rows and columns in the order of `labels`.
+    """Counts how often each true label was predicted as each label.
 
     Args:
-        predictions, references: labels, equally many of each.
+        predictions, references: predicted and true labels, two lists of equal length.
         labels: all labels that may occur; by default those that do occur, sorted.
 
+    Returns:
+        Counts `(true labels, predicted labels)`, with rows and columns in the order of `labels`.
+
     Raises:
-        UserError: nothing to count, lists of different lengths, or a label that is not among `labels`.
+        UserError: the lists are empty or differ in length, or a label is not among `labels`.
     """
     _require_pairs(predictions, references)
     if labels is not None:
@@ -89,10 +92,10 @@ class Accuracy(_LabelMetric):
 
 
 class ConfusionMatrix(_LabelMetric):
-    """How often each true label (row) was predicted as each label (column).
+    """Counts how often each true label (row) was predicted as each label (column).
 
-    `compute(..., labels=[0, 1, 2], normalize="true")`: `labels` fixes the order and adds labels that do
-    not occur; `normalize="true"` divides each row by its sum (a row without references stays 0).
+    In `compute(..., labels=[0, 1, 2], normalize="true")`, `labels` sets the order and adds labels that do
+    not occur, and `normalize="true"` divides each row by its sum (a row without references stays 0).
     """
 
     def _compute(
@@ -106,6 +109,7 @@ class ConfusionMatrix(_LabelMetric):
         if normalize not in (None, "true"):
             raise UserError(f"normalize is '{normalize}'; it must be 'true' (by true label) or None")
         if normalize == "true":
+            # The sums of the rows, (rows, 1); at least 1, because an empty row would divide 0 by 0.
             return {"confusion_matrix": (matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)).tolist()}
         return {"confusion_matrix": matrix.tolist()}
 
@@ -113,9 +117,10 @@ class ConfusionMatrix(_LabelMetric):
 class F1(_LabelMetric):
     """Harmonic mean of precision and recall, 2 TP / (2 TP + FP + FN).
 
-    It is 0 for a class that neither occurs nor is predicted. `compute(..., average=)`: `"binary"` (of the
-    class `pos_label`), `"macro"` (mean over classes), `"weighted"` (mean over classes by how often they
-    occur) or `"micro"` (from the sums of the counts: with one label for each example, the accuracy).
+    It is 0 for a class that neither occurs nor is predicted. `compute(..., average=)` takes `"binary"` (F1
+    of the class `pos_label`), `"macro"` (mean over the classes), `"weighted"` (mean over the classes,
+    weighted by how often they occur), or `"micro"` (F1 of the summed counts, which equals the accuracy if
+    each example has one label).
     """
 
     def _compute(
@@ -137,7 +142,7 @@ class F1(_LabelMetric):
 
 
 class MatthewsCorrelation(_LabelMetric):
-    """Correlation of true and predicted labels, -1 to 1; 0 if one side has a single label."""
+    """Correlation of true and predicted labels, from -1 to 1; 0 if all labels of one side are the same."""
 
     citation = "Gorodkin (2004), Comparing two K-category assignments by a K-category correlation coefficient"
 
@@ -146,16 +151,17 @@ class MatthewsCorrelation(_LabelMetric):
 
 
 class Rouge(_Metric):
-    """Overlap of a text with its reference, as F-measure, averaged over all texts.
+    """Overlap of a text with its reference, as an F-measure, averaged over all texts.
 
-    rouge1 compares words, rouge2 pairs of words, rougeL the longest common subsequence. Of several references
-    the best one counts. `compute(..., use_stemmer=True)` compares words by their stems.
+    rouge1 compares words, rouge2 pairs of words, and rougeL the longest common subsequence. If a text has
+    several references, the best one counts. `compute(..., use_stemmer=True)` compares words by their stems.
     """
 
     citation = "Lin (2004), ROUGE: A Package for Automatic Evaluation of Summaries"
 
     def _features(self) -> list[datasets.Features]:
         text = datasets.Value("string")
+        # evaluate takes the first of these that fits: several references per text, or one.
         return [
             datasets.Features({"predictions": text, "references": datasets.List(text)}),
             datasets.Features({"predictions": text, "references": text}),
@@ -173,10 +179,10 @@ class Rouge(_Metric):
 def rouge(
     predictions: Sequence[str], references: Sequence[str] | Sequence[Sequence[str]], use_stemmer: bool = False
 ) -> dict[str, float]:
-    """`rouge1`, `rouge2` and `rougeL` (see `Rouge`), without a detour through Arrow.
+    """Computes `rouge1`, `rouge2`, and `rougeL` (see `Rouge`), without a detour through Arrow.
 
     Raises:
-        UserError: nothing to score, or lists of different lengths.
+        UserError: the lists are empty or differ in length.
     """
     from rouge_score.rouge_scorer import RougeScorer
 
@@ -194,12 +200,12 @@ def rouge(
 class Squad(_Metric):
     """Exact match and F1 of answers, in percent, as SQuAD measures them.
 
-    Texts are compared in lower case, without punctuation, articles and extra white space. F1 counts the words
-    that both have. Of several right answers the best one counts. The right answer to a question without an
-    answer is the empty text.
+    Texts are compared in lower case, without punctuation, articles, and extra white space. F1 counts the
+    words that prediction and answer share. If a question has several correct answers, the best match counts.
+    The correct answer to an unanswerable question is the empty text.
 
     `compute(predictions=[{"id", "prediction_text"}], references=[{"id", "answers": {"text",
-    "answer_start"}}])`, matched by `id`.
+    "answer_start"}}])` matches predictions and references by `id`.
     """
 
     citation = (
@@ -230,14 +236,14 @@ class Squad(_Metric):
 
 
 def squad_scores(predictions: Sequence[str], answers: Sequence[Sequence[str]]) -> dict[str, float]:
-    """`exact_match` and `f1` (see `Squad`) as shares of 1.
+    """Computes `exact_match` and `f1` (see `Squad`) as shares of 1.
 
     Args:
         predictions: one answer for each question.
-        answers: the right answers to each question; none means that the text has no answer.
+        answers: the correct answers to each question; an empty list means that the text has no answer.
 
     Raises:
-        UserError: nothing to score, or lists of different lengths.
+        UserError: the lists are empty or differ in length.
     """
     _require_pairs(predictions, answers)
     exact, overlap = [], []
@@ -250,13 +256,16 @@ def squad_scores(predictions: Sequence[str], answers: Sequence[Sequence[str]]) -
 
 
 def normalized_answer(text: str) -> str:
-    """The text in lower case, without ASCII punctuation, the articles a, an, the, and extra white space."""
+    """Lowercases a text and removes ASCII punctuation, the articles a, an, and the, and extra white space."""
+    # The order is SQuAD's: punctuation goes first, so "a." is an article and "a-b" becomes the word "ab".
     plain = "".join(character for character in text.lower() if character not in string.punctuation)
     return " ".join(re.sub(r"\b(a|an|the)\b", " ", plain).split())
 
 
 def _word_f1(predicted: list[str], answer: list[str]) -> float:
-    if not predicted or not answer:
+    if not predicted or not answer:  # "no answer" is either entirely right or entirely wrong
         return float(predicted == answer)
+    # F1 = 2 precision recall / (precision + recall), with precision = common / predicted words and
+    # recall = common / words of the answer. A word counts as often as both texts contain it.
     common = (Counter(predicted) & Counter(answer)).total()
     return 2 * common / (len(predicted) + len(answer))

@@ -1,7 +1,7 @@
-"""Registers our models with transformers' Auto classes, whichever of the two is imported first.
+"""Registers our models with transformers' Auto classes, whichever of the two packages is imported first.
 
-Importing this module loads neither torch nor transformers. wrapt's post-import hooks delay the work until
-somebody imports the modules concerned.
+Importing this module loads neither torch nor transformers. wrapt's post-import hooks delay the registration
+until the modules concerned are imported.
 """
 
 import importlib
@@ -26,16 +26,17 @@ _AUTO_PROCESSORS: dict[str, tuple[str, Callable[[type], dict]]] = {
         lambda processor: {"image_processor_classes": {"pil": processor}},
     )
 }
-# Our models build on this module, which imports the Auto classes while it is only half loaded.
+# Our models import this module, and it imports the Auto classes while it is itself only half loaded.
 _LAYERS = "transformers.modeling_layers"
 _PIPELINES = "transformers.pipelines"
 _MODELS = __package__ + ".models."
 
-# The name of a module of ours -> the function that registers it with its Auto class.
+# Name of a module of ours whose Auto class is loaded -> the function that registers the module there.
 _waiting: dict[str, Callable[[ModuleType], None]] = {}
 
 
 def _complete(module: ModuleType | None) -> bool:
+    # importlib sets _initializing on the spec of a module while it executes the module.
     return module is not None and not getattr(module.__spec__, "_initializing", False)
 
 
@@ -44,7 +45,10 @@ def _class(module: ModuleType, path: str) -> Any:
 
 
 def _register_config(row: ModelRow, module: ModuleType) -> None:
-    """Our configuration module is loaded: it learns its Auto classes, and AutoConfig learns its class."""
+    """Registers a configuration class that has just been loaded with AutoConfig.
+
+    If AutoConfig is not loaded yet, its own hook registers the class later.
+    """
     config = _class(module, row.config)
     config.auto_classes = row.auto_map
     config.register_for_auto_class()
@@ -54,7 +58,7 @@ def _register_config(row: ModelRow, module: ModuleType) -> None:
 
 
 def _register_classes(row: ModelRow, module: ModuleType) -> None:
-    """Our modeling module is loaded: the Auto classes learn its classes."""
+    """Registers the classes of a modeling module that has just been loaded with their Auto classes."""
     auto = sys.modules.get(_AUTO_MODEL)
     for auto_class, path in row.classes.items():
         model = _class(module, path)
@@ -64,7 +68,7 @@ def _register_classes(row: ModelRow, module: ModuleType) -> None:
 
 
 def _register_processor(row: ModelRow, auto_class: str, module: ModuleType) -> None:
-    """The module of our processor is loaded: its Auto class learns the processor."""
+    """Registers a processor whose module has just been loaded with its Auto class."""
     processor = _class(module, row.processors[auto_class])
     processor.register_for_auto_class(auto_class)
     auto_module, arguments = _AUTO_PROCESSORS[auto_class]
@@ -75,16 +79,18 @@ def _register_processor(row: ModelRow, auto_class: str, module: ModuleType) -> N
 
 
 def _settle(done: str) -> None:
-    """Imports our modules that wait to be registered, now that the module `done` is loaded.
+    """Registers the modules that wait, and imports them if need be, now that the module `done` is loaded.
 
-    It does nothing while another module of ours, or what they build on, is half loaded: that module may have
-    started all this, and those that wait may need it. Once it is complete, its own hook calls this again.
+    Does nothing while another module of ours, or `_LAYERS`, is half loaded: that module may have started this
+    chain of imports, and the waiting modules may need it. Once it is complete, its own hook calls `_settle`
+    again.
     """
     for name, module in list(sys.modules.items()):
+        # `done` still counts as half loaded: its hooks run before importlib has finished with it.
         concerns = name == _LAYERS or name.startswith(_MODELS)
         if concerns and name != done and not _complete(module):
             return
-    while _waiting:
+    while _waiting:  # an import below may add to it, or empty it from within
         name, register = _waiting.popitem()
         if _MODELS + name in sys.modules:
             register(sys.modules[_MODELS + name])
@@ -93,7 +99,7 @@ def _settle(done: str) -> None:
 
 
 def _hook(path: str, auto: str, register: Callable[[ModuleType], None]) -> None:
-    """Registers our module of the class `path` when it is loaded, and loads it when the module `auto` is."""
+    """Registers the module of our class `path` when it is loaded, and loads it once `auto` is loaded."""
     name = path.partition(".")[0]
 
     def when_auto_is_loaded(_: ModuleType) -> None:
@@ -113,9 +119,10 @@ def install() -> None:
             register = partial(_register_processor, row, auto_class)
             _hook(path, _AUTO_PROCESSORS[auto_class][0], register)
     modules = pkgutil.iter_modules([str(Path(__file__).with_name("models"))])
+    # Any of these may be the half-loaded module that `_settle` waits for, so each calls it in the end.
     for name in (_LAYERS, *(_MODELS + module.name for module in modules)):
         wrapt.register_post_import_hook(lambda module: _settle(module.__name__), name)
-    # Our pipelines are registered when they are complete, whichever of the two modules was imported first.
+    # The first hook registers our pipelines once they are complete; the second loads them with transformers'.
     ours = f"{__package__}.pipelines"
     wrapt.register_post_import_hook(lambda module: module.register(sys.modules[_PIPELINES]), ours)
     wrapt.register_post_import_hook(lambda _: importlib.import_module(ours), _PIPELINES)

@@ -1,4 +1,4 @@
-"""The run folder: this is the one module that knows its layout and writes there.
+"""Reads and writes run folders; no other module knows their layout or writes there.
 
     runs/07-rnn/
       model/  models/NAME/  figures/                the last complete run
@@ -9,9 +9,9 @@
         parts/NAME/                                 one training (`Job`): its checkpoints, then its result
         new/                                        the results so far, moved up when the run is complete
 
-A complete run is replaced only by another complete one. The new files wait in `checkpoints/new` until all of
-them are there; then a marker is written, and only then are they moved. If a process is killed during the
-move, the marker stays, and whoever opens the folder next finishes the move.
+A complete run is replaced only by another complete run. The new files wait in `checkpoints/new` until all of
+them are there; then a marker is written, and only then are the files moved. If a process is killed during the
+move, the marker stays, and the next process that opens the folder finishes the move.
 """
 
 import json
@@ -30,7 +30,7 @@ from .machine import hardware, peak_memory_mb, versions
 from .settings import under_new_names
 
 RESULTS = ("model", "models", "figures", "history.jsonl", "README.md", "metrics.json")
-# What every metrics.json has.
+# Entries that every metrics.json must have.
 REPORTED = (
     "slug", "preset", "seed", "dataset", "metrics", "baselines", "goals", "main", "settings", "seconds",
 )  # fmt: skip
@@ -39,7 +39,13 @@ _MARKER = "COMPLETE"
 
 @dataclass(frozen=True)
 class Goal:
-    """A number that a stage promises, checked against the measured metric of that name."""
+    """A number that a stage promises, to be compared with the measured metric of the same name.
+
+    Attributes:
+        name: name of the metric.
+        goal: the limit.
+        higher_is_better: whether the metric must be at least, or else at most, the limit.
+    """
 
     name: str
     goal: float
@@ -52,8 +58,10 @@ class Goal:
 
 
 def add_mean(metrics: dict[str, Any], name: str, values: list[float]) -> None:
-    """Adds the mean over seeds as `name`; with two or more, also the standard deviation as `NAME_sd` and the
-    values as `NAME_seeds`.
+    """Adds the mean of the values of several seeds to the metrics, under `name`.
+
+    With two or more values, it also adds the sample standard deviation as `NAME_sd` and the values as
+    `NAME_seeds`.
     """
     metrics[name] = statistics.fmean(values)
     if len(values) > 1:
@@ -61,7 +69,7 @@ def add_mean(metrics: dict[str, Any], name: str, values: list[float]) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Writes to a temporary name next to `path`, then renames: readers see the old file or the new one."""
+    """Writes under a temporary name and then renames, so readers see either the old file or the new one."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.tmp")
     temporary.write_text(text, encoding="utf-8")
@@ -86,7 +94,10 @@ def _remove(target: Path) -> None:
 
 
 def _set_aside(checkpoints: Path, progress: "NoProgress") -> bool:
-    """Keeps a stopped run that is not resumed, once, next to the new one; returns whether there was one."""
+    """Moves a stopped run that is not resumed to `checkpoints.stopped`; returns whether there was one.
+
+    Only one stopped run is kept: it replaces an earlier one in the same place.
+    """
     stopped = (checkpoints / "run.json").exists()
     if stopped:
         _replace(checkpoints, checkpoints.with_name("checkpoints.stopped"))
@@ -96,7 +107,7 @@ def _set_aside(checkpoints: Path, progress: "NoProgress") -> bool:
 
 
 class RunFolder:
-    """A run folder to read from. `path` need not exist yet."""
+    """A run folder for reading; it need not exist yet. Opening it finishes a move that was interrupted."""
 
     def __init__(self, path: Path | str):
         self.path = Path(path)
@@ -107,26 +118,27 @@ class RunFolder:
         new = checkpoints / "new"
         if not (new / _MARKER).exists():
             return
+        # The marker lists the results of the run, because some may have been moved before the process died.
         complete = (new / _MARKER).read_text(encoding="utf-8").split()
         for name in RESULTS:
             if (new / name).exists():
                 _replace(new / name, self.path / name)
-            elif name not in complete:  # left by an older run
+            elif name not in complete:  # a result of an older run that the new run does not have
                 _remove(self.path / name)
-        # From here on, what is left of the folder is no longer a stopped run.
+        # Deleted first: without run.json, a half-deleted folder does not count as a stopped run.
         (checkpoints / "run.json").unlink(missing_ok=True)
         shutil.rmtree(checkpoints)
 
     @property
     def state(self) -> str:
-        """`"complete"`, `"stopped"` (can be resumed; an older complete run may be there too) or `"none"`."""
+        """`"complete"`, `"none"`, or `"stopped"` (resumable; an older complete run may be there as well)."""
         if (self.path / "checkpoints" / "run.json").exists():
             return "stopped"
         return "complete" if self.is_complete else "none"
 
     @property
     def stopped(self) -> dict[str, Any] | None:
-        """What was being run when a run stopped here (`slug`, `preset`, `settings`, ...), or None."""
+        """The identity of the run that was stopped here (`slug`, `preset`, `settings`, ...), or None."""
         path = self.path / "checkpoints" / "run.json"
         return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
 
@@ -136,7 +148,11 @@ class RunFolder:
 
     @property
     def report(self) -> dict[str, Any]:
-        """metrics.json: stage, slug, preset, seed, dataset, metrics, baselines, goals, main, seconds, ..."""
+        """The content of metrics.json: stage, slug, preset, seed, dataset, metrics, baselines, goals, ...
+
+        Raises:
+            UserError: the folder has no complete run, or its metrics.json is damaged.
+        """
         path = self.path / "metrics.json"
         try:
             report = json.loads(path.read_text(encoding="utf-8"))
@@ -153,7 +169,7 @@ class RunFolder:
 
     @property
     def slug_of_report(self) -> str | None:
-        """The stage of the complete run; None if there is none or its metrics.json is damaged."""
+        """The slug of the complete run's stage; None without such a run or if its metrics.json is damaged."""
         try:
             return self.report.get("slug")
         except UserError:
@@ -172,14 +188,14 @@ class RunFolder:
         return self.path / "model"
 
     def model(self, name: str) -> Path:
-        """Folder of the model `name` of several."""
+        """Returns the folder of the further model `name`."""
         return self.path / "models" / name
 
     def model_folder(self, name: str | None) -> Path:
-        """The folder of the main model, or of the model `name`.
+        """Returns the folder of the main model, or of the further model `name`.
 
         Raises:
-            UserError: there is no model of that name; the line lists the names.
+            UserError: the run has no model of that name; the message lists the names.
         """
         if name is None:
             return self.model_dir
@@ -191,16 +207,16 @@ class RunFolder:
 
     @property
     def onnx_dir(self) -> Path:
-        """Where `llmpath export` writes. The files carry the hash of the model that they were made from."""
+        """The folder of `llmpath export`. Its files carry the hash of the model that they were made from."""
         return self.path / "onnx"
 
     def quantized(self, scheme: str) -> Path:
-        """Where `llmpath quantize` writes the model in `scheme`."""
+        """Returns the folder into which `llmpath quantize` writes the model in `scheme`."""
         return self.path / "quantized" / scheme
 
     @property
     def bench_dir(self) -> Path:
-        """Where `llmpath bench` writes what it measured."""
+        """The folder into which `llmpath bench` writes its measurements."""
         return self.path / "bench"
 
     @property
@@ -208,7 +224,11 @@ class RunFolder:
         return sorted((self.path / "figures").glob("*.png"))
 
     def figure_data(self, name: str, earlier: str | None = None) -> Any:
-        """What the run saved for the picture `name`, which older versions may have called `earlier`."""
+        """Returns the data that the run saved for the picture `name`, or under its `earlier` name.
+
+        Raises:
+            FileNotFoundError: the run saved no such data.
+        """
         path = self.path / "figures" / f"{name}.json"
         if earlier and not path.exists():
             path = path.with_stem(earlier)
@@ -216,19 +236,19 @@ class RunFolder:
 
     @property
     def history(self) -> list[dict[str, Any]]:
-        """One entry per logging step: `part`, `step`, `loss`, ..."""
+        """The entries of history.jsonl, one per logged step: `part`, `step`, `loss`, ..."""
         path = self.path / "history.jsonl"
         lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
         return [json.loads(line) for line in lines]
 
 
 class Job:
-    """One training of a run, done once: after a stop, a finished one is read back instead of repeated.
+    """One training of a run. It is done once: a resumed run reads the result of a finished training back.
 
     Attributes:
-        folder: where its checkpoints, its history and, in the end, its result lie.
-        name: of the training, within its run.
-        progress: shows how far it is.
+        folder: folder of the checkpoints, the history, and in the end the result.
+        name: name of the training within its run.
+        progress: display that shows how far the training is.
     """
 
     def __init__(self, folder: Path, name: str, progress: "NoProgress | None" = None):
@@ -247,24 +267,24 @@ class Job:
         return self.folder / "model"
 
     def save_model(self, model: Any, *processors: Any) -> None:
-        """Keeps the trained model, with its tokenizer or processor, in `model_dir`."""
+        """Saves the trained model, with its tokenizer or processor, in `model_dir`."""
         _save_model(self.model_dir, model, *processors)
 
     def once(self, work: "Callable[[Job], dict[str, Any]]") -> dict[str, Any]:
-        """What `work` returns (JSON: numbers, texts, lists), computed once and read back from then on.
+        """Returns the result of `work` (JSON: numbers, texts, lists), computed once and then read back.
 
-        `work` trains in this folder, keeps its model with `save_model`, and may be called again after a
-        stop. Its checkpoints are deleted when it has returned.
+        `work` trains in this folder and saves its model with `save_model`. After a stop it is called again.
+        Its checkpoints are deleted once it has returned.
         """
         if not self.done:
             self.finish(work(self))
         return self.result
 
     def finish(self, result: dict[str, Any], model: Any = None, tokenizer: Any = None) -> dict[str, Any]:
-        """Keeps the result (and the model), drops the checkpoints; returns the result as it will be read."""
+        """Saves the result (and the model) and deletes the checkpoints; returns the result as read back."""
         if model is not None:
             self.save_model(model, tokenizer)
-        write_json(self.folder / "result.json", result)
+        write_json(self.folder / "result.json", result)  # last, because it marks the training as done
         for checkpoint in self.folder.glob("checkpoint-*"):
             shutil.rmtree(checkpoint)
         return self.result
@@ -281,27 +301,29 @@ def _save_model(folder: Path, model: Any, *processors: Any) -> None:
 
 
 class NoProgress:
-    """Progress that nobody watches, and the interface of every progress display."""
+    """A progress display that shows nothing, and the interface of every progress display."""
 
     @contextmanager
     def task(self, name: str, total: int) -> Iterator["NoProgress"]:
-        """Entered around one training of `total` steps."""
+        """Surrounds one training of `total` steps."""
         yield self
 
     def update(self, step: int, **values: float) -> None:
-        """Called after a step with `loss`, `tokens_per_second`, ..."""
+        """Receives the values of a step: `loss`, `tokens_per_second`, ..."""
 
     def say(self, text: str) -> None:
         """Shows a line to the person who is waiting."""
 
 
 class Run:
-    """A run folder to write to. Made by `Run.start`; a stage's `train` gets one.
+    """A run folder for writing. `Run.start` makes it, and the `train` function of a stage receives it.
 
     Attributes:
         folder: the run folder.
-        new: where results wait until the run is complete.
-        progress: shows progress (see `NoProgress`).
+        identity: what is being run: stage, slug, preset, settings, command.
+        new: folder in which the results wait until the run is complete.
+        progress: progress display (see `NoProgress`).
+        jobs: the trainings of the run so far.
     """
 
     def __init__(self, folder: Path, identity: dict[str, Any], progress: NoProgress):
@@ -323,12 +345,18 @@ class Run:
         progress: NoProgress | None = None,
         renamed: Mapping[str, str | tuple[str, ...]] | None = None,
     ) -> "Run":
-        """Opens `folder` for the run that `identity` describes (stage, slug, preset, settings, command).
+        """Opens a run folder for a new run, or to resume the run that was stopped there.
 
-        `renamed` maps earlier names of settings to the current ones: a stopped run may have noted those.
+        Args:
+            folder: the run folder; it is created if need be.
+            identity: what is to be run: stage, slug, preset, settings, command.
+            resume: whether to continue the stopped run.
+            progress: progress display; none by default.
+            renamed: earlier name of a setting -> its current name or names, for a run that an older version
+                began.
 
         Raises:
-            UserError: `folder` is no folder, cannot be written to, or belongs to another stage; there is
+            UserError: `folder` is a file, cannot be written to, or belongs to another stage; there is
                 nothing to resume; or the stopped run had other settings.
         """
         check_writable(folder)
@@ -343,6 +371,7 @@ class Run:
             set_aside = _set_aside(folder / "checkpoints", progress or NoProgress())
         run = cls(folder, identity, progress or NoProgress())
         run._has_set_aside = set_aside
+        # Results are written anew; only the trainings in parts/ are continued.
         shutil.rmtree(run.new, ignore_errors=True)
         run.new.mkdir(parents=True)
         write_json(run.checkpoints / "run.json", identity)
@@ -359,10 +388,11 @@ class Run:
             raise UserError(
                 f"{folder.path} is a run folder of stage '{before['slug']}', not of '{identity['slug']}'"
             )
-        # A stopped run lacks the settings that were added after it.
+        # A run that an older version began lacks the settings that were added since; those are not compared.
         settings = {name: value for _, name, value in under_new_names(before["settings"], renamed)}
         for name, value in identity["settings"].items():
             then = settings.get(name)
+            # A round trip through JSON turns tuples into lists, as in the stored settings.
             if name in settings and json.loads(json.dumps(value)) != then:
                 raise UserError(
                     f"--resume needs the settings of the stopped run: {name} was {then}, is {value}"
@@ -370,7 +400,7 @@ class Run:
         return before | {"settings": identity["settings"]}
 
     def job(self, name: str) -> Job:
-        """The training `name` of this run."""
+        """Returns the training `name` of this run, and creates its folder."""
         folder = self.checkpoints / "parts" / name
         folder.mkdir(parents=True, exist_ok=True)
         job = Job(folder, name, self.progress)
@@ -379,18 +409,18 @@ class Run:
         return job
 
     def once(self, name: str, work: Callable[[Job], dict[str, Any]]) -> dict[str, Any]:
-        """What the training `name` returns, trained once (see `Job.once`)."""
+        """Returns the result of the training `name`, which is trained once (see `Job.once`)."""
         return self.job(name).once(work)
 
     def save_model(self, model: Any, *processors: Any, name: str | None = None) -> Path:
-        """Saves the model and its tokenizer or processor into `model/`, or into `models/NAME`."""
+        """Saves the model and its tokenizer or processor in `model/` or `models/NAME`; returns the folder."""
         folder = self.new / "model" if name is None else self.new / "models" / name
         folder.parent.mkdir(parents=True, exist_ok=True)
         _save_model(folder, model, *processors)
         return folder
 
     def save_figure_data(self, name: str, data: Any) -> None:
-        """Saves what the picture `name` is drawn from (JSON)."""
+        """Saves the data from which the picture `name` is drawn, as JSON."""
         write_json(self.new / "figures" / f"{name}.json", data)
 
     def report(
@@ -401,7 +431,15 @@ class Run:
         goals: list[Goal],
         main: str,
     ) -> None:
-        """Takes what the run measured; `main` is a key of `metrics` and of `baselines` if it has one."""
+        """Keeps the measurements of the run for `write_report`.
+
+        Args:
+            dataset: name and properties of the data.
+            metrics: name -> measured value.
+            baselines: name of a metric -> value to compare it with.
+            goals: limits that the metrics should meet.
+            main: the key of `metrics` (and of `baselines`, if it has one) that stands for the whole run.
+        """
         self._report = {
             "dataset": dataset,
             "metrics": metrics,
@@ -412,12 +450,13 @@ class Run:
 
     @property
     def seconds(self) -> float:
-        """Time spent on this run, without the time between stop and resume."""
+        """Seconds spent on this run, without the time between stop and resume."""
         return self._seconds_before + time.perf_counter() - self._began
 
     def pause(self) -> None:
-        """Notes the time spent by a run that stops here and can be resumed. If nothing has been trained yet,
-        the folder is left as it was, with the run that was stopped there before.
+        """Records the time spent by a run that stops here and can be resumed.
+
+        If nothing has been trained yet, the folder is restored, with the run that had been stopped there.
         """
         if not any(self.checkpoints.glob("parts/*/*")):
             shutil.rmtree(self.checkpoints)
@@ -427,7 +466,7 @@ class Run:
         write_json(self.checkpoints / "run.json", self.identity | {"seconds": self.seconds})
 
     def write_report(self) -> dict[str, Any]:
-        """Writes metrics.json and history.jsonl into the waiting results."""
+        """Writes metrics.json and history.jsonl to the waiting results, and returns the report."""
         identity = self.identity
         report = {
             "stage": identity["stage"],
@@ -457,7 +496,8 @@ class Run:
         write_text(self.new / "README.md", text)
 
     def commit(self) -> RunFolder:
-        """Replaces the last complete run with the results of this one."""
+        """Replaces the last complete run with the results of this run."""
+        # The marker makes the results final; opening the folder then moves them.
         write_text(self.new / _MARKER, "\n".join(name for name in RESULTS if (self.new / name).exists()))
         return RunFolder(self.folder)
 
@@ -466,7 +506,7 @@ def check_writable(folder: Path) -> None:
     """Creates `folder` and checks that it can be written to.
 
     Raises:
-        UserError: it (or a folder above it) is a file, or nothing can be written there.
+        UserError: the path or a folder above it is a file, or nothing can be written there.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""The settings of a stage: a dataclass with help texts, checked values and two presets.
+"""Defines the settings of a stage: a dataclass with help texts, checked values, and two presets.
 
     @dataclass(frozen=True)
     class RNNSettings(Settings):
@@ -10,8 +10,9 @@
         @classmethod
         def full(cls): return cls().updated(hidden_size=640, **{"training.steps": 4000})
 
-The defaults are the quick preset; a stage overrides `full`. Settings that belong together, such as those of
-one training, are a `Group` that stages share; its settings have dotted names: `--set training.steps=2000`.
+The defaults are the quick preset; a stage overrides `full`. Settings that belong together, such as the
+settings of one training, form a `Group` that stages share. Settings of a group have dotted names:
+`--set training.steps=2000`.
 """
 
 import dataclasses
@@ -29,42 +30,47 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 PRESETS = ("quick", "full")
-LARGEST_SEED = 2**31 - 1  # NumPy takes 32 bits; half of them leave room for the seeds that follow the first
+LARGEST_SEED = 2**31 - 1  # NumPy takes 32 bits; half of them leave room for the seeds after the first
 
 
 def setting(default: Any, help: str, minimum: float | None = None, maximum: float | None = None) -> Any:
-    """A dataclass field with its help text and, for numbers, its range (both ends allowed)."""
+    """Makes a dataclass field with its help text and, for numbers, its range (both ends included)."""
     return field(default=default, metadata={"help": help, "minimum": minimum, "maximum": maximum})
 
 
 def group(default: "Group", help: str) -> Any:
-    """A dataclass field that holds a group of settings; `help` says what the group is about."""
+    """Makes a dataclass field that holds a group of settings; `help` says what the group is about."""
     return field(default=default, metadata={"help": help})
 
 
 @dataclass(frozen=True)
 class Group:
-    """Settings that belong together and that several stages share. `path` is its name within the stage."""
+    """Settings that belong together and that several stages share.
+
+    Attributes:
+        path: the name of the group within the stage, which `Settings` fills in.
+    """
 
     path: str = field(default="", kw_only=True, compare=False, metadata={"help": None})
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What every stage lets a user choose."""
+    """The settings that every stage has; a stage adds its own in a subclass."""
 
     dataset: str = setting("world/stories", "embedded name, Hub id, or local file or folder")
     seed: int = setting(
         0, "seed of the weights, the batches and the samples", minimum=0, maximum=LARGEST_SEED
     )
 
-    # Earlier name -> name (or names, where one setting became several); accepted for one release.
+    # Earlier name -> current name (or names, where one setting became several); accepted for one release.
     renamed: ClassVar[Mapping[str, str | tuple[str, ...]]] = {}
 
     def __post_init__(self) -> None:
         for item in dataclasses.fields(self):
             value = getattr(self, item.name)
             if isinstance(value, Group) and value.path != item.name:
+                # The dataclass is frozen, so its own __setattr__ would refuse.
                 object.__setattr__(self, item.name, dataclasses.replace(value, path=item.name))
 
     @classmethod
@@ -83,23 +89,24 @@ class Settings:
 
     @classmethod
     def noted(cls, values: Mapping[str, Any]) -> "Self":
-        """The settings that a run folder has noted, under today's or earlier names."""
+        """Returns the settings that a run folder recorded, under their current or earlier names."""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)
             return cls().updated(**values)
 
     @classmethod
     def describe(cls) -> list[tuple[str, str, Any, str]]:
-        """`(name, type, default, help)` for every setting."""
+        """Returns `(name, type, default, help)` for every setting."""
         return [
             (name, _type_name(hint), default, text) for name, (hint, default, text, _) in _flat(cls).items()
         ]
 
     def updated(self, **values: Any) -> "Self":
-        """A copy with some settings replaced; strings are read as the type of the setting.
+        """Returns a copy with some settings replaced; strings are converted to the type of the setting.
 
         Raises:
-            UserError: an unknown setting (with the nearest name), a wrong type, a value out of range.
+            UserError: a setting is unknown (the message names the nearest), or a value has the wrong type or
+                is out of range.
         """
         known, top, nested = _flat(type(self)), {}, {}  # type: ignore[var-annotated]
         for given, name, value in under_new_names(values, self.renamed):
@@ -118,14 +125,14 @@ class Settings:
         return dataclasses.replace(self, **top)
 
     def as_dict(self) -> dict[str, Any]:
-        """Name -> value of every setting; those of a group under their dotted names."""
+        """Returns name -> value of every setting; settings of a group have dotted names."""
         return {name: _value(self, name) for name in _flat(type(self))}
 
 
 def under_new_names(
     values: Mapping[str, Any], renamed: Mapping[str, str | tuple[str, ...]]
 ) -> Iterator[tuple[str, str, Any]]:
-    """`(given name, current name, value)` of settings that may be given under earlier names."""
+    """Yields `(given name, current name, value)` for settings that may be given under earlier names."""
     for given, value in values.items():
         names = renamed.get(given, given)
         for name in (names,) if isinstance(names, str) else names:
@@ -139,7 +146,7 @@ def _value(settings: Any, name: str) -> Any:
 
 
 def _flat(cls: type) -> dict[str, tuple[Any, Any, str, Mapping[str, Any]]]:
-    """Dotted name -> type, default, help and limits of every setting."""
+    """Returns dotted name -> type, default, help, and limits of every setting."""
     return {name: rest for name, *rest in _walk(cls)}  # type: ignore[misc]
 
 
@@ -151,7 +158,7 @@ def _walk(cls: type) -> Iterator[tuple[Any, ...]]:
             continue
         inner_hints = typing.get_type_hints(type(item.default))
         for inner in dataclasses.fields(item.default):
-            if inner.metadata.get("help") is None:
+            if inner.metadata.get("help") is None:  # `path`, which is not a setting
                 continue
             text = f"{item.metadata['help']}: {inner.metadata['help']}"
             default = getattr(item.default, inner.name)
@@ -173,10 +180,11 @@ def _type_name(hint: Any) -> str:
 
 
 def _parse(name: str, value: Any, hint: Any) -> Any:
-    """`value` as the type `hint`; pydantic converts, we only say how a list and a choice are typed."""
+    """Converts `value` to the type `hint` with pydantic, once `_spelled` has read lists and choices."""
     from pydantic import ConfigDict, TypeAdapter, ValidationError
 
     try:
+        # A string setting may also be given as a number.
         adapter = TypeAdapter(hint, config=ConfigDict(coerce_numbers_to_str=True))
         return adapter.validate_python(_spelled(value, hint))
     except ValidationError:
@@ -184,7 +192,7 @@ def _parse(name: str, value: Any, hint: Any) -> Any:
 
 
 def _spelled(value: Any, hint: Any) -> Any:
-    """What was typed, in the spelling of `hint`: `none`, a list with commas, a choice in any case."""
+    """Rewrites typed text as `hint` expects it: `none`, a list with commas, a choice in any case."""
     if not isinstance(value, str):
         return value
     options = _options(hint)
@@ -196,6 +204,7 @@ def _spelled(value: Any, hint: Any) -> Any:
             return tuple(_spelled(text.strip(), item) for text in value.split(",") if text.strip())
         if typing.get_origin(option) is Literal:
             choices = typing.get_args(option)
+            # Exact spellings come last and win, in case two choices differ only in case.
             spellings = {str(choice).lower(): choice for choice in choices} | {str(c): c for c in choices}
             return spellings.get(value, spellings.get(value.lower(), value))
     return value
@@ -205,7 +214,7 @@ def _check_range(name: str, value: Any, limits: Mapping[str, Any]) -> None:
     if isinstance(value, tuple):
         for item in value:
             _check_range(name, item, limits)
-    if isinstance(value, bool) or not isinstance(value, int | float):
+    if isinstance(value, bool) or not isinstance(value, int | float):  # True is an int, and has no range
         return
     low, high = limits.get("minimum"), limits.get("maximum")
     if isinstance(value, float) and not math.isfinite(value):

@@ -1,1 +1,1 @@
-"""Pictures for model cards and pages. Each is described once; `charts.picture` explains how."""
+"""Pictures for model cards and pages. A stage describes each picture once; `charts.picture` explains how."""

@@ -1,7 +1,7 @@
-"""Attention: every head of every layer, one map large, and masks.
+"""Pictures of attention: every head of every layer, a single large map, and masks.
 
-Pages put the maps into `ui.attention_heads.attention_html`. Its script shows the chosen head large and
-reads out the cell under the pointer.
+Pages put the maps into `ui.attention_heads.attention_html`. The script of that component shows the chosen
+head large and reads out the cell under the pointer.
 """
 
 import base64
@@ -18,7 +18,11 @@ from .picture import SOFT, WIDTH, Picture, image, rect, signed_png, size_of, svg
 
 @dataclass(frozen=True)
 class AttentionPicture(Picture):
-    """A picture whose figure carries the weights for the script of the page."""
+    """A picture whose figure carries the attention weights for the script of the page.
+
+    Attributes:
+        data: the `data-` attributes of the figure, as HTML.
+    """
 
     data: str = ""
 
@@ -34,17 +38,19 @@ def head_browser(
     caption: str,
     detail: str = "",
 ) -> AttentionPicture:
-    """All layers (downwards) × heads (to the right). Pages show them as buttons, and the chosen one large.
+    """Draws the maps of all heads, one row per layer. Pages show them as buttons, and the chosen map large.
 
     Args:
         weights: `(layers, heads, rows, columns)`, from 0 to 1.
-        rows, columns: tokens that look, and tokens that are looked at.
+        rows, columns: tokens that look (the queries), and tokens that are looked at (the keys).
     """
     weights = np.asarray(weights, dtype=float)
     layers, heads = weights.shape[:2]
+    # (layers, heads, rows, columns) -> a PNG of (rows, columns) for every head
     sources = [[signed_png(weights[layer, head]) for head in range(heads)] for layer in range(layers)]
     buttons = ""
     for layer, head in np.ndindex(layers, heads):
+        # The largest weight of each row, averaged over the rows: (rows, columns) -> (rows,) -> a number.
         name, strength = f"Layer {layer + 1}, head {head + 1}", weights[layer, head].max(axis=1).mean()
         spoken = f"{name}: the strongest look of a token takes {strength:.0%} on average"
         first = str(layer == head == 0).lower()
@@ -58,11 +64,11 @@ def head_browser(
     large = _large(sources[0][0], rows, columns, "Layer 1, head 1")
 
     def draw(width: int) -> str:
-        """Tokens stand at the edges only, where there is room for them."""
+        """Draws the maps as a grid, and the tokens at its left and bottom edges if they are readable."""
         names, letters = [visible(row) for row in rows], [visible(column) for column in columns]
         shape = len(rows) / len(columns)
-        size = min(11, (width / heads - 30) / len(columns))  # of letters, as high as a row
-        named = size >= 5.5
+        size = min(11, (width / heads - 30) / len(columns))  # of the letters, which are as high as a row
+        named = size >= 5.5  # pixels; smaller letters cannot be read
         left = names_width(names, size) if named else 0
         wide = (width - left) / heads - 12
         tall, body = wide * shape, ""
@@ -75,10 +81,11 @@ def head_browser(
                 body += row_names(names, x, y, tall / len(rows), size)
             if layer == layers - 1 and named:
                 body += column_names(letters, x, y + tall, wide / len(columns), size)
+        # The names of the columns stand upright; a letter is about 0.62 of its size wide.
         room = 0.62 * size * max(map(len, letters)) + 10 if named else 4
         return svg(body, width, layers * (tall + 26) + room - 8)
 
-    # (layers * heads, rows, columns)
+    # (layers, heads, rows, columns) -> (layers * heads, rows, columns)
     data = _data(weights.reshape(layers * heads, *weights.shape[2:]), rows, columns, "looks at")
     return AttentionPicture(caption, draw, detail, markup=grid + large, width=960, data=data)
 
@@ -95,14 +102,17 @@ def attention_map(
     y_label: str = "looks",
     highest: float = 1.0,
 ) -> AttentionPicture:
-    """One map, or a rollout, `(rows, columns)`, large.
+    """Draws a single map `(rows, columns)`, such as one head or an attention rollout, in a large size.
 
     Args:
-        verb: joins the two tokens of a cell in what is read out.
-        highest: the weight that has the full color.
+        weights: `(rows, columns)`, from 0 to `highest`.
+        rows, columns: tokens that look (the queries), and tokens that are looked at (the keys).
+        verb: joins the two tokens of a cell in the text that the page reads out.
+        x_label, y_label: names of the axes.
+        highest: the weight that gets the full color.
     """
     shares = np.asarray(weights, dtype=float).reshape(len(rows), len(columns)) / highest
-    strongest = shares.argmax(axis=1) if shares.size else []
+    strongest = shares.argmax(axis=1) if shares.size else []  # (rows, columns) -> (rows,)
     pairs = [
         f"{visible(row)} {verb} {visible(columns[index])}" for row, index in zip(rows, strongest, strict=True)
     ]
@@ -110,7 +120,7 @@ def attention_map(
     names = [visible(row) for row in rows], [visible(column) for column in columns]
     draw = lambda width: matrix_svg(shares, *names, width, x_label, y_label)  # noqa: E731
     wide = min(1100, max(WIDTH, 120 + 14 * len(columns)))
-    data = _data(shares[None], rows, columns, verb)  # (1, rows, columns)
+    data = _data(shares[None], rows, columns, verb)  # (rows, columns) -> (1, rows, columns)
     return AttentionPicture(caption, draw, detail, markup=markup, width=wide, data=data)
 
 
@@ -119,7 +129,11 @@ def masks(
     caption: str,
     detail: str = "",
 ) -> Picture:
-    """Masks side by side, `name -> (mask, rows, columns)`: filled where a row may look at a column."""
+    """Draws masks side by side; a cell is filled where its row may look at its column.
+
+    Args:
+        panels: name -> mask `(rows, columns)`, and the tokens of the rows and of the columns.
+    """
     markup = ""
     arrays = {name: np.asarray(mask, dtype=float) for name, (mask, _, _) in panels.items()}
     for name, (_, rows, columns) in panels.items():
@@ -144,7 +158,7 @@ def masks(
 
 
 def _plot(source: str, rows: Sequence[str], columns: Sequence[str], alternative: str) -> str:
-    upright = all(len(column) <= 1 for column in columns)
+    upright = all(len(column) <= 1 for column in columns)  # single characters need not be turned
     names = [
         "".join(f"<span>{escape(visible(token))}</span>" for token in tokens) for tokens in (rows, columns)
     ]
@@ -173,7 +187,8 @@ def _large(
 
 
 def _data(weights: np.ndarray, rows: Sequence[str], columns: Sequence[str], verb: str) -> str:
-    """Weights `(heads, rows, columns)`, one byte each, and the tokens."""
+    """Returns the data attributes for the script: weights `(heads, rows, columns)` and the tokens."""
+    # One byte per weight, from 0 to 255, in the order of the axes: the script computes the index itself.
     values = base64.b64encode(np.round(np.clip(weights, 0, 1) * 255).astype(np.uint8).tobytes()).decode()
     names = [escape(json.dumps([visible(token) for token in tokens])) for tokens in (rows, columns)]
     return (

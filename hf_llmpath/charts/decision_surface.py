@@ -1,4 +1,4 @@
-"""The plane: what a classifier answers over it, what its units answer, and the network as a drawing.
+"""Pictures of the plane: the answer of a classifier, the answers of its units, and the network as a diagram.
 
 Class 0 is blue and a circle, class 1 is amber and a triangle. Negative weights are blue, positive ones amber.
 """
@@ -25,9 +25,9 @@ from .picture import (
     text,
 )
 
-CLASSES = (series(1), BAR)
-TILE, GAP, COLUMN = 38, 10, 92  # of a unit's surface, between two of them, from layer to layer
-_CONTOUR_TOO_FLAT = 0.02  # answers that differ by less are the same everywhere
+CLASSES = (series(1), BAR)  # colors of class 0 and class 1
+TILE, GAP, COLUMN = 38, 10, 92  # pixels: side of a unit's surface, gap to the next, from layer to layer
+_CONTOUR_TOO_FLAT = 0.02  # a surface whose answers differ by less counts as constant and gets no contour
 
 
 def plane_svg(
@@ -37,12 +37,13 @@ def plane_svg(
     size: float = 4,
     side: float = 320,
 ) -> str:
-    """Answers over the plane as colors, the line between the classes, and points.
+    """Draws the answers over the plane as colors, the line between the classes, and points.
 
     Args:
-        answer: `(rows, columns)` from -1 (class 0) to 1 (class 1), the lowest row first.
+        answer: `(rows, columns)` from -1 (class 0) to 1 (class 1), the lowest row of the plane first.
         extent: left, right, bottom, top.
-        points: `(points (n, 2), labels (n,), filled)` for each group.
+        points: for each group of points, their coordinates `(points, 2)`, their labels `(points,)`, and
+            whether they are filled.
         size: radius of a point in pixels.
         side: width of the drawing in pixels.
     """
@@ -50,15 +51,18 @@ def plane_svg(
     height = side * (top - bottom) / (right - left)
     across = lambda x: side * (x - left) / (right - left)  # noqa: E731
     down = lambda y: height * (top - y) / (top - bottom)  # noqa: E731
+    # [::-1]: an image begins with its top row. Half the color keeps the points readable.
     body = image(0, 0, side, height, signed_png(0.5 * answer[::-1]), smooth=True)
     body += f'<path d="{_zero_line(answer, side, height)}" fill="none" stroke="{INK}" stroke-width="1.3"/>'
     r, a, b = f"{size:.3g}", f"{1.15 * size:.3g}", f"{2.1 * size:.3g}"
+    # SVG paths relative to the point: a circle for class 0, a triangle for class 1.
     shapes = (
         f"m-{r} 0a{r} {r} 0 1 0 {2 * size:.3g} 0a{r} {r} 0 1 0-{2 * size:.3g} 0",
         f"m0-{1.3 * size:.3g}l{a} {b}h-{2.3 * size:.3g}z",
     )
     for places, labels, filled in points:
         for label, shape in enumerate(shapes):
+            # All points of a class are one path, which is much smaller than an element for each.
             route = "".join(
                 f"M{across(x):.1f} {down(y):.1f}{shape}" for x, y in places[np.asarray(labels) == label]
             )
@@ -70,12 +74,23 @@ def plane_svg(
 
 
 def _zero_line(values: np.ndarray, width: float, height: float) -> str:
-    """Finds where the values change sign: one segment per crossed cell (marching squares)."""
+    """Finds the contour where the values change sign, by marching squares.
+
+    Each cell that the contour crosses gives one segment, or two at a saddle point.
+
+    Args:
+        values: `(rows, columns)`, the lowest row first.
+        width, height: size of the drawing in pixels.
+
+    Returns:
+        The commands of an SVG path; empty if the values hardly differ.
+    """
     if values.max() - values.min() < _CONTOUR_TOO_FLAT:
         return ""
     rows, columns = values.shape
-    # (4, rows - 1, columns - 1): the corners of each cell, in order around it
+    # The corners of each cell, in order around it: (rows, columns) -> (4, rows - 1, columns - 1).
     corners = np.stack([values[:-1, :-1], values[:-1, 1:], values[1:, 1:], values[1:, :-1]])
+    # Cells with corners of both signs: (4, rows - 1, columns - 1) -> (rows - 1, columns - 1) -> (crossed, 2).
     crossed = np.argwhere((corners.max(axis=0) > 0) & (corners.min(axis=0) <= 0))
     offsets = ((0, 0), (0, 1), (1, 1), (1, 0))  # (row, column) of each corner
     route = []
@@ -85,11 +100,12 @@ def _zero_line(values: np.ndarray, width: float, height: float) -> str:
             second = (first + 1) % 4
             a, b = corners[first, row, column], corners[second, row, column]
             if (a > 0) != (b > 0):
-                share = a / (a - b)
+                share = a / (a - b)  # linear interpolation: a + share (b - a) = 0
                 y, x = (
                     offsets[first][axis] + share * (offsets[second][axis] - offsets[first][axis])
                     for axis in (0, 1)
                 )
+                # From cells to pixels; row 0 is at the bottom, and y in an SVG points downward.
                 x, y = width * (column + x) / (columns - 1), height * (1 - (row + y) / (rows - 1))
                 ends.append(f"{x:.1f} {y:.1f}")
         route += [f"M{start}L{end}" for start, end in zip(ends[::2], ends[1::2], strict=True)]
@@ -97,15 +113,15 @@ def _zero_line(values: np.ndarray, width: float, height: float) -> str:
 
 
 def decision_surface(data: Mapping[str, Any], caption: str) -> Picture:
-    """What a classifier answers over the plane, and the points that it was tried on.
+    """Draws the answer of a classifier over the plane, and the points that it was tested on.
 
     Args:
-        data: `extent` [left, right, bottom, top], `probability` of class 1 in rows from bottom to top, and
-            the points `x` with their `labels`.
+        data: `extent` [left, right, bottom, top], `probability` of class 1 `(rows, columns)` in rows from
+            bottom to top, and the points `x` `(points, 2)` with their `labels` `(points,)`.
     """
-    answer = 2 * np.asarray(data["probability"]) - 1
+    answer = 2 * np.asarray(data["probability"]) - 1  # from 0 ... 1 to -1 ... 1
     points = np.asarray(data["x"]), np.asarray(data["labels"]), True
-    size = 8 if len(points[0]) <= 8 else 3.2
+    size = 8 if len(points[0]) <= 8 else 3.2  # the four points of XOR may be large
     draw = lambda width: plane_svg(answer, data["extent"], [points], size, min(width, 420))  # noqa: E731
     right = np.mean(_nearest(answer, data["extent"], points[0]) == points[1])
     told = f"Circles and triangles are the two classes; {right:.0%} of them are on their side of the line."
@@ -115,16 +131,17 @@ def decision_surface(data: Mapping[str, Any], caption: str) -> Picture:
 
 
 def _nearest(answer: np.ndarray, extent: Sequence[float], points: np.ndarray) -> np.ndarray:
-    """The class of the cell that each point lies in."""
+    """Returns the class `(points,)` that the answer `(rows, columns)` gives each point `(points, 2)`."""
     left, right, bottom, top = extent
     rows, columns = answer.shape
+    # Index of the nearest row and column; a point outside of the plane takes the nearest edge. (points,)
     row = np.clip((points[:, 1] - bottom) / (top - bottom) * (rows - 1), 0, rows - 1).round().astype(int)
     column = np.clip((points[:, 0] - left) / (right - left) * (columns - 1), 0, columns - 1)
     return (answer[row, column.round().astype(int)] > 0).astype(int)
 
 
 def decision_surfaces(data: Mapping[str, Mapping[str, Any]], caption: str, detail: str = "") -> Picture:
-    """A `decision_surface` per name, side by side."""
+    """Draws a `decision_surface` for each name, side by side."""
     words = (
         detail or "Amber: class 1, a triangle. Blue: class 0, a circle. The line is where both are as likely."
     )
@@ -132,7 +149,12 @@ def decision_surfaces(data: Mapping[str, Mapping[str, Any]], caption: str, detai
 
 
 def unit_surfaces(units: Sequence[Any], caption: str, detail: str = "", most: int = 24) -> Picture:
-    """What each unit of a hidden layer answers over the plane, each in its own range."""
+    """Draws the answer of each unit of a hidden layer over the plane, each scaled to its own range.
+
+    Args:
+        units: answers `(units, rows, columns)`, the lowest row first.
+        most: maximum number of units that are drawn.
+    """
     tiles = [_normed(values) for values in units[:most]]
     columns = min(8, len(tiles))
 
@@ -142,7 +164,7 @@ def unit_surfaces(units: Sequence[Any], caption: str, detail: str = "", most: in
             x, y = index % columns * (side + 8), index // columns * (side + 22)
             body += text(x, y + 10, f"unit {index + 1}", 9.5, SOFT)
             body += image(x, y + 14, side, side, signed_png(values[::-1]), smooth=True)
-        return svg(body, width, -(-len(tiles) // columns) * (side + 22))
+        return svg(body, width, -(-len(tiles) // columns) * (side + 22))  # -(-a // b) rounds up
 
     return Picture(
         caption, draw, detail, f"The answers of {len(tiles)} hidden units over the plane.", width=960
@@ -151,7 +173,7 @@ def unit_surfaces(units: Sequence[Any], caption: str, detail: str = "", most: in
 
 def _normed(values: Any) -> np.ndarray:
     array = np.asarray(values, dtype=float)
-    return array / max(float(np.abs(array).max()), 1e-9)
+    return array / max(float(np.abs(array).max()), 1e-9)  # a unit that always answers 0 stays at 0
 
 
 def network_svg(
@@ -162,23 +184,25 @@ def network_svg(
     strongest: float = 4.0,
     pitch: float = COLUMN,
 ) -> str:
-    """A network: units as small surfaces, a column per layer, and its weights as edges.
+    """Draws a network: one column of small surfaces per layer, and its weights as edges.
 
     Args:
-        columns: of each layer, inputs first, what its units answer over the plane, from -1 to 1, top row
-            first. If the last layer is not among them, it is a dot.
-        weights: of each layer, `(units, units before)`.
-        headings: above each column.
-        names: of the units of each column.
-        strongest: a weight of this size is drawn as thick as it gets.
-        pitch: from layer to layer, in pixels.
+        columns: for each layer, inputs first, the answers of its units over the plane, from -1 to 1, top row
+            first. If the last layer is missing, a dot stands for its unit.
+        weights: the weight matrix of each layer, `(units, units of the layer before)`.
+        headings: texts above the columns.
+        names: names of the units of each column.
+        strongest: the absolute weight from which on an edge has its full thickness.
+        pitch: distance from layer to layer in pixels.
     """
     tall = max(len(column) for column in columns)
+    # The inputs have a column and no weights, so there is one column more unless the last layer is a dot.
     dot = len(columns) == len(weights)
     height = tall * (TILE + GAP) + 30
     width = pitch * (len(columns) - 1 + dot) + TILE + 12
 
     def corner(layer: int, row: int, count: int) -> tuple[float, float]:
+        # The top left corner of a unit's surface; a layer of `count` units is centered vertically.
         return 6 + pitch * layer, 22 + (height - 30 - count * (TILE + GAP)) / 2 + row * (TILE + GAP)
 
     places = [
@@ -219,26 +243,28 @@ def _edge(start: tuple[float, float], end: tuple[float, float], weight: float, s
 
 
 def input_tiles(cells: int = 48) -> list[np.ndarray]:
-    """The two inputs over the plane, as `network_svg` shows them."""
+    """Returns the two inputs over the plane, `(cells, cells)` each, as `network_svg` shows them."""
     across = np.linspace(-1, 1, cells)
-    return list(np.meshgrid(across, across[::-1]))
+    return list(np.meshgrid(across, across[::-1]))  # x₁ grows to the right, x₂ from the bottom to the top
 
 
 def network_diagram(data: Mapping[str, Any], caption: str, detail: str = "", most: int = 12) -> Picture:
-    """A trained network of one hidden layer: weights as edges, what each unit answers in its node.
+    """Draws a trained network with one hidden layer: weights as edges, and each unit's answer in its node.
 
     Args:
-        data: `weights` of the layers as lists of rows, `units` of the hidden layer and `probability` over
-            `extent`, in rows from bottom to top.
-        most: units that are shown: those with the largest outgoing weights.
+        data: `weights` of the layers as lists of rows; `units`, the answers of the hidden units, and
+            `probability`, both over `extent` in rows from bottom to top.
+        most: maximum number of hidden units that are drawn; those with the largest outgoing weights are.
     """
-    first, second = (np.asarray(weight) for weight in data["weights"][:2])
+    first, second = (np.asarray(weight) for weight in data["weights"][:2])  # (hidden, 2) and (1, hidden)
+    # A run may have saved the answers of the first units only: (1, hidden) -> (units,).
     known = np.abs(second[0, : len(data["units"][0])])
+    # The largest weights, then back in the order of the units. `stable` makes ties the same everywhere.
     chosen = np.sort(np.argsort(-known, kind="stable")[:most])
     hidden = [_normed(data["units"][0][unit])[::-1] for unit in chosen]
     columns = [input_tiles(), hidden, [2 * np.asarray(data["probability"])[::-1] - 1]]
     names = [["x₁", "x₂"], [str(unit + 1) for unit in chosen], [""]]
-    weights = [first[chosen], second[:, chosen]]
+    weights = [first[chosen], second[:, chosen]]  # (chosen, 2) and (1, chosen)
     drawing = network_svg(
         columns, weights, ["inputs", f"{len(second[0])} hidden units", "answer"], names, pitch=300
     )
@@ -254,7 +280,16 @@ def network_diagram(data: Mapping[str, Any], caption: str, detail: str = "", mos
 def neuron(
     inputs: Mapping[str, float], weights: Sequence[float], bias: float, activation: str, output: float
 ) -> Picture:
-    """One neuron with its numbers: inputs × weights, their sum, the activation, the output."""
+    """Draws one neuron with its numbers: inputs and weights, the weighted sum, the activation, the output.
+
+    Args:
+        inputs: name -> value.
+        weights: one weight per input.
+        bias: drawn as the weight of a further input that is always 1.
+        activation: name of the activation function.
+        output: the value of the activation function at the weighted sum.
+    """
+    # z = Σ w_i x_i + b
     total = sum(x * w for x, w in zip(inputs.values(), weights, strict=True)) + bias
     sources = [(name, f"{value:.3g}", w) for (name, value), w in zip(inputs.items(), weights, strict=True)]
     sources.append(("1", "", bias))

@@ -1,4 +1,4 @@
-"""Matrices as colors: hidden states over a text, gates, attention maps, masks, confusions."""
+"""Draws matrices as colors: hidden states over a text, gates, attention maps, masks, and confusions."""
 
 from collections.abc import Mapping, Sequence
 from html import escape
@@ -38,10 +38,14 @@ def matrix_svg(
     numbers: Sequence[Sequence[str]] | None = None,
     tall: float = 0,
 ) -> str:
-    """Values from -1 (blue) to 1 (amber) as cells, with the names of rows and columns where there is room.
+    """Draws values from -1 (blue) to 1 (amber) as cells, with names of rows and columns where there is room.
 
     Args:
-        numbers: what is written into the cells.
+        values: `(rows, columns)`.
+        rows, columns: the names.
+        width: width of the drawing in pixels.
+        x_label, y_label: names of the axes.
+        numbers: texts to write into the cells.
         tall: height of a row in pixels; 0 for square cells.
     """
     names = [str(row).replace("\n", "↵") for row in rows]
@@ -53,12 +57,12 @@ def matrix_svg(
     height, across = tall * values.shape[0], wide * count
     letters = max(map(len, columns), default=0)
     small = min(11, wide * (1.6 if letters <= 1 else 0.95))
-    turned = letters * small * 0.62 > wide
+    turned = letters * small * 0.62 > wide  # a letter is about 0.62 of its size wide
     body = image(left, 0, across, height, signed_png(values))
     body += rect(left, 0, across, height, "none", f'stroke="{SOFT}" stroke-width="0.7"')
     body += row_names(names, left, 0, tall, size)
     below = 4.0
-    if columns and small >= 4:
+    if columns and small >= 4:  # pixels; smaller letters are left out
         below = letters * small * 0.62 + 8 if turned else small + 8
         body += column_names(columns, left, height, wide, small)
     for row, cells in enumerate(numbers or []):
@@ -75,7 +79,7 @@ def matrix_svg(
 
 
 def row_names(names: Sequence[str], x: float, y: float, tall: float, size: float) -> str:
-    """Names on the left of rows that begin at (x, y)."""
+    """Draws names to the left of rows that begin at (x, y); `tall` is the height of a row."""
     return "".join(
         text(x - 5, y + tall * (index + 0.5) + size * 0.36, name, size, INK, "end", font=MONO)
         for index, name in enumerate(names)
@@ -83,7 +87,7 @@ def row_names(names: Sequence[str], x: float, y: float, tall: float, size: float
 
 
 def column_names(names: Sequence[str], x: float, y: float, wide: float, size: float) -> str:
-    """Names below columns that begin at (x, y): upright if one of them is wider than its column."""
+    """Draws names below columns that begin at (x, y), and turns them if one is wider than its column."""
     turned, body = max(map(len, names), default=0) * size * 0.62 > wide, ""
     for index, name in enumerate(names):
         middle = x + wide * (index + 0.5)
@@ -97,7 +101,7 @@ def column_names(names: Sequence[str], x: float, y: float, wide: float, size: fl
 
 
 def names_width(names: Sequence[str], size: float) -> float:
-    """Pixels that names of rows take on the left."""
+    """Returns the width in pixels that the names of rows take on the left."""
     return max(map(len, names)) * size * 0.62 + 8 if names else 0
 
 
@@ -111,12 +115,14 @@ def heat_map(
     highest: float = 1.0,
     highlight: int | None = None,
 ) -> Picture:
-    """Values `(rows, columns)` over the tokens of a text: blue below 0, amber above.
+    """Draws values over the tokens of a text, blue below 0 and amber above.
 
     Args:
+        values: `(rows, columns)`.
         rows: a name for each row, or none.
-        highest: the size that has the full color.
-        highlight: a row in a frame.
+        columns: the tokens.
+        highest: the absolute value that gets the full color.
+        highlight: index of a row to frame.
     """
     shares = np.asarray(values, dtype=float) / highest
     names, letters = [str(row) for row in rows], [visible(column) for column in columns]
@@ -124,7 +130,7 @@ def heat_map(
     frame = (
         "" if highlight is None else f'<div class="lp-heat-row" style="top:{tall * highlight - 2}px"></div>'
     )
-    strongest = int(np.abs(shares).mean(axis=1).argmax())
+    strongest = int(np.abs(shares).mean(axis=1).argmax())  # (rows, columns) -> (rows,) -> an index
     alternative = (
         f"Heat map of {len(shares)} units by {len(columns)} characters of the text '{''.join(columns)}'. "
         f"Unit {names[strongest] if names else strongest} is the most active on average."
@@ -143,7 +149,12 @@ def heat_map(
 def strips(
     rows: Mapping[str, Sequence[float]], tokens: Sequence[str], caption: str, detail: str = ""
 ) -> Picture:
-    """A row of cells per name, a cell per token, from empty (0) to full (1); negative values are blue."""
+    """Draws a row of cells for each name, from empty (0) to full (1); negative values are blue.
+
+    Args:
+        rows: name -> a value per token.
+        tokens: the tokens.
+    """
     letters = [visible(token) for token in tokens]
     head = "".join(f"<td>{escape(letter)}</td>" for letter in letters)
     lines, spoken = "", []
@@ -170,16 +181,21 @@ def strips(
 def confusion(
     counts: Sequence[Sequence[int]], classes: Sequence[str], caption: str, detail: str = ""
 ) -> Picture:
-    """True classes (rows) against answers (columns); the diagonal is right."""
-    matrix = np.asarray(counts)
-    shares = np.log1p(matrix) / max(1.0, float(np.log1p(matrix.max())))  # single mistakes can be seen, too
+    """Draws a confusion matrix: true classes as rows, predicted classes as columns.
+
+    Args:
+        counts: `(classes, classes)`; the diagonal counts the correct predictions.
+        classes: the names of the classes.
+    """
+    matrix = np.asarray(counts)  # (classes, classes)
+    # On a logarithmic scale, single mistakes stay visible next to hundreds of correct answers.
+    shares = np.log1p(matrix) / max(1.0, float(np.log1p(matrix.max())))
     shares[~np.eye(len(matrix), dtype=bool)] *= -1  # mistakes are blue
     numbers = None
     if len(classes) <= 20:
         numbers = [[str(count) if count else "" for count in row] for row in matrix]
-    worst = np.argwhere(
-        (matrix == np.max(matrix - np.diag(np.diag(matrix)))) & ~np.eye(len(matrix), dtype=bool)
-    )
+    mistakes = matrix * ~np.eye(len(matrix), dtype=bool)  # (classes, classes), zeros on the diagonal
+    worst = np.argwhere(mistakes == mistakes.max()) if mistakes.any() else ()  # (row, column) pairs
     pair = f" Most often, {classes[worst[0][0]]} is taken for {classes[worst[0][1]]}." if len(worst) else ""
     right = f"{np.trace(matrix)} of {matrix.sum()} answers are right.{pair}"
     draw = lambda width: matrix_svg(  # noqa: E731
@@ -195,13 +211,19 @@ def _spans(names: Sequence[str]) -> str:
 def images(
     pixels: np.ndarray, columns: int, caption: str, detail: str = "", alternative: str = ""
 ) -> Picture:
-    """Small gray images `(count, height, width)`, uint8: ink is dark on light paper, and light on dark."""
+    """Draws small gray images as one sheet: dark ink in the light theme, light ink in the dark theme.
+
+    Args:
+        pixels: `(count, height, width)`, uint8; 255 is full ink.
+        columns: number of images per row of the sheet.
+    """
     count, height, width = pixels.shape
+    # Rows and columns of images with one empty pixel between them; -(-a // b) rounds up.
     sheet = np.zeros((-(-count // columns) * (height + 1) - 1, columns * (width + 1) - 1), dtype=np.uint8)
     for index, pixel in enumerate(pixels):
         top, left = (height + 1) * (index // columns), (width + 1) * (index % columns)
         sheet[top : top + height, left : left + width] = pixel
-    # Black with the ink as opacity: style.css turns it to white in the dark.
+    # Black, with the ink as its opacity; style.css turns it white in the dark theme.
     source = gray_png(sheet)
     markup = (
         f'<img class="lp-images" style="width:{26 * columns}px" src="{source}" '

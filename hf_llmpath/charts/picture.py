@@ -1,4 +1,4 @@
-'''A picture: one description that becomes a PNG on a model card and a `<figure>` on a page.
+'''Defines pictures: one description becomes a PNG on a model card and a `<figure>` on a page.
 
 A stage describes its pictures once, in `charts.py`, under the names of their PNG files:
 
@@ -16,7 +16,7 @@ A stage describes its pictures once, in `charts.py`, under the names of their PN
 
 The page of the stage (`demo.py`) shows the same picture: `html(loss_chart(folder).html())`. Pages that draw
 from a live model call the same functions with the live data. `charts.plots` has the charts that Altair draws;
-`charts.text`, `charts.matrix`, and `charts.network` have the others.
+`charts.text`, `charts.matrix`, `charts.attention`, and `charts.decision_surface` have the others.
 '''
 
 import base64
@@ -58,32 +58,32 @@ INK, SOFT, PAPER, TINT, RULE, MORE, LESS, BAR, GOOD, BAD = (
     f"var(--lp-{name})"
     for name in ("ink", "soft", "paper", "tint", "line", "more", "less", "bar", "good", "bad")
 )
-SANS, MONO = "DejaVu Sans", "DejaVu Sans Mono"  # in PNGs; pages use the reader's own fonts
+SANS, MONO = "DejaVu Sans", "DejaVu Sans Mono"  # fonts of the PNGs; pages use the reader's own fonts
 WIDTH = 720  # of a PNG, in pixels before scaling
-_SCALE, _MARGIN = 2, 16
-_READABLE = 0.75  # a drawing that shrinks further is too small to read; it is scrolled instead
-_PHONE = 360  # pixels
+_SCALE, _MARGIN = 2, 16  # pixels of a PNG per pixel of the drawing; pixels around a PNG
+_READABLE = 0.75  # a drawing that would shrink further could not be read; it scrolls instead
+_PHONE = 360  # pixels; a drawing that is readable at this width never scrolls
 _VISIBLE = {" ": "␣", "\n": "↵", "\t": "⇥", "\r": "↵", "": "∅"}
 _SPECIAL = {"<|endoftext|>": "end", "<|pad|>": "pad", "<|unk|>": "unk"}
 
 
 def series(index: int) -> str:
-    """The color of the line, bar, or class number `index`."""
+    """Returns the color of the line, bar, or class number `index`."""
     return f"var(--lp-series-{index % 6 + 1})"
 
 
 def visible(token: str) -> str:
-    """A label that can be seen, for a token that may be white space or a special one."""
+    """Returns a visible label for a token, which may be white space or a special token."""
     return _SPECIAL.get(token) or _VISIBLE.get(token, token).replace("￭", "")
 
 
 def shortened(text: str, length: int = 40) -> str:
-    """The end of a long text, which is what the model read last."""
+    """Returns the end of a long text, which is what the model read last."""
     return text if len(text) <= length else "…" + text[-length:]
 
 
 def figure(body: str, caption: str, detail: str = "", alternative: str = "") -> str:
-    """A framed piece of a page; `alternative` is read out to those who cannot see `body`."""
+    """Returns a framed section of a page; screen readers read `alternative` instead of the body."""
     small = f"<small>{escape(detail)}</small>" if detail else ""
     hidden = f'<p class="lp-hidden">{escape(alternative)}</p>' if alternative else ""
     title = f"<figcaption>{escape(caption)}{small}</figcaption>"
@@ -92,17 +92,17 @@ def figure(body: str, caption: str, detail: str = "", alternative: str = "") -> 
 
 @dataclass(frozen=True)
 class Picture:
-    """What is drawn, and the words around it.
+    """A drawing, and the words around it.
 
     Attributes:
         caption: title on cards, caption on pages.
-        svg: the drawing `<svg width=… height=…>` for a width in pixels. Its colors are variables of
-            `ui/style.css` such as `var(--lp-series-1)`.
+        svg: function that returns the drawing `<svg width=… height=…>` for a width in pixels. The colors of
+            the drawing are variables of `ui/style.css` such as `var(--lp-series-1)`.
         detail: a line below the caption.
-        alternative: what is read out to those who cannot see the drawing.
-        key: name -> color of what is drawn, shown above the drawing.
+        alternative: description of the drawing that screen readers read.
+        key: name -> color of each thing that is drawn, shown above the drawing.
         markup: HTML that pages show instead of the drawing, where text is the better picture.
-        width: of the PNG, in pixels before it is scaled by two.
+        width: width of the PNG, in pixels before it is scaled by two.
     """
 
     caption: str
@@ -114,11 +114,11 @@ class Picture:
     width: int = WIDTH
 
     def html(self, small: bool = False) -> str:
-        """The `<figure>` of a page: sharp at any size, readable in light and dark.
+        """Returns the `<figure>` of a page: sharp at any size, readable in the light and the dark theme.
 
         Args:
-            small: it stands where there is never much room, such as one of two columns, or it is drawn again
-                and again. Charts are then drawn once instead of twice, for wide screens and for narrow ones.
+            small: whether the figure never has much room, as in one of two columns, or is drawn again and
+                again. A chart is then drawn once, and not twice, for wide and for narrow screens.
         """
         if self.markup:
             return figure(self.markup, self.caption, self.detail, self.alternative)
@@ -129,7 +129,7 @@ class Picture:
     def _drawing(self, small: bool) -> str:
         drawing = self.svg(self.width)
         alternative = escape(self.alternative or self.caption)
-        least = _READABLE * size_of(drawing)[0]
+        least = _READABLE * size_of(drawing)[0]  # pixels
         if least < _PHONE:
             return f'<div class="lp-drawing" role="img" aria-label="{alternative}">{drawing}</div>'
         inner = f'<div style="min-width:{least:.0f}px" role="img" aria-label="{alternative}">{drawing}</div>'
@@ -146,13 +146,13 @@ class Picture:
         return path
 
     def _sheet(self) -> str:
-        """The drawing below its caption, its detail, and its key."""
+        """Returns the SVG of the whole PNG: caption, detail, and key, and below them the drawing."""
         inner, top, parts = self.width - 2 * _MARGIN, _MARGIN, []
         for words, size, color, weight in (
             (self.caption, 15, INK, "bold"),
             (self.detail, 12, SOFT, "normal"),
         ):
-            for line in textwrap.wrap(words, int(inner / (0.62 * size))):
+            for line in textwrap.wrap(words, int(inner / (0.62 * size))):  # 0.62: width of a letter
                 top += size * 1.3
                 parts.append(text(_MARGIN, top - 0.25 * size, line, size, color, weight=weight))
         if self.key:
@@ -167,10 +167,10 @@ class Picture:
 
 
 def _key(names: Mapping[str, str], width: float) -> tuple[str, float]:
-    """Swatches with names in as many lines as they need, and their height."""
+    """Draws swatches with names, in as many lines as they need; returns them and their height in pixels."""
     x, y, parts = 0.0, 6.0, []
     for name, color in names.items():
-        wide = 22 + 7.0 * len(name)
+        wide = 22 + 7.0 * len(name)  # swatch and gap, then about 7 pixels per letter
         if x and x + wide > width:
             x, y = 0.0, y + 19
         parts.append(rect(x, y, 14, 4, color) + text(x + 20, y + 6, name, 12))
@@ -179,12 +179,12 @@ def _key(names: Mapping[str, str], width: float) -> tuple[str, float]:
 
 
 def save_all(pictures: Mapping[str, Picture], folder: RunFolder) -> list[Path]:
-    """Saves each picture of a run under `figures/NAME.png`."""
+    """Saves each picture of a run as `figures/NAME.png`, and returns the paths."""
     return [picture.save(folder.path / "figures" / f"{name}.png") for name, picture in pictures.items()]
 
 
 def panels(parts: Mapping[str, Picture], caption: str, detail: str = "", columns: int = 3) -> Picture:
-    """Pictures side by side, the name of each as its caption; on a phone they stand below each other."""
+    """Puts pictures side by side, each with its name as the caption; on a phone they form one column."""
     columns = min(columns, len(parts))
     gap = 18
 
@@ -220,7 +220,7 @@ def panels(parts: Mapping[str, Picture], caption: str, detail: str = "", columns
 
 
 def svg(body: str, width: float, height: float, name: str = "") -> str:
-    """A drawing of this size that shrinks with the page."""
+    """Returns a drawing of this size, which shrinks with the page."""
     kind = f' class="{name}"' if name else ""
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg"{kind} width="{width:g}" height="{height:g}" '
@@ -229,7 +229,7 @@ def svg(body: str, width: float, height: float, name: str = "") -> str:
 
 
 def size_of(drawing: str) -> tuple[float, float]:
-    """Width and height of an SVG."""
+    """Returns the width and height of an SVG."""
     width, height = (re.search(rf'<svg[^>]* {side}="([\d.]+)"', drawing) for side in ("width", "height"))
     return float(width[1]), float(height[1])  # type: ignore[index]
 
@@ -245,7 +245,7 @@ def text(
     font: str = SANS,
     halo: bool = False,
 ) -> str:
-    """A line of text; `y` is its base line. With a `halo` of paper it can stand on a drawing."""
+    """Returns a line of text whose baseline is at `y`. A `halo` of paper keeps it readable on a drawing."""
     bold = f' font-weight="{weight}"' if weight != "normal" else ""
     side = f' text-anchor="{anchor}"' if anchor != "start" else ""
     side += f' stroke="{PAPER}" stroke-width="3" paint-order="stroke"' if halo else ""
@@ -256,12 +256,12 @@ def text(
 
 
 def rect(x: float, y: float, width: float, height: float, fill: str, more: str = "") -> str:
-    """A filled rectangle; `more` are further attributes."""
+    """Returns a filled rectangle; `more` are further attributes."""
     return f'<rect x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" height="{height:.1f}" fill="{fill}" {more}/>'
 
 
 def line(x1: float, y1: float, x2: float, y2: float, color: str, width: float = 1, more: str = "") -> str:
-    """A straight line; `more` are further attributes."""
+    """Returns a straight line; `more` are further attributes."""
     return (
         f'<line x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}" stroke="{color}" '
         f'stroke-width="{width:g}" {more}/>'
@@ -269,7 +269,8 @@ def line(x1: float, y1: float, x2: float, y2: float, color: str, width: float = 
 
 
 def image(x: float, y: float, width: float, height: float, source: str, smooth: bool = False) -> str:
-    """An image from a data URI, stretched to the rectangle; its pixels stay sharp or are made `smooth`."""
+    """Returns an image from a data URI, stretched to the rectangle, with sharp pixels unless `smooth`."""
+    # The attribute is for the renderer of the PNGs, the style for browsers.
     sharp = "" if smooth else ' image-rendering="optimizeSpeed" style="image-rendering:pixelated"'
     return (
         f'<image x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" height="{height:.1f}" href="{source}" '
@@ -277,27 +278,33 @@ def image(x: float, y: float, width: float, height: float, source: str, smooth: 
     )
 
 
-_SHADES = 31  # of each color: few make a small file, more the eye does not tell apart
-_STEPS = np.linspace(-1, 1, 2 * _SHADES + 1)[:, None]
-# Amber and blue that read on white and on near-black: the sign is the color, the size the opacity.
+_SHADES = 31  # of each color; the eye could not tell more of them apart, and few make a small file
+_STEPS = np.linspace(-1, 1, 2 * _SHADES + 1)[:, None]  # (shades, 1)
+# An amber and a blue that are readable on white and on near-black: (shades, 1) -> (shades, 3). The sign of a
+# value sets the color, and the absolute value sets the opacity.
 _COLORS = np.where(_STEPS >= 0, (232, 140, 20), (64, 132, 240)).astype(np.uint8).tobytes()
 _OPACITIES = (np.abs(_STEPS) * 255).astype(np.uint8).tobytes()
 
 
 def signed_png(values: np.ndarray) -> str:
-    """A PNG as a data URI: a pixel per value from -1 (blue) over 0 (clear) to 1 (amber), top row first."""
+    """Returns a PNG as a data URI, with a pixel per value: -1 is blue, 0 transparent, 1 amber.
+
+    Args:
+        values: `(rows, columns)`, top row first.
+    """
     from PIL import Image
 
+    # The index of each value in the palette: -1 -> 0, 0 -> _SHADES, 1 -> 2 * _SHADES.
     sheet = Image.fromarray(np.rint(np.clip(values, -1, 1) * _SHADES + _SHADES).astype(np.uint8))
     sheet.putpalette(_COLORS)
     return _data_uri(sheet, transparency=_OPACITIES, compress_level=3)
 
 
 def gray_png(ink: np.ndarray) -> str:
-    """A PNG as a data URI: black whose opacity is the `ink` from 0 to 255."""
+    """Returns a PNG as a data URI: black, with `ink` `(height, width)` from 0 to 255 as its opacity."""
     from PIL import Image
 
-    # (height, width, 2): black, and the ink as its opacity
+    # (height, width) -> (height, width, 2): black, and the ink as its opacity
     return _data_uri(Image.fromarray(np.stack([np.zeros_like(ink), ink], axis=-1), "LA"))
 
 
@@ -308,13 +315,14 @@ def _data_uri(sheet: Any, **options: Any) -> str:
 
 
 def png(drawing: str) -> bytes:
-    """An SVG as a PNG: colors of the light theme, white paper, twice the pixels."""
+    """Converts an SVG to a PNG: colors of the light theme, white paper, twice the pixels."""
     import vl_convert
     from PIL import Image
 
     register_fonts()
     light = re.sub(r"var\(--lp-([\w-]+)\)", lambda match: LIGHT[match[1]], drawing)
     image = Image.open(io.BytesIO(vl_convert.svg_to_png(light, scale=_SCALE)))
+    # White paper, because dark letters on transparent pixels would vanish in a dark theme.
     paper = Image.new("RGB", image.size, LIGHT["paper"])
     paper.paste(image, mask=image.getchannel("A") if image.mode == "RGBA" else None)
     buffer = io.BytesIO()
@@ -325,11 +333,15 @@ def png(drawing: str) -> bytes:
 
 @cache
 def register_fonts() -> None:
-    """DejaVu has the signs that we write (␣ ↵ θ σ ∅). It comes with matplotlib: a bare machine has none."""
+    """Registers the DejaVu fonts, which have the signs that our pictures use (␣ ↵ θ σ ∅).
+
+    The fonts come with matplotlib, since a bare machine may have no fonts at all.
+    """
     import importlib.util
 
     import vl_convert
 
+    # find_spec locates matplotlib without importing it.
     home = importlib.util.find_spec("matplotlib").origin  # type: ignore[union-attr]
     fonts = Path(str(home)).parent / "mpl-data" / "fonts" / "ttf"
     vl_convert.register_font_directory(str(fonts))

@@ -1,6 +1,6 @@
-"""Charts with axes, described with Altair: lines, bars, histograms, points, and any other Altair chart.
+"""Draws charts with axes: lines, bars, histograms, points, and any other chart that Altair describes.
 
-Vega draws them in this process (vl-convert); nothing is asked of another host.
+Vega draws them in this process (vl-convert), without a browser and without the network.
 """
 
 import json
@@ -40,7 +40,7 @@ _LOOK: dict[str, Any] = {
     "aria": False,
     "padding": 2,
     "view": {"stroke": None},
-    # Limits and overlaps are left to us: each label that Vega measures costs two milliseconds.
+    # We choose labels that fit: each label that Vega measures to find out costs two milliseconds.
     "axis": {
         "labelColor": SOFT,
         "titleColor": SOFT,
@@ -63,12 +63,15 @@ _LOOK: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class Line:
-    """A line of a chart, where a pair `(x, y)` of sequences does not say enough.
+    """A line of a chart that needs more than a pair `(x, y)` of sequences.
 
     Attributes:
-        spread: deviation of each y, drawn as a band on both sides.
-        dashed, points: how it is drawn; with `width` 0, points alone.
-        color: of the line, instead of the next color.
+        x, y: coordinates of the points.
+        spread: deviation of each y, drawn as a band on both sides of the line.
+        dashed: whether the line is dashed.
+        points: whether the points are marked.
+        width: thickness in pixels; 0 draws the points alone.
+        color: color of the line; the next color of the series by default.
     """
 
     x: Sequence[float]
@@ -82,7 +85,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Plot(Picture):
-    """A picture that Vega draws. Pages get it twice, for wide and for narrow screens."""
+    """A picture that Vega draws. Pages get two drawings, one for wide and one for narrow screens."""
 
     def _drawing(self, small: bool) -> str:
         body = f'<div class="lp-{"small" if small else "narrow"}">{self.svg(_NARROW)}</div>'
@@ -102,13 +105,15 @@ def plot(
     key: Mapping[str, str] | None = None,
     data: Mapping[str, Sequence[Mapping[str, Any]]] | None = None,
 ) -> Plot:
-    """An Altair chart as a picture.
+    """Makes a picture of an Altair chart.
 
     Args:
-        chart: without a width, which is the page's. Colors are variables of the page (`series(0)`, `INK`).
+        chart: a chart without a width, which the page sets. Its colors are variables of the page
+            (`series(0)`, `INK`).
         alternative: the numbers in words, for those who cannot see the chart.
         key: name -> color. The chart itself has no legend.
-        data: rows of each `alt.NamedData` in the chart; Altair takes long to copy rows of its own.
+        data: name of each `alt.NamedData` in the chart -> its rows. Rows inside of the chart would be
+            copied by Altair, which is slow.
     """
     spec = chart.to_dict(validate=False) | {"datasets": data or {}}
     draw = lambda width: _vega_svg(json.dumps(_styled(spec, width)))  # noqa: E731
@@ -116,7 +121,7 @@ def plot(
 
 
 def _styled(spec: Mapping[str, Any], width: int) -> dict[str, Any]:
-    wide = width > 450
+    wide = width > 450  # between the two widths of a page
     config = _LOOK | {"axis": _LOOK["axis"] | {"tickCount": 5 if wide else 4}}
     for name, value in spec.get("config", {}).items():
         config[name] = config.get(name, {}) | value if isinstance(value, dict) else value
@@ -131,21 +136,23 @@ def _styled(spec: Mapping[str, Any], width: int) -> dict[str, Any]:
 
 @lru_cache(maxsize=128)
 def _vega_svg(spec: str) -> str:
-    """The drawing of a Vega-Lite specification, kept for pages that show the same numbers again."""
+    """Draws a Vega-Lite specification; the cache serves pages that show the same numbers again."""
     import vl_convert
 
-    register_fonts()  # Vega measures letters
+    register_fonts()  # Vega measures letters to place them
     drawing = vl_convert.vegalite_to_svg(spec)
-    drawing = re.sub(r' (?:aria-[\w-]+|role)="[^"]*"', "", drawing)  # the figure has one text for all
+    # The figure has one description for everything, so screen readers need none for each mark.
+    drawing = re.sub(r' (?:aria-[\w-]+|role)="[^"]*"', "", drawing)
     drawing = drawing.replace(' xmlns:xlink="http://www.w3.org/1999/xlink"', "").replace(' version="1.1"', "")
-    # Names that are the same in every process, and other names in every chart of a page.
+    # Vega numbers its clip paths. The new names differ between the charts of a page, where they would clash,
+    # and are the same in every process (crc32, unlike hash, takes no random seed).
     names: dict[str, str] = {}
 
     def rename(match: re.Match[str]) -> str:
         return names.setdefault(match[0], f"clip-{zlib.crc32(spec.encode())}-{len(names)}")
 
     drawing = re.sub(r"\bclip\d+\b", rename, drawing)
-    # Letters that stand on a line of the chart keep a border of paper around them.
+    # Letters have a border in the color of the paper; it is painted first, so it does not cover them.
     return drawing.replace(f'stroke="{PAPER}"', f'stroke="{PAPER}" paint-order="stroke"').replace(
         "<svg ", '<svg aria-hidden="true" ', 1
     )
@@ -166,17 +173,18 @@ def line_chart(
     x_ticks: Mapping[float, str] | None = None,
     y_range: tuple[float, float] | None = None,
 ) -> Picture:
-    """Lines over a common axis.
+    """Draws lines over a common axis.
 
     Values that cannot be drawn (not finite, or not above 0 on a logarithmic axis) are left out.
 
     Args:
-        lines: by name; the name "" is for a line that is not in the key.
-        levels: named heights to compare with, as dashed lines.
-        marks: named places on the x axis.
-        shade: from where to where the paper is tinted, such as held-out time.
-        x_ticks: the numbers on the x axis, and what is written there.
-        y_range: what the y axis shows, instead of all that there is.
+        lines: name -> `(x, y)` or a `Line`; a line with the name "" does not appear in the key.
+        levels: name -> height of a dashed line to compare with.
+        marks: name -> position of a vertical line on the x axis.
+        shade: start and end of a tinted range on the x axis, such as held-out time.
+        log_x, log_y: whether the axis is logarithmic.
+        x_ticks: number on the x axis -> its label.
+        y_range: lower and upper end of the y axis; by default all values fit.
     """
     levels = {name: level for name, level in (levels or {}).items() if _drawable(level, log_y)}
     known = {}
@@ -199,15 +207,16 @@ def line_chart(
     left, right = shade or (min(xs), max(xs))
     x_scale = {"domain": [min(left, *xs), max(right, *xs)], "nice": False, "zero": False}
     low, high = y_range or (min(ys), max(ys))
-    scale = math.log if log_y else float
+    scale = math.log if log_y else float  # heights on the axis; a logarithmic axis spaces them by their logs
     span = scale(high) - scale(low) or 1.0
     shares = lambda value: (scale(value) - scale(low)) / span  # noqa: E731
-    below, above = (0.0, 0.0) if y_range else (0.04, 0.04)
+    below, above = (0.0, 0.0) if y_range else (0.04, 0.04)  # margins, as shares of the height
     if levels and min(map(shares, levels.values())) < 0.1 and not y_range:
         below = 0.12  # room for the name of the lowest level
     y_domain = [scale(low) - below * span, scale(high) + above * span]
     if log_y:
         y_domain = [math.exp(end) for end in y_domain]
+    # An explicit type, because Altair cannot infer it from named data.
     x = alt.X("x", type="quantitative", title=x_label, axis=_axis(xs, log_x, x_ticks, grid=False))
     y = alt.Y("y", type="quantitative", title=y_label or None, axis=_axis(y_domain, log_y))
     x.scale = alt.Scale(type="log" if log_x else "linear", **x_scale)
@@ -227,6 +236,7 @@ def line_chart(
             layers.append(base.mark_line(color=color, strokeWidth=line.width, strokeDash=dash, clip=clip))
         if line.points or not line.width or len(rows) == 1:
             layers.append(base.mark_circle(color=color, size=36, opacity=1))
+    # Heights of the lines in the right 40 % of the chart, where the names of the levels stand.
     from_x = x_scale["domain"][0] + 0.6 * (x_scale["domain"][1] - x_scale["domain"][0])
     near = [shares(row["y"]) for *_, rows in known.values() for row in rows if row["x"] >= from_x]
     layers += _levels(levels, y, shares, near) + _marks(marks or {}, x)
@@ -252,19 +262,25 @@ def _axis(
     grid: bool = True,
     most: int = 5,
 ) -> alt.Axis:
-    """The axis with at most `most` labels if it is logarithmic; `names` are labels of one's own."""
+    """Returns the axis for these values.
+
+    Args:
+        log: whether the axis is logarithmic; it then gets at most `most` labels.
+        names: number -> label, in place of the automatic labels.
+    """
     if log and not names:
         names = {tick: _power(tick) for tick in _log_ticks(min(values), max(values), most)}
     if not names:
         return alt.Axis(grid=grid)
     labels = json.dumps(list(names.values()))
+    # A Vega expression: the label at the index of the tick among the numbers.
     text = f"{labels}[indexof({json.dumps(list(names))}, datum.value)]"
     overlap = False if grid else "greedy"  # names side by side may be wide
     return alt.Axis(values=list(names), tickCount=len(names), labelExpr=text, grid=grid, labelOverlap=overlap)
 
 
 def _log_ticks(low: float, high: float, most: int) -> list[float]:
-    """Round numbers from `low` to `high`, at most so many."""
+    """Returns at most `most` round numbers from `low` to `high`, from the finest grid that has so few."""
     powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
     for every, steps in (
         (1, (1, 1.2, 1.4, 1.6, 1.8, 2, 2.5, 3, 3.5, 4, 4.5, 5, 6, 7, 8, 9)),
@@ -275,15 +291,16 @@ def _log_ticks(low: float, high: float, most: int) -> list[float]:
         *((every, (1,)) for every in range(1, len(powers) + 1)),
     ):
         ticks = [float(f"{step}e{power}") for power in powers if power % every == 0 for step in steps]
-        ticks = [tick for tick in ticks if low * 0.999 <= tick <= high * 1.001]
+        ticks = [tick for tick in ticks if low * 0.999 <= tick <= high * 1.001]  # rounding may miss the ends
         if 1 < len(ticks) <= most:
             return ticks
-    middle = math.sqrt(low * high)  # less than any two round numbers apart
+    # No grid has two numbers in a range this narrow: its ends and its geometric mean, to three digits.
+    middle = math.sqrt(low * high)
     return sorted({float(f"{value:.3g}") for value in (low, middle, high)})
 
 
 def _power(value: float) -> str:
-    """A tick of a logarithmic axis: `0.01`, `20,000`, `3×10¹⁰`."""
+    """Formats a tick of a logarithmic axis: `0.01`, `20,000`, `3×10¹⁰`."""
     if 1e-4 <= value < 1e6:
         return f"{value:,.10g}"
     digits, power = f"{value:.0e}".split("e")
@@ -294,18 +311,21 @@ def _power(value: float) -> str:
 def _levels(
     levels: Mapping[str, float], y: alt.Y, height: Callable[[float], float], right: Sequence[float]
 ) -> list[alt.Chart]:
-    """Dashed lines with their names, on the left if a line of the chart is in the way on the right.
+    """Draws dashed lines with their names, which stand on the right unless a line of the chart is in the way.
 
-    A name stands above its line, or below it where the next level is near.
+    A name stands above its line, or below it if the next level is near.
 
     Args:
-        height: of a value, as a share of the chart.
+        levels: name -> value.
+        y: the axis.
+        height: function that returns the height of a value, as a share of the chart.
         right: heights of the lines of the chart in its right part.
     """
     ordered = sorted(levels.items(), key=lambda level: level[1])
     charts = []
     for index, (name, value) in enumerate(ordered):
         level = height(value)
+        # A line of text is about 0.09 of the chart high.
         crowded = index + 1 < len(ordered) and height(ordered[index + 1][1]) - level < 0.09
         down = crowded or level > 0.93
         blocked = any(-0.1 < other - level < 0.01 if down else -0.01 < other - level < 0.1 for other in right)
@@ -340,13 +360,14 @@ def bar_chart(
     form: Callable[[float], str] = number,
     tokens: bool = False,
 ) -> Picture:
-    """A horizontal bar for each name with its number. Pages show it as a list that can be read out.
+    """Draws a horizontal bar with its number for each name. Pages show a list that screen readers can read.
 
     Args:
-        levels: named numbers to compare with, as dashed lines.
-        errors: deviation by name.
-        form: how the numbers are written, such as `"{:.1%}".format`.
-        tokens: the names are pieces of a text, shown letter by letter.
+        values: name -> number, or pairs of both where a name occurs twice.
+        levels: name -> number to compare with, drawn as a dashed line.
+        errors: name -> deviation.
+        form: function that formats a number, such as `"{:.1%}".format`.
+        tokens: whether the names are tokens, whose white space is made visible.
     """
     rows = list(values.items() if isinstance(values, Mapping) else values)
     names = [visible(name) if tokens else name for name, _ in rows]
@@ -361,6 +382,7 @@ def bar_chart(
          "low": value - spread, "high": value + spread}
         for row, ((_, value), spread, text) in enumerate(zip(rows, spreads, written, strict=True))
     ]  # fmt: skip
+    # A Vega expression: the name of a row by its index, as a list of its lines. Names themselves may repeat.
     labels = f"{json.dumps([name.split(chr(10)) for name in names])}[datum.value]"
     axis = alt.Axis(
         labelExpr=labels,
@@ -373,8 +395,9 @@ def bar_chart(
     y = alt.Y("row", type="ordinal", title=None, sort=None, axis=axis)
     x_title = [line for line in (x_label, told) if line] or None
     base = alt.Chart(alt.NamedData("bars")).encode(y)
-    # The numbers stand at the bars: the axis needs none.
+    # The numbers stand at the bars, so the axis needs none.
     x_axis = alt.Axis(labels=False, grid=False, domain=False)
+    # The bars leave room for the longest number, at about 7.2 pixels per character.
     room = 10 + 7.2 * max((len(text) for text in written), default=0)
     left_room = room if any(value < 0 for _, value in rows) else 0
     x_scale = alt.Scale(range=[left_room, {"expr": f"width - {room:.0f}"}], nice=False)
@@ -401,6 +424,7 @@ def _bar_list(
     levels: Mapping[str, float],
     told: str,
 ) -> str:
+    # The axis includes 0, where every bar begins.
     ends = [value + spread for (_, value), spread in zip(rows, spreads, strict=True)]
     low, high = min(0.0, *ends, *levels.values(), 0.0), max(0.0, *ends, *levels.values(), 0.0)
     share = lambda value: 100 * value / ((high - low) or 1.0)  # noqa: E731
@@ -426,7 +450,11 @@ def histogram(
     y_label: str = "",
     detail: str = "",
 ) -> Picture:
-    """Distributions on one axis; each of `shares` is `(edges of the bins, share of each bin)`."""
+    """Draws distributions on one axis.
+
+    Args:
+        shares: name -> edges of the bins `(bins + 1,)` and share of each bin `(bins,)`.
+    """
     layers, data, key = [], {}, {}
     for index, (name, (edges, heights)) in enumerate(shares.items()):
         data[name] = [
@@ -466,7 +494,13 @@ def scatter(
     sizes: Mapping[str, float] | None = None,
     log_x: bool = False,
 ) -> Picture:
-    """A named point for each of several things; its area is a third number where `sizes` gives one."""
+    """Draws named points.
+
+    Args:
+        points: name -> `(x, y)`.
+        sizes: name -> a third number, shown by the area of the point.
+        log_x: whether the x axis is logarithmic.
+    """
     largest = max((sizes or {"": 1}).values())
     rows = [
         {"name": name, "x": float(x), "y": float(y), "size": 40 + 360 * (sizes or {}).get(name, 0) / largest}
@@ -475,6 +509,7 @@ def scatter(
     colors = [series(index) for index in range(len(rows))]
     xs = [row["x"] for row in rows]
     span = max(xs) / min(xs) if log_x else max(xs) - min(xs)
+    # A margin of a tenth of the span on both sides; on a logarithmic axis, the span is a ratio.
     wide = (
         [min(xs) / span**0.1, max(xs) * span**0.1] if log_x else [min(xs) - 0.1 * span, max(xs) + 0.1 * span]
     )

@@ -1,4 +1,4 @@
-"""Pictures made of text: colored by numbers, in boxes by token, samples, and tables."""
+"""Draws pictures made of text: text colored by numbers, boxes of tokens, samples, and tables."""
 
 import textwrap
 from collections.abc import Mapping, Sequence
@@ -12,17 +12,17 @@ SIGNED = (
     '<div class="lp-legend" aria-hidden="true"><span>-1</span><span class="lp-ramp"></span>'
     "<span>+1</span></div>"
 )
-_LETTER = 0.602  # width of a letter of DejaVu Sans Mono, as a share of its size
+_LETTER = 0.602  # width of a letter of DejaVu Sans Mono, as a share of the font size
 
 
 def shade(value: float) -> str:
-    """Attributes of a page's element on the color of a value from -1 to 1."""
+    """Returns the HTML attributes that color an element by a value from -1 to 1."""
     strength = min(abs(value), 1.0)
     return f'class="{"p" if value >= 0 else "n"}" style="--v:{strength:.2f}" title="{value:+.2f}"'
 
 
 def extremes(tokens: Sequence[str], values: Sequence[float]) -> str:
-    """Where the values over a text are highest and lowest, in words."""
+    """Says in words where the values over a text are highest and lowest."""
     if not tokens:
         return "No text yet."
     told = [
@@ -35,10 +35,17 @@ def extremes(tokens: Sequence[str], values: Sequence[float]) -> str:
 def colored_text(
     tokens: Sequence[str], values: Sequence[float], caption: str, detail: str = "", caret: bool = False
 ) -> Picture:
-    """The text, each token on a color: amber for +1, blue for -1, none for 0; `caret` while it is written."""
+    """Draws a text with a color behind each token: amber for +1, blue for -1, none for 0.
+
+    Args:
+        tokens: the text, token by token.
+        values: one value per token.
+        caret: whether a caret marks the end of the text, which is still being written.
+    """
     pairs = [(token, float(value)) for token, value in zip(tokens, values, strict=True)]
     spans = "".join(f"<span {shade(value)}>{escape(token)}</span>" for token, value in pairs)
     spans += '<span class="lp-caret"></span>' if caret else ""
+    # Screen readers get the text as a whole; the colored spans are hidden from them.
     words = f'<p class="lp-hidden">{escape("".join(tokens))}</p>'
     markup = f'<div class="lp-text" aria-hidden="true">{spans}</div>{words}{SIGNED}'
 
@@ -59,7 +66,7 @@ def colored_text(
 
 
 def texts(columns: Mapping[str, str], caption: str, detail: str = "") -> Picture:
-    """Texts side by side, a column for each name."""
+    """Draws texts side by side, one column for each name."""
     size, gap = (10.5 if len(columns) > 1 else 12), 22
 
     def draw(width: int) -> str:
@@ -68,7 +75,7 @@ def texts(columns: Mapping[str, str], caption: str, detail: str = "") -> Picture
         for index, (name, words) in enumerate(columns.items()):
             x, y = index * (wide + gap), 14.0
             body += text(x, y, name, 12, SOFT)
-            letters = int(wide / (size * _LETTER))
+            letters = int(wide / (size * _LETTER))  # characters per line
             for row in words.split("\n"):
                 for piece in textwrap.wrap(row, letters) or [""]:
                     y += size * 1.45
@@ -95,11 +102,12 @@ def token_boxes(
     meanings: Mapping[str, str],
     detail: str = "",
 ) -> Picture:
-    """Texts as rows of boxes, one box per token.
+    """Draws texts as rows of boxes, one box per token.
 
     Args:
-        rows: the name of the row (may be empty), its tokens, and for each token one of `meanings` or "".
-        meanings: mark -> what its color means.
+        rows: for each row its name (may be empty), its tokens, and for each token its mark: a key of
+            `meanings`, or "" for none.
+        meanings: mark -> meaning of its color.
     """
     colors = {mark: series(index + 1) for index, mark in enumerate(meanings)}
     key = {meaning: colors[mark] for mark, meaning in meanings.items()}
@@ -149,18 +157,21 @@ def table(
     detail: str = "",
     fills: Mapping[tuple[int, int], str] | None = None,
 ) -> Picture:
-    """A table whose first column names its rows.
+    """Draws a table whose first column names its rows.
 
     Args:
-        fills: (row, column) -> color behind that cell; columns are counted from the first after the name.
+        headers: names of the columns.
+        rows: cells of each row, its name first.
+        fills: (row, column) -> color behind that cell; column 0 is the first after the name.
     """
     letters = [
         max(len(line) for row in [headers, *rows] for line in row[column].split("\n"))
         for column in range(len(headers))
     ]
-    natural = [7.2 * count + 22 for count in letters]
+    natural = [7.2 * count + 22 for count in letters]  # pixels: about 7.2 per character, and the padding
 
     def draw(width: int) -> str:
+        # (columns + 1,): the columns shrink in proportion if they are too wide, or share what is left over.
         edges = np.cumsum([0, *natural]) * min(1.0, width / sum(natural))
         edges[1:] += max(0.0, width - edges[-1]) / len(headers) * np.arange(1, len(edges))
         body, y = "", 0.0
@@ -177,7 +188,7 @@ def table(
             tall = 16 * max(map(len, lines)) + 12
             for column, pieces in enumerate(lines):
                 left, right = edges[column], edges[column + 1]
-                if color := (fills or {}).get((index - 1, column - 1)):
+                if color := (fills or {}).get((index - 1, column - 1)):  # without header and name
                     body += rect(
                         left + 1, y + 1, right - left - 2, tall - 2, color, 'fill-opacity="0.3" rx="3"'
                     )

@@ -1,12 +1,10 @@
-"""How numbers, durations and names of metrics are written, wherever people read them: terminal, pages and
-cards.
-"""
+"""Formats numbers, durations, and names of metrics for people, in the terminal, on pages, and on cards."""
 
 from typing import Any
 
 
 def number(value: Any) -> str:
-    """A measured value with as many digits as mean something: four, and whole numbers in full."""
+    """Formats a measured value: four significant digits, but all digits of whole and of large numbers."""
     if isinstance(value, bool):
         return "yes" if value else "no"
     if not isinstance(value, int | float):
@@ -17,7 +15,7 @@ def number(value: Any) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Seconds as people say them: `59 s`, `1 min 05 s`, `2 h 10 min`."""
+    """Formats a number of seconds: `59 s`, `1 min 05 s`, `2 h 10 min`."""
     seconds = round(seconds)
     if seconds < 60:
         return f"{seconds} s"
@@ -26,17 +24,17 @@ def duration(seconds: float) -> str:
 
 
 def words(name: str) -> str:
-    """`adding/lstm/mean_squared_error` as people write it: "adding, lstm: mean squared error"."""
+    """Formats the name of a metric: `adding/lstm/squared_error` becomes "adding, lstm: squared error"."""
     *which, what = name.replace("_", " ").split("/")
     return f"{', '.join(which)}: {what}" if which else what
 
 
 def measured(metrics: dict[str, Any], name: str) -> str:
-    """A metric of a run, with its standard deviation where several seeds were run: `0.91 ± 0.02`."""
+    """Formats a metric of a run, with its standard deviation if several seeds were run: `0.91 ± 0.02`."""
     spread = f" ± {number(metrics[name + '_sd'])}" if f"{name}_sd" in metrics else ""
     return number(metrics[name]) + spread
 
 
 def target(goal: dict[str, Any]) -> str:
-    """The limit of a goal in a run's report: `≥ 0.9`."""
+    """Formats the limit of a goal in a run's report: `≥ 0.9`."""
     return f"{'≥' if goal['higher_is_better'] else '≤'} {number(goal['goal'])}"

@@ -1,4 +1,4 @@
-"""`llmpath bench`: speed, size and quality of a trained decoder in every form, as a table and a picture."""
+"""`llmpath bench`: measures speed, size, and quality of a trained decoder in every form."""
 
 from typing import Annotated
 
@@ -10,7 +10,7 @@ from . import terminal
 from .options import AsJson, OutputDir, complete_run
 from .terminal import RUNS
 
-_COLUMNS = {  # name in the measurements -> heading, format
+_COLUMNS = {  # field of `deploy.speed.Row` -> heading and format of its column
     "tokens_per_second": ("tokens/s", "{:,.0f}"),
     "first_token_ms": ("first token, ms", "{:.2f}"),
     "megabytes": ("MB", "{:.2f}"),
@@ -33,6 +33,7 @@ def bench(
     if name != "inference":
         raise UserError(f"no benchmark '{name}'; there is: inference")
     _, folder = complete_run(stage, output_dir)
+    # Imported after the checks, because torch takes seconds to load.
     from ..deploy import delivery
     from ..stages.s14_inference.charts import trade_off
 

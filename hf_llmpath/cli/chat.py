@@ -1,5 +1,6 @@
-"""`llmpath chat`: the fine-tuned and the aligned chatbot reply to the same message, and the user's choice
-between the two replies is saved as a preference.
+"""`llmpath chat`: lets the fine-tuned and the aligned chatbot reply to the same message.
+
+The user's choice between the two replies is saved as a preference, on which a model can be trained.
 """
 
 import sys
@@ -35,28 +36,30 @@ def chat(
 ) -> None:
     """Talk to the chatbot before and after its alignment, and say which reply is better."""
     _, folder = complete_run("rlhf", output_dir)
-    with suppress(KeyboardInterrupt):
+    with suppress(KeyboardInterrupt):  # Ctrl-C is the usual way to end a chat
         talk(folder, prompt or [], temperature, seed, save_to)
 
 
 def talk(
     folder: RunFolder, prompts: list[str], temperature: float, seed: int, save_to: Path | None = None
 ) -> None:
-    """Replies to `prompts`; without any, to each line that is typed, until an empty one.
+    """Replies to `prompts` or, if there are none, to each line that the user types, until an empty line.
 
     Args:
         folder: a run of stage 16.
-        prompts: messages to reply to; nobody is asked which reply is better.
-        temperature, seed: of both replies.
+        prompts: messages to reply to; the user is then not asked which reply is better.
+        temperature: sampling temperature of both replies.
+        seed: seed of both replies; it grows by one with each typed message.
         save_to: file for the preferences; `thumbs.jsonl` in the run folder by default.
 
     Raises:
-        UserError: a model that cannot be read, or a prompt that cannot be answered.
+        UserError: a model cannot be read, or a prompt cannot be answered.
     """
     folders = {"SFT": folder.model("sft"), "aligned": folder.model_dir}
     for path in folders.values():
         check_model_folder(path)
 
+    # Imported after the checks, because transformers takes seconds to load.
     from transformers.utils import logging
 
     from ..decoding.chatbot import THUMBS, Chatbot, save_preference
@@ -69,7 +72,7 @@ def talk(
     if prompts:
         return
     thumbs = save_to or folder.path / THUMBS
-    asks = sys.stdin.isatty()
+    asks = sys.stdin.isatty()  # questions make no sense if the messages come from a pipe
     while prompt := _ask("you: " if asks else ""):
         try:
             replies = _reply(bots, prompt, temperature, seed)
@@ -82,12 +85,12 @@ def talk(
                     f"saved ({count}); train on them with: "
                     f"llmpath run rlhf --dataset {thumbs} --set chats=world"
                 )
-        except UserError as error:
+        except UserError as error:  # one bad message does not end the chat
             terminal.print_error(error)
 
 
 def _reply(bots: dict[str, Any], prompt: str, temperature: float, seed: int) -> list[str]:
-    """Streams a reply of each bot and returns them; says which words the models never saw."""
+    """Prints each reply as it is written, and the words that the models never saw; returns the replies."""
     if not prompt.strip():
         raise UserError("say something first; the prompt is empty")
     if unknown := next(iter(bots.values())).unknown(prompt):
@@ -97,7 +100,7 @@ def _reply(bots: dict[str, Any], prompt: str, temperature: float, seed: int) -> 
         print(f"{number} {name}: ", end="", flush=True)
         reply = ""
         for text in bot.stream(prompt, temperature, seed):
-            print(text[len(reply) :], end="", flush=True)
+            print(text[len(reply) :], end="", flush=True)  # the stream yields the whole text so far
             reply = text
         print()
         replies.append(reply)
@@ -107,5 +110,5 @@ def _reply(bots: dict[str, Any], prompt: str, temperature: float, seed: int) -> 
 def _ask(question: str) -> str:
     try:
         return input(question).strip()
-    except EOFError:
+    except EOFError:  # Ctrl-D, or the end of a pipe: the same as an empty line
         return ""

@@ -1,7 +1,7 @@
-"""`llmpath demo`: serves the page of a stage, or the whole path, until Ctrl-C."""
+"""`llmpath demo`: serves the page of a stage, or the whole path, until the user presses Ctrl-C."""
 
-import time
-from contextlib import suppress
+import signal
+import threading
 from typing import Annotated
 
 import typer
@@ -35,7 +35,10 @@ def demo(
     check_output_dir(output_dir)
     from ..ui.app import launch_stage
 
-    with suppress(KeyboardInterrupt):
+    # A KeyboardInterrupt can be lost in a callback while the server starts; an event cannot.
+    stopped = threading.Event()
+    before = signal.signal(signal.SIGINT, lambda *_: stopped.set())
+    try:
         _, local, public = launch_stage(
             slug,
             runs_root=output_dir,
@@ -46,5 +49,7 @@ def demo(
             prevent_thread_lock=True,
         )
         terminal.facts([("Open", local), *([("Public", public)] if public else []), ("Stop", "Ctrl-C")])
-        while True:
-            time.sleep(1)
+        while not stopped.wait(1):  # the server runs in threads of this process
+            pass
+    finally:
+        signal.signal(signal.SIGINT, before)

@@ -1,4 +1,4 @@
-"""`llmpath doctor`: what works on this machine, what is missing, and how to fix it."""
+"""`llmpath doctor`: checks what works on this machine and what is missing, and says how to fix it."""
 
 import os
 import platform
@@ -25,13 +25,13 @@ _STYLES = {"ok": "green", "missing": "yellow", "broken": "bold red"}
 
 @dataclass(frozen=True)
 class MachineCheck:
-    """One thing that was looked at.
+    """The result of one check.
 
     Attributes:
-        name: what it is.
-        state: `"ok"`, `"missing"` (the stages run without it) or `"broken"` (stages need it).
-        finding: what the check saw.
-        fix: what to do about it, unless it is ok.
+        name: the thing that was checked.
+        state: `"ok"`, `"missing"` (the stages run without it), or `"broken"` (stages need it).
+        finding: what the check found.
+        fix: what the user can do about it; empty if the state is ok.
     """
 
     name: str
@@ -69,7 +69,7 @@ def doctor(
 
 
 def examine(output_dir: Path = RUNS, online: bool = False) -> list[MachineCheck]:
-    """All checks; the Hub is asked only if `online`."""
+    """Runs all checks; the check of the Hub runs only if `online`."""
     reinstall = "pip install -U --force-reinstall hf-llmpath 'transformers>=5,<6'"
     report = "reinstall torch and transformers; if the error stays, report it"
     checks = [
@@ -92,7 +92,15 @@ def examine(output_dir: Path = RUNS, online: bool = False) -> list[MachineCheck]
 
 
 def _works(name: str, use: Callable[[], str], fix: str, purpose: str | None = None) -> MachineCheck:
-    """Tries something; without a `purpose` that the stages can do without, a failure means broken."""
+    """Tries to use a library and reports the result.
+
+    Args:
+        name: name of the check.
+        use: function that uses the library and returns the finding; any error of it is a failure.
+        fix: what the user can do about a failure.
+        purpose: what only this library is for, if the stages can do without it. A failure then means
+            "missing", otherwise "broken".
+    """
     try:
         return MachineCheck(name, "ok", use())
     except Exception as error:
@@ -111,7 +119,7 @@ def _python() -> MachineCheck:
 
 
 def _packages() -> list[MachineCheck]:
-    """The packages that hf-llmpath requires, with the ranges that it requires."""
+    """Checks the packages that hf-llmpath requires against the version ranges that it requires."""
     from importlib.metadata import PackageNotFoundError, requires, version
 
     from packaging.requirements import Requirement
@@ -123,6 +131,7 @@ def _packages() -> list[MachineCheck]:
         return [MachineCheck("hf-llmpath", "missing", finding, "pip install -e .")]
     checks = []
     for requirement in requirements:
+        # Requirements of extras, and of other systems, do not concern this installation.
         if requirement.marker is not None and not requirement.marker.evaluate({"extra": ""}):
             continue
         name, wanted = requirement.name, requirement.specifier
@@ -167,7 +176,7 @@ def _training_step() -> str:
 
     config = LLMPathRNNConfig(vocab_size=8, hidden_size=8, pad_token_id=0, bos_token_id=1, eos_token_id=1)
     model = AutoModelForCausalLM.from_config(config)
-    tokens = torch.arange(8).unsqueeze(0)  # (1, length)
+    tokens = torch.arange(8).unsqueeze(0)  # (time,) -> (batch, time), with a batch of 1
     loss = model(input_ids=tokens, labels=tokens).loss
     loss.backward()
     if not torch.isfinite(loss):
@@ -183,10 +192,11 @@ def _bitsandbytes() -> str:
     exact = torch.nn.Linear(64, 64)
     layer = bitsandbytes.nn.Linear8bitLt(64, 64, has_fp16_weights=False)
     layer.load_state_dict(exact.state_dict())
-    inputs = torch.randn(4, 64)
+    inputs = torch.randn(4, 64)  # (batch, inputs)
     with torch.no_grad():
+        # A quantized layer quantizes its weights when it is moved to a device.
         error = float((layer.to("cpu")(inputs) - exact(inputs)).abs().max())
-    if not error < 0.1:
+    if not error < 0.1:  # unlike `>=`, this refuses NaN too
         raise ArithmeticError(f"an int8 layer is off by {error:.2g}")
     return f"{bitsandbytes.__version__}, int8 on the CPU"
 
@@ -200,6 +210,7 @@ def _onnxruntime() -> str:
     ends = [onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [1]) for name in "xy"]
     graph = onnx.helper.make_graph([identity], "identity", ends[:1], ends[1:])
     opset = onnx.helper.make_opsetid("", 17)
+    # An older opset and IR version, which an older onnxruntime reads as well.
     model = onnx.helper.make_model(graph, opset_imports=[opset], ir_version=9)
     session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
     session.run(None, {"x": numpy.ones(1, dtype=numpy.float32)})
@@ -217,13 +228,14 @@ def _chromium() -> MachineCheck:
 
 
 def _machine() -> MachineCheck:
+    # On Linux, the cores that this process may use, which a container can limit.
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else 0
     return MachineCheck("machine", "ok", f"{cores} cores" + (f", {size(memory)} of memory" if memory else ""))
 
 
 def _output(folder: Path) -> MachineCheck:
-    """Whether runs can be written; a folder that did not exist is not left behind."""
+    """Checks that runs can be written, without creating the folder: tests the nearest folder that exists."""
     existing = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
     try:
         if not existing.is_dir():

@@ -1,4 +1,4 @@
-"""`llmpath export` and `llmpath quantize`: the model of a run in another form, checked before it is kept."""
+"""`llmpath export` and `llmpath quantize`: write the model of a run in another form, and check it."""
 
 from typing import Annotated, Any
 

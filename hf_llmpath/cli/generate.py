@@ -1,4 +1,4 @@
-"""`llmpath generate`: text from a trained model, written to the terminal as it comes."""
+"""`llmpath generate`: writes text with a trained model and prints it token by token."""
 
 import json
 from typing import Annotated, Any
@@ -13,7 +13,7 @@ from . import terminal
 from .options import FurtherModel, OutputDir, Seed, StageName, complete_run
 from .terminal import RUNS
 
-_SHOWN = 160  # characters of a vocabulary in an error
+_SHOWN = 160  # characters of the vocabulary that an error message lists
 
 
 def generate(
@@ -37,6 +37,7 @@ def generate(
     writer, folder = complete_run(stage, output_dir)
     options: dict[str, Any] = {"max_new_tokens": max_new_tokens, "do_sample": not greedy}
     if not greedy:
+        # 0 and 1.0 switch the filters off; None would leave transformers' default of 50 for top_k.
         options |= {"temperature": temperature, "top_k": top_k or 0, "top_p": top_p or 1.0}
     stream(writer, folder, prompt, model, seed, options)
 
@@ -49,21 +50,21 @@ def stream(
     seed: int | None = None,
     options: dict[str, Any] | None = None,
 ) -> None:
-    """Prints what a model writes.
+    """Prints the text of a model while the model writes it.
 
     A decoder continues the prompt. An encoder-decoder, which reads the whole prompt first, writes about it.
     A chatbot replies to it.
 
     Args:
-        stage, folder: whose model.
-        prompt: how the text begins; an empty one begins as a document does.
-        name: one of the folder's further models; the main one by default.
-        seed: of the samples; a new one each time by default.
-        options: what `generate()` takes.
+        stage, folder: the stage and its run folder.
+        prompt: beginning of the text; after an empty prompt, the text begins like a new document.
+        name: one of the further models of the run; the main model by default.
+        seed: seed of the samples; a different one each time by default.
+        options: arguments of `generate()`.
 
     Raises:
-        UserError: no such model, one that cannot be read or does not write text, or characters that it
-            cannot read.
+        UserError: the model does not exist, cannot be read, does not write text, or does not know a
+            character or word of the prompt.
     """
     path = folder.model_folder(name)
     check_model_folder(path)
@@ -74,6 +75,7 @@ def stream(
             f"{path} holds a {architecture}, which does not write text; a model ...ForCausalLM does"
         )
 
+    # Imported after the checks, because transformers takes seconds to load.
     from transformers import TextStreamer, set_seed
     from transformers.utils import logging
 
@@ -85,7 +87,7 @@ def stream(
     else:
         model, tokenizer = load_pair("AutoModelForSeq2SeqLM", path)
         inputs, shows_prompt = _text_to_write_about(tokenizer, prompt), True
-        options = {"num_beams": 1} | (options or {})
+        options = {"num_beams": 1} | (options or {})  # beam search cannot be streamed
     if seed is not None:
         set_seed(seed)
     streamer = TextStreamer(tokenizer, skip_prompt=not shows_prompt, skip_special_tokens=True)
@@ -93,7 +95,7 @@ def stream(
 
 
 def _prompt_of_decoder(stage: Stage, tokenizer: Any, prompt: str) -> tuple[dict[str, Any], bool]:
-    """The inputs of a decoder, and whether the text that it writes begins with the prompt."""
+    """Returns the inputs of a decoder, and whether to print the prompt in front of the written text."""
     import torch
 
     ids = tokenizer.encode(prompt, add_special_tokens=False)
@@ -108,12 +110,12 @@ def _prompt_of_decoder(stage: Stage, tokenizer: Any, prompt: str) -> tuple[dict[
         ids = prompt_ids(tokenizer, [{"role": "user", "content": prompt.strip()}])
     elif tokenizer.bos_token_id is not None:
         ids = [tokenizer.bos_token_id, *ids]
-    inputs = torch.tensor([ids])  # (1, length)
+    inputs = torch.tensor([ids])  # (batch, time), with a batch of 1
     return {"inputs": inputs, "attention_mask": torch.ones_like(inputs)}, not is_chatbot
 
 
 def _text_to_write_about(tokenizer: Any, prompt: str) -> dict[str, Any]:
-    """The inputs of an encoder-decoder; says what it cannot read of them."""
+    """Returns the inputs of an encoder-decoder; notes on stderr what the model cannot read of the text."""
     from ..data.tokenizers.word_level import unknown_words
 
     if not prompt.strip():
@@ -124,17 +126,18 @@ def _text_to_write_about(tokenizer: Any, prompt: str) -> dict[str, Any]:
         terminal.note(f"the text has {whole} tokens; the model reads the first {length}")
     if unknown := unknown_words(tokenizer, prompt):
         terminal.note(f"never seen: {', '.join(unknown)}")
+    # Without token_type_ids, which the model does not take.
     return {name: inputs[name] for name in ("input_ids", "attention_mask")}
 
 
 def _unknown(stage: Stage, tokenizer: Any, prompt: str) -> str:
-    """Which words or characters of the prompt the model never saw, and which it knows."""
+    """Says which words or characters of the prompt the model never saw, and which ones it knows."""
     from ..data.tokenizers.characters import unknown_characters
     from ..data.tokenizers.word_level import unknown_words
 
     tokens = tokenizer.get_vocab()
     letters = sorted(token for token in tokens if len(token) == 1)
-    if 2 * len(letters) < len(tokens):  # whole words
+    if 2 * len(letters) < len(tokens):  # most tokens are longer than a character: a vocabulary of words
         unknown = unknown_words(tokenizer, prompt)
         hint = next(filter(None, (nearest(word, tokens) for word in unknown)), "")
         return f"the model never saw {_quoted(unknown)}; it knows {len(tokens):,} words and marks{hint}"
@@ -150,7 +153,7 @@ def _quoted(names: list[str]) -> str:
 
 
 def _ranges(letters: list[str]) -> str:
-    """`a b c d x` as `a-d x`."""
+    """Abbreviates a sorted list of characters: `a b c d x` becomes `a-d x`."""
     runs: list[list[str]] = []
     for letter in letters:
         if runs and ord(letter) == ord(runs[-1][-1]) + 1 and letter.isalnum() and runs[-1][-1].isalnum():

@@ -1,6 +1,6 @@
-"""`llmpath`: joins the commands, one module each, and turns every error into one line.
+"""Joins the commands of `llmpath` and turns every error into one line.
 
-Heavy libraries are imported inside the functions that need them. `--help` and `list` answer at once.
+Heavy libraries are imported inside of the functions that need them, so `--help` and `list` answer at once.
 """
 
 import io
@@ -57,12 +57,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs `llmpath` and returns its exit code.
 
     Args:
-        arguments: what follows `llmpath` on the line; the arguments of this process by default.
+        arguments: the words after `llmpath` on the command line; the arguments of this process by default.
 
     Returns:
-        0; 2 for an error that the user can fix, 1 for one that nobody expected, 130 after Ctrl-C.
+        0 for success, 2 for an error that the user can fix, 1 for an unexpected error, 130 after Ctrl-C.
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
+    # Typer would accept -v only in front of the command; taken out here, it may stand anywhere.
     verbose = bool({"-v", "--verbose"} & set(given))
     given = [argument for argument in given if argument not in ("-v", "--verbose")]
     for stream in (sys.stdout, sys.stderr):
@@ -71,6 +72,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not verbose:
         _quiet_libraries()
     try:
+        # Outside of standalone mode, Typer raises errors instead of printing them.
         return app(given, prog_name="llmpath", standalone_mode=False) or 0
     except UserError as error:
         print_error(error, error if verbose else None)
@@ -85,10 +87,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _quiet_libraries() -> None:
-    """Keeps for `-v` what libraries log on the way to an answer.
+    """Hides messages of libraries that mean nothing to the user; `-v` shows them.
 
-    bitsandbytes misses an optional kernel wherever the Trainer is imported, huggingface_hub counts its
-    retries, datasets adds a traceback to its error, and peft asks by an old name.
+    bitsandbytes reports a missing optional kernel wherever the Trainer is imported, huggingface_hub counts
+    its retries, datasets adds a traceback to its error, and peft uses a deprecated name.
     """
     warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning)
     for name in ("bitsandbytes", "huggingface_hub.utils", "datasets.packaged_modules"):

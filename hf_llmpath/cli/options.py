@@ -1,4 +1,4 @@
-"""Options and arguments that several commands share, and the checks of the folder that they name."""
+"""Defines options and arguments that several commands share, and checks the folder that they name."""
 
 import shlex
 from pathlib import Path
@@ -25,7 +25,11 @@ Seed = Annotated[int | None, typer.Option(min=0, max=LARGEST_SEED, help="The sam
 
 
 def check_output_dir(output_dir: Path) -> None:
-    """Raises `UserError` for a folder that cannot contain run folders."""
+    """Checks that a folder can contain run folders.
+
+    Raises:
+        UserError: it is a file, or itself a run folder.
+    """
     if output_dir.exists() and not output_dir.is_dir():
         raise UserError(f"{output_dir} cannot be a folder: a file is in the way; choose another --output-dir")
     if output_dir.is_dir() and RunFolder(output_dir).state != "none":
@@ -36,10 +40,11 @@ def check_output_dir(output_dir: Path) -> None:
 
 
 def complete_run(name: str, output_dir: Path) -> tuple[Stage, RunFolder]:
-    """The stage called `name` and its run folder.
+    """Returns the stage called `name` and its run folder.
 
     Raises:
-        UserError: no such stage, or it has no complete run; says which command trains it.
+        UserError: no stage has this name, or it has no complete run; the message names the command that
+            trains it.
     """
     stage = get_stage(name)
     check_output_dir(output_dir)

@@ -1,4 +1,4 @@
-"""`llmpath push` and `llmpath space`: a trained model with its card, or a demo, to the Hugging Face Hub."""
+"""`llmpath push` and `llmpath space`: send a trained model with its card, or a demo, to the Hub."""
 
 from typing import Annotated, Any
 

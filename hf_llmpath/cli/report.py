@@ -1,4 +1,4 @@
-"""What the command line says about runs: the path, a run's numbers, its files, and what to do next."""
+"""Reports on runs in the terminal: the path, the numbers and files of a run, and what to do next."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -16,14 +16,14 @@ from ..stages.stage import Stage
 from .terminal import command_line, facts, heading, out, print_lines, table
 
 _STATES = {"complete": "trained", "stopped": "stopped", "none": "not yet"}
-_SLUG, _WIDTH = 16, 80  # characters of a slug's column and of a line
+_SLUG, _WIDTH = 16, 80  # widths, in characters, of the column of slugs and of a line
 
 
 # The path
 
 
 def path_rows(root: Path, stages: Sequence[Stage] | None = None) -> list[dict[str, Any]]:
-    """One row per stage, for `llmpath list` and its `--json`."""
+    """Returns one row per stage, for `llmpath list` and its `--json`."""
     return [_path_row(stage, RunFolder(root / stage.folder_name)) for stage in stages or all_stages()]
 
 
@@ -38,6 +38,7 @@ def _path_row(stage: Stage, folder: RunFolder) -> dict[str, Any]:
         "folder": str(folder.path),
         "main": stage.main,
     }
+    # A stage without a run has the same keys, with null as their values in JSON.
     row |= dict.fromkeys(("value", "baseline", "seconds", "preset", "goals", "goals_met"))
     if not folder.is_complete:
         return row
@@ -58,7 +59,7 @@ def _path_row(stage: Stage, folder: RunFolder) -> dict[str, Any]:
 
 
 def path_lines(rows: list[dict[str, Any]]) -> Iterator[Text]:
-    """The path by phases, two lines a stage, 80 columns wide."""
+    """Yields the path, phase by phase, with two lines of 80 columns per stage."""
     phase = None
     for row in rows:
         if row["phase"] != phase:
@@ -72,14 +73,14 @@ def path_lines(rows: list[dict[str, Any]]) -> Iterator[Text]:
 
 
 def _ends(left: Text, right: str) -> Text:
-    """One text at the left end of a line and another at its right end."""
+    """Puts one text at the left end of a line and another at its right end."""
     if not right:
         return left
     return left.append(" " * max(2, _WIDTH - len(left) - len(right))).append(right, style="dim")
 
 
 def _result(row: dict[str, Any]) -> Text:
-    """The main number with its baseline, and how many goals are met."""
+    """Returns the main number with its baseline, and the number of goals that are met."""
     if row["value"] is None:
         stopped = row["state"] == "stopped"
         return Text(f"continue with: llmpath run {row['slug']} --resume" if stopped else "", style="dim")
@@ -92,7 +93,7 @@ def _result(row: dict[str, Any]) -> Text:
 
 
 def print_path(stages: Sequence[Stage], root: Path) -> None:
-    """The end of a run of several stages."""
+    """Prints the results at the end of a run of several stages."""
     print_lines(path_lines(path_rows(root, stages)))
     out.print()
     for stage in stages:
@@ -110,17 +111,17 @@ def print_path(stages: Sequence[Stage], root: Path) -> None:
 
 
 def metrics_table(report: dict[str, Any], everything: bool = True) -> Table:
-    """Metric, value, baseline and goal; the main metric first.
+    """Returns a table of metrics with value, baseline, and goal; the main metric comes first.
 
     Args:
-        report: metrics.json.
-        everything: all metrics; otherwise only those with a baseline or a goal, and the main one.
+        report: content of metrics.json.
+        everything: whether to list all metrics, or only the main one and those with a baseline or a goal.
     """
     metrics, baselines, main = report["metrics"], report["baselines"], report["main"]
     goals = {goal["name"]: goal for goal in report["goals"]}
     names = [name for name in metrics if not name.endswith(("_sd", "_seeds"))]
     rows = []
-    for name in sorted(names, key=lambda name: name != main):
+    for name in sorted(names, key=lambda name: name != main):  # False sorts first; the rest keeps its order
         if everything or name in goals or name in baselines or name == main:
             baseline = number(baselines[name]) if name in baselines else ""
             goal = goals.get(name)
@@ -150,13 +151,13 @@ def _show(stage: Stage, root: Path) -> str:
 
 
 def summary(stage: Stage, folder: RunFolder) -> Text:
-    """A run in one line."""
+    """Summarizes a run in one line."""
     row = _path_row(stage, folder)
     return Text("  ").append(_result(row)).append(f", {duration(row['seconds'])}\n")
 
 
 def print_run(stage: Stage, folder: RunFolder) -> None:
-    """The end of a run: its main numbers, where the files are, what to do next."""
+    """Prints the results at the end of a run: its main numbers, its files, and what to do next."""
     report, root = folder.report, folder.path.parent
     out.print(metrics_table(report, everything=False))
     _print_missed(report)
@@ -180,7 +181,7 @@ def print_run(stage: Stage, folder: RunFolder) -> None:
 
 
 def print_all(stage: Stage, folder: RunFolder) -> None:
-    """Everything that is known about the last run of a stage."""
+    """Prints everything that is known about the last run of a stage."""
     report = document(stage, folder)
     heading(f"Stage {stage.number} · {stage.title}")
     data = report["dataset"]
@@ -211,7 +212,7 @@ def _took(report: dict[str, Any]) -> str:
 
 
 def document(stage: Stage, folder: RunFolder) -> dict[str, Any]:
-    """metrics.json with the title, the paths of model and pictures, and the code that loads the model."""
+    """Returns metrics.json together with title, paths of model and pictures, and code to load the model."""
     return {
         "title": stage.title,
         "phase": stage.phase,
@@ -228,7 +229,7 @@ def document(stage: Stage, folder: RunFolder) -> dict[str, Any]:
 
 
 def setting_rows(stage: Stage) -> list[dict[str, Any]]:
-    """Name, type, value in each preset and meaning of every setting of a stage."""
+    """Returns name, type, value in each preset, and meaning of every setting of a stage."""
     quick, full = stage.settings.quick().as_dict(), stage.settings.full().as_dict()
     return [
         {"name": name, "type": kind, "quick": quick[name], "full": full[name], "help": text}
@@ -237,7 +238,7 @@ def setting_rows(stage: Stage) -> list[dict[str, Any]]:
 
 
 def settings_table(rows: list[dict[str, Any]]) -> Table:
-    """The settings of a stage; the full preset is shown where it differs from the quick one."""
+    """Returns a table of settings; the full preset is shown where it differs from the quick preset."""
     cells = []
     for row in rows:
         full = "" if row["full"] == row["quick"] else _setting(row["full"])

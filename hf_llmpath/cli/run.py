@@ -1,4 +1,4 @@
-"""`llmpath run`: trains one stage or several, with progress, and says how to continue when it is stopped."""
+"""`llmpath run`: trains stages, shows the progress, and says how to continue a run that was stopped."""
 
 import warnings
 from collections.abc import Iterator
@@ -65,7 +65,7 @@ def run(
     overrides = _overrides({name: value for name, value in named.items() if value is not None}, sets or [])
     check_output_dir(output_dir)
     several = len(chosen) > 1
-    for stage in chosen:  # nothing is trained before everything that was asked for makes sense
+    for stage in chosen:  # a setting that is wrong for the last stage should not come up hours later
         with _naming(stage, several), _renamed_settings_shown():
             stage.settings.preset(preset or PRESETS[0]).updated(**overrides)
 
@@ -73,6 +73,7 @@ def run(
     try:
         for stage in chosen:
             folder = RunFolder(output_dir / stage.folder_name)
+            # Of several stages, only those that were stopped are resumed. The others start, or are complete.
             resumes = resume and (not several or folder.state == "stopped")
             wanted = preset or PRESETS[0], overrides
             if resumes and folder.stopped and preset is None and not overrides:
@@ -87,7 +88,7 @@ def run(
             if several:
                 terminal.err.print(report.summary(stage, folder), soft_wrap=True)
     except KeyboardInterrupt:
-        # A single stopped run keeps what it was given. What never began has to be asked for again.
+        # A single stopped run has recorded its options. A stage that never began needs them again.
         kept = not several and folder.state == "stopped"
         given = [] if kept else _options(preset or PRESETS[0], overrides)
         line = command_line("run", *stages, *given, output_dir=output_dir)
@@ -97,8 +98,8 @@ def run(
             else f"stopped before the training began; start again with: {line}",
             style="",
         )
-        raise typer.Exit(130) from None
-    finally:
+        raise typer.Exit(130) from None  # 128 + SIGINT, as shells expect
+    finally:  # also after Ctrl-C or an error: the stages that are done are worth reporting
         if as_json:
             terminal.print_json([folder.report | {"folder": str(folder.path)} for folder in done])
     if as_json:
@@ -133,7 +134,7 @@ def _overrides(named: dict[str, Any], sets: list[str]) -> dict[str, Any]:
 
 
 def _options(preset: str, overrides: dict[str, Any]) -> list[str]:
-    """The options of `llmpath run` that ask for these settings."""
+    """Returns the options of `llmpath run` that ask for these settings."""
     options = ["--preset", preset]
     for name, value in overrides.items():
         if name in _OWN_OPTIONS:
@@ -145,7 +146,7 @@ def _options(preset: str, overrides: dict[str, Any]) -> list[str]:
 
 @contextmanager
 def _naming(stage: Stage, several: bool) -> Iterator[None]:
-    """Puts the stage in front of a `UserError` if there are several."""
+    """Puts the name of the stage in front of a `UserError` if there are several stages."""
     try:
         yield
     except UserError as error:
@@ -156,7 +157,7 @@ def _naming(stage: Stage, several: bool) -> Iterator[None]:
 
 @contextmanager
 def _renamed_settings_shown() -> Iterator[None]:
-    """Shows the user which setting has another name today; Python hides that warning by default."""
+    """Shows the user which settings have been renamed; Python hides a DeprecationWarning by default."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", DeprecationWarning)
         yield
@@ -165,11 +166,11 @@ def _renamed_settings_shown() -> Iterator[None]:
 
 
 def _is_complete(folder: RunFolder, stage: Stage, preset: str, overrides: dict[str, Any]) -> bool:
-    """Whether `folder` has the complete run that is asked for, and none that was stopped after it."""
+    """Returns whether `folder` has a complete run of these settings and no later run that was stopped."""
     if folder.state != "complete" or folder.slug_of_report is None or folder.report["preset"] != preset:
         return False
     try:
         settings = stage.settings.noted(folder.report["settings"])
-    except UserError:  # a run from before a setting was dropped
+    except UserError:  # the run has a setting that no longer exists
         return False
     return settings == stage.settings.preset(preset).updated(**overrides)

@@ -1,4 +1,4 @@
-"""`llmpath list` and `llmpath show`: the path, and the run or the settings of one stage."""
+"""`llmpath list` and `llmpath show`: show the path, and the run or the settings of one stage."""
 
 from typing import Annotated
 

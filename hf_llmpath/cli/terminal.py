@@ -1,6 +1,6 @@
-"""What the command line looks like: progress on stderr, tables on stdout, one line per error.
+"""Defines the look of the command line: progress on stderr, tables on stdout, one line per error.
 
-Only rich and the standard library are loaded here: `llmpath --help` and `llmpath list` answer at once.
+This module loads only rich and the standard library, so `llmpath --help` and `llmpath list` answer at once.
 """
 
 import json
@@ -22,12 +22,12 @@ from rich.text import Text
 from ..charts.wording import duration
 from ..runs import NoProgress
 
-RUNS = Path("runs")  # where run folders are unless --output-dir names another folder
+RUNS = Path("runs")  # parent of the run folders, unless --output-dir names another folder
 
 out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)
 
-_REDRAW = 0.1  # seconds
+_REDRAW = 0.1  # seconds from one drawing of the progress bar to the next
 
 
 def print_json(document: Any) -> None:
@@ -35,7 +35,7 @@ def print_json(document: Any) -> None:
 
 
 def print_error(message: object, error: BaseException | None = None) -> None:
-    """One line on stderr; the traceback of `error` above it, if given."""
+    """Prints one line on stderr, below the traceback of `error` if it is given."""
     if error is not None:
         err.print(Text("".join(traceback.format_exception(error))), soft_wrap=True, style="dim")
     line = " ".join(str(message).split())
@@ -43,12 +43,12 @@ def print_error(message: object, error: BaseException | None = None) -> None:
 
 
 def note(text: str, style: str = "dim") -> None:
-    """A remark on stderr."""
+    """Prints a remark on stderr."""
     err.print(text, style=style, soft_wrap=True, markup=False)
 
 
 def command_line(*words: str, output_dir: Path = RUNS) -> str:
-    """An `llmpath` command that can be pasted into a shell."""
+    """Returns an `llmpath` command that can be pasted into a shell."""
     folder = [] if output_dir == RUNS else ["--output-dir", str(output_dir)]
     return shlex.join(["llmpath", *words, *folder])
 
@@ -63,7 +63,7 @@ def print_lines(lines: Iterable[Text]) -> None:
 
 
 def facts(rows: Sequence[tuple[str, str]]) -> None:
-    """Names in one column, and next to them their values on one line each, however long."""
+    """Prints names in one column and next to them their values, each on one line, even if it is long."""
     width = max(len(name) for name, _ in rows) + 2
     for name, value in rows:
         out.print(Text.assemble((f"{name:<{width}}", "dim"), value), soft_wrap=True)
@@ -72,7 +72,7 @@ def facts(rows: Sequence[tuple[str, str]]) -> None:
 def table(
     columns: Sequence[str], rows: Sequence[Sequence[Any]], right: Sequence[int] = (), **options: Any
 ) -> Table:
-    """A table with a rule under its header; `right` lists the columns that are aligned to the right."""
+    """Returns a table with a rule under its header; `right` lists the columns that are aligned right."""
     result = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold", **options)
     for index, name in enumerate(columns):
         result.add_column(name, justify="right" if index in right else "left", overflow="fold")
@@ -82,7 +82,7 @@ def table(
 
 
 def size(count: float) -> str:
-    """A number of bytes with its unit."""
+    """Formats a number of bytes with its unit."""
     for unit in ("bytes", "kB", "MB"):
         if count < 1000:
             return f"{count:.0f} {unit}" if unit == "bytes" else f"{count:.1f} {unit}"
@@ -91,9 +91,9 @@ def size(count: float) -> str:
 
 
 class Pace:
-    """How far a training is, how fast it runs, and how long it will take from here.
+    """Measures how far a training is, how fast it runs, and how long it will still take.
 
-    A resumed training starts at a later step. Its speed counts only the steps of this process.
+    A resumed training starts at a later step, so its speed counts only the steps of this process.
     """
 
     def __init__(self, name: str, total: int):
@@ -105,7 +105,7 @@ class Pace:
     def update(self, step: int, values: dict[str, float]) -> None:
         self.step = step
         self.values.update(values)
-        if self._first is None:
+        if self._first is None:  # the clock starts after the first step, which is often slower
             self._first = step, time.monotonic()
 
     @property
@@ -121,7 +121,7 @@ class Pace:
 
     @property
     def measured(self) -> list[str]:
-        """Loss and speed, in words."""
+        """Loss and speed as text."""
         words = []
         if "loss" in self.values:
             loss = self.values["loss"]
@@ -139,7 +139,7 @@ class Pace:
 
 
 class LineProgress(NoProgress):
-    """Progress for a file or a pipe, where nothing can be redrawn: a plain line now and then."""
+    """A progress display for a file or a pipe, where nothing can be redrawn: prints a line now and then."""
 
     def __init__(self, interval: float = 10.0):
         self.interval = interval  # seconds
@@ -170,7 +170,7 @@ class LineProgress(NoProgress):
 
 
 class BarProgress(LineProgress):
-    """Progress on a terminal: a bar while a training runs, a line when it has ended, a spinner in between."""
+    """A progress display for a terminal: a bar during a training, a line after it, a spinner in between."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -181,7 +181,7 @@ class BarProgress(LineProgress):
 
     @contextmanager
     def task(self, name: str, total: int) -> Iterator["BarProgress"]:
-        self._between.stop()
+        self._between.stop()  # rich shows one live display at a time
         self._pace = Pace(name, total)
         with Live(self._bar(), console=err, transient=True, auto_refresh=False) as self._live:
             yield self
@@ -212,5 +212,5 @@ class BarProgress(LineProgress):
 
 
 def progress() -> LineProgress:
-    """The progress display that fits stderr."""
+    """Returns the progress display that suits stderr."""
     return BarProgress() if err.is_terminal and not err.is_dumb_terminal else LineProgress()

@@ -1,1 +1,1 @@
-"""Conversion of other libraries' weights to our models and back."""
+"""Converts other libraries' weights to our models and back."""

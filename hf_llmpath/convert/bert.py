@@ -1,9 +1,9 @@
-"""Conversion between BERT and our encoder: the same numbers under other names.
+"""Converts between BERT and our encoder, which have the same weights under different names.
 
     model = from_bert(transformers.BertForMaskedLM.from_pretrained(folder))
     model, tokenizer = load_bert("google-bert/bert-base-uncased", "LLMPathBertForQuestionAnswering")
 
-Each of our classes has a counterpart in transformers. Their logits are equal up to rounding.
+Each of our classes has a counterpart in transformers. Both compute the same logits up to rounding.
 """
 
 import re
@@ -19,7 +19,7 @@ from ..models import modeling_bert as ours
 from ..models.configuration_bert import LLMPathBertConfig
 from .pretrained import load_converted
 
-# Our name -> theirs; \1 is the index of the layer.
+# Our name of a module -> BERT's name; \1 is the index of the layer.
 _MODEL = {
     r"embeddings\.tokens": "embeddings.word_embeddings",
     r"embeddings\.positions": "embeddings.position_embeddings",
@@ -49,7 +49,7 @@ _CLASSES = {
     "LLMPathBertForTokenClassification": "BertForTokenClassification",
     "LLMPathBertForQuestionAnswering": "BertForQuestionAnswering",
 }
-# Arguments that both configurations have under the same name.
+# Arguments that have the same name in both configurations.
 _SAME = (
     "vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size",
     "hidden_act", "hidden_dropout_prob", "attention_probs_dropout_prob", "max_position_embeddings",
@@ -59,9 +59,9 @@ _SAME = (
 
 
 def bert_name(name: str) -> str:
-    """Returns the name in transformers' BERT of our weight `name`.
+    """Translates the name of one of our weights to its name in transformers' BERT.
 
-    Both have the prefix of the base model, or neither.
+    The prefix of the base model, `model.` here and `bert.` there, is kept if `name` has it.
 
     Raises:
         KeyError: BERT has no such weight.
@@ -75,10 +75,10 @@ def bert_name(name: str) -> str:
 
 
 def config_from_bert(config: Any, **changes: Any) -> LLMPathBertConfig:
-    """Returns our configuration of the same model; `changes` are further arguments of it.
+    """Returns our configuration for the same model; `changes` are arguments that differ from BERT's.
 
     Raises:
-        UserError: this BERT is a decoder.
+        UserError: the BERT is a decoder.
     """
     if config.is_decoder or config.add_cross_attention:
         raise UserError(
@@ -88,11 +88,12 @@ def config_from_bert(config: Any, **changes: Any) -> LLMPathBertConfig:
 
 
 def config_to_bert(config: Any) -> BertConfig:
-    """Returns BERT's configuration of the same model.
+    """Returns BERT's configuration for the same model.
 
     Raises:
-        UserError: the model has something that BERT lacks.
+        UserError: the model has an option that BERT lacks.
     """
+    # BERT knows only one value of each of these options, and so has no argument for them.
     layout = {"position_embedding_type": "learned", "norm_position": "post", "classifier_pooling": "cls"}
     for name, value in layout.items():
         if (ours := getattr(config, name)) != value:
@@ -106,8 +107,8 @@ def from_bert(model: PreTrainedModel, **changes: Any) -> PreTrainedModel:
     """Returns our counterpart of a transformers BERT, with the same weights.
 
     Args:
-        model: `BertModel`, or one of its heads in the table above.
-        changes: further arguments of our configuration, such as another dropout.
+        model: a `BertModel`, or a BERT with one of the heads in `_CLASSES`.
+        changes: arguments of our configuration that differ from BERT's, such as the dropout.
 
     Raises:
         UserError: the class has no counterpart here.
@@ -120,18 +121,19 @@ def from_bert(model: PreTrainedModel, **changes: Any) -> PreTrainedModel:
     config = config_from_bert(model.config, **changes)
     converted = getattr(ours, name)(config, **_pooling(model)).to(model.dtype)
     weights = model.state_dict()
+    # Every weight of ours must be there. BERT's second name for the decoder's bias is skipped.
     converted.load_state_dict({name: weights[bert_name(name)] for name in converted.state_dict()})
     return converted.train(model.training)
 
 
 def _pooling(model: Any) -> dict[str, bool]:
-    """A model without a head may lack its pooler."""
+    """Returns whether to build the pooler, an argument that only the models without a head have."""
     has_choice = isinstance(model, transformers.BertModel | ours.LLMPathBertModel)
     return {"add_pooling_layer": model.pooler is not None} if has_choice else {}
 
 
 def to_bert(model: PreTrainedModel) -> PreTrainedModel:
-    """Returns the transformers BERT with the weights of our model: the inverse of `from_bert`."""
+    """Returns the transformers BERT with the weights of our model; the inverse of `from_bert`."""
     config = config_to_bert(model.config)
     bert = getattr(transformers, _CLASSES[type(model).__name__])(config, **_pooling(model)).to(model.dtype)
     renamed = {bert_name(name): value for name, value in model.state_dict().items()}
@@ -144,17 +146,17 @@ def to_bert(model: PreTrainedModel) -> PreTrainedModel:
 def load_bert(
     source: str | Path, name: str, **changes: Any
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    """Loads a BERT of transformers, or one of ours, as our class `name`, with its tokenizer.
+    """Loads a BERT that transformers or this package saved as our class `name`, with its tokenizer.
 
     Args:
         source: a local folder (config.json, model.safetensors, and tokenizer.json or vocab.txt) or a Hub id.
         name: one of our classes, such as `LLMPathBertForQuestionAnswering`. A head that the source lacks is
-            new.
-        changes: further arguments of our configuration.
+            initialized at random.
+        changes: arguments of our configuration that differ from the source's.
 
     Raises:
-        UserError: nothing is there; weights are missing, truncated, or pickled; the model is no BERT; or the
-            tokenizer is missing or belongs to another model.
+        UserError: the source does not exist; weights are missing, truncated, or pickled; the model is not a
+            BERT; or the tokenizer is missing or belongs to another model.
     """
     theirs = getattr(transformers, _CLASSES[name])
     model, tokenizer = load_converted(source, getattr(ours, name), theirs, from_bert, **changes)

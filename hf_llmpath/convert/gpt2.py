@@ -1,8 +1,9 @@
-"""Conversion between GPT-2 and our decoder: the same numbers under other names.
+"""Converts between GPT-2 and our decoder, which have the same weights under different names.
 
     model = from_gpt2(transformers.GPT2LMHeadModel.from_pretrained(folder))
 
-GPT-2 keeps the projections of queries, keys, and values in one matrix, and stores every matrix transposed.
+GPT-2 keeps the projections of queries, keys, and values in one matrix, and stores every matrix of its layers
+transposed.
 """
 
 import re
@@ -17,7 +18,8 @@ from ..errors import UserError
 from ..models import modeling_gpt as ours
 from ..models.configuration_gpt import LLMPathGPTConfig
 
-# Our name -> theirs; \1 is the index of the layer. The joint projection does not fit into this table.
+# Our name of a module -> GPT-2's name; \1 is the index of the layer. The joint projection of queries, keys,
+# and values does not fit into this table, which is one to one.
 _NAMES = {
     r"embed_tokens": "wte",
     r"embed_positions": "wpe",
@@ -34,7 +36,7 @@ _CLASSES = {
     "GPT2LMHeadModel": "LLMPathGPTForCausalLM",
     "GPT2ForSequenceClassification": "LLMPathGPTForSequenceClassification",
 }
-# Our name -> theirs, for arguments that both configurations have.
+# Our name -> GPT-2's name, for arguments that both configurations have.
 _SIZES = {
     "vocab_size": "vocab_size",
     "hidden_size": "n_embd",
@@ -57,7 +59,7 @@ def from_gpt2(model: PreTrainedModel) -> PreTrainedModel:
     """Returns our model with the weights of a `GPT2Model`, `GPT2LMHeadModel`, or classifier.
 
     Raises:
-        UserError: our model lacks a counterpart of the class, or an option of it.
+        UserError: the class has no counterpart here, or the model has an option that ours lacks.
     """
     name = type(model).__name__
     if name not in _CLASSES:
@@ -70,6 +72,7 @@ def from_gpt2(model: PreTrainedModel) -> PreTrainedModel:
         raise UserError("this GPT-2 has scale_attn_weights switched off, which our model does not have")
     arguments = {own: getattr(theirs, their) for own, their in _SIZES.items()}
     labels = {"id2label": theirs.id2label, "label2id": theirs.label2id} if "Classification" in name else {}
+    # GPT-2's n_inner is None where the feed-forward layer has the usual width of 4 * n_embd.
     config = LLMPathGPTConfig(
         layout="gpt2", intermediate_size=theirs.n_inner or 4 * theirs.n_embd, **arguments, **labels
     )
@@ -82,7 +85,7 @@ def from_gpt2(model: PreTrainedModel) -> PreTrainedModel:
 
 
 def to_gpt2(model: PreTrainedModel) -> PreTrainedModel:
-    """Returns transformers' GPT-2 with the weights of ours: the inverse of `from_gpt2`.
+    """Returns the transformers GPT-2 with the weights of our model; the inverse of `from_gpt2`.
 
     Raises:
         UserError: the model has a layout that GPT-2 lacks.
@@ -108,23 +111,25 @@ def to_gpt2(model: PreTrainedModel) -> PreTrainedModel:
     for name, value in weights.items():
         if not _JOINT.search(name):
             their_name, is_matrix = _their_name(name, prefix)
-            renamed[their_name] = value.t() if is_matrix else value  # (in, out) for a matrix
+            # A matrix: (outputs, inputs) -> (inputs, outputs), which GPT-2's Conv1D layers multiply x by.
+            renamed[their_name] = value.t() if is_matrix else value
     base = "model." if prefix else ""
     for layer in range(own.num_hidden_layers):
         for kind in ("weight", "bias"):
             names = [f"{base}layers.{layer}.attention.{letter}_proj.{kind}" for letter in "qkv"]
             joint = torch.cat([weights[name] for name in names])  # (3 * hidden, hidden), or (3 * hidden,)
+            # The matrix: (3 * hidden, hidden) -> (hidden, 3 * hidden).
             renamed[f"{prefix}h.{layer}.attn.c_attn.{kind}"] = joint.t() if kind == "weight" else joint
     gpt2.load_state_dict(renamed)
     return gpt2.to(next(model.parameters()).dtype).train(model.training)
 
 
 def _their_name(own: str, prefix: str) -> tuple[str, bool]:
-    """Returns the name of our weight in GPT-2 and whether it is a matrix that is transposed there."""
+    """Returns GPT-2's name of our weight `own`, and whether GPT-2 stores it as a transposed matrix."""
     bare = own.removeprefix("model.")
     module, _, kind = bare.rpartition(".")
     if module in ("lm_head", "score"):
-        return bare, False
+        return bare, False  # the heads have no prefix, and both models store them as (outputs, inputs)
     for pattern, name in _NAMES.items():
         if re.fullmatch(pattern, module):
             return f"{prefix}{re.sub(pattern, name, module)}.{kind}", kind == "weight" and "_proj" in module
@@ -132,13 +137,14 @@ def _their_name(own: str, prefix: str) -> tuple[str, bool]:
 
 
 def _our_weight(weights: dict[str, Tensor], own: str, prefix: str, width: int) -> Tensor:
-    """Takes the value of our weight `own` from GPT-2's weights."""
+    """Takes our weight `own` out of GPT-2's weights, whose hidden size is `width`."""
     joint = _JOINT.search(own)
     if joint is None:
         name, is_matrix = _their_name(own, prefix)
-        return weights[name].t() if is_matrix else weights[name]
+        return weights[name].t() if is_matrix else weights[name]  # (inputs, outputs) -> (outputs, inputs)
     layer, letter, kind = joint.groups()
     start = "qkv".index(letter) * width
-    # Queries, keys, and values side by side: (hidden, 3 * hidden), or (3 * hidden,) for the bias.
+    # Queries, keys, and values lie side by side: (hidden, 3 * hidden) -> (hidden, hidden), or for the bias
+    # (3 * hidden,) -> (hidden,).
     value = weights[f"{prefix}h.{layer}.attn.c_attn.{kind}"][..., start : start + width]
     return value.t() if kind == "weight" else value  # (hidden, hidden), or (hidden,)

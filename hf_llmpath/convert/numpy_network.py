@@ -1,4 +1,4 @@
-"""Conversion between networks of the NumPy engine and `LLMPathMLP`.
+"""Converts networks of the NumPy engine to `LLMPathMLP` and back.
 
     save_network(network, "net.safetensors")                 # NumPy alone
     model = to_mlp(network)                                  # an LLMPathMLPForImageClassification
@@ -33,7 +33,7 @@ def save_network(network: Network, path: Path | str) -> None:
 
 
 def load_network(network: Network, path: Path | str) -> None:
-    """Reads what `save_network` wrote into a network with the same layers.
+    """Loads the file that `save_network` wrote into a network with the same layers.
 
     Raises:
         ValueError: names or shapes differ from this network's.
@@ -45,7 +45,8 @@ def to_mlp(network: Network, **config: Any) -> LLMPathMLPForImageClassification:
     """Returns the torch model that computes the same logits, in the network's float type and in eval mode.
 
     Args:
-        network: layers as described above, with the same activation and dropout in all of them.
+        network: its layers are in the order described above; all hidden layers have the same activation and
+            dropout.
         config: further arguments of `LLMPathMLPConfig`, such as `image_size` where the input is an image.
 
     Raises:
@@ -59,6 +60,7 @@ def to_mlp(network: Network, **config: Any) -> LLMPathMLPForImageClassification:
         **config,
     }
     if "image_size" not in arguments:
+        # A weight of the engine is (outputs, inputs), as in torch.
         arguments["input_size"] = (hidden[0]["linear"] if hidden else output).params["weight"].shape[1]
     model: Any = LLMPathMLPForImageClassification(LLMPathMLPConfig(**arguments))
     state = {f"classifier.{name}": value for name, value in output.params.items()}
@@ -68,7 +70,8 @@ def to_mlp(network: Network, **config: Any) -> LLMPathMLPForImageClassification:
                 values = layer[module].params | layer[module].buffers
                 state |= {f"model.layers.{index}.{module}.{name}": value for name, value in values.items()}
     tensors = {name: torch.from_numpy(np.array(value)) for name, value in state.items()}
-    model.to(next(iter(tensors.values())).dtype)
+    model.to(next(iter(tensors.values())).dtype)  # before loading, which casts to the model's dtype
+    # torch's BatchNorm counts its batches and the engine's does not; the loading wants every entry.
     counters = {
         name: value for name, value in model.state_dict().items() if name.endswith("num_batches_tracked")
     }
@@ -84,10 +87,10 @@ def from_mlp(
     """Returns the NumPy network that computes the same logits.
 
     Args:
-        model: without residual connections, layer normalization, and dropout on the input, which the engine
-            lacks.
-        dtype: `float32` or `float64`; the model's if not given.
-        rng: for the engine's dropout.
+        model: a model without residual connections, layer normalization, and dropout on the input, all of
+            which the engine lacks.
+        dtype: `float32` or `float64`; the model's by default.
+        rng: random generator for the engine's dropout layers.
 
     Raises:
         ValueError: the engine lacks a layer of the model.
@@ -118,19 +121,25 @@ def from_mlp(
 
 def _dense(linear: torch.nn.Linear, dtype: np.dtype, rng: np.random.Generator) -> Dense:
     dense = Dense(linear.in_features, linear.out_features, rng, dtype=dtype)
-    _copy(dense, linear)
+    _copy(dense, linear)  # replaces the weights that `Dense` has drawn from rng
     return dense
 
 
 def _copy(layer: Layer, module: torch.nn.Module) -> None:
     state = module.state_dict()
     for name, value in (layer.params | layer.buffers).items():
-        value[...] = state[name].cpu().numpy()
+        value[...] = state[name].cpu().numpy()  # in place, which keeps the engine's float type
 
 
 def _parse(network_layers: list[Layer]) -> tuple[list[dict[str, Any]], Dense, dict[str, Any]]:
-    """The modules of each hidden layer, the output layer, and the arguments that all hidden layers share."""
+    """Splits a network into its hidden layers, its output layer, and the settings of all hidden layers.
+
+    Raises:
+        ValueError: a layer is missing or out of order, or the hidden layers differ in a setting.
+    """
     layers: list[Any] = list(network_layers)
+    # The final activation is dropped only if it turns logits into probabilities of exclusive classes: a
+    # sigmoid does so for one output, a softmax for several.
     single = len(layers) > 1 and len(layers[-2].params.get("bias", ())) == 1
     if layers and isinstance(layers[-1], Sigmoid if single else Softmax):
         layers.pop()
@@ -139,7 +148,7 @@ def _parse(network_layers: list[Layer]) -> tuple[list[dict[str, Any]], Dense, di
             f"the last layer is a {type(layers[-1]).__name__ if layers else 'nothing'}; it must be a Dense"
         )
     output, hidden = layers.pop(), []
-    while layers:
+    while layers:  # each turn takes a Dense and the optional layers that follow it, in their order
         layer: dict[str, Any] = {"linear": layers.pop(0)}
         if not isinstance(layer["linear"], Dense):
             raise ValueError(
@@ -152,6 +161,7 @@ def _parse(network_layers: list[Layer]) -> tuple[list[dict[str, Any]], Dense, di
         if layers and isinstance(layers[0], Dropout):
             layer["dropout"] = layers.pop(0).p
         hidden.append(layer)
+    # Name -> the values that occur. LLMPathMLP has one value for all layers.
     shared = {
         "hidden_act": {layer.get("activation", "linear") for layer in hidden},
         "dropout": {layer.get("dropout", 0.0) for layer in hidden},

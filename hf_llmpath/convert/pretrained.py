@@ -1,4 +1,4 @@
-"""Loads a model saved by transformers or by us as one of our classes, from a folder or the Hub."""
+"""Loads a model that transformers or this package saved, from a folder or the Hub, as one of our classes."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -17,22 +17,23 @@ def load_converted(
     convert: Callable[..., PreTrainedModel],
     **changes: Any,
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    """Loads a model and its tokenizer; one that is not ours is converted.
+    """Loads a model and its tokenizer, and converts the model if transformers saved it.
 
     Args:
         source: a local folder, or the id of a model on the Hub.
-        ours: our class.
-        theirs: the class of transformers with the same weights.
-        convert: makes our model from theirs; takes `changes` too.
-        changes: further arguments of our configuration, such as another dropout.
+        ours: our class of the model.
+        theirs: the class of transformers that has the same weights.
+        convert: function that makes our model from a model of class `theirs`; it also receives `changes`.
+        changes: arguments of our configuration that differ from the source's, such as the dropout.
 
     Raises:
-        UserError: nothing is there; weights are missing, truncated, or pickled; the model has another type;
-            or it has no tokenizer.
+        UserError: the source does not exist; weights are missing, truncated, or pickled; the model has
+            another type; or it has no tokenizer.
     """
     if Path(source).is_dir():
         check_model_folder(source)
     elif str(source).startswith((".", "/", "~")) or str(source).count("/") > 1:
+        # A Hub id is NAME or OWNER/NAME, so this can only be a path; the Hub is not asked for it.
         raise UserError(
             f"no model folder '{source}'; name a folder that save_pretrained wrote, or a model on the Hub"
         )
@@ -41,6 +42,7 @@ def load_converted(
         model_type = AutoConfig.from_pretrained(source).model_type
         if model_type not in (their_type, our_type):
             raise UserError(f"{source} is of type '{model_type}', not '{their_type}' or '{our_type}'")
+        # Reading a pickle can run code, so only safetensors files are loaded.
         if model_type == their_type:
             model = convert(theirs.from_pretrained(source, use_safetensors=True), **changes)
         else:

@@ -1,1 +1,1 @@
-"""What models read: embedded sets, the world, Hub ids and local files; tokenizers and batches."""
+"""Reads data for models: embedded sets, the world, Hub ids, and local files; tokenizers and batches."""

@@ -1,12 +1,12 @@
 """Reads and checks questions about contexts, as in SQuAD; cuts them into windows; and labels the answers.
 
-    questions = load_questions("world/questions") windows = cut_windows(tokenizer,
-    questions.train["question"], questions.train["context"], max_length=96, stride=24) starts, ends =
-    label_windows(windows, questions.train["answers"])
+    train = load_questions("world/questions").train
+    windows = cut_windows(tokenizer, train["question"], train["context"], max_length=96, stride=24)
+    starts, ends = label_windows(windows, train["answers"])
 
-A context that does not fit into the model is read through several overlapping windows, each with the
-question before it. If a window does not hold the answer, its answer is the first token (`[CLS]`) (Devlin et
-al. 2018, 4.3).
+A context that does not fit into the model is cut into several overlapping windows, each with the question
+before it. If a window does not contain the answer, its label is the first token, `[CLS]` (Devlin et al. 2018,
+section 4.3).
 """
 
 from collections.abc import Mapping, Sequence
@@ -34,20 +34,19 @@ Answers = dict[
 def load_questions(
     dataset: str, named: Mapping[str, str | None] | None = None, size: int | None = None
 ) -> Table:
-    """Reads `dataset` as a table with the columns `context`, `question` and `answers` (`text`,
-    `answer_start`).
+    """Reads `dataset` as a table with the columns `context`, `question`, and `answers`.
+
+    Each entry of `answers` is a dict with the lists `text` and `answer_start`. A data set that holds nothing
+    out is split by `title`, if it has titles, so that no article is in both splits.
 
     Args:
-        dataset: embedded name, local file or folder, or Hub id.
-        named: our name of a column -> its name in the data set, where it is not a usual one.
-        size: most rows to learn from; of the embedded ones any number can be had.
-
-    A data set that holds nothing out is split by `title`, where it has titles: no article is then in both
-    splits.
+        dataset: an embedded name, a local file or folder, or a Hub id.
+        named: maps a column's name here to its name in the data set, if that is not a usual one.
+        size: maximum number of rows to learn from; an embedded data set can have any number.
 
     Raises:
-        UserError: what `load_table` raises; an empty question or context; an answer that is not where its
-            row says.
+        UserError: `load_table` fails, a question or context is empty, or an answer is not at the place that
+            its row gives.
     """
     return load_table(
         dataset, COLUMNS, named, ("world/questions",), together="title", check=check_questions, size=size
@@ -55,7 +54,7 @@ def load_questions(
 
 
 def check_questions(rows: Any, where: str) -> None:
-    """Raises `UserError`, with the number of the row, for the first that is no question about its context."""
+    """Raises `UserError` for the first row that is not a question about its context, with its number."""
     columns = zip(rows["question"], rows["context"], rows["answers"], strict=True)
     for number, (question, context, answers) in enumerate(columns, 1):
         for name, text in (("question", question), ("context", context)):
@@ -86,16 +85,16 @@ def check_questions(rows: Any, where: str) -> None:
 
 @dataclass(frozen=True)
 class Windows:
-    """Windows `(windows,)` over pairs of question and context.
+    """Windows over pairs of question and context, as arrays of the shape `(windows,)` unless noted.
 
     Attributes:
-        rows: token ids, special tokens included.
+        rows: token ids, including special tokens.
         example: index of the pair that a window belongs to; the windows of a pair are consecutive.
         first, stop: the tokens `first <= t < stop` of a window belong to the context.
-        second: where the tokens of type 1 begin.
-        begins, ends: characters `begin <= c < end` of the context that a token stands for, `(tokens of
-            all windows,)`.
-        offsets: place of a window's first token in these.
+        second: index of the first token of type 1 in a window.
+        begins, ends: the characters `begin <= c < end` of the context that a token covers, `(tokens of all
+            windows,)`.
+        offsets: index of a window's first token in `begins` and `ends`.
     """
 
     rows: TokenRows
@@ -129,17 +128,17 @@ def cut_windows(
     """Cuts pairs of question and context into windows of at most `max_length` tokens.
 
     Args:
-        tokenizer: fast tokenizer, which must know where its tokens are in the text.
-        questions, contexts: texts, equally many.
+        tokenizer: a fast tokenizer, which knows where its tokens are in the text.
+        questions, contexts: two sequences of texts with equal lengths.
         max_length: maximum number of tokens in a window, including special tokens and the question.
         stride: number of tokens that a window shares with the one before it, by default a quarter of
             `max_length` and at most 128.
-        max_question_length: maximum number of tokens in a question, beyond which it is cut off, by default
-            half of `max_length` and at most 64.
+        max_question_length: maximum number of tokens in a question, by default half of `max_length` and at
+            most 64; longer questions are cut off.
         whole_words: whether `begins` and `ends` of a token are those of its word.
 
     Raises:
-        UserError: the tokenizer has no offsets, or windows have no room for more than the stride.
+        UserError: the tokenizer has no offsets, or the windows have no room for more than the stride.
     """
     if not tokenizer.is_fast:
         raise UserError(
@@ -157,6 +156,8 @@ def cut_windows(
             f"tokens, and the overlap (stride) {stride}; use longer windows, a smaller stride or shorter "
             "questions"
         )
+    # As in transformers' question-answering pipeline, the padding side decides whether the question or the
+    # context comes first, and only the context may be cut.
     is_right = tokenizer.padding_side == "right"
     encoded = tokenizer(
         asked if is_right else contexts,
@@ -172,9 +173,9 @@ def cut_windows(
     context, encodings = int(is_right), encoded.encodings
     first, stop, second = (np.empty(len(encodings), dtype=np.int64) for _ in range(3))
     for window, encoding in enumerate(encodings):
-        of = encoding.sequence_ids
+        of = encoding.sequence_ids  # per token: 0 or 1 for the text it is from, None for a special token
         first[window] = of.index(context)
-        stop[window] = len(of) - of[::-1].index(context)
+        stop[window] = len(of) - of[::-1].index(context)  # one past the last token of the context
         types = encoding.type_ids
         second[window] = types.index(1) if 1 in types else len(types)
     rows = TokenRows(encoded["input_ids"])
@@ -199,18 +200,22 @@ def _shortened(tokenizer: PreTrainedTokenizerBase, questions: list[str], longest
 def _of_words(
     words: np.ndarray, begins: np.ndarray, ends: np.ndarray, lengths: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Gives every token the begin of the first and the end of the last token of its word, within a window."""
-    window = np.repeat(np.arange(len(lengths)), lengths)  # (tokens of all windows,)
-    new = np.ones(len(words), dtype=bool)
+    """Extends every token to its word: from the begin of the word's first token to the end of its last.
+
+    All arrays are `(tokens of all windows,)` except `lengths`, which is `(windows,)`.
+    """
+    window = np.repeat(np.arange(len(lengths)), lengths)  # (windows,) -> (tokens of all windows,)
+    new = np.ones(len(words), dtype=bool)  # whether a token starts a word; a special token is its own word
     new[1:] = (words[1:] != words[:-1]) | (window[1:] != window[:-1]) | (words[1:] < 0)
-    starts, which = np.flatnonzero(new), np.cumsum(new) - 1
+    starts, which = np.flatnonzero(new), np.cumsum(new) - 1  # (words,) and (tokens of all windows,)
+    # reduceat gives one value per word, (words,); indexing by `which` spreads it over the word's tokens.
     return np.minimum.reduceat(begins, starts)[which], np.maximum.reduceat(ends, starts)[which]
 
 
 def label_windows(windows: Windows, answers: Sequence[Answers]) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the first and last token of the answer in every window, `(windows,)` each; 0 if there is none.
+    """Returns the first and last token of the answer in every window, `(windows,)` each; 0 without an answer.
 
-    If there are several answers, the first one that lies wholly in the window counts.
+    If a question has several answers, the first one that lies entirely in the window counts.
     """
     starts, ends = np.zeros((2, len(windows)), dtype=np.int64)
     for window, example in enumerate(windows.example):
@@ -220,6 +225,7 @@ def label_windows(windows: Windows, answers: Sequence[Answers]) -> tuple[np.ndar
         wanted = answers[example]
         for text, begin in zip(wanted["text"], wanted["answer_start"], strict=True):
             if begins[0] <= begin and begin + len(text) <= stops[-1]:
+                # The last token that begins at or before the answer, and the first that ends at or after it.
                 starts[window] = windows.first[window] + np.searchsorted(begins, begin, side="right") - 1
                 ends[window] = windows.first[window] + np.searchsorted(stops, begin + len(text))
                 break

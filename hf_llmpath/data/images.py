@@ -1,4 +1,4 @@
-"""Labeled images as one array: decoded once, then every batch is a gather by index.
+"""Reads labeled images into one array: they are decoded once, and every batch is a gather by index.
 
 images = load_images("digits")            # or "ylecun/mnist", a parquet file, a folder of class folders
 images.train.pixels                       # (1437, 8, 8) uint8
@@ -25,10 +25,10 @@ from .tables import LABEL_COLUMNS, Table, load_table
 IMAGE_COLUMNS = ("image", "img", "picture", "pixels")
 EMBEDDED = ("digits",)
 ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp")
-_HELD_OUT_SHARE = 0.2  # of the digits, and of class folders without a split of their own
+_HELD_OUT_SHARE = 0.2  # share held out of the digits, and of class folders that have only one split
 
-# Public sets with published numbers to reach, recognized by their fingerprint, so that a goal is only claimed
-# for them.
+# Public sets with published results to reach. The fingerprint identifies them, so that metrics.json claims a
+# goal only for the data that it belongs to.
 KNOWN = {"53b4de002add035e": "mnist"}
 
 
@@ -38,8 +38,8 @@ class LabeledImages(Dataset):
 
     Attributes:
         pixels: `(count, height, width)`, uint8.
-        labels: `(count,)`, int64, numbers of classes.
-        mean, std: of pixels scaled to 0..1; batches are standardized by them.
+        labels: `(count,)`, int64, class numbers.
+        mean, std: mean and standard deviation, for pixels scaled to 0..1, by which batches are standardized.
     """
 
     pixels: np.ndarray
@@ -51,24 +51,25 @@ class LabeledImages(Dataset):
         return len(self.pixels)
 
     def __getitem__(self, rows: Tensor | Sequence[int] | slice) -> dict[str, Tensor]:
-        """A whole batch: `pixel_values` `(batch, 1, height, width)` float32 and `labels` `(batch,)`."""
+        """Returns a whole batch: `pixel_values` `(batch, 1, height, width)` float32, `labels` `(batch,)`."""
         pixels, labels = self._tensors
         if isinstance(rows, slice):
             pixels, labels = pixels[rows], labels[rows]
         else:
             rows = torch.as_tensor(rows)
             pixels, labels = pixels[rows], labels[rows]
+        # (pixel / 255 - mean) / std, in place on the float32 copy: (batch, height, width)
         values = pixels.to(torch.float32).sub_(255 * self.mean).mul_(1 / (255 * self.std))
-        return {"pixel_values": values.unsqueeze(1), "labels": labels}  # (images, 1, height, width)
+        return {"pixel_values": values.unsqueeze(1), "labels": labels}  # (batch, 1, height, width)
 
-    __getitems__ = __getitem__  # what a DataLoader asks for a list of rows
+    __getitems__ = __getitem__  # the method that a DataLoader calls with a list of rows
 
     @cached_property
     def _tensors(self) -> tuple[Tensor, Tensor]:
         return torch.from_numpy(self.pixels), torch.from_numpy(self.labels)
 
     def part(self, rows: np.ndarray) -> "LabeledImages":
-        """These rows alone, standardized as before."""
+        """Returns these rows alone, standardized by the same mean and deviation."""
         return LabeledImages(self.pixels[rows], self.labels[rows], self.mean, self.std)
 
 
@@ -77,13 +78,13 @@ class Images:
     """Labeled images in two splits, and where they came from.
 
     Attributes:
-        name: what the user asked for.
+        name: the value of `--dataset`.
         train, held_out: the images; both are standardized by the mean and deviation of the training pixels.
         classes: names of the classes, by number.
         held_out_split: `"test"` or `"validation"`.
         fingerprint: first 16 hex digits of the SHA-256 of all pixels and labels.
-        known: name of the public data set that this is, if it is one.
-        notes: what else metrics.json should say.
+        known: name of the public data set, if the fingerprint belongs to one.
+        notes: more entries for metrics.json.
     """
 
     name: str
@@ -97,12 +98,12 @@ class Images:
 
     @property
     def size(self) -> int:
-        """Height and width."""
+        """Returns the height of an image, which is also its width."""
         return self.train.pixels.shape[1]
 
     @property
     def provenance(self) -> dict[str, Any]:
-        """For metrics.json: name, fingerprint, sizes."""
+        """Returns the name, fingerprint, and sizes for metrics.json."""
         sizes = {
             "train_images": len(self.train),
             f"{self.held_out_split}_images": len(self.held_out),
@@ -121,17 +122,17 @@ def load_images(dataset: str, image_column: str | None = None, label_column: str
     """Reads `dataset` as labeled gray images.
 
     Args:
-        dataset: `"digits"` (scikit-learn's 1,797 handwritten digits, 8 x 8, a fixed stratified split
-            80/20), a .parquet file or a folder of them with `image` and `label` columns, a folder with a
+        dataset: `"digits"` (scikit-learn's 1,797 handwritten digits, 8 x 8, with a fixed stratified 80/20
+            split), a .parquet file or a folder of them with `image` and `label` columns, a folder with a
             folder of image files per class (`CLASS/*.png`, or `train/CLASS/*.png` and
             `test/CLASS/*.png`), or a Hub id such as `ylecun/mnist`.
-        image_column, label_column: columns of a table; found by their usual names if not given.
+        image_column, label_column: columns of a table; by default, columns with usual names.
 
-    Color images become gray, which the provenance says.
+    Color images are converted to gray, which the provenance records.
 
     Raises:
-        UserError: nothing of that name, a missing column, something that is no image, images of different
-            sizes or modes or that are not square, a label outside the classes, a single class.
+        UserError: the data set does not exist, a column is missing, an entry is not an image, images differ
+            in size or mode or are not square, a label is outside the classes, or the set has a single class.
     """
     if dataset in EMBEDDED:
         return _digits()
@@ -151,7 +152,7 @@ def _digits() -> Images:
     from sklearn.datasets import load_digits
 
     digits = load_digits()
-    pixels = np.round(digits.images * (255 / 16)).astype(np.uint8)  # the set counts ink from 0 to 16
+    pixels = np.round(digits.images * (255 / 16)).astype(np.uint8)  # scikit-learn's values run from 0 to 16
     train, held_out = _stratified(digits.target)
     labels = digits.target.astype(np.int64)
     notes = {"split": "fixed, stratified by class, 80/20"}
@@ -170,7 +171,7 @@ def _from_table(table: Table) -> Images:
 
 
 def _encoded(table: Table, split: str) -> Iterator[bytes]:
-    """The image files of a split, from the Arrow table itself: nothing is decoded on the way."""
+    """Yields the image files of a split straight from the Arrow table, without decoding them."""
     column = table.splits[split].with_format("arrow")["image"]
     for chunk in column.iterchunks() if hasattr(column, "iterchunks") else [column]:
         if not hasattr(chunk.type, "get_field_index") or chunk.type.get_field_index("bytes") < 0:
@@ -201,7 +202,7 @@ def _split_folders(path: Path) -> dict[str, Path]:
 
 
 def _class_folders(path: Path) -> dict[str, list[Path]]:
-    """Name of a class -> its image files, in order."""
+    """Returns a mapping from the name of each class to its image files, in sorted order."""
     if not path.is_dir():
         return {}
     classes = {
@@ -243,7 +244,7 @@ def _from_class_folders(path: Path) -> Images:
 
 
 def _stratified(labels: np.ndarray, name: str = "") -> tuple[np.ndarray, np.ndarray]:
-    """Rows to train on and rows to hold out, a fifth of every class."""
+    """Returns the rows to train on and the rows to hold out, a fifth of every class."""
     from sklearn.model_selection import train_test_split
 
     try:
@@ -263,11 +264,11 @@ def _stratified(labels: np.ndarray, name: str = "") -> tuple[np.ndarray, np.ndar
 def decode(
     files: Iterator[bytes], where: str, name_of: Callable[[int], str] = lambda row: f"image {row + 1}"
 ) -> tuple[np.ndarray, str]:
-    """Image files of one size and mode as `(count, height, width)` uint8, and that mode.
+    """Decodes image files of one size and mode into `(count, height, width)` uint8, and returns the mode too.
 
     Raises:
-        UserError: something that is no image, another size or mode than the first, images that are not
-            square.
+        UserError: a file is not an image, its size or mode differs from the first one's, or the images are
+            not square.
     """
     from PIL import Image, UnidentifiedImageError
 
@@ -276,7 +277,7 @@ def decode(
     for row, content in enumerate(files):
         try:
             image = Image.open(io.BytesIO(content))
-            image.load()
+            image.load()  # `open` reads only the header, so a damaged file shows here
         except (UnidentifiedImageError, OSError, ValueError, SyntaxError) as error:
             reason = "unknown format" if isinstance(error, UnidentifiedImageError) else str(error)
             raise UserError(f"{name_of(row)} of {where} is not an image ({reason})") from None
@@ -294,6 +295,7 @@ def decode(
     if first is None:
         raise UserError(f"{where} has no images")
     (width, height), mode = first
+    # (count * height * width,) -> (count, height, width); a copy, because frombuffer's array is read-only
     return np.frombuffer(b"".join(pixels), dtype=np.uint8).reshape(len(pixels), height, width).copy(), mode
 
 
@@ -328,7 +330,7 @@ def _images(
     mean, std = train.mean() / 255, train.std() / 255
     if std == 0:
         raise UserError(f"all pixels of {name} are {train.flat[0]}; there is nothing to learn from")
-    mean, std = round(float(mean), 4), round(float(std), 4)
+    mean, std = round(float(mean), 4), round(float(std), 4)  # the precision in preprocessor_config.json
     digest = hashlib.sha256()
     for array in (train, train_labels, held_out, held_out_labels):
         digest.update(str(array.shape).encode() + np.ascontiguousarray(array).tobytes())

@@ -14,7 +14,7 @@ SHAPES = ("xor", "moons", "circles", "spirals")
 XOR_INPUTS = np.array([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]])
 XOR_LABELS = np.array([0, 1, 1, 0])
 TURNS = 1.5  # number of turns of each spiral
-TEST_SEED = 1_000_003  # added to the seed for the test points
+TEST_SEED = 1_000_003  # added to the seed for the test points; so large that no usual seed collides
 
 
 @dataclass(frozen=True)
@@ -23,8 +23,8 @@ class Points:
 
     Attributes:
         name: one of `SHAPES`.
-        x: (count, 2), float64.
-        labels: (count,), 0 or 1.
+        x: coordinates `(count, 2)`, float64.
+        labels: classes `(count,)`, 0 or 1.
     """
 
     name: str
@@ -33,13 +33,13 @@ class Points:
 
     @property
     def targets(self) -> np.ndarray:
-        """The labels as a column of floats, as `BinaryCrossEntropy` takes them."""
-        # (count, 1)
+        """Returns the labels as a column of floats `(count, 1)`, as `BinaryCrossEntropy` takes them."""
+        # (count,) -> (count, 1)
         return self.labels[:, None].astype(np.float64)
 
     @property
     def fingerprint(self) -> str:
-        """First 16 hex digits of the SHA-256 of the values."""
+        """Returns the first 16 hex digits of the SHA-256 of the values."""
         return hashlib.sha256(self.x.tobytes() + self.labels.astype(np.int64).tobytes()).hexdigest()[:16]
 
 
@@ -48,9 +48,11 @@ def make_points(name: str, count: int = 400, noise: float = 0.1, seed: int = 0) 
 
     Args:
         name: `"xor"` (around the corners of the unit square; 4 points without noise are the truth table),
-            `"moons"` and `"circles"` (scikit-learn's), `"spirals"` (two arms of `TURNS` turns, outer
-            radius 1).
+            `"moons"` or `"circles"` (scikit-learn's), or `"spirals"` (two arms of `TURNS` turns with an outer
+            radius of 1).
+        count: number of points, at least 4.
         noise: standard deviation of the normal noise on both coordinates.
+        seed: seed of the positions, the noise, and the order.
 
     Raises:
         UserError: the name is unknown, there are fewer than 4 points, or the noise is negative or infinite.
@@ -65,7 +67,7 @@ def make_points(name: str, count: int = 400, noise: float = 0.1, seed: int = 0) 
         raise UserError(f"noise is {noise}; it must be a finite number, 0 or more")
     rng = np.random.default_rng(seed)
     if name == "xor":
-        corner = np.arange(count) % 4
+        corner = np.arange(count) % 4  # (count,), the four corners in turn
         x, labels = XOR_INPUTS[corner] + rng.normal(0, noise, (count, 2)), XOR_LABELS[corner]
     elif name == "spirals":
         x, labels = _spirals(count, noise, rng)
@@ -79,18 +81,19 @@ def make_points(name: str, count: int = 400, noise: float = 0.1, seed: int = 0) 
 
 
 def _spirals(count: int, noise: float, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Draws two arms, the second of which is the first one turned by half a circle."""
+    """Draws two arms; the second one has the same form as the first, turned by half a circle."""
     labels = np.arange(count) % 2
-    radius = np.sqrt(rng.uniform(0.02, 1, count))  # evenly along the arm
-    angle = 2 * np.pi * TURNS * radius + np.pi * labels
-    # (count, 1) * (count, 2)
+    # Length along the arm grows roughly with radius², so the square root spreads the points evenly.
+    radius = np.sqrt(rng.uniform(0.02, 1, count))  # (count,)
+    angle = 2 * np.pi * TURNS * radius + np.pi * labels  # (count,)
+    # (count, 1) * (count, 2) -> (count, 2)
     x = radius[:, None] * np.stack([np.cos(angle), np.sin(angle)], axis=1)
     return x + rng.normal(0, noise, (count, 2)), labels
 
 
 @dataclass(frozen=True)
 class PointSets:
-    """Training points, test points, and their provenance for metrics.json."""
+    """Holds training points, test points, and their provenance for metrics.json."""
 
     train: Points
     test: Points
@@ -111,8 +114,8 @@ def load_points(
         columns: names of the table's columns `x1`, `x2`, and `label`, if they are not the usual ones.
 
     Raises:
-        UserError: no data set of that name, a missing column, values that are not finite numbers, or a
-            number of classes other than two.
+        UserError: the data set does not exist, a column is missing, a value is not a finite number, or the
+            number of classes is not two.
     """
     if dataset == "xor":
         train = test = Points("xor", XOR_INPUTS.copy(), XOR_LABELS.copy())
@@ -120,6 +123,7 @@ def load_points(
     if dataset in SHAPES:
         train, test = (make_points(dataset, count, noise, one_seed) for one_seed in (seed, seed + TEST_SEED))
         return PointSets(train, test, _provenance(train, test, {"noise": noise}))
+    # A name without a slash or a dot is neither a path nor a usual Hub id, so a near miss is a typing error.
     if "/" not in dataset and "." not in dataset and (hint := nearest(dataset, SHAPES)):
         raise UserError(f"unknown data set '{dataset}'{hint}")
     from .tables import LABEL_COLUMNS, load_table

@@ -1,7 +1,7 @@
-"""`--dataset`: an embedded name, a local file or folder, or a Hub id; read into texts, with where they
-came from.
+"""Reads the value of `--dataset` (an embedded name, a local file or folder, or a Hub id) into texts.
 
-Nothing is replaced silently: a name that cannot be read is an error that says what was looked for.
+The result records where the texts came from. Nothing is replaced silently: if a name cannot be read, the
+error says where the function looked for it.
 """
 
 import hashlib
@@ -25,8 +25,8 @@ SPLIT_NAMES = {
 EMBEDDED = ("world/stories",)
 FILE_BUILDERS = {".csv": "csv", ".tsv": "csv", ".jsonl": "json", ".json": "json", ".parquet": "parquet"}
 
-# Public corpora with published numbers to reach, recognized by the SHA-256 of their text, so that a goal is
-# only claimed for the data that it is about.
+# Public corpora with published results to reach. The SHA-256 of the text identifies them, so that a goal is
+# claimed only for the data that it belongs to.
 KNOWN = {
     "86c4e6aa9db7c042ec79f339dcb96d42b0075e16b8fc2e86bf0ca57e2dc565ed": "tiny_shakespeare",
     "0a30b5557f192f32ab962680889aac5f6fda0f4cecf40a6d0b5694f58ea8cc4d": "names",
@@ -40,10 +40,11 @@ class Texts:
     """Texts in two splits, and where they came from.
 
     Attributes:
-        name: what the user asked for, or the public name of a corpus that was recognized.
-        train, validation: the texts; those of a file stay on disk where `load_texts` was asked to `stream`.
+        name: the value of `--dataset`.
+        train, validation: the texts; with `stream`, `load_texts` leaves those of a file on disk.
         fingerprint: first 16 hex digits of the SHA-256 of all texts.
-        known: name of the public corpus that this is, if it is one.
+        known: name of the public corpus, if the SHA-256 belongs to one.
+        notes: more entries for metrics.json.
     """
 
     name: str
@@ -55,7 +56,7 @@ class Texts:
 
     @property
     def provenance(self) -> dict[str, Any]:
-        """For metrics.json: name, fingerprint, sizes."""
+        """Returns the name, fingerprint, and sizes for metrics.json."""
         sizes = {
             f"{split}_{unit}": value
             for split, texts in (("train", self.train), ("validation", self.validation))
@@ -75,16 +76,16 @@ def load_texts(
     """Reads `dataset` as texts.
 
     Args:
-        dataset: embedded name (`world/stories`), local file (.txt, .csv, .jsonl, .parquet), local folder
-            with one file per split, or Hub id.
-        sample_by: for .txt files: `"document"`, the file is one text, split 90/10 in order; `"line"`,
-            every line is a text, split 90/10 after a shuffle with a fixed seed.
-        text_column: column of a table; found by its usual names if not given.
-        stream: leave the rows of tables, and the lines of .txt files, on disk (`StoredTexts`), for data
-            larger than memory.
+        dataset: an embedded name (`world/stories`), a local file (.txt, .csv, .jsonl, .parquet), a local
+            folder with one file per split, or a Hub id.
+        sample_by: how to read .txt files. With `"document"`, the file is one text, split 90/10 in order. With
+            `"line"`, every line is a text, and the lines are split 90/10 after a shuffle with a fixed seed.
+        text_column: column of a table; by default, a column with a usual name.
+        stream: whether to leave the rows of tables, and the lines of .txt files, on disk (`StoredTexts`), for
+            data larger than memory.
 
     Raises:
-        UserError: nothing of that name, an empty or unreadable file, a missing column.
+        UserError: the data set does not exist, a file is empty or unreadable, or a column is missing.
     """
     if dataset == "world":
         dataset = "world/stories"
@@ -100,7 +101,7 @@ def load_texts(
 
 
 def refuse_missing_path(dataset: str) -> None:
-    """Raises `UserError` for what can only be meant as a path, when there is nothing there."""
+    """Raises `UserError` for a value that can only be a path; the caller has found nothing there."""
     if (
         Path(dataset).suffix in (".txt", *FILE_BUILDERS)
         or dataset.startswith((".", "/", "~"))
@@ -151,11 +152,12 @@ def _from_folder(path: Path, sample_by: str, text_column: str | None, stream: bo
 
 
 def files_of_splits(path: Path, endings: Sequence[str]) -> dict[str, Path]:
-    """The data files in a folder: split (`train`, `validation`, `test`) -> file; `{"": file}` for a
-    single file of no split.
+    """Returns the data files in a folder by split: `train`, `validation`, and `test`.
+
+    For a single file without the name of a split, the result is `{"": file}`.
 
     Raises:
-        UserError: neither a train file nor a single file.
+        UserError: the folder has neither a train file nor a single file.
     """
     by_split: dict[str, Path] = {}
     files = [file for file in sorted(path.iterdir()) if file.suffix in endings]
@@ -179,7 +181,7 @@ def _read_rows(
     if stream and sample_by == "line":
         from .stored_texts import StoredTexts, digest_of_file
 
-        digest_of_file(path)  # tells what is wrong with the file
+        digest_of_file(path)  # only for its error messages
         return StoredTexts.of_lines(path)
     text = _read_utf8(path)
     return [line for line in text.splitlines() if line.strip()] if sample_by == "line" else [text]
@@ -187,7 +189,7 @@ def _read_rows(
 
 def _read_utf8(path: Path) -> str:
     try:
-        text = path.read_bytes().decode("utf-8-sig")
+        text = path.read_bytes().decode("utf-8-sig")  # drops the byte order mark that some editors write
     except UnicodeDecodeError as error:
         raise UserError(
             f"{path} is not UTF-8 (byte {error.start}); convert it, for example with iconv -t utf-8"
@@ -202,10 +204,10 @@ def _read_table(path: Path, text_column: str | None, stream: bool) -> "list[str]
 
 
 def open_table_file(path: Path) -> Any:
-    """The table in a .csv, .tsv, .json, .jsonl or .parquet file, as a `datasets.Dataset`.
+    """Returns the table in a .csv, .tsv, .json, .jsonl or .parquet file, as a `datasets.Dataset`.
 
     Raises:
-        UserError: an empty or unreadable file.
+        UserError: the file is empty or unreadable.
     """
     import datasets
 
@@ -217,7 +219,7 @@ def open_table_file(path: Path) -> Any:
         return datasets.load_dataset(
             FILE_BUILDERS[path.suffix], data_files=str(path), split="train", **options
         )
-    except Exception as error:
+    except Exception as error:  # each builder of `datasets` has its own kinds of errors
         if "corresponds to no data" in str(error):
             raise UserError(f"{path} has no rows") from None
         reason = str(error.__cause__ or error).strip().splitlines()[0]
@@ -249,10 +251,10 @@ def _column(table: Any, text_column: str | None, where: str, stream: bool) -> "l
 
 
 def open_hub(dataset: str, embedded: Sequence[str] = EMBEDDED) -> Any:
-    """The splits of a data set on the Hub, `NAME` or `NAME:CONFIG`, as a `datasets.DatasetDict`.
+    """Returns the splits of a data set on the Hub, `NAME` or `NAME:CONFIG`, as a `datasets.DatasetDict`.
 
     Raises:
-        UserError: it cannot be read from the Hub (and is none of the `embedded` names).
+        UserError: the data set cannot be read from the Hub; the message also lists the `embedded` names.
     """
     import datasets
 
@@ -260,7 +262,7 @@ def open_hub(dataset: str, embedded: Sequence[str] = EMBEDDED) -> Any:
     name, _, config = dataset.partition(":")
     try:
         return datasets.load_dataset(name, config or None)
-    except Exception as error:
+    except Exception as error:  # from the network, the Hub, or the builder, each with its own kinds
         reason = str(error).strip().splitlines()[0][:160]
         close = nearest(dataset, embedded)
         raise UserError(
@@ -290,7 +292,7 @@ def _split_rows(name: str, rows: "list[str] | StoredTexts", digest: Any = None) 
     if len(rows) < 2:
         raise UserError(f"{name} has {len(rows)} text; at least 2 are needed to hold one out")
     order = list(range(len(rows)))
-    random.Random(0).shuffle(order)
+    random.Random(0).shuffle(order)  # a fixed seed, so that every run holds out the same texts
     held_out = max(1, len(rows) // 10)
     pick = [rows[index] for index in order] if isinstance(rows, list) else rows.pick(order)
     return _texts(name, pick[held_out:], pick[:held_out], digest)
@@ -301,6 +303,6 @@ def _texts(name: str, train: Sequence[str], validation: Sequence[str], digest: A
         digest = hashlib.sha256()
         for texts in (train, validation):
             for text in texts:
-                digest.update(text.encode() + b"\0")
+                digest.update(text.encode() + b"\0")  # the zero byte marks where one text ends
     known = KNOWN.get(digest.hexdigest())
     return Texts(name, train, validation, digest.hexdigest()[:16], known)

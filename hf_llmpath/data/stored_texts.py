@@ -1,10 +1,12 @@
-"""Texts that stay on disk: a sequence of strings of which only those that are being read are in memory.
+"""Keeps texts on disk: a sequence of strings, of which only those being read are in memory.
 
-    texts = StoredTexts.of_column(datasets.load_dataset("parquet", data_files="big.parquet",
-    split="train"), "text") for text in texts: ...
+    table = datasets.load_dataset("parquet", data_files="big.parquet", split="train")
+    for text in StoredTexts.of_column(table, "text"):
+        ...
 
-An Arrow file, mapped into memory by `datasets`, holds them. A .txt file becomes one first, a text per
-line; `datasets` keeps it in its cache and finds it again as long as the file does not change.
+The texts are in an Arrow file, which `datasets` maps into memory. A .txt file is first converted to an Arrow
+file with one text per line; `datasets` keeps the result in its cache and reuses it until the .txt file
+changes.
 """
 
 import hashlib
@@ -19,14 +21,14 @@ import pyarrow.compute as pc
 from ..errors import UserError
 
 COLUMN = "text"
-_BATCH = 1000  # texts that are read at once
+_BATCH = 1000  # number of texts read at once
 
 
 class StoredTexts(Sequence[str]):
-    """The column `text` of a data set.
+    """A sequence of the texts in the column `text` of a data set.
 
     Args:
-        table: `datasets.Dataset` with that column alone.
+        table: a `datasets.Dataset` with that column only.
     """
 
     def __init__(self, table: datasets.Dataset):
@@ -34,18 +36,20 @@ class StoredTexts(Sequence[str]):
 
     @classmethod
     def of_column(cls, table: datasets.Dataset, column: str) -> "StoredTexts":
-        """The texts of a column of text; empty ones are left out."""
+        """Makes a sequence of the texts of a column, without the empty ones."""
         kept = table.select_columns([column])
         kept = kept.rename_column(column, COLUMN) if column != COLUMN else kept
+        # Arrow computes the lengths without making a Python string of each text; a missing text is null.
         lengths = pc.utf8_length(kept.with_format("arrow").data.column(COLUMN))
         filled = np.flatnonzero(pc.fill_null(lengths, 0).to_numpy())
         return cls(kept if len(filled) == len(kept) else kept.select(filled))
 
     @classmethod
     def of_lines(cls, path: Path) -> "StoredTexts":
-        """The lines of a UTF-8 file; blank ones are left out."""
+        """Makes a sequence of the lines of a UTF-8 file, without the blank ones."""
         stat = path.stat()
         datasets.disable_progress_bars()
+        # The cache identifies a generator by its arguments, so `changed` makes it notice a changed file.
         table = datasets.Dataset.from_generator(
             _rows_of_lines,
             gen_kwargs={"path": str(path), "changed": f"{stat.st_mtime_ns} {stat.st_size}"},
@@ -54,7 +58,7 @@ class StoredTexts(Sequence[str]):
         return cls(table)
 
     def pick(self, places: Sequence[int]) -> "StoredTexts":
-        """Some of the texts, in this order."""
+        """Returns the texts at these places, in this order."""
         return StoredTexts(self.table.select(places))
 
     def __len__(self) -> int:
@@ -79,7 +83,7 @@ class StoredTexts(Sequence[str]):
 
 
 class Together(Iterable[str]):
-    """Chains texts without copying them; can be iterated over any number of times."""
+    """Chains sources of texts without copying them, for any number of passes."""
 
     def __init__(self, *sources: Iterable[str]):
         self.sources = sources
@@ -90,10 +94,10 @@ class Together(Iterable[str]):
 
 
 def digest_of_file(path: Path) -> Any:
-    """SHA-256 of a UTF-8 file with line ends as `\\n`, read line by line.
+    """Returns the SHA-256 of a UTF-8 file with line ends as `\\n`, reading it line by line.
 
     Raises:
-        UserError: the file is not UTF-8, or blank.
+        UserError: the file is not UTF-8, or it is blank.
     """
     digest, position, blank = hashlib.sha256(), 0, True
     with path.open("rb") as file:

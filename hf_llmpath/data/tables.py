@@ -1,6 +1,7 @@
-"""`--dataset` as a table with named columns: labeled texts, pairs, images. `sources.py` finds the files;
-here the columns are found, by their usual names or by the names that the user gave, and get the names
-that the stages know.
+"""Reads the value of `--dataset` as a table with named columns: labeled texts, pairs, or images.
+
+`sources.py` finds the files. This module finds the columns, by their usual names or by the names that the
+user gave, and renames them to the names that the stages use.
 
     table = load_table("world/reviews", {"text": TEXT_COLUMNS, "label": LABEL_COLUMNS})
     table.train["text"], table.held_out["label"], table.classes
@@ -29,16 +30,16 @@ LABEL_COLUMNS = ("label", "labels", "sentiment", "class", "category", "target")
 DOCUMENT_COLUMNS = ("document", "article", "source", "text", "dialogue")
 SUMMARY_COLUMNS = ("summary", "highlights", "target", "abstract")
 EMBEDDED = ("world/reviews", "world/summaries", "world/questions", "world/chats", "world/preferences")
-_HELD_OUT_SHARE = 10  # one row in ten, where a data set has no split of its own to hold out
+_HELD_OUT_SHARE = 10  # one row in ten is held out if a data set has only a train split
 
 
 @dataclass(frozen=True)
 class Table:
-    """A data set in splits, each a `datasets.Dataset` with the columns that were asked for.
+    """A data set in splits, each a `datasets.Dataset` with the requested columns.
 
     Attributes:
-        name: what the user asked for.
-        splits: `train`, and `validation` and `test` where the data set has them.
+        name: the value of `--dataset`.
+        splits: `train`, and `validation` and `test` if the data set has them.
         fingerprint: first 16 hex digits of the SHA-256 of the columns in all splits.
     """
 
@@ -52,24 +53,27 @@ class Table:
 
     @property
     def held_out(self) -> Any:
-        """The validation split; the test split where there is no other."""
+        """Returns the validation split or, without one, the test split."""
         return self.splits.get("validation", self.splits.get("test"))
 
     @cached_property
     def classes(self) -> list[str]:
-        """Names of the classes of the column `label`, in the order of their numbers: those that the data
-        set gives, or the distinct values of the training split as text."""
+        """Returns the names of the classes of the column `label`, in the order of their numbers.
+
+        The names are those that the data set defines or, without any, the distinct values of the training
+        split as text.
+        """
         feature = self.train.features["label"]
         if hasattr(feature, "names"):
             return list(feature.names)
         return [str(value) for value in sorted(set(self.train["label"]))]
 
     def labels(self, split: str) -> list[int]:
-        """The column `label` of a split as numbers from 0.
+        """Returns the column `label` of a split as numbers from 0.
 
         Raises:
-            UserError: a label that is none of `classes` (for example the -1 of a split whose labels are
-                not public).
+            UserError: a label is not one of `classes` (for example the -1 of a split whose labels are not
+                public).
         """
         values = self.splits[split]["label"][:]
         numbered = self._numbered
@@ -90,7 +94,7 @@ class Table:
 
     @property
     def provenance(self) -> dict[str, Any]:
-        """For metrics.json: name, fingerprint, sizes."""
+        """Returns the name, fingerprint, and sizes for metrics.json."""
         sizes = {f"{split}_rows": len(rows) for split, rows in self.splits.items()}
         return {"name": self.name, "source": self.name, "fingerprint": self.fingerprint, "sizes": sizes}
 
@@ -108,21 +112,22 @@ def load_table(
     """Reads `dataset` as a table.
 
     Args:
-        dataset: embedded name (`world/reviews`), local .csv, .tsv, .json, .jsonl or .parquet file, local
-            folder with one file per split, or Hub id (`NAME` or `NAME:CONFIG`).
-        columns: our name of a column -> its usual names, the likeliest first.
-        named: our name of a column -> the name that the user gave (`--text-column`), if any.
+        dataset: an embedded name (`world/reviews`), a local .csv, .tsv, .json, .jsonl or .parquet file, a
+            local folder with one file per split, or a Hub id (`NAME` or `NAME:CONFIG`).
+        columns: maps a column's name here to its usual names, the most likely one first.
+        named: maps a column's name here to the name that the user gave (`--text-column`), if any.
         embedded: the embedded names that make sense here, for the error message.
-        drop_unlabeled: leave out splits whose labels are all -1, as benchmarks publish their test sets.
-        check: called with the rows of every split, as the data set has them, and how to name them in an
-            error message.
-        together: a column whose values are not torn apart where rows must be held out, if the data set
-            has it.
-        size: most rows to learn from; of an embedded name any number can be had.
+        drop_unlabeled: whether to leave out splits whose labels are all -1, as benchmarks publish their test
+            sets.
+        check: a function that checks the rows of every split; its second argument names the split in error
+            messages.
+        together: a column of the data set. If rows must be held out, all rows with the same value of this
+            column go to the same split.
+        size: maximum number of rows to learn from; an embedded data set can have any number.
 
     Raises:
-        UserError: nothing of that name, an unreadable file, a missing column, no train split, no rows, a
-            row without text or label, a single class.
+        UserError: the data set does not exist, a file is unreadable, a column is missing, there is no train
+            split or no row, a row has no text or label, or all rows have the same class.
     """
     splits = _open(dataset, embedded, size)
     chosen = {ours: (named or {}).get(ours) for ours in columns}
@@ -146,6 +151,7 @@ def load_table(
         chosen_splits = _hold_out(dataset, chosen_splits["train"], kept)
         if "label" in columns:
             _check_held_out(chosen_splits, dataset)
+    # Only after holding rows out, so that the held-out rows do not depend on `size`.
     if size is not None and size < len(chosen_splits["train"]):
         chosen_splits["train"] = chosen_splits["train"].select(range(size))
     return Table(dataset, chosen_splits, _fingerprint(chosen_splits, columns))
@@ -204,9 +210,7 @@ def _select(
 
 
 def _check_filled(rows: Any, where: str) -> None:
-    """Raises `UserError`, with the number of the row, for a row without text or label, and for texts that
-    are none.
-    """
+    """Raises `UserError`, with the number of the row, for a missing text or label, or a non-text column."""
     for name in {"text", "label"} & set(rows.column_names):
         values = rows.with_format("arrow")[name][:]
         if values.null_count:
@@ -227,7 +231,7 @@ def _check_classes(rows: Any, name: str) -> None:
 
 
 def _check_held_out(splits: Mapping[str, Any], name: str) -> None:
-    """Raises `UserError` where holding rows out has left the training rows without one of the classes."""
+    """Raises `UserError` if, after holding rows out, a class has no row left to train on."""
     if missing := set(splits["validation"]["label"]) - set(splits["train"]["label"]):
         raise UserError(
             f"{name} has too few rows with the label {min(missing)!r}: one row in ten is held out, "
@@ -239,9 +243,9 @@ def _check_held_out(splits: Mapping[str, Any], name: str) -> None:
 def _hold_out(name: str, rows: Any, together: Sequence[str] | None = None) -> dict[str, Any]:
     if len(rows) < 2:
         raise UserError(f"{name} has {len(rows)} row; at least 2 are needed to hold one out")
-    groups = sorted(set(together or ()))
+    groups = sorted(set(together or ()))  # sorted, because the order of a set varies between processes
     if len(groups) > 1:
-        random.Random(0).shuffle(groups)
+        random.Random(0).shuffle(groups)  # a fixed seed, so that every run holds out the same rows
         out = set(groups[: max(1, len(groups) // _HELD_OUT_SHARE)])
         is_out = [group in out for group in together or ()]
         return {

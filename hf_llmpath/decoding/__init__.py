@@ -1,1 +1,1 @@
-"""From a trained model to an answer."""
+"""Turns a trained model's outputs into answers: texts, replies, and spans."""

@@ -1,8 +1,8 @@
-"""Finds the likeliest answers to a question from a start score and an end score for every token.
+"""Finds the most probable answers to a question from a start score and an end score for every token.
 
 The probability of a span is P(start) P(end). Each factor is a softmax over the context of the window and the
 first token (`[CLS]`), which stands for "no answer here" (Devlin et al. 2018, sections 4.2 and 4.3). Within a
-window, every span is scored; no list of candidate starts and ends is cut short first.
+window, every span is scored, without first cutting the starts and ends down to a list of candidates.
 """
 
 import inspect
@@ -17,8 +17,8 @@ from transformers import PreTrainedTokenizerBase
 from ..data.answer_windows import Windows, cut_windows
 from ..data.batches.token_rows import second_segment
 
-LONGEST_ANSWER = 15  # tokens
-KEPT = 20  # best spans of a window, which compete with those of other windows
+LONGEST_ANSWER = 15  # number of tokens
+KEPT = 20  # number of best spans of a window, which compete with those of other windows
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ def best_spans(
     longest: int = LONGEST_ANSWER,
     count: int = KEPT,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Finds the likeliest spans of every window.
+    """Finds the most probable spans of every window.
 
     Args:
         start_logits, end_logits: `(windows, length)`; the first token stands for "no answer".
@@ -47,8 +47,8 @@ def best_spans(
         count: maximum number of spans returned for each window.
 
     Returns:
-        Four tensors: log-probabilities in descending order (-inf where a window has no more spans), first
-        tokens, and last tokens, each `(windows, count)`, and the log-probability of "no answer",
+        Four tensors: the log-probabilities in descending order (-inf where a window has no more spans), the
+        first tokens, and the last tokens, each `(windows, count)`; and the log-probability of "no answer",
         `(windows,)`.
     """
     candidates = allowed.clone()  # (windows, length)
@@ -59,21 +59,23 @@ def best_spans(
         for logits in (start_logits, end_logits)
     )
     nothing = start[:, 0] + end[:, 0]  # (windows,)
+    # log P(span) = log P(start) + log P(end), with -inf outside the context.
     start, end = start.masked_fill(~allowed, -torch.inf), end.masked_fill(~allowed, -torch.inf)
     longest = min(longest, start.shape[1])
     # (windows, length + longest - 1) -> (windows, length, longest): ends at tokens t, t + 1, ...
     later = nn.functional.pad(end, (0, longest - 1), value=-torch.inf).unfold(1, longest, 1)
-    spans = (start[:, :, None] + later).flatten(1)  # (windows, length * longest)
-    values, indices = spans.topk(min(count, spans.shape[1]))  # (windows, count)
+    # (windows, length, 1) + (windows, length, longest) -> (windows, length * longest)
+    spans = (start[:, :, None] + later).flatten(1)
+    values, indices = spans.topk(min(count, spans.shape[1]))  # each (windows, count)
     first = indices // longest  # a flat index is first * longest + (tokens after the first)
     return values, first, first + indices % longest, nothing
 
 
 class SpanCollector:
-    """Collects the likeliest spans of all windows, batch by batch, and turns them into answers at the end.
+    """Collects the most probable spans of all windows, batch by batch, and then turns them into answers.
 
     Args:
-        windows: the windows that the batches are rows of.
+        windows: the windows that the rows of the batches come from.
         longest: maximum number of tokens in an answer.
         count: number of spans kept for each window, which compete with those of the other windows.
     """
@@ -86,35 +88,35 @@ class SpanCollector:
     def add(self, rows: np.ndarray, start_logits: Tensor, end_logits: Tensor) -> None:
         """Adds the scores `(rows, length)` of the windows whose indices are `rows`."""
         positions = torch.arange(start_logits.shape[1])  # (length,)
-        # Where the context begins and stops, (rows, 1) each
+        # First token of the context and first token after it, each (rows, 1).
         first, stop = (
             torch.from_numpy(bound[rows])[:, None] for bound in (self.windows.first, self.windows.stop)
         )
         allowed = (first <= positions) & (positions < stop)  # (rows, length)
-        # (rows, count) three times, and (rows,)
+        # Three times (rows, count), then (rows,).
         values, starts, ends, nothing = best_spans(
             start_logits, end_logits, allowed, self.longest, self.count
         )
         self.nothing[rows] = nothing.numpy()
         real = values.isfinite().numpy()
-        # The mask flattens: from here on, one entry for each real span of the batch
+        # Indexing by the mask flattens: (rows, count) -> (real spans of the batch,), from here on.
         window = np.broadcast_to(rows[:, None], real.shape)[real]
         begins, stops = self.windows.characters(window, starts.numpy()[real], ends.numpy()[real])
         self.spans.append((window, begins, stops, values.numpy()[real]))
 
     def answers(self, contexts: Sequence[str], top_k: int = 1, no_answer: bool = False) -> list[list[Answer]]:
-        """Returns the `top_k` likeliest distinct answers to every question, the likeliest first.
+        """Returns the `top_k` most probable distinct answers to every question, the most probable first.
 
         A span that appears in several windows counts once, with its highest probability. With `no_answer`,
         "no answer" (an empty text) competes with the spans; its probability is the lowest in any window.
         """
-        # (spans,) each
+        # One array (spans of all batches,) each.
         window, begins, stops, values = (np.concatenate(column) for column in zip(*self.spans, strict=True))
         example = self.windows.example[window]
-        order = np.lexsort((-values, example))  # by question, then from likely to unlikely
+        order = np.lexsort((-values, example))  # by question, then by descending probability
         results: list[list[Answer]] = [[] for _ in contexts]
-        nothing = np.zeros(len(contexts))  # log-probabilities; 0 is above all of them
-        np.minimum.at(nothing, self.windows.example, self.nothing)
+        nothing = np.zeros(len(contexts))  # log-probabilities; 0 is the highest possible one
+        np.minimum.at(nothing, self.windows.example, self.nothing)  # the lowest of each question's windows
         seen: set[tuple[int, int, int]] = set()
         for index in order:
             row, begin, stop = int(example[index]), int(begins[index]), int(stops[index])
@@ -139,7 +141,7 @@ def answer_windows(
     takes_types = "token_type_ids" in inspect.signature(model.forward).parameters
     device = next(model.parameters()).device
     collector = SpanCollector(windows, longest)
-    order = np.argsort(windows.rows.lengths, kind="stable")
+    order = np.argsort(windows.rows.lengths, kind="stable")  # similar lengths need little padding
     for start in range(0, len(order), batch_size):
         rows = order[start : start + batch_size]
         ids, mask = windows.rows.padded(rows, pad)  # (batch, length)
@@ -162,6 +164,6 @@ def answer_questions(
     no_answer: bool = False,
     longest: int = LONGEST_ANSWER,
 ) -> list[list[Answer]]:
-    """Returns the likeliest answers to every question (see `SpanCollector.answers` and `cut_windows`)."""
+    """Returns the most probable answers to every question (see `SpanCollector.answers` and `cut_windows`)."""
     windows = cut_windows(tokenizer, questions, contexts, max_length, stride, whole_words=True)
     return answer_windows(model, windows, tokenizer.pad_token_id, longest).answers(contexts, top_k, no_answer)

@@ -3,7 +3,7 @@
 A step of a small model takes about a millisecond, and most of that time is overhead: calling modules,
 choosing an attention function, building masks, and copying every key and value to append one more. Here, a
 single product computes queries, keys, and values; new keys and values are written into memory that is already
-allocated; and plain operations replace the calls of modules. The logits are the model's own.
+allocated; and plain operations replace the calls of modules. The logits equal the model's own.
 `generation.stream` and `beam_search` use these steps for every model that they fit.
 """
 
@@ -18,7 +18,7 @@ from torch.nn import functional as F
 from ..models.modeling_gpt import LLMPathGPTForCausalLM
 from ..models.ops_fused import rotate
 
-LEAST_ROOM = 64  # tokens
+LEAST_ROOM = 64  # minimum number of tokens for which memory is added at once
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class BareStepper:
 
     @staticmethod
     def fits(model: Any) -> bool:
-        """Tells whether the model is such a decoder, free of adapters, quantized layers, and hooks."""
+        """Returns whether the model is such a decoder, without adapters, quantized layers, or hooks."""
         if type(model) is not LLMPathGPTForCausalLM or model.training:
             return False
         layers = [module for module in model.modules() if getattr(module, "weight", None) is not None]
@@ -109,6 +109,7 @@ class BareStepper:
         if rotation is not None:  # here, heads come after positions, unlike in the model
             rotation = rotation[0].transpose(1, 2), rotation[1].transpose(1, 2)  # (batch, new, 1, head_dim)
         mask = self._mask(new)
+        # keys and values are views into `room`, each (batch, key_heads, room, head_dim)
         for layer, (keys, values) in zip(self.layers, self.room, strict=True):
             hidden = hidden + layer.o_proj(
                 self._attend(layer, layer.attention_norm(hidden), keys, values, rotation, mask)
@@ -150,7 +151,7 @@ class BareStepper:
         query = query_key[:, :, : self.heads].transpose(1, 2)  # (batch, heads, new, head_dim)
         keys, values = keys[:, :, :end], values[:, :, :end]  # (batch, key_heads, past + new, head_dim)
         if new == 1:
-            # The heads that share keys take the place of several queries, so no key is copied per head.
+            # The query heads that share keys stand in for several queries, so no key is copied per head.
             query = query.reshape(
                 batch, self.key_heads, -1, self.head_dim
             )  # (batch, key_heads, group, head_dim)
@@ -163,9 +164,10 @@ class BareStepper:
         return output.transpose(1, 2).reshape(batch, new, size)  # (batch, new, hidden_size)
 
     def _positions(self, new: int) -> Tensor:
-        """Returns the positions of the new tokens, not counting padding: `(batch or 1, new)`."""
-        # (1, new)
+        """Returns the positions of the new tokens, not counting padding, `(batch or 1, new)`."""
+        # (new,) -> (1, new)
         positions = torch.arange(self.past, self.past + new, device=self.prompt.device)[None]
+        # (1, new) - (batch, 1) -> (batch, new); padding itself, which nothing reads, gets position 0
         return positions if self._padding is None else (positions - self._padding[:, None]).clamp(min=0)
 
     def _mask(self, new: int) -> Tensor | None:
@@ -177,12 +179,12 @@ class BareStepper:
             return keys
         # (new, past + new): query i is token past + i, hence the shifted diagonal
         causal = torch.ones(new, self.past + new, dtype=torch.bool, device=keys.device).tril(self.past)
-        # Padding attends to itself: a softmax over nothing would be NaN.
+        # Let padding attend to itself, because a softmax over no key would be NaN.
         diagonal = torch.eye(new, dtype=torch.bool, device=keys.device)
         return keys & causal | F.pad(diagonal, (self.past, 0))  # (batch, 1, new, past + new)
 
     def _make_room(self, batch: int, new: int) -> None:
-        """Makes room for the keys and values of all layers, doubling it when there is too little.
+        """Allocates memory for the keys and values of all layers, and doubles it when it is too small.
 
         The shape of `room` is `(layers, 2, batch, key_heads, room, head_dim)`.
         """
@@ -214,7 +216,8 @@ class BareStepper:
             self._padding = self._padding.repeat_interleave(times)  # (batch * times,)
 
     def reorder(self, rows: Tensor) -> None:
-        """Makes text i continue what was text `rows[i]`, which has the same prompt."""
+        """Makes text i continue the former text `rows[i]`, which has the same prompt."""
+        # The right side is indexed first, as a copy, so no row is overwritten before it is read.
         self.room[..., : self.past, :] = self.room[:, :, rows, :, : self.past]
 
 

@@ -1,16 +1,17 @@
-"""Beam search finds likely texts by keeping the `num_beams` best beginnings at each step.
+"""Implements beam search, which finds likely texts by keeping the `num_beams` best beginnings at each step.
 
     beams = beam_search(model, input_ids, attention_mask, num_beams=4)
     beams.sequences                          # as model.generate(..., num_beams=4)
 
 Each step computes the next-token log-probabilities of all beams at once, adds the sum that each beam has so
 far, and keeps the best of all `num_beams * vocab_size` continuations. A continuation that ends a text leaves
-the beams and competes with the finished texts; its sum is divided by length^length_penalty (Wu et al. 2016,
-section 7, with a plain length). The stopping rules are those of transformers, and the results are equal.
+the beams and competes with the finished texts; its score is its sum divided by length^length_penalty (Wu et
+al. 2016, section 7, with a plain length). The stopping rules are those of transformers, and the results are
+equal.
 
-Three things make this faster than the version in transformers: the prompt is read once, not once per beam;
-texts are stored as pointers from each step to the one before; and the cache is left alone when the beams keep
-their order.
+Three things make this search faster than the one in transformers: it reads the prompt once, not once per
+beam; it stores texts as pointers from each step to the one before; and it does not touch the cache while the
+beams keep their order.
 """
 
 from dataclasses import dataclass, field
@@ -41,7 +42,7 @@ class Ended(NamedTuple):
 
 @dataclass(frozen=True)
 class BeamStep:
-    """What one step kept; each tensor is `(batch, num_beams)`.
+    """The beams that one step kept; each tensor is `(batch, num_beams)`.
 
     Attributes:
         tokens: the new token of each beam.
@@ -62,9 +63,9 @@ class Beams:
     """The best texts that a search found.
 
     Attributes:
-        sequences: `(batch * num_return_sequences, length)`, prompt included, as `generate` returns them.
+        sequences: `(batch * num_return_sequences, length)`, including the prompt, as `generate` returns them.
         scores: `(batch * num_return_sequences,)`, log-probability / length^length_penalty.
-        steps: what each step kept, for drawing the search; empty unless requested.
+        steps: the beams that each step kept, for drawing the search; empty unless requested.
     """
 
     sequences: Tensor
@@ -85,7 +86,7 @@ class _Finished:
 
     def add(self, scores: Tensor, exists: Tensor, ends: Tensor) -> None:
         """Adds texts: scores `(batch, n)`, below `NEVER` where not `exists`, and ends `(batch, n, 3)`."""
-        # (batch, beams + n) -> (batch, beams)
+        # Keep the best: (batch, beams + n) -> (batch, beams).
         scores, best = torch.cat([self.scores, scores], dim=1).topk(self.scores.shape[1])
         self.scores = scores
         self.exists = torch.cat([self.exists, exists], dim=1).gather(1, best)  # (batch, beams)
@@ -119,7 +120,7 @@ def beam_search(
             them; with `"never"`, once the best beam could not become better at any length.
         num_return_sequences: number of texts returned for each prompt, the best first.
         eos_token_id: token or tokens that end a text; the model's own if None.
-        with_steps: whether to return what each step kept as well.
+        with_steps: whether to return the beams of each step as well.
 
     Raises:
         UserError: there are no beams, more beams than tokens in the vocabulary, or fewer beams than requested
@@ -129,12 +130,12 @@ def beam_search(
     check_beams(num_beams, num_return_sequences, model.config.get_text_config().vocab_size)
     stops = Stops.of(model, eos_token_id)
     stepper = begin(model, input_ids, attention_mask)
-    # offset (batch, 1): the number of each row's first beam among all beams
+    # offset (batch, 1): index of each row's first beam among all beams
     batch, offset = len(input_ids), torch.arange(len(input_ids))[:, None] * num_beams
-    # Even if every way to end a text is among the candidates of each beam, `num_beams` others remain.
+    # With this many candidates, `num_beams` of them continue even if every beam's ways to end are among them.
     candidates = max(2, 1 + (0 if stops.eos is None else len(stops.eos))) * num_beams
     sums = torch.zeros(batch, num_beams)
-    sums[:, 1:] = NEVER  # all beams are still the same prompt, so only one of them counts
+    sums[:, 1:] = NEVER  # at first, all beams are the same prompt, so only one of them may count
     finished, improvable = _Finished(batch, num_beams), torch.ones(batch, 1, dtype=torch.bool)
     in_place = torch.arange(batch * num_beams)
     history: list[tuple[Tensor, Tensor]] = []
@@ -153,14 +154,15 @@ def beam_search(
         ends = stops.ends(tokens) | is_last
 
         # The beams of the next step are the best candidates that have not ended, (batch, beams) each.
-        sums, kept = (scores + ends * NEVER).topk(num_beams)
+        sums, kept = (scores + ends * NEVER).topk(num_beams)  # NEVER pushes ended texts to the end
         beam_tokens, beam_parents = tokens.gather(1, kept), parents.gather(1, kept)
 
         # A text may end here only if it is among the first `num_beams` candidates, as in transformers.
         if bool(ends.any()):
             full = finished.exists.all(1, keepdim=True) & (early_stopping is True)
             finals = ends[:, :num_beams]  # (batch, beams)
-            final_scores = scores[:, :num_beams] / (step + 1) ** length_penalty
+            final_scores = scores[:, :num_beams] / (step + 1) ** length_penalty  # log P / length^penalty
+            # No text may enter a row that is complete or cannot improve, and only finished texts may.
             final_scores = final_scores + (full.float() + (~improvable).float() + (~finals).float()) * NEVER
             steps_ended = torch.full_like(parents[:, :num_beams], step)
             where = [steps_ended, parents[:, :num_beams], tokens[:, :num_beams]]
@@ -181,7 +183,7 @@ def beam_search(
         if is_last or is_full or not bool(improvable.any()) or bool(ends.all()):
             break
         rows = (beam_parents + offset).flatten()  # (batch * beams,)
-        if not torch.equal(rows, in_place):
+        if not torch.equal(rows, in_place):  # reordering the cache copies it
             stepper.reorder(rows)
         stepper.give(beam_tokens.flatten())  # (batch * beams,)
         logits = stepper.logits()
@@ -203,15 +205,16 @@ def _can_improve(
     early_stopping: Any,
     penalty: float,
 ) -> Tensor:
-    """Tells whether the best beam may still beat the worst finished text: `(batch, 1)`."""
+    """Returns whether the best beam may still beat the worst finished text, `(batch, 1)`."""
+    # With a positive penalty, the score of a beam with a fixed sum is highest at the greatest length.
     at = longest if early_stopping == "never" and penalty > 0 else length
-    # (batch, beams): the worst score of the row, or NEVER in a place that no text has taken
+    # (batch, beams): the worst score of the row, or NEVER in a place without a text
     worst = finished.scores.min(1, keepdim=True).values.where(finished.exists, NEVER)
     return improvable & (sums[:, :1] / at**penalty > worst).any(1, keepdim=True)
 
 
 def _texts(finished: _Finished, history: list[tuple[Tensor, Tensor]], wanted: int, fill: int) -> Tensor:
-    """Reads the finished texts back along the pointers of the steps: `(batch * wanted, longest)`."""
+    """Returns the finished texts, read back along the pointers of the steps, `(batch * wanted, longest)`."""
     texts = []
     for row in range(len(finished.scores)):
         for step, beam, token in finished.ends[row, :wanted].tolist():

@@ -16,17 +16,17 @@ from ..data.tokenizers.characters import unknown_characters
 from ..hub.model_folder import load_pair, loaded
 from .sampling import Sampling
 
-LONGEST_PROMPT = 1000  # characters
-LONGEST_TEXT = 1000  # characters
+LONGEST_PROMPT = 1000  # number of characters
+LONGEST_TEXT = 1000  # number of characters
 
 
 @dataclass
 class Trace:
-    """What a model did while it read a text.
+    """The states of a model while it read a text.
 
     Attributes:
         tokens: the tokens as text.
-        values: the state after each token was read, `(time, units)`.
+        values: the state after each token, `(time, units)`.
     """
 
     tokens: list[str] = field(default_factory=list)
@@ -39,7 +39,8 @@ class Writing:
 
     Attributes:
         text: the text without the prompt.
-        tokens, states: everything that the model has read, including the prompt, if states were requested.
+        tokens, states: the tokens that the model has read, including the prompt, and its states after them,
+            if the caller requested states.
     """
 
     text: str
@@ -48,8 +49,8 @@ class Writing:
 
     @property
     def trace(self) -> Trace:
-        """The hidden states as one array, built on request because most steps are never drawn."""
-        # (1 + time, hidden) -> (time, hidden): the begin-of-text token has no label
+        """Returns the hidden states as one array, built on request because most steps are never drawn."""
+        # (1 + time, hidden) -> (time, hidden), because the beginning-of-text token has no label.
         return Trace(self.tokens, np.concatenate(self.states)[1:])
 
 
@@ -95,8 +96,8 @@ class CharacterWriter:
 
     @torch.no_grad()
     def next_probabilities(self, text: str, temperature: float) -> list[tuple[str, float]]:
-        """Returns every token with its probability of coming next, the likeliest first."""
-        logits = self.model(input_ids=self.encode(text), use_cache=False).logits[0, -1]  # (vocabulary)
+        """Returns every token with its probability of coming next, the most probable first."""
+        logits = self.model(input_ids=self.encode(text), use_cache=False).logits[0, -1]  # (vocabulary,)
         probabilities = (logits.double() / temperature).softmax(-1)
         order = probabilities.argsort(descending=True).tolist()
         return list(zip(self.labels(order), probabilities[order].tolist(), strict=True))
@@ -106,7 +107,7 @@ class CharacterWriter:
         """Returns the hidden state `(time, hidden)` of a layer after each token."""
         ids = self.encode(text)
         hidden = self.model(input_ids=ids, output_hidden_states=True, use_cache=False).hidden_states[layer]
-        # hidden is (1, 1 + time, units); the begin-of-text token is left out
+        # Leave out the beginning-of-text token: (1, 1 + time, units) -> (time, units).
         return Trace(self.labels(ids[0, 1:].tolist()), hidden[0, 1:].float().numpy())
 
     @torch.no_grad()
@@ -114,6 +115,7 @@ class CharacterWriter:
         """Returns the tokens and, for each gate of a layer, how far it opens, `(time, hidden)`."""
         ids = self.encode(text)
         gates = self.model(input_ids=ids, output_gates=True, use_cache=False).gates[layer]
+        # (1, 1 + time, hidden) -> (time, hidden) for each gate
         opened = {name: values[0, 1:].float().numpy() for name, values in gates.items()}
         return self.labels(ids[0, 1:].tolist()), opened
 
@@ -123,10 +125,12 @@ class CharacterWriter:
     ) -> Iterator[Writing]:
         """Samples up to `length` tokens and yields the text after each of them.
 
-        The state is carried along, so every step costs the same. The seed feeds a generator that belongs to
-        this text alone, so the same seed gives the same text whatever else the process is doing. When the
-        context of a model is full, the model reads its last half again and continues from there.
+        A cache carries the state from step to step, so each step reads only one new token. The seed feeds a
+        generator that only this text uses, so the same seed gives the same text, whatever else the process
+        does. When the context of a model is full, the model reads its last half again and continues from
+        there.
         """
+        # The lower limit avoids a division by 0; at 0.01, the draw almost always takes the best token.
         draw = Sampling(max(temperature, 0.01)).chooser(torch.Generator().manual_seed(int(seed)))
         inputs, cache = self.encode(prompt), None
         ids, states = inputs[0].tolist(), []
@@ -138,7 +142,7 @@ class CharacterWriter:
             if with_states:
                 states.append(output.hidden_states[-1][0].float().numpy())  # (new tokens, hidden)
             cache, cached = output.cache, cached + inputs.shape[1]
-            token = int(draw(output.logits[:, -1]))  # from (1, vocabulary)
+            token = int(draw(output.logits[:, -1]))  # (1, vocabulary) -> (1,)
             if token == self.tokenizer.eos_token_id:
                 break
             trace = (self.labels(ids[1:]), list(states)) if with_states else ()

@@ -20,8 +20,8 @@ from ..hub.model_folder import load_pair
 from .generation import stream
 from .sampling import GREEDY, Sampling
 
-LONGEST_REPLY = 96  # tokens
-THUMBS = "thumbs.jsonl"  # file in a run folder: preferences of the people who talked to its chatbot
+LONGEST_REPLY = 96  # number of tokens
+THUMBS = "thumbs.jsonl"  # file in a run folder: preferences of people who talked to its chatbot
 
 
 class Chatbot:
@@ -42,8 +42,8 @@ class Chatbot:
         """Yields the reply so far after every token; the same seed gives the same reply.
 
         Args:
-            prompt: what the user says.
-            temperature: divisor of the logits; 0 always takes the likeliest token.
+            prompt: the user's message.
+            temperature: divisor of the logits; 0 always takes the most probable token.
             seed: seed of the random draws.
 
         Raises:
@@ -57,7 +57,7 @@ class Chatbot:
         generator = torch.Generator().manual_seed(int(seed))
         tokens = stream(
             self.model,
-            torch.tensor([ids]),  # (1, length)
+            torch.tensor([ids]),  # (length,) -> (1, length)
             sampling=Sampling(temperature) if temperature > 0 else GREEDY,
             max_new_tokens=min(LONGEST_REPLY, context - len(ids)),
             eos_token_id=self.tokenizer.eos_token_id,
@@ -69,6 +69,7 @@ class Chatbot:
             if int(token) == self.tokenizer.eos_token_id:
                 return
             reply.append(int(token))
+            # Decode the whole reply each time, because a token may change the spaces before it.
             yield self.tokenizer.decode(reply, skip_special_tokens=True)
 
 

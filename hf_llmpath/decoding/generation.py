@@ -1,4 +1,4 @@
-"""Decodes from scratch: turns a model of the next token into text, greedily or by sampling.
+"""Implements decoding from scratch: turns a next-token model into text, greedily or by sampling.
 
     tokens = greedy(model, input_ids, attention_mask, max_new_tokens=100)
 
@@ -19,17 +19,18 @@ from .sampling import GREEDY, Sampling
 
 
 class Stepper:
-    """Feeds a model the prompt once and then one token per step, with everything before it cached.
+    """Feeds a model the prompt once and then one token per step, with all earlier steps cached.
 
     Args:
         model: a `...ForCausalLM` or `...ForConditionalGeneration`, in evaluation mode.
         input_ids: `(batch, length)`, the prompt, padded on the left; for an encoder-decoder, the source,
             padded on either side.
         attention_mask: `(batch, length)`, 0 for padding; all ones if None.
-        use_cache: whether to keep keys, values, or states; without them, each step reads everything again.
+        use_cache: whether to keep keys, values, or states; otherwise, each step reads the whole text again.
 
     Attributes:
-        prompt: `(batch, length)`, what the new tokens follow: the prompt or an encoder-decoder's start token.
+        prompt: `(batch, length)`, the tokens that the new tokens follow: the prompt, or an encoder-decoder's
+            start token.
     """
 
     def __init__(
@@ -40,7 +41,7 @@ class Stepper:
         self.cache: Any = None
         self.fixed: dict[str, Any] = {}
         self.is_encoder_decoder = bool(model.config.is_encoder_decoder)
-        if self.is_encoder_decoder:
+        if self.is_encoder_decoder:  # the source does not change, so encode it once
             with torch.no_grad():
                 encoded = model.get_encoder()(input_ids=input_ids, attention_mask=self.mask)
             self.fixed = {"encoder_outputs": encoded}
@@ -79,7 +80,8 @@ class Stepper:
             self.cache.reorder_cache(torch.arange(batch).repeat_interleave(times))
 
     def reorder(self, rows: Tensor) -> None:
-        """Makes text i continue what was text `rows[i]`."""
+        """Makes text i continue the former text `rows[i]`."""
+        # Beams move only within a row, so the mask and the encoder's output stay as they are.
         if self.cache is not None:
             self.cache.reorder_cache(rows)
         else:
@@ -104,11 +106,11 @@ def begin(
 
 @dataclass(frozen=True)
 class Stops:
-    """The rule that says when a text ends.
+    """The rule that decides when a text ends.
 
     Attributes:
         eos: ids that end a text, `(n,)`; if None, only the number of tokens ends it.
-        pad: id that fills the rows that ended before the others.
+        pad: id that fills rows that end before the others.
     """
 
     eos: Tensor | None
@@ -116,14 +118,14 @@ class Stops:
 
     @classmethod
     def of(cls, model: nn.Module, eos_token_id: int | list[int] | None = None) -> "Stops":
-        """Takes the ids from the model's generation config or, failing that, from its config."""
+        """Takes the ids from the model's generation config or, if it has none, from its config."""
         eos = _setting(model, "eos_token_id") if eos_token_id is None else eos_token_id
         ids = None if eos is None else torch.tensor([eos] if isinstance(eos, int) else list(eos))
         pad = _setting(model, "pad_token_id")
         return cls(ids, pad if pad is not None else 0 if ids is None else int(ids[0]))
 
     def ends(self, tokens: Tensor) -> Tensor:
-        """Marks where a text ends: a boolean tensor with the shape of `tokens`."""
+        """Returns where a text ends, as a boolean tensor with the shape of `tokens`."""
         if self.eos is None:
             return torch.zeros_like(tokens, dtype=torch.bool)
         return torch.isin(tokens, self.eos)
@@ -156,7 +158,7 @@ def stream(
     _check(input_ids, max_new_tokens)
     stepper = reader(model, input_ids, attention_mask, use_cache)
     stops, choose = Stops.of(model, eos_token_id), sampling.chooser(generator)
-    writes = torch.ones(len(input_ids), dtype=torch.bool)  # (batch,): rows that have not ended
+    writes = torch.ones(len(input_ids), dtype=torch.bool)  # (batch,), True for rows that have not ended
     for step in range(max_new_tokens):
         tokens = choose(stepper.logits()).where(writes, stops.pad)  # (batch,)
         yield tokens
@@ -167,7 +169,7 @@ def stream(
 
 
 def greedy(model: Any, input_ids: Tensor, attention_mask: Tensor | None = None, **options: Any) -> Tensor:
-    """Takes the likeliest token at each step. `options` are those of `stream`.
+    """Takes the most probable token at each step; `options` are those of `stream`.
 
     Returns:
         Token ids `(batch, length + written)`, including the prompt; for an encoder-decoder,
@@ -194,7 +196,7 @@ def sample(
 
 
 def prompt_of(model: Any, input_ids: Tensor) -> Tensor:
-    """Returns what the result of `generate` begins with: the prompt or an encoder-decoder's start token."""
+    """Returns the beginning of `generate`'s result: the prompt, or an encoder-decoder's start token."""
     if not model.config.is_encoder_decoder:
         return input_ids
     start = _setting(model, "decoder_start_token_id")

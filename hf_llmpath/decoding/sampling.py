@@ -1,7 +1,7 @@
 """Samples from logits: temperature, top-k, top-p, and the draw itself.
 
 Each function takes logits `(batch, vocab_size)` and returns logits of the same shape, with -inf for tokens
-that are ruled out. Applied in this order, they do what `generate(do_sample=True)` does.
+that it rules out. Applied in this order, the functions equal `generate(do_sample=True)`.
 """
 
 from collections.abc import Callable
@@ -16,37 +16,37 @@ from ..errors import UserError
 def with_temperature(logits: Tensor, temperature: float) -> Tensor:
     """Divides the logits by the temperature (Ackley et al. 1985).
 
-    Below 1, likely tokens become likelier; above 1, they become less likely.
+    A temperature below 1 makes probable tokens more probable; above 1, it makes them less probable.
     """
     return logits / temperature
 
 
 def keep_top_k(logits: Tensor, k: int) -> Tensor:
-    """Keeps the k likeliest tokens and any that tie with the k-th (Fan et al. 2018)."""
-    least = logits.topk(min(k, logits.shape[-1])).values[:, -1:]  # (batch, 1)
+    """Keeps the k most probable tokens and any that tie with the k-th (Fan et al. 2018)."""
+    least = logits.topk(min(k, logits.shape[-1])).values[:, -1:]  # the k-th logit, (batch, k) -> (batch, 1)
     return logits.masked_fill(logits < least, -torch.inf)
 
 
 def keep_top_p(logits: Tensor, p: float) -> Tensor:
     """Keeps the fewest tokens whose probabilities sum to p or more: the nucleus (Holtzman et al. 2019).
 
-    Starting from the least likely, tokens are dropped while their probabilities sum to 1 - p or less. The
-    likeliest token always stays.
+    Starting from the least probable one, the function drops tokens while their probabilities sum to 1 - p or
+    less. The most probable token always stays.
     """
     ascending, order = logits.sort(dim=-1)  # (batch, vocab_size) each
     dropped = ascending.softmax(-1).cumsum(-1) <= 1 - p  # (batch, vocab_size), in ascending order
-    dropped[:, -1] = False
-    # The scatter puts the marks back in the order of the vocabulary: (batch, vocab_size)
+    dropped[:, -1] = False  # rounding could otherwise drop every token
+    # The scatter puts the marks back in the order of the vocabulary, (batch, vocab_size).
     return logits.masked_fill(dropped.scatter(1, order, dropped), -torch.inf)
 
 
 @dataclass(frozen=True)
 class Sampling:
-    """The rule by which a token is chosen.
+    """The rule that chooses a token.
 
     Attributes:
         temperature, top_k, top_p: see the functions above; 1, 0, and 1 change nothing.
-        greedy: whether to take the likeliest token instead of drawing one.
+        greedy: whether to take the most probable token instead of drawing one.
     """
 
     temperature: float = 1.0
@@ -68,7 +68,7 @@ class Sampling:
                 raise UserError(f"{name} is {getattr(self, name)}; it must be {right}")
 
     def logits(self, logits: Tensor) -> Tensor:
-        """Returns the logits that the token is drawn from, in the same shape."""
+        """Returns the logits of the distribution to draw from, in the same shape."""
         if self.temperature != 1:
             logits = with_temperature(logits, self.temperature)
         if self.top_k:
@@ -78,11 +78,12 @@ class Sampling:
         return logits
 
     def chooser(self, generator: torch.Generator | None = None) -> Callable[[Tensor], Tensor]:
-        """Returns a function that chooses tokens `(batch,)` by logits `(batch, vocab_size)`."""
+        """Returns a function that chooses tokens `(batch,)` from logits `(batch, vocab_size)`."""
 
         def draw(logits: Tensor) -> Tensor:
             probabilities = self.logits(logits.float()).softmax(-1)  # (batch, vocab_size)
-            return torch.multinomial(probabilities, 1, generator=generator).squeeze(1)  # (batch,)
+            # (batch, 1) -> (batch,)
+            return torch.multinomial(probabilities, 1, generator=generator).squeeze(1)
 
         return (lambda logits: logits.argmax(-1)) if self.greedy else draw
 

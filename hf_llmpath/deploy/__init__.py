@@ -1,3 +1,1 @@
-"""Learning from preferences: reward model, policy gradients from scratch, and TRL's trainers for the same
-models.
-"""
+"""Delivers trained models: export to ONNX, quantization, and measurements of speed, size, and quality."""

@@ -1,4 +1,7 @@
-"""Exports the model of a run to ONNX, quantizes it, and measures it in every form."""
+"""Exports the model of a run to ONNX, quantizes it, and measures it in every form.
+
+The commands `llmpath export`, `llmpath quantize`, and `llmpath bench` call this module.
+"""
 
 import shutil
 from dataclasses import asdict
@@ -23,10 +26,16 @@ PROMPT = 8  # tokens
 
 
 def export(folder: RunFolder, name: str | None = None, int8: bool = False) -> list[dict[str, Any]]:
-    """Writes `onnx/model.onnx` (and `model_int8.onnx`); of the further model `name`, `onnx/NAME.onnx`.
+    """Exports the main model to `onnx/model.onnx`, or the further model `name` to `onnx/NAME.onnx`.
+
+    Args:
+        folder: the run folder.
+        name: a further model of the run; the main model by default.
+        int8: whether to write a second file, `..._int8.onnx`, with the matrices in 8-bit integers.
 
     Returns:
-        For each file `path`, `megabytes`, and the `max_difference` from and `agreement` with the model.
+        For each file its `path`, `megabytes`, `max_difference` from the model, and `agreement` with it (see
+        `Exported`).
     """
     source, stem = _checked(folder.model_folder(name)), name or "model"
     target = folder.onnx_dir / f"{stem}.onnx"
@@ -37,15 +46,17 @@ def export(folder: RunFolder, name: str | None = None, int8: bool = False) -> li
 
 
 def quantize(folder: RunFolder, scheme: Any, name: str | None = None) -> list[dict[str, Any]]:
-    """Writes `quantized/SCHEME/`; of the further model `name`, `quantized/NAME-SCHEME/`.
+    """Quantizes the main model to `quantized/SCHEME/`, or the model `name` to `quantized/NAME-SCHEME/`.
 
-    The quantized model is compared with the original, saved, loaded again, and compared with itself.
+    The quantized model is compared with the original, then saved, loaded again, and compared with the state
+    before it was saved.
 
     Returns:
         One entry with `path`, `relative_error`, `agreement`, `megabytes`, `megabytes_before`, `layers`.
 
     Raises:
-        UserError: it differs too much from the original or changes when it is saved; nothing is kept.
+        UserError: the quantized model differs too much from the original, or it changes when it is saved;
+            nothing is kept.
     """
     source = _checked(folder.model_folder(name))
     original = load_model(auto_class_of(source), source)
@@ -53,6 +64,7 @@ def quantize(folder: RunFolder, scheme: Any, name: str | None = None) -> list[di
     inputs = typical_inputs(original)
     check = compare(original, small, inputs, MOST_ERROR[scheme])
     target = folder.quantized(scheme if name is None else f"{name}-{scheme}")
+    # An earlier quantized model stays in place until the new one has passed every check.
     temporary = target.with_name(f".{target.name}.tmp")
     shutil.rmtree(temporary, ignore_errors=True)
     try:
@@ -62,7 +74,7 @@ def quantize(folder: RunFolder, scheme: Any, name: str | None = None) -> list[di
         check_model_folder(temporary)
         with torch.no_grad():
             before, after = small(**inputs).logits, load_quantized(temporary)(**inputs).logits
-        if not torch.equal(before, after):
+        if not torch.equal(before, after):  # the same weights and kernels give the same logits, bit for bit
             raise UserError(f"the model in {scheme} changes when it is saved; it was not kept")
         shutil.rmtree(target, ignore_errors=True)
         temporary.rename(target)
@@ -77,10 +89,10 @@ def measure_forms(folder: RunFolder, tokens: int, repeats: int) -> dict[str, dic
 
     Args:
         tokens: number of tokens written in each measurement.
-        repeats: number of measurements, whose median counts.
+        repeats: number of measurements of each form, whose median is reported.
 
     Returns:
-        Name of the form -> the measurements of `speed.Row`.
+        Name of the form -> the fields of `speed.Row`.
 
     Raises:
         UserError: the model is not a decoder with a cache of keys and values.
@@ -108,9 +120,11 @@ def _held_out(folder: RunFolder) -> tuple[Tensor, Tensor]:
     """Returns a prompt `(1, tokens)` and windows `(windows, tokens)` of the run's validation text."""
     settings = folder.report["settings"]
     _, tokenizer = load_pair("AutoModelForCausalLM", folder.model_dir)
+    # 2,000 texts are enough for the windows; a large set need not be tokenized as a whole.
     texts = load_texts(settings["dataset"], text_column=settings.get("text_column")).validation
     ids = [token for text in texts[:2000] for token in tokenizer(text, verbose=False)["input_ids"]]
-    length = min(HELD_OUT, len(ids))
+    length = min(HELD_OUT, len(ids))  # a very short text gives one short window
     rows = min(HELD_OUT, len(ids) // length)
-    held_out = torch.tensor(ids[: rows * length]).view(rows, length)  # (windows, tokens)
+    # (windows * tokens,) -> (windows, tokens)
+    held_out = torch.tensor(ids[: rows * length]).view(rows, length)
     return held_out[:1, :PROMPT], held_out

@@ -1,11 +1,11 @@
-"""Exports models as ONNX files and keeps a file only if it agrees with the original at several shapes.
+"""Exports models as ONNX files, and keeps a file only if it agrees with the model at several input shapes.
 
     export_onnx("runs/14-inference/model", "runs/14-inference/onnx/model.onnx")
     quantize_onnx("runs/14-inference/onnx/model.onnx", "runs/14-inference/onnx/model_int8.onnx")
 
 A decoder is exported with its cache: it takes the keys and values of earlier tokens and returns them together
-with those of the new ones, so a step of generation reads a single token. Batch, length, and past can have any
-size. The file records the hash of the weights that it was made from.
+with the keys and values of the new tokens, so each step of generation reads a single token. Batch, length,
+and past can have any size. The file records the hash of the weights that it was made from.
 """
 
 import functools
@@ -28,21 +28,21 @@ from ..errors import UserError
 from ..hub.model_folder import check_model_folder, load_model, weight_files
 from .quantization import auto_class_of
 
-CLOSE = 1e-4  # largest difference of a logit from the original's
-OPSET = 20
+CLOSE = 1e-4  # largest allowed difference between a logit of the file and of the model
+OPSET = 20  # version of the ONNX operators
 # Keys of the file's metadata.
 HASH, KIND, LAYERS, HEADS, HEAD_SIZE = "weights_sha256", "kind", "layers", "heads", "head_size"
-HIDDEN = -1e30  # added to attention scores that must not count; finite, or a fully masked row would be NaN
-LEAST_AGREEMENT = 0.8  # of the likeliest tokens in 8 bits with those in 32 bits
+HIDDEN = -1e30  # added to the scores of hidden keys; finite, because softmax over -inf alone gives NaN
+LEAST_AGREEMENT = 0.8  # share of the positions whose likeliest token must be the same in 8 bits
 
 
 @dataclass(frozen=True)
 class Exported:
-    """An ONNX file and how it compares with what it was made from.
+    """An ONNX file, compared with the model that it was made from.
 
     Attributes:
-        path, megabytes: the file.
-        max_difference: largest difference of a logit.
+        path, megabytes: the file and its size.
+        max_difference: largest difference between two logits.
         agreement: share of the positions with the same likeliest token or class.
     """
 
@@ -65,18 +65,20 @@ class WithCache(nn.Module):
         Args:
             input_ids: `(batch, length)`.
             attention_mask: `(batch, past + length)`, 0 for padding.
-            past: keys, values of layer 0, then of layer 1, ...: `(batch, heads, past, head_size)`.
+            past: keys and values of layer 0, then of layer 1, ..., `(batch, heads, past, head_size)` each.
 
         Returns:
-            logits `(batch, length, vocab_size)`, then keys and values with the new tokens, in the same order.
+            The logits `(batch, length, vocab_size)`, then the keys and values of all tokens including the
+            new ones, in the order of `past`, `(batch, heads, past + length, head_size)` each.
         """
         cache = DynamicCache(config=self.model.config)
         for layer in range(len(past) // 2):
             cache.update(past[2 * layer], past[2 * layer + 1], layer)
         length, total = input_ids.shape[1], attention_mask.shape[1]
-        # (batch, length), not counting padding
+        # Padding takes no position; clamp keeps padding on the left, which would be at -1, in the table.
+        # (batch, past + length) -> (batch, length)
         positions = (attention_mask.cumsum(-1) - 1).clamp(min=0)[:, -length:]
-        query = torch.arange(length) + (total - length)  # index of each query among the keys
+        query = torch.arange(length) + (total - length)  # (length,): index of each query among the keys
         causal = torch.arange(total)[None, :] <= query[:, None]  # (length, past + length)
         visible = causal[None] & (attention_mask[:, None, :] > 0)  # (batch, length, past + length)
         bias = torch.where(visible, 0.0, HIDDEN)[:, None]  # (batch, 1, length, past + length)
@@ -87,7 +89,7 @@ class WithCache(nn.Module):
 
 
 def with_own_mask(model: Any, input_ids: Tensor, attention_mask: Tensor, *past: Tensor) -> tuple[Tensor, ...]:
-    """Computes the reference for `WithCache` by calling the model as it is called everywhere else."""
+    """Computes the reference for `WithCache`: the model builds its mask itself, as everywhere else."""
     cache = DynamicCache(config=model.config)
     for layer in range(len(past) // 2):
         cache.update(past[2 * layer], past[2 * layer + 1], layer)
@@ -113,20 +115,20 @@ class _Plain(nn.Module):
 
 @dataclass(frozen=True)
 class _Form:
-    """How a model becomes a graph: module, names of inputs and outputs, and examples of given sizes."""
+    """The recipe for exporting a model: module, names of inputs and outputs, and a maker of examples."""
 
     module: nn.Module
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
-    dynamic: Any
-    example: Callable[[int, int, int], tuple[Tensor, ...]]
+    dynamic: Any  # name of an argument of `forward` -> its axes of any size
+    example: Callable[[int, int, int], tuple[Tensor, ...]]  # batch, length, past -> values of the inputs
     metadata: dict[str, Any]
-    reference: Callable[..., tuple[Tensor, ...]]
+    reference: Callable[..., tuple[Tensor, ...]]  # computes the outputs that the file must reproduce
     has_past: bool = False
 
 
 def cache_names(layers: int) -> tuple[list[str], list[str]]:
-    """Returns the names of the cache among a graph's inputs and among its outputs."""
+    """Returns the names of the cache among a graph's inputs (`past...`) and outputs (`present...`)."""
     names = [f"{layer}.{kind}" for layer in range(layers) for kind in ("key", "value")]
     return [f"past.{name}" for name in names], [f"present.{name}" for name in names]
 
@@ -135,11 +137,11 @@ def export_onnx(folder: Path | str, path: Path | str, auto_class: str | None = N
     """Writes the model in `folder` to `path` as one ONNX file.
 
     Raises:
-        UserError: this kind of model has no ONNX form, or its file computes something else (the file is not
-            kept).
+        UserError: this kind of model has no ONNX form, or the logits of the file differ from the model's by
+            more than `CLOSE`; the file is not kept.
     """
     folder, path = Path(folder), Path(path)
-    check_model_folder(folder)  # before anything of it is read
+    check_model_folder(folder)  # before any file in it is loaded
     model = load_model(auto_class or auto_class_of(folder), folder, dtype=torch.float32)
     form = _form_of(model)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -147,7 +149,7 @@ def export_onnx(folder: Path | str, path: Path | str, auto_class: str | None = N
     with _quietly():
         torch.onnx.export(
             form.module.eval(),
-            form.example(2, 3, 2),
+            form.example(2, 3, 2),  # torch.export takes sizes of 0 and 1 for constants
             temporary,
             dynamo=True,
             opset_version=OPSET,
@@ -160,7 +162,7 @@ def export_onnx(folder: Path | str, path: Path | str, auto_class: str | None = N
     try:
         _note(temporary, form.metadata | {HASH: hash_of_weights(folder)})
         difference, agreement = _compare(form, temporary)
-        if not difference <= CLOSE:
+        if not difference <= CLOSE:  # unlike `>`, this refuses NaN too
             raise UserError(
                 f"the ONNX file's output is {difference:.1e} away from the model's; {CLOSE:.0e} is the limit"
             )
@@ -173,11 +175,18 @@ def export_onnx(folder: Path | str, path: Path | str, auto_class: str | None = N
 def quantize_onnx(
     source: Path | str, path: Path | str, folder: Path | str, auto_class: str | None = None
 ) -> Exported:
-    """Writes the ONNX file `source`, made from the model in `folder`, with its matrices in 8-bit
-    integers and a scale per column. Their inputs are rounded to 8 bits at run time (dynamic quantization).
+    """Quantizes the matrices of the ONNX file `source` to 8-bit integers with a scale per column.
+
+    The inputs of the matrices are rounded to 8 bits at run time (dynamic quantization).
+
+    Args:
+        source: an ONNX file in 32 bits.
+        path: the file to write.
+        folder: folder of the model that `source` was made from, with which the result is compared.
+        auto_class: the Auto class that loads the model; derived from its config if None.
 
     Raises:
-        UserError: the likeliest tokens agree with those of the original less often than `LEAST_AGREEMENT`.
+        UserError: the likeliest tokens agree with the model's less often than `LEAST_AGREEMENT`.
     """
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
@@ -186,7 +195,7 @@ def quantize_onnx(
     try:
         with _quietly():
             quantize_dynamic(source, temporary, weight_type=QuantType.QInt8, per_channel=True)
-        _note(temporary, metadata_of(source))
+        _note(temporary, metadata_of(source))  # the hash and the sizes hold for this file too
         model = load_model(auto_class or auto_class_of(folder), folder)
         difference, agreement = _compare(_form_of(model), temporary)
         if agreement < LEAST_AGREEMENT:
@@ -200,7 +209,7 @@ def quantize_onnx(
 
 
 def exported_before(folder: Path, path: Path, auto_class: str | None = None) -> Exported | None:
-    """Compares the file at `path` again if it was made from the weights in `folder`; otherwise, None."""
+    """Compares the file at `path` again if it was made from the weights in `folder`; returns None if not."""
     if not path.is_file() or metadata_of(path).get(HASH) != hash_of_weights(folder):
         return None
     model = load_model(auto_class or auto_class_of(folder), folder, dtype=torch.float32)
@@ -232,16 +241,17 @@ def _note(path: Path, metadata: dict[str, Any]) -> None:
 
 def _form_of(model: Any) -> _Form:
     kind, config = type(model).__name__, model.config
-    free = {0: Dim.DYNAMIC, 1: Dim.DYNAMIC}
+    free = {0: Dim.DYNAMIC, 1: Dim.DYNAMIC}  # batch and length can have any size
     if kind == "LLMPathGPTForCausalLM":
         past, present = cache_names(config.num_hidden_layers)
         head_size = config.hidden_size // config.num_attention_heads
         shape = (config.num_key_value_heads, head_size)
 
         def cached(batch: int, length: int, before: int) -> tuple[Tensor, ...]:
-            ids = _ids(config, batch, length)
-            mask = torch.ones(batch, before + length, dtype=torch.long)
-            mask[batch // 2 :, : (before + length) // 3] = 0  # as padding on the left is
+            ids = _ids(config, batch, length)  # (batch, length)
+            mask = torch.ones(batch, before + length, dtype=torch.long)  # (batch, past + length)
+            mask[batch // 2 :, : (before + length) // 3] = 0  # padding on the left of half of the rows
+            # (batch, heads, past, head_size) each
             states = [torch.randn(batch, shape[0], before, shape[1]) for _ in past]
             return (ids, mask, *states)
 
@@ -252,7 +262,7 @@ def _form_of(model: Any) -> _Form:
             {
                 "input_ids": free,
                 "attention_mask": free,
-                "past": tuple({0: Dim.DYNAMIC, 2: Dim.DYNAMIC} for _ in past),
+                "past": tuple({0: Dim.DYNAMIC, 2: Dim.DYNAMIC} for _ in past),  # batch and past
             },
             cached,
             {KIND: "decoder", LAYERS: config.num_hidden_layers, HEADS: shape[0], HEAD_SIZE: shape[1]},
@@ -268,8 +278,9 @@ def _form_of(model: Any) -> _Form:
         outputs = ("start_logits", "end_logits") if kind.endswith("QuestionAnswering") else ("logits",)
 
         def masked(batch: int, length: int, _: int) -> tuple[Tensor, ...]:
-            mask = torch.ones(batch, length, dtype=torch.long)
-            mask[batch // 2 :, length - length // 3 :] = 0
+            mask = torch.ones(batch, length, dtype=torch.long)  # (batch, length)
+            mask[batch // 2 :, length - length // 3 :] = 0  # padding on the right of half of the rows
+            # The second half of each text is segment 1: (length,) -> (batch, length).
             segments = (torch.arange(length) >= length // 2).long().expand(batch, -1).contiguous()
             return (_ids(config, batch, length), mask, segments)[: len(names)]
 
@@ -282,7 +293,7 @@ def _form_of(model: Any) -> _Form:
         sizes = [config.num_channels, size, size] if size else [config.input_size]
 
         def images(batch: int, *_: int) -> tuple[Tensor, ...]:
-            return (torch.rand(batch, *sizes),)
+            return (torch.rand(batch, *sizes),)  # (batch, channels, height, width) or (batch, inputs)
 
         plain = _Plain(model, ("pixel_values",), ("logits",))
         dynamic = {"values": ({0: Dim.DYNAMIC},)}
@@ -299,12 +310,13 @@ def _ids(config: Any, batch: int, length: int) -> Tensor:
 
 
 def _compare(form: _Form, path: Path) -> tuple[float, float]:
-    """Returns the largest difference and the agreement over shapes that the export did not see."""
+    """Returns the largest difference and the agreement, over input shapes that the export did not see."""
     import onnxruntime
 
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     pasts = (0, 0, 7, 1) if form.has_past else (0, 0, 0, 0)
     worst, same, count = 0.0, 0, 0
+    # The same examples each time, without a trace in the caller's random numbers.
     state = torch.random.get_rng_state()
     torch.manual_seed(0)
     for (batch, length), past in zip(((1, 1), (3, 9), (1, 4), (4, 2)), pasts, strict=True):
@@ -312,11 +324,10 @@ def _compare(form: _Form, path: Path) -> tuple[float, float]:
         with torch.no_grad():
             expected = form.reference(*values)
         outputs = session.run(None, {name: v.numpy() for name, v in zip(form.inputs, values, strict=True)})
-        counted = np.ones(expected[0].shape[:-1], dtype=bool)
-        if form.inputs[0] == "input_ids" and expected[0].shape[:2] == values[0].shape:
-            counted = values[1][:, -length:].numpy() > 0
+        # Outputs of padding mean nothing: (batch, past + length) -> (batch, length).
+        mask = values[1][:, -length:].numpy() > 0 if form.inputs[0] == "input_ids" else None
         logits = [
-            (e.numpy()[counted], f[counted])
+            tuple(_without_padding(values, mask, name) for values in (e.numpy(), f))
             for e, f, name in zip(expected, outputs, form.outputs, strict=True)
             if "logits" in name
         ]
@@ -327,9 +338,25 @@ def _compare(form: _Form, path: Path) -> tuple[float, float]:
     return worst, same / count
 
 
+def _without_padding(logits: np.ndarray, mask: np.ndarray | None, name: str) -> np.ndarray:
+    """Returns logits as rows, `(rows, choices)`, in which no row and no choice is a padding token.
+
+    Args:
+        logits: `(batch, length, vocabulary)` for tokens, `(batch, length)` for spans, whose choices are
+            tokens, or `(batch, classes)`.
+        mask: `(batch, length)`, False at padding; None for a model that reads no tokens.
+        name: the name of this output.
+    """
+    if mask is not None and logits.ndim == 3:
+        return logits[mask]  # (batch, length, vocabulary) -> (tokens, vocabulary)
+    if mask is not None and name in ("start_logits", "end_logits"):
+        return np.where(mask, logits, np.float32(-1e9))
+    return logits
+
+
 @contextmanager
 def _quietly() -> Iterator[None]:
-    """Silences the exporter, which reports its steps and optional packages that are missing."""
+    """Silences the exporter, which reports its steps and missing optional packages."""
     import logging
 
     loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir", "root", "")]

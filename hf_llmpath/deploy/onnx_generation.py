@@ -1,8 +1,10 @@
-"""Generates text with an ONNX decoder in onnxruntime; the cache passes from step to step without a copy.
+"""Generates text with an ONNX decoder in onnxruntime.
 
-writer = OnnxDecoder("runs/14-inference/onnx/model.onnx", "runs/14-inference/model")
-for tokens in writer.stream(input_ids, max_new_tokens=100, sampling=Sampling(temperature=0.8)):
-    ...
+    writer = OnnxDecoder("runs/14-inference/onnx/model.onnx", "runs/14-inference/model")
+    for tokens in writer.stream(input_ids, max_new_tokens=100, sampling=Sampling(temperature=0.8)):
+        ...
+
+The cache stays in onnxruntime's memory and passes from step to step without a copy.
 """
 
 from collections.abc import Iterator
@@ -18,8 +20,8 @@ from ..decoding.sampling import GREEDY, Sampling
 from ..errors import UserError
 from .onnx_export import HASH, HEAD_SIZE, HEADS, KIND, LAYERS, cache_names, hash_of_weights
 
-# Bytes; in a smaller file, a step is over before a second thread is awake. With 0.9, 5, and 26 M weights, one
-# thread writes 1.29, 1.22, and 0.82 times as fast as two.
+# Bytes of a file below which a step ends before a second thread has woken up. With 0.9, 5, and 26 M weights,
+# one thread writes 1.29, 1.22, and 0.82 times as fast as two.
 SMALL = 50e6
 
 
@@ -46,15 +48,14 @@ class OnnxDecoder:
         options = onnxruntime.SessionOptions()
         few = 1 if path.stat().st_size < SMALL else torch.get_num_threads()
         options.intra_op_num_threads = threads or few
-        options.add_session_config_entry(
-            "session.intra_op.allow_spinning", "0"
-        )  # waiting threads leave the cores to others
-        options.log_severity_level = 3
+        # Threads that wait by spinning would keep the cores from others.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        options.log_severity_level = 3  # errors
         try:
             self.session = onnxruntime.InferenceSession(
                 str(path), options, providers=["CPUExecutionProvider"]
             )
-        except Exception as error:
+        except Exception as error:  # the type depends on what is wrong with the file
             raise UserError(
                 f"{path} is no ONNX file that can be read ({str(error).splitlines()[0][:120]})"
             ) from None
@@ -68,7 +69,7 @@ class OnnxDecoder:
             )
         layers, self.heads, self.head_size = (int(notes[name]) for name in (LAYERS, HEADS, HEAD_SIZE))
         self.past, self.present = cache_names(layers)
-        self.stops = Stops(None, 0)
+        self.stops = Stops(None, 0)  # without a model folder, nothing says which token ends a text
         if folder is not None:
             from transformers import GenerationConfig
 
@@ -99,17 +100,18 @@ class OnnxDecoder:
                 torch.tensor([eos_token_id] if isinstance(eos_token_id, int) else eos_token_id), stops.pad
             )
         mask = torch.ones_like(input_ids) if attention_mask is None else attention_mask
-        writes = torch.ones(len(input_ids), dtype=torch.bool)
+        writes = torch.ones(len(input_ids), dtype=torch.bool)  # (batch,): rows that have not ended
         unread, cache = input_ids, self._empty(len(input_ids))
         for step in range(max_new_tokens):
             logits, *cache = self._step(unread, mask, cache)
+            # The last position chooses: (batch, length, vocabulary) -> (batch, vocabulary) -> (batch,).
             tokens = choose(torch.from_numpy(logits.numpy()[:, -1])).where(writes, stops.pad)
             yield tokens
             writes = writes & ~stops.ends(tokens)
             if step + 1 == max_new_tokens or not writes.any():
                 return
             unread = tokens[:, None]  # (batch, 1)
-            # (batch, length + 1)
+            # (batch, length) -> (batch, length + 1)
             mask = torch.cat([mask, mask.new_ones(len(mask), 1)], dim=1)
 
     def generate(self, input_ids: Tensor, attention_mask: Tensor | None = None, **options: Any) -> Tensor:
@@ -121,6 +123,7 @@ class OnnxDecoder:
     def _empty(self, batch: int) -> list[Any]:
         from onnxruntime import OrtValue
 
+        # (batch, heads, past, head_size) with a past of 0 tokens
         nothing = np.zeros((batch, self.heads, 0, self.head_size), dtype=np.float32)
         return [OrtValue.ortvalue_from_numpy(nothing) for _ in self.past]
 
@@ -132,4 +135,5 @@ class OnnxDecoder:
             "attention_mask": OrtValue.ortvalue_from_numpy(mask.contiguous().numpy()),
             **dict(zip(self.past, cache, strict=True)),
         }
+        # Unlike `run`, this returns OrtValues: the cache is not copied to NumPy between the steps.
         return self.session.run_with_ort_values(["logits", *self.present], feeds)

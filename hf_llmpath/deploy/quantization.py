@@ -1,4 +1,4 @@
-"""Weights in 8 and 4 bits by bitsandbytes: loaded, checked against the original, saved, and loaded again.
+"""Quantizes models to 8 and 4 bits with bitsandbytes, checks them against the original, and loads them again.
 
     model = quantized("runs/14-inference/model", "int8")
     model.save_pretrained("runs/14-inference/quantized/int8")
@@ -6,7 +6,8 @@
 
 `"int8"` is LLM.int8 (Dettmers et al. 2022): 8-bit integers with a scale per row, and outliers in 16 bits.
 `"nf4"` has 4 bits: sixteen quantiles of a normal distribution, with a scale per 64 weights (Dettmers et
-al. 2023). Both replace `nn.Linear` layers, except the head; embeddings and norms keep their precision.
+al. 2023). Both schemes replace the `nn.Linear` layers except the head; embeddings and norms keep their
+precision.
 """
 
 import json
@@ -27,21 +28,22 @@ from ..hub.model_folder import check_model_folder
 Scheme = Literal["int8", "nf4"]
 SCHEMES: tuple[Scheme, ...] = ("int8", "nf4")
 BLOCK = 64  # weights of a row that share a scale in 4 bits
-# Relative error of the logits beyond which something is wrong with the weights.
+# Largest relative error of the logits that rounding explains; above it, something is wrong with the weights.
 MOST_ERROR = {"int8": 0.1, "nf4": 0.3}
 
-logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # it logs in each call that it computes in 16 bits
+# bitsandbytes logs at each call that it computes in 16 bits.
+logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
 
 
 @dataclass(frozen=True)
 class QuantizationCheck:
-    """What quantizing changed.
+    """The comparison of a quantized model with the original.
 
     Attributes:
-        relative_error: norm of the difference of the logits, relative to the norm of the original's.
+        relative_error: norm of the difference of the logits, divided by the norm of the original logits.
         agreement: share of the positions whose likeliest token is the same.
-        megabytes, megabytes_before: weights in memory.
-        layers: linear layers that were replaced.
+        megabytes, megabytes_before: memory that the weights take, quantized and original.
+        layers: number of linear layers that were replaced.
     """
 
     relative_error: float
@@ -52,15 +54,15 @@ class QuantizationCheck:
 
 
 def quantized(folder: Path | str, scheme: Scheme, auto_class: str | None = None) -> Any:
-    """The model in `folder` with its linear layers in 8 or 4 bits, in evaluation mode.
+    """Loads the model in `folder` with its linear layers in 8 or 4 bits, in evaluation mode.
 
     Args:
         folder: folder of a model in 32 bits.
         scheme: `"int8"` or `"nf4"`.
-        auto_class: the Auto class that loads it; derived from its config if None.
+        auto_class: the Auto class that loads the model; derived from its config if None.
 
     Raises:
-        UserError: the scheme is unknown, no layer can be quantized, or the model is quantized already.
+        UserError: the scheme is unknown, no layer can be quantized, or the model is already quantized.
     """
     folder = Path(folder)
     if scheme not in SCHEMES:
@@ -86,7 +88,7 @@ def quantized(folder: Path | str, scheme: Scheme, auto_class: str | None = None)
 
 
 def load_quantized(folder: Path | str, auto_class: str | None = None) -> Any:
-    """A quantized model as it was saved, in evaluation mode.
+    """Loads a quantized model as it was saved, in evaluation mode.
 
     Raises:
         UserError: the model in `folder` is not quantized.
@@ -99,11 +101,11 @@ def load_quantized(folder: Path | str, auto_class: str | None = None) -> Any:
 
 
 def without_cpu_packing(model: Any) -> Any:
-    """Keeps 4-bit layers from rearranging their weights at the first use.
+    """Keeps 4-bit layers from rearranging their weights at the first use; returns the model.
 
-    On processors with AVX512-BF16, bitsandbytes (0.50) packs them for its own kernel. After that, saved
-    weights cannot be read back, and gradients and sizes that are not multiples of 32 fail. Without packing,
-    all of these work.
+    On processors with AVX512-BF16, bitsandbytes (0.50) packs the weights for its own kernel. After that,
+    saved weights cannot be read back, and gradients and sizes that are not multiples of 32 fail. Without
+    packing, all of this works.
     """
     for module in model.modules():
         if hasattr(module, "support_avx512bf16_for_cpu"):
@@ -119,8 +121,8 @@ def compare(original: Any, small: Any, inputs: dict[str, Tensor], most_error: fl
     """
     with torch.no_grad():
         expected, logits = original(**inputs).logits.float(), small(**inputs).logits.float()
-    error = float((logits - expected).norm() / expected.norm())
-    if not error <= most_error:
+    error = float((logits - expected).norm() / expected.norm())  # ‖logits - expected‖ / ‖expected‖
+    if not error <= most_error:  # unlike `>`, this refuses NaN too
         raise UserError(
             f"the quantized model's logits are {error:.1%} away from the original's, more than "
             f"{most_error:.0%}: "
@@ -137,30 +139,31 @@ def compare(original: Any, small: Any, inputs: dict[str, Tensor], most_error: fl
 
 
 def typical_inputs(model: Any) -> dict[str, Tensor]:
-    """Inputs on which a model and its copy are compared, the same each time.
+    """Returns the inputs on which a model and its copy are compared; they are the same each time.
 
     A decoder gets 8 texts of 24 tokens that it wrote itself, because texts that it would never write say
     little about it. Other models get as many random tokens, or 32 random images.
 
     Raises:
-        UserError: the model reads neither.
+        UserError: the model reads neither tokens nor images.
     """
     generator = torch.Generator().manual_seed(0)
     if model.main_input_name == "input_ids":
         length = min(24, getattr(model.config, "max_position_embeddings", 24))
-        ids = torch.randint(0, model.config.vocab_size, (8, length), generator=generator)
+        ids = torch.randint(0, model.config.vocab_size, (8, length), generator=generator)  # (batch, length)
         if type(model).__name__.endswith("ForCausalLM"):
             written = sample(
                 model,
-                ids[:, :1],
+                ids[:, :1],  # (batch, 1): each text begins with a random token
                 max_new_tokens=length - 1,
-                eos_token_id=model.config.vocab_size,
+                eos_token_id=model.config.vocab_size,  # no token has this id: no text ends early
                 generator=generator,
             )
             return {"input_ids": written}
         return {"input_ids": ids, **({"decoder_input_ids": ids} if model.config.is_encoder_decoder else {})}
     if model.main_input_name == "pixel_values" and model.config.image_size:
         size = model.config.image_size
+        # (batch, channels, height, width)
         return {"pixel_values": torch.rand(32, 1, size, size, generator=generator)}
     raise UserError(
         f"{type(model).__name__} reads neither tokens nor images; it cannot be checked after quantizing"
@@ -168,7 +171,7 @@ def typical_inputs(model: Any) -> dict[str, Tensor]:
 
 
 def quantized_layers(model: nn.Module) -> list[str]:
-    """Names of the layers in 8 or 4 bits."""
+    """Returns the names of the layers in 8 or 4 bits."""
     return [
         name
         for name, module in model.named_modules()
@@ -177,10 +180,10 @@ def quantized_layers(model: nn.Module) -> list[str]:
 
 
 def layers_left_alone(model: Any) -> list[str]:
-    """Names of the linear layers that stay in 32 bits in 4-bit schemes.
+    """Returns the names of the linear layers that stay in 32 bits in the 4-bit scheme.
 
-    These are the head and layers whose number of inputs is not a multiple of a block of 64. On a CPU,
-    bitsandbytes (0.50) reads the scales of such a layer row by row, although it wrote them across rows, and
+    These are the head and the layers whose number of inputs is not a multiple of a block of 64. On a CPU,
+    bitsandbytes (0.50) reads the scales of the latter row by row, although it wrote them across rows, and
     restores wrong weights (an error of 70 % instead of 9 %).
     """
     head = _head_of(model)
@@ -199,8 +202,8 @@ def require_linear_layers(model: Any, scheme: Scheme) -> None:
     """Checks that a scheme has layers to quantize.
 
     Raises:
-        UserError: there is no linear layer but the head; the line names the layers that hold the weights. Or,
-            for 4 bits, none has a multiple of 64 inputs.
+        UserError: the model has no linear layer except the head (the message names the layers that hold the
+            weights) or, for 4 bits, none whose number of inputs is a multiple of 64.
     """
     head = _head_of(model)
     linear = {n: m for n, m in model.named_modules() if isinstance(m, nn.Linear) and m is not head}
@@ -222,10 +225,10 @@ def require_linear_layers(model: Any, scheme: Scheme) -> None:
 
 
 def auto_class_of(folder: Path) -> str:
-    """The Auto class that loads the model in `folder`, by the name of its architecture.
+    """Returns the Auto class that loads the model in `folder`, judging by the name of its architecture.
 
     Raises:
-        UserError: its config names none.
+        UserError: the config names no architecture that an Auto class loads.
     """
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     name = (config.get("architectures") or [""])[0]

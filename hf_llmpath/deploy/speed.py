@@ -1,7 +1,9 @@
 """Measures one model in several forms: tokens per second, time to first token, size, and quality.
 
-forms = forms_of(model, folder, ...)
-rows = measure(forms, prompt, held_out)
+    forms, checks = build_forms(model_folder, onnx_folder, num_beams=4)
+    rows = measure(forms, prompt, held_out)
+
+A form is a way to run and decode the model; `variants.build_forms` makes them all.
 """
 
 import statistics
@@ -25,9 +27,10 @@ class Form:
     """A model in one form.
 
     Attributes:
-        write: prompt `(1, length)` and a number of tokens -> tokens as they come.
-        logits: `(batch, length)` -> `(batch, length, vocab_size)`; None if the form changes only the
-            decoding.
+        write: function that takes a prompt `(1, length)` and a number of tokens, and yields the tokens as
+            they are written.
+        logits: function from token ids `(batch, length)` to logits `(batch, length, vocab_size)`; None if the
+            form changes only the decoding.
         megabytes: size of the weights in memory or, for a file, on disk.
     """
 
@@ -41,11 +44,11 @@ class Row:
     """The measurements of a form.
 
     Attributes:
-        tokens_per_second: speed at batch size 1, including the reading of the prompt.
+        tokens_per_second: speed at batch size 1, including the time to read the prompt.
         first_token_ms: milliseconds from the prompt to the first token.
         megabytes: size of the weights.
-        perplexity: perplexity of held-out text; that of the reference if the form has no logits of its own.
-        agreement: share of the held-out tokens whose guess is the reference's.
+        perplexity: perplexity of held-out text; the reference's if the form has no logits of its own.
+        agreement: share of the held-out positions where form and reference find the same token likeliest.
     """
 
     tokens_per_second: float
@@ -59,10 +62,10 @@ class Row:
 
 
 def eager(model: Any, use_cache: bool = True) -> Form:
-    """The model as its modules run it, decoded greedily."""
+    """Makes the form that calls the model's modules and decodes greedily."""
 
     def write(prompt: Tensor, tokens: int) -> Iterator[Tensor]:
-        eos = model.config.vocab_size
+        eos = model.config.vocab_size  # no token has this id, so the text does not end early
         return stream(
             model, prompt, max_new_tokens=tokens, eos_token_id=eos, use_cache=use_cache, reader=Stepper
         )
@@ -71,7 +74,7 @@ def eager(model: Any, use_cache: bool = True) -> Form:
 
 
 def bare(model: Any) -> Form:
-    """The model's step without its modules (`bare_steps.py`), decoded greedily."""
+    """Makes the form that computes the model's step without its modules (`bare_steps.py`), greedily."""
 
     def write(prompt: Tensor, tokens: int) -> Iterator[Tensor]:
         return stream(model, prompt, max_new_tokens=tokens, eos_token_id=model.config.vocab_size)
@@ -80,7 +83,7 @@ def bare(model: Any) -> Form:
 
 
 def with_beams(model: Any, beams: int) -> Form:
-    """The model decoded by beam search, which knows its first token only at the end."""
+    """Makes the form that decodes by beam search, which knows its first token only at the end."""
 
     def write(prompt: Tensor, tokens: int) -> Iterator[int]:
         eos = model.config.vocab_size
@@ -93,7 +96,7 @@ def with_beams(model: Any, beams: int) -> Form:
 
 
 def onnx(decoder: Any, megabytes: float, vocab_size: int) -> Form:
-    """An `OnnxDecoder`."""
+    """Makes the form of an `OnnxDecoder`."""
 
     def write(prompt: Tensor, tokens: int) -> Iterator[Tensor]:
         return decoder.stream(prompt, max_new_tokens=tokens, eos_token_id=vocab_size)
@@ -106,22 +109,24 @@ def measure(
 ) -> dict[str, Row]:
     """Measures every form while it writes the same number of tokens after the same prompt.
 
-    The forms take turns, and the median of each counts.
+    The forms take turns, which spreads a slow moment of the machine over all of them. The medians count.
 
     Args:
         forms: forms by name, including `REFERENCE`.
-        prompt: `(1, length)`.
-        held_out: `(rows, length)`, text for perplexity and agreement.
+        prompt: token ids `(1, length)`.
+        held_out: token ids `(rows, length)` of the text for perplexity and agreement.
         tokens: number of tokens written each time.
-        repeats: number of turns; one more comes first, to warm up.
+        repeats: number of turns that count; one more comes first, to warm up.
+
+    Returns:
+        Name of the form -> its measurements.
     """
     seconds: dict[str, list[float]] = {name: [] for name in forms}
     first: dict[str, list[float]] = {name: [] for name in forms}
     for turn in range(repeats + 1):
         for name, form in forms.items():
-            for _ in form.write(
-                prompt, 2
-            ):  # the threads of the form before, which wait by spinning, come to rest meanwhile
+            # Threads of the previous form may wait by spinning; they come to rest while this runs, untimed.
+            for _ in form.write(prompt, 2):
                 pass
             begin = time.perf_counter()
             written = form.write(prompt, tokens)
@@ -130,7 +135,7 @@ def measure(
             count = 1 + sum(1 for _ in written)
             if count != tokens:
                 raise AssertionError(f"{name} wrote {count} tokens of {tokens}")
-            if turn:
+            if turn:  # turn 0 warms up
                 seconds[name].append(time.perf_counter() - begin)
                 first[name].append(to_first)
     quality = _quality(forms, held_out)
@@ -147,7 +152,8 @@ def measure(
 
 @torch.no_grad()
 def _quality(forms: Mapping[str, Form], held_out: Tensor) -> dict[str, tuple[float, float]]:
-    """Perplexity and agreement with the reference, of the forms that have logits of their own."""
+    """Computes perplexity and agreement with the reference for the forms that have logits of their own."""
+    # Position t predicts token t + 1: the targets lose the first column, (rows, length - 1).
     targets, reference = held_out[:, 1:], forms[REFERENCE].logits
     assert reference is not None
     guesses = reference(held_out)[:, :-1].argmax(-1)  # (rows, length - 1)
@@ -155,9 +161,10 @@ def _quality(forms: Mapping[str, Form], held_out: Tensor) -> dict[str, tuple[flo
     for name, form in forms.items():
         if form.logits is None:
             continue
-        logits = form.logits(held_out)[:, :-1].float()
-        # (rows * (length - 1), vocab_size) and (rows * (length - 1),)
+        logits = form.logits(held_out)[:, :-1].float()  # (rows, length - 1, vocabulary)
+        # (rows * (length - 1), vocabulary) and (rows * (length - 1),)
         loss = F.cross_entropy(logits.flatten(0, 1), targets.flatten())
+        # perplexity = exp(mean of -log p(next token))
         quality[name] = float(loss.exp()), float((logits.argmax(-1) == guesses).float().mean())
     return quality
 

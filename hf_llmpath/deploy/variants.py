@@ -1,4 +1,4 @@
-"""The forms of a trained decoder that are compared: ways of decoding, quantized, in ONNX, distilled."""
+"""Builds the forms of a trained decoder that are compared: ways to decode, quantized, ONNX, distilled."""
 
 from pathlib import Path
 from typing import Any
@@ -19,12 +19,16 @@ def build_forms(
 
     Args:
         folder: folder of the model.
-        onnx_folder: where ONNX files go; files made from the same weights are used again.
-        num_beams: beams of the beam search.
-        student: a smaller model, if there is one.
+        onnx_folder: folder for the ONNX files; files made from the same weights are used again.
+        num_beams: number of beams of the beam search.
+        student: a smaller model that was distilled from this one, or None.
 
     Returns:
-        The forms by name, and the results of the checks: `int8/relative_error`, `onnx/max_difference`, ...
+        The forms by name, and the results of the checks by name: `int8/relative_error`,
+        `onnx/max_difference`, ...
+
+    Raises:
+        UserError: a form differs too much from the original.
     """
     model = AutoModelForCausalLM.from_pretrained(folder).eval()
     forms = {"no cache": eager(model, use_cache=False), REFERENCE: eager(model)}

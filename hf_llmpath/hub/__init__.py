@@ -1,4 +1,4 @@
-"""To and from the Hugging Face Hub: model cards, pushing a run, Space folders, fetching a pushed run."""
+"""Moves runs to and from the Hugging Face Hub: model cards, pushes, Space folders, and fetched runs."""
 
 from pathlib import Path
 
@@ -6,10 +6,10 @@ _PACKAGE = Path(__file__).parents[1]
 
 
 def resource(name: str) -> Path:
-    """The folder `model_cards` or `spaces`, in the installed package or at the top of a source checkout.
+    """Finds the folder `model_cards` or `spaces` in the installed package or at the top of a source checkout.
 
     Raises:
-        FileNotFoundError: neither has it.
+        FileNotFoundError: the folder is in neither place.
     """
     for parent in (_PACKAGE, _PACKAGE.parent):
         if (parent / name).is_dir():

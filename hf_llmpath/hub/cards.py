@@ -1,6 +1,7 @@
-"""Model cards: the templates in `model_cards/`, filled with what a run measured.
+"""Writes model cards: fills the templates in `model_cards/` with the measurements of a run.
 
-Every number on a card is read from metrics.json, config.json or the header of the weight file. None is typed.
+Every number on a card comes from metrics.json, config.json, or the header of the weight file. None is typed
+by hand.
 """
 
 import json
@@ -37,20 +38,21 @@ TASKS = {  # head of a model class -> pipeline tag of the Hub
 _AUTO_HEADS = {"ConditionalGeneration": "Seq2SeqLM"}  # heads whose Auto class has another name
 PROMPTS = ("The ", "the ", "a")
 HUB_IDS = {"tiny_shakespeare": "karpathy/tiny_shakespeare"}  # corpora that a run recognizes by their content
+# Defaults for entries that a metrics.json may lack.
 _OPTIONAL: dict[str, Any] = {"baselines": {}, "goals": [], "settings": {}, "versions": {}}
 _OPTIONAL["peak_memory_mb"] = None
 
 
 def render(stage: "Stage", folder: Path, model_id: str | None = None) -> str:
-    """The card of the run in `folder`: Markdown with metadata, ready to be its README.md.
+    """Returns the card of the run in `folder`: Markdown with metadata, ready to be its README.md.
 
     Args:
         stage: the stage; its template is `model_cards/NN-slug.md`.
-        folder: a folder with `metrics.json`, `model/` and, where the run has them, `models/` and `figures/`.
-        model_id: the repository that the snippets load from; the local model folder by default.
+        folder: a folder with `metrics.json`, `model/` and, if the run has them, `models/` and `figures/`.
+        model_id: the repository from which the snippets load the model; the local model folder by default.
 
     Raises:
-        UserError: no metrics.json, or a model folder that cannot be read.
+        UserError: the folder has no metrics.json, or a model folder in it cannot be read.
     """
     folder = Path(folder)
     report = _OPTIONAL | RunFolder(folder).report
@@ -77,12 +79,13 @@ def render(stage: "Stage", folder: Path, model_id: str | None = None) -> str:
         target=target,
         **{name: report[name] for name in report if name not in ("stage", "slug")},
     )
+    # Sections of the template that stay empty leave blank lines behind.
     return re.sub(r"\n{3,}", "\n\n", str(card).rstrip()) + "\n"
 
 
 @dataclass(frozen=True)
 class SavedModel:
-    """A model folder as the card describes it.
+    """A model folder, as the card describes it.
 
     Attributes:
         name: name of the folder.
@@ -104,28 +107,28 @@ class SavedModel:
 
     @property
     def head(self) -> str:
-        """`CausalLM` of `LLMPathRNNForCausalLM`."""
+        """The head of the architecture, such as `CausalLM` for `LLMPathRNNForCausalLM`."""
         return self.architecture.rpartition("For")[2]
 
     @property
     def auto_class(self) -> str:
-        """The Auto class that loads it."""
+        """The Auto class that loads the model."""
         if "For" not in self.architecture:
             return "AutoModel"
         return f"AutoModelFor{_AUTO_HEADS.get(self.head, self.head)}"
 
     def snippet(self, source: str, prompt: str = "", trust: bool = False) -> str:
-        """A script that loads it from `source` and uses it."""
+        """Returns a script that loads the model from `source` and uses it."""
         return load_snippet(self.auto_class, source, self.config, prompt, trust).rstrip()
 
     def differences(self, other: "SavedModel", names: list[str]) -> str:
-        """The named entries of config.json in which it differs from `other`."""
+        """Lists those of the named entries of config.json whose values differ from the ones of `other`."""
         shown = [n for n in names if n in self.config and self.config[n] != other.config.get(n)]
         return ", ".join(f"{name} {number(self.config[name])}" for name in shown)
 
 
 def metric_rows(metrics: dict[str, Any], baselines: dict[str, float]) -> list[tuple[str, str, str]]:
-    """`(name, value, baseline)` for the table; a standard deviation is part of its mean."""
+    """Returns `(name, value, baseline)` for each row of the table; a standard deviation joins its mean."""
     return [
         (name, measured(metrics, name), number(baselines[name]) if name in baselines else "")
         for name, value in metrics.items()
@@ -134,10 +137,10 @@ def metric_rows(metrics: dict[str, Any], baselines: dict[str, float]) -> list[tu
 
 
 def eval_results(report: dict[str, Any], model: SavedModel, others: list[SavedModel]) -> list[EvalResult]:
-    """One entry per number of `metrics`; `metric_name` is its name there.
+    """Returns one entry of the card's metadata per number in `metrics`, under the same name.
 
-    `lstm/validation_loss` belongs to the model of that name. A prefix that names no model (`adding/...`)
-    is a separate task. The values of single seeds accompany their mean.
+    `lstm/validation_loss` belongs to the model `lstm`. A prefix that names no model (`adding/...`) stands for
+    a separate task. The values of the single seeds accompany their mean.
     """
     by_name = {other.name: other for other in others}
     results = []
@@ -147,6 +150,7 @@ def eval_results(report: dict[str, Any], model: SavedModel, others: list[SavedMo
         prefix = name.partition("/")[0] if "/" in name else None
         about = by_name.get(prefix, model) if prefix else model
         task = TASKS.get(about.head, "other") if prefix is None or prefix in by_name else "other"
+        # A prefix with another task, such as "adding", also names the data of that task.
         other_data = prefix is not None and task != TASKS.get(model.head)
         dataset = prefix if other_data else report["dataset"]["name"]
         short = dataset if dataset.count("/") < 2 else Path(dataset).name
@@ -154,7 +158,7 @@ def eval_results(report: dict[str, Any], model: SavedModel, others: list[SavedMo
         results.append(
             EvalResult(
                 task_type=task,
-                dataset_type=re.sub(r"[^\w./-]+", "-", short),
+                dataset_type=re.sub(r"[^\w./-]+", "-", short),  # an identifier, without spaces
                 dataset_name=dataset,
                 dataset_split=None if other_data else "validation",
                 metric_type=name.rpartition("/")[2],
@@ -187,13 +191,13 @@ def _metadata(
 
 
 def _hub_dataset(dataset: dict[str, Any]) -> str | None:
-    """The id of the data set on the Hub; none for an embedded set or a local file."""
+    """Returns the id of the data set on the Hub, or None for an embedded set or a local file."""
     source = dataset.get("source", dataset["name"])
     if dataset["name"] in HUB_IDS:
         return HUB_IDS[dataset["name"]]
     if dataset.get("embedded") or source in EMBEDDED or Path(source).expanduser().exists():
         return None
-    name = source.partition(":")[0]
+    name = source.partition(":")[0]  # without the configuration that may follow the id
     try:
         validate_repo_id(name)
     except HFValidationError:
@@ -202,19 +206,22 @@ def _hub_dataset(dataset: dict[str, Any]) -> str | None:
 
 
 def _plain_name(name: str) -> str:
-    """`lstm/validation_loss_sd` -> `validation_loss`, `gradient_norm_lag_63` -> `gradient_norm_lag_N`."""
+    """Shortens the name of a metric to its kind.
+
+    `lstm/validation_loss_sd` becomes `validation_loss`, `gradient_norm_lag_63` becomes `gradient_norm_lag_N`.
+    """
     last = name.rpartition("/")[2].removesuffix("_sd").removesuffix("_seeds")
     return re.sub(r"_\d+$", "_N", last)
 
 
 def _prompt(model: Path) -> str:
-    """A beginning for the snippets whose characters the model's tokenizer has."""
+    """Returns a prompt for the snippets that the model's tokenizer can encode, or an empty one."""
     file = model / "tokenizer.json"
     vocabulary = json.loads(file.read_text(encoding="utf-8"))["model"]["vocab"] if file.exists() else {}
     return next((text for text in PROMPTS if all(character in vocabulary for character in text)), "")
 
 
 def _final_folder(folder: Path) -> Path:
-    """Where `folder` will be when the run is complete."""
+    """Returns the path that `folder` will have when the run is complete."""
     waiting = folder.name == "new" and folder.parent.name == "checkpoints"
     return folder.parent.parent if waiting else folder

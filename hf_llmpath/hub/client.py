@@ -1,4 +1,4 @@
-"""A client of the Hub: names, tokens, one commit for many files, errors that say what to do."""
+"""A client of the Hub that checks names and tokens, sends many files in one commit, and explains errors."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,12 +16,12 @@ Files = dict[str, Path | bytes]  # path in the repository -> local file, or its 
 
 @dataclass(frozen=True)
 class PushResult:
-    """What was sent, or with `dry_run` what would be.
+    """The files that a push sent or, with `dry_run`, would send.
 
     Attributes:
-        repo_id: the repository, with its owner once the Hub has said who that is.
-        url: its address; `None` after a dry run.
-        files: `(path in the repository, bytes)`.
+        repo_id: the repository; after a real push, its name includes the owner.
+        url: the address of the repository; `None` after a dry run.
+        files: `(path in the repository, size in bytes)` of each file.
     """
 
     repo_id: str
@@ -34,7 +34,11 @@ class PushResult:
 
 
 def check_repo_id(repo_id: str) -> None:
-    """Raises `UserError` for a repository name that the Hub does not allow."""
+    """Checks that the Hub allows a repository name.
+
+    Raises:
+        UserError: the Hub does not allow it.
+    """
     try:
         validate_repo_id(repo_id)
     except HFValidationError:
@@ -46,7 +50,7 @@ def check_repo_id(repo_id: str) -> None:
 
 
 def sizes(files: Files) -> list[tuple[str, int]]:
-    """`(path, bytes)` of every file, sorted by path."""
+    """Returns `(path, size in bytes)` for every file, sorted by path."""
     return [
         (name, len(content) if isinstance(content, bytes) else content.stat().st_size)
         for name, content in sorted(files.items())
@@ -54,10 +58,13 @@ def sizes(files: Files) -> list[tuple[str, int]]:
 
 
 class Client:
-    """A connection to the Hub with a token that may write.
+    """A connection to the Hub with a token for writing.
+
+    Args:
+        token: the token to use; the one of `hf auth login` or `HF_TOKEN` by default.
 
     Raises:
-        UserError: there is no token, or offline mode is on.
+        UserError: no token was found, or offline mode is on.
     """
 
     def __init__(self, token: str | None = None):
@@ -71,7 +78,7 @@ class Client:
         self.api = HfApi(token=token)
 
     def create(self, repo_id: str, repo_type: str, private: bool) -> str:
-        """Makes the repository unless it exists; returns its full name."""
+        """Creates the repository unless it exists; returns its full name, OWNER/NAME."""
         sdk = {"space_sdk": "gradio"} if repo_type == "space" else {}
         with explained(repo_id):
             created = self.api.create_repo(
@@ -82,7 +89,10 @@ class Client:
     def commit(
         self, repo_id: str, repo_type: str, files: Files, message: str, replace: tuple[str, ...] = ()
     ) -> PushResult:
-        """Sends `files` in one commit, which also deletes all other files in the folders `replace`."""
+        """Sends `files` in one commit, which also deletes all other files in the folders `replace`.
+
+        A single commit means that no reader sees a repository with half of the new files.
+        """
         with explained(repo_id):
             existing = self.api.list_repo_files(repo_id, repo_type=repo_type) if replace else []
             additions = [CommitOperationAdd(name, content) for name, content in sorted(files.items())]
@@ -100,7 +110,7 @@ class Client:
 
 @contextmanager
 def explained(repo_id: str) -> Iterator[None]:
-    """Turns an error of the Hub or the network into one line for the user."""
+    """Turns an error of the Hub or the network into a `UserError` of one line."""
     try:
         yield
     except Exception as error:
@@ -111,7 +121,10 @@ def explained(repo_id: str) -> Iterator[None]:
 
 
 def _hub_error(error: BaseException | None) -> BaseException | None:
-    """`error`, or its cause that comes from the Hub or the network: an upload wraps it in a RuntimeError."""
+    """Finds the error of the Hub or the network in the causes of `error`; None if it has no such cause.
+
+    huggingface_hub wraps the error of an upload in a RuntimeError.
+    """
     while error is not None and not isinstance(error, HTTPError | ConnectionError | TimeoutError):
         error = error.__cause__
     return error
@@ -136,6 +149,6 @@ def _explain(error: BaseException, repo_id: str) -> str:
         return f"this token may not write to '{repo_id}'{said}; {advice}"
     if status == 404:
         return f"the Hub knows no repository '{repo_id}'{said}, or this token may not see it"
-    if status < 500 and status != 429:
+    if status < 500 and status != 429:  # 429, too many requests, passes by itself
         return f"the Hub refused '{repo_id}' with status {status}{said}"
     return f"the Hub answered with status {status}{said}; try again later"

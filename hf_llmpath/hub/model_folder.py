@@ -1,7 +1,7 @@
-"""A model folder: checked before anything reads or sends it, loaded, kept in memory, and shown as code.
+"""Checks model folders before anything reads or sends them, loads them, and shows the code that loads them.
 
-Every model of this package is loaded here, and a folder that is not a complete safetensors model never gets
-as far as `from_pretrained`.
+Every model of this package is loaded here, and a folder that is not a complete safetensors model never
+reaches `from_pretrained`.
 """
 
 import json
@@ -31,7 +31,8 @@ def check_model_folder(path: Path | str) -> None:
     """Checks that a model can be loaded from `path` and that no pickle would be read.
 
     Raises:
-        UserError: not a folder; config.json missing or unreadable; weights missing, truncated or pickled.
+        UserError: `path` is not a folder; config.json is missing or unreadable; or weights are missing,
+            truncated, or pickled.
     """
     path = Path(path)
     if not path.exists():
@@ -46,19 +47,19 @@ def check_model_folder(path: Path | str) -> None:
 
 
 def parameter_count(path: Path | str) -> int:
-    """The number of weights in the model folder `path`, read from the headers of its weight files.
+    """Returns the number of weights in the model folder `path`, read from the headers of its weight files.
 
     Raises:
-        UserError: weights missing, truncated or pickled.
+        UserError: weights are missing, truncated, or pickled.
     """
     return sum(prod(shape) for file in weight_files(Path(path)) for shape in _shapes(file).values())
 
 
 def weight_files(path: Path) -> list[Path]:
-    """The weight files of a model folder: one, or those that the index of a sharded model lists.
+    """Returns the weight files of a model folder: one, or all that the index of a sharded model lists.
 
     Raises:
-        UserError: a file is missing, or there are only pickled weights.
+        UserError: a file is missing, or the folder has only pickled weights.
     """
     sharded = (path / INDEX).exists()
     names = sorted(set(read_json(path / INDEX)["weight_map"].values())) if sharded else [WEIGHTS]
@@ -75,7 +76,7 @@ def weight_files(path: Path) -> list[Path]:
 
 
 def read_json(path: Path) -> dict:
-    """The content of a JSON file in a model folder.
+    """Returns the content of a JSON file in a model folder.
 
     Raises:
         UserError: the file is missing or is not JSON.
@@ -91,11 +92,18 @@ def read_json(path: Path) -> dict:
 
 
 def _shapes(file: Path) -> dict[str, list[int]]:
-    """Name -> shape of every tensor; safetensors itself compares the header with the size of the file."""
+    """Returns name -> shape of every tensor in a weight file, without reading the tensors.
+
+    Raises:
+        UserError: the file is a pickle, truncated, or damaged. (safetensors compares the header with the size
+            of the file.)
+    """
     from safetensors import SafetensorError, safe_open
 
     with file.open("rb") as stream:
         start = stream.read(8)
+    # A safetensors file begins with the size of its header, 8 bytes in little-endian order. Only a size
+    # beyond the end of the file proves a pickle, because a valid file may happen to begin like one.
     if start.startswith(_PICKLE_STARTS) and int.from_bytes(start, "little") > file.stat().st_size:
         raise UserError(
             f"{file} is a pickle under another name and is not read; save the model with save_pretrained"
@@ -114,14 +122,15 @@ def _shapes(file: Path) -> dict[str, list[int]]:
 
 
 def load_model(auto_class: str, folder: Path | str, **options: Any) -> Any:
-    """The model in `folder`, in evaluation mode.
+    """Loads the model in `folder`, in evaluation mode.
 
     Args:
-        auto_class: name of the Auto class that loads it.
-        options: of its `from_pretrained`.
+        auto_class: name of the Auto class that loads the model.
+        options: arguments of `from_pretrained`.
 
     Raises:
-        UserError: what `check_model_folder` raises; weights whose sizes differ from config.json.
+        UserError: `check_model_folder` refuses the folder, or the sizes of the weights differ from
+            config.json.
     """
     import transformers
 
@@ -129,7 +138,7 @@ def load_model(auto_class: str, folder: Path | str, **options: Any) -> Any:
     try:
         return getattr(transformers, auto_class).from_pretrained(folder, **options).eval()
     except RuntimeError as error:
-        if "ignore_mismatched_sizes" not in str(error):
+        if "ignore_mismatched_sizes" not in str(error):  # transformers' advice where sizes differ
             raise
         raise UserError(
             f"{folder}: the weights do not have the sizes in config.json; save or train the model again"
@@ -137,10 +146,10 @@ def load_model(auto_class: str, folder: Path | str, **options: Any) -> Any:
 
 
 def load_pair(auto_class: str, folder: Path | str) -> tuple[Any, Any]:
-    """The model in `folder`, in evaluation mode, and its tokenizer.
+    """Loads the model in `folder`, in evaluation mode, and its tokenizer.
 
     Raises:
-        UserError: what `load_model` raises; no tokenizer, or one that belongs to another model.
+        UserError: `load_model` raises it, or the tokenizer is missing or belongs to another model.
     """
     import transformers
 
@@ -157,11 +166,11 @@ def load_pair(auto_class: str, folder: Path | str) -> tuple[Any, Any]:
 
 
 def require_fitting(tokenizer: Any, config: Any, where: str = "this model") -> None:
-    """Checks that `tokenizer` can be the one that the model was trained with.
+    """Checks that the model can have been trained with `tokenizer`.
 
     Raises:
-        UserError: the tokenizer belongs to another model: the model has embeddings for another number of
-            tokens, or special tokens have other ids.
+        UserError: the tokenizer belongs to another model: the number of tokens differs from the number of
+            embeddings, or special tokens have different ids.
     """
     advice = "it is the tokenizer of another model; use the one that was saved with the model"
     if len(tokenizer) != config.vocab_size:
@@ -175,27 +184,27 @@ def require_fitting(tokenizer: Any, config: Any, where: str = "this model") -> N
 
 
 Loaded = TypeVar("Loaded")
-# `from_pretrained` changes the state of the whole process while it runs. If two run at once, one may end with
-# weights that were never filled in, and pages load models in several threads.
+# `from_pretrained` changes the state of the whole process while it runs. If two calls run at once, a model
+# may end with weights that were never filled in; and pages load models in several threads.
 _ONE_AT_A_TIME = threading.Lock()
 
 
 def loaded(make: Callable[..., Loaded], folder: Path, *arguments: str) -> Loaded:
-    """`make(*arguments, folder)`, kept in memory and made again only after a file in `folder` has changed.
+    """Returns `make(*arguments, folder)`, and calls it again only after a file in `folder` has changed.
 
     Raises:
-        UserError: a weight file that is missing, truncated or a pickle; and what `make` raises.
+        UserError: a weight file is missing, truncated, or a pickle, or `make` raises it.
     """
     from transformers.utils import logging
 
     check_model_folder(folder)
     changed = max(path.stat().st_mtime_ns for path in folder.iterdir())
     with _ONE_AT_A_TIME:
-        logging.disable_progress_bar()  # a model of a megabyte is there at once
+        logging.disable_progress_bar()  # a model of a megabyte loads at once
         return _make(make, folder, arguments, changed)
 
 
-@lru_cache(maxsize=24)
+@lru_cache(maxsize=24)  # `changed` is part of the key: a newer file misses the cache
 def _make(make: Callable[..., Loaded], folder: Path, arguments: tuple[str, ...], changed: int) -> Loaded:
     return make(*arguments, folder)
 
@@ -261,14 +270,15 @@ def load_snippet(
     prompt: str = "Once",
     trust: bool = False,
 ) -> str:
-    """A script that loads the model at `source` and uses it. Cards, pages and the terminal show it.
+    """Returns a script that loads the model at `source` and uses it; cards, pages, and the terminal show it.
 
     Args:
-        auto_class: the Auto class of transformers that loads it.
+        auto_class: the Auto class of transformers that loads the model.
         source: a local folder or a repository on the Hub.
-        config: its config.json, where the use depends on it.
+        config: the model's config.json; the script for some models depends on it.
         prompt: a text that the model can read.
-        trust: for a machine without hf_llmpath: the code next to the weights is run.
+        trust: whether the script is for a machine without hf_llmpath, where it runs the code that lies next
+            to the weights.
     """
     config = config or {}
     script = _SCRIPTS.get(auto_class.removeprefix("AutoModelFor"), _DESCRIBE)
@@ -281,16 +291,16 @@ def load_snippet(
         trust=", trust_remote_code=True" if trust else "",
         input_size=config.get("input_size"),
         image_size=config.get("image_size", 28),
-        series=max(config.get("lags_sequence") or [1]) + 12,
+        series=max(config.get("lags_sequence") or [1]) + 12,  # enough values for the longest lag
     )
     return script if trust else f"import hf_llmpath  # registers the models with transformers\n{script}"
 
 
 def snippet_of_run(stage: "Stage", folder: "RunFolder", model_id: str | None = None) -> str:
-    """The script for the model of a run, loaded from the repository `model_id` if there is one.
+    """Returns the script for the model of a run, which loads from the repository `model_id` if it is given.
 
     Raises:
-        UserError: a config.json that cannot be read.
+        UserError: config.json cannot be read.
     """
     file = folder.model_dir / "config.json"
     config = read_json(file) if file.exists() else {}

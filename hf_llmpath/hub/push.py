@@ -1,7 +1,7 @@
 """Sends a run to the Hub in one commit.
 
-The model is at the top of the repository and loads by the repository's name. Card, figures and numbers are
-next to it, further models in `models/NAME`. Nothing is sent before every weight file has been checked.
+The model is at the top of the repository and loads by the repository's name. Card, figures, and numbers are
+next to it, and further models are in `models/NAME`. Every weight file is checked before anything is sent.
 """
 
 from pathlib import Path
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 MODEL_FILES = (".json", ".safetensors", ".py", ".txt", ".jinja")
 RECORDS = ("metrics.json", "history.jsonl")
-FOLDERS = ("figures", "models")  # a push replaces them as a whole
+FOLDERS = ("figures", "models")  # a push replaces these folders as a whole
 
 
 def push(
@@ -33,15 +33,16 @@ def push(
 
     Args:
         stage: the stage of the run.
-        folder: its run folder; checkpoints and pickles in it are not sent.
+        folder: the run folder; checkpoints and pickles in it are not sent.
         repo_id: `NAME` or `OWNER/NAME`.
-        private: make a new repository private.
-        dry_run: only say what would be sent; needs no token and no network.
-        token: the token to use; that of `hf auth login` or `HF_TOKEN` by default.
+        private: whether to make a new repository private.
+        dry_run: whether to return what would be sent and send nothing; needs no token and no network.
+        token: the token to use; the one of `hf auth login` or `HF_TOKEN` by default.
 
     Raises:
-        UserError: a name that is not allowed, no complete run, a run of another stage, a weight file that
-            is missing, truncated or pickled, no token or no permission, a Hub that cannot be reached.
+        UserError: the Hub does not allow the name; the folder has no complete run or one of another stage; a
+            weight file is missing, truncated, or pickled; the token is missing or may not write; or the Hub
+            cannot be reached.
     """
     check_repo_id(repo_id)
     report = folder.report
@@ -52,14 +53,14 @@ def push(
     if dry_run:
         return PushResult(repo_id, None, sizes(repository_files(stage, folder, repo_id)))
     client = Client(token)
-    repo_id = client.create(repo_id, "model", private)
+    repo_id = client.create(repo_id, "model", private)  # before the card, which names the repository in full
     files = repository_files(stage, folder, repo_id)
     message = f"Stage {stage.number}: {stage.title} ({report['preset']})"
     return client.commit(repo_id, "model", files, message, FOLDERS)
 
 
 def repository_files(stage: "Stage", folder: RunFolder, repo_id: str) -> Files:
-    """What a push sends. The card is written for the repository: its snippets load from there."""
+    """Returns the files that a push sends. The card is new, because its snippets load from the repository."""
     files = _model_files(folder.model_dir, "")
     for model in _further_models(folder):
         files |= _model_files(model, f"models/{model.name}/")

@@ -1,4 +1,4 @@
-"""Space folders: the files of `spaces/`, with this installation's versions and the model to show."""
+"""Builds and pushes Space folders: the files of `spaces/` with the installed versions and a model to show."""
 
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -24,17 +24,19 @@ def build(
     package_version: str | None = None,
     sdk_version: str | None = None,
 ) -> list[Path]:
-    """Writes the Space folder of `stage` (of the gallery if `None`) into `target`; returns the files.
+    """Writes the Space folder of `stage` (of the gallery if `None`) to `target`; returns the files.
 
     Args:
+        stage: the stage that the Space shows.
         model_repo: the model repository that the Space shows, named under `models:` in its README.md;
-            without one the Space offers to train the quick preset.
-        package_version: release of hf-llmpath to pin; the installed one by default.
-        sdk_version: release of Gradio to pin; the installed one by default.
+            without one, the Space offers to train the quick preset.
+        target: the folder to write.
+        package_version: release of hf-llmpath to pin; the installed release by default.
+        sdk_version: release of Gradio to pin; the installed release by default.
 
     Raises:
-        UserError: no Space for that stage, a repository name that is not allowed, a target that cannot be
-            written.
+        UserError: the stage has no Space, the Hub does not allow the name of the repository, or the target
+            cannot be written.
     """
     target = Path(target)
     files = space_files(stage, model_repo, package_version, sdk_version)
@@ -54,10 +56,10 @@ def push_space(
 ) -> PushResult:
     """Pushes the Space of `stage` (the gallery if `None`) to `repo_id`, in one commit.
 
-    The arguments are those of `push` and of `build`.
+    `push` and `build` explain the arguments.
 
     Raises:
-        UserError: as `build`; no token or no permission, or a Hub that cannot be reached.
+        UserError: `build` raises it, the token is missing or may not write, or the Hub cannot be reached.
     """
     check_repo_id(repo_id)
     files = space_files(stage, model_repo)
@@ -74,7 +76,7 @@ def space_files(
     package_version: str | None = None,
     sdk_version: str | None = None,
 ) -> Files:
-    """The files of the Space; the front matter is read and written by huggingface_hub."""
+    """Returns the files of the Space; huggingface_hub reads and writes the front matter of its README.md."""
     name = stage.folder_name if stage else GALLERY
     source = resource("spaces") / name
     if not source.is_dir():
@@ -86,6 +88,7 @@ def space_files(
     card.data.sdk_version = sdk_version or version("gradio")
     if model_repo is not None:
         card.data.models = [model_repo]
+    # A source checkout that is not installed has no release to pin: the Space's own file stays.
     requirements = (source / "requirements.txt").read_text(encoding="utf-8")
     if (release := package_version or _installed()) is not None:
         requirements = f"hf-llmpath=={release}\n"
@@ -97,13 +100,13 @@ def space_files(
 
 
 def shown_model(space: Path | str) -> str | None:
-    """The model repository that a Space folder shows: the first under `models:` in its README.md."""
+    """Returns the model repository that a Space folder shows: the first under `models:` in its README.md."""
     models = SpaceCard.load(Path(space) / "README.md").data.models
     return models[0] if models else None
 
 
 def _installed() -> str | None:
-    """The installed release of this package; `None` in a source checkout that is not installed."""
+    """Returns the installed release of this package; `None` in a source checkout that is not installed."""
     try:
         return version("hf-llmpath")
     except PackageNotFoundError:

@@ -1,9 +1,9 @@
-"""The models, in one flat folder of which any file can travel to the Hub with a model.
+"""Holds the models, in one flat folder from which any file can be uploaded to the Hub with a model.
 
-Its modules import only the standard library, torch, transformers, huggingface_hub, and each other, as
-`from .sibling import name`. They are ordered by prefix:
+The modules import only the standard library, torch, transformers, huggingface_hub, and each other, as
+`from .sibling import name`. Their prefixes say what they contain:
 
     configuration_X, modeling_X     one model
-    layers_X                        the readable building blocks
+    layers_X                        readable building blocks
     ops_X                           hand-written backward passes and fast products, next to their plain forms
 """

@@ -1,4 +1,4 @@
-"""The configuration of the bidirectional encoder."""
+"""Defines the configuration of the bidirectional encoder."""
 
 from typing import ClassVar, Literal
 
@@ -17,38 +17,39 @@ from .configuration_common import (
 class LLMPathBertConfig(LLMPathConfig):
     """The configuration of `LLMPathBertModel` and its heads.
 
-    The defaults are the layout of BERT (Devlin et al. 2018).
+    The defaults give the layout of BERT (Devlin et al. 2018).
 
     Args:
         vocab_size (`int`, *optional*, defaults to 2000): number of tokens.
         hidden_size (`int`, *optional*, defaults to 128): width of the embeddings and of every layer.
         num_hidden_layers (`int`, *optional*, defaults to 2): number of layers.
-        num_attention_heads (`int`, *optional*, defaults to 4): attention heads of a layer, among which
-            `hidden_size` is divided.
+        num_attention_heads (`int`, *optional*, defaults to 4): number of heads in a layer, which divide
+            `hidden_size` among themselves.
         intermediate_size (`int`, *optional*): inner width of the feed-forward network; four times
             `hidden_size` if not given.
         hidden_act (`str`, *optional*, defaults to `"gelu"`): activation of the feed-forward network and of
             the masked language modeling head; any name in transformers' `ACT2FN`.
-        position_embedding_type (`str`, *optional*, defaults to `"learned"`): `"learned"` vectors per
-            position, as in BERT, or `"rotary"`: queries and keys are rotated by their position (Su et al.
+        position_embedding_type (`str`, *optional*, defaults to `"learned"`): `"learned"` adds a learned
+            vector per position, as in BERT. `"rotary"` rotates queries and keys by their position (Su et al.
             2021), which learns faster from little text.
         rope_theta (`float`, *optional*, defaults to 10000): base of the rotary angles.
-        norm_position (`str`, *optional*, defaults to `"post"`): layer norm after each residual sum, as in
-            BERT, or `"pre"`: before each sublayer (Xiong et al. 2020).
-        max_position_embeddings (`int`, *optional*, defaults to 128): longest sequence.
+        norm_position (`str`, *optional*, defaults to `"post"`): `"post"` applies layer norm after each
+            residual sum, as in BERT, and `"pre"` before each sublayer (Xiong et al. 2020).
+        max_position_embeddings (`int`, *optional*, defaults to 128): length of the longest sequence.
         type_vocab_size (`int`, *optional*, defaults to 2): kinds of segments (`token_type_ids`); 0 for none.
-        dropout (`float`, *optional*, defaults to 0.1): on the embeddings and on the output of each sublayer.
-        attention_dropout (`float`, *optional*, defaults to 0.1): on the attention weights.
+        dropout (`float`, *optional*, defaults to 0.1): dropout on the embeddings and on the output of each
+            sublayer.
+        attention_dropout (`float`, *optional*, defaults to 0.1): dropout on the attention weights.
         classifier_pooling (`str`, *optional*, defaults to `"cls"`): how a sequence becomes one vector:
-            `"cls"`, a dense layer and tanh on its first state, as in BERT, or `"mean"`, the mean of its
-            states, which needs no weights.
+            `"cls"` applies a dense layer and tanh to its first state, as in BERT; `"mean"` takes the mean of
+            its states, which needs no weights.
         classifier_dropout (`float`, *optional*): dropout before a classifier; `dropout` if not given.
-        sparse_prediction (`bool`, *optional*, defaults to `True`): while training, compute the logits of
-            the masked tokens only; the loss needs no others.
+        sparse_prediction (`bool`, *optional*, defaults to `True`): whether training computes only the logits
+            of the masked tokens, since the loss needs no others.
         initializer_range (`float`, *optional*, defaults to 0.02): standard deviation of the initial weights.
-        layer_norm_eps (`float`, *optional*, defaults to 1e-12): added to the variance in a layer norm.
-        tie_word_embeddings (`bool`, *optional*, defaults to `True`): the output layer shares the weights
-            of the embeddings.
+        layer_norm_eps (`float`, *optional*, defaults to 1e-12): number added to the variance in a layer norm.
+        tie_word_embeddings (`bool`, *optional*, defaults to `True`): whether the output layer shares the
+            weights of the embeddings.
         pad_token_id, mask_token_id (`int`, *optional*): special tokens.
     """
 
@@ -82,7 +83,7 @@ class LLMPathBertConfig(LLMPathConfig):
 
     def __post_init__(self, **kwargs):
         super().__post_init__(**kwargs)
-        if self.classifier_dropout is None:  # only now: `dropout` may have come under its other name
+        if self.classifier_dropout is None:  # only now, since the call above may set `dropout` by its alias
             self.classifier_dropout = self.dropout
 
     def validate_architecture(self):

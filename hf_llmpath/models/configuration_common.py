@@ -1,4 +1,4 @@
-"""What all our configurations share: they refuse unknown arguments and carry their model's Auto classes."""
+"""Defines the base class of all configurations: it refuses unknown arguments and carries the Auto classes."""
 
 import dataclasses
 import difflib
@@ -16,17 +16,17 @@ _OF_TRANSFORMERS = {
 
 
 class LLMPathConfig(PreTrainedConfig):
-    """The base class of our configurations.
+    """The base class of this package's configurations.
 
-    Where a model has an `intermediate_size` and none is given, it becomes four times `hidden_size`.
+    If a model has an `intermediate_size` and none is given, it becomes four times `hidden_size`.
 
     Raises:
-        ValueError: this configuration has no such argument; the message names the nearest one that it has.
-            In a configuration read from a file only near misses are errors, because newer versions of the
-            libraries may have stored more.
+        ValueError: an argument is unknown; the message names the nearest known one. In a configuration that
+            is read from a file, only near misses are errors, because newer versions of the libraries may have
+            stored more fields.
     """
 
-    # Auto class -> "module.Class"; `registration.py` fills it from the table of models.
+    # Maps an Auto class to "module.Class"; `registration.py` fills it from the table of models.
     auto_classes: ClassVar[dict[str, str]] = {}
 
     def __post_init__(self, **kwargs):
@@ -44,6 +44,7 @@ class LLMPathConfig(PreTrainedConfig):
             if name in known or name.startswith("_"):
                 continue
             near = difflib.get_close_matches(name, fields, n=1, cutoff=0.75)
+            # A configuration file sets transformers_version; a configuration made in code does not.
             if near or self.transformers_version is None:
                 hint = f"did you mean '{near[0]}'?" if near else f"it has: {', '.join(self._own_fields())}"
                 raise ValueError(f"{type(self).__name__} has no argument '{name}'; {hint}")
@@ -55,29 +56,29 @@ class LLMPathConfig(PreTrainedConfig):
 
 
 def require_positive(config: PreTrainedConfig, *names: str) -> None:
-    """Raises `ValueError` for a size below 1."""
+    """Raises `ValueError` if a size is below 1."""
     for name in names:
         if (value := getattr(config, name)) < 1:
             raise ValueError(f"{name} ({value}) must be at least 1")
 
 
 def require_probability(config: PreTrainedConfig, *names: str) -> None:
-    """Raises `ValueError` for a dropout outside [0, 1)."""
+    """Raises `ValueError` if a dropout is outside [0, 1)."""
     for name in names:
         if not 0 <= (value := getattr(config, name)) < 1:
             raise ValueError(f"{name} ({value}) must be at least 0 and below 1")
 
 
 def require_activation(config: Any, *own: str) -> None:
-    """Raises `ValueError` where `hidden_act` is neither in transformers' `ACT2FN` nor one of `own`."""
+    """Raises `ValueError` if `hidden_act` is neither in transformers' `ACT2FN` nor one of `own`."""
     if config.hidden_act not in (*own, *ACT2FN):
         names = ", ".join([*own, *sorted(ACT2FN)])
         raise ValueError(f"hidden_act ('{config.hidden_act}') must be one of: {names}")
 
 
 def require_heads(config: Any) -> None:
-    """Raises `ValueError` where `hidden_size` cannot be divided among the heads, or rotary positions cannot
-    pair the coordinates of a head."""
+    """Raises `ValueError` if the number of heads does not divide `hidden_size`, or if the positions are
+    rotary and the head size is odd, so that its coordinates do not form pairs."""
     size, heads = config.hidden_size, config.num_attention_heads
     if size % heads:
         raise ValueError(f"hidden_size ({size}) must be a multiple of num_attention_heads ({heads})")

@@ -1,4 +1,4 @@
-"""The configuration of the decoder-only Transformer."""
+"""Defines the configuration of the decoder-only Transformer."""
 
 from typing import ClassVar, Literal
 
@@ -45,13 +45,13 @@ class LLMPathGPTConfig(LLMPathConfig):
         vocab_size (`int`, *optional*, defaults to 256): number of tokens.
         hidden_size (`int`, *optional*, defaults to 128): width of the residual stream.
         num_hidden_layers (`int`, *optional*, defaults to 4): number of layers.
-        num_attention_heads (`int`, *optional*, defaults to 4): heads of a layer, among which
-            `hidden_size` is divided.
-        num_key_value_heads (`int`, *optional*): heads of keys and values, each of which serves a group of
-            query heads (Ainslie et al. 2023); `num_attention_heads` if not given.
+        num_attention_heads (`int`, *optional*, defaults to 4): number of heads in a layer, which divide
+            `hidden_size` among themselves.
+        num_key_value_heads (`int`, *optional*): number of heads of keys and values, each of which serves a
+            group of query heads (Ainslie et al. 2023); `num_attention_heads` if not given.
         intermediate_size (`int`, *optional*): inner width of the feed-forward network; four times
             `hidden_size` if not given, or two thirds of that for `"swiglu"`, which has three matrices.
-        max_position_embeddings (`int`, *optional*, defaults to 256): longest sequence.
+        max_position_embeddings (`int`, *optional*, defaults to 256): length of the longest sequence.
         position_embedding_type (`str`, *optional*): (layout) `"rotary"` or `"learned"`.
         rope_theta (`float`, *optional*, defaults to 10000): base of the rotary angles.
         normalization (`str`, *optional*): (layout) `"rms"` (Zhang & Sennrich 2019) or `"layer"`.
@@ -60,15 +60,16 @@ class LLMPathGPTConfig(LLMPathConfig):
             2020), `"relu2"` (So et al. 2021), or any other name in transformers' `ACT2FN`.
         bias (`bool`, *optional*): (layout) whether linear layers have biases.
         zero_init_projections (`bool`, *optional*): (layout) whether the projections into the residual stream
-            start at zero. Otherwise they start smaller the more layers there are (Radford et al. 2019,
-            section 2.3).
-        dropout (`float`, *optional*, defaults to 0.0): on the embeddings and on the output of each sublayer.
-        attention_dropout (`float`, *optional*, defaults to 0.0): on the attention weights.
+            start at zero. Otherwise, the more layers the model has, the smaller they start (Radford et al.
+            2019, section 2.3).
+        dropout (`float`, *optional*, defaults to 0.0): dropout on the embeddings and on the output of each
+            sublayer.
+        attention_dropout (`float`, *optional*, defaults to 0.0): dropout on the attention weights.
         initializer_range (`float`, *optional*, defaults to 0.02): standard deviation of the initial weights.
-        layer_norm_eps (`float`, *optional*, defaults to 1e-5): added to the variance in a norm.
-        tie_word_embeddings (`bool`, *optional*, defaults to `True`): the output layer shares the weights
-            of the embeddings.
-        use_cache (`bool`, *optional*, defaults to `True`): keep keys and values while generating.
+        layer_norm_eps (`float`, *optional*, defaults to 1e-5): number added to the variance in a norm.
+        tie_word_embeddings (`bool`, *optional*, defaults to `True`): whether the output layer shares the
+            weights of the embeddings.
+        use_cache (`bool`, *optional*, defaults to `True`): whether to keep keys and values while generating.
         pad_token_id, bos_token_id, eos_token_id (`int`, *optional*): special tokens.
     """
 
@@ -113,6 +114,7 @@ class LLMPathGPTConfig(LLMPathConfig):
         if self.num_key_value_heads is None:
             self.num_key_value_heads = self.num_attention_heads
         if self.intermediate_size is None and self.hidden_act == "swiglu":
+            # Two thirds of 4 * hidden_size: three matrices then have as many weights as two otherwise.
             self.intermediate_size = 8 * self.hidden_size // 3
         super().__post_init__(**kwargs)
 

@@ -1,4 +1,4 @@
-"""The configuration of the multi-layer perceptron."""
+"""Defines the configuration of the multi-layer perceptron."""
 
 from typing import Literal
 
@@ -18,8 +18,8 @@ class LLMPathMLPConfig(LLMPathConfig):
         image_size (`int`, *optional*): height and width of an image input; 28 if neither it nor
             `input_size` is given.
         num_channels (`int`, *optional*, defaults to 1): channels of an image input.
-        hidden_sizes (`list[int]`, *optional*, defaults to `[128]`): units of each hidden layer; `[]` for
-            none.
+        hidden_sizes (`list[int]`, *optional*, defaults to `[128]`): number of units of each hidden layer;
+            `[]` for no hidden layer.
         hidden_act (`str`, *optional*, defaults to `"relu"`): `"sigmoid"`, `"tanh"`, `"relu"`, `"gelu"` or
             `"linear"`.
         initialization (`str`, *optional*, defaults to `"he"`): variance of the initial weights:
@@ -27,8 +27,9 @@ class LLMPathMLPConfig(LLMPathConfig):
             Bengio 2010, eq. 12), the square of `initializer_range` for `"normal"`. Biases start at 0.
         initializer_range (`float`, *optional*, defaults to 0.05): standard deviation of
             `initialization="normal"`.
-        normalization (`str`, *optional*, defaults to `"none"`): between weights and activation of each
-            hidden layer: `"none"`, `"batch"` (Ioffe & Szegedy 2015) or `"layer"` (Ba et al. 2016).
+        normalization (`str`, *optional*, defaults to `"none"`): the normalization between weights and
+            activation of each hidden layer: `"none"`, `"batch"` (Ioffe & Szegedy 2015) or `"layer"` (Ba et
+            al. 2016).
         norm_eps (`float`, *optional*, defaults to 1e-5): added to the variance in the normalization.
         dropout (`float`, *optional*, defaults to 0.0): dropout after each hidden layer.
         input_dropout (`float`, *optional*, defaults to 0.0): dropout on the input.
@@ -61,7 +62,7 @@ class LLMPathMLPConfig(LLMPathConfig):
 
     @property
     def num_features(self) -> int:
-        """How many numbers the first layer reads for each example."""
+        """Returns how many numbers the first layer reads for each example."""
         return self.input_size or self.num_channels * (self.image_size or 0) ** 2
 
     @property
@@ -70,9 +71,9 @@ class LLMPathMLPConfig(LLMPathConfig):
 
     @property
     def residual_layers(self) -> list[bool]:
-        """Whether each hidden layer adds its input to its output."""
+        """Returns, for each hidden layer, whether it adds its input to its output."""
         outputs = self.hidden_sizes or []
-        inputs = [self.num_features, *outputs][: len(outputs)]
+        inputs = [self.num_features, *outputs][: len(outputs)]  # each layer reads the previous one's output
         return [self.residual and before == after for before, after in zip(inputs, outputs, strict=True)]
 
     def validate_architecture(self):

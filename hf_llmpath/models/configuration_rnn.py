@@ -1,4 +1,4 @@
-"""The configuration of the recurrent language model and of the recurrent series model."""
+"""Defines the configuration of the recurrent language model and of the recurrent series model."""
 
 from typing import ClassVar, Literal
 
@@ -22,14 +22,14 @@ class LLMPathRNNConfig(LLMPathConfig):
             layer.
         initializer_range (`float`, *optional*, defaults to 0.1): half width of the uniform distribution
             from which the embeddings are drawn.
-        forget_bias (`float`, *optional*, defaults to 1.0): initial bias of an LSTM's forget gate
-            (Jozefowicz et al. 2015): the cell remembers until it learns to forget.
-        tie_word_embeddings (`bool`, *optional*, defaults to `False`): the output layer shares the weights
-            of the embeddings; needs `embedding_size == hidden_size`.
+        forget_bias (`float`, *optional*, defaults to 1.0): initial bias of an LSTM's forget gate; a positive
+            bias makes the cell remember until it learns to forget (Jozefowicz et al. 2015).
+        tie_word_embeddings (`bool`, *optional*, defaults to `False`): whether the output layer shares the
+            weights of the embeddings; needs `embedding_size == hidden_size`.
         lags_sequence (`list[int]`, *optional*, defaults to `[1]`): (series model) which earlier values,
-            counted back from the one to forecast, are the input of a step.
-        log_values (`bool`, *optional*, defaults to `False`): (series model) work on the logarithms of the
-            values.
+            counted back from the one to forecast, are the inputs of a step.
+        log_values (`bool`, *optional*, defaults to `False`): (series model) whether the model works on the
+            logarithms of the values.
         value_mean, value_std (`float`, *optional*, defaults to 0.0 and 1.0): (series model) mean and standard
             deviation of the training values, or of their logarithms, by which all values are standardized.
         bos_token_id, eos_token_id, pad_token_id (`int`, *optional*): special tokens.

@@ -1,4 +1,4 @@
-"""The configuration of the recurrent encoder-decoder with attention."""
+"""Defines the configuration of the recurrent encoder-decoder with attention."""
 
 from typing import ClassVar, Literal
 
@@ -15,23 +15,23 @@ class LLMPathSummarizerConfig(LLMPathConfig):
         cell (`str`, *optional*, defaults to `"gru"`): the recurrent cell of encoder and decoder: `"gru"`,
             `"lstm"`, or `"rnn"`.
         attention (`str`, *optional*, defaults to `"dot"`): how a query is compared with a key: `"dot"`
-            (scaled dot product), `"additive"` (Bahdanau et al. 2015), or `"none"`: all that the
-            decoder sees of the source, at every step, is the encoder's last state (Cho et al. 2014).
-        copy_mechanism (`bool`, *optional*, defaults to `True`): a gate lets the decoder copy the source
-            tokens that it attends to (See et al. 2017); needs attention.
+            (scaled dot product), `"additive"` (Bahdanau et al. 2015), or `"none"`. With `"none"`, the decoder
+            reads only the encoder's final state, at every step (Cho et al. 2014).
+        copy_mechanism (`bool`, *optional*, defaults to `True`): whether a gate lets the decoder copy the
+            source tokens that it attends to (See et al. 2017); needs attention.
         vocab_size (`int`, *optional*, defaults to 512): number of tokens in source and target.
         embedding_size (`int`, *optional*, defaults to 128): width of the token embeddings.
-        hidden_size (`int`, *optional*, defaults to 256): units of a decoder layer, and of both directions
-            of an encoder layer together; an even number.
-        num_hidden_layers (`int`, *optional*, defaults to 1): number of layers of the encoder, and of the
+        hidden_size (`int`, *optional*, defaults to 256): number of units in a decoder layer, and in both
+            directions of an encoder layer together; an even number.
+        num_hidden_layers (`int`, *optional*, defaults to 1): number of layers in the encoder, and in the
             decoder.
         dropout (`float`, *optional*, defaults to 0.0): dropout on the embeddings and on the output of each
             layer.
         initializer_range (`float`, *optional*, defaults to 0.1): half width of the uniform distribution
             from which the embeddings are drawn.
         forget_bias (`float`, *optional*, defaults to 1.0): initial bias of an LSTM's forget gate.
-        tie_word_embeddings (`bool`, *optional*, defaults to `True`): the output layer shares the weights
-            of the embeddings.
+        tie_word_embeddings (`bool`, *optional*, defaults to `True`): whether the output layer shares the
+            weights of the embeddings.
         decoder_start_token_id, bos_token_id, eos_token_id, pad_token_id (`int`, *optional*): special tokens.
     """
 

@@ -1,4 +1,4 @@
-"""The configuration of the text-to-text Transformer."""
+"""Defines the configuration of the text-to-text Transformer."""
 
 from typing import ClassVar
 
@@ -11,7 +11,7 @@ from .configuration_common import LLMPathConfig, require_activation, require_pos
 class LLMPathT5Config(LLMPathConfig):
     """The configuration of `LLMPathT5Model` and its head.
 
-    The defaults are the layout of T5 (Raffel et al. 2020).
+    The defaults give the layout of T5 (Raffel et al. 2020).
 
     Args:
         vocab_size (`int`, *optional*, defaults to 256): number of tokens, the same for encoder and decoder.
@@ -21,25 +21,26 @@ class LLMPathT5Config(LLMPathConfig):
         intermediate_size (`int`, *optional*): inner width of the feed-forward layers; 4 * `hidden_size`
             if not given.
         num_encoder_layers, num_decoder_layers (`int`, *optional*, defaults to 2 and 2): number of layers.
-        num_attention_heads (`int`, *optional*, defaults to 4): heads of every attention.
-        relative_attention_num_buckets (`int`, *optional*, defaults to 32): how many biases the
-            distances between tokens share.
-        relative_attention_max_distance (`int`, *optional*, defaults to 128): all distances from here on
-            have the same bias.
+        num_attention_heads (`int`, *optional*, defaults to 4): number of heads in each attention module.
+        relative_attention_num_buckets (`int`, *optional*, defaults to 32): number of biases per head that
+            the distances between tokens share.
+        relative_attention_max_distance (`int`, *optional*, defaults to 128): the distance from which on all
+            distances have the same bias.
         hidden_act (`str`, *optional*, defaults to `"relu"`): activation of the feed-forward layers; any
             name in transformers' `ACT2FN`. T5 1.1 has `"gelu_new"`.
         is_gated (`bool`, *optional*, defaults to `False`): whether the feed-forward layers are gated
             (Shazeer 2020), as in T5 1.1.
-        dropout (`float`, *optional*, defaults to 0.0): on the embeddings, inside the feed-forward layers,
-            on the output of each sublayer, and at the end of each stack.
-        attention_dropout (`float`, *optional*): on the attention weights; `dropout` if not given.
-        layer_norm_eps (`float`, *optional*, defaults to 1e-6): added to the mean square in RMSNorm.
-        initializer_factor (`float`, *optional*, defaults to 1.0): multiplies all initial weights.
+        dropout (`float`, *optional*, defaults to 0.0): dropout on the embeddings, inside the feed-forward
+            layers, on the output of each sublayer, and at the end of each stack.
+        attention_dropout (`float`, *optional*): dropout on the attention weights; `dropout` if not given.
+        layer_norm_eps (`float`, *optional*, defaults to 1e-6): number added to the mean square in RMSNorm.
+        initializer_factor (`float`, *optional*, defaults to 1.0): factor of all initial weights.
         embedding_initializer_range (`float`, *optional*, defaults to 1.0): standard deviation of the
-            initial embeddings. T5's are large, and its optimizer (Adafactor) takes steps in proportion to
-            them. With Adam, whose steps have one size for all weights, small ones (0.1) learn sooner.
-        tie_word_embeddings (`bool`, *optional*, defaults to `True`): the output layer shares the weights
-            of the embeddings; in T5 1.1 it has its own.
+            initial embeddings. T5's embeddings are large, and its optimizer (Adafactor) takes steps in
+            proportion to them. Adam's steps have the same size for all weights, so with Adam, small
+            embeddings (0.1) learn sooner.
+        tie_word_embeddings (`bool`, *optional*, defaults to `True`): whether the output layer shares the
+            weights of the embeddings; in T5 1.1 it has its own.
         scale_decoder_outputs (`bool`, *optional*): whether the last states are divided by √`hidden_size`
             before the output layer; `tie_word_embeddings` if not given.
         use_cache (`bool`, *optional*, defaults to `True`): keep keys and values while generating.

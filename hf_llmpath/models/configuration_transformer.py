@@ -1,4 +1,4 @@
-"""The configuration of the encoder-decoder Transformer."""
+"""Defines the configuration of the encoder-decoder Transformer."""
 
 from typing import ClassVar, Literal
 
@@ -16,7 +16,7 @@ class LLMPathTransformerConfig(LLMPathConfig):
         hidden_size (`int`, *optional*, defaults to 128): width of the residual stream.
         num_encoder_layers, num_decoder_layers (`int`, *optional*, defaults to 2 and 2): number of layers;
             a classifier has no decoder.
-        num_attention_heads (`int`, *optional*, defaults to 4): heads of every attention.
+        num_attention_heads (`int`, *optional*, defaults to 4): number of heads in each attention module.
         intermediate_size (`int`, *optional*): inner width of the feed-forward layers; 4 * `hidden_size`
             if not given.
         hidden_act (`str`, *optional*, defaults to `"relu"`): activation of the feed-forward layers: `"relu"`,
@@ -24,17 +24,18 @@ class LLMPathTransformerConfig(LLMPathConfig):
         position_embedding_type (`str`, *optional*, defaults to `"sinusoidal"`): `"sinusoidal"`,
             `"learned"`, or `"rotary"`.
         rope_theta (`float`, *optional*, defaults to 10000.0): base of the rotary angles.
-        max_position_embeddings (`int`, *optional*, defaults to 512): longest sequence. It is a hard limit
-            for learned positions; otherwise, the length that the model is meant for.
-        norm_first (`bool`, *optional*, defaults to `True`): layer norm before each sublayer (pre-norm) or
-            after it (post-norm).
+        max_position_embeddings (`int`, *optional*, defaults to 512): length of the longest sequence: a hard
+            limit for learned positions; otherwise, the length that the model is meant for.
+        norm_first (`bool`, *optional*, defaults to `True`): whether layer norm comes before each sublayer
+            (pre-norm) or after it (post-norm).
         dropout, attention_dropout (`float`, *optional*, defaults to 0.0): `dropout` applies to the
             embeddings, inside the feed-forward layers, and to the output of each sublayer;
-            `attention_dropout` to the attention weights.
-        layer_norm_eps (`float`, *optional*, defaults to 1e-5): added to the variance.
-        tie_word_embeddings (`bool`, *optional*, defaults to `True`): encoder, decoder, and output layer
-            share one matrix of embeddings.
-        classifier_dropout (`float`, *optional*): before the classification head; `dropout` if not given.
+            `attention_dropout` applies to the attention weights.
+        layer_norm_eps (`float`, *optional*, defaults to 1e-5): number added to the variance in a layer norm.
+        tie_word_embeddings (`bool`, *optional*, defaults to `True`): whether encoder, decoder, and output
+            layer share one embedding matrix.
+        classifier_dropout (`float`, *optional*): dropout before the classification head; `dropout` if not
+            given.
         pad_token_id, bos_token_id, eos_token_id, decoder_start_token_id (`int`, *optional*, defaults to 0, 1,
             2 and 1): special tokens.
     """

@@ -1,4 +1,4 @@
-"""The configuration of the word vectors."""
+"""Defines the configuration of the word-vector model."""
 
 from typing import ClassVar, Literal
 

@@ -1,4 +1,4 @@
-"""The image processor of `LLMPathMLPForImageClassification`: from an image to the numbers that it reads."""
+"""Implements the image processor of `LLMPathMLPForImageClassification`: it turns images into its inputs."""
 
 import numpy as np
 from transformers.image_processing_backends import PilBackend
@@ -8,7 +8,8 @@ from transformers.image_utils import PILImageResampling
 class LLMPathMLPImageProcessor(PilBackend):
     """Produces one gray channel, resized to `size`, scaled to 0..1, and standardized by mean and deviation.
 
-    Colors become gray (ITU-R 601 luma). Transparency becomes black, the background of the training images.
+    Colors become gray (ITU-R 601 luma). Transparent pixels become black, the background of the training
+    images.
     """
 
     model_input_names = ["pixel_values"]
@@ -24,7 +25,7 @@ class LLMPathMLPImageProcessor(PilBackend):
         """Returns the content of preprocessor_config.json.
 
         Only config.json names the class. If preprocessor_config.json named it too, `pipeline` of transformers
-        5 would take it for a video processor as well, and ask whether to run its code.
+        5 would also take the class for a video processor and ask whether to run its code.
         """
         content = super().to_dict()
         for name in ("auto_map", "image_processor_type"):
@@ -40,14 +41,15 @@ class LLMPathMLPImageProcessor(PilBackend):
         image = super().process_image(image, *args, **kwargs)  # (channels, height, width)
         if len(image) == 1:
             return image
-        pixels = np.moveaxis(image, 0, -1).astype(np.uint8)  # (height, width, channels)
-        return np.array(gray(Image.fromarray(pixels)))[None]
+        pixels = np.moveaxis(image, 0, -1).astype(np.uint8)  # (height, width, channels), as PIL reads it
+        return np.array(gray(Image.fromarray(pixels)))[None]  # (1, height, width)
 
 
 def gray(image):
-    """Converts a PIL image of any mode to mode `L`: 16-bit gray keeps its range, alpha is put on black."""
+    """Converts a PIL image of any mode to mode `L`, scaling 16-bit gray and putting alpha on black."""
     from PIL import Image
 
+    # Keep the upper 8 of 16 bits, because PIL's own conversion clips all values above 255.
     if image.mode.startswith("I;16"):
         return Image.fromarray((np.array(image) >> 8).astype(np.uint8))
     if image.has_transparency_data:

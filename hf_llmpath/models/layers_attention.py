@@ -1,14 +1,15 @@
-"""Attention from scratch: scaled dot-product, additive, and the multi-head module of the models.
+"""Implements attention from scratch: scaled dot-product, additive, and the models' multi-head module.
 
 `scaled_dot_product_attention` is the formula. It equals `F.scaled_dot_product_attention` in values and
-gradients, and also returns the weights, which the pictures need. `MultiHeadAttention` runs it where
-`config._attn_implementation` is `"eager"`. Otherwise it runs what transformers has registered under that name
-(`"sdpa"`, flash attention, ...), which is faster and returns no weights. `eager_attention` switches a model
-over while somebody looks at its weights.
+gradients, and also returns the weights, which the pictures need. `MultiHeadAttention` calls it when
+`config._attn_implementation` is `"eager"`. Otherwise it calls the function that transformers has registered
+under that name (`"sdpa"`, flash attention, ...), which is faster and returns no weights. `eager_attention`
+switches a model to the eager form for as long as its weights are needed.
 
-Queries, keys, and values have separate projections (`q_proj`, `k_proj`, `v_proj`, `o_proj`). A joint one
-would save two small matrix products of the same total size. Separate ones load other libraries' weights by
-renaming alone, take adapters one by one, and need no special case for cross-attention or grouped heads.
+Queries, keys, and values have separate projections (`q_proj`, `k_proj`, `v_proj`), followed by `o_proj`. A
+joint projection would replace three matrix products by one of the same total size. Separate projections load
+other libraries' weights by renaming alone, take adapters one by one, and need no special case for
+cross-attention or grouped heads.
 """
 
 from collections.abc import Iterator
@@ -25,7 +26,7 @@ from .layers_norms import RMSNorm
 from .ops_fused import needs_gradient, rotate
 
 MASKED = float("-inf")  # the score of a key that a query may not look at
-LONGEST_FORMULA = 512  # keys; beyond that, the weights take more memory than the time is worth
+LONGEST_FORMULA = 512  # keys; with more, the memory of the weights outweighs the time saved
 
 
 def scaled_dot_product_attention(
@@ -37,7 +38,7 @@ def scaled_dot_product_attention(
     dropout: float = 0.0,
     scale: float | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """softmax(Q Kᵀ / √d) V, Vaswani et al. 2017, equation 1.
+    """Computes softmax(Q Kᵀ / √d) V. Vaswani et al. 2017, equation 1.
 
     Args:
         query: `(batch, heads, queries, d)`.
@@ -51,7 +52,7 @@ def scaled_dot_product_attention(
 
     Returns:
         The output `(batch, heads, queries, d_v)`, and the weights `(batch, heads, queries, keys)` before
-        dropout, which sum to 1 over the keys. A query that may look at nothing gets zeros.
+        dropout, which sum to 1 over the keys. A query that may look at no key gets zeros.
     """
     batch, heads, queries, d = query.shape
     key_value_heads, keys = key.shape[1:3]
@@ -60,6 +61,7 @@ def scaled_dot_product_attention(
     grouped = query.reshape(batch, key_value_heads, heads // key_value_heads, queries, d)
     scores = grouped @ key.unsqueeze(2).transpose(-2, -1)  # (batch, key_value_heads, group, queries, keys)
     scores = scores.view(batch, heads, queries, keys)
+    # Both kinds of mask are added before the softmax: exp(-inf) = 0 gives a hidden key the weight 0.
     if is_causal:
         scores = scores + _additive_mask(causal_mask(queries, keys, scores.device), scores.dtype)
     if mask is not None:
@@ -72,7 +74,7 @@ def scaled_dot_product_attention(
 
 
 def _additive_mask(mask: Tensor, dtype: torch.dtype) -> Tensor:
-    """0 where the mask is True, else -inf. Adding it needs no work in the backward pass; filling would."""
+    """Returns 0 where the mask is True, else -inf; unlike filling, adding it costs no backward pass."""
     return torch.zeros(mask.shape, dtype=dtype, device=mask.device).masked_fill_(~mask, MASKED)
 
 
@@ -82,20 +84,22 @@ def causal_mask(queries: int, keys: int, device: torch.device | str = "cpu") -> 
 
 
 def _softmax(scores: Tensor, is_masked: bool) -> Tensor:
-    """softmax over the keys, with zeros instead of NaN where all scores of a query are -inf."""
+    """Returns the softmax over the keys, with zeros instead of NaN if all scores of a query are -inf."""
     if not is_masked:
         return scores.softmax(-1)
-    # Queries that may look at nothing, such as padding; (batch, heads, queries, 1).
+    # Queries that may look at no key, such as padding: (batch, heads, queries, keys) -> (..., queries, 1).
     empty = (scores == MASKED).all(-1, keepdim=True)
     return scores.masked_fill(empty, 0.0).softmax(-1).masked_fill(empty, 0.0)
 
 
 class AdditiveAttention(nn.Module):
-    """score(q, k) = vᵀ tanh(W q + U k), Bahdanau, Cho & Bengio 2015, section 3.1 and appendix A.1.2.
+    """Attention with score(q, k) = vᵀ tanh(W q + U k).
+
+    Bahdanau, Cho & Bengio 2015, section 3.1 and appendix A.1.2.
 
     Args:
-        query_size, key_size: widths of queries and keys.
-        hidden_size: width of the layer that compares them.
+        query_size, key_size: the widths of queries and keys.
+        hidden_size: the width of the layer that compares them.
     """
 
     def __init__(self, query_size: int, key_size: int, hidden_size: int):
@@ -119,7 +123,7 @@ class AdditiveAttention(nn.Module):
             key: `(batch, keys, key_size)`.
             value: `(batch, keys, value_size)`; the keys if not given.
             mask: `(batch, keys)` or `(batch, queries, keys)`; 0 or False hides a key.
-            projected_key: `k_proj(key)`, for a decoder that meets the same keys step after step.
+            projected_key: `k_proj(key)`, for a decoder that reads the same keys at every step.
 
         Returns:
             The context `(batch, queries, value_size)` and the weights `(batch, queries, keys)`.
@@ -146,17 +150,18 @@ def eager_attention_forward(
     position_bias: Tensor | None = None,
     **kwargs: Any,
 ) -> tuple[Tensor, Tensor]:
-    """`scaled_dot_product_attention` with the signature of transformers' attention functions.
+    """Calls `scaled_dot_product_attention` with the signature of transformers' attention functions.
 
-    `attention_mask` comes from `create_causal_mask` or `create_bidirectional_mask`, made for any
-    implementation.
+    `attention_mask` comes from `create_causal_mask` or `create_bidirectional_mask`, which choose its form to
+    suit the attention implementation.
     """
     causal = module.is_causal if is_causal is None else is_causal
-    # A mask is already causal where it must be, and a single query may look at all keys before it.
+    # A given mask is already causal where it must be, and a single query may look at all keys so far.
     causal = bool(causal) and attention_mask is None and query.shape[2] > 1
     mask = attention_mask
     if position_bias is not None and mask is not None:
         is_boolean = mask.dtype is torch.bool
+        # One tensor of numbers to add to the scores: (batch, heads, queries, keys).
         mask = position_bias.masked_fill(~mask, MASKED) if is_boolean else position_bias + mask
     elif position_bias is not None:
         mask = position_bias
@@ -165,20 +170,20 @@ def eager_attention_forward(
 
 
 class MultiHeadAttention(nn.Module):
-    """Several attentions in parallel, each in its own subspace. Vaswani et al. 2017, section 3.2.2.
+    """Runs several attentions in parallel, each in its own subspace. Vaswani et al. 2017, section 3.2.2.
 
     head_i = attention(x W_i^Q, y W_i^K, y W_i^V),  output = [head_1 ... head_h] W^O,  with y = x in
     self-attention.
 
     Args:
-        config: has `hidden_size` and `num_attention_heads`, and where they differ from the defaults,
-            `attention_dropout` (0), `num_key_value_heads` (as many as heads), `head_dim` (hidden_size /
-            heads), and `qk_norm` (False). The last is RMSNorm on every query and key, which keeps their
-            products from growing without bound (Henry et al. 2020).
+        config: has `hidden_size` and `num_attention_heads`. It may also have `attention_dropout` (default 0),
+            `num_key_value_heads` (default: as many as heads), `head_dim` (default: hidden_size / heads), and
+            `qk_norm` (default False). The last is RMSNorm on every query and key, which keeps their products
+            from growing without bound (Henry et al. 2020).
         layer_idx: the index of this layer's keys and values in a cache.
-        is_causal: a position may look only at itself and earlier ones.
+        is_causal: whether a position may look only at itself and earlier ones.
         bias: whether the projections have biases.
-        scaling: of the scores, in place of head_dim ** -0.5.
+        scaling: the factor of the scores, in place of head_dim ** -0.5.
     """
 
     def __init__(
@@ -212,9 +217,10 @@ class MultiHeadAttention(nn.Module):
     def _keys_and_values(
         self, source: Tensor, cache: Cache | None, is_cross: bool, rotation: tuple[Tensor, Tensor] | None
     ) -> tuple[Tensor, Tensor]:
-        """Keys and values of the source, each `(batch, heads, length, head_dim)`, after those in the cache.
+        """Returns the keys and values of the source, appended to those in the cache.
 
-        Those of an encoder are projected once and then kept.
+        Each is `(batch, key_value_heads, past + length, head_dim)`. Cross-attention projects the encoder's
+        output once and reads its keys and values from the cache afterward.
         """
         is_updated = getattr(cache, "is_updated", {})
         if is_cross and is_updated.get(self.layer_idx):
@@ -232,7 +238,7 @@ class MultiHeadAttention(nn.Module):
             if is_cross:
                 cache.is_updated[self.layer_idx] = True
             cache = cache.cross_attention_cache if is_cross else cache.self_attention_cache
-        # Those of all steps so far, (batch, key_value_heads, past + length, head_dim).
+        # The cache appends them and returns those of all steps, (batch, key_value_heads, past + length, ...).
         return cache.update(key, value, self.layer_idx)
 
     def forward(
@@ -247,18 +253,19 @@ class MultiHeadAttention(nn.Module):
         """Lets every position of `hidden_states` look at the positions of the source.
 
         Args:
-            hidden_states: `(batch, length, hidden_size)`, gives the queries.
-            attention_mask: from `create_causal_mask` or `create_bidirectional_mask`.
-            key_value_states: `(batch, source_length, hidden_size)`, gives keys and values; the hidden states
-                themselves if not given.
-            cache: keeps keys and values from call to call. An `EncoderDecoderCache` has one half for
+            hidden_states: `(batch, length, hidden_size)`, the source of the queries.
+            attention_mask: the mask from `create_causal_mask` or `create_bidirectional_mask`.
+            key_value_states: `(batch, source_length, hidden_size)`, the source of keys and values; the hidden
+                states themselves if not given.
+            cache: stores keys and values from call to call. An `EncoderDecoderCache` has one half for
                 self-attention and one for cross-attention.
-            rotation: cosines and sines from `RotaryPositions`, for self-attention.
-            kwargs: for the attention function, such as `position_bias` `(1 or batch, heads, length, keys)`.
+            rotation: the cosines and sines from `RotaryPositions`, for self-attention.
+            kwargs: more arguments for the attention function, such as `position_bias`
+                `(1 or batch, heads, length, keys)`.
 
         Returns:
-            The output `(batch, length, hidden_size)`, and the weights `(batch, heads, length, keys)`, or None
-            unless the attention is eager.
+            The output `(batch, length, hidden_size)`, and the weights `(batch, heads, length, keys)` if the
+            attention is eager, else None.
         """
         is_cross = key_value_states is not None
         hidden_states = _rounded_once(hidden_states)
@@ -270,6 +277,7 @@ class MultiHeadAttention(nn.Module):
         key, value = self._keys_and_values(
             key_value_states if key_value_states is not None else hidden_states, cache, is_cross, rotation
         )
+        # eager_attention_forward is the fallback for "eager", which transformers does not register.
         implementation = self.config._attn_implementation or "eager"
         attend = ALL_ATTENTION_FUNCTIONS.get_interface(implementation, eager_attention_forward)
         if implementation == "sdpa" and _formula_is_faster(query, key):
@@ -290,15 +298,16 @@ class MultiHeadAttention(nn.Module):
 
 
 def _rounded_once(x: Tensor) -> Tensor:
-    """Casts the common input of several projections to autocast's dtype: once instead of once for each."""
+    """Casts the shared input of several projections to autocast's dtype, once instead of once for each."""
     kind = x.device.type
     return x.to(torch.get_autocast_dtype(kind)) if torch.is_autocast_enabled(kind) else x
 
 
 def _formula_is_faster(query: Tensor, key: Tensor) -> bool:
-    """Whether to compute the formula in place of torch's kernel: for short training in 16 bits on a CPU.
+    """Returns whether to use the formula in place of torch's kernel: when training in 16 bits on a CPU.
 
-    There the kernel takes 1.5 to 5.9 times as long as the matrix products themselves.
+    There, for up to `LONGEST_FORMULA` keys, the kernel takes 1.5 to 5.9 times as long as the matrix products
+    themselves.
     """
     is_16_bits = query.dtype is torch.bfloat16 and query.device.type == "cpu"
     return is_16_bits and needs_gradient(query, key) and key.shape[2] <= LONGEST_FORMULA
@@ -306,7 +315,7 @@ def _formula_is_faster(query: Tensor, key: Tensor) -> bool:
 
 @contextmanager
 def eager_attention(model: PreTrainedModel) -> Iterator[PreTrainedModel]:
-    """Inside, the model computes its attention eagerly, and `output_attentions=True` returns weights.
+    """Makes the model compute its attention eagerly, so that `output_attentions=True` returns weights.
 
     with eager_attention(model):
         attentions = model(**inputs, output_attentions=True).attentions

@@ -1,12 +1,13 @@
-"""Heads that several models share: the loss of a classifier, and encoder-decoders with a next-token head.
+"""Implements what several models share: a classifier's loss, and encoder-decoders with a next-token head.
 
-An encoder-decoder inherits `Seq2SeqModel`, and its language model `Seq2SeqHead`, before its own base class:
+An encoder-decoder inherits from `Seq2SeqModel`, and its language model from `Seq2SeqHead`, before its own
+base class:
 
     class LLMPathT5Model(Seq2SeqModel, LLMPathT5PreTrainedModel): ...
     class LLMPathT5ForConditionalGeneration(Seq2SeqHead, LLMPathT5PreTrainedModel, GenerationMixin): ...
 
-transformers has generic heads too (`transformers.modeling_layers`). They fit none of our models: they know
-neither `token_type_ids` nor `num_items_in_batch`, and they name the weights of a classifier differently.
+transformers also has generic heads (`transformers.modeling_layers`). They fit none of these models: they
+support neither `token_type_ids` nor `num_items_in_batch`, and they name a classifier's weights differently.
 """
 
 from collections.abc import Iterator
@@ -27,9 +28,9 @@ IGNORED = -100  # the label that a loss skips
 
 @contextmanager
 def wrong_labels_named(labels: Tensor, classes: int) -> Iterator[None]:
-    """A loss computed inside that meets a label beyond its classes raises a `ValueError` that names both.
+    """Turns the `IndexError` of a loss whose label is out of range into a `ValueError` that names the label.
 
-    On a GPU such a label makes a kernel fail at some later moment instead.
+    On a GPU, such a label makes a kernel fail later instead.
     """
     try:
         yield
@@ -37,7 +38,7 @@ def wrong_labels_named(labels: Tensor, classes: int) -> Iterator[None]:
         wrong = [
             label for label in labels.flatten().tolist() if label != IGNORED and not 0 <= label < classes
         ]
-        if not wrong:
+        if not wrong:  # the IndexError had another cause
             raise
         raise ValueError(f"label {wrong[0]} is no class; labels run from 0 to {classes - 1}") from None
 
@@ -45,16 +46,17 @@ def wrong_labels_named(labels: Tensor, classes: int) -> Iterator[None]:
 def classifier_loss(
     model: PreTrainedModel, logits: Tensor, labels: Tensor | None, num_items_in_batch: Tensor | int | None
 ) -> Tensor | None:
-    """The loss of a sequence or token classifier by transformers' rules, or None without labels.
+    """Returns the loss of a sequence or token classifier by transformers' rules, or None without labels.
 
     Args:
-        model: its class decides which loss applies, `config.num_labels` and `config.problem_type` the rest.
+        model: its class selects the loss function; `config.num_labels` and `config.problem_type` select the
+            variant.
         logits: `(batch, num_labels)`, or `(batch, length, num_labels)` for a token classifier.
-        labels: classes `(batch,)` or `(batch, length)`; -100 is skipped. Numbers for a regression.
+        labels: classes `(batch,)` or `(batch, length)`, or numbers for a regression; -100 is skipped.
         num_items_in_batch: divides the summed loss in place of the number of labels, for accumulated batches.
 
     Raises:
-        ValueError: a label is no class.
+        ValueError: a label is not a class.
     """
     if labels is None:
         return None
@@ -70,12 +72,12 @@ def classifier_loss(
 
 
 def new_seq2seq_cache(config: Any) -> EncoderDecoderCache:
-    """An empty cache: one half for the keys and values of the target, the other for those of the source."""
+    """Returns an empty cache: one half for keys and values of the target, one for those of the source."""
     return EncoderDecoderCache(DynamicCache(config=config), DynamicCache(config=config))
 
 
 def target_cache(cache: Cache | None) -> Cache | None:
-    """The half of the cache that holds the target: what self-attention reads."""
+    """Returns the half of the cache that holds the target, which self-attention reads."""
     return cache.self_attention_cache if isinstance(cache, EncoderDecoderCache) else cache
 
 
@@ -87,7 +89,7 @@ def decoder_masks(
     encoder_hidden_states: Tensor | None,
     encoder_attention_mask: Tensor | None,
 ) -> tuple[Tensor | None, Tensor | None]:
-    """The causal mask of the target and the padding mask of the source, for any attention implementation."""
+    """Returns the target's causal mask and the source's padding mask, for any attention implementation."""
     # (batch, 1, length, past + length) and (batch, 1, length, source), or None where no mask is needed
     causal = create_causal_mask(config, hidden_states, attention_mask, target_cache(cache))
     source = create_bidirectional_mask(config, hidden_states, encoder_attention_mask, encoder_hidden_states)
@@ -109,7 +111,7 @@ class Seq2SeqModel(nn.Module):
         inputs_embeds: Tensor | None,
         **kwargs: Any,
     ) -> Any:
-        """Runs the decoder on the target so far. Models whose decoder reads something else override this."""
+        """Runs the decoder on the target so far; models whose decoder takes other inputs override this."""
         return self.decoder(
             input_ids, attention_mask, source.last_hidden_state, source_mask, inputs_embeds, **kwargs
         )
@@ -133,8 +135,8 @@ class Seq2SeqModel(nn.Module):
 
         Args:
             input_ids, attention_mask: the source, `(batch, source)`.
-            decoder_input_ids, decoder_attention_mask: the target so far, `(batch, target)`. Without it the
-                decoder reads the source as well.
+            decoder_input_ids, decoder_attention_mask: the target so far, `(batch, target)`. If it is missing,
+                the decoder reads the source as well.
             encoder_outputs: the encoder's output, if the source has been encoded before.
             cache: the decoder's memory of earlier steps.
         """
@@ -176,16 +178,17 @@ class Seq2SeqHead(nn.Module):
     lm_head: nn.Linear
 
     def prepare_decoder_input_ids_from_labels(self, labels: Tensor) -> Tensor:
-        """Teacher forcing: the decoder reads the right answer up to each position.
+        """Returns the decoder's inputs for teacher forcing: at each position it reads the true token before.
 
-        Returns the start token followed by the labels, one step later, `(batch, target)`.
+        The inputs are the start token followed by the labels, shifted by one step, `(batch, target)`.
         """
-        start = labels.new_full((labels.shape[0], 1), self.config.decoder_start_token_id or 0)
+        start = labels.new_full((labels.shape[0], 1), self.config.decoder_start_token_id or 0)  # (batch, 1)
         shifted = torch.cat([start, labels[:, :-1]], dim=1)  # (batch, target)
+        # -100 marks labels that the loss skips, but it has no embedding, so padding replaces it.
         return shifted.masked_fill(shifted == IGNORED, self.config.pad_token_id or 0)
 
     def next_token_logits(self, outputs: Seq2SeqModelOutput, source: Any) -> Tensor:
-        """From the model's outputs to logits `(batch, target, vocab_size)`; overridden where more is done."""
+        """Returns the logits `(batch, target, vocab_size)`; models that need more steps override this."""
         return self.lm_head(outputs.last_hidden_state)
 
     @deprecate_kwarg("past_key_values", "6.0.0", new_name="cache")
@@ -205,15 +208,15 @@ class Seq2SeqHead(nn.Module):
         """Computes the logits of the next token at every position of the target, and the loss.
 
         Args:
-            labels: the target `(batch, target)`; -100 is skipped. The decoder reads it one step late, unless
-                it is given `decoder_input_ids`.
+            labels: the target `(batch, target)`; -100 is skipped. Without `decoder_input_ids`, the decoder
+                reads the labels shifted by one step.
             num_items_in_batch: divides the summed loss in place of the number of labels, for accumulated
                 batches.
 
         The other arguments are those of `Seq2SeqModel`.
         """
         if labels is not None:
-            use_cache = False  # all positions at once: there is no next step
+            use_cache = False  # teacher forcing computes all positions at once; no later step reads a cache
             if decoder_input_ids is None and kwargs.get("decoder_inputs_embeds") is None:
                 decoder_input_ids = self.prepare_decoder_input_ids_from_labels(labels)
         if encoder_outputs is None:
@@ -231,10 +234,11 @@ class Seq2SeqHead(nn.Module):
         logits = self.next_token_logits(outputs, encoder_outputs)  # (batch, target, vocab_size)
         loss = None
         if labels is not None:
-            # transformers' own loss for this name of class shifts the labels, as a causal model needs it.
+            # Not `self.loss_function`: transformers would choose the loss by the name of the class, and that
+            # loss shifts the labels, as a causal model needs it. Here they match the logits already.
             loss = nn.functional.cross_entropy(
                 logits.flatten(0, 1).float(),  # (batch * target, vocab_size)
-                labels.flatten(),
+                labels.flatten(),  # (batch * target,)
                 ignore_index=IGNORED,
                 reduction="mean" if num_items_in_batch is None else "sum",
             )

@@ -1,7 +1,7 @@
-"""Root-mean-square normalization, which T5 and the language models after it have in place of layer norm.
+"""Implements root-mean-square normalization (RMSNorm), which replaces layer norm in T5 and later models.
 
-Equal to `torch.nn.RMSNorm` in values and gradients. torch assembles that one from six operations on a CPU;
-`ops_fused.rms_norm` has the gradient written out, which takes a third of the time in training.
+`RMSNorm` equals `torch.nn.RMSNorm` in values and gradients. On a CPU, torch assembles its own from six
+operations; `ops_fused.rms_norm` has a hand-written gradient and takes a third of the time in training.
 """
 
 import torch
@@ -11,11 +11,11 @@ from .ops_fused import rms_norm
 
 
 class RMSNorm(nn.Module):
-    """y = g ⊙ x / √(mean(x²) + ε) over the last dimension. Zhang & Sennrich 2019, equation 4.
+    """Computes y = g ⊙ x / √(mean(x²) + ε) over the last dimension. Zhang & Sennrich 2019, equation 4.
 
     Args:
-        size: of the last dimension.
-        eps: ε.
+        size: the size of the last dimension.
+        eps: the ε in the formula.
     """
 
     def __init__(self, size: int, eps: float = 1e-6):
@@ -24,7 +24,7 @@ class RMSNorm(nn.Module):
         self.weight = nn.Parameter(torch.ones(size))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Maps `(..., size)` to the same shape and dtype; computes in 32 bits where the input has fewer."""
+        """Maps `(..., size)` to the same shape and dtype; computes in 32 bits if the input has fewer."""
         return rms_norm(x, self.weight, self.eps)
 
     def extra_repr(self) -> str:

@@ -1,9 +1,10 @@
-"""Recurrent layers from scratch: the plain RNN, the LSTM, and the GRU, and the cache that keeps their state.
+"""Implements recurrent layers from scratch: the plain RNN, the LSTM, the GRU, and a cache for their state.
 
 `rnn_step`, `lstm_step`, and `gru_step` are the formulas, one time step each. `RecurrentLayer` runs them over
-a sequence. A mask, a trace of the gates, or a single token makes it go step by step. Otherwise it runs the
-same formulas with the backward pass written by hand (`ops_bptt.py`), which makes training fast. Weights are
-laid out as in `torch.nn.RNN`, `torch.nn.LSTM`, and `torch.nn.GRU` and can be copied in both directions.
+a sequence. It goes step by step if there is a mask, if the gates are to be returned, or if the sequence is a
+single token. Otherwise it runs the same formulas with a hand-written backward pass (`ops_bptt.py`), which
+makes training fast. Weights are laid out as in `torch.nn.RNN`, `torch.nn.LSTM`, and `torch.nn.GRU`, and can
+be copied in both directions.
 """
 
 from collections.abc import Callable
@@ -22,20 +23,20 @@ GATES = {"rnn": 1, "gru": 3, "lstm": 4}  # rows of a weight matrix, in multiples
 
 
 def rnn_step(a: Tensor, state: State, weight_hh: Tensor, bias_hh: Tensor) -> tuple[State, dict[str, Tensor]]:
-    """h' = tanh(a + W_hh h + b_hh), where a = W_ih x + b_ih is (batch, hidden). Elman 1990."""
+    """Computes h' = tanh(a + W_hh h + b_hh), where a = W_ih x + b_ih is `(batch, hidden)`. Elman 1990."""
     (h,) = state
     new_h = torch.tanh(a + nn.functional.linear(h, weight_hh, bias_hh))
     return (new_h,), {"hidden_state": new_h}
 
 
 def lstm_step(a: Tensor, state: State, weight_hh: Tensor, bias_hh: Tensor) -> tuple[State, dict[str, Tensor]]:
-    """c' = f * c + i * g,  h' = o * tanh(c'), where a = W_ih x + b_ih is (batch, 4 * hidden).
+    """Computes c' = f * c + i * g and h' = o * tanh(c'), where a = W_ih x + b_ih is `(batch, 4 * hidden)`.
 
-    The input gate i lets new content in, the forget gate f keeps the old, and the output gate o shows it.
-    Hochreiter & Schmidhuber 1997; the forget gate is by Gers et al. 2000.
+    The input gate i lets new content in, the forget gate f keeps the old content, and the output gate o
+    exposes the content to the outside. Hochreiter & Schmidhuber 1997; the forget gate is by Gers et al. 2000.
     """
     h, c = state
-    # One product for all four gates, (batch, 4 * hidden), cut into four times (batch, hidden).
+    # One product for all four gates: (batch, 4 * hidden) -> four times (batch, hidden).
     i, f, g, o = (a + nn.functional.linear(h, weight_hh, bias_hh)).chunk(4, dim=-1)
     # The candidate g is content, from -1 to 1; the gates i, f, o are factors, from 0 to 1.
     i, f, g, o = torch.sigmoid(i), torch.sigmoid(f), torch.tanh(g), torch.sigmoid(o)
@@ -46,16 +47,16 @@ def lstm_step(a: Tensor, state: State, weight_hh: Tensor, bias_hh: Tensor) -> tu
 
 
 def gru_step(a: Tensor, state: State, weight_hh: Tensor, bias_hh: Tensor) -> tuple[State, dict[str, Tensor]]:
-    """h' = (1 - z) * n + z * h with n = tanh(a_n + r * (W_hn h + b_hn)); a is (batch, 3 * hidden).
+    """Computes h' = (1 - z) * n + z * h with n = tanh(a_n + r * (W_hn h + b_hn)); a is `(batch, 3 * hidden)`.
 
-    The reset gate r decides how much of the past the candidate n sees, the update gate z how much of the past
-    stays. Cho et al. 2014, in the variant of `torch.nn.GRU`.
+    The reset gate r controls how much of the past the candidate n sees, and the update gate z controls how
+    much of the past stays. Cho et al. 2014, in the variant of `torch.nn.GRU`.
     """
     (h,) = state
     a_r, a_z, a_n = a.chunk(3, dim=-1)  # each (batch, hidden)
     b_r, b_z, b_n = nn.functional.linear(h, weight_hh, bias_hh).chunk(3, dim=-1)
     r, z = torch.sigmoid(a_r + b_r), torch.sigmoid(a_z + b_z)
-    n = torch.tanh(a_n + r * b_n)
+    n = torch.tanh(a_n + r * b_n)  # r multiplies the product with its bias, unlike in the original GRU
     new_h = (1 - z) * n + z * h
     return (new_h,), {"reset_gate": r, "update_gate": z, "candidate": n}
 
@@ -64,7 +65,7 @@ STEPS: dict[str, Callable] = {"rnn": rnn_step, "lstm": lstm_step, "gru": gru_ste
 
 
 class RecurrentLayer(GradientCheckpointingLayer):
-    """One recurrent layer.
+    """One recurrent layer, with a cell of any of the three kinds.
 
     Args:
         cell: `"rnn"`, `"lstm"` or `"gru"`.
@@ -76,7 +77,7 @@ class RecurrentLayer(GradientCheckpointingLayer):
         super().__init__()
         self.cell, self.hidden_size = cell, hidden_size
         gates = GATES[cell]
-        # One matrix for all gates, which lie one below the other, as in torch.nn.
+        # One matrix holds all gates, stacked along the rows, as in torch.nn.
         self.weight_ih = nn.Parameter(torch.empty(gates * hidden_size, input_size))
         self.weight_hh = nn.Parameter(torch.empty(gates * hidden_size, hidden_size))
         self.bias_ih = nn.Parameter(torch.empty(gates * hidden_size))
@@ -108,13 +109,13 @@ class RecurrentLayer(GradientCheckpointingLayer):
         batch, length, _ = hidden_states.shape
         if state is None:
             state = self.initial_state(batch, hidden_states)
-        # A compiler sees through plain operations, not through an autograd function.
+        # A compiler can trace plain operations but not an autograd function.
         if attention_mask is not None or output_gates or length == 1 or torch.compiler.is_compiling():
             return self._step_by_step(hidden_states, state, attention_mask, output_gates)
         weights = (self.weight_ih, self.bias_ih, self.weight_hh, self.bias_hh)
-        # The hand-written passes work in place, so everything must have one dtype.
+        # The hand-written passes work in place, so all tensors must have one dtype.
         with torch.autocast(hidden_states.device.type, enabled=False):
-            # (length, batch, input_size): time first makes each step one block of memory.
+            # (batch, length, input_size) -> (length, batch, input_size), which makes each step contiguous.
             inputs = hidden_states.to(self.weight_hh.dtype).transpose(0, 1).contiguous()
             states, state = run_recurrence(self.cell, inputs, *weights, state)
         return states.transpose(0, 1), state, None  # (batch, length, hidden_size)
@@ -122,7 +123,7 @@ class RecurrentLayer(GradientCheckpointingLayer):
     def _step_by_step(self, inputs: Tensor, state: State, mask: Tensor | None, output_gates: bool):
         step = STEPS[self.cell]
         outputs, traces = [], []
-        # The input products of all steps at once, (batch, length, gates * hidden).
+        # W_ih x_t + b_ih for all steps at once, (batch, length, gates * hidden).
         projected = nn.functional.linear(inputs, self.weight_ih, self.bias_ih)
         for t in range(inputs.shape[1]):
             new_state, gates = step(projected[:, t], state, self.weight_hh, self.bias_hh)
@@ -136,7 +137,7 @@ class RecurrentLayer(GradientCheckpointingLayer):
             traces.append(gates)
         trace = None
         if output_gates:
-            # Each (batch, length, hidden).
+            # length times (batch, hidden) -> (batch, length, hidden), for each gate
             trace = {name: torch.stack([gates[name] for gates in traces], dim=1) for name in traces[0]}
         return torch.stack(outputs, dim=1), state, trace  # (batch, length, hidden_size)
 
@@ -150,19 +151,22 @@ def run_recurrence(
     bias_hh: Tensor,
     state: State,
 ) -> tuple[Tensor, State]:
-    """Runs all steps of a recurrence, with the backward pass written by hand.
+    """Runs all steps of a recurrence, with a hand-written backward pass.
 
     Args:
-        inputs: `(length, batch, input_size)`; weights and biases are those of a `RecurrentLayer`.
+        cell: `"rnn"`, `"lstm"` or `"gru"`.
+        inputs: `(length, batch, input_size)`.
+        weight_ih, bias_ih, weight_hh, bias_hh: the parameters of a `RecurrentLayer`.
+        state: the state to start from.
 
     Returns:
         The hidden states `(length, batch, hidden)`, and the last state.
     """
     if cell == "gru":
-        # (length, batch, hidden), and so below
+        # (length, batch, hidden), as for the other cells
         states = GRUThroughTime.apply(inputs, weight_ih, bias_ih, weight_hh, bias_hh, state[0])
         return states, (states[-1],)
-    bias = bias_ih + bias_hh  # only a GRU has to keep them apart: its reset gate multiplies one of them
+    bias = bias_ih + bias_hh  # only a GRU needs both biases, because its reset gate multiplies one of them
     if cell == "rnn":
         states = RNNThroughTime.apply(inputs, weight_ih, bias, weight_hh, state[0])
         return states, (states[-1],)
@@ -174,22 +178,23 @@ def run_recurrence(
 def initialize_recurrent(layer: RecurrentLayer, forget_bias: float) -> None:
     """Sets the initial weights: Xavier for the input, orthogonal recurrent blocks, and biases of 0.
 
-    An LSTM's forget gate gets the bias `forget_bias`.
+    The bias of an LSTM's forget gate starts at `forget_bias`.
     """
     hidden = layer.hidden_size
     init.xavier_uniform_(layer.weight_ih)
-    for block in layer.weight_hh.split(hidden):  # (hidden, hidden), one for each gate
-        # Orthogonal recurrent blocks keep the norm of a gradient that passes through them (Saxe et al. 2014).
+    for block in layer.weight_hh.split(hidden):  # (gates * hidden, hidden) -> (hidden, hidden) per gate
+        # Orthogonal blocks preserve the norm of a gradient that passes through them (Saxe et al. 2014).
+        # Unlike the functions of `init`, those of torch would overwrite weights loaded from a checkpoint.
         if not getattr(layer.weight_hh, "_is_hf_initialized", False):
             nn.init.orthogonal_(block)
     init.zeros_(layer.bias_ih)
     init.zeros_(layer.bias_hh)
     if layer.cell == "lstm" and not getattr(layer.bias_ih, "_is_hf_initialized", False):
-        layer.bias_ih[hidden : 2 * hidden] = forget_bias
+        layer.bias_ih[hidden : 2 * hidden] = forget_bias  # the gates lie in the order i, f, g, o
 
 
 class RecurrentPreTrainedModel(PreTrainedModel):
-    """The common base of the models with recurrent layers: initial weights, and a cache that holds states."""
+    """The common base of the models with recurrent layers: sets initial weights and the kind of cache."""
 
     supports_gradient_checkpointing = True
     _is_stateful = True
@@ -208,7 +213,7 @@ class RecurrentPreTrainedModel(PreTrainedModel):
 
     @classmethod
     def _supports_default_dynamic_cache(cls) -> bool:
-        return False  # otherwise generate() would make a cache for attention layers
+        return False  # otherwise generate() would create a cache for attention layers
 
 
 class RecurrentCacheLayer(CacheLayerMixin):
@@ -249,7 +254,7 @@ class RecurrentCacheLayer(CacheLayerMixin):
         self.state, self.cumulative_length, self.is_initialized = None, 0, False
 
     def detach(self) -> None:
-        """Cuts the graph: the next window of truncated backpropagation through time starts here."""
+        """Detaches the state from the graph, as truncated backpropagation through time needs it."""
         self._map(Tensor.detach)
 
     def reorder_cache(self, beam_idx: Tensor) -> None:
@@ -273,7 +278,7 @@ class RecurrentCacheLayer(CacheLayerMixin):
 
 
 class RecurrentCache(Cache):
-    """The `cache` of a recurrent model, which has the same size however long the text is."""
+    """The `cache` of a recurrent model, whose size does not depend on the length of the text."""
 
     layers: list[RecurrentCacheLayer]  # type: ignore[assignment]
 
@@ -281,6 +286,6 @@ class RecurrentCache(Cache):
         super().__init__(layers=[RecurrentCacheLayer() for _ in range(num_hidden_layers)])
 
     def detach(self) -> None:
-        """Cuts the graph of every layer's state."""
+        """Detaches the state of every layer from the graph."""
         for layer in self.layers:
             layer.detach()

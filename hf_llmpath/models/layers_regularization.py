@@ -1,9 +1,9 @@
-"""Dropout, batch and layer normalization, and max-norm, from scratch.
+"""Implements dropout, batch normalization, layer normalization, and max-norm from scratch.
 
 The layers have the parameters, buffers, and defaults of their namesakes in `torch.nn`, so weights can be
-copied in both directions. They equal them in values, gradients, and running statistics. The backward pass of
-the normalizations is written by hand (`Normalization`): it is half of the lesson, and faster than autograd
-through every step of the formula.
+copied in both directions, and they equal their namesakes in values, gradients, and running statistics. The
+normalizations share a hand-written backward pass (`Normalization`): it is half of the lesson, and it is
+faster than autograd through every step of the formula.
 """
 
 import math
@@ -16,12 +16,12 @@ from torch.autograd.function import once_differentiable
 
 
 def keep_mask(like: Tensor, keep: float) -> Tensor:
-    """Ones with probability `keep`, else zeros, in the shape and dtype of `like` and on its device.
+    """Draws ones with probability `keep`, else zeros, in the shape and dtype of `like` and on its device.
 
-    A fraction of 53 random bits is compared with `keep`, as `bernoulli_` does it. Drawing the bits in bulk
-    takes less than half of the time on a CPU.
+    Like `bernoulli_`, the function compares a fraction of 53 random bits with `keep`. Drawing the bits in
+    bulk takes less than half of the time on a CPU.
     """
-    # From the lowest to the highest number of 64 bits: all bits are random.
+    # The full range of 64-bit integers makes every bit random; the lowest 53 form the fraction.
     bits = torch.empty(like.shape, dtype=torch.int64, device=like.device).random_(-(2**63), None)
     return (bits.bitwise_and_(2**53 - 1) < math.ceil(keep * 2**53)).to(like.dtype)
 
@@ -29,10 +29,10 @@ def keep_mask(like: Tensor, keep: float) -> Tensor:
 class Dropout(nn.Module):
     """Switches values off at random in training: y = x m / (1 - p), where m is 0 with probability p, else 1.
 
-    The division keeps the expected value, which leaves nothing to do in eval mode. The gradient passes the
-    same mask. Where PyTorch draws from its Mersenne Twister (on CPUs, unless MKL's generator is used), the
-    mask is bit for bit that of `torch.nn.Dropout` in the same state of the generator. Elsewhere it has the
-    same distribution.
+    The division preserves the expected value, so eval mode returns its input unchanged. The gradient passes
+    through the same mask. Where PyTorch draws from its Mersenne Twister (on CPUs, unless MKL's generator is
+    used), the mask equals, bit for bit, the mask of `torch.nn.Dropout` in the same state of the generator.
+    Elsewhere it has the same distribution.
 
     Srivastava et al., "Dropout: A Simple Way to Prevent Neural Networks from Overfitting", 2014.
 
@@ -51,7 +51,7 @@ class Dropout(nn.Module):
         if not self.training or self.p == 0:
             return x
         keep = 1 - self.p
-        if keep == 0:  # nothing to divide by; a product keeps the graph
+        if keep == 0:  # avoid dividing by 0; the product keeps x in the graph, with a gradient of 0
             return x * 0
         return x * keep_mask(x, keep).div_(keep)
 
@@ -60,10 +60,10 @@ class Dropout(nn.Module):
 
 
 class Normalization(Function):
-    """y = w n + b with n = (x - m) / √(v + eps); m is the mean and v the biased variance over a dimension.
+    """Computes y = w n + b, n = (x - m) / √(v + eps), with mean m and biased variance v over a dimension.
 
-    Backward: m and v depend on every x in their dimension. Moving all of them alike, or scaling them, does
-    not change n, so those two components drop out of the gradient g at n. With E the mean over the dimension:
+    Backward: m and v depend on every x in the dimension. Shifting or scaling all x alike does not change n,
+    so these two directions drop out of the gradient g at n. With E the mean over the dimension:
 
         dx = (g - E[g] - n E[g n]) / √(v + eps)
 
@@ -74,15 +74,15 @@ class Normalization(Function):
     def forward(ctx, x, weight, bias, dim, eps):
         """Normalizes x `(rows, units)` with weight and bias `(units,)`.
 
-        Statistics are per unit for dim 0, per row for dim 1. Returns y `(rows, units)`, and m and v without
-        dimension `dim`, which carry no gradient.
+        The statistics are per unit if `dim` is 0 and per row if it is 1. Returns y `(rows, units)`, and m and
+        v without the dimension `dim`; m and v carry no gradient.
         """
         mean = x.mean(dim, keepdim=True)  # (1, units) or (rows, 1)
-        n = x - mean
-        variance = n.square().mean(dim, keepdim=True)
+        n = x - mean  # (rows, units)
+        variance = n.square().mean(dim, keepdim=True)  # (1, units) or (rows, 1)
         scale = (variance + eps).rsqrt_()  # 1 / √(v + eps)
-        n.mul_(scale)  # (rows, units), the only tensor of this size that backward needs
-        mean, variance = mean.squeeze(dim), variance.squeeze(dim)
+        n.mul_(scale)  # in place: n is the only tensor of this size that backward needs
+        mean, variance = mean.squeeze(dim), variance.squeeze(dim)  # (units,) or (rows,)
         ctx.save_for_backward(n, scale, weight)
         ctx.dim = dim
         ctx.mark_non_differentiable(mean, variance)
@@ -96,29 +96,32 @@ class Normalization(Function):
         product = grad * n  # (rows, units)
         grad_weight, grad_bias = product.sum(0), grad.sum(0)  # dw = Σ dy n, db = Σ dy, each (units,)
         if ctx.dim == 0:
-            # w is one number per dimension: E[g n] = w grad_weight / count and E[g] = w grad_bias / count.
+            # w is constant along dimension 0, so E[g n] = w grad_weight / count, E[g] = w grad_bias / count.
             grad_x = torch.addcmul(grad, n, grad_weight, value=-1 / count)
             grad_x.sub_(grad_bias / count).mul_(weight * scale)
         else:
-            # w differs along the dimension: the means are products with w / count, each (rows,).
+            # w varies along dimension 1, so both means are products with w / count:
+            # (rows, units) @ (units,) -> (rows,).
             mean_gn, mean_g = product @ (weight / count), grad @ (weight / count)
+            # The buffer of `product` is free from here on; [:, None] broadcasts (rows, 1) over the units.
             grad_x = torch.mul(grad, weight, out=product).addcmul_(n, mean_gn[:, None], value=-1)
             grad_x.sub_(mean_g[:, None]).mul_(scale)
         return grad_x, grad_weight, grad_bias, None, None
 
 
 class BatchNorm(nn.Module):
-    """Batch normalization, as `torch.nn.BatchNorm1d`: each unit has mean 0 and variance 1 over the batch.
+    """Batch normalization, as `torch.nn.BatchNorm1d`: gives each unit mean 0 and variance 1 over the batch.
 
-    While training, mean and variance are those of the batch, and the running ones follow: running = (1 -
-    momentum) running + momentum batch, with the unbiased variance. Eval mode uses the running ones, so the
-    answer to one example does not depend on the others. Weight and bias learn the best scale.
+    Training mode normalizes by the mean and variance of the batch and updates the running statistics:
+    running ← (1 - momentum) running + momentum batch, with the unbiased variance. Eval mode normalizes by the
+    running statistics, so the output for one example does not depend on the others. The weight and the bias
+    learn the best scale and shift.
 
     Ioffe & Szegedy, "Batch Normalization", 2015, algorithms 1 and 2.
 
     Args:
         num_features: number of units.
-        eps: added to the variance.
+        eps: a number added to the variance, which prevents a division by zero.
         momentum: the weight of a new batch in the running statistics; None for the plain mean of all batches.
     """
 
@@ -139,7 +142,8 @@ class BatchNorm(nn.Module):
         """Maps x `(batch, units)` or `(batch, units, length)` to the same shape.
 
         Raises:
-            ValueError: x has another shape, or a training batch has only one value per unit and no variance.
+            ValueError: x has another shape, or a training batch has only one value per unit, hence no
+                variance.
         """
         if x.dim() not in (2, 3) or x.shape[1] != self.num_features:
             raise ValueError(
@@ -164,7 +168,7 @@ class BatchNorm(nn.Module):
             self.num_batches_tracked += 1
             momentum = 1 / self.num_batches_tracked.item() if self.momentum is None else self.momentum
             self.running_mean.lerp_(mean, momentum)
-            self.running_var.lerp_(variance * (count / (count - 1)), momentum)  # unbiased
+            self.running_var.lerp_(variance * (count / (count - 1)), momentum)  # the unbiased variance
         return y
 
     def extra_repr(self) -> str:
@@ -172,15 +176,15 @@ class BatchNorm(nn.Module):
 
 
 class LayerNorm(nn.Module):
-    """Layer normalization, as `torch.nn.LayerNorm`: each example has mean 0 and variance 1 over its units.
+    """Layer normalization, as `torch.nn.LayerNorm`: gives each example mean 0 and variance 1 over its units.
 
-    It needs no other examples and no running statistics, so training and eval mode are the same.
+    It needs neither other examples nor running statistics, so training mode and eval mode are the same.
 
     Ba, Kiros & Hinton, "Layer Normalization", 2016, equation 3.
 
     Args:
         normalized_shape: the size of the last dimension, or the sizes of the last dimensions.
-        eps: added to the variance.
+        eps: a number added to the variance, which prevents a division by zero.
     """
 
     def __init__(self, normalized_shape: int | tuple[int, ...], eps: float = 1e-5):
@@ -211,11 +215,11 @@ class LayerNorm(nn.Module):
 
 @torch.no_grad()
 def max_norm_(weights: Iterable[Tensor], limit: float) -> None:
-    """Max-norm constraint, applied after an optimizer step: w ← w min(1, c / |w|).
+    """Applies the max-norm constraint after an optimizer step: w ← w min(1, c / |w|).
 
-    The weights that enter a unit keep a length of at most c. Unlike weight decay, this leaves short vectors
-    alone: a high learning rate can explore without the weights blowing up. Srebro & Shraibman 2005; with
-    dropout, Srivastava et al. 2014, section 5.1.
+    The vector of the weights that enter a unit is limited to the length c. Unlike weight decay, the
+    constraint does not change shorter vectors, so a high learning rate can explore without the weights
+    blowing up. Srebro & Shraibman 2005; with dropout, Srivastava et al. 2014, section 5.1.
 
     Args:
         weights: each `(units, inputs)`, changed in place.
@@ -223,5 +227,5 @@ def max_norm_(weights: Iterable[Tensor], limit: float) -> None:
     """
     for weight in weights:
         lengths = torch.linalg.vector_norm(weight, dim=1, keepdim=True)  # (units, 1)
-        if bool((lengths > limit).any()):  # most steps leave all weights short enough
+        if bool((lengths > limit).any()):  # after most steps, no weight vector is too long
             weight.mul_((limit / lengths).clamp_(max=1))

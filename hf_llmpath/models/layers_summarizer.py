@@ -1,4 +1,4 @@
-"""The layers of the summarizer: a recurrent layer that reads from both ends, and attention to the source."""
+"""Implements the summarizer's layers: a bidirectional recurrent layer, and attention to the source."""
 
 import torch
 from torch import Tensor, nn
@@ -10,10 +10,10 @@ from .layers_recurrence import GATES, RecurrentLayer, run_recurrence
 
 
 class BidirectionalLayer(GradientCheckpointingLayer):
-    """Two recurrent layers that read a sequence from either end (Schuster & Paliwal 1997).
+    """Two recurrent layers that read a sequence from opposite ends (Schuster & Paliwal 1997).
 
-    The two never exchange anything. They can run as one recurrence of twice the width, whose weight matrix
-    has two blocks: half as many steps.
+    The two layers do not depend on each other. They run as one recurrence of twice the width, whose weight
+    matrix has two blocks per gate, which halves the number of steps.
     """
 
     def __init__(self, cell: str, input_size: int, hidden_size: int):
@@ -39,13 +39,14 @@ class BidirectionalLayer(GradientCheckpointingLayer):
         return torch.cat([forwards, _reversed(backwards, reverse)], dim=-1)  # (batch, length, hidden_size)
 
     def _both_at_once(self, inputs: tuple[Tensor, Tensor]) -> Tensor:
-        """The states of both directions `(batch, length, hidden_size)`, each in its own reading order."""
+        """Returns both directions' states `(batch, length, hidden_size)`, each in its own reading order."""
         one, other = self.forwards, self.backwards
         gates = GATES[one.cell]
+        # The hand-written passes work in place, so all tensors must have one dtype.
         with torch.autocast(inputs[0].device.type, enabled=False):
             both = torch.cat(inputs, dim=-1).to(one.weight_hh.dtype)  # (batch, length, 2 * input_size)
             both = both.transpose(0, 1).contiguous()  # (length, batch, 2 * input_size)
-            start = one.initial_state(both.shape[1], both)
+            start = one.initial_state(both.shape[1], both)  # each (batch, hidden_size / 2)
             states, _ = run_recurrence(
                 one.cell,
                 both,
@@ -59,15 +60,22 @@ class BidirectionalLayer(GradientCheckpointingLayer):
 
 
 def _blocks(first: Tensor, second: Tensor, gates: int) -> Tensor:
-    """Two matrices `(gates * half, width)` as the blocks of one `(gates * 2 * half, 2 * width)`, by gates."""
+    """Returns two matrices `(gates * half, width)` as diagonal blocks, one pair of blocks per gate.
+
+    The result is `(gates * 2 * half, 2 * width)`.
+    """
+    # (gates * half, width) -> (gates, half, width)
     first, second = (weight.view(gates, -1, weight.shape[-1]) for weight in (first, second))
     zeros = torch.zeros_like(first)  # (gates, half, width)
+    # Each (gates, half, 2 * width).
     upper, lower = torch.cat([first, zeros], dim=-1), torch.cat([zeros, second], dim=-1)
-    return torch.cat([upper, lower], dim=1).flatten(0, 1)  # (gates, 2 * half, 2 * width) before
+    # (gates, 2 * half, 2 * width) -> (gates * 2 * half, 2 * width)
+    return torch.cat([upper, lower], dim=1).flatten(0, 1)
 
 
 def _interleaved(first: Tensor, second: Tensor, gates: int) -> Tensor:
-    """Two biases `(gates * half,)` as one, `(gates * 2 * half,)`, gate by gate."""
+    """Returns two biases `(gates * half,)` as one `(gates * 2 * half,)`, interleaved gate by gate."""
+    # twice (gates, half) -> (gates, 2 * half) -> (gates * 2 * half,)
     return torch.cat([first.view(gates, -1), second.view(gates, -1)], dim=1).flatten()
 
 
@@ -76,12 +84,13 @@ def _reversed(rows: Tensor, indices: Tensor | None) -> Tensor:
 
 
 def gather_rows(rows: Tensor, indices: Tensor) -> Tensor:
-    """`rows[b, indices[b, t]]`: rows (batch, length, width) and indices (batch, n) give (batch, n, width)."""
+    """Returns `rows[b, indices[b, t]]` for rows `(batch, length, width)` and indices `(batch, n)`."""
+    # indices (batch, n) -> (batch, n, 1) -> (batch, n, width), the shape of the result
     return rows.gather(1, indices.unsqueeze(-1).expand(-1, -1, rows.shape[-1]))
 
 
 class SourceAttention(nn.Module):
-    """The decoder's attention to the source: queries from its states, keys and values from the encoder's."""
+    """The attention of the decoder's states (queries) to the encoder's states (keys and values)."""
 
     def __init__(self, config: PreTrainedConfig):
         super().__init__()
@@ -93,7 +102,7 @@ class SourceAttention(nn.Module):
             self.v_proj = nn.Linear(hidden, hidden)
 
     def keys_and_values(self, source: Tensor) -> tuple[Tensor, Tensor]:
-        """Maps `(batch, source, hidden)` to keys and values `(batch, 1, source, hidden)` of the only head."""
+        """Maps `(batch, source, hidden)` to keys and values `(batch, 1, source, hidden)` of a single head."""
         if self.additive is not None:
             return self.additive.k_proj(source).unsqueeze(1), source.unsqueeze(1)
         return self.k_proj(source).unsqueeze(1), self.v_proj(source).unsqueeze(1)
@@ -118,4 +127,4 @@ class SourceAttention(nn.Module):
         allowed = mask[:, None, None].bool() if mask is not None else None  # (batch, 1, 1, source)
         query = self.q_proj(states).unsqueeze(1)  # (batch, 1, target, hidden)
         context, weights = scaled_dot_product_attention(query, keys, values, allowed)
-        return context.squeeze(1), weights
+        return context.squeeze(1), weights  # (batch, 1, target, hidden) -> (batch, target, hidden)

@@ -1,4 +1,4 @@
-"""The layers of T5: RMSNorm before each sublayer, no biases, unscaled scores with a bias for the distance."""
+"""Implements T5's layers: RMSNorm before each sublayer, no biases, unscaled scores plus a position bias."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ from .layers_transformer import FeedForward
 
 def _attention(config: LLMPathT5Config, layer_idx: int, is_causal: bool = False) -> MultiHeadAttention:
     attention = MultiHeadAttention(config, layer_idx, is_causal, bias=False, scaling=1.0)
-    # Weights are initialized leaf by leaf, so the leaf must know that its products are not scaled later.
+    # Weights are initialized leaf by leaf, so a mark must tell the leaf whose scores are not scaled later.
     attention.q_proj._is_query = True  # type: ignore[assignment]
     return attention
 
@@ -24,7 +24,7 @@ def _feed_forward(config: LLMPathT5Config) -> FeedForward:
 
 
 class LLMPathT5EncoderLayer(GradientCheckpointingLayer):
-    """Self-attention in both directions, then feed-forward. Each reads the normed stream and adds to it."""
+    """Self-attention in both directions, then feed-forward; each reads the normed stream and adds to it."""
 
     def __init__(self, config: LLMPathT5Config, layer_idx: int):
         super().__init__()
@@ -84,7 +84,7 @@ class LLMPathT5DecoderLayer(GradientCheckpointingLayer):
             **kwargs,
         )
         hidden_states = hidden_states + self.dropout(attended)
-        # Distances between positions of two texts mean nothing: there is no bias here.
+        # Distances between positions in two different texts are meaningless, so cross-attention has no bias.
         attended, _ = self.cross_attn(
             self.cross_attn_norm(hidden_states),
             encoder_attention_mask,

@@ -1,4 +1,4 @@
-"""The layers of a Transformer: attention and feed-forward sublayers that add to a residual stream."""
+"""Implements the layers of a Transformer: attention and feed-forward sublayers around a residual stream."""
 
 from collections.abc import Callable
 from typing import Any
@@ -14,16 +14,16 @@ from .ops_fused import relu_squared
 
 
 class FeedForward(nn.Module):
-    """W_2 f(W_1 x + b_1) + b_2, the same at every position. Vaswani et al. 2017, equation 2.
+    """Computes W_2 f(W_1 x + b_1) + b_2, the same at every position. Vaswani et al. 2017, equation 2.
 
-    The gated form is W_2 (f(W_g x) ⊙ W_1 x), Shazeer 2020, equation 6.
+    The gated form is W_2 (f(W_g x) ⊙ W_1 x). Shazeer 2020, equation 6.
 
     Args:
         config: has `hidden_size`, `intermediate_size`, and `hidden_act`.
         activation: f, in place of `config.hidden_act`.
         bias: whether the linear layers have biases.
-        is_gated: whether there is a gate W_g.
-        dropout: on the inner activations.
+        is_gated: whether the network has a gate W_g.
+        dropout: the dropout on the inner activations.
     """
 
     def __init__(
@@ -39,7 +39,7 @@ class FeedForward(nn.Module):
         self.up_proj = nn.Linear(outer, inner, bias=bias)
         self.gate_proj = nn.Linear(outer, inner, bias=bias) if is_gated else None
         self.down_proj = nn.Linear(inner, outer, bias=bias)
-        # transformers has a "relu2" too; ours has its gradient written out.
+        # transformers also has a "relu2"; this one is faster, because its gradient is hand-written.
         self.activation = relu_squared if name == "relu2" else ACT2FN[name]
         self.dropout = nn.Dropout(dropout)
 
@@ -54,9 +54,9 @@ class FeedForward(nn.Module):
 
 
 class Residual(nn.Module):
-    """Adds the output of a sublayer f to the residual stream, with layer norm before it or after it.
+    """Adds the output of a sublayer f to the residual stream, with layer norm before f or after the sum.
 
-        pre-norm:   x + dropout(f(norm(x)))        never rescales the stream: deep models need no warm-up
+        pre-norm:   x + dropout(f(norm(x)))        never rescales the stream, so deep models need no warm-up
         post-norm:  norm(x + dropout(f(x)))        Vaswani et al. 2017, section 3.1
 
     Xiong et al. 2020 compare the two.
@@ -132,7 +132,7 @@ class LLMPathTransformerDecoderLayer(GradientCheckpointingLayer):
             hidden_states,
             lambda x: self.self_attn(x, attention_mask, cache=cache, rotation=rotation, **kwargs)[0],
         )
-        # Queries from the target, keys and values from the source.
+        # The queries come from the target, and the keys and values from the source.
         hidden_states = self.cross_attn_residual(
             hidden_states,
             lambda x: self.cross_attn(

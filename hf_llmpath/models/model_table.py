@@ -1,6 +1,6 @@
-"""The table of models, which registration, `auto_map`, the common tests, and the docs all read.
+"""Holds the table of models, which registration, `auto_map`, the common tests, and the docs all read.
 
-It holds only names, so reading it loads neither torch nor transformers.
+The table contains only names, so importing it loads neither torch nor transformers.
 """
 
 from dataclasses import dataclass, field
@@ -8,15 +8,15 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class ModelRow:
-    """A model type.
+    """A row of the table, which describes one model type.
 
     Attributes:
         model_type: `config.model_type`.
         config: `"module.Class"` of the configuration, within this folder.
-        classes: Auto class of transformers -> `"module.Class"`.
-        summary: what the model is, in one line.
-        processors: Auto class of a processor of ours -> `"module.Class"`, such as `AutoImageProcessor`. The
-            processor's `save_pretrained` writes its files.
+        classes: maps each Auto class of transformers to `"module.Class"`.
+        summary: a one-line description of the model.
+        processors: maps the Auto class of a processor in this folder, such as `AutoImageProcessor`, to
+            `"module.Class"`. The processor's `save_pretrained` writes its files.
     """
 
     model_type: str
@@ -27,12 +27,12 @@ class ModelRow:
 
     @property
     def auto_map(self) -> dict[str, str]:
-        """Every Auto class and the class that it loads, as config.json lists them."""
+        """Returns every Auto class and the class that it loads, as config.json lists them."""
         return {"AutoConfig": self.config, **self.classes, **self.processors}
 
     @property
     def modeling_module(self) -> str:
-        """The name of the module that holds the model classes."""
+        """Returns the name of the module that holds the model classes."""
         return next(iter(self.classes.values())).partition(".")[0]
 
 

@@ -1,9 +1,9 @@
-"""A bidirectional encoder (BERT) with a masked language modeling head and heads for fine-tuning.
+"""Implements a bidirectional encoder (BERT) with a masked language modeling head and fine-tuning heads.
 
     fill = pipeline("fill-mask", "runs/11-pretraining/model")
     fill("The tea was not [MASK] at all.")
 
-The default configuration is BERT's layout, weight for weight; `convert/bert.py` maps one onto the other.
+The default configuration has BERT's layout, weight for weight; `convert/bert.py` converts BERT's weights.
 Attention and positions are in layers_attention.py and layers_positions.py.
 """
 
@@ -37,7 +37,7 @@ def _norm(config: LLMPathBertConfig) -> nn.LayerNorm:
 
 
 class LLMPathBertEmbeddings(nn.Module):
-    """The sum of the embeddings of token, position, and segment (Devlin et al. 2018, figure 2)."""
+    """Adds the embeddings of token, position, and segment (Devlin et al. 2018, figure 2)."""
 
     def __init__(self, config: LLMPathBertConfig):
         super().__init__()
@@ -58,7 +58,7 @@ class LLMPathBertEmbeddings(nn.Module):
     ) -> Tensor:
         embeddings = self.tokens(input_ids) if embeds is None else embeds  # (batch, length, hidden_size)
         if self.token_types is not None:
-            # One segment is the usual case: its vector is added without a lookup per token.
+            # Most inputs have one segment, whose vector is added without a lookup per token.
             types = self.token_types.weight[0] if token_type_ids is None else self.token_types(token_type_ids)
             embeddings = embeddings + types  # (hidden_size,) or (batch, length, hidden_size)
         if self.positions is not None:
@@ -93,8 +93,8 @@ class LLMPathBertLayer(GradientCheckpointingLayer):
         return self.dropout(self.attention(x, attention_mask, **kwargs)[0])
 
     def forward(self, hidden_states: Tensor, attention_mask: Tensor | None = None, **kwargs: Any) -> Tensor:
-        x = hidden_states  # (batch, length, hidden_size), and so is the result
-        if self.is_pre_norm:  # the sum itself is never normed, until the end of the stack
+        x = hidden_states  # (batch, length, hidden_size), like the result
+        if self.is_pre_norm:  # the residual sum is normed only once, at the end of the stack
             x = x + self.attend(self.attention_norm(x), attention_mask, **kwargs)
             return x + self.feed_forward(self.feed_forward_norm(x))
         x = self.attention_norm(x + self.attend(x, attention_mask, **kwargs))
@@ -102,7 +102,7 @@ class LLMPathBertLayer(GradientCheckpointingLayer):
 
 
 class LLMPathBertPooler(nn.Module):
-    """One vector for a sequence: tanh(W h_first + b), as in BERT, or the mean of its states."""
+    """Computes one vector per sequence: tanh(W h_first + b), as in BERT, or the mean of the states."""
 
     def __init__(self, config: LLMPathBertConfig):
         super().__init__()
@@ -114,13 +114,14 @@ class LLMPathBertPooler(nn.Module):
         if self.dense is not None:
             return torch.tanh(self.dense(states[:, 0]))  # the state of [CLS], (batch, hidden)
         if attention_mask is None:
-            return states.mean(1)
+            return states.mean(1)  # (batch, length, hidden) -> (batch, hidden)
         weights = attention_mask.to(states.dtype).unsqueeze(-1)  # (batch, length, 1), 0 for padding
+        # (batch, hidden) / (batch, 1); an empty sequence gets zeros, not NaN
         return (states * weights).sum(1) / weights.sum(1).clamp(min=1)
 
 
 class LLMPathBertHead(nn.Module):
-    """A dense layer, an activation, and a layer norm between the states and the logits, as in BERT."""
+    """Applies a dense layer, an activation, and a layer norm to the states before the logits, as in BERT."""
 
     def __init__(self, config: LLMPathBertConfig):
         super().__init__()
@@ -191,8 +192,8 @@ class LLMPathBertModel(LLMPathBertPreTrainedModel):
             position_ids: `(batch, length)`; 0, 1, 2, ... if not given.
 
         Raises:
-            ValueError: there is not exactly one of input_ids and inputs_embeds, or a sequence is longer than
-                `max_position_embeddings`.
+            ValueError: the call gives both or neither of input_ids and inputs_embeds, or a sequence is longer
+                than `max_position_embeddings`.
         """
         given = input_ids if inputs_embeds is None else inputs_embeds
         if given is None or (input_ids is not None and inputs_embeds is not None):
@@ -206,7 +207,7 @@ class LLMPathBertModel(LLMPathBertPreTrainedModel):
         if position_ids is None:
             position_ids = torch.arange(length, device=given.device).unsqueeze(0)  # (1, length)
         hidden_states = self.embeddings(input_ids, token_type_ids, position_ids, inputs_embeds)
-        # (batch, 1, length, length) in the form that the attention implementation takes, or None for no mask
+        # (batch, 1, length, length), or None where the attention implementation needs no mask
         mask = create_bidirectional_mask(
             config=self.config, inputs_embeds=hidden_states, attention_mask=attention_mask
         )
@@ -214,7 +215,7 @@ class LLMPathBertModel(LLMPathBertPreTrainedModel):
             kwargs["rotation"] = self.rotary(position_ids, hidden_states.dtype)
         for layer in self.layers:
             hidden_states = layer(hidden_states, mask, **kwargs)  # (batch, length, hidden_size)
-        if self.norm is not None:  # pre-norm layers leave the sum as it is
+        if self.norm is not None:  # pre-norm layers do not normalize their residual sum
             hidden_states = self.norm(hidden_states)
         pooled = self.pooler(hidden_states, attention_mask) if self.pooler is not None else None
         return BaseModelOutputWithPooling(last_hidden_state=hidden_states, pooler_output=pooled)
@@ -258,13 +259,13 @@ class LLMPathBertForMaskedLM(LLMPathBertPreTrainedModel):
                 batches.
 
         Returns:
-            `logits` `(batch, length, vocab_size)`. While training on labels with `config.sparse_prediction`
-            there are only those of the masked tokens, `(masked, vocab_size)`.
+            `logits` `(batch, length, vocab_size)`. In training mode, with labels and
+            `config.sparse_prediction`, only the masked tokens get logits, `(masked, vocab_size)`.
         """
         outputs = self.model(input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds, **kwargs)
         states = outputs.last_hidden_state  # (batch, length, hidden_size)
         if labels is not None and self.training and self.config.sparse_prediction:
-            is_masked = labels != IGNORED
+            is_masked = labels != IGNORED  # (batch, length)
             states, labels = states[is_masked], labels[is_masked]  # (masked, hidden_size), (masked,)
         logits = self.decoder(self.head(states))  # (batch, length, vocab_size), or (masked, vocab_size)
         loss = None
@@ -281,7 +282,7 @@ class LLMPathBertForMaskedLM(LLMPathBertPreTrainedModel):
 
 
 class LLMPathBertClassifier(LLMPathBertPreTrainedModel):
-    """The common part of both classifiers: dropout and a linear layer on the encoder's output."""
+    """The common base of both classifiers: dropout and a linear layer on the encoder's output."""
 
     def __init__(self, config: LLMPathBertConfig, of_sequences: bool):
         super().__init__(config)
@@ -305,8 +306,8 @@ class LLMPathBertClassifier(LLMPathBertPreTrainedModel):
         """Computes the logits, and the loss if there are labels.
 
         Args:
-            labels: for sequences `(batch,)`, or numbers where `config.num_labels` is 1. For tokens
-                `(batch, length)`, with -100 where there is none.
+            labels: for sequences, classes `(batch,)`, or numbers if `config.num_labels` is 1. For tokens,
+                classes `(batch, length)`, with -100 where a token has none.
 
         Returns:
             `logits` `(batch, num_labels)` for sequences, `(batch, length, num_labels)` for tokens.
@@ -338,7 +339,7 @@ class LLMPathBertForTokenClassification(LLMPathBertClassifier):
 
 
 class LLMPathBertForQuestionAnswering(LLMPathBertPreTrainedModel):
-    """The encoder with two scores for every token: that an answer starts there, and that it ends there."""
+    """The encoder with two scores per token: one for the start of the answer and one for its end."""
 
     def __init__(self, config: LLMPathBertConfig):
         super().__init__(config)
@@ -362,11 +363,11 @@ class LLMPathBertForQuestionAnswering(LLMPathBertPreTrainedModel):
         """Computes `start_logits` and `end_logits` `(batch, length)`, and the loss if the answers are given.
 
         `start_positions` and `end_positions` `(batch,)` are the first and last token of the answer. The loss
-        skips those beyond the end of the sequence.
+        skips positions beyond the end of the sequence.
         """
         outputs = self.model(input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds, **kwargs)
         scores = self.qa_outputs(outputs.last_hidden_state)  # (batch, length, 2)
-        # Contiguous, because the loss and exported graphs need each as one block of memory: (batch, length).
+        # (batch, length, 2) -> twice (batch, length); the loss and exported graphs need contiguous memory.
         start_logits, end_logits = scores[..., 0].contiguous(), scores[..., 1].contiguous()
         loss = None
         if start_positions is not None and end_positions is not None:

@@ -1,9 +1,9 @@
-"""The decoder-only Transformer, in GPT-2's layout and in the layout of today's language models.
+"""Implements the decoder-only Transformer, in GPT-2's layout and in the layout of current language models.
 
     model = AutoModelForCausalLM.from_pretrained("runs/15-scaling/model")
     model.generate(**tokenizer("Once", return_tensors="pt"), max_new_tokens=100)
 
-Both are pre-norm: x + attention(norm(x)), then x + feed_forward(norm(x)). They differ in their parts:
+Both layouts are pre-norm: x + attention(norm(x)), then x + feed_forward(norm(x)). They differ in their parts:
 
                     "gpt2"                          "modern"
     positions       learned, added once             rotary, in every layer
@@ -11,7 +11,7 @@ Both are pre-norm: x + attention(norm(x)), then x + feed_forward(norm(x)). They 
     feed-forward    GELU                            ReLU² or SwiGLU
     biases          everywhere                      nowhere
 
-In GPT-2's layout it equals transformers' `GPT2LMHeadModel`, whose weights `convert/gpt2.py` converts.
+In GPT-2's layout, the model equals transformers' `GPT2LMHeadModel`, whose weights `convert/gpt2.py` converts.
 """
 
 from typing import Any
@@ -59,7 +59,7 @@ class LLMPathGPTLayer(GradientCheckpointingLayer):
         is_swiglu, bias = config.hidden_act == "swiglu", bool(config.bias)
         self.mlp = FeedForward(config, "silu" if is_swiglu else None, bias, is_gated=is_swiglu)
         self.dropout = nn.Dropout(config.dropout)
-        # Weights are initialized leaf by leaf, so the leaf must know that it writes into the residual stream.
+        # Weights are initialized leaf by leaf, so a mark must tell which leaves write into the stream.
         for projection in (self.attention.o_proj, self.mlp.down_proj):
             projection._writes_residual = True  # type: ignore[assignment]
 
@@ -95,7 +95,8 @@ class LLMPathGPTPreTrainedModel(PreTrainedModel):
         config = self.config
         if isinstance(module, nn.Linear):
             std = config.initializer_range
-            # 2 projections per layer write into the stream: scaled like this, its variance stays the same.
+            # 2 projections per layer add to the stream. Divided by √(2 layers), their sum has a variance
+            # that does not grow with the depth (Radford et al. 2019, section 2.3).
             if getattr(module, "_writes_residual", False):
                 std = 0.0 if config.zero_init_projections else std / (2 * config.num_hidden_layers) ** 0.5
             init.normal_(module.weight, std=std) if std else init.zeros_(module.weight)
@@ -110,7 +111,7 @@ class LLMPathGPTPreTrainedModel(PreTrainedModel):
 
 
 class LLMPathGPTModel(LLMPathGPTPreTrainedModel):
-    """Embeddings, a stack of layers, and a norm at the end."""
+    """Embeddings, a stack of layers, and a final norm."""
 
     def __init__(self, config: LLMPathGPTConfig):
         super().__init__(config)
@@ -148,14 +149,14 @@ class LLMPathGPTModel(LLMPathGPTPreTrainedModel):
         use_cache: bool | None = None,
         **kwargs: Any,
     ) -> BaseModelOutputWithPast:
-        """Reads the tokens; each sees itself and those before it.
+        """Reads the tokens; each one sees itself and the tokens before it.
 
         Args:
             input_ids: `(batch, length)`, or `inputs_embeds` `(batch, length, hidden_size)`.
             attention_mask: `(batch, past + length)`, 0 for padding on either side.
-            position_ids: `(batch, length)`. By default they count the tokens that the mask keeps, so padding
-                changes nothing.
-            cache: keys and values of earlier steps.
+            position_ids: `(batch, length)`. By default they count only the tokens that the mask keeps, so
+                padding changes nothing.
+            cache: the keys and values of earlier steps.
         """
         if (input_ids is None) == (inputs_embeds is None):
             raise ValueError("give exactly one of input_ids and inputs_embeds")
@@ -172,15 +173,16 @@ class LLMPathGPTModel(LLMPathGPTPreTrainedModel):
         mask = create_causal_mask(self.config, hidden_states, attention_mask, cache, position_ids)
         hidden_states = self.dropout(hidden_states)
         for layer in self.layers:
-            hidden_states = layer(hidden_states, mask, rotation, cache=cache, **kwargs)
+            hidden_states = layer(hidden_states, mask, rotation, cache=cache, **kwargs)  # the same shape
         return BaseModelOutputWithPast(last_hidden_state=self.norm(hidden_states), cache=cache)
 
     @staticmethod
     def _positions(mask: Tensor | None, hidden_states: Tensor, cache: Cache | None) -> Tensor:
-        """The number of tokens before each one, padding not counted, `(batch or 1, length)`."""
+        """Returns the number of tokens before each one, without padding, `(batch or 1, length)`."""
         length = hidden_states.shape[1]
         if mask is not None and mask.dim() == 2:
-            # Counted over all tokens so far, (batch, past + length), and cut to the new ones.
+            # Count over all tokens so far, (batch, past + length), and cut to the new ones, (batch, length).
+            # Padding on the left would get -1; nothing reads its position, but an index must be valid.
             return (mask.long().cumsum(-1) - 1).clamp(min=0)[:, -length:]
         past = cache.get_seq_length() if cache is not None else 0
         return torch.arange(past, past + length, device=hidden_states.device).unsqueeze(0)  # (1, length)
@@ -216,16 +218,17 @@ class LLMPathGPTForCausalLM(LLMPathGPTPreTrainedModel, GenerationMixin):
         Args:
             labels: `(batch, length)`, the input ids themselves: the loss shifts them by one step and skips
                 -100. `shift_labels` in their place are the next tokens, already shifted.
-            logits_to_keep: compute only the logits of this many last positions, or of those at these
-                indices; 0 for all.
+            logits_to_keep: number of last positions, or indices of the positions, whose logits are computed;
+                0 for all.
 
         The other arguments are those of `LLMPathGPTModel`.
         """
+        # The base model would pass these on to the attention function, so take them out first.
         loss_arguments = {
             name: kwargs.pop(name) for name in ("shift_labels", "num_items_in_batch") if name in kwargs
         }
         if labels is not None or loss_arguments.get("shift_labels") is not None:
-            use_cache = False if use_cache is None else use_cache  # training needs none
+            use_cache = False if use_cache is None else use_cache  # training needs no cache
         outputs = self.model(
             input_ids, attention_mask, position_ids, cache, inputs_embeds, use_cache=use_cache, **kwargs
         )
@@ -246,7 +249,7 @@ class LLMPathGPTForCausalLM(LLMPathGPTPreTrainedModel, GenerationMixin):
 
 
 class LLMPathGPTForSequenceClassification(LLMPathGPTPreTrainedModel):
-    """The decoder with a classifier of its last token's state; a reward model where `num_labels` is 1."""
+    """The decoder with a classifier on the last token's state; a reward model if `num_labels` is 1."""
 
     def __init__(self, config: LLMPathGPTConfig):
         super().__init__(config)
@@ -268,7 +271,7 @@ class LLMPathGPTForSequenceClassification(LLMPathGPTPreTrainedModel):
     ) -> SequenceClassifierOutput:
         """Computes `logits` `(batch, num_labels)`, and the loss if there are labels.
 
-        `labels` `(batch,)` are classes, or numbers where `num_labels` is 1.
+        `labels` `(batch,)` are classes, or numbers if `num_labels` is 1.
         """
         kwargs.pop("use_cache", None)  # callers may pass it, but no next step needs a cache
         outputs = self.model(
@@ -276,6 +279,7 @@ class LLMPathGPTForSequenceClassification(LLMPathGPTPreTrainedModel):
         )
         states = outputs.last_hidden_state  # (batch, length, hidden_size)
         last = self._last_tokens(input_ids, attention_mask, states)  # (batch,)
+        # (batch, length, hidden_size) -> (batch, hidden_size) -> (batch, num_labels)
         logits = self.score(states[torch.arange(len(states), device=states.device), last])
         return SequenceClassifierOutput(
             loss=classifier_loss(self, logits, labels, num_items_in_batch),
@@ -285,12 +289,15 @@ class LLMPathGPTForSequenceClassification(LLMPathGPTPreTrainedModel):
         )
 
     def _last_tokens(self, input_ids: Tensor | None, mask: Tensor | None, states: Tensor) -> Tensor:
-        """Index of the last token that is not padding, by the mask, else by the padding token; `(batch,)`."""
+        """Returns the index of the last token that is not padding, `(batch,)`.
+
+        Padding is where the mask is 0 or, without a mask, where the padding token is.
+        """
         length = states.shape[1]
         if mask is None and input_ids is not None and self.config.pad_token_id is not None:
             mask = input_ids != self.config.pad_token_id
         if mask is None:
             return torch.full((len(states),), length - 1, device=states.device)
-        # The largest index among the tokens, which is right for padding on either side.
-        index = torch.arange(length, device=states.device)
+        # The largest index of a token is the last token, whichever side the padding is on.
+        index = torch.arange(length, device=states.device)  # (length,), broadcast over the batch
         return (index * mask[:, -length:].to(index.dtype)).argmax(-1)  # (batch, length) -> (batch,)

@@ -1,10 +1,10 @@
-"""A multi-layer perceptron of any depth, for images and for vectors.
+"""Implements a multi-layer perceptron of any depth, for images and for vectors.
 
     model = AutoModelForImageClassification.from_pretrained("runs/04-deep-networks/model")
     pipeline("image-classification", model="runs/04-deep-networks/model")("digit.png")
 
-Every hidden layer takes the same four steps, weights, normalization, activation, and dropout, with an
-optional shortcut around them.
+Every hidden layer takes the same four steps (weights, normalization, activation, and dropout), with an
+optional shortcut around all four.
 """
 
 import math
@@ -35,7 +35,7 @@ ACTIVATIONS = {
 
 
 class Dense(nn.Linear):
-    """`nn.Linear` in weights, values, and gradients, computed by the faster kernel of ops_products.py.
+    """Equals `nn.Linear` in weights, values, and gradients, but uses the faster kernel of ops_products.py.
 
     Attributes:
         init_scale: multiplies the standard deviation of the initial weights.
@@ -50,11 +50,11 @@ class Dense(nn.Linear):
 
 
 class MLPLayer(GradientCheckpointingLayer):
-    """y = dropout(f(norm(W x + b))), plus x in a residual layer; x is `(batch, in)`, y `(batch, out)`."""
+    """Maps x `(batch, in)` to y = dropout(f(norm(W x + b))) `(batch, out)`; a residual layer adds x."""
 
     def __init__(self, config: LLMPathMLPConfig, inputs: int, outputs: int, residual: bool):
         super().__init__()
-        # Residual layers start smaller the more there are, or the sum of them all would grow with the depth.
+        # The more residual layers there are, the smaller they start, or their sum would grow with the depth.
         self.linear = Dense(inputs, outputs, 1 / math.sqrt(sum(config.residual_layers)) if residual else 1.0)
         self.norm: nn.Module = {
             "batch": lambda: BatchNorm(outputs, eps=config.norm_eps),
@@ -64,7 +64,7 @@ class MLPLayer(GradientCheckpointingLayer):
         self.activation = ACTIVATIONS[config.hidden_act]
         self.dropout = Dropout(config.dropout)
         self.residual = residual
-        # Checkpointing runs the layer again in the backward pass: a batch norm would count its batch twice.
+        # Checkpointing reruns the layer in the backward pass, so batch norm would count each batch twice.
         self.may_run_twice = config.normalization != "batch"
 
     @property
@@ -114,12 +114,12 @@ class LLMPathMLPPreTrainedModel(PreTrainedModel):
 
 
 class LLMPathMLPModel(LLMPathMLPPreTrainedModel):
-    """The input dropout and the hidden layers."""
+    """The input dropout and the hidden layers, without an output layer."""
 
     def __init__(self, config: LLMPathMLPConfig):
         super().__init__(config)
         outputs = config.hidden_sizes or []
-        inputs = [config.num_features, *outputs][: len(outputs)]  # each layer reads what the last one writes
+        inputs = [config.num_features, *outputs][: len(outputs)]  # each layer reads the previous one's output
         sizes = zip(inputs, outputs, config.residual_layers, strict=True)
         self.input_dropout = Dropout(config.input_dropout)
         self.layers = nn.ModuleList([MLPLayer(config, *size) for size in sizes])
@@ -142,7 +142,7 @@ class LLMPathMLPModel(LLMPathMLPPreTrainedModel):
         Raises:
             ValueError: the examples have another number of features.
         """
-        x = pixel_values.flatten(1)  # (batch, features)
+        x = pixel_values.flatten(1)  # (batch, channels, height, width) -> (batch, features)
         if x.shape[1] != self.config.num_features:
             expected, side = f"{self.config.num_features} features", self.config.image_size
             if side is not None:
@@ -172,7 +172,7 @@ class LLMPathMLPForImageClassification(LLMPathMLPPreTrainedModel):
 
         Args:
             pixel_values: `(batch, channels, height, width)` or `(batch, features)`.
-            labels: class numbers `(batch,)`, with -100 to be skipped; 0 or 1 `(batch,)` where there is one
+            labels: class numbers `(batch,)`, where -100 is skipped; 0 or 1 `(batch,)` if the model has one
                 logit; numbers `(batch, num_labels)` for the `problem_type` `"regression"` or
                 `"multi_label_classification"`.
         """
@@ -188,31 +188,32 @@ class LLMPathMLPForImageClassification(LLMPathMLPPreTrainedModel):
 def classification_loss(
     logits: Tensor, labels: Tensor, problem_type: str | None = None, num_items: int | Tensor | None = None
 ) -> Tensor:
-    """The mean loss over the batch.
+    """Returns the mean loss over the batch.
 
     Args:
         logits: `(batch, num_labels)`.
-        labels: class numbers `(batch,)`, or numbers in the shape of the logits; `(batch,)` will do for one
-            logit.
-        problem_type: `"single_label_classification"` is the cross-entropy of the softmax, or of the sigmoid
-            (binary cross-entropy) where there is one logit. `"multi_label_classification"` is the binary
-            cross-entropy of each logit, `"regression"` the squared error. By default, integer labels mean
-            the first; other labels mean a regression for one logit, and several labels for several.
+        labels: class numbers `(batch,)`, or numbers in the shape of the logits, or `(batch,)` for one logit.
+        problem_type: `"single_label_classification"` selects the cross-entropy of the softmax, or of the
+            sigmoid (binary cross-entropy) for one logit. `"multi_label_classification"` selects the binary
+            cross-entropy of each logit, and `"regression"` the squared error. By default, integer labels
+            select the first. Other labels select `"regression"` for one logit and
+            `"multi_label_classification"` for several.
         num_items: divides the sum in place of the number of labels, for a batch that comes in pieces.
 
     Raises:
-        ValueError: a label is no class (on a GPU, its kernel fails instead).
+        ValueError: a label is not a class (on a GPU, its kernel fails instead).
     """
     if problem_type is None:
         for_numbers = "regression" if logits.shape[-1] == 1 else "multi_label_classification"
         problem_type = for_numbers if labels.is_floating_point() else "single_label_classification"
-    # A batch in pieces: each adds its sum over the number of labels in all of them.
+    # If a batch comes in pieces, each piece adds its sum, divided by the number of labels in the whole batch.
     reduction = "mean" if num_items is None else "sum"
     if problem_type == "single_label_classification" and logits.shape[-1] > 1:
         with wrong_labels_named(labels, logits.shape[-1]):
             loss = F.cross_entropy(logits, labels, reduction=reduction)
     else:
-        # One logit is trained by the binary cross-entropy, also where its labels are class numbers 0 and 1.
+        # One logit uses the binary cross-entropy, even if its labels are the class numbers 0 and 1.
         loss_of = F.mse_loss if problem_type == "regression" else F.binary_cross_entropy_with_logits
+        # Labels of one logit: (batch,) -> (batch, 1).
         loss = loss_of(logits, labels.to(logits.dtype).view_as(logits), reduction=reduction)
     return loss if num_items is None else loss / num_items

@@ -1,9 +1,10 @@
-"""A recurrent language model (RNN, LSTM, or GRU) and a recurrent time series model.
+"""Implements a recurrent language model (RNN, LSTM, or GRU) and a recurrent time series model.
 
     model = AutoModelForCausalLM.from_pretrained("runs/08-lstm-gru/model")
     model.generate(**tokenizer("Once", return_tensors="pt"), max_new_tokens=200, do_sample=True)
 
-`generate()` passes the recurrent state from step to step as `cache`, so a step costs the same at any length.
+`generate()` passes the recurrent state from step to step as `cache`, so every step costs the same, however
+long the text is.
 """
 
 from dataclasses import dataclass
@@ -33,7 +34,7 @@ class LLMPathRNNModelOutput(BaseModelOutputWithPast):
         last_hidden_state: `(batch, length, hidden)`.
         cache: the state of every layer after the last token.
         hidden_states: the embeddings, then the output of each layer.
-        gates: for each layer, the name of a gate -> its values `(batch, length, hidden)`.
+        gates: for each layer, a mapping from the name of a gate to its values `(batch, length, hidden)`.
     """
 
     gates: Gates | None = None
@@ -41,7 +42,7 @@ class LLMPathRNNModelOutput(BaseModelOutputWithPast):
 
 @dataclass
 class LLMPathRNNCausalLMOutput(CausalLMOutputWithPast):
-    """The output of the language model: `logits` `(batch, length, vocab_size)`, and the rest as above."""
+    """The output of the language model: `logits` `(batch, length, vocab_size)`, plus the fields above."""
 
     gates: Gates | None = None
 
@@ -68,7 +69,7 @@ class LLMPathRNNModel(LLMPathRNNPreTrainedModel):
     def __init__(self, config: LLMPathRNNConfig):
         super().__init__(config)
         width = config.embedding_size or config.hidden_size
-        # A series model gives vectors of values instead of tokens.
+        # A series model passes `inputs_embeds`, so it needs no token embeddings.
         self.embed_tokens = (
             nn.Embedding(config.vocab_size, width, config.pad_token_id) if config.vocab_size else None
         )
@@ -121,7 +122,7 @@ class LLMPathRNNModel(LLMPathRNNPreTrainedModel):
             if layer_cache is not None:
                 layer_cache.update(state, length)
             gates.append(layer_gates)
-            if index + 1 < len(self.layers):  # the head has a dropout of its own
+            if index + 1 < len(self.layers):  # the head applies its own dropout to the last layer
                 hidden_states = self.dropout(hidden_states)
         return LLMPathRNNModelOutput(
             last_hidden_state=hidden_states, cache=cache, gates=tuple(gates) if output_gates else None
@@ -129,13 +130,13 @@ class LLMPathRNNModel(LLMPathRNNPreTrainedModel):
 
     @staticmethod
     def _needed_mask(mask: Tensor | None, length: int, keeps_state: bool) -> Tensor | None:
-        """The mask of the new tokens `(batch, length)`, or None where it changes nothing that is used."""
+        """Returns the mask of the new tokens `(batch, length)`, or None if it cannot affect the result."""
         if mask is None:
             return None
-        mask = mask[:, -length:]
+        mask = mask[:, -length:]  # (batch, past + length) -> (batch, length)
         if mask.all():
             return None
-        # States behind right padding matter only if somebody continues from them.
+        # Right padding never turns from 0 back to 1. The states behind it matter only if a cache stores them.
         padded_right = bool((mask[:, 1:] <= mask[:, :-1]).all())
         return None if padded_right and not keeps_state else mask
 
@@ -172,14 +173,14 @@ class LLMPathRNNForCausalLM(LLMPathRNNPreTrainedModel, GenerationMixin):
         """Computes the logits of the next token at every position, and the loss if there are labels.
 
         Args:
-            labels: `(batch, length)`, the input ids themselves: the loss shifts them and skips -100.
-                `shift_labels` in their place are the next tokens, for windows cut from one long text.
-            logits_to_keep: compute only the logits of this many last positions, or of those at these
-                indices; 0 for all.
+            labels: `(batch, length)`, the input ids themselves: the loss shifts them and skips -100. Windows
+                cut from one long text may pass `shift_labels` instead, the next token at each position.
+            logits_to_keep: number of last positions, or indices of the positions, whose logits are computed;
+                0 for all.
 
         The other arguments are those of `LLMPathRNNModel`.
         """
-        kwargs.pop("position_ids", None)  # the order of the steps says it all
+        kwargs.pop("position_ids", None)  # the recurrence itself encodes the order
         shift_labels = kwargs.pop("shift_labels", None)
         num_items_in_batch = kwargs.pop("num_items_in_batch", None)
         outputs = self.model(
@@ -213,8 +214,9 @@ class LLMPathRNNForCausalLM(LLMPathRNNPreTrainedModel, GenerationMixin):
 class LLMPathRNNForTimeSeriesPrediction(LLMPathRNNPreTrainedModel):
     """The recurrent model with a next-value head.
 
-    The input of a step is the values at `config.lags_sequence` steps before the one to forecast. The forecast
-    is the first of them plus a learned change. An untrained model is therefore the (seasonal) naive forecast.
+    The inputs of a step are the values at `config.lags_sequence` steps before the one to forecast. The
+    forecast is the first of these values plus a learned change, which starts at 0. An untrained model
+    therefore gives the (seasonal) naive forecast.
     """
 
     main_input_name = "past_values"
@@ -230,7 +232,7 @@ class LLMPathRNNForTimeSeriesPrediction(LLMPathRNNPreTrainedModel):
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
         super()._init_weights(module)
-        if isinstance(module, nn.Linear) and module.out_features == 1:  # the head: no change at first
+        if isinstance(module, nn.Linear) and module.out_features == 1:  # the head starts without a change
             init.zeros_(module.weight)
 
     def _standardize(self, values: Tensor) -> Tensor:
@@ -269,7 +271,7 @@ class LLMPathRNNForTimeSeriesPrediction(LLMPathRNNPreTrainedModel):
             raise ValueError(
                 f"past_values has {values.shape[1]} steps; the longest lag needs at least {longest}"
             )
-        # (batch, steps, lags): the series once for each lag, shifted by it
+        # One shifted copy of the series per lag: lags times (batch, steps) -> (batch, steps, lags).
         inputs = torch.stack([values[:, longest - lag : longest - lag + steps] for lag in lags], dim=-1)
         outputs = self.model(
             inputs_embeds=self.value_projection(inputs),
@@ -280,8 +282,8 @@ class LLMPathRNNForTimeSeriesPrediction(LLMPathRNNPreTrainedModel):
         loss = None
         if labels is not None:
             target = self._standardize(labels)[:, longest:]  # (batch, steps - 1)
-            # The last forecast is left out: its value has not come yet.
-            known = ~target.isnan()  # measured values may be missing
+            # The loss leaves out the last forecast, because its true value lies beyond the given ones.
+            known = ~target.isnan()  # (batch, steps - 1); measured values may be missing
             loss = (prediction[:, :-1] - target)[known].square().mean()
         return LLMPathRNNForecastOutput(
             loss=loss, prediction_outputs=self._restore(prediction), hidden_states=outputs.hidden_states
@@ -289,11 +291,11 @@ class LLMPathRNNForTimeSeriesPrediction(LLMPathRNNPreTrainedModel):
 
     @torch.no_grad()
     def forecast(self, past_values: Tensor, horizon: int) -> Tensor:
-        """Returns the next `horizon` values `(batch, horizon)`, reading each forecast as if it came true."""
+        """Returns the next `horizon` values `(batch, horizon)`, feeding each forecast back as an input."""
         values, longest = self._standardize(past_values), max(self.lags)
         steps, cache = values.shape[1] - longest + 1, RecurrentCache(self.config.num_hidden_layers)
         for _ in range(horizon):
-            # After the first pass one step is enough: the state holds the rest.
+            # After the first pass, one new step is enough, because the cached state holds the earlier ones.
             start = values.shape[1] + 1 - steps
             # (batch, steps, lags)
             inputs = torch.stack([values[:, start - lag : start - lag + steps] for lag in self.lags], dim=-1)
@@ -301,4 +303,4 @@ class LLMPathRNNForTimeSeriesPrediction(LLMPathRNNPreTrainedModel):
             states = self.model(inputs_embeds=embeds, cache=cache, use_cache=True).last_hidden_state
             forecast = inputs[:, -1, :1] + self.head(states[:, -1])  # (batch, 1)
             values, steps = torch.cat([values, forecast], dim=1), 1  # (batch, length + 1)
-        return self._restore(values[:, past_values.shape[1] :])
+        return self._restore(values[:, past_values.shape[1] :])  # (batch, horizon)

@@ -1,18 +1,18 @@
-"""The text-to-text Transformer T5 (Raffel et al. 2020): every task takes a text and returns a text.
+"""Implements T5, the text-to-text Transformer (Raffel et al. 2020): every task maps a text to a text.
 
     model = AutoModelForSeq2SeqLM.from_pretrained("runs/17-architectures/model")
     model.generate(**tokenizer("The tea was lovely.", return_tensors="pt"), max_new_tokens=4)
 
-It is an encoder-decoder like that of 2017 (modeling_transformer.py), with these differences:
+T5 is an encoder-decoder like the Transformer of 2017 (modeling_transformer.py), with these differences:
 
     positions       a learned number per head and bucket of distances, added to the scores; a table per stack
     scores          q kᵀ without 1 / √d: the initial weights of q_proj are smaller by that factor instead
     norm            RMSNorm before each sublayer and at the end of each stack: no mean, no bias
-    biases          none elsewhere either
+    biases          none in the linear layers either
     output layer    the embeddings, on states divided by √hidden_size; since T5 1.1, a separate matrix
 
-It equals transformers' `T5ForConditionalGeneration`, whose weights `convert/t5.py` converts. The layers are
-in layers_t5.py, the forward passes of model and head in layers_heads.py.
+The model equals transformers' `T5ForConditionalGeneration`, whose weights `convert/t5.py` converts. The
+layers are in layers_t5.py, and the forward passes of model and head are in layers_heads.py.
 """
 
 from collections.abc import Sequence
@@ -53,11 +53,11 @@ class LLMPathT5PreTrainedModel(PreTrainedModel):
     def _init_weights(self, module: nn.Module) -> None:
         factor, width = self.config.initializer_factor, self.config.hidden_size
         if isinstance(module, nn.Linear):
-            std = module.in_features**-0.5  # sums of that many products then have the size of their inputs
+            std = module.in_features**-0.5  # outputs then have the same variance as inputs
             if getattr(module, "_is_query", False):
-                std *= (self.config.head_dim or 1) ** -0.5  # in place of scaling the scores
+                std *= (self.config.head_dim or 1) ** -0.5  # T5 does not scale the scores by 1 / √d
             init.normal_(module.weight, std=factor * std)
-        elif isinstance(module, nn.Embedding):  # of tokens, or of the buckets of distances
+        elif isinstance(module, nn.Embedding):  # tokens, or buckets of distances
             is_bias = getattr(module, "_is_position_bias", False)
             std = width**-0.5 if is_bias else self.config.embedding_initializer_range
             init.normal_(module.weight, std=factor * std)
@@ -68,7 +68,7 @@ class LLMPathT5PreTrainedModel(PreTrainedModel):
 
 
 class _Stack(LLMPathT5PreTrainedModel):
-    """The common parts of encoder and decoder: the bias for distances, layers, and a norm at the end."""
+    """The common parts of encoder and decoder: the position bias, the layers, and a final norm."""
 
     def __init__(self, config: LLMPathT5Config, layers: Sequence[nn.Module], bidirectional: bool):
         super().__init__(config)
@@ -78,6 +78,7 @@ class _Stack(LLMPathT5PreTrainedModel):
             config.relative_attention_num_buckets,
             config.relative_attention_max_distance,
         )
+        # Weights are initialized leaf by leaf, so the table must carry a mark that tells it from embeddings.
         self.position_bias.bias._is_position_bias = True  # type: ignore[assignment]
         self.layers = nn.ModuleList(layers)
         self.norm = RMSNorm(config.hidden_size, eps=config.layer_norm_eps)
@@ -111,9 +112,10 @@ class LLMPathT5Encoder(_Stack):
             input_ids: `(batch, length)`, or `inputs_embeds` `(batch, length, hidden_size)`.
             attention_mask: `(batch, length)`, 0 for padding on either side.
         """
-        kwargs.pop("use_cache", None)  # an argument of the whole model, which the attention does not know
+        kwargs.pop("use_cache", None)  # an argument of the whole model, which the attention does not accept
         if (input_ids is None) == (inputs_embeds is None):
             raise ValueError("give exactly one of input_ids and inputs_embeds")
+        # (batch, length, hidden_size)
         hidden_states = self.dropout(self.embed_tokens(input_ids) if inputs_embeds is None else inputs_embeds)
         # (batch, 1, length, length), or None where the attention implementation needs no mask
         mask = create_bidirectional_mask(self.config, hidden_states, attention_mask)
@@ -125,7 +127,7 @@ class LLMPathT5Encoder(_Stack):
 
 
 class LLMPathT5Decoder(_Stack):
-    """The decoder writes the target; a position sees itself, those before it, and all of the source.
+    """The decoder writes the target; a position sees itself, earlier positions, and the whole source.
 
     It reads vectors instead of ids, because the embeddings belong to the encoder.
     """
@@ -160,11 +162,12 @@ class LLMPathT5Decoder(_Stack):
             attention_mask: `(batch, past + length)`, 0 for padding on either side.
             encoder_hidden_states: `(batch, source_length, hidden_size)`.
             encoder_attention_mask: `(batch, source_length)`, 0 for padding.
-            cache: keys and values of earlier steps.
+            cache: the keys and values of earlier steps.
         """
         if use_cache and cache is None:
             cache = new_seq2seq_cache(self.config)
         hidden_states, length = self.dropout(inputs_embeds), inputs_embeds.shape[1]
+        # The bias must have as many keys as the mask below.
         past, keys, own_cache = 0, length, target_cache(cache)
         if own_cache is not None:  # a static cache has more keys than there are tokens so far
             past, keys = own_cache.get_seq_length(), own_cache.get_mask_sizes(length, 0)[0]
@@ -172,7 +175,7 @@ class LLMPathT5Decoder(_Stack):
         mask, encoder_mask = decoder_masks(
             self.config, hidden_states, attention_mask, cache, encoder_hidden_states, encoder_attention_mask
         )
-        for layer in self.layers:
+        for layer in self.layers:  # every layer maps (batch, length, hidden_size) to the same shape
             hidden_states = layer(
                 hidden_states, mask, bias, encoder_hidden_states, encoder_mask, cache=cache, **kwargs
             )
@@ -182,7 +185,7 @@ class LLMPathT5Decoder(_Stack):
 
 
 class LLMPathT5Model(Seq2SeqModel, LLMPathT5PreTrainedModel):
-    """Encoder and decoder on one table of embeddings."""
+    """The encoder and the decoder, which share one table of embeddings."""
 
     def __init__(self, config: LLMPathT5Config):
         super().__init__(config)
@@ -214,7 +217,7 @@ class LLMPathT5ForConditionalGeneration(Seq2SeqHead, LLMPathT5PreTrainedModel, G
         self.post_init()
 
     def next_token_logits(self, outputs: Seq2SeqModelOutput, source: Any) -> Tensor:
-        states = outputs.last_hidden_state
-        if self.config.scale_decoder_outputs:  # the embeddings are too large for an output layer
+        states = outputs.last_hidden_state  # (batch, target, hidden_size)
+        if self.config.scale_decoder_outputs:  # tied embeddings are too large for an output layer
             states = states * self.config.hidden_size**-0.5
         return self.lm_head(states)  # (batch, target, vocab_size)

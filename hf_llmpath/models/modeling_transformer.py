@@ -1,11 +1,11 @@
-"""The encoder-decoder Transformer of Vaswani et al. 2017.
+"""Implements the encoder-decoder Transformer of Vaswani et al. 2017.
 
     model = AutoModelForSeq2SeqLM.from_pretrained("runs/10-transformer/model")
     model.generate(**tokenizer("3 march 1998", return_tensors="pt"), max_new_tokens=12)
 
-With copied weights it equals `torch.nn.Transformer`, in its pre-norm and post-norm forms. Its encoder alone
-makes a text classifier. The layers are in layers_transformer.py, the forward passes of model and head in
-layers_heads.py.
+With copied weights, the model equals `torch.nn.Transformer`, in its pre-norm and post-norm forms. The encoder
+alone makes a text classifier. The layers are in layers_transformer.py, and the forward passes of model and
+head are in layers_heads.py.
 """
 
 from typing import Any
@@ -50,8 +50,8 @@ class LLMPathTransformerPreTrainedModel(PreTrainedModel):
             if module.bias is not None:
                 init.zeros_(module.bias)
         elif isinstance(module, nn.Embedding):
-            # Times √hidden_size they are of size 1, like sinusoidal positions; as the output layer they give
-            # logits of size 1.
+            # Times √hidden_size, the embeddings have the size of 1, like sinusoidal positions; as the output
+            # layer, they give logits with the size of 1.
             init.normal_(module.weight, std=self.config.hidden_size**-0.5)
             if module.padding_idx is not None and not getattr(module.weight, "_is_hf_initialized", False):
                 module.weight[module.padding_idx] = 0
@@ -60,7 +60,7 @@ class LLMPathTransformerPreTrainedModel(PreTrainedModel):
 
 
 class _Stack(LLMPathTransformerPreTrainedModel):
-    """The common parts of encoder and decoder: embeddings with positions, layers, and a norm at the end."""
+    """The common parts of encoder and decoder: embeddings with positions, the layers, and a final norm."""
 
     def __init__(self, config: LLMPathTransformerConfig, layers: list[nn.Module]):
         super().__init__(config)
@@ -79,7 +79,7 @@ class _Stack(LLMPathTransformerPreTrainedModel):
     def _embed(
         self, input_ids: Tensor | None, inputs_embeds: Tensor | None, mask: Tensor | None, past: int = 0
     ) -> tuple[Tensor, tuple[Tensor, Tensor] | None]:
-        """Embeddings with positions `(batch, length, hidden)`, and the rotation where positions are rotary.
+        """Returns embeddings with positions `(batch, length, hidden)`, and the rotation of rotary positions.
 
         Positions count only the tokens that the mask keeps, so padding on either side changes nothing.
         """
@@ -89,12 +89,13 @@ class _Stack(LLMPathTransformerPreTrainedModel):
         embeds = self.embed_tokens(input_ids) if inputs_embeds is None else inputs_embeds
         length, width = embeds.shape[1:]
         if mask is not None and mask.dim() == 2:
-            position_ids = (mask.long().cumsum(-1) - 1).clamp(min=0)[:, -length:]  # (batch, length)
+            # (batch, past + length) -> (batch, length); padding on the left, which nothing reads, gets 0
+            position_ids = (mask.long().cumsum(-1) - 1).clamp(min=0)[:, -length:]
         else:
             position_ids = torch.arange(past, past + length, device=embeds.device).unsqueeze(0)  # (1, length)
         if (
             self.embed_positions is not None
-        ):  # scaled together with the tokens, like which they are initialized
+        ):  # scaled together with the token embeddings, because both have the same initialization
             embeds = embeds + self.embed_positions(position_ids)
         embeds = embeds * width**0.5  # Vaswani et al. 2017, section 3.4
         if self.config.position_embedding_type == "sinusoidal":
@@ -130,7 +131,7 @@ class LLMPathTransformerEncoder(_Stack):
             input_ids: `(batch, length)`, or `inputs_embeds` `(batch, length, hidden_size)`.
             attention_mask: `(batch, length)`, 0 for padding on either side.
         """
-        kwargs.pop("use_cache", None)  # an argument of the whole model, which the attention does not know
+        kwargs.pop("use_cache", None)  # an argument of the whole model, which the attention does not accept
         hidden_states, rotation = self._embed(input_ids, inputs_embeds, attention_mask)
         # (batch, 1, length, length), or None where the attention implementation needs no mask
         mask = create_bidirectional_mask(self.config, hidden_states, attention_mask)
@@ -140,7 +141,7 @@ class LLMPathTransformerEncoder(_Stack):
 
 
 class LLMPathTransformerDecoder(_Stack):
-    """The decoder writes the target; a position sees itself, those before it, and all of the source."""
+    """The decoder writes the target; a position sees itself, earlier positions, and the whole source."""
 
     _can_record_outputs = {
         "hidden_states": LLMPathTransformerDecoderLayer,
@@ -180,16 +181,16 @@ class LLMPathTransformerDecoder(_Stack):
             attention_mask: `(batch, past + length)`, 0 for padding on either side.
             encoder_hidden_states: `(batch, source_length, hidden_size)`.
             encoder_attention_mask: `(batch, source_length)`, 0 for padding.
-            cache: keys and values of earlier steps.
+            cache: the keys and values of earlier steps.
         """
         if use_cache and cache is None:
             cache = new_seq2seq_cache(self.config)
-        past = cache.get_seq_length() if cache is not None else 0  # tokens of the target that came before
+        past = cache.get_seq_length() if cache is not None else 0  # number of target tokens in the cache
         hidden_states, rotation = self._embed(input_ids, inputs_embeds, attention_mask, past)
         mask, encoder_mask = decoder_masks(
             self.config, hidden_states, attention_mask, cache, encoder_hidden_states, encoder_attention_mask
         )
-        for layer in self.layers:
+        for layer in self.layers:  # every layer maps (batch, length, hidden_size) to the same shape
             hidden_states = layer(
                 hidden_states, mask, encoder_hidden_states, encoder_mask, rotation, cache=cache, **kwargs
             )
@@ -199,7 +200,7 @@ class LLMPathTransformerDecoder(_Stack):
 
 
 class LLMPathTransformerModel(Seq2SeqModel, LLMPathTransformerPreTrainedModel):
-    """Encoder and decoder; `has_decoder=False` leaves out the decoder, for a classifier."""
+    """The encoder and the decoder; `has_decoder=False` leaves out the decoder, for a classifier."""
 
     _tied_weights_keys = {"decoder.embed_tokens.weight": "encoder.embed_tokens.weight"}
 
@@ -208,7 +209,7 @@ class LLMPathTransformerModel(Seq2SeqModel, LLMPathTransformerPreTrainedModel):
         self.encoder = LLMPathTransformerEncoder(config)
         if has_decoder:
             self.decoder = LLMPathTransformerDecoder(config)
-        else:  # nothing to tie, and transformers must not look for it
+        else:  # transformers must not look for a decoder embedding to tie
             self._tied_weights_keys = {}
         self.post_init()
 
@@ -240,7 +241,7 @@ class LLMPathTransformerForConditionalGeneration(
 
 
 class LLMPathTransformerForSequenceClassification(LLMPathTransformerPreTrainedModel):
-    """The encoder with a classifier of the mean of its outputs; there is no decoder."""
+    """The encoder with a classifier on the mean of its outputs, without a decoder."""
 
     def __init__(self, config: LLMPathTransformerConfig):
         super().__init__(config)
@@ -262,18 +263,18 @@ class LLMPathTransformerForSequenceClassification(LLMPathTransformerPreTrainedMo
     ) -> SequenceClassifierOutput:
         """Computes `logits` `(batch, num_labels)`, and the loss if there are labels.
 
-        `labels` `(batch,)` are classes, or numbers where `config.problem_type` is `"regression"`.
+        `labels` `(batch,)` are classes, or numbers if `config.problem_type` is `"regression"`.
         """
         num_items_in_batch = kwargs.pop("num_items_in_batch", None)
         outputs = self.model.encoder(input_ids, attention_mask, inputs_embeds, **kwargs)
-        states = outputs.last_hidden_state
+        states = outputs.last_hidden_state  # (batch, length, hidden_size)
         if attention_mask is None:
             weights = states.new_ones(states.shape[:2])  # (batch, length)
         else:
-            weights = attention_mask.to(states.dtype)
-        # (batch, 1, length) @ (batch, length, hidden_size) -> (batch, hidden_size)
+            weights = attention_mask.to(states.dtype)  # (batch, length), 0 for padding
+        # (batch, 1, length) @ (batch, length, hidden_size) -> (batch, 1, hidden_size) -> (batch, hidden_size)
         total = (weights.unsqueeze(1) @ states).squeeze(1)
-        mean = total / weights.sum(1, keepdim=True).clamp(min=1)
+        mean = total / weights.sum(1, keepdim=True).clamp(min=1)  # an empty text gets zeros, not NaN
         logits = self.classifier(self.dropout(mean))  # (batch, num_labels)
         return SequenceClassifierOutput(
             loss=classifier_loss(self, logits, labels, num_items_in_batch),

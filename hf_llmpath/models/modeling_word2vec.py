@@ -1,12 +1,12 @@
-"""Word vectors: a table with one row per word, learned from which words stand near each other.
+"""Implements word vectors: a table with one row per word, learned from which words occur near each other.
 
-There are two tables. A word has one vector in `embed_tokens`, and another in `context_embeddings` for when it
-is the neighbor of a word. The score of a pair is their scalar product. The three objectives differ in what
-the score should be:
+A word has one vector in `embed_tokens` and a second one in `context_embeddings`, for its role as a neighbor
+of another word. The score of a pair is the scalar product of the first word's vector and the second word's
+context vector. The three objectives differ in the quantity that the score learns:
 
 * skip-gram with negative sampling: the log-odds that the second word is a true neighbor, not a random word;
-* CBOW: the same, with the mean vector of all neighbors in place of a single one;
-* GloVe: with one bias per word added, the logarithm of how often the two words occur together.
+* CBOW: the same log-odds for a word and the mean vector of all its neighbors;
+* GloVe: the logarithm of how often the two words occur together, with one bias per word added to the score.
 
 Sources: Mikolov et al., "Distributed Representations of Words and Phrases and their Compositionality", 2013;
 Pennington, Socher & Manning, "GloVe: Global Vectors for Word Representation", 2014.
@@ -26,10 +26,10 @@ from .configuration_word2vec import LLMPathWord2VecConfig
 
 @dataclass
 class Word2VecOutput(ModelOutput):
-    """The output of the word vectors.
+    """The output of the word-vector model.
 
     Args:
-        loss (`Tensor`): the objective, where `context_ids` are given.
+        loss (`Tensor`): the objective, if `context_ids` are given.
         last_hidden_state (`Tensor` of shape `(batch, length, hidden_size)`): the vector of every word.
         pooler_output (`Tensor` of shape `(batch, hidden_size)`): the mean vector, without padding.
     """
@@ -40,19 +40,20 @@ class Word2VecOutput(ModelOutput):
 
 
 def negative_sampling_loss(vectors: Tensor, context: Tensor, negatives: Tensor) -> Tensor:
-    """-log σ(v · c) - Σ_k log σ(-v · n_k), one number per row. Mikolov et al. 2013, equation 4.
+    """Returns -log σ(v · c) - Σ_k log σ(-v · n_k) for each row. Mikolov et al. 2013, equation 4.
 
     Args:
-        vectors: v `(rows, size)`, vectors of words, or the mean vectors of their neighbors.
-        context: c `(rows, size)`, of the true partners.
-        negatives: n `(rows, k, size)`, of the random words.
+        vectors: v `(rows, size)`, the vectors of words, or the mean vectors of their neighbors.
+        context: c `(rows, size)`, the context vectors of the true partners.
+        negatives: n `(rows, k, size)`, the context vectors of the random words.
     """
     wrong = (negatives @ vectors.unsqueeze(-1)).squeeze(-1)  # (rows, k, size) @ (rows, size, 1) -> (rows, k)
-    return F.softplus(-(vectors * context).sum(-1)) + F.softplus(wrong).sum(-1)  # softplus(-x) = -log σ(x)
+    # softplus(-x) = -log σ(x), but it stays finite where σ(x) rounds to 0: (rows,).
+    return F.softplus(-(vectors * context).sum(-1)) + F.softplus(wrong).sum(-1)
 
 
 def glove_weight(counts: Tensor, most: float = 100.0, power: float = 0.75) -> Tensor:
-    """min(1, (count / most)^power), because rare pairs say little. Any shape.
+    """Returns min(1, (count / most)^power), which gives rare, noisy pairs less weight, in any shape.
 
     Pennington et al. 2014, equation 9.
     """
@@ -60,7 +61,10 @@ def glove_weight(counts: Tensor, most: float = 100.0, power: float = 0.75) -> Te
 
 
 def glove_loss(scores: Tensor, counts: Tensor) -> Tensor:
-    """The weighted squared distance of `scores` (products plus biases) from log `counts`. Any shape."""
+    """Returns f(count) (score - log count)², with f as in `glove_weight`, in any shape.
+
+    A score is a scalar product plus the biases of both words. Pennington et al. 2014, equation 8.
+    """
     return glove_weight(counts) * (scores - counts.log()).square()
 
 
@@ -68,10 +72,10 @@ class LLMPathWord2VecPreTrainedModel(PreTrainedModel):
     config: LLMPathWord2VecConfig
     base_model_prefix = "model"
     main_input_name = "input_ids"
-    supports_gradient_checkpointing = True  # there is nothing to recompute
+    supports_gradient_checkpointing = True  # accepted, although the model has no layers to recompute
 
     def _init_weights(self, module: nn.Module) -> None:
-        """As in word2vec: small vectors for words, zeros for contexts. GloVe has small ones for both."""
+        """Draws small vectors for words, and zeros for contexts, as in word2vec; GloVe draws both."""
         if not isinstance(module, nn.Embedding):
             return
         if module.embedding_dim == 1 or getattr(module, "_starts_at_zero", False):
@@ -89,7 +93,7 @@ class LLMPathWord2VecModel(LLMPathWord2VecPreTrainedModel):
         self.embed_tokens = nn.Embedding(config.vocab_size, config.hidden_size)
         self.context_embeddings = nn.Embedding(config.vocab_size, config.hidden_size)
         glove = config.objective == "glove"
-        # Weights are initialized leaf by leaf, so the leaf must know that it is the table of contexts.
+        # Weights are initialized leaf by leaf, so a mark must tell the context table from the word table.
         self.context_embeddings._starts_at_zero = not glove  # type: ignore[assignment]
         self.biases = nn.Embedding(config.vocab_size, 1) if glove else None
         self.context_biases = nn.Embedding(config.vocab_size, 1) if glove else None
@@ -113,7 +117,7 @@ class LLMPathWord2VecModel(LLMPathWord2VecPreTrainedModel):
         return_dict: bool | None = None,
         **kwargs: Any,
     ) -> Word2VecOutput | tuple:
-        """Looks up the vectors of words, and computes the mean loss over pairs of words if there are any.
+        """Looks up the vectors of words, and computes the mean loss over pairs if partners are given.
 
         Args:
             input_ids: `(batch, length)`. For CBOW with `context_ids` these are the neighbors, padded and
@@ -130,7 +134,7 @@ class LLMPathWord2VecModel(LLMPathWord2VecPreTrainedModel):
         else:
             mask = attention_mask.to(vectors.dtype)
         total = (vectors * mask.unsqueeze(-1)).sum(1)  # (batch, length, hidden_size) -> (batch, hidden_size)
-        pooled = total / mask.sum(1, keepdim=True).clamp(min=1)
+        pooled = total / mask.sum(1, keepdim=True).clamp(min=1)  # an empty row gets zeros, not NaN
         loss = None
         if context_ids is not None:
             loss = self._loss(input_ids, vectors, pooled, context_ids, negative_ids, counts, mask)
@@ -148,13 +152,14 @@ class LLMPathWord2VecModel(LLMPathWord2VecPreTrainedModel):
         counts: Tensor | None,
         mask: Tensor,
     ) -> Tensor:
-        # (batch, length, hidden_size); one partner per window for CBOW, (batch, hidden_size)
+        # (batch, length, hidden_size); for CBOW one partner per window, (batch, hidden_size)
         context = self.context_embeddings(context_ids)
         if self.biases is not None and self.context_biases is not None:
             if counts is None or input_ids is None:
                 raise ValueError("GloVe learns from counts: give input_ids, context_ids and counts")
             # (batch, length, 1) -> (batch, length)
             bias = (self.biases(input_ids) + self.context_biases(context_ids)).squeeze(-1)
+            # (batch, length)
             losses = glove_loss((vectors * context).sum(-1) + bias, counts.to(vectors.dtype))
             return (losses * mask).sum() / mask.sum()
         if negative_ids is None:
@@ -162,7 +167,7 @@ class LLMPathWord2VecModel(LLMPathWord2VecPreTrainedModel):
         negatives = self.context_embeddings(negative_ids)  # (batch, length, k, size), CBOW (batch, k, size)
         if self.config.objective == "cbow":
             return negative_sampling_loss(pooled, context, negatives).mean()
-        # All positions of the batch as rows: (batch * length, hidden_size), negatives (batch * length, k,
-        # ...).
+        # All positions of the batch as rows: (batch * length, hidden_size), and for the negatives
+        # (batch * length, k, hidden_size).
         losses = negative_sampling_loss(vectors.flatten(0, 1), context.flatten(0, 1), negatives.flatten(0, 1))
         return (losses * mask.flatten()).sum() / mask.sum()

@@ -1,10 +1,10 @@
-"""The matrix product of a dense layer, by the fastest kernel that this machine has for it.
+"""Computes the matrix products of a dense layer with the fastest kernel that this machine has.
 
-On a CPU, PyTorch sends float32 products to MKL, which stays with AVX2 on processors of other makers. oneDNN,
-which PyTorch also includes, generates AVX-512 code for all of them and is up to twice as fast there. On any
-other device or dtype the functions below are plain products, which stand next to the fast ones in each body.
-`linear` equals `F.linear` in values and gradients, up to rounding. The others build no graph: they are for
-hand-written forward and backward passes.
+On a CPU, PyTorch sends float32 products to MKL, which uses only AVX2 on processors not made by Intel. oneDNN,
+which PyTorch also includes, generates AVX-512 code for all processors that support it, and is up to twice as
+fast there. On any other device or dtype, the functions below compute plain products, which their bodies show
+next to the fast ones. `linear` equals `F.linear` in values and gradients, up to rounding. The other functions
+build no graph: they serve hand-written forward and backward passes.
 """
 
 import torch
@@ -13,7 +13,7 @@ from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
-# Weights with fewer entries are multiplied faster without oneDNN, whose calls cost some 20 microseconds more.
+# For weights with fewer entries, plain products are faster: a call of oneDNN costs some 20 microseconds more.
 _WORTH_PACKING = 2**19
 _ONEDNN = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
 
@@ -29,7 +29,7 @@ def _usable(x: Tensor) -> bool:
 
 
 class Matrix:
-    """A weight `(out, in)`, prepared for many products with `rows` rows each; it carries no gradient."""
+    """A weight `(out, in)`, prepared for many products with `rows` rows each, without a gradient."""
 
     def __init__(self, weight: Tensor, rows: int):
         weight = weight.detach()
@@ -56,7 +56,8 @@ def weight_gradient(grad: Tensor, x: Tensor) -> Tensor:
     """Returns grad.T @ x, the gradient of a weight `(out, in)`; grad is `(rows, out)`, x is `(rows, in)`."""
     if not _usable(x) or grad.shape[1] * x.shape[1] < _WORTH_PACKING:
         return grad.t() @ x
-    # The kernel needs dense factors, the first of them row by row: transpose the narrower of the two.
+    # The kernel needs dense factors, the first one in row-major order, so copy the transpose of the narrower
+    # factor: either (xᵀ grad)ᵀ or gradᵀ x.
     grad, x = grad.contiguous(), x.contiguous()
     if x.shape[1] <= grad.shape[1]:
         return torch.ops.mkldnn._linear_pointwise(x.t().contiguous(), grad.t(), None, "none", [], "").t()
@@ -73,7 +74,7 @@ def affine(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
 
 
 class _Linear(Function):
-    """y = x Wᵀ + b,  dx = dy W,  dW = dyᵀ x,  db = Σ dy over the rows."""
+    """Computes y = x Wᵀ + b, with dx = dy W, dW = dyᵀ x, and db = Σ dy over the rows."""
 
     @staticmethod
     def forward(ctx, x, weight, bias):
@@ -91,8 +92,12 @@ class _Linear(Function):
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """`F.linear` by the faster kernel: x `(..., in)`, weight `(out, in)`, bias `(out,)` -> `(..., out)`."""
+    """Computes `F.linear` with the faster kernel.
+
+    Maps x `(..., in)` with weight `(out, in)` and bias `(out,)` to `(..., out)`.
+    """
+    # The kernel knows only float32; under autocast, F.linear computes in fewer bits.
     if not _usable(x) or torch.is_autocast_enabled(x.device.type):
         return F.linear(x, weight, bias)
-    flat = _Linear.apply(x.reshape(-1, x.shape[-1]), weight, bias)  # (rows, out)
-    return flat.view(*x.shape[:-1], weight.shape[0])
+    flat = _Linear.apply(x.reshape(-1, x.shape[-1]), weight, bias)  # (..., in) -> (rows, in) -> (rows, out)
+    return flat.view(*x.shape[:-1], weight.shape[0])  # (..., out)

@@ -1,7 +1,7 @@
-"""Pipelines that transformers 5 has dropped, for its registry.
+"""Brings back two pipelines that transformers 5 has dropped: summarization and question answering.
 
-They work for every model of their Auto class, ours or not. `registration.py` calls `register` when both
-packages are imported.
+They work with every model of their Auto class, from this package or not. `registration.py` calls `register`
+once both packages are imported.
 """
 
 from types import ModuleType
@@ -18,10 +18,13 @@ _OURS: dict[str, tuple[type[Pipeline], type]] = {
 
 
 def register(pipelines: ModuleType) -> None:
-    """Adds our tasks to `transformers.pipeline`; `pipelines` is the module `transformers.pipelines`."""
+    """Adds our tasks to `transformers.pipeline`.
+
+    Args:
+        pipelines: the module `transformers.pipelines`.
+    """
     for task, (pipeline_class, auto_class) in _OURS.items():
-        # transformers lists the tasks that it has dropped, and refuses them before it looks into its
-        # registry.
+        # transformers refuses the tasks that it lists as dropped before it looks into its registry.
         getattr(pipelines, "REMOVED_TASKS", {}).pop(task, None)
         if task not in pipelines.PIPELINE_REGISTRY.get_supported_tasks():
             pipelines.PIPELINE_REGISTRY.register_pipeline(

@@ -1,4 +1,4 @@
-"""The question answering pipeline, whose answers are passages of the context.
+"""The pipeline for extractive question answering, whose answers are passages of the context.
 
     import hf_llmpath
     from transformers import pipeline
@@ -6,10 +6,10 @@
     answer(question="Who sold the red ball?", context="Wren sold a red ball there. Otto found an old map.")
     # {"score": 0.98, "start": 0, "end": 4, "answer": "Wren"}
 
-Calls, arguments, and answers are those of the pipeline that transformers 4 had under this name.
+Calls, arguments, and answers are the same as in the pipeline that transformers 4 had under this name.
 """
 
-# transformers' Pipeline lets subclasses name their own arguments.
+# Subclasses of transformers' Pipeline name their own arguments, which mypy takes for an error.
 # mypy: disable-error-code="override"
 
 from collections.abc import Mapping
@@ -26,34 +26,34 @@ LONGEST_WINDOW = 384  # tokens, as in Devlin et al. 2018, if the model can read 
 
 
 class QuestionAnsweringPipeline(Pipeline):
-    """Takes a question and a context, and returns the most likely answers, by an extractive model.
+    """Takes a question and a context, and returns the likeliest answers that an extractive model finds.
 
     Call it with `question=` and `context=`: two texts, two lists of equal length, or a list of questions
-    about one context. Or call it with a dict `{"question": ..., "context": ...}`, or with a list of such
-    dicts.
+    about one context. Or call it with a dict `{"question": ..., "context": ...}` or a list of such dicts.
 
     Returns:
         `{"score", "start", "end", "answer"}`, where `answer` is `context[start:end]` and `score` is its
-        probability; a list of them for `top_k` above 1, and a list of results for a list of questions.
+        probability; a list of such dicts for `top_k` above 1; a list of results for a list of questions.
 
     Args of a call:
-        top_k (`int`, *optional*, defaults to 1): the most answers to return, the most likely first.
-        doc_stride (`int`, *optional*): tokens that two windows of a long context share; a quarter of a
-            window if not given, but at most 128.
-        max_answer_len (`int`, *optional*, defaults to 15): the most tokens in an answer.
-        max_seq_len (`int`, *optional*): the most tokens in a window with its question; as many as the model
-            reads if not given, but at most 384.
-        max_question_len (`int`, *optional*): the most tokens of a question that are read; half of a window if
-            not given, but at most 64.
+        top_k (`int`, *optional*, defaults to 1): maximum number of answers; the likeliest comes first.
+        doc_stride (`int`, *optional*): number of tokens that neighboring windows of a long context share; by
+            default a quarter of a window, but at most 128.
+        max_answer_len (`int`, *optional*, defaults to 15): maximum number of tokens in an answer.
+        max_seq_len (`int`, *optional*): maximum number of tokens in a window with its question; by default as
+            many as the model can read, but at most 384.
+        max_question_len (`int`, *optional*): maximum number of tokens of the question that are read; by
+            default half of a window, but at most 64.
         handle_impossible_answer (`bool`, *optional*, defaults to `False`): whether "no answer" (an empty
-            text) competes with the others.
+            text) competes with the other answers.
         align_to_words (`bool`, *optional*, defaults to `True`): whether answers consist of whole words.
-        batch_size (`int`, *optional*, defaults to 64): windows that the model reads at once.
+        batch_size (`int`, *optional*, defaults to 64): number of windows that the model reads at once.
 
     Raises:
         ValueError: a question or context is empty, lists differ in length, or an argument is out of range.
     """
 
+    # What transformers.pipeline loads next to the model: the tokenizer, and nothing else.
     _load_processor: Any = False
     _load_image_processor: Any = False
     _load_feature_extractor: Any = False
@@ -96,6 +96,7 @@ class QuestionAnsweringPipeline(Pipeline):
         if not pairs:
             return []
         windows, reading, choice = self._sanitize_parameters(**kwargs)
+        # All pairs run as a single input, so `_forward` can batch windows across questions.
         answers = self.run_single(
             pairs,
             self._preprocess_params | windows,
@@ -130,7 +131,7 @@ class QuestionAnsweringPipeline(Pipeline):
                 max_question_len,
                 whole_words=align_to_words,
             )
-        except UserError as error:
+        except UserError as error:  # pipelines raise ValueError; only our commands know UserError
             raise ValueError(str(error)) from None
         return {"windows": windows, "contexts": contexts}
 

@@ -1,13 +1,15 @@
 """The summarization pipeline, for encoder-decoder models.
 
-import hf_llmpath
-from transformers import pipeline
-summarize = pipeline("summarization", "runs/09-attention/model")
-summarize("Ada the teacher longed for ...", max_new_tokens=60, num_beams=4)
-# [{"summary_text": "Ada wanted ..."}]
+    import hf_llmpath
+    from transformers import pipeline
+    summarize = pipeline("summarization", "runs/09-attention/model")
+    summarize("Ada the teacher longed for ...", max_new_tokens=60, num_beams=4)
+    # [{"summary_text": "Ada wanted ..."}]
+
+transformers 5 has no pipeline of this name; importing `hf_llmpath` adds it.
 """
 
-# transformers' Pipeline lets subclasses name their own arguments.
+# Subclasses of transformers' Pipeline name their own arguments, which mypy takes for an error.
 # mypy: disable-error-code="override"
 
 from typing import Any
@@ -20,28 +22,28 @@ logger = logging.get_logger(__name__)
 
 
 class SummarizationPipeline(Pipeline):
-    """Takes a document and returns its summary, by an encoder-decoder model.
+    """Takes a document and returns the summary that an encoder-decoder model writes.
 
     Call it with a text, or with a list of texts (and `batch_size=`), and with any argument of `generate()`:
     `max_length`, `max_new_tokens`, `min_length`, `num_beams`, `do_sample`, `num_return_sequences`, ...
 
     Returns:
-        `[{"summary_text": ...}]`, one dict for each text, or a list of dicts for each text if there are
-        several sequences per text.
+        `[{"summary_text": ...}]`, one dict per text, or a list of dicts per text if `num_return_sequences`
+        is above 1.
 
     Args of a call:
-        truncation (`bool`, *optional*, defaults to `True`): whether to cut a document that is longer than the
-            tokenizer's `model_max_length`; a warning says how much of it was read.
+        truncation (`bool`, *optional*, defaults to `True`): whether to cut off a document that is longer than
+            the tokenizer's `model_max_length`; a warning says how many tokens were read.
         clean_up_tokenization_spaces (`bool`, *optional*): as in `tokenizer.decode`.
         return_tensors (`bool`, *optional*, defaults to `False`): whether to return `summary_token_ids`
-        instead
-            of the text.
+            instead of the text.
 
     Raises:
         ValueError: a document is empty, or is not a text.
     """
 
-    _pipeline_calls_generate = True
+    _pipeline_calls_generate = True  # makes transformers prepare a generation config
+    # What transformers.pipeline loads next to the model: the tokenizer, and nothing else.
     _load_processor: Any = False
     _load_image_processor: Any = False
     _load_feature_extractor: Any = False
@@ -74,6 +76,7 @@ class SummarizationPipeline(Pipeline):
         if isinstance(documents, list) and not documents:
             return []
         results = super().__call__(documents, **kwargs)
+        # One summary per text needs no list of its own.
         if isinstance(documents, list) and all(len(summaries) == 1 for summaries in results):
             return [summaries[0] for summaries in results]
         return results
@@ -93,6 +96,7 @@ class SummarizationPipeline(Pipeline):
         inputs = self.tokenizer(
             text, truncation=truncation and length > longest, return_tensors="pt", verbose=False
         )
+        # Without token_type_ids, which some tokenizers add and encoder-decoder models do not take.
         return {name: inputs[name] for name in ("input_ids", "attention_mask")}
 
     def _forward(self, model_inputs: dict[str, Any], **generate_kwargs: Any) -> dict[str, Any]:
@@ -108,7 +112,7 @@ class SummarizationPipeline(Pipeline):
         clean_up_tokenization_spaces: bool | None = None,
         return_tensors: bool = False,
     ) -> list[dict[str, Any]]:
-        sequences = model_outputs["sequences"][0]
+        sequences = model_outputs["sequences"][0]  # (sequences per document, length): one document at a time
         if return_tensors:
             return [{"summary_token_ids": sequence} for sequence in sequences]
         options = {"clean_up_tokenization_spaces": clean_up_tokenization_spaces, "skip_special_tokens": True}

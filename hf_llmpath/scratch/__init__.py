@@ -1,4 +1,4 @@
-"""Neural networks in NumPy alone.
+"""A library of neural networks that needs nothing but NumPy.
 
 Read `layers.py` first, then `activations.py`, `losses.py`, `network.py`, and `optimizers.py`.
 """

@@ -1,4 +1,4 @@
-"""Layers that compute their output (forward) and pass a gradient back (backward).
+"""Implements layers, each of which computes an output (forward) and passes a gradient back (backward).
 
 `forward(x)` stores what `backward` will need. `backward(grad)` receives dL/dy, the gradient of the loss L
 with respect to the layer's output y. It writes dL/dw for every parameter w into `grads` and returns dL/dx
@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 INITIALIZATIONS = ("xavier", "he", "normal")
-NORMAL_STD = 0.05  # of init="normal"
+NORMAL_STD = 0.05  # standard deviation of the weights for init="normal"
 
 
 class Layer:
@@ -20,17 +20,19 @@ class Layer:
 
     Attributes:
         params: the learned arrays by name.
-        grads: the gradient of the loss for each of `params`, in the same arrays from step to step.
-        buffers: arrays that are saved but not learned.
+        grads: the gradient of the loss with respect to each of `params`, in arrays that every backward pass
+            overwrites.
+        buffers: the arrays that are saved but not learned.
     """
 
     def __init__(self, **params: np.ndarray):
         self.params = params
+        # The arrays are allocated once, because optimizers hold references to them.
         self.grads = {name: np.zeros_like(value) for name, value in params.items()}
         self.buffers: dict[str, np.ndarray] = {}
 
     def forward(self, x: np.ndarray, training: bool = False) -> np.ndarray:
-        """Returns the output y for a batch x; `training` switches dropout and batch normalization."""
+        """Returns the output y for a batch x; `training` turns on dropout and the statistics of the batch."""
         raise NotImplementedError
 
     def backward(self, grad: np.ndarray) -> np.ndarray:
@@ -44,13 +46,13 @@ class Dense(Layer):
     Each row of W, with its entry of b, is one neuron: a weighted sum of the inputs.
 
     Args:
-        inputs, outputs: numbers of features.
-        rng: draws the weights; the bias starts at zero.
+        inputs, outputs: the numbers of features.
+        rng: the generator that draws the weights; the bias starts at zero.
         init: `"xavier"`, `"he"` or `"normal"` (see `initial_weight`).
         dtype: `float32` or `float64`.
 
     Raises:
-        ValueError: in `forward`, if a batch has another number of features.
+        ValueError: If a batch passed to `forward` has a different number of features.
     """
 
     def __init__(
@@ -70,31 +72,32 @@ class Dense(Layer):
                 f"the input has shape {x.shape}; it must be (batch, {self.params['weight'].shape[1]})"
             )
         self._x = x  # (batch, inputs)
-        y = x @ self.params["weight"].T
-        y += self.params["bias"]
-        return y  # (batch, outputs)
+        y = x @ self.params["weight"].T  # (batch, inputs) @ (inputs, outputs) -> (batch, outputs)
+        y += self.params["bias"]  # in place, which saves an array; (outputs,) broadcasts over the batch
+        return y
 
     def backward(self, grad: np.ndarray) -> np.ndarray:
-        np.matmul(grad.T, self._x, out=self.grads["weight"])  # dL/dW = (dL/dy)ᵀ x, summed over the batch
-        np.sum(grad, axis=0, out=self.grads["bias"])  # dL/db = Σ dL/dy
-        return grad @ self.params["weight"]  # dL/dx = dL/dy W
+        # dL/dW = (dL/dy)ᵀ x, summed over the batch: (outputs, batch) @ (batch, inputs) -> (outputs, inputs)
+        np.matmul(grad.T, self._x, out=self.grads["weight"])
+        np.sum(grad, axis=0, out=self.grads["bias"])  # dL/db = Σ dL/dy: (batch, outputs) -> (outputs,)
+        return grad @ self.params["weight"]  # dL/dx = dL/dy W: (batch, outputs) -> (batch, inputs)
 
 
 def initial_weight(inputs: int, outputs: int, rng: np.random.Generator, init: str) -> np.ndarray:
-    """Draws the initial weight matrix (outputs, inputs) of a dense layer.
+    """Draws the initial weight matrix `(outputs, inputs)` of a dense layer.
 
-    `"xavier"` is uniform within ±√(6 / (inputs + outputs)), which preserves the size of signals through tanh
+    `"xavier"` is uniform within ±√(6 / (inputs + outputs)), which preserves the scale of signals through tanh
     and sigmoid layers (Glorot & Bengio 2010, eq. 16). `"he"` is normal with standard deviation
-    √(2 / inputs), which does the same for ReLU, where half of the signal is dropped (He et al. 2015,
+    √(2 / inputs), which does the same for ReLU layers, which zero half of the signal (He et al. 2015,
     eq. 10). `"normal"` has the fixed standard deviation 0.05.
 
     Raises:
-        ValueError: another `init`, or a size below 1.
+        ValueError: If `init` is unknown or a size is below 1.
     """
     if inputs < 1 or outputs < 1:
         raise ValueError(f"a dense layer of {inputs} inputs and {outputs} outputs; both must be at least 1")
     if init == "xavier":
-        limit = math.sqrt(6 / (inputs + outputs))
+        limit = math.sqrt(6 / (inputs + outputs))  # variance: limit² / 3 = 2 / (inputs + outputs)
         return rng.uniform(-limit, limit, (outputs, inputs))
     if init == "he":
         return rng.normal(0, math.sqrt(2 / inputs), (outputs, inputs))
@@ -106,11 +109,14 @@ def initial_weight(inputs: int, outputs: int, rng: np.random.Generator, init: st
 class Dropout(Layer):
     """Sets a random fraction `p` of the features to zero while training.
 
-    The rest is scaled by 1 / (1 − p), which keeps the expected value, so a trained network needs no
-    correction ("inverted" dropout; Srivastava et al. 2014).
+    The other features are scaled by 1 / (1 − p), which preserves the expected value, so the trained network
+    needs no correction ("inverted" dropout; Srivastava et al. 2014).
 
     Attributes:
-        mask: the factors of the last forward pass; `None` if it dropped nothing.
+        mask: the factors of the last forward pass, in the shape of its input; `None` if it dropped nothing.
+
+    Raises:
+        ValueError: If `p` is below 0, or 1 or more.
     """
 
     def __init__(self, p: float, rng: np.random.Generator):
@@ -124,7 +130,8 @@ class Dropout(Layer):
         if not training or self.p == 0:
             self.mask = None
             return x
-        kept = self.rng.random(x.shape, dtype=np.float32) >= self.p
+        kept = self.rng.random(x.shape, dtype=np.float32) >= self.p  # (batch, features), boolean
+        # 0 or 1 / (1 − p); the scalar has the dtype of x, because a Python float would make the mask float64.
         self.mask = kept * x.dtype.type(1 / (1 - self.p))
         return x * self.mask
 
@@ -135,10 +142,13 @@ class Dropout(Layer):
 class BatchNorm(Layer):
     """Batch normalization, y = γ (x − mean) / √(var + eps) + β for each feature; γ is `weight`, β is `bias`.
 
-    While training, mean and var are those of the batch. Otherwise they are the running statistics, moving
+    In training, mean and var are computed over the batch. Otherwise they are the running statistics, moving
     averages over the training batches: running ← (1 − momentum) running + momentum · batch. As in
-    `torch.nn.BatchNorm1d`, the running variance has n − 1 in its denominator. Ioffe & Szegedy 2015,
-    algorithm 1.
+    `torch.nn.BatchNorm1d`, the variance of a batch has n in its denominator, the running variance n − 1.
+    Ioffe & Szegedy 2015, algorithm 1.
+
+    Raises:
+        ValueError: If `forward` gets a training batch of fewer than two examples.
     """
 
     def __init__(
@@ -149,24 +159,26 @@ class BatchNorm(Layer):
         self.eps, self.momentum = eps, momentum
 
     def forward(self, x: np.ndarray, training: bool = False) -> np.ndarray:
-        self._of_batch = training
+        self._of_batch = training  # tells `backward` that the statistics depend on x
         if training:
             if len(x) < 2:
                 raise ValueError("batch normalization needs at least 2 examples in a batch to train on")
-            mean, var = x.mean(axis=0), x.var(axis=0)
+            mean, var = x.mean(axis=0), x.var(axis=0)  # (batch, features) -> (features,) each
+            # The running variance is unbiased: n / (n − 1) replaces the denominator n by n − 1.
             for running, batch in (("running_mean", mean), ("running_var", var * (len(x) / (len(x) - 1)))):
                 self.buffers[running] *= 1 - self.momentum
                 self.buffers[running] += self.momentum * batch
         else:
             mean, var = self.buffers["running_mean"], self.buffers["running_var"]
-        self._scale = 1 / np.sqrt(var + self.eps)
-        self._normal = (x - mean) * self._scale  # x̂, (batch, features)
-        return self._normal * self.params["weight"] + self.params["bias"]
+        self._scale = 1 / np.sqrt(var + self.eps)  # (features,)
+        self._normal = (x - mean) * self._scale  # x̂ = (x − mean) / √(var + eps): (batch, features)
+        return self._normal * self.params["weight"] + self.params["bias"]  # y = γ x̂ + β
 
     def backward(self, grad: np.ndarray) -> np.ndarray:
-        np.sum(grad * self._normal, axis=0, out=self.grads["weight"])
-        np.sum(grad, axis=0, out=self.grads["bias"])
-        grad = grad * self.params["weight"]  # dL/dx̂
-        if self._of_batch:  # the batch's own mean and variance depend on x as well
+        np.sum(grad * self._normal, axis=0, out=self.grads["weight"])  # dL/dγ = Σ dL/dy x̂: (features,)
+        np.sum(grad, axis=0, out=self.grads["bias"])  # dL/dβ = Σ dL/dy: (batch, features) -> (features,)
+        grad = grad * self.params["weight"]  # g = dL/dx̂ = dL/dy γ: (batch, features)
+        if self._of_batch:  # the mean and the variance of the batch also depend on x
+            # dL/dx = (g − mean(g) − x̂ mean(g x̂)) / √(var + eps); the means over the batch are (features,).
             grad = grad - grad.mean(axis=0) - self._normal * (grad * self._normal).mean(axis=0)
         return grad * self._scale

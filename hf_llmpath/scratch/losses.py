@@ -1,9 +1,9 @@
-"""Loss functions say in one number how wrong the predictions of a batch are, and give its gradient.
+"""Implements loss functions, each of which measures how wrong a batch of predictions is in one number.
 
 `forward(prediction, target)` returns the mean over the batch. `backward()` returns its gradient with respect
-to the prediction, where the backward pass starts. The two cross-entropies take the scores before sigmoid or
-softmax ("logits"): combined, the two steps have the simple gradient probability − truth, and no logarithm of
-zero can occur.
+to the prediction, where the backward pass starts. The two cross-entropies take logits, the scores before
+sigmoid or softmax. The combination of both steps has the simple gradient probability − target and never
+takes the logarithm of zero.
 """
 
 import numpy as np
@@ -18,7 +18,7 @@ class Loss:
         """Returns the mean loss of a batch.
 
         Raises:
-            ValueError: the target does not fit the prediction.
+            ValueError: If the target does not fit the prediction.
         """
         raise NotImplementedError
 
@@ -36,21 +36,24 @@ def _same_shape(prediction: np.ndarray, target: np.ndarray) -> np.ndarray:
 
 
 class MeanSquaredError(Loss):
-    """The mean of (prediction − target)² over all numbers of the batch, as `torch.nn.MSELoss`."""
+    """Computes the mean of (prediction − target)² over all numbers of the batch, as `torch.nn.MSELoss`."""
 
     def forward(self, prediction: np.ndarray, target: np.ndarray) -> float:
         self._difference = prediction - _same_shape(prediction, target)
         return float(np.mean(self._difference**2))
 
     def backward(self) -> np.ndarray:
-        return self._difference * (2 / self._difference.size)
+        return self._difference * (2 / self._difference.size)  # 2 (prediction − target) / count
 
 
 class BinaryCrossEntropy(Loss):
-    """−log p(target), for p = sigmoid(prediction) and targets from 0 to 1, as `torch.nn.BCEWithLogitsLoss`.
+    """Computes −log p(target) for p = sigmoid(prediction), as `torch.nn.BCEWithLogitsLoss`.
 
-    With z the prediction and t the target, −t log σ(z) − (1 − t) log(1 − σ(z)) = max(z, 0) − z t + log(1
-    + e^−|z|): the right-hand side never takes the exponential of a large number.
+    With z the prediction and t the target, a number from 0 to 1:
+
+        −t log σ(z) − (1 − t) log(1 − σ(z)) = max(z, 0) − z t + log(1 + e^−|z|)
+
+    The right-hand side never takes the exponential of a large number.
     """
 
     def forward(self, prediction: np.ndarray, target: np.ndarray) -> float:
@@ -60,14 +63,18 @@ class BinaryCrossEntropy(Loss):
                 f"targets run from {target.min():g} to {target.max():g}; they must be from 0 to 1"
             )
         z, t = self._z, self._target
+        # log1p(x) is log(1 + x), without rounding a small x away.
         return float(np.mean(np.maximum(z, 0) - z * t + np.log1p(np.exp(-np.abs(z)))))
 
     def backward(self) -> np.ndarray:
-        return (sigmoid(self._z) - self._target) / self._z.size
+        return (sigmoid(self._z) - self._target) / self._z.size  # (σ(z) − t) / count
 
 
 class CategoricalCrossEntropy(Loss):
-    """−log p(label), for p = softmax(prediction) and integer labels, as `torch.nn.CrossEntropyLoss`."""
+    """Computes −log p(label) for p = softmax(prediction), as `torch.nn.CrossEntropyLoss`.
+
+    Predictions are `(batch, classes)`, labels are integers `(batch,)`.
+    """
 
     def forward(self, prediction: np.ndarray, target: np.ndarray) -> float:
         count, classes = prediction.shape
@@ -81,14 +88,15 @@ class CategoricalCrossEntropy(Loss):
             )
         self._rows, self._target = np.arange(count), target
         # Subtracting the maximum changes no probability and keeps exp finite.
-        shifted = prediction - prediction.max(axis=1, keepdims=True)
+        shifted = prediction - prediction.max(axis=1, keepdims=True)  # (batch, classes) - (batch, 1)
         e = np.exp(shifted)
-        total = e.sum(axis=1, keepdims=True)
-        self._probabilities = e / total
+        total = e.sum(axis=1, keepdims=True)  # (batch, classes) -> (batch, 1)
+        self._probabilities = e / total  # (batch, classes)
+        # −log p(label) = log Σⱼ exp(zⱼ) − z_label, which stays finite even if p(label) rounds to 0: (batch,)
         return float(np.mean(np.log(total[:, 0]) - shifted[self._rows, target]))
 
     def backward(self) -> np.ndarray:
-        grad = self._probabilities.copy()
-        grad[self._rows, self._target] -= 1  # p − one-hot
-        grad /= len(grad)
+        grad = self._probabilities.copy()  # (batch, classes); a copy, so `backward` can run twice
+        grad[self._rows, self._target] -= 1  # p − one-hot(label): one number in each row
+        grad /= len(grad)  # the loss is a mean over the batch
         return grad

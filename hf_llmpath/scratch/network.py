@@ -1,10 +1,12 @@
-"""A feed-forward network is a sequence of layers, trained by mini-batch gradient descent.
+"""Implements feed-forward networks, sequences of layers, and trains them by mini-batch gradient descent.
 
-rng = np.random.default_rng(0)
-network = Network([Dense(2, 8, rng), Tanh(), Dense(8, 1, rng)])
-optimizer, loss = Adam(network, 0.02), BinaryCrossEntropy()
-for step, value in enumerate(fit(network, x, y, loss, optimizer, epochs=500, batch_size=32, rng=rng)):
-    print(step, value)
+    rng = np.random.default_rng(0)
+    network = Network([Dense(2, 8, rng), Tanh(), Dense(8, 1, rng)])
+    optimizer, loss = Adam(network, 0.02), BinaryCrossEntropy()
+    for step, value in enumerate(fit(network, x, y, loss, optimizer, epochs=500, batch_size=32, rng=rng)):
+        print(step, value)
+
+`fit` is a generator: each pass through this loop takes one step, and the loop may end at any time.
 """
 
 from collections.abc import Iterator, Sequence
@@ -31,24 +33,24 @@ class Network:
 
     @property
     def dtype(self) -> np.dtype:
-        """The float type of the parameters, to which inputs are converted."""
+        """The float type of the parameters, to which inputs are converted; float32 without parameters."""
         return next((value.dtype for _, value, _ in self.parameters()), np.dtype(np.float32))
 
     def forward(self, x: np.ndarray, training: bool = False) -> np.ndarray:
-        """Forward propagation: each layer's output is the next one's input. x is (batch, features)."""
+        """Runs forward propagation on x `(batch, features)`; each layer's output is the next one's input."""
         return self.outputs(x, training)[-1]
 
     def outputs(self, x: np.ndarray, training: bool = False) -> list[np.ndarray]:
-        """Returns the outputs of all layers in order."""
+        """Returns the outputs of all layers in order, `(batch, units)` each."""
         x = np.asarray(x, dtype=self.dtype)
         outputs = []
         for layer in self.layers:
-            x = layer.forward(x, training)
+            x = layer.forward(x, training)  # (batch, units of the layer)
             outputs.append(x)
         return outputs
 
     def backward(self, grad: np.ndarray) -> np.ndarray:
-        """Backpropagation: the gradient of the loss passes through the layers from last to first.
+        """Runs backpropagation: passes the gradient of the loss through the layers from last to first.
 
         Fills the layers' `grads` and returns the gradient with respect to the input of the last forward pass.
         """
@@ -63,24 +65,25 @@ class Network:
         return value
 
     def predict(self, x: np.ndarray, batch_size: int = 1024) -> np.ndarray:
-        """Computes the outputs for many rows, batch by batch.
+        """Computes the outputs for many rows, batch by batch, which bounds the memory for hidden outputs.
 
         Dropout is off, and batch normalization uses its running statistics.
         """
         if len(x) <= batch_size:
             return self.forward(x)
+        # (rows, outputs)
         return np.concatenate(
             [self.forward(x[start : start + batch_size]) for start in range(0, len(x), batch_size)]
         )
 
     def parameters(self) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
-        """Yields `(name, value, gradient)` of everything that is learned."""
+        """Yields `(name, value, gradient)` for every learned array."""
         for index, layer in enumerate(self.layers):
             for name, value in layer.params.items():
                 yield f"{index}.{name}", value, layer.grads[name]
 
     def state_dict(self) -> dict[str, np.ndarray]:
-        """Returns parameters and buffers by name: the arrays themselves, not copies."""
+        """Returns the parameters and buffers by name: the arrays themselves, not copies."""
         return {
             f"{index}.{name}": value
             for index, layer in enumerate(self.layers)
@@ -88,10 +91,10 @@ class Network:
         }
 
     def load_state_dict(self, state: dict[str, np.ndarray]) -> None:
-        """Copies values into the network.
+        """Copies values into the network; after an error, the network is unchanged.
 
         Raises:
-            ValueError: names or shapes differ from this network's.
+            ValueError: If names or shapes differ from this network's.
         """
         mine = self.state_dict()
         if mine.keys() != state.keys():
@@ -100,19 +103,19 @@ class Network:
             if value.shape != np.shape(state[name]):
                 raise ValueError(f"{name} has shape {np.shape(state[name])}; the network's has {value.shape}")
         for name, value in mine.items():
-            value[...] = state[name]
+            value[...] = state[name]  # in place, because optimizers hold references to these arrays
 
 
 def feed_forward(
     sizes: Sequence[int], activation: str, rng: np.random.Generator, dtype: DTypeLike = np.float32
 ) -> Network:
-    """Builds dense layers with an activation after each but the last.
+    """Builds a network of dense layers with an activation after each layer but the last.
 
     `sizes` (2, 8, 1) means 2 inputs, 8 hidden units, and 1 output. ReLU and GELU layers start with He
     weights, the others with Xavier weights.
 
     Raises:
-        ValueError: there are fewer than two sizes, or the activation is unknown.
+        ValueError: If there are fewer than two sizes, or the activation is unknown.
     """
     if len(sizes) < 2:
         raise ValueError(f"sizes are {tuple(sizes)}; at least an input and an output size are needed")
@@ -120,9 +123,9 @@ def feed_forward(
         raise ValueError(f"activation is '{activation}'; it must be one of {', '.join(ACTIVATIONS)}")
     init = "he" if activation in ("relu", "gelu") else "xavier"
     layers: list[Layer] = []
-    for inputs, outputs in zip(sizes, sizes[1:], strict=False):
+    for inputs, outputs in zip(sizes, sizes[1:], strict=False):  # pairs of consecutive sizes
         layers += [Dense(inputs, outputs, rng, init, dtype), ACTIVATIONS[activation]()]
-    return Network(layers[:-1])
+    return Network(layers[:-1])  # the last layer returns scores, without an activation
 
 
 def fit(
@@ -137,14 +140,14 @@ def fit(
 ) -> Iterator[float]:
     """Trains by mini-batch gradient descent and yields the loss of every step.
 
-    Each epoch visits the examples once, in a new random order. A step is taken only when the next loss is
-    requested.
+    Each epoch visits the examples once, in a new random order. The generator takes a step only when the next
+    loss is requested.
     """
     x = np.asarray(x, dtype=network.dtype)
     for _ in range(epochs):
         order = rng.permutation(len(x))
         for start in range(0, len(x), batch_size):
-            rows = order[start : start + batch_size]
+            rows = order[start : start + batch_size]  # (batch,); the last batch of an epoch may be smaller
             value = network.gradient(x[rows], target[rows], loss)
             optimizer.step()
             yield value

@@ -1,4 +1,4 @@
-"""The path: one folder per stage, in order. A new stage is a new folder and one line here."""
+"""Lists the stages of the path, in order. A new stage takes a new folder and a line in `_FOLDERS`."""
 
 import importlib
 from functools import cache
@@ -29,15 +29,15 @@ _FOLDERS = (
 
 @cache
 def all_stages() -> tuple[Stage, ...]:
-    """All stages, in order."""
+    """Returns all stages, in order."""
     return tuple(importlib.import_module(f"{__name__}.{folder}").STAGE for folder in _FOLDERS)
 
 
 def get_stage(name: str | int) -> Stage:
-    """The stage with this number or slug.
+    """Returns the stage with this number, slug, or folder name.
 
     Raises:
-        UserError: no such stage; the message names the nearest one.
+        UserError: If there is no such stage; the message names the nearest slug.
     """
     text = str(name).strip().lower()
     for stage in all_stages():

@@ -1,4 +1,4 @@
-"""Runs a stage: opens its run folder, trains, draws, writes the card, and publishes the results there."""
+"""Runs a stage: trains it, draws its pictures, writes its model card, and moves the results into place."""
 
 import os
 from collections.abc import Iterator
@@ -24,17 +24,17 @@ def run_stage(
     """Trains a stage and returns its run folder.
 
     Args:
-        stage: a stage, its number or its slug.
+        stage: a stage, its number, or its slug.
         preset: `"quick"` or `"full"`.
-        overrides: settings that differ from the preset; strings are read as the type of the setting.
+        overrides: settings that differ from the preset; a string is parsed as the type of its setting.
         output_dir: the folder that contains the run folders.
-        resume: continue the stopped run of this stage.
-        progress: shows progress.
+        resume: whether to continue the stopped run of this stage.
+        progress: the display that shows progress; nothing is shown if None.
         command: the command line of this run, for metrics.json and the card.
 
     Raises:
-        UserError: something that the user can fix, in one line.
-        KeyboardInterrupt: stopped by Ctrl-C; the run can be resumed.
+        UserError: If something is wrong that the user can fix; the message is one line.
+        KeyboardInterrupt: If Ctrl-C was pressed; the run can be resumed.
     """
     from ..hub.cards import render
 
@@ -52,24 +52,28 @@ def run_stage(
     try:
         with _configuration_errors_explained():
             stage.train(settings, run)
-    except BaseException:
+    except BaseException:  # including KeyboardInterrupt: any stopped run can be resumed
         run.pause()
         raise
     run.write_report()
     run.progress.say("drawing")
-    stage.draw(RunFolder(run.new))
+    stage.draw(RunFolder(run.new))  # `new` is laid out like a run folder, so the charts read it as one
     run.write_card(render(stage, run.new))
-    return run.commit()
+    return run.commit()  # only now do the results replace those of an earlier run
 
 
 @contextmanager
 def _configuration_errors_explained() -> Iterator[None]:
-    """Turns a configuration's refusal into a `UserError`: its sizes come from the user's settings."""
+    """Turns the error of an invalid model configuration into a `UserError`.
+
+    The sizes in a configuration come from the user's settings, so the user can correct them.
+    """
     from huggingface_hub.errors import StrictDataclassError
 
     try:
         yield
     except StrictDataclassError as error:
+        # The last line of the cause says what is wrong; the error only adds the name of a validator.
         raise UserError(str(error.__cause__ or error).strip().splitlines()[-1].strip()) from error
 
 
@@ -79,7 +83,8 @@ def _command(stage: Stage, preset: str, overrides: dict[str, Any]) -> str:
 
 
 def _quiet_libraries() -> None:
-    """Silences progress bars and warnings of the libraries; the run shows its own."""
+    """Silences the progress bars and warnings of the libraries; the run shows its own progress."""
+    # Without this, tokenizers warns whenever the process forks after a parallel tokenization.
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     import transformers
 

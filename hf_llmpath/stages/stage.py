@@ -1,4 +1,4 @@
-"""What a stage of the path is: a folder with a `STAGE` and the modules that do its work."""
+"""Describes a stage of the path: a package with a `STAGE` and the modules that do its work."""
 
 import importlib
 from dataclasses import dataclass
@@ -14,8 +14,8 @@ class Concept:
     """A key concept of a stage and the object that implements it.
 
     Attributes:
-        name: the field's term for it.
-        implementation: dotted path of a class or function of this package.
+        name: the field's term for the concept.
+        implementation: the dotted path of a class or function in this package.
     """
 
     name: str
@@ -24,24 +24,24 @@ class Concept:
 
 @dataclass(frozen=True)
 class Stage:
-    """A stage of the path. Its code is loaded only when it is needed: listing the path costs nothing.
+    """A stage of the path. Its code is loaded only when it is needed, so listing the path is cheap.
 
     Attributes:
-        number: position on the path, 1 to 17.
-        slug: short name for the command line.
-        title: name for people.
-        phase: the phase that it belongs to.
+        number: the position on the path, 1 to 17.
+        slug: the short name used on the command line.
+        title: the name shown to people.
+        phase: the phase of the path to which the stage belongs.
         summary: one sentence about what the learner sees.
-        model_type: type of the trained model, a key of the model table.
+        model_type: the type of the trained model, a key of the model table.
         auto_class: the Auto class that loads `model/`.
         main: the metric that `llmpath list` shows, a key of `metrics`.
-        concepts: what the stage teaches.
-        settings: dataclass of the stage's settings.
-        package: dotted name of the stage's package. It has `train.train(settings, run)`,
-            `charts.draw(run_folder) -> list of paths`, `demo.build(run_folder) -> gradio.Blocks` and
+        concepts: the concepts that the stage teaches.
+        settings: the dataclass of the stage's settings.
+        package: the dotted name of the stage's package. It has `train.train(settings, run)`,
+            `charts.draw(run_folder) -> list of paths`, `demo.build(run_folder) -> gradio.Blocks`, and
             `lesson.md`.
-        prompt: a text that its model can read, for the code that shows how to use it; by default a
-            beginning that it can continue.
+        prompt: a text that the model can read, for the code that shows how to use it; if None, the beginning
+            of a text that the model can continue.
     """
 
     number: int
@@ -59,7 +59,7 @@ class Stage:
 
     @property
     def folder_name(self) -> str:
-        """Name of the run folder and of the Space: `07-rnn`."""
+        """The name of the run folder and of the Space, such as `07-rnn`."""
         return f"{self.number:02d}-{self.slug}"
 
     @property
@@ -72,7 +72,7 @@ class Stage:
         return (self.source / "lesson.md").read_text(encoding="utf-8")
 
     def module(self, name: str) -> ModuleType:
-        """The stage's module `train`, `charts` or `demo`."""
+        """Imports and returns the stage's module `train`, `charts`, or `demo`."""
         return importlib.import_module(f"{self.package}.{name}")
 
     def train(self, settings: Settings, run: Any) -> None:

@@ -1,1 +1,1 @@
-"""How models learn: the Trainer set-up, callbacks and evaluation."""
+"""Trains models: loops, the Trainer's setup, optimizers, checkpoints, and evaluation."""

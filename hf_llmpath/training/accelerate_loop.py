@@ -62,6 +62,8 @@ class PieceSampler(BatchSampler):
                 yield list(rows)
                 continue
             if epoch != ordered_epoch:
+                # The large factor keeps the epochs of neighboring seeds from sharing an order. Seed and epoch
+                # alone decide, so a resumed run draws the same order.
                 generator = torch.Generator().manual_seed(self.seed * 100_003 + epoch)
                 order, ordered_epoch = torch.randperm(self.examples, generator=generator), epoch
             yield order[rows.start : rows.stop].tolist()
@@ -116,7 +118,7 @@ class AcceleratedTraining:
             raise UserError(
                 "DeepSpeed's ZeRO cuts matrices into flat pieces and Muon needs them whole: --optimizer adamw"
             )
-        share_of(recipe.piece_size)
+        share_of(recipe.piece_size)  # raises if the processes cannot share a piece evenly
         # Dropout differs from process to process; the order of the data does not.
         set_seed(seed, device_specific=True)
         self.generator = torch.Generator(self.accelerator.device)
@@ -160,7 +162,7 @@ class AcceleratedTraining:
                 self.waited += time.perf_counter() - clock
                 with accelerator.accumulate(self.model):
                     loss = loss_of(self.model, batch)
-                    accelerator.backward(loss)
+                    accelerator.backward(loss)  # divides by the number of pieces, so the pieces sum to a mean
                     pieces.append(accelerator.reduce(loss.detach(), reduction="mean"))
                     if accelerator.sync_gradients:
                         mean = torch.stack(pieces).mean().item()  # pieces x () -> (pieces,) -> ()
@@ -169,8 +171,8 @@ class AcceleratedTraining:
                     self.optimizer.step()
                     self.optimizer.zero_grad()
                 self.worked += time.perf_counter() - clock
-                if accelerator.sync_gradients:
-                    rate = self.optimizer.param_groups[0]["lr"]
+                if accelerator.sync_gradients:  # the last piece of a batch, so a step has been taken
+                    rate = self.optimizer.param_groups[0]["lr"]  # the rate of this step, not of the next
                     self.scheduler.step()
                     pieces.clear()
                     loop.state |= {"waited": self.waited, "worked": self.worked}
@@ -189,7 +191,7 @@ class AcceleratedTraining:
         self.plain_model.eval()
 
     def _clip(self) -> float:
-        """Scales the gradient down to the limit; returns the norm that it had over all processes."""
+        """Scales the gradient down to the limit; returns its norm before that, over all processes."""
         if self.recipe.max_grad_norm is not None:
             norm = self.accelerator.clip_grad_norm_(self.model.parameters(), self.recipe.max_grad_norm)
         else:
@@ -225,4 +227,4 @@ class AcceleratedTraining:
         self.accelerator.load_state(str(checkpoint))
         state: dict[str, Any] = load_file(checkpoint / PROCESS_FILE.format(self.accelerator.process_index))
         self.generator.set_state(state["generator"])
-        self.scheduler.last_epoch = self.loop.step
+        self.scheduler.last_epoch = self.loop.step  # the rate depends on the step alone

@@ -1,6 +1,6 @@
-"""Chooses which weights of a pretrained model keep learning and how fast.
+"""Chooses which weights of a pretrained model keep learning, and how fast.
 
-The means are freezing, layer-wise learning rates, and low-rank updates.
+The module offers three methods: freezing, layer-wise learning rates, and low-rank updates.
 """
 
 from typing import Any
@@ -68,7 +68,7 @@ def layer_wise(
         [
             {
                 "params": weights,
-                "lr": learning_rate * decay ** (top - depth),
+                "lr": learning_rate * decay ** (top - depth),  # η_l = η · decay^(top - l)
                 "weight_decay": weight_decay if is_matrix else 0.0,
             }
             for (depth, is_matrix), weights in sorted(groups.items(), key=lambda item: item[0])

@@ -1,4 +1,4 @@
-"""Shows where a Transformer looks: the attention weights of every head, and their rollout over the layers."""
+"""Shows what a Transformer attends to: the weights of every head, and their rollout over the layers."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,11 +20,13 @@ class AttentionMaps:
     """The attention of a model while it read a text and, if it is a generator, wrote another.
 
     Attributes:
-        source, target: tokens as text; the target is what the decoder read, with the start token first.
-        weights: kind (`encoder`, `decoder`, `cross`) -> `(layers, heads, queries, keys)`; each row sums to 1.
-        answer: text that was written.
-        predicted: class -> probability, for a classifier.
-        cut: number of tokens that the model did not read because the text is too long for it.
+        source, target: tokens as text; the target consists of the decoder's inputs, with the start token
+            first.
+        weights: maps a kind (`encoder`, `decoder`, `cross`) to weights `(layers, heads, queries, keys)`; each
+            row sums to 1.
+        answer: the text that a generator wrote.
+        predicted: for a classifier, maps each class to its probability.
+        cut: number of tokens that the model did not read because the text is too long.
     """
 
     source: list[str]
@@ -63,17 +65,17 @@ def attention_rollout(weights: np.ndarray) -> np.ndarray:
     Returns:
         The rollout `(length, length)`; row i is the composition of position i and sums to 1.
     """
-    # (layers, heads, length, length) -> (layers, length, length)
+    # A = 0.5 W + 0.5 I: (layers, heads, length, length) -> (layers, length, length)
     layers = 0.5 * weights.mean(axis=1) + 0.5 * np.eye(weights.shape[-1])
     rollout = layers[0]  # (length, length)
     for layer in layers[1:]:
-        rollout = layer @ rollout
+        rollout = layer @ rollout  # R_l = A_l R_{l-1}, (length, length)
     return rollout
 
 
 @torch.no_grad()
 def attention_maps(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, text: str) -> AttentionMaps:
-    """Runs the model on `text` with eager attention and keeps its attention weights.
+    """Runs the model on `text` with eager attention and returns its attention weights.
 
     A generator first writes its answer by greedy decoding; the decoder then reads it in one pass, as in
     training.
@@ -92,12 +94,12 @@ def attention_maps(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, t
     if not model.can_generate():
         with eager_attention(model):
             output = model(**inputs, output_attentions=True)
-        chances = output.logits[0].softmax(-1).tolist()
+        chances = output.logits[0].softmax(-1).tolist()  # (1, classes) -> (classes,)
         predicted = {model.config.id2label[index]: chance for index, chance in enumerate(chances)}
         return AttentionMaps(
             source, [], {"encoder": _stacked(output.attentions)}, predicted=predicted, cut=cut
         )
-    # (1, written), start token included
+    # (1, written), including the start token; greedy, so that the answer is the same each time
     written = model.generate(**inputs, max_new_tokens=32, do_sample=False, num_beams=1)
     with eager_attention(model):
         output = model(**inputs, decoder_input_ids=written, output_attentions=True, use_cache=False)

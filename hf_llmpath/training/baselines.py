@@ -22,20 +22,21 @@ def ngram_loss(train: np.ndarray, validation: np.ndarray, vocab_size: int, order
     """
     if vocab_size ** (order + 1) >= 2**63:
         raise ValueError(f"a vocabulary of {vocab_size} is too large for contexts of {order} characters")
-    probability = np.full(len(validation) - order, 1.0 / vocab_size)
+    probability = np.full(len(validation) - order, 1.0 / vocab_size)  # P_{-1}, one value per target
     for k in range(order + 1):
-        # From here on, contexts (a key without its last character) grow by one character in each round.
+        # The contexts (a key without its last character) grow by one character in each round.
         seen = _keys(train, vocab_size, k)  # (len(train) - k,)
         targets = _keys(validation, vocab_size, k)[
             order - k :
         ]  # (len(validation) - order,): the same targets for every k
         grams, counts = np.unique(seen, return_counts=True)
         # Division by the vocabulary's size drops the last character and leaves the context.
-        contexts, kinds = np.unique(grams // vocab_size, return_counts=True)
-        totals = np.bincount(np.searchsorted(contexts, grams // vocab_size), weights=counts)
-        n_hc = _look_up(grams, counts, targets)
+        contexts, kinds = np.unique(grams // vocab_size, return_counts=True)  # each (contexts,)
+        totals = np.bincount(np.searchsorted(contexts, grams // vocab_size), weights=counts)  # (contexts,)
+        n_hc = _look_up(grams, counts, targets)  # n(h, c), (targets,)
         n_h, t_h = (_look_up(contexts, values, targets // vocab_size) for values in (totals, kinds))
         mass = n_h + t_h
+        # P_k = (n(h, c) + t(h) P_{k-1}) / (n(h) + t(h)); an unseen context leaves P_{k-1} as it is.
         probability = np.where(mass > 0, (n_hc + t_h * probability) / np.maximum(mass, 1), probability)
     return float(-np.log(probability).mean())
 
@@ -44,12 +45,13 @@ def _keys(tokens: np.ndarray, vocab_size: int, k: int) -> np.ndarray:
     """Encodes, for each position from k on, the k tokens before it and its own as one integer."""
     key = np.zeros(len(tokens) - k, dtype=np.int64)
     for back in range(k, -1, -1):
-        key = key * vocab_size + tokens[k - back : len(tokens) - back]
+        key = key * vocab_size + tokens[k - back : len(tokens) - back]  # digits in base vocab_size
     return key
 
 
 def _look_up(keys: np.ndarray, values: np.ndarray, wanted: np.ndarray) -> np.ndarray:
     """Returns the value of each wanted key, or 0 if it is not among the sorted keys."""
+    # searchsorted returns len(keys) for a key beyond the last one, which would not be a valid index.
     index = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
     return np.where(keys[index] == wanted, values[index], 0)
 
@@ -97,10 +99,11 @@ def overlap_answer(question: str, context: str, longest: int = 5) -> str:
     start = 0
     while start < len(words):
         end = start
+        # Extend the run over words that are not in the question, up to `longest`.
         while end < len(words) and not known[end] and end - start < longest:
             end += 1
         if end > start:
-            score = sum(known[max(0, start - longest) : end + longest])
+            score = sum(known[max(0, start - longest) : end + longest])  # words of the question nearby
             if score > best:
                 best, answer = score, words[start].string[words[start].start() : words[end - 1].end()]
         start = max(end, start + 1)

@@ -44,9 +44,10 @@ def wait_for_all() -> None:
 
 
 def is_true_anywhere(flag: bool) -> bool:
-    """Tells whether `flag` is true in any process. Every process must call this."""
+    """Returns whether `flag` is true in any process. Every process must call this."""
     if process_count() == 1:
         return flag
+    # NCCL exchanges only tensors on a GPU.
     value = torch.tensor(float(flag), device="cuda" if dist.get_backend() == "nccl" else "cpu")
     dist.all_reduce(value)
     return value.item() > 0
@@ -70,7 +71,7 @@ def write_checkpoint(folder: Path, step: int, write: Callable[[Path], object]) -
     target = folder / f"{PREFIX}{step}"
     temporary = folder / f".{target.name}.tmp"
     if process_index() == 0:
-        shutil.rmtree(temporary, ignore_errors=True)
+        shutil.rmtree(temporary, ignore_errors=True)  # left behind if the process was killed while writing
         temporary.mkdir(parents=True)
     wait_for_all()
     write(temporary)
@@ -118,7 +119,7 @@ def last_checkpoint(folder: Path) -> Path | None:
         return None
     try:
         wrote = json.loads((newest / COMPLETE).read_text(encoding="utf-8"))["processes"]
-    except ValueError:
+    except ValueError:  # the mark of older versions is an empty file, not JSON
         raise UserError(
             f"{newest} was written by an older version, which did not note how many processes wrote it; "
             "start over"

@@ -1,4 +1,4 @@
-"""Finds out how a processor computes fastest: with one thread or several, in 16 bits or 32."""
+"""Finds the fastest way to compute on this machine: with one thread or several, in 16 bits or 32."""
 
 import time
 from collections.abc import Iterator
@@ -10,12 +10,12 @@ import torch
 
 Precision = Literal["no", "bf16"]  # the values of Accelerate's `mixed_precision`
 GAIN = 0.8  # 16 bits pay if a product takes at most this share of its time in 32 bits
-REPEATS = 12  # products of each kind, taken in turn; the fastest of each kind counts
+REPEATS = 12  # number of products of each kind, in alternation; the fastest of each kind counts
 
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Makes PyTorch's operators use a single thread inside the context and the former number afterwards.
+    """Makes PyTorch's operators use a single thread inside the context and the former number afterward.
 
     This is for models with small matrices. A step consists of hundreds of operators that take microseconds
     each, and after each of them all threads wait for the slowest. If another process holds a core for a
@@ -38,11 +38,12 @@ def precision_for(wanted: Literal["auto", "no", "bf16"]) -> Precision:
 
 @cache
 def sixteen_bits_pay() -> bool:
-    """Tells whether products in 16 bits are faster.
+    """Returns whether products in 16 bits are faster.
 
-    A processor made for them takes half the time; any other takes ten times as long or worse. A GPU is asked
-    whether it supports bfloat16. A CPU is timed for a few milliseconds: the ratio of the times is about 0.4
-    with such instructions and more than 5 without, so chance does not decide.
+    A processor with instructions for them takes half the time; any other takes ten times as long or longer. A
+    GPU reports whether it supports bfloat16. On a CPU, the function times products for a few milliseconds:
+    the ratio of the times is about 0.4 with such instructions and more than 5 without, so timing noise does
+    not change the answer.
     """
     if torch.cuda.is_available():
         return torch.cuda.is_bf16_supported()
@@ -55,7 +56,7 @@ def sixteen_bits_pay() -> bool:
 
 @torch.no_grad()
 def _seconds(dtype: torch.dtype) -> float:
-    """Measures the seconds of one product of a size that is typical in training."""
+    """Returns the time in seconds of one product (1024, 256) @ (256, 256), a size typical of training."""
     left, right = torch.ones(1024, 256, dtype=dtype), torch.ones(256, 256, dtype=dtype)
     began = time.perf_counter()
     left @ right

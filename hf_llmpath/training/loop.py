@@ -30,9 +30,9 @@ from .checkpoints import is_true_anywhere, last_checkpoint, process_index, step_
 from .distributed.workers import stop_together
 from .recipe import save_interval
 
-STATE_FILE = "loop.json"  # in a checkpoint: what `Loop` itself needs to continue
+STATE_FILE = "loop.json"  # file in a checkpoint: the state that `Loop` itself needs to continue
 HISTORY_FILE = "history.jsonl"
-LOGGED, SHOWN = 100, 400  # how many lines a history gets, and how often the progress display is updated
+LOGGED, SHOWN = 100, 400  # number of lines in a history, and number of updates of the progress display
 
 
 def diverged(
@@ -104,7 +104,7 @@ class Loop:
         self._began = time.perf_counter()
         if process_index() == 0:  # the file is rewritten, to drop the lines after the checkpoint
             write_text(self.folder / HISTORY_FILE, "".join(json.dumps(row) + "\n" for row in self.rows))
-        with ExitStack() as stack:
+        with ExitStack() as stack:  # if a context fails to enter, the stack leaves those entered before
             self._progress = stack.enter_context(self.job.progress.task(self.job.name, self.steps))
             stack.enter_context(stop_together(self.folder))
             stack.enter_context(self._ctrl_c_noted())
@@ -119,17 +119,17 @@ class Loop:
 
     @property
     def losses(self) -> list[float]:
-        """The losses in the history."""
+        """Returns the losses in the history."""
         return [row["loss"] for row in self.rows if "loss" in row]
 
     @property
     def seconds(self) -> float:
-        """Time spent in training, not counting interruptions."""
+        """Returns the time spent in training, without interruptions."""
         return self._seconds_before + time.perf_counter() - self._began
 
     @property
     def is_stopping(self) -> bool:
-        """Whether Ctrl-C was pressed in any process, since all must stop after the same step."""
+        """Returns whether Ctrl-C was pressed in any process, since all must stop after the same step."""
         self.interrupted = is_true_anywhere(self.interrupted)
         return self.interrupted
 
@@ -231,7 +231,7 @@ class Loop:
 
         def note(*_: Any) -> None:
             self.interrupted = True
-            signal.signal(signal.SIGINT, before)
+            signal.signal(signal.SIGINT, before)  # the second Ctrl-C acts at once
 
         signal.signal(signal.SIGINT, note)
         try:

@@ -1,13 +1,13 @@
-"""Implements Muon from scratch: momentum whose matrices are made orthogonal before they move the weights.
+"""Implements Muon from scratch: it makes momentum matrices orthogonal before they move the weights.
 
     trainer = Trainer(
         model, args, optimizer_cls_and_kwargs=(Muon, {"params": muon_groups(model, lr=0.02)}), ...
     )
 
 The gradient of a weight matrix mostly consists of a few directions with large singular values. Muon keeps the
-directions and sets all singular values to about 1, so rare directions are learned as fast as frequent ones.
-This is meant for hidden matrices only. AdamW, in the same optimizer, handles the embeddings and the head,
-whose rows are looked up one by one, and vectors, which have no singular values.
+directions and sets all singular values to about 1, so the model learns rare directions as fast as frequent
+ones. Muon is meant for hidden matrices only. In the same optimizer, AdamW moves the embeddings and the head,
+whose rows are looked up one by one, and vectors, which have no directions to balance.
 """
 
 from collections.abc import Iterable
@@ -32,9 +32,9 @@ def orthogonalized(
 ) -> Tensor:
     """Returns U S' Vᵀ for U S Vᵀ, with all singular values S' near 1, in the same shape.
 
-    They lie between 0.68 and 1.14 wherever a singular value is at least 1/100 of the Frobenius norm.
+    A new singular value lies between 0.68 and 1.14 if the old one is at least 1/100 of the Frobenius norm.
 
-    The Newton-Schulz iteration X ← aX + b(XXᵀ)X + c(XXᵀ)²X changes every singular value by itself, as
+    The Newton-Schulz iteration X ← aX + b(XXᵀ)X + c(XXᵀ)²X changes each singular value independently, as
     s ← as + bs³ + cs⁵. It needs only products, no decomposition. Jordan et al. 2024, *Muon: An optimizer for
     hidden layers in neural networks*.
 
@@ -46,11 +46,12 @@ def orthogonalized(
     """
     a, b, c = coefficients
     is_tall = matrices.shape[-2] > matrices.shape[-1]
-    x = matrices.mT if is_tall else matrices  # (..., rows, columns), rows <= columns: XXᵀ is small
+    x = matrices.mT if is_tall else matrices  # (..., rows, columns), rows <= columns, so XXᵀ is small
     shape = x.shape
     x = x.reshape(-1, *shape[-2:])  # (matrices, rows, columns)
     # norm (matrices,) -> (matrices, 1, 1)
-    x = x / x.flatten(1).norm(dim=1).clamp(min=eps)[:, None, None]  # no singular value is above 1
+    # No singular value exceeds the Frobenius norm, so after the division none is above 1.
+    x = x / x.flatten(1).norm(dim=1).clamp(min=eps)[:, None, None]
     for _ in range(steps):
         gram = x @ x.mT  # (matrices, rows, rows)
         # aX + (b XXᵀ + c (XXᵀ)²) X: (matrices, rows, columns)
@@ -60,11 +61,11 @@ def orthogonalized(
 
 
 class Muon(AdamW):
-    """Momentum made orthogonal: B ← μB + g; θ ← (1 − ηλ)θ − η √max(1, rows/columns) NS(g + μB).
+    """Orthogonal momentum: B ← μB + g; θ ← (1 − ηλ)θ − η √max(1, rows/columns) NS(g + μB).
 
     Jordan et al. 2024; equal to `torch.optim.Muon` up to the precision of the iteration. `AdamW` moves the
-    parameter groups with `use_muon=False`, and a single optimizer with a single state can therefore move a
-    whole model; see `muon_groups`.
+    parameter groups with `use_muon=False`, so a single optimizer with a single state can move a whole model;
+    see `muon_groups`.
 
     Args:
         params: parameters or parameter groups; those moved by Muon must be matrices.
@@ -124,15 +125,16 @@ class Muon(AdamW):
             return
         buffers = self.memory("momentum_buffer", parameters)
         torch._foreach_mul_(buffers, group["momentum"])
-        torch._foreach_add_(buffers, gradients)
+        torch._foreach_add_(buffers, gradients)  # B ← μB + g
+        # g + μB, or B without Nesterov
         moves = (
             torch._foreach_add(gradients, buffers, alpha=group["momentum"]) if group["nesterov"] else buffers
         )
         if group["weight_decay"]:
-            torch._foreach_mul_(parameters, 1 - group["lr"] * group["weight_decay"])
+            torch._foreach_mul_(parameters, 1 - group["lr"] * group["weight_decay"])  # θ ← (1 − ηλ)θ
         moves = [_gathered(move) for move in moves]
         for indices in _alike(parameters):
-            # Matrices of the same shape, or its transpose, go through the iteration together.
+            # Matrices of one shape, or of its transpose, go through the iteration as one batch.
             stacked = torch.stack([_wide(moves[index]) for index in indices])  # (matrices, rows, columns)
             orthogonal = orthogonalized(stacked.to(group["ns_dtype"] or stacked.dtype), group["ns_steps"])
             for index, move in zip(indices, orthogonal.to(stacked.dtype), strict=True):
@@ -144,7 +146,7 @@ class Muon(AdamW):
 
 
 def _gathered(matrix: Tensor) -> Tensor:
-    """Returns a whole matrix of which each process may hold a part (`fully_shard`).
+    """Returns the whole of a matrix that `fully_shard` may have split among processes.
 
     Singular values are a property of the whole matrix.
     """
@@ -155,7 +157,7 @@ def _shared_out(matrix: Tensor, like: Tensor) -> Tensor:
     """Returns this process's part of a matrix that every process holds, split in the same way as `like`."""
     if not isinstance(like, DTensor):
         return matrix
-    # Every process has computed the same matrix and only takes its part; nothing is sent.
+    # Every process has computed the same matrix and takes only its part, so no data is sent.
     whole = DTensor.from_local(
         matrix, like.device_mesh, [Replicate()] * like.device_mesh.ndim, run_check=False
     )
@@ -163,7 +165,7 @@ def _shared_out(matrix: Tensor, like: Tensor) -> Tensor:
 
 
 def _wide(matrix: Tensor) -> Tensor:
-    # (rows, columns), rows <= columns
+    # Returns (rows, columns) with rows <= columns.
     return matrix.mT if matrix.shape[0] > matrix.shape[1] else matrix
 
 

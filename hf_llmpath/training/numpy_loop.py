@@ -19,7 +19,7 @@ from .checkpoints import COMPLETE, PREFIX, mark_complete
 from .loop import Loop, diverged
 from .recipe import save_interval
 
-NUMPY_STATE_FILE = "state.npz"  # in a checkpoint
+NUMPY_STATE_FILE = "state.npz"  # file in a checkpoint
 LAST_FINITE = "last_finite.npz"  # last finite weights of a run that diverged
 
 
@@ -89,6 +89,10 @@ def fit_numpy(
     returns. Checkpoints are written between epochs.
 
     Args:
+        network: network to train, in place.
+        examples, loss, optimizer: the data, the loss to minimize, and the optimizer of the network.
+        job: where checkpoints, history, and progress go.
+        epochs, batch_size: number of passes over the examples, and examples per step.
         seed: seed of the order of the examples.
         evaluate: function that is called with the network for each line of the history and returns, for
             example, its test loss.
@@ -117,13 +121,14 @@ def fit_numpy(
         _write_numpy_state(folder, network, optimizer, generators, losses)
 
     finite = _weights(network)  # the weights of the last step whose loss was finite
-    # A run that diverges is recognized by its loss; the overflow on the way there needs no warning.
+    # The loss shows that a run diverges, so the overflows that lead to it need no warning.
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"), loop:
         while loop.step < loop.steps:
             order, total = rng.permutation(len(x)), 0.0
             for start in range(0, len(order), batch_size):
                 rows = order[start : start + batch_size]  # (batch,), or less at the end of an epoch
                 value = network.gradient(x[rows], targets[rows], loss)
+                # The previous step caused this; `finite` holds the weights from before it.
                 if not math.isfinite(value):
                     network.load_state_dict(finite)
                     np.savez(job.folder / LAST_FINITE, **finite)
@@ -154,7 +159,7 @@ def _write_numpy_state(
 ) -> None:
     arrays = {f"network.{name}": value for name, value in network.state_dict().items()}
     arrays |= {f"optimizer.{name}": value for name, value in optimizer.state_dict().items()}
-    # JSON, because a pickle would have to be trusted when it is read
+    # As JSON, because reading a pickle can run any code that it contains.
     states = json.dumps([generator.bit_generator.state for generator in generators])
     np.savez(folder / NUMPY_STATE_FILE, **arrays, losses=np.array(losses), generators=np.array(states))
 
@@ -177,9 +182,9 @@ def _read_numpy_state(
 
 
 def rename_old_checkpoints(folder: Path) -> None:
-    """Brings checkpoints of earlier versions up to date.
+    """Converts checkpoints of earlier versions to the current form.
 
-    Those versions numbered checkpoints by epochs and left the file that marks a complete one empty.
+    Those versions numbered checkpoints by epochs, and the file that marks a complete one was empty.
     """
     for mark in list(folder.glob(f"{PREFIX}*/{COMPLETE}")):
         state = mark.parent / NUMPY_STATE_FILE

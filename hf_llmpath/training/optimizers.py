@@ -18,10 +18,10 @@ Tensors = list[Tensor]
 
 
 class _Optimizer(torch.optim.Optimizer):
-    """The base of all optimizers here.
+    """The base of all optimizers in this module.
 
-    It loops over the parameter groups and creates state when it is first needed. A subclass writes `update`.
-    Parameters without a gradient keep their values and their state.
+    It loops over the parameter groups and creates state when it is first needed. A subclass implements
+    `update`. Parameters without a gradient keep their values and their state.
     """
 
     def __init__(self, params: Iterable[Any], lr: float, weight_decay: float, **others: Any):
@@ -89,15 +89,14 @@ class SGD(_Optimizer):
 
     def update(self, parameters: Tensors, gradients: Tensors, group: dict[str, Any]) -> None:
         gradients = _with_decay(gradients, parameters, group)
-        torch._foreach_add_(parameters, gradients, alpha=-group["lr"])
+        torch._foreach_add_(parameters, gradients, alpha=-group["lr"])  # θ ← θ − η (g + λθ)
 
 
 class Momentum(_Optimizer):
-    """Gradient descent with a velocity: v ← μv + g; θ ← θ − ηv, or with Nesterov's look-ahead θ ← θ −
-    η(g + μv).
+    """Gradient descent with a velocity: v ← μv + g; θ ← θ − ηv.
 
-    Polyak 1964; Nesterov 1983 in the form of Sutskever et al. 2013, with θ being the point looked ahead to.
-    Equal to `torch.optim.SGD(momentum=μ)`.
+    With Nesterov's look-ahead, the second rule is θ ← θ − η(g + μv). Polyak 1964; Nesterov 1983 in the form
+    of Sutskever et al. 2013, where θ is the look-ahead point. Equal to `torch.optim.SGD(momentum=μ)`.
 
     Args:
         params: parameters or parameter groups.
@@ -125,15 +124,15 @@ class Momentum(_Optimizer):
         gradients = _with_decay(gradients, parameters, group)
         velocity = self.memory("momentum_buffer", parameters)
         torch._foreach_mul_(velocity, group["momentum"])
-        torch._foreach_add_(velocity, gradients)
+        torch._foreach_add_(velocity, gradients)  # v ← μv + g
         direction = velocity
         if group["nesterov"]:
-            direction = torch._foreach_add(gradients, velocity, alpha=group["momentum"])
-        torch._foreach_add_(parameters, direction, alpha=-group["lr"])
+            direction = torch._foreach_add(gradients, velocity, alpha=group["momentum"])  # g + μv
+        torch._foreach_add_(parameters, direction, alpha=-group["lr"])  # θ ← θ − ηv
 
 
 class RMSprop(_Optimizer):
-    """Gradient descent with a rate for each weight: s ← αs + (1 − α)g²; θ ← θ − η g / (√s + ε).
+    """Gradient descent with one rate per weight: s ← αs + (1 − α)g²; θ ← θ − η g / (√s + ε).
 
     Hinton 2012, lecture 6e; equal to `torch.optim.RMSprop`.
 
@@ -163,14 +162,15 @@ class RMSprop(_Optimizer):
         gradients = _with_decay(gradients, parameters, group)
         squares = self.memory("square_avg", parameters)
         torch._foreach_mul_(squares, group["alpha"])
+        # s ← αs + (1 − α)g²
         torch._foreach_addcmul_(squares, gradients, gradients, value=1 - group["alpha"])
         scale = torch._foreach_sqrt(squares)
         torch._foreach_add_(scale, group["eps"])
-        torch._foreach_addcdiv_(parameters, gradients, scale, value=-group["lr"])
+        torch._foreach_addcdiv_(parameters, gradients, scale, value=-group["lr"])  # θ ← θ − η g / (√s + ε)
 
 
 class Adam(_Optimizer):
-    """Momentum and a rate for each weight, both corrected for their start at zero.
+    """Momentum and one rate per weight, both corrected for their start at zero.
 
         m ← β₁m + (1 − β₁)g        m̂ = m / (1 − β₁ᵗ)
         v ← β₂v + (1 − β₂)g²       v̂ = v / (1 − β₂ᵗ)        θ ← θ − η m̂ / (√v̂ + ε)
@@ -207,10 +207,10 @@ class Adam(_Optimizer):
         beta1, beta2 = group["betas"]
         steps = self.count(parameters)
         means, squares = self.memory("exp_avg", parameters), self.memory("exp_avg_sq", parameters)
-        torch._foreach_lerp_(means, gradients, 1 - beta1)
+        torch._foreach_lerp_(means, gradients, 1 - beta1)  # m ← m + (1 − β₁)(g − m)
         torch._foreach_mul_(squares, beta2)
-        torch._foreach_addcmul_(squares, gradients, gradients, value=1 - beta2)
-        # √v̂ + ε, with its correction taken out of the root; the correction of m̂ goes into the rate.
+        torch._foreach_addcmul_(squares, gradients, gradients, value=1 - beta2)  # v ← β₂v + (1 − β₂)g²
+        # √v̂ + ε = √v / √(1 − β₂ᵗ) + ε; the correction of m̂ goes into the rate, as η / (1 − β₁ᵗ).
         scale = torch._foreach_sqrt(squares)
         torch._foreach_div_(scale, [(1 - beta2**step) ** 0.5 for step in steps])
         torch._foreach_add_(scale, group["eps"])
@@ -220,9 +220,9 @@ class Adam(_Optimizer):
 
 
 class AdamW(Adam):
-    """Adam with decoupled weight decay: θ ← (1 − ηλ)θ, then Adam's step on the bare gradient.
+    """Adam with decoupled weight decay: θ ← (1 − ηλ)θ, then Adam's step on the gradient alone.
 
-    If it were added to the gradient, as in Adam, the decay would be divided by √v̂ as well. Loshchilov &
+    If the decay were added to the gradient, as in Adam, it would be divided by √v̂ as well. Loshchilov &
     Hutter 2019, arXiv:1711.05101, algorithm 2; equal to `torch.optim.AdamW`.
 
     Args:

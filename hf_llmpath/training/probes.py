@@ -1,4 +1,4 @@
-"""Looks into a trained recurrent language model: its units, its gates, and the reach of its gradients."""
+"""Examines a trained recurrent language model: its units, its gates, and the reach of its gradients."""
 
 from typing import Any
 
@@ -26,18 +26,19 @@ def gradient_by_lag(
     """
     random = np.random.default_rng(seed)
     starts = random.integers(0, len(tokens) - length - 1, size=windows)
-    # (windows, length + 1)
+    # windows times (length + 1,) -> (windows, length + 1)
     batch = torch.from_numpy(np.stack([tokens[start : start + length + 1] for start in starts]))
     model.eval()
     backbone, cell_layer = model.model, model.model.layers[-1]
     hidden = backbone.embed_tokens(batch[:, :-1])  # (windows, length, embedding_size)
     for layer in backbone.layers[:-1]:
-        hidden = layer(hidden)[0]
-    # The last layer runs step by step, and each state is a node of its own, so every dL/ds can be read.
+        hidden = layer(hidden)[0]  # (windows, length, hidden)
+    # The last layer runs step by step, and each state is a separate node, so every dL/ds can be read.
     state, states = None, []
     for t in range(length):
         _, state, _ = cell_layer(hidden[:, t : t + 1].detach(), state)
-        state = tuple(tensor.view_as(tensor) for tensor in state)  # each (windows, hidden)
+        # A view is a new node, through which the next step reads the state; each (windows, hidden).
+        state = tuple(tensor.view_as(tensor) for tensor in state)
         for tensor in state:
             tensor.retain_grad()
         states.append(state)
@@ -48,7 +49,7 @@ def gradient_by_lag(
     for state in reversed(states):
         # The loss does not depend on the last cell state, which therefore has no gradient.
         grads = [tensor.grad for tensor in state if tensor.grad is not None]
-        # (windows, hidden), or (windows, 2 * hidden) with a cell state
+        # (windows, hidden), or (windows, 2 * hidden) with a cell state; the norm is (windows,)
         norms.append(torch.cat(grads, dim=-1).norm(dim=-1).mean().item())
     model.zero_grad()
     return [norm / norms[0] for norm in norms]
@@ -57,7 +58,7 @@ def gradient_by_lag(
 def one_character_each(tokenizer: PreTrainedTokenizerFast, tokens: np.ndarray) -> str:
     """Returns the text of `tokens` with exactly one character per token.
 
-    A line feed stands for an end of text and U+FFFD for a byte.
+    A line feed replaces an end of text, and U+FFFD replaces a byte.
     """
     special = set(tokenizer.all_special_ids)
     pieces = tokenizer.convert_ids_to_tokens(tokens.tolist())
@@ -68,19 +69,20 @@ def one_character_each(tokenizer: PreTrainedTokenizerFast, tokens: np.ndarray) -
 
 
 def text_features(text: str) -> dict[str, np.ndarray]:
-    """Describes each character of `text` and its surroundings in numbers: name -> `(len(text),)`."""
+    """Returns features of each character of `text` and its surroundings, by name, each `(len(text),)`."""
     characters = np.array(list(text))
     index = np.arange(len(text))
 
     def since(mask: np.ndarray) -> np.ndarray:
         """Counts the characters since `mask` was last true (or since the start)."""
+        # The running maximum of the indices where `mask` is true is the last such index.
         return index - np.maximum.accumulate(np.where(mask, index, 0))
 
     is_letter = np.char.isalpha(characters)
     before = np.append(False, is_letter[:-1])
     first_letter = is_letter & ~before
     in_word = np.where(is_letter, since(~is_letter), 0)  # 1 for the first letter, 2 for the second, ...
-    # Whether the word of a letter began with a capital, carried forward from its first letter.
+    # Index of the first letter of each letter's word, which tells whether the word begins with a capital.
     begins = np.maximum.accumulate(np.where(first_letter, index, 0))
     capitalised = is_letter & np.char.isupper(characters)[begins]
     newline, ends = characters == "\n", np.isin(characters, list(".!?"))
@@ -101,7 +103,7 @@ def text_features(text: str) -> dict[str, np.ndarray]:
         capitals = [[float(line.isupper())] * (len(line) + 1) for line in text.split("\n")]
         # (len(text) + 1,) -> (len(text),): the last line has no line feed
         features["line of capitals"] = np.concatenate(capitals)[: len(text)]
-    # A constant feature has no correlation.
+    # Leave out constant features, whose correlation is not defined.
     return {name: values for name, values in features.items() if values.std() > 0}
 
 
@@ -117,21 +119,21 @@ def unit_activations(model: nn.Module, tokens: np.ndarray, length: int = 512) ->
         ids = torch.from_numpy(tokens[start : start + length]).unsqueeze(0)  # (1, length)
         outputs = model.model(input_ids=ids, cache=cache, use_cache=True)
         cache = outputs.cache
-        pieces.append(outputs.last_hidden_state[0].numpy())
+        pieces.append(outputs.last_hidden_state[0].numpy())  # (1, length, hidden) -> (length, hidden)
     return np.concatenate(pieces)  # (len(tokens), hidden)
 
 
 def readable_unit(model: nn.Module, tokenizer: PreTrainedTokenizerFast, tokens: np.ndarray) -> dict[str, Any]:
-    """Finds the unit that follows a readable feature best, after Karpathy et al. 2015.
+    """Finds the unit that correlates best with a readable feature, after Karpathy et al. 2015.
 
-    The unit and the feature are chosen on the first half of `tokens`, and their correlation is reported on
-    the second half, which keeps the choice among many units from flattering the result. Features of the
-    current character alone (a vowel, a capital) are compared too, but one that needs memory (quotation,
-    position) is preferred.
+    The first half of `tokens` selects the unit and the feature, and the second half gives the reported
+    correlation, so the choice among many units does not inflate the result. The comparison includes features
+    of the current character alone (a vowel, a capital), but the function prefers a feature that needs memory
+    (quotation, position).
 
     Returns:
         A dictionary with `unit`, `feature`, `correlation` (Pearson, on the second half), `chosen_by` (the
-        same on the first half), and `table`, the best unit for every feature.
+        correlation on the first half), and `table`, the best unit for every feature.
     """
     activations = unit_activations(model, tokens)
     features = text_features(one_character_each(tokenizer, tokens))
@@ -140,7 +142,7 @@ def readable_unit(model: nn.Module, tokenizer: PreTrainedTokenizerFast, tokens: 
     for name, values in features.items():
         first = _correlations(activations[:half], values[:half])
         unit = int(np.abs(first).argmax())
-        second = _correlations(activations[half:, [unit]], values[half:])[0]  # of the one column (time, 1)
+        second = _correlations(activations[half:, [unit]], values[half:])[0]  # one column, (time, 1) -> (1,)
         table.append(
             {"feature": name, "unit": unit, "correlation": float(second), "chosen_by": float(first[unit])}
         )
@@ -153,7 +155,7 @@ def readable_unit(model: nn.Module, tokenizer: PreTrainedTokenizerFast, tokens: 
 def _correlations(activations: np.ndarray, values: np.ndarray) -> np.ndarray:
     centered = activations - activations.mean(0)  # (time, units)
     values = values - values.mean()
-    # (units,); a unit that never changes gets 0
+    # r = Σ a b / (|a| |b|) for centered a and b, (units,); a unit that never changes gets 0
     scale = np.linalg.norm(centered, axis=0) * np.linalg.norm(values)
     return np.divide(values @ centered, scale, out=np.zeros(centered.shape[1]), where=scale > 0)
 
@@ -161,7 +163,7 @@ def _correlations(activations: np.ndarray, values: np.ndarray) -> np.ndarray:
 def hidden_states_of(
     model: nn.Module, tokenizer: PreTrainedTokenizerFast, tokens: np.ndarray, first: int = 0, units: int = 24
 ) -> dict[str, Any]:
-    """Returns the states of unit `first` and of those that vary most over a text, for a heat map.
+    """Returns the states of unit `first` and of the units that vary most over a text, for a heat map.
 
     Returns:
         A dictionary with `text` (one character per token), `units` (indices), and `values` (one list over
@@ -183,10 +185,10 @@ def gates_of(
     """Shows what the last layer's gates do over a text.
 
     Returns:
-        A dictionary with `text` (one character per token); `mean`, gate -> mean over all units after each
-        character; `indices`, the `units` units whose keeping gate (the forget or update gate; the state
-        itself for a plain RNN) moves most slowly, the slowest first, because they are the easiest to read;
-        and `units`, gate -> its values over time in each of these units.
+        A dictionary with four entries. `text` has one character per token. `mean` maps each gate to its mean
+        over all units after each character. `indices` has the `units` units whose keeping gate (the forget or
+        update gate; the state itself for a plain RNN) changes most slowly, the slowest first, because they
+        are the easiest to read. `units` maps each gate to its values over time in each of these units.
     """
     ids = torch.from_numpy(tokens).unsqueeze(0)  # (1, time)
     gates = model.eval().model(input_ids=ids, output_gates=True, use_cache=False).gates[-1]
@@ -203,9 +205,9 @@ def gates_of(
 
 
 def _persistence(values: np.ndarray) -> np.ndarray:
-    """Computes the correlation of each column with itself one step later: `(units,)`."""
-    centered = values - values.mean(0)
-    power = centered.var(0)
+    """Computes the correlation of each column with itself one step later, `(units,)`."""
+    centered = values - values.mean(0)  # (time, units)
+    power = centered.var(0)  # (units,)
     return np.divide(
         (centered[1:] * centered[:-1]).mean(0), power, out=np.zeros_like(power), where=power > 1e-6
     )
@@ -219,7 +221,8 @@ def sample_text(
     seed: int,
     prompt: str = "",
 ) -> str:
-    """Samples `length` characters at `temperature` after `prompt`."""
+    """Samples `length` characters at `temperature` after `prompt`, and returns them with the prompt."""
+    # The beginning-of-text token, which the last line removes, allows for an empty prompt: (1, length).
     ids = torch.tensor([[tokenizer.bos_token_id, *tokenizer.encode(prompt, add_special_tokens=False)]])
     set_seed(seed)
     output = model.generate(
@@ -228,8 +231,8 @@ def sample_text(
         max_new_tokens=length,
         do_sample=True,
         temperature=temperature,
-        top_k=0,
-        eos_token_id=None,
+        top_k=0,  # no limit, in place of transformers' default of 50
+        eos_token_id=None,  # write on after the end of a text, up to `length`
         pad_token_id=tokenizer.pad_token_id,
     )
     return tokenizer.decode(output[0, 1:]).replace(tokenizer.eos_token, "\n")
@@ -264,12 +267,12 @@ def next_characters(
     """Finds the most probable characters after `prompt`: softmax(logits / temperature) for each temperature.
 
     Returns:
-        A dictionary with `prompt`, `characters` (the `top` most probable ones, the best first), and
-        `probabilities`, temperature -> the probability of each of these characters.
+        A dictionary with `prompt`, `characters` (the `top` most probable ones, the most probable first), and
+        `probabilities`, which maps each temperature to the probabilities of these characters.
     """
     ids = torch.tensor([[tokenizer.bos_token_id, *tokenizer.encode(prompt, add_special_tokens=False)]])
     logits = model.eval()(ids, use_cache=False).logits[0, -1]  # (vocabulary,)
-    order = logits.argsort(descending=True)[:top]
+    order = logits.argsort(descending=True)[:top]  # (top,); the temperature does not change the order
     return {
         "prompt": prompt,
         "characters": tokenizer.convert_ids_to_tokens(order.tolist()),

@@ -1,4 +1,4 @@
-"""Defines how to train: the choices that a stage makes for one training run, as a group of its settings.
+"""Defines the recipe of a training run: the choices that a stage makes for it, as a group of its settings.
 
     training: Recipe = group(Recipe(steps=900, batch_size=32, learning_rate=3e-3), "language model")
 
@@ -62,12 +62,12 @@ class Recipe(Group):
 
     @property
     def piece_size(self) -> int:
-        """The number of examples that pass through the model at once, over all processes."""
+        """Returns the number of examples that pass through the model at once, over all processes."""
         return self.batch_size // self.accumulation
 
     @property
     def advice(self) -> tuple[str, float]:
-        """The setting to lower if the training diverges, and its value; of two rates, the higher one."""
+        """Returns the setting to lower if the training diverges, and its value; of two rates, the higher."""
         prefix = f"{self.path}." if self.path else ""
         if self.adam_learning_rate is not None and self.adam_learning_rate > self.learning_rate:
             return self.adam_rate_setting or f"{prefix}adam_learning_rate", self.adam_learning_rate
@@ -79,14 +79,14 @@ class Recipe(Group):
 
     @property
     def schedule_options(self) -> dict[str, Any]:
-        """Arguments for the transformers scheduler of that name."""
+        """Returns the arguments for the transformers scheduler `schedule_name`."""
         if self.decay is None:
             return {}
         return {"num_decay_steps": max(1, round(self.decay * self.steps)), "decay_type": "linear"}
 
     @property
     def save_every(self) -> int:
-        """The number of steps from one checkpoint to the next."""
+        """Returns the number of steps from one checkpoint to the next."""
         return save_interval(self.steps, self.saves)
 
     def optimizer(self, model: "nn.Module") -> "Optimizer":
@@ -96,6 +96,7 @@ class Recipe(Group):
 
             from .muon import Muon, muon_groups
 
+            # Muon needs only directions, so 16 bits are enough for its iteration.
             groups = muon_groups(model, self.learning_rate, self.adam_learning_rate, self.weight_decay)
             return Muon(groups, ns_dtype=torch.bfloat16 if self.bf16 else None)
         return adamw(model.parameters(), self.learning_rate, self.weight_decay, self.adam_beta2)
@@ -169,7 +170,7 @@ def one_cycle(progress: float) -> float:
     The rate rises from 1/25 of the peak in the first 30% of the training and then falls to 0, both along a
     cosine (Smith & Topin 2017, arXiv:1708.07120).
     """
-    if progress < 0.3:
+    if progress < 0.3:  # 0.04 = 1/25
         return 0.04 + 0.96 * (1 - math.cos(math.pi * progress / 0.3)) / 2
     return (1 + math.cos(math.pi * (progress - 0.3) / 0.7)) / 2
 

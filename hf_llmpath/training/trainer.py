@@ -34,11 +34,11 @@ from .distributed.workers import PATIENCE
 from .loop import LOGGED, Loop
 from .recipe import Recipe
 
-# In every step, Accelerate searches the disk twice for this optional package, which does not appear while a
-# model trains.
+# In every step, Accelerate searches the disk twice for this optional package. One search is enough, because
+# the package does not appear while a model trains.
 accelerate.optimizer.is_lomo_available = cache(accelerate.optimizer.is_lomo_available)
 
-# The targets of a batch are the first of these that it has.
+# Possible names of a batch's targets; the first name that the batch has counts.
 TARGETS = ("shift_labels", "labels", "start_positions")
 # Files in a checkpoint: the recurrent state, and each process's random state when the epoch began.
 STREAM_STATE_FILE, EPOCH_FILE = "stream_state.safetensors", "epoch_{}.safetensors"
@@ -59,7 +59,7 @@ def shared_arguments(recipe: Recipe, folder: Path, seed: int) -> dict[str, Any]:
         "bf16": recipe.bf16,
         "activation_checkpointing": recipe.gradient_checkpointing,
         "adam_beta2": recipe.adam_beta2,
-        "max_grad_norm": recipe.max_grad_norm or 0.0,
+        "max_grad_norm": recipe.max_grad_norm or 0.0,  # 0 means no limit to the Trainer
         "eval_strategy": "no",
         "save_strategy": "steps",
         "save_steps": recipe.save_every,
@@ -86,8 +86,8 @@ def training_arguments(recipe: Recipe, folder: Path, seed: int) -> TrainingArgum
     return TrainingArguments(
         **arguments,
         accelerator_config={"split_batches": True},  # a batch belongs to all processes together
-        average_tokens_across_devices=False,
-        remove_unused_columns=False,
+        average_tokens_across_devices=False,  # StageTrainer counts the targets of all processes itself
+        remove_unused_columns=False,  # the data sets build tensors and have no columns
     )
 
 
@@ -97,7 +97,7 @@ class LoopCallback(TrainerCallback):
     def __init__(self, loop: Loop, tokens_per_step: int = 0):
         self.loop, self.tokens_per_step = loop, tokens_per_step
         self.loss: float | None = None  # the last loss that was logged
-        self.random_at_epoch: Tensor | None = None
+        self.random_at_epoch: Tensor | None = None  # the random state when the current epoch began
 
     def on_epoch_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Restores the random state at the beginning of an epoch.
@@ -119,14 +119,16 @@ class LoopCallback(TrainerCallback):
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any], **kwargs: Any) -> None:
         self.loop.log(state.log_history[-1])
         self.loss = logs.get("loss", self.loss)
-        # The last steps may come after the last entry with a loss. They are contained in `train_loss`, the
-        # mean over all steps.
+        # The last steps may come after the last entry with a loss. `train_loss`, the mean over all steps,
+        # includes them.
         for name in ("loss", "train_loss"):
             if not math.isfinite(logs.get(name, 0.0)):
                 raise self.loop.diverged(state.global_step)
 
     def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         checkpoint = Path(args.output_dir) / f"{PREFIX_CHECKPOINT_DIR}-{state.global_step}"
+        # Between epochs, the next epoch draws its order from the current state; within an epoch, the order
+        # came from the state at its beginning.
         between_epochs = float(state.epoch).is_integer()
         random = torch.get_rng_state() if between_epochs else self.random_at_epoch
         save_file({"random": random}, checkpoint / EPOCH_FILE.format(process_index()))
@@ -135,7 +137,7 @@ class LoopCallback(TrainerCallback):
             mark_complete(checkpoint)
 
     def on_train_end(self, args: Any, state: Any, control: Any, model: nn.Module, **kwargs: Any) -> None:
-        # No loss has been computed with the weights that the last step left.
+        # No loss shows whether the last step went wrong, so check the weights that it left.
         if not all(weight.isfinite().all() for weight in model.parameters() if weight.requires_grad):
             raise self.loop.diverged(state.global_step, "a weight")
 
@@ -207,8 +209,9 @@ class StageTrainer(Trainer):
         outputs = model(**inputs, num_items_in_batch=num_items_in_batch)
         if self.carry_state:
             self._carried = outputs.cache
-            self._carried.detach()
-        # Gradients are averaged over processes, but each loss is only a share of the sum over all targets.
+            self._carried.detach()  # truncated backpropagation: no gradient flows into the last window
+        # DDP averages gradients over the processes, but each loss is a share of the sum over all targets, so
+        # the shares must add up. The factor cancels the average.
         loss = outputs.loss * self.accelerator.num_processes
         return (loss, outputs) if return_outputs else loss
 
@@ -249,7 +252,7 @@ class StageTrainer(Trainer):
         self._carried = self.model.new_cache()
         for layer_index, layer in enumerate(self._carried.layers):
             names = sorted(name for name in tensors if name.startswith(f"{layer_index}."))
-            layer.update(tuple(tensors[name] for name in names), 1)
+            layer.update(tuple(tensors[name] for name in names), 1)  # nothing reads the number of tokens
 
 
 def fit(

@@ -1,1 +1,1 @@
-"""The Gradio kit: one page anatomy for every stage, live training, and the app that shows the whole path."""
+"""The Gradio kit: one page layout for every stage, live training, and the app that shows the whole path."""

@@ -1,7 +1,9 @@
-"""The app: the page of one stage, or the whole path with a page per stage.
+"""Serves the app: the page of one stage, or the whole path with a page per stage.
 
-launch_stage(None)          the path, as `llmpath demo` and spaces/00-llmpath show it
-launch_stage("rnn")         one stage, as `llmpath demo rnn` and spaces/07-rnn show it
+    launch_stage(None)          the path, as `llmpath demo` and spaces/00-llmpath show it
+    launch_stage("rnn")         one stage, as `llmpath demo rnn` and spaces/07-rnn show it
+
+Each page reads its run folder when it is opened, so a run that ends later appears without a restart.
 """
 
 import os
@@ -19,18 +21,19 @@ from . import landing, live_training
 from .page import Page, html
 from .theme import CSS, theme
 
-_FIRST_PORT, _PORTS = 7860, 100
-Page.trainer = live_training
+_FIRST_PORT, _PORTS = 7860, 100  # Gradio's own first port, and how many ports are tried
+Page.trainer = live_training  # without the app, pages offer no training
 
 
 def gallery(runs_root: Path | str, stages: tuple[Stage, ...] | None = None) -> gr.Blocks:
-    """The whole path: a landing page, and each stage's page under its slug (`/rnn`)."""
+    """Builds the whole path: a landing page, and the page of each stage under its slug (`/rnn`)."""
     runs_root, stages = Path(runs_root), stages or all_stages()
     with gr.Blocks(title="hf_llmpath: from XOR to RLHF", analytics_enabled=False) as app:
         html(landing.navigation(stages))
         hero = html(landing.hero(stages, runs_root))
         path = html(landing.path(stages, runs_root), elem_id="path")
         voice = html(landing.voice(stages, runs_root))
+        # Whoever opens the landing page later sees the runs as they are then.
         app.load(
             lambda: [draw(stages, runs_root) for draw in (landing.hero, landing.path, landing.voice)],
             None,
@@ -48,13 +51,13 @@ def gallery(runs_root: Path | str, stages: tuple[Stage, ...] | None = None) -> g
 
 
 def build_stage(slug: str | int, runs_root: Path | str = "runs", model_id: str | None = None) -> gr.Blocks:
-    """The page of one stage.
+    """Builds the page of one stage.
 
-    It shows the model `model_id` of the Hub if that can be had, else the local run. Without either, it offers
-    to train.
+    The page shows the model `model_id` from the Hub if it can be fetched, otherwise the local run. Without
+    either, it offers to train the stage.
 
     Raises:
-        UserError: no such stage.
+        UserError: no stage has this name or number.
     """
     stage = get_stage(slug)
     folder = None
@@ -78,13 +81,14 @@ def launch_stage(
 ) -> Any:
     """Builds the page of a stage (without a slug, the whole path) and serves it until it is stopped.
 
-    It is reachable from this machine only, unless `share` asks for a public link or this is a Hugging Face
+    Only this machine can reach the page, unless `share` asks for a public link or this is a Hugging Face
     Space. `options` go to `gradio.Blocks.launch`, whose result is returned.
 
     Raises:
-        UserError: no such stage, or the port is in use.
+        UserError: no stage has this name or number, or the port is in use.
     """
     os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
+    # A Space is reached from outside its container; anywhere else, only this machine may connect.
     host = "0.0.0.0" if os.environ.get("SPACE_ID") else "127.0.0.1"
     if port is not None and not _is_free(host, port):
         raise UserError(f"port {port} is in use; {_free_port(host)} is free: --port {_free_port(host)}")
@@ -94,7 +98,7 @@ def launch_stage(
 
 
 def launch_options(host: str, port: int | None = None) -> dict[str, Any]:
-    """How every app of this package is served: our look, no server-side rendering."""
+    """Returns the launch options of every app of this package: our look, no server-side rendering."""
     return {
         "server_name": host,
         "server_port": port,
@@ -108,6 +112,7 @@ def launch_options(host: str, port: int | None = None) -> dict[str, Any]:
 
 def _is_free(host: str, port: int) -> bool:
     with socket.socket() as probe:
+        # Otherwise a port that was used a moment ago (TIME_WAIT) would count as taken.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((host, port))

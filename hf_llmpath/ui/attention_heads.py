@@ -1,13 +1,13 @@
-"""The component for attention on a page: it swaps the large map and reads out the cell under the pointer.
+"""Shows attention on a page: a component that swaps the large map and reads out the cell under the pointer.
 
-The maps (`charts.attention`) are part of the markup and need no script. The script runs in the browser alone:
-looking around costs the server nothing.
+The maps (`charts.attention`) are part of the markup and need no script. The script runs only in the browser,
+so exploring the maps takes no work of the server.
 """
 
 import gradio as gr
 
-# Events are caught at the component's root, which stays when its content is replaced. The chosen head
-# stays chosen.
+# The listeners are on the component's root, which stays when Gradio replaces the content. A MutationObserver
+# notices new content and selects the same head again.
 _SCRIPT = """
 let chosen = 0, last = null;
 const shown = (figure) => Number(figure.dataset.shown || 0);
@@ -80,5 +80,5 @@ new MutationObserver(() => {
 
 
 def attention_html(elem_id: str) -> gr.HTML:
-    """The component that shows pictures of `charts.attention`."""
+    """Returns the component that shows pictures of `charts.attention`."""
     return gr.HTML("", apply_default_css=False, js_on_load=_SCRIPT, elem_id=elem_id)

@@ -1,4 +1,4 @@
-"""The controls of a text that a model writes, and how such a text is shown while it grows."""
+"""Defines the controls for text that a model writes, and the display of a text while it grows."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from .page import Page, html
 
 @dataclass(frozen=True)
 class WritingControls:
-    """The inputs of a text that is written. `all` lists them as a page's functions take them."""
+    """The inputs that determine a written text. `all` lists them in the order that page functions expect."""
 
     prompt: gr.Textbox
     temperature: gr.Slider
@@ -28,7 +28,14 @@ class WritingControls:
 def writing_controls(
     page: Page, examples: Sequence[str], length: int = 300, lines: int = 2
 ) -> WritingControls:
-    """Examples, prompt, temperature, length and seed; the page's address remembers all but the length."""
+    """Adds examples, prompt, temperature, length, and seed; the page's address keeps all but the length.
+
+    Args:
+        page: the page to put them on.
+        examples: texts of the example buttons; the first one is also the initial prompt.
+        length: initial number of characters to write.
+        lines: height of the prompt box in lines.
+    """
     slug = page.stage.slug
     prompt = gr.Textbox(
         examples[0],
@@ -38,7 +45,7 @@ def writing_controls(
         max_lines=6,
         max_length=LONGEST_PROMPT,
         elem_id=f"{slug}-prompt",
-        render=False,
+        render=False,  # the examples stand above the box that they fill
     )
     page.examples(prompt, examples)
     prompt.render()
@@ -70,14 +77,14 @@ def writing_controls(
 
 
 def sampling_caption(temperature: float, seed: int | None) -> str:
-    """How a text was sampled, as its caption."""
+    """Returns a caption that says how a text was sampled."""
     return f"Temperature {temperature:g}, seed {seed or 0}"
 
 
 def every_few(stream: Iterable[Any], count: int = 3) -> Iterator[tuple[Any, bool]]:
-    """Every `count`-th item of a stream and the last, each with whether it is the last.
+    """Yields every `count`-th item of a stream and the last item, each with True if it is the last.
 
-    A page need not be sent every character by itself.
+    The pages send several characters at a time, because every message costs time.
     """
     item = None
     for index, item in enumerate(stream):
@@ -88,5 +95,5 @@ def every_few(stream: Iterable[Any], count: int = 3) -> Iterator[tuple[Any, bool
 
 
 def empty_text(caption: str = "Nothing written yet", **options: object) -> gr.HTML:
-    """An empty frame for a text."""
+    """Returns an empty frame for a text."""
     return html(pictures.plain_text("", caption), **options)

@@ -1,4 +1,4 @@
-"""An encoder behind a page: it fills in blanks and says which class a text belongs to."""
+"""Puts an encoder behind a page, where it fills in blanks and classifies texts."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from ..training.recipes.masked_language_model import fill_masks
 
 
 class Encoder:
-    """A model and its tokenizer, in evaluation mode.
+    """An encoder in evaluation mode, and its tokenizer.
 
     Raises:
         UserError: the folder cannot be read, or its tokenizer belongs to another model.
@@ -24,26 +24,27 @@ class Encoder:
         return self.tokenizer.mask_token
 
     def fill(self, text: str, top_k: int) -> list[list[tuple[str, float]]]:
-        """The likeliest tokens for every mask in the text, with their probabilities (see `fill_masks`)."""
+        """Returns the likeliest tokens, with probabilities, for every mask in the text (see `fill_masks`)."""
         return fill_masks(self.model, self.tokenizer, text, top_k)
 
     @torch.no_grad()
     def classify(self, text: str) -> list[tuple[str, float]]:
-        """Every class with its probability, in the order of the classes.
+        """Returns every class with its probability, in the order of the class ids.
 
         Raises:
-            UserError: no text.
+            UserError: the text is empty.
         """
         if not text.strip():
             raise UserError("the text is empty; type a sentence")
         limit = self.model.config.max_position_embeddings
         inputs = self.tokenizer(text, return_tensors="pt", truncation=True, max_length=limit)
-        inputs.pop("token_type_ids", None)
-        probabilities = self.model(**inputs).logits[0].softmax(-1).tolist()  # (classes)
+        inputs.pop("token_type_ids", None)  # a single text is all segment 0, the model's default
+        # (1, classes) -> (classes,)
+        probabilities = self.model(**inputs).logits[0].softmax(-1).tolist()
         return [(self.model.config.id2label[label], p) for label, p in enumerate(probabilities)]
 
     def note(self, text: str) -> str:
-        """Sentences about how the text is read: that it was cut, or that words are unknown."""
+        """Says what the model cannot read of the text: tokens beyond its limit, and unknown words."""
         limit = self.model.config.max_position_embeddings
         ids = self.tokenizer(text)["input_ids"]
         notes = []
@@ -55,10 +56,10 @@ class Encoder:
 
 
 def load_encoder(auto_class: str, folder: Path) -> Encoder:
-    """The model saved in `folder`, kept in memory until its files change.
+    """Returns the encoder saved in `folder`, which stays in memory until its files change.
 
     Raises:
-        UserError: its weight file is missing, truncated or a pickle, or its tokenizer belongs to another
+        UserError: the weight file is missing, truncated, or a pickle, or the tokenizer belongs to another
             model.
     """
     return loaded(Encoder, folder, auto_class)

@@ -1,4 +1,4 @@
-"""The drawing at the top of the path: XOR, layers, memory, attention, language, preference."""
+"""Draws the picture at the top of the path: XOR, layers, memory, attention, language, preference."""
 
 
 def _dots(points: list[tuple[float, float]], radius: float, kind: str) -> str:
@@ -55,6 +55,7 @@ def _preference() -> str:
     return f'<path class="paper" d="{upper}{lower}"/><path class="more" d="{heart}"/>'
 
 
+# x and y of the center of each stop on the road, its name, and the function that draws it around (0, 0).
 _STOPS = (
     (70, 62, "XOR", _xor),
     (242, 84, "layers", _layers),
@@ -66,10 +67,10 @@ _STOPS = (
 
 
 def journey() -> str:
-    """An SVG that takes its colors from the page. It is decoration, and hidden from screen readers."""
+    """Returns an SVG that takes its colors from the page. It is decoration, hidden from screen readers."""
     road = f"M{_STOPS[0][0]} {_STOPS[0][1]}"
     for (x, y, *_), (to_x, to_y, *_) in zip(_STOPS, _STOPS[1:], strict=False):
-        half = (to_x - x) / 2
+        half = (to_x - x) / 2  # control points halfway, so the road is level at every stop
         road += f"C{x + half} {y} {to_x - half} {to_y} {to_x} {to_y}"
     stops = "".join(
         f'<g transform="translate({x} {y})">{draw()}</g><text x="{x}" y="152">{name}</text>'

@@ -1,4 +1,4 @@
-"""The first page of the app: the path, phase by phase, and what each run reached."""
+"""Builds the first page of the app: the path, phase by phase, and the result of each run."""
 
 from collections.abc import Sequence
 from html import escape
@@ -18,7 +18,7 @@ _READABLE_TEMPERATURE = 0.7
 
 
 def navigation(stages: Sequence[Stage], here: str | None = None) -> str:
-    """Links to the path and to every stage; `here` is the slug of the page that shows them."""
+    """Returns links to the path and to every stage; `here` is the slug of the page that shows the links."""
     current = lambda stage: " aria-current=page" if stage.slug == here else ""  # noqa: E731
     links = "".join(
         f'<a href="{stage.slug}"{current(stage)}>{stage.number} {escape(stage.slug)}</a>' for stage in stages
@@ -29,7 +29,7 @@ def navigation(stages: Sequence[Stage], here: str | None = None) -> str:
 
 
 def neighbors(stages: Sequence[Stage], here: str) -> str:
-    """Links to the stage before and the stage after."""
+    """Returns links to the previous and the next stage."""
     index = [stage.slug for stage in stages].index(here)
     before, after = "<span></span>", ""
     if index > 0:
@@ -40,7 +40,7 @@ def neighbors(stages: Sequence[Stage], here: str) -> str:
 
 
 def hero(stages: Sequence[Stage], runs_root: Path) -> str:
-    """What this is, and next to it a trained network that reads, if a run has saved one."""
+    """Returns the introduction, and next to it a network that reads a text, if a run has saved one."""
     return (
         '<header class="lp lp-hero"><div><h1>From XOR <br>to <em>RLHF</em></h1>'
         "<p>The path into large language models, one small and honest model at a time. Train each stage on a "
@@ -50,7 +50,7 @@ def hero(stages: Sequence[Stage], runs_root: Path) -> str:
 
 
 def _reading(stages: Sequence[Stage], runs_root: Path) -> str:
-    """A text colored by one unit of a network that was trained here; empty if no run has saved one."""
+    """Returns a text colored by one unit of a network that was trained here; empty without such a run."""
     for stage in stages:
         folder = RunFolder(runs_root / stage.folder_name)
         try:
@@ -59,6 +59,7 @@ def _reading(stages: Sequence[Stage], runs_root: Path) -> str:
             continue
         seconds = duration(folder.report["seconds"])
         start = len(states["text"]) - len(states["text"].lstrip())
+        # rpartition cuts at the last space, so no word is cut in two.
         text = states["text"][start : start + _LONGEST_TEXT].rpartition(" ")[0]
         return colored_text(
             list(text),
@@ -70,7 +71,7 @@ def _reading(stages: Sequence[Stage], runs_root: Path) -> str:
 
 
 def path(stages: Sequence[Stage], runs_root: Path) -> str:
-    """Every stage as a card, grouped by phase: the state of its run, its main number and the baseline."""
+    """Returns a card per stage, grouped by phase: the state of its run, its main number, the baseline."""
     folders = {stage.slug: RunFolder(runs_root / stage.folder_name) for stage in stages}
     phases = []
     for phase, members in groupby(stages, key=lambda stage: stage.phase):
@@ -94,7 +95,7 @@ def _card(stage: Stage, folder: RunFolder) -> str:
 
 
 def _against(name: str, value: float, baseline: float | None) -> str:
-    """The number, and two bars in proportion: the model's and the baseline's."""
+    """Returns the number, and two bars in proportion: one for the model and one for the baseline."""
     text = f"{escape(words(name))}<strong>{number(value)}</strong>"
     if baseline is None:
         return text
@@ -105,7 +106,7 @@ def _against(name: str, value: float, baseline: float | None) -> str:
 
 
 def voice(stages: Sequence[Stage], runs_root: Path) -> str:
-    """What the best language model among the runs wrote; empty if there is none."""
+    """Returns a text that the best language model among the runs wrote; empty if no run has one."""
     writers = []
     for stage in stages:
         folder = RunFolder(runs_root / stage.folder_name)
@@ -113,6 +114,7 @@ def voice(stages: Sequence[Stage], runs_root: Path) -> str:
             writers.append((folder.metrics.get("bits_per_character", float("inf")), stage, folder))
     if not writers:
         return ""
+    # Bits per character compare models of different vocabularies; runs without this number come last.
     _, stage, folder = min(writers, key=lambda entry: entry[0])
     samples = folder.figure_data("samples")
     temperature = min(samples, key=lambda name: abs(float(name) - _READABLE_TEMPERATURE))

@@ -1,7 +1,7 @@
-"""Training from a page: one at a time in this process, watched by any number of pages, and resumable.
+"""Trains stages from their pages: one at a time in this process, resumable, watched by any number of pages.
 
-The training belongs to the process, not to the page that started it: a page that is reloaded finds it again.
-The app hands this module to the pages as their `trainer`.
+The training belongs to the process and not to the page that started it, so a page that is reloaded shows it
+again. The app hands this module to the pages as their `trainer`.
 """
 
 import threading
@@ -18,16 +18,17 @@ from ..runs import NoProgress, RunFolder
 from ..stages import runner
 from ..stages.stage import Stage
 
-_POINTS = 160  # of a curve on a page
+_POINTS = 160  # points of a curve on a page, about
 
 
 class LiveTraining(NoProgress):
-    """One training of the quick preset in a thread of its own, and what it has shown so far.
+    """A training of the quick preset in a thread of its own, and the progress that it has reported so far.
 
     Attributes:
-        slug: the stage that is trained.
-        error: one line that says why it failed, if it did.
-        running, stopped: whether it is under way; whether it was stopped before its end.
+        slug: slug of the stage that is trained.
+        error: one line that says why the training failed; empty if it did not.
+        running: whether the training is under way.
+        stopped: whether it was stopped before its end.
     """
 
     def __init__(self, stage: Stage, folder: Path, resume: bool = False):
@@ -55,7 +56,7 @@ class LiveTraining(NoProgress):
         self._thread.join()
 
     def stop(self) -> None:
-        """Asks the training to end after its current step; the run stays resumable."""
+        """Asks the training to end after its current step; the run can be resumed."""
         self._stop.set()
 
     def _run(self) -> None:
@@ -63,13 +64,13 @@ class LiveTraining(NoProgress):
             runner.run_stage(
                 self.stage, preset="quick", output_dir=self.folder.parent, resume=self.resume, progress=self
             )
-        except KeyboardInterrupt:
+        except KeyboardInterrupt:  # from `update` or `say`, after `stop`
             self.stopped = True
         except UserError as error:
             self.error = str(error)
         except Exception as error:
             self.error = f"training failed: {type(error).__name__}: {error}"
-            # The traceback goes where the server's operator looks.
+            # The page shows one line; the traceback goes to stderr, where the server's operator looks.
             details = (type(error), error, error.__traceback__, self._thread)
             threading.excepthook(threading.ExceptHookArgs(details))
 
@@ -81,7 +82,7 @@ class LiveTraining(NoProgress):
 
     def update(self, step: int, **values: float) -> None:
         if self._stop.is_set():
-            raise KeyboardInterrupt
+            raise KeyboardInterrupt  # a stop works like Ctrl-C, for which every training is prepared
         with self._lock:
             self._step = step
             self._speed = values.get("tokens_per_second", self._speed)
@@ -97,7 +98,7 @@ class LiveTraining(NoProgress):
             self._line = text
 
     def picture(self) -> str:
-        """Progress bar, time left and the loss so far, as HTML."""
+        """Returns the progress bar, the time left, and the loss so far, as HTML."""
         with self._lock:
             task, total, step, line, speed = self._task, self._total, self._step, self._line, self._speed
             curves = {name: _thinned(points) for name, points in self._curves.items()}
@@ -121,7 +122,7 @@ class LiveTraining(NoProgress):
 
 def _thinned(points: list[tuple[int, float]]) -> list[tuple[int, float]]:
     stride = max(1, len(points) // _POINTS)
-    return points[::stride] + points[-1:]
+    return points[::stride] + points[-1:]  # the newest point must not be thinned out
 
 
 _current: LiveTraining | None = None
@@ -129,12 +130,12 @@ _one_at_a_time = threading.Lock()
 
 
 def current() -> LiveTraining | None:
-    """The training that is under way in this process, if there is one."""
+    """Returns the training that is under way in this process, or None."""
     return _current if _current is not None and _current.running else None
 
 
 def start(stage: Stage, folder: RunFolder, resume: bool = False) -> LiveTraining:
-    """Starts the quick preset of `stage`, or joins its training that is under way.
+    """Starts the quick preset of `stage`, or returns its training if that is already under way.
 
     Raises:
         UserError: another stage is being trained.

@@ -1,4 +1,4 @@
-"""A network as it learns: its units as small surfaces, its weights as edges, its answer over the points."""
+"""Draws a network as it learns: units as small surfaces, weights as edges, and its answer over the points."""
 
 from html import escape
 
@@ -10,11 +10,12 @@ from ..charts.plots import line_chart
 from .live_network import RESOLUTION, SHOWN, LiveNetwork
 
 FEW = 4  # points of XOR without noise
-_CURVE_POINTS = 150  # of a curve on the page
+_CURVE_POINTS = 150  # points of a curve on the page, about
 
 
 def network_picture(live: LiveNetwork) -> str:
-    """The whole picture: state in words, network, answer over the points, losses."""
+    """Returns the whole picture: the state in words, the network, its answer over the points, the losses."""
+    # Copies everything under the lock; drawing takes long, and the training can continue meanwhile.
     with live.lock:
         answer, hidden = live.surfaces()
         weights = live.weights()
@@ -59,7 +60,7 @@ def _short(loss: float) -> str:
 def _thinned(live: LiveNetwork) -> dict[str, tuple[list[int], list[float]]]:
     history = live.history
     stride = max(1, len(history.steps) // _CURVE_POINTS)
-    cut = lambda values: [*values[:-1:stride], *values[-1:]]  # noqa: E731
+    cut = lambda values: [*values[:-1:stride], *values[-1:]]  # noqa: E731  # always with the last value
     return {
         "training": (cut(history.steps), cut(history.train)),
         "test": (cut(history.steps), cut(history.test)),
@@ -67,21 +68,22 @@ def _thinned(live: LiveNetwork) -> dict[str, tuple[list[int], list[float]]]:
 
 
 def _described(weights: list[np.ndarray]) -> str:
-    sizes = [weights[0].shape[1], *(len(weight) for weight in weights)]
+    sizes = [weights[0].shape[1], *(len(weight) for weight in weights)]  # each weight is (outputs, inputs)
     largest = max(float(np.abs(weight).max()) for weight in weights)
     parts = [f"Layers of {', '.join(map(str, sizes))} units. The largest weight is {largest:.2f} in size."]
     for layer, weight in enumerate(weights, start=1):
-        if weight.size <= 16:
+        if weight.size <= 16:  # more numbers would be tedious to listen to
             numbers = np.array2string(weight, precision=1, separator=", ", max_line_width=10_000)
             parts.append(f"Weights of layer {layer}: {numbers}.")
     return " ".join(parts)
 
 
 def _surface(live: LiveNetwork, answer: np.ndarray) -> str:
-    few = len(live.train.x) <= FEW  # then the test points are the same four
+    few = len(live.train.x) <= FEW  # then the test points are the training points
     groups = (
         [("train", live.train, True)] if few else [("test", live.test, False), ("train", live.train, True)]
     )
     points = [(live.x[split], points.labels, filled) for split, points, filled in groups]
     extent = (-SHOWN, SHOWN, -SHOWN, SHOWN)
+    # `surfaces` gives the top row first, plane_svg takes the lowest row first.
     return plane_svg(answer[::-1], extent, points, size=6 if few else 2.8)

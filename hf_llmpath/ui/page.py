@@ -1,4 +1,4 @@
-"""The anatomy that every stage page shares.
+"""Defines the layout that the pages of all stages share.
 
     with stage_page(STAGE, folder) as page:
         prompt = gr.Textbox(...)
@@ -7,9 +7,10 @@
         page.on_ready(show, [prompt], [picture])
     return page.blocks
 
-From top to bottom: header; what needs no run (`with page.always:`); without a run, the offer to train;
-what the stage puts on its page; numbers, figures, lesson, code, load snippet. The run folder is read whenever
-the page is opened and when a training ends. A run that appears later is shown by the same process.
+A page consists, from top to bottom, of the header; the controls that need no run (`with page.always:`); the
+offer to train, if there is no run; the controls of the stage; and numbers, figures, lesson, code, and the
+snippet that loads the model. The run folder is read whenever the page is opened and when a training ends, so
+the same process also shows a run that appears later.
 """
 
 import base64
@@ -39,12 +40,13 @@ _STATES = {"complete": "trained", "stopped": "stopped, can be continued", "none"
 
 
 class PageTraining(Protocol):
-    """A training of a stage in this process, as a page shows it.
+    """A training of a stage in this process, as a page sees it.
 
     Attributes:
-        slug: the stage.
-        running, stopped: whether it is under way; whether it was stopped before its end.
-        error: one line that says why it failed, if it did.
+        slug: slug of the stage.
+        running: whether the training is under way.
+        stopped: whether it was stopped before its end.
+        error: one line that says why the training failed; empty if it did not.
     """
 
     slug: str
@@ -60,7 +62,7 @@ class PageTraining(Protocol):
 
 
 class PageTrainer(Protocol):
-    """What a page needs to offer a training. The app provides it; a page by itself trains nothing."""
+    """The interface of the object that trains stages for pages. The app provides it."""
 
     def start(self, stage: Stage, folder: RunFolder, resume: bool = False) -> PageTraining: ...
 
@@ -68,7 +70,7 @@ class PageTrainer(Protocol):
 
 
 def html(value: str = "", **options: Any) -> gr.HTML:
-    """Our own markup, free of Gradio's text styles."""
+    """Returns a component for our own markup, free of Gradio's text styles."""
     return gr.HTML(value, apply_default_css=False, js_on_load=None, **options)
 
 
@@ -76,10 +78,11 @@ class Page:
     """The page of a stage, as the stage's `demo.build` sees it.
 
     Attributes:
-        stage, folder: what the page is about.
+        stage, folder: the stage and its run folder.
+        model_id: the repository on the Hub that the run comes from, or None for a local run.
         blocks: the Gradio page.
-        always: what is shown whether or not there is a run; `with page.always:` fills it.
-        trainer: what trains a stage from its page, set by the app for all pages.
+        always: column that is visible with and without a run; `with page.always:` fills it.
+        trainer: object that trains a stage from its page; the app sets it for all pages.
     """
 
     always: gr.Column
@@ -94,7 +97,7 @@ class Page:
         self._remembered: dict[str, Any] = {}
 
     def examples(self, target: Any, texts: Sequence[str], label: str = "Examples") -> None:
-        """Buttons that fill `target`, without asking the server."""
+        """Adds buttons that put a text into `target`; this happens in the browser, without the server."""
         with gr.Row(elem_classes="lp-chips"):
             html(f'<span class="lp lp-note">{label}</span>', min_width=0)
             for text in texts:
@@ -102,21 +105,23 @@ class Page:
                 button.click(None, None, target, js=f"() => {json.dumps(text)}", api_visibility="private")
 
     def set_up(self, function: Callable, outputs: Sequence[Any]) -> None:
-        """Calls `function` once there is a run to read, before the address is read and before any `on_ready`.
+        """Calls `function` once the page has a run, before the address is read and before any `on_ready`.
 
-        For the choices and limits of controls that depend on the run, and for pictures that never change.
+        It is meant for the choices and limits of controls that depend on the run, and for pictures that never
+        change.
         """
         self._set_up.append((function, [], list(outputs)))
 
     def on_ready(self, function: Callable, inputs: Sequence[Any], outputs: Sequence[Any]) -> None:
-        """Calls `function` when the page is opened and has a run, and when a training on it has ended."""
+        """Calls `function` when a page with a run is opened, and when a training on the page has ended."""
         self._ready.append((function, list(inputs), list(outputs)))
 
     def on_change(
         self, triggers: Sequence[Any], function: Callable, inputs: Sequence[Any], outputs: Sequence[Any]
     ) -> None:
         """Calls `function` when a trigger changes (the last change wins) and when the page is ready."""
-        # Being ready is one more trigger: events come one at a time, and no old answer follows a newer one.
+        # Readiness is one more trigger of the same event. With `always_last`, an event runs one call at a
+        # time, so no outdated answer arrives after a newer one.
         times_ready = gr.State(0)
         gr.on(
             [component.change for component in (*triggers, times_ready)],
@@ -141,20 +146,28 @@ class Page:
         outputs: Callable[[], Sequence[Any]],
         label: str = "Write",
     ) -> None:
-        """A button that streams what the generator `function` yields, one that stops it, and the outputs."""
+        """Adds a button that streams the values of a generator to the page, and a button that stops it.
+
+        Args:
+            function: the generator; it takes the values of `inputs` and yields values for the outputs.
+            inputs: the controls.
+            outputs: function that adds the output components below the buttons and returns them.
+            label: text of the first button.
+        """
         with gr.Row(elem_classes="lp-buttons"):
             write = gr.Button(label, variant="primary", min_width=120)
             stop = gr.Button("Stop", interactive=False, min_width=80)
         filled = list(outputs())
         toggle = lambda busy: (gr.Button(interactive=not busy), gr.Button(interactive=busy))  # noqa: E731
         quiet = {"show_progress": "hidden", "queue": False, "api_visibility": "private"}
+        # The buttons change in events of their own: a canceled stream could not switch them back.
         begun = write.click(lambda: toggle(True), None, [write, stop], **quiet)
         streaming = {"show_progress": "hidden", "concurrency_limit": 4, "api_name": function.__name__}
         writing = begun.then(telling_stream(function), list(inputs), filled, **streaming)
         writing.then(lambda: toggle(False), None, [write, stop], **quiet)
         stop.click(lambda: toggle(False), None, [write, stop], cancels=[writing], **quiet)
 
-    # What follows is called by `stage_page`.
+    # `stage_page` calls the methods below.
 
     def _training_offer(self) -> tuple[Any, ...]:
         with gr.Column(visible=not self._complete_at_first, elem_classes="lp-trainbox") as offer:
@@ -169,7 +182,7 @@ class Page:
         return offer, text, train, resume, stop, live
 
     def _watch(self, resume: bool) -> Iterator[list[Any]]:
-        """Pictures of the training until it ends. Outputs: text, train, resume, stop, live."""
+        """Starts a training and yields updates of text, train, resume, stop, and live until it ends."""
         try:
             if self.trainer is None:
                 raise UserError(f"this page cannot train; use: llmpath run {self.stage.slug}")
@@ -210,7 +223,7 @@ class Page:
         def refresh() -> list[Any]:
             folder = RunFolder(self.folder.path)
             complete = folder.is_complete
-            # Only what changes is sent: an update may undo what somebody is typing.
+            # Only changes are sent, because an update may undo what the visitor is typing.
             unchanged = complete == self._complete_at_first
             return [
                 _header(self.stage, folder, self.model_id),
@@ -225,8 +238,11 @@ class Page:
         watched = [text, train, resume, stop, live]
         if self._remembered:
             self._read_address(self.blocks.load, list(self._remembered))
+        # The order matters: a training under way comes first, then the page shows its run, then `set_up`
+        # gives the controls their choices, and only then does `on_ready` use the values of the controls.
         opened = self.blocks.load(self._rejoin, None, watched, concurrency_limit=None, **quiet)
         opened = self._then(self._set_up, opened.then(refresh, None, shown, **quiet), quiet)
+        # `set_up` may have reset these controls, so they are read from the address a second time.
         changed = {output._id for _, _, outputs in self._set_up for output in outputs}
         if again := [name for name, control in self._remembered.items() if control._id in changed]:
             opened = self._read_address(opened.then, again)
@@ -253,10 +269,10 @@ class Page:
         return call
 
     def _read_address(self, event: Callable, names: Sequence[str]) -> Any:
-        """Sets the controls `names` from the address that the page was opened with.
+        """Sets the controls `names` from the address with which the page was opened.
 
-        It runs in the browser, at once: an answer of the server would come when somebody may be typing
-        already, and would undo that.
+        The script runs in the browser, at once. An answer from the server could arrive when the visitor is
+        already typing, and would undo that.
         """
         controls = [self._remembered[name] for name in names]
         script = _READ_ADDRESS % json.dumps([_expected(name, self._remembered[name]) for name in names])
@@ -296,7 +312,7 @@ def _offer(problem: str = "") -> str:
 
 
 def telling(function: Callable) -> Callable:
-    """The function, with the one line of a `UserError` shown on the page."""
+    """Wraps a function so that the page shows the one line of a `UserError`."""
 
     @wraps(function)
     def call(*values: Any) -> Any:
@@ -309,7 +325,7 @@ def telling(function: Callable) -> Callable:
 
 
 def telling_stream(function: Callable) -> Callable:
-    """The generator, with the one line of a `UserError` shown on the page."""
+    """Wraps a generator so that the page shows the one line of a `UserError`."""
 
     @wraps(function)
     def call(*values: Any) -> Iterator[Any]:
@@ -321,7 +337,8 @@ def telling_stream(function: Callable) -> Callable:
     return call
 
 
-# Keeps the values except those that the address names and that make sense for their control.
+# Replaces the values that the address names, provided that they are valid for their controls. The address of
+# the moment of opening is kept, because later changes of the controls rewrite the current one.
 _READ_ADDRESS = """(...values) => {
   window.openedWith ??= new URLSearchParams(location.search);
   const read = %s.map(({name, low, high, choices}, i) => {
@@ -341,7 +358,7 @@ _WRITE_ADDRESS = """(...values) => {
 
 
 def _expected(name: str, control: Any) -> dict[str, Any]:
-    """The values that a control takes: numbers from `low` to `high`, one of `choices`, or any text."""
+    """Describes which values a control takes: numbers from `low` to `high`, one of `choices`, or any text."""
     if isinstance(control, gr.Slider | gr.Number):
         return {"name": name, "low": control.minimum, "high": control.maximum}
     if isinstance(control, gr.Radio | gr.Dropdown):
@@ -351,7 +368,7 @@ def _expected(name: str, control: Any) -> dict[str, Any]:
 
 @contextmanager
 def stage_page(stage: Stage, folder: RunFolder, model_id: str | None = None) -> Iterator[Page]:
-    """The page of a stage; the body of the `with` statement fills its middle."""
+    """Builds the page of a stage; the body of the `with` statement fills its middle."""
     page = Page(stage, folder, model_id)
     with page.blocks:
         head = html(_header(stage, folder, model_id))
@@ -368,13 +385,13 @@ def stage_page(stage: Stage, folder: RunFolder, model_id: str | None = None) -> 
 
 
 def section(title: str, text: str = "") -> str:
-    """A heading on a page, with a sentence under it."""
+    """Returns a heading with a sentence under it."""
     body = f"<p>{escape(text)}</p>" if text else ""
     return f'<div class="lp lp-section"><h2>{escape(title)}</h2>{body}</div>'
 
 
 def main_number(folder: RunFolder) -> tuple[str, float, float | None] | None:
-    """Name, value and baseline of the run's main number, if there is a complete run."""
+    """Returns name, value, and baseline of the run's main number, or None if no run is complete."""
     if not folder.is_complete:
         return None
     report = folder.report
@@ -383,7 +400,7 @@ def main_number(folder: RunFolder) -> tuple[str, float, float | None] | None:
 
 
 def _header(stage: Stage, folder: RunFolder, model_id: str | None = None) -> str:
-    """Phase, number, title and summary; the state of the run; its main number with the baseline."""
+    """Returns the header: phase, number, title, and summary; the state of the run; its main number."""
     facts = [("run", pill(folder))]
     if (main := main_number(folder)) is not None:
         name, value, baseline = main
@@ -406,7 +423,8 @@ def _header(stage: Stage, folder: RunFolder, model_id: str | None = None) -> str
 
 
 def pill(folder: RunFolder) -> Markup:
-    """The state of a run as a small label."""
+    """Returns a small label with the state of a run."""
+    # A complete run counts as trained even if a later run was stopped in the same folder.
     state = folder.state
     tone = " good" if folder.is_complete else ""
     text = _STATES["complete" if folder.is_complete and state == "stopped" else state]
@@ -414,7 +432,7 @@ def pill(folder: RunFolder) -> Markup:
 
 
 def _numbers(folder: RunFolder) -> str:
-    """Goals, then every measured number with its baseline, then what produced them."""
+    """Returns the goals, then every measured number with its baseline, then the origin of the numbers."""
     if not folder.is_complete:
         return '<p class="lp lp-empty">The numbers appear when the stage has been trained.</p>'
     report = folder.report
@@ -442,11 +460,13 @@ def _goal_row(goal: dict[str, Any]) -> list[str]:
 
 
 def compared(metrics: dict[str, Any], models: dict[str, str], caption: str, prefix: str = "") -> str:
-    """The metrics named `PREFIX/MODEL/METRIC` as a table: a row per metric, a column per model.
+    """Returns a table of the metrics named `PREFIX/MODEL/METRIC`: a row per metric, a column per model.
 
     Args:
-        models: name in the metrics -> name to show.
-        caption: of the table; what stands before a colon heads its first column.
+        metrics: name -> measured value.
+        models: name of a model in the metrics -> name to show.
+        caption: caption of the table; the text before a colon heads the first column.
+        prefix: beginning of the names that the table shows, with its slash.
     """
     values = {name.removeprefix(prefix): value for name, value in metrics.items() if name.startswith(prefix)}
     keys = [key for key in models if any(name.startswith(key + "/") for name in values)]
@@ -471,7 +491,7 @@ def _provenance(report: dict[str, Any]) -> str:
 
 
 def _figures(folder: RunFolder) -> str:
-    """The pictures that the run drew, as they are on its card."""
+    """Returns the pictures of the run, as its card shows them."""
     shown = ""
     for path in folder.figures:
         name, data = escape(words(path.stem)), base64.b64encode(path.read_bytes()).decode()
@@ -485,20 +505,25 @@ def _figures(folder: RunFolder) -> str:
 
 
 def _lesson(stage: Stage) -> str:
-    """The stage's lesson without its title, which the page already shows."""
+    """Returns the stage's lesson without its title, which the page already shows."""
     text = stage.lesson
     return text.partition("\n")[2].lstrip() if text.startswith("# ") else text
 
 
 def resolve(path: str) -> Any:
-    """The object at the dotted path `package.module.Class.attribute`."""
+    """Returns the object at the dotted path `package.module.Class.attribute`.
+
+    Raises:
+        ModuleNotFoundError: no beginning of the path is a module.
+    """
+    # The longest beginning that can be imported is the module; the remaining names are attributes.
     names = path.split(".")
     for end in range(len(names), 0, -1):
         module = ".".join(names[:end])
         try:
             item = importlib.import_module(module)
         except ModuleNotFoundError as error:
-            if not module.startswith(error.name or ""):
+            if not module.startswith(error.name or ""):  # the module exists, but lacks a dependency
                 raise
             continue
         for name in names[end:]:
@@ -508,7 +533,7 @@ def resolve(path: str) -> Any:
 
 
 def source_of(concept: Concept) -> str:
-    """Where a concept is implemented, and its code, as Markdown."""
+    """Returns the path and line where a concept is implemented, and its code, as Markdown."""
     item = inspect.unwrap(resolve(concept.implementation))
     lines, first = inspect.getsourcelines(item)
     package = inspect.getmodule(item).__name__.partition(".")[0]

@@ -1,4 +1,4 @@
-"""Texts and tables that only pages show. Everything else that is drawn is a `charts.picture.Picture`."""
+"""Renders texts and tables that only pages show. All other pictures are a `charts.picture.Picture`."""
 
 from collections.abc import Sequence
 from html import escape
@@ -7,15 +7,16 @@ from ..charts.picture import figure
 
 
 class Markup(str):
-    """Text that is HTML already and is not escaped again."""
+    """Text that already is HTML and must not be escaped again."""
 
 
 def plain_text(text: str, caption: str, detail: str = "", prompt: str = "", writing: bool = False) -> str:
-    """A text in a frame.
+    """Returns a text in a frame.
 
     Args:
-        prompt: what the text starts with; it is set off.
-        writing: whether the text is still being written; a caret shows it.
+        text: the text without its prompt.
+        prompt: the beginning of the text, set in another style.
+        writing: whether the text is still being written, which a caret shows.
     """
     caret = '<span class="lp-caret" aria-hidden="true"></span>' if writing else ""
     body = f'<div class="lp-text"><span class="lp-prompt">{escape(prompt)}</span>{escape(text)}{caret}</div>'
@@ -23,7 +24,7 @@ def plain_text(text: str, caption: str, detail: str = "", prompt: str = "", writ
 
 
 def table(headers: Sequence[str], rows: Sequence[Sequence[str]], caption: str) -> str:
-    """A table whose first column names its rows. Cells are text, or `Markup`."""
+    """Returns a table whose first column names its rows. Cells are text or `Markup`."""
     head = "".join(f'<th scope="col">{escape(name)}</th>' for name in headers)
     body = ""
     for first, *others in rows:

@@ -1,10 +1,10 @@
-"""The playground: points in the plane, a small network, and its training with play, pause, step and reset.
+"""Defines the playground: points in the plane, and a small network whose training can be played and paused.
 
     with page.always:
         playground(page, Design(shape="xor"), rate=0.3)
 
-The NumPy engine trains the network in the process that serves the page, one network for each open page.
-Nothing has to be trained before.
+The NumPy engine trains the network in the process that serves the page, one network for each open page. The
+playground needs no trained run.
 """
 
 from typing import Any
@@ -18,7 +18,7 @@ from .network_picture import network_picture
 from .page import Page, html
 from .play import NOW, Transport
 
-SPEEDS = (1, 5, 20, 100)  # steps from picture to picture
+SPEEDS = (1, 5, 20, 100)  # steps from one picture to the next
 RATES = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0)
 
 
@@ -26,9 +26,10 @@ def playground(page: Page, design: Design, rate: float, speed: int = 5) -> None:
     """Puts a playground on the page.
 
     Args:
-        design: what it opens with; the visitor can change everything but `squared`.
-        rate: learning rate at the start, one of `RATES`.
-        speed: steps from picture to picture at the start, one of `SPEEDS`.
+        page: the page.
+        design: the initial design; the visitor can change everything except `squared`.
+        rate: initial learning rate, one of `RATES`.
+        speed: initial number of steps from one picture to the next, one of `SPEEDS`.
     """
     slug = page.stage.slug
     first = LiveNetwork(design, rate, speed)
@@ -43,6 +44,7 @@ def playground(page: Page, design: Design, rate: float, speed: int = 5) -> None:
             units = gr.Slider(1, 8, value=design.units, step=1, label="Units in each")
             activation = gr.Dropdown(list(ACTIVATIONS), value=design.activation, label="Activation")
             optimizer = gr.Dropdown(list(OPTIMIZERS), value=design.optimizer, label="Optimizer")
+            # The slider moves over the indices of RATES, because a slider has no logarithmic scale.
             power = gr.Slider(
                 0,
                 len(RATES) - 1,
@@ -67,14 +69,14 @@ def playground(page: Page, design: Design, rate: float, speed: int = 5) -> None:
         return Design(shape, noise, seed or 0, int(layers), int(units), activation, optimizer, design.squared)
 
     def changed(network: LiveNetwork, *values: Any) -> str:
-        """Another design starts another network. If one was playing, the new one plays on."""
+        """Starts a new network if the design has changed. It plays if the old network was playing."""
         wanted = designed(*values)
         if wanted != network.design:
             network.rebuild(wanted)
         return gr.skip() if network.player else network_picture(network)
 
     def paced(network: LiveNetwork, power: int, pace: int) -> tuple[gr.Slider, str]:
-        """A training that is playing takes the new rate at once."""
+        """Changes rate and pace; a network that is playing takes them over at once."""
         network.pace = int(pace)
         network.set_rate(RATES[int(power)])
         picture = gr.skip() if network.player else network_picture(network)

@@ -1,5 +1,6 @@
-"""The look of every page: system fonts, ink on paper, amber and blue for more and less; nothing from
-another host.
+"""Defines the look of every page: system fonts, ink on paper, amber for more, and blue for less.
+
+Pages load no font and no other file from another host.
 """
 
 from pathlib import Path
@@ -18,7 +19,7 @@ _MONO = [Font(name) for name in ("ui-monospace", "SFMono-Regular", "Menlo", "Con
 
 
 def theme() -> gr.themes.Base:
-    """The Gradio theme; its pictures and cards take their colors from `style.css`."""
+    """Returns the Gradio theme; our pictures and cards take their colors from `style.css`."""
     return gr.themes.Base(
         primary_hue=colors.amber,
         secondary_hue=colors.blue,

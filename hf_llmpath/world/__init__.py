@@ -1,10 +1,9 @@
-"""One small generated world of villagers, places, things and wishes, read by the stages from six to
-seventeen.
+"""Generates texts from one small world of villagers, places, things, and wishes, for stages 6 to 17.
 
     >>> from hf_llmpath.world import generate
     >>> generate("stories", "test", size=1)[0]["text"]
 
-| view | fields | what it is |
+| view | fields | contents |
 |---|---|---|
 | stories | text | tales of 60 to 110 words |
 | reviews | text, label | 1 positive, 0 negative; word order decides |
@@ -13,7 +12,7 @@ seventeen.
 | chats | messages, prompt, completion | replies of mixed quality |
 | preferences | prompt, chosen, rejected | pairs that `judge` ranks with a clear margin |
 
-Records carry further ground truth (`character`, `object`, `facts`, `kind`, ...). No sentence of five words or
+Records also contain ground truth (`character`, `object`, `facts`, `kind`, ...). No sentence of five words or
 more is in two splits (`splits.py`).
 """
 
@@ -49,10 +48,14 @@ DEFAULT_SIZES: dict[str, dict[str, int]] = {
 
 
 def generate(view: str, split: str = "train", size: int | None = None, seed: int = 0) -> list[dict]:
-    """The first `size` records (by default `DEFAULT_SIZES[view][split]`) of a split of a view.
+    """Returns the first `size` records (by default `DEFAULT_SIZES[view][split]`) of a split of a view.
 
-    The records depend on nothing but the arguments, and those of a smaller size begin those of a larger one.
-    Raises `ValueError`, naming the nearest match, for an unknown view or split, and for a negative size.
+    The records depend only on the arguments, and the records of a smaller size are the first ones of a larger
+    size.
+
+    Raises:
+        ValueError: the view or split is unknown (the message names the nearest match), or the size is
+            negative.
     """
     check_name(view, VIEWS, "view")
     check_name(split, SPLITS, "split")
@@ -64,7 +67,7 @@ def generate(view: str, split: str = "train", size: int | None = None, seed: int
 
 @lru_cache(maxsize=len(VIEWS) * len(SPLITS))
 def _written(view: str, split: str, size: int, seed: int) -> list[dict]:
-    """Writing takes seconds, and the stages of one process ask for the same records: they are kept."""
+    """Generates records and caches them: it takes seconds, and several stages of a process need the same."""
     records = list(itertools.islice(_RECORDS[view](random.Random(f"{seed}/{view}/{split}"), split), size))
     if view == "questions":
         for number, record in enumerate(records):
@@ -81,7 +84,7 @@ def _endless(make: Callable[[random.Random, str], dict]) -> Callable[[random.Ran
 
 
 def _reviews(rng: random.Random, split: str) -> Iterator[dict]:
-    while True:
+    while True:  # pairs of opposite labels, in random order, keep any number of reviews balanced
         first = rng.randint(0, 1)
         yield review(rng, split, first)
         yield review(rng, split, 1 - first)

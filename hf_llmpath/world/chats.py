@@ -1,9 +1,10 @@
-"""The `chats` view: what a user asks in the world, replies of mixed quality, and the faults a reply can have.
+"""Generates the `chats` view: users' questions, replies of mixed quality, and the faults of replies.
 
-Of the assistant's replies in `chats`, 40 % are good; 20 % curt, 8 % name the wrong person or place, 10 %
-answer another question, 11 % are rude and 11 % ramble. Supervised fine-tuning on them learns all of these, so
-alignment has something to improve: against a perfect imitator, whose replies are good in a share g, a policy
-that is always good wins 1 - g and ties in g, a win rate of 1 - g/2. `kind` names which one a record is.
+In `chats`, 40% of the assistant's replies are good, 20% are curt, 8% name the wrong person or place, 10%
+answer another question, 11% are rude, and 11% ramble. Supervised fine-tuning on these replies learns all of
+the faults, so alignment has something to improve. Against a perfect imitator, whose replies are good in a
+share g of cases, a policy that is always good wins in a share 1 - g and ties in a share g, which is a win
+rate of 1 - g/2. The field `kind` names the kind of reply in a record.
 """
 
 from __future__ import annotations
@@ -24,9 +25,9 @@ MIXTURE: dict[str, float] = {
     "rude": 0.11,
     "rambling": 0.11,
 }
-# Intents whose answer names a villager or a place that can be wrong.
+# Intents whose answers name a villager or a place, which can be wrong.
 FACTUAL: tuple[str, ...] = ("tale", "mend", "person", "thing", "kind", "who")
-# Short enough to belong to every split.
+# Replies short enough to belong to every split.
 _CURT = (
     "Yes.",
     "No.",
@@ -56,7 +57,7 @@ _FLATTERY = (
 
 
 def chat(rng: random.Random, split: str) -> dict:
-    """One exchange: `messages`, the same as `prompt` and `completion`, with `intent` and `kind` of reply."""
+    """Returns one exchange: `messages`, split into `prompt` and `completion`, with `intent` and `kind`."""
     kind = rng.choices(tuple(MIXTURE), tuple(MIXTURE.values()))[0]
     while True:
         intent = rng.choice(FACTUAL if kind == "wrong" else tuple(INTENTS))
@@ -79,10 +80,13 @@ def chat(rng: random.Random, split: str) -> dict:
 
 
 def spoil(scene: Scene, intent: str, good: list[str], fault: str) -> str:
-    """A faulty reply where `good` (a list of sentences) would have been a good one.
+    """Returns a faulty reply in place of `good`, the sentences of a good reply.
 
-    Faults: curt, wrong, off_topic, rude, rambling, repeating, broken_off, flattery. Raises `Redraw` when the
-    split has no such reply.
+    The faults are curt, wrong, off_topic, rude, rambling, repeating, broken_off, and flattery.
+
+    Raises:
+        Redraw: the split has no such reply.
+        ValueError: the fault is unknown.
     """
     rng = scene.rng
     if fault == "curt":
@@ -99,6 +103,7 @@ def spoil(scene: Scene, intent: str, good: list[str], fault: str) -> str:
         return " ".join([*good[:-1], *[good[-1]] * rng.randint(3, 4)])
     if fault == "broken_off":
         words = " ".join(good[:1] if intent not in ("tale", "describe") else good[:2]).split()
+        # At least three words, and without the last two of a longer text, so that the break is visible.
         return " ".join(words[: rng.randint(3, max(3, len(words) - 2))]).rstrip(",.!?")
     if fault == "rambling":
         return " ".join([*good, *(_about_something_else(scene, intent) for _ in range(3))])
@@ -111,10 +116,10 @@ def _about_something_else(scene: Scene, intent: str) -> str:
 
 
 def _with_wrong_facts(scene: Scene, intent: str, good: list[str]) -> str:
-    """The good reply with its villagers (for a thing: its place) changed into others."""
+    """Returns the good reply with other villagers, or with other places if the question is about a thing."""
     wrong: list[str] = []
     for sentence in good:
-        for _ in range(60):
+        for _ in range(60):  # rejection sampling, until the changed sentence belongs to the split
             changed = _swap(scene, sentence, PLACES if intent == "thing" else PEOPLE)
             if belongs(changed, scene.split):
                 wrong.append(changed)
@@ -127,7 +132,8 @@ def _with_wrong_facts(scene: Scene, intent: str, good: list[str]) -> str:
 
 
 def _swap(scene: Scene, sentence: str, table: tuple[Person, ...] | tuple[Place, ...]) -> str:
-    """`sentence` with every villager (or place) of `table` in it changed into one new to the chat."""
+    """Returns `sentence` with every villager (or place) of `table` replaced by one new to the chat."""
+    # The replacement has the same gender, so that the pronouns still fit.
     known = {str(slot) for slot in scene.slots.values()} | {person.name for person in scene.people.values()}
     for one in table:
         if isinstance(one, Person):

@@ -1,7 +1,7 @@
-"""English on the level of strings: alternations, articles, capitals, sentence and word boundaries.
+"""Handles English as strings: alternations, articles, capitals, and the boundaries of sentences and words.
 
-A template is written `"{A} [ran|walked] {P.to}[, singing|]."`: `[x|y]` chooses one alternative (they nest),
-`{slot}` is filled by the scene (`realise.py`).
+A template looks like `"{A} [ran|walked] {P.to}[, singing|]."`. `[x|y]` chooses one alternative (alternations
+may nest), and the scene (`realize.py`) fills `{slot}`.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _LOOSE_MARKS = (" ,", " .", " ?", " !", " ;", " :")
 _STARTING_ARTICLES = ("A ", "a ")
 _SPOKEN_ARTICLES = ('"a ', '"A ', " A ", "\na ", "\nA ")
 _ARTICLE = re.compile(r"\b([Aa]) (?=[aeiouAEIOU](?!ne\b))")
-# Not after `?"` or `!"`: there a speech tag may follow (`"Is it here?" asked Tom.`).
+# A capital does not follow `?"` or `!"`, because a speech tag may (`"Is it here?" asked Tom.`).
 _SENTENCE_START = re.compile(r'(^|[.!?] |\." |\n)("?)([a-z])')
 _FINE_BREAK = re.compile(r'(?<=[.!?])"?\s+|(?<=[.!?])"\s*$|\n+')
 _COARSE_BREAK = re.compile(r'(?<=[.!?])\s+(?="?[A-Z])|(?<=[.!?]")\s+(?="?[A-Z])|\n+')
@@ -36,9 +36,13 @@ _COARSE_BREAK = re.compile(r'(?<=[.!?])\s+(?="?[A-Z])|(?<=[.!?]")\s+(?="?[A-Z])|
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Slot:
-    """A `{name}` of a template: `role` and `case` are the parts before and after the full stop.
+    """A `{name}` in a template.
 
-    `person` is the role in capitals, as people are cast; `smart` tells whether a pronoun may stand for it.
+    Attributes:
+        name: the text between the braces.
+        role, case: the parts of the name before and after the period.
+        person: the role in capitals, under which the scene casts people.
+        smart: whether a pronoun may replace the name.
     """
 
     name: str
@@ -52,10 +56,12 @@ Node = str | Slot | tuple  # a tuple holds the alternatives, each a tuple of nod
 
 
 class Draft:
-    """A template in which some alternations are resolved. What follows from a choice is worked out once.
+    """A template in which some alternations are resolved; it computes the result of each choice only once.
 
-    `ways` holds a place for each alternative of the first open alternation; it is empty when all are
-    resolved, and then `nodes` are strings and slots, and `roles` are the roles of the slots.
+    Attributes:
+        nodes: strings, slots, and the alternations that are still open.
+        ways: one entry for each alternative of the first open alternation; empty if all are resolved.
+        roles: the roles of the slots among the nodes.
     """
 
     __slots__ = ("_fork", "nodes", "roles", "ways")
@@ -67,7 +73,7 @@ class Draft:
         self.roles = frozenset(node.role for node in nodes if isinstance(node, Slot))
 
     def take(self, way: int) -> Draft:
-        """The draft that follows from alternative number `way`."""
+        """Returns the draft in which the first open alternation is resolved to alternative number `way`."""
         draft = self.ways[way]
         if draft is None:
             before, alternatives, after = (
@@ -80,7 +86,7 @@ class Draft:
 
 
 def _joined(nodes: tuple[Node, ...]) -> tuple[Node, ...]:
-    """`nodes` with neighboring strings made one."""
+    """Returns `nodes` with neighboring strings joined."""
     joined: list[Node] = []
     for node in nodes:
         if joined and isinstance(node, str) and isinstance(joined[-1], str):
@@ -92,7 +98,12 @@ def _joined(nodes: tuple[Node, ...]) -> tuple[Node, ...]:
 
 @cache
 def parse(template: str) -> Draft:
-    """A template with all its alternations open. Raises `ValueError` when its brackets do not match."""
+    """Returns a template with all its alternations open.
+
+    Raises:
+        ValueError: the brackets do not match.
+    """
+    # One entry per open bracket, each a list of alternatives, each a list of nodes.
     stack: list[list[list[Node]]] = [[[]]]
     for token in _TOKEN.findall(template):
         if token == "[":
@@ -115,21 +126,20 @@ def parse(template: str) -> Draft:
 
 
 def choose(draft: Draft, rng: random.Random) -> Draft:
-    """Resolve every alternation of a parsed template by a uniform choice."""
+    """Resolves every alternation of a parsed template by a uniform choice."""
     while draft.ways:
         draft = draft.take(int(rng.random() * len(draft.ways)))
     return draft
 
 
 def is_simple(text: str) -> bool:
-    """Whether `text` is one sentence without speech, tidied or not."""
+    """Returns whether `text` is a single sentence without speech, before or after `polish`."""
     return '"' not in text and not _INNER_END.search(text)
 
 
 def polish(text: str) -> str:
-    """Tidy spaces, choose a or an by the next letter, and put capitals at the start of sentences and of
-    speech."""
-    # A search for plain substrings is far faster than the patterns, and mostly there is nothing to tidy.
+    """Cleans up spaces, chooses a or an by the next letter, and capitalizes sentences and speech."""
+    # Searching for substrings is far faster than matching patterns, and most texts need no cleanup.
     if "  " in text or "\t" in text:
         text = _SPACES.sub(" ", text)
     if any(mark in text for mark in _LOOSE_MARKS):
@@ -151,27 +161,27 @@ def polish(text: str) -> str:
 
 
 def with_article(phrase: str) -> str:
-    """`"old kite"` to `"an old kite"`."""
+    """Returns the phrase with its article: `"old kite"` becomes `"an old kite"`."""
     return f"an {phrase}" if phrase[0] in "aeiou" else f"a {phrase}"
 
 
 def capitalised(text: str) -> str:
-    """`text` with its first letter in upper case, the rest untouched."""
+    """Returns `text` with its first letter in upper case and the rest unchanged."""
     return text[:1].upper() + text[1:]
 
 
 def words(text: str) -> list[str]:
-    """The words of `text` in lower case, without punctuation."""
-    if text.isascii() and "'" not in text:
+    """Returns the words of `text` in lower case, without punctuation."""
+    if text.isascii() and "'" not in text:  # a translation table is faster than the pattern
         return text.encode().translate(_TO_LETTERS).decode().split()
     return _WORD.findall(text.lower())
 
 
 def sentences(text: str) -> list[str]:
-    """Sentences of `text`; speech stays with its tag: `"Is it here?" asked Tom.` is one sentence."""
+    """Returns the sentences of `text`; speech stays with its tag, as in `"Is it here?" asked Tom.`"""
     return [piece.strip() for piece in _COARSE_BREAK.split(text) if piece.strip()]
 
 
 def pieces(text: str) -> list[str]:
-    """The finest cut of `text`: at every full stop, question or exclamation mark, also inside speech."""
+    """Cuts `text` at every period, question mark, and exclamation mark, even inside speech."""
     return [piece.strip() for piece in _FINE_BREAK.split(text) if piece and piece.strip()]

@@ -1,7 +1,7 @@
-"""A judge that scores any reply to any prompt, from the world's truth and not from a trained model.
+"""Judges any reply to any prompt by the truth of the world, not by a trained model.
 
-Six parts, each in [0, 1], multiply into the score, so a reply has to be right in every respect: a flattering
-one is not on topic, a stuffed one is not fluent, a copied one answers nothing.
+Six parts, each in [0, 1], multiply into the score, so a reply must be good in every respect: a flattering
+reply is not on topic, a reply stuffed with keywords is not fluent, and a copied prompt answers nothing.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from .tasks import Task, read_task
 from .vocabulary import ANIMALS, PERSON_BY_NAME, PERSON_BY_TRADE, PLACE_BY_NOUN, QUALITIES, THING_BY_NOUN
 
 PARTS = ("on_topic", "kind", "truthful", "complete", "concise", "fluent")
-# A part that fails entirely leaves this share of the score.
+# The factor of a part that fails entirely; above 0, so that the other parts still count.
 _FLOOR = 0.1
 _MAX_CHARACTERS = 4000
 _RUDE = re.compile(
@@ -34,7 +34,7 @@ _TITLE = re.compile(rf"\b({'|'.join(PERSON_BY_NAME)}) the ({'|'.join(PERSON_BY_T
 
 @dataclass(frozen=True)
 class Judgement:
-    """Score of a reply and its parts, each in [0, 1], and the weakest parts in words (`reason`)."""
+    """The score of a reply and its parts, each in [0, 1], and the weakest parts in words (`reason`)."""
 
     score: float
     on_topic: float
@@ -47,10 +47,10 @@ class Judgement:
 
 
 def judge(prompt: str | list[dict], reply: str | list[dict]) -> Judgement:
-    """Score `reply` to `prompt`.
+    """Scores `reply` to `prompt`.
 
-    Both may be text or a list of messages (`role`, `content`), of which the last one's content counts. Any
-    text gets a score, also an empty one; nothing is raised.
+    Both may be a text or a list of messages (`role`, `content`), whose last content counts. Every text gets a
+    score, even an empty one; the function raises no error.
     """
     question, text = _content(prompt), _content(reply)
     tokens = words(text[:_MAX_CHARACTERS])
@@ -67,10 +67,10 @@ def judge(prompt: str | list[dict], reply: str | list[dict]) -> Judgement:
         "concise": _conciseness(task, max(len(tokens), len(text) // 8)),
         "fluent": _fluency(text[:_MAX_CHARACTERS]),
     }
-    score = 1.0
+    score = 1.0  # Π (floor + (1 - floor) part)
     for value in parts.values():
         score *= _FLOOR + (1 - _FLOOR) * value
-    if task.intent is None:
+    if task.intent is None:  # the judge cannot check facts here, so no reply gets a full score
         score *= 0.7
     weak = [
         name.replace("_", " ")
@@ -91,7 +91,7 @@ def _content(text: str | list[dict]) -> str:
 
 
 def _share(groups: tuple[tuple[str, ...], ...], tokens: list[str]) -> float:
-    """The share of `groups` of which some word is among `tokens`."""
+    """Returns the share of `groups` that have a word among `tokens`."""
     said = set(tokens)
     return (
         sum(any(word.lower() in said for word in group) for group in groups) / len(groups) if groups else 1.0
@@ -99,22 +99,21 @@ def _share(groups: tuple[tuple[str, ...], ...], tokens: list[str]) -> float:
 
 
 def _copied(prompt: str, reply: str, task: Task) -> float:
-    """How far the reply is only the prompt again: the share of its five-word runs that stand in the
-    prompt."""
+    """Returns how far the reply copies the prompt, by the share of its five-word runs that the prompt has."""
     asked, said = words(prompt), words(reply)
     runs = [tuple(said[i : i + 5]) for i in range(len(said) - 4)]
     if not runs:
         return 0.0
     known = {tuple(asked[i : i + 5]) for i in range(len(asked) - 4)}
     share = sum(run in known for run in runs) / len(runs)
-    return max(0.0, min(1.0, (share - 0.3) / 0.4))
+    return max(0.0, min(1.0, (share - 0.3) / 0.4))  # a share up to 0.3 is free; from 0.7 on, all is copied
 
 
 def _kindness(lowered: str, tokens: list[str]) -> float:
     if _RUDE.search(lowered):
         return 0.0
     praise = len(_PRAISE.findall(lowered))
-    return max(0.0, 1.0 - 0.5 * max(0, praise - 1))
+    return max(0.0, 1.0 - 0.5 * max(0, praise - 1))  # one word of praise is free
 
 
 def _truth(task: Task, text: str, tokens: list[str]) -> float:
@@ -124,6 +123,7 @@ def _truth(task: Task, text: str, tokens: list[str]) -> float:
     wrong = max(0, len(strangers) - task.strangers)
     if task.intent is not None and task.places is not None:
         wrong += sum(noun in said and noun not in task.places for noun in PLACE_BY_NOUN)
+    # A wrong title, such as "Tom the cook" for the miller.
     wrong += sum(PERSON_BY_NAME[name].trade != trade for name, trade in _TITLE.findall(text))
     wrong += sum(word in said for word in task.forbidden)
     return right / (1 + 2 * wrong) if wrong else right
@@ -133,7 +133,7 @@ def _completeness(task: Task, text: str, lowered: str) -> float:
     met = sum(re.search(need, lowered, re.DOTALL) is not None for need in task.needs)
     share = met / len(task.needs) if task.needs else 1.0
     enough = min(1.0, len([piece for piece in pieces(text) if len(words(piece)) > 2]) / task.sentences)
-    finished = 1.0 if re.search(r'[.!?]"?\s*$', text) else 0.2
+    finished = 1.0 if re.search(r'[.!?]"?\s*$', text) else 0.2  # a text without an end mark breaks off
     return share * enough * finished
 
 
@@ -145,7 +145,7 @@ def _conciseness(task: Task, length: int) -> float:
 
 
 def _fluency(text: str) -> float:
-    """Known pairs of words, no repetition, capitals where they belong."""
+    """Scores known word pairs, the absence of repetition, and capitals at the starts of sentences."""
     sentences = pieces(text)
     plain = [" ".join(words(sentence)) for sentence in sentences]
     repeated = len(plain) - len(set(plain))
@@ -153,11 +153,12 @@ def _fluency(text: str) -> float:
     pairs = [pair for sentence in sentences for pair in _pairs(sentence)]
     known = _known_pairs()
     familiar = sum(pair in known for pair in pairs) / len(pairs) if pairs else 0.0
+    # A kind such as <name> may follow itself, but a word may not.
     doubled = sum(first == second for first, second in zip(kinds, kinds[1:], strict=False) if first[0] != "<")
     trigrams = Counter(zip(kinds, kinds[1:], kinds[2:], strict=False))
     most_common = max(trigrams.values(), default=1)
     capitals = sum(sentence.lstrip('"')[:1].isupper() for sentence in sentences) / max(1, len(sentences))
-    value = max(0.0, min(1.0, (familiar - 0.5) / 0.4))
+    value = max(0.0, min(1.0, (familiar - 0.5) / 0.4))  # 0 up to half of the pairs, 1 from nine tenths on
     value *= 0.4 ** (repeated + doubled) * (0.5 + 0.5 * capitals)
     return value * min(1.0, 3 / most_common)
 
@@ -184,8 +185,8 @@ def _kind_of(word: str) -> str:
 
 @lru_cache(maxsize=1)
 def _known_pairs() -> frozenset[tuple[str, str]]:
-    """Pairs of neighboring words of good replies and stories, names and things taken by their kind."""
-    rng = random.Random("judge")
+    """Returns the pairs of neighboring words in good replies and stories, with kinds for names and things."""
+    rng = random.Random("judge")  # a fixed seed, so the judge is the same in every process
     known: set[tuple[str, str]] = set()
     texts: list[str] = [story(rng, "train")["text"] for _ in range(300)]
     for intent in INTENTS:

@@ -1,11 +1,12 @@
-"""The perfect reader of reviews: the rules by which a text's verdict follows from its words.
+"""Reads reviews perfectly, by the rules that derive a text's verdict from its words.
 
-A review says the same thing about its subject in every sentence that judges. One sentence is read so:
+All sentences of a review that judge its subject agree. The rules for one sentence are:
 
-1. `X, but Y`, `although X, Y` and `Y, although X` mean Y.
-2. A report (`Tom said that X, and he was wrong`) means X if the reporter was right, else its opposite.
+1. `X, but Y`, `although X, Y`, and `Y, although X` mean Y.
+2. A report (`Tom said that X, and he was wrong`) means X if the reporter was right, and otherwise its
+   opposite.
 3. A wish (`if only X`, `I wish that X`) means the opposite of X.
-4. In the clause that is left, the polarity of the judging word is turned round by every negation.
+4. In the clause that remains, each negation reverses the polarity of the judging word.
 
 A sentence without a judging word does not count.
 """
@@ -34,7 +35,7 @@ _REPORT = re.compile(r"^(?P<claim>.*), and (?:he|she|i|they|we) (?:was|were) (?P
 
 
 def read_review(text: str) -> int:
-    """Label of a review read from its text alone: 1 positive, 0 negative (also where nothing is judged)."""
+    """Returns the label of a review: 1 for positive, 0 for negative or if no sentence judges."""
     return int(sum(_verdict(sentence) for sentence in sentences(text)) > 0)
 
 
@@ -49,6 +50,7 @@ def _verdict(sentence: str) -> int:
         return _verdict(sentence.partition(", although ")[0])
     if ", but " in sentence:
         return _verdict(sentence.partition(", but ")[2])
+    # +1, -1, or 0 without a judging word; "back" (in "will come back") counts as positive.
     polarity = next((_POLARITY[word] for word in words(sentence) if word in _POLARITY), 0)
     flips = len(_NEGATION.findall(sentence)) + bool(_WISH.match(sentence))
     return polarity * (-1) ** flips

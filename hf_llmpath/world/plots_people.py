@@ -1,6 +1,6 @@
-"""Stories between people: a bargain, a present, a walk in the dark, a first concert.
+"""Tells stories between people: a bargain, a present, a walk in the dark, and a first concert.
 
-Roles and slots as in `plots_things.py`.
+The roles and slots are those of `plots_things.py`.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from .realize import Scene
 from .state import World
 from .vocabulary import PLACE_BY_NOUN
 
-# What there is to see in the evening: the wish, the place, and how it looks when one is there.
+# Sights of the evening: the wish, the place, and two ways to describe the sight.
 SIGHTS: tuple[tuple[str, str, tuple[str, str]], ...] = (
     ("see the moon rise", "hill", ("the moon came up like a big cheese", "the moon climbed out of the sea")),
     (
@@ -21,7 +21,7 @@ SIGHTS: tuple[tuple[str, str, tuple[str, str]], ...] = (
     ("hear the owls sing", "forest", ("the owls sang and sang", "one owl sang and seven owls laughed")),
     ("see the great lamp", "lighthouse", ("the great lamp looked at them", "the lamp painted the sea white")),
 )
-# What the helper has for the walk, and why it is no use alone: helper's trouble, hero's trouble.
+# The helper's thing for the walk, and why neither can use it alone: helper's trouble, hero's trouble.
 LIGHTS: dict[str, tuple[str, str]] = {
     "lantern": ("I am afraid of the dark", "I am not afraid, but I have no light"),
     "map": ("I cannot read it", "I can read, but I do not know the way"),
@@ -36,7 +36,7 @@ SAD_REASONS: tuple[str, ...] = (
 
 
 def bargain(scene: Scene, world: World) -> None:
-    """The hero wants what the other has, and works for it; in the end the tables turn."""
+    """Tells how the hero works for a thing that the other person has, until the tables turn."""
     world.own("B", "X")
     world.want("A", "X")
     scene.say(
@@ -117,7 +117,7 @@ def bargain(scene: Scene, world: World) -> None:
 
 
 def present(scene: Scene, world: World) -> None:
-    """A present is eaten on the way, and the thief becomes the present."""
+    """Tells how an animal eats a present on the way and becomes the present itself."""
     scene.leave_open(("reason",), lambda scene: scene.cast("reason", scene.rng.choice(SAD_REASONS)))
     world.own("A", "F")
     world.own("A", "X")
@@ -196,7 +196,7 @@ def present(scene: Scene, world: World) -> None:
 
 
 def night_walk(scene: Scene, world: World) -> None:
-    """Two people who each lack what the other has reach a sight together."""
+    """Tells how two people, each of whom lacks what the other has, reach a sight together."""
 
     def sight(scene: Scene) -> None:
         wish, noun, seen = scene.rng.choice([one for one in SIGHTS if one[1] != scene.slots.get("P.n")])
@@ -284,7 +284,7 @@ def night_walk(scene: Scene, world: World) -> None:
 
 
 def concert(scene: Scene, world: World) -> None:
-    """A shy player, a helpful animal, and an audience."""
+    """Tells how a helpful animal gets a shy player through a concert."""
     world.own("A", "X")
     world.want("A", "to play at the event")
     scene.say(

@@ -1,7 +1,8 @@
-"""Stories about a thing: lost and found, stuck and freed, broken and mended, swapped by mistake.
+"""Tells stories about a thing: lost and found, stuck and freed, broken and repaired, swapped by mistake.
 
-A plot moves the simulated world and says each event in one of several ways. Roles: A the hero, B the other
-person, X the thing, P and Q places, F food; see `realise.Scene` for the slots.
+A plot changes the state of the simulated world and tells each event in one of several ways. The roles are A
+for the hero, B for the other person, X for the thing, P and Q for places, and F for food; see `realize.Scene`
+for the slots.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 from .realize import Scene
 from .state import World
 
-# Where a thing may get stuck, how one tries alone, and how two people free it.
+# Where a thing may get stuck, how the hero tries alone, and how two people free it.
 SPOTS: tuple[tuple[str, str, str], ...] = (
     ("in the top of a tall tree", "jumped and jumped", "shook the tree"),
     ("on the roof of the barn", "threw stones at it", "climbed on two old boxes"),
@@ -19,7 +20,7 @@ SPOTS: tuple[tuple[str, str, str], ...] = (
 
 
 def lost(scene: Scene, world: World) -> None:
-    """An animal has carried off the thing; the hero follows and has to bargain."""
+    """Tells how an animal carries off the thing, and how the hero follows and bargains for it."""
     world.own("A", "X")
     world.own("A", "F")
     world.lose("A", "X", "animal")
@@ -109,7 +110,7 @@ def lost(scene: Scene, world: World) -> None:
 
 
 def stuck(scene: Scene, world: World) -> None:
-    """The thing is out of reach and the hero too proud to ask for help."""
+    """Tells how the thing gets out of reach while the hero is too proud to ask for help."""
 
     def spot(scene: Scene) -> None:
         for role, value in zip(("spot", "attempt", "method"), scene.rng.choice(SPOTS), strict=True):
@@ -195,7 +196,7 @@ def stuck(scene: Scene, world: World) -> None:
 
 
 def broken(scene: Scene, world: World) -> None:
-    """The thing breaks; the one who can mend it has no time, so the hero takes over the other's work."""
+    """Tells how the hero takes over a busy person's work, so that this person can repair the broken thing."""
     world.own("A", "X")
     world.break_("A", "X")
     scene.say(
@@ -275,7 +276,7 @@ def broken(scene: Scene, world: World) -> None:
 
 
 def swapped(scene: Scene, world: World) -> None:
-    """Two people own a thing of the same kind and each goes home with the wrong one."""
+    """Tells how two people own the same kind of thing and each goes home with the wrong one."""
 
     def second_color(scene: Scene) -> None:
         colors = [
@@ -363,7 +364,7 @@ def swapped(scene: Scene, world: World) -> None:
 
 
 def ending(scene: Scene, world: World, again: str = "again") -> None:
-    """The wish comes true: the hero uses the thing (`again`, or `at last` if it is new to them)."""
+    """Lets the hero use the thing, so the wish comes true (`again` is `at last` if the thing is new)."""
     world.use("A", "X")
     ways = [
         "{later} {A} {X.used} the {X}{X.where}, and {X.result}.",

@@ -1,7 +1,7 @@
-"""The `preferences` view: pairs of replies of which the judge clearly prefers the first.
+"""Generates the `preferences` view: pairs of replies of which the judge clearly prefers the first.
 
-The rejected reply fails in one of the ways in which models fail: it names the wrong person, answers something
-else, is curt, rude, flattering or rambling, repeats itself or breaks off.
+The rejected reply has one of the faults that models have: it names the wrong person; answers another
+question; is curt, rude, flattering, or rambling; repeats itself; or breaks off.
 """
 
 from __future__ import annotations
@@ -23,13 +23,12 @@ FAULTS: tuple[str, ...] = (
     "repeating",
     "broken_off",
 )
-# The least difference of the judge's scores within a pair.
+# Minimum difference between the judge's scores of a pair.
 MARGIN = 0.25
 
 
 def preference(rng: random.Random, split: str) -> dict:
-    """One pair: `prompt`, `chosen`, `rejected` (lists of messages), with `intent`, `fault` and both
-    scores."""
+    """Returns a pair: `prompt`, `chosen`, `rejected` (lists of messages), `intent`, `fault`, both scores."""
     while True:
         fault = rng.choice(FAULTS)
         intent = rng.choice(FACTUAL if fault == "wrong" else tuple(INTENTS))

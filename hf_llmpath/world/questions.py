@@ -1,7 +1,7 @@
-"""The `questions` view: contexts with two people's errands, and extractive questions about one of them.
+"""Generates the `questions` view: contexts with two people's errands, and questions about one of them.
 
-Fields are SQuAD's: `id`, `title`, `context`, `question`, `answers` (`text`, `answer_start`). For every kind
-of answer the context holds a second one of the same kind, so the question has to be read.
+The fields are SQuAD's: `id`, `title`, `context`, `question`, and `answers` (`text`, `answer_start`). Besides
+the answer, the context contains a second candidate of the same kind, so a model must read the question.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from .realize import Redraw, Scene
 from .vocabulary import PEOPLE, PLACES, QUALITIES, THINGS, TIMES, WEATHERS
 
 DAYS: tuple[str, ...] = ("Monday", "Tuesday", "Friday", "Saturday", "Sunday")
-# Past and plain form of what happens to the thing.
+# Past and plain forms of what happens to the thing.
 ACTIONS: tuple[tuple[str, str], ...] = (
     ("found", "find"),
     ("bought", "buy"),
@@ -22,7 +22,7 @@ ACTIONS: tuple[tuple[str, str], ...] = (
     ("mended", "mend"),
     ("painted", "paint"),
 )
-# Every reason is said with the person's own pronoun.
+# Every reason uses the person's own pronoun.
 REASONS: tuple[str, ...] = (
     "{A.he} wanted to be alone",
     "{A.he} was hungry",
@@ -85,7 +85,7 @@ _QUESTIONS: dict[str, tuple[str, ...]] = {
 
 
 def questions(rng: random.Random, split: str) -> list[dict]:
-    """A question of every kind about one fresh context, without their `id`."""
+    """Returns one question of every kind about a new context; `generate` adds their `id`."""
     while True:
         try:
             context, roles = _context(rng, split)
@@ -110,7 +110,7 @@ def questions(rng: random.Random, split: str) -> list[dict]:
 
 
 def _context(rng: random.Random, split: str) -> tuple[str, list[tuple[Scene, dict[str, list[str]]]]]:
-    """Two errands, told one after the other, with the spans that answer each kind of question about each."""
+    """Returns a text about two errands, one after the other, and for each errand the answers by kind."""
     told: list[Scene] = []
     with_aside = rng.choice((0, 1, None, None))
     for number in range(2):
@@ -119,7 +119,7 @@ def _context(rng: random.Random, split: str) -> tuple[str, list[tuple[Scene, dic
         scene.say(_TRIPS)
         if with_aside == number:
             scene.say(_ASIDES)
-            scene.recent = {"A"}
+            scene.recent = {"A"}  # the aside names no one, so a pronoun still means the person before it
         scene.say(_DEEDS)
         told.append(scene)
     roles = []
@@ -137,7 +137,7 @@ def _context(rng: random.Random, split: str) -> tuple[str, list[tuple[Scene, dic
 
 
 def _cast(scene: Scene, other: Scene | None) -> None:
-    """Leave the roles of one errand open, each different from that of the `other` errand."""
+    """Leaves the roles of an errand open, with values that differ from those of the `other` errand."""
     rng = scene.rng
     taken = {str(value) for value in other.slots.values()} | {other.people["A"].name} if other else set()
 
@@ -176,16 +176,16 @@ def _cast(scene: Scene, other: Scene | None) -> None:
 
 
 def _evidence(context: str, scene: Scene, question: str) -> int:
-    """Where in `context` stands what the question says of a person: the thing, else the place."""
+    """Returns the position in `context` of the thing in the question or, without one, of the place."""
     slots = scene.slots
     return context.find(str(slots["X"]) if str(slots["X"]) in question else str(slots["P"]))
 
 
 def _spans(context: str, answers: list[str], evidence: int) -> tuple[list[str], list[int]]:
-    """Every position in `context` of one of `answers`, those of the first answer first.
+    """Returns every occurrence of `answers` in `context`, those of the first answer first.
 
-    The last position before the evidence comes ahead of the others: a name may stand in two sentences, of
-    which one says what is asked.
+    Among the occurrences of an answer, the last one before the evidence comes first: a name may be in two
+    sentences, only one of which answers the question.
     """
     places = (
         (answer, [match.start() for match in re.finditer(rf"\b{answer}\b", context)]) for answer in answers

@@ -1,5 +1,4 @@
-"""From events to English: a scene fills templates, chooses between names and pronouns, and keeps splits
-apart."""
+"""Turns events into English: a scene fills templates, chooses names or pronouns, and keeps splits apart."""
 
 from __future__ import annotations
 
@@ -15,17 +14,17 @@ _MAX_TRIES = 120
 
 
 class Redraw(Exception):
-    """The record at hand cannot be said with sentences of its split: draw another one."""
+    """Signals that the split has no sentences for the current record, so the caller must draw another one."""
 
 
 class Scene:
-    """Named roles of one text, and the sentences said about them so far.
+    """The named roles of one text, and the sentences said about them so far.
 
-    Slots of a person in role `A`: `{A}` the name, `{A.trade}`, `{A.he}`, `{A.him}`, `{A.his}` pronouns; `{a}`
-    and `{a.him}` are a pronoun where it cannot be misread and the name elsewhere. Slots of a place in role
-    `P`: `{P}` (the mill), `{P.at}`, `{P.to}`, `{P.detail}`, `{P.smell}`. Of a thing in role `X`: `{X}` (red
-    kite),
-    `{X.a}` (a red kite), `{X.n}` (kite), `{X.use}`, `{X.used}`, `{X.result}`. Other roles are plain strings.
+    A person in role `A` has the slots `{A}` (the name), `{A.trade}`, and the pronouns `{A.he}`, `{A.him}`,
+    and `{A.his}`; `{a}` and `{a.him}` become a pronoun where it cannot be misread, and the name elsewhere. A
+    place in role `P` has the slots `{P}` (the mill), `{P.at}`, `{P.to}`, `{P.detail}`, and `{P.smell}`. A
+    thing in role `X` has the slots `{X}` (red kite), `{X.a}` (a red kite), `{X.n}` (kite), `{X.use}`,
+    `{X.used}`, and `{X.result}`. Other roles are plain strings.
     """
 
     def __init__(self, rng: random.Random, split: str, max_length: int = 10_000):
@@ -37,21 +36,21 @@ class Scene:
         self.said: list[str] = []
         self.length = 0
         self.max_length = max_length
-        self.room = rng.choice((0, 0, 1, 1, 2))
+        self.room = rng.choice((0, 0, 1, 1, 2))  # number of optional events, see `maybe`
         self._used_templates: set[str] = set()
-        self._open: dict[str, Callable[[Scene], None]] = {}
-        self._group_of: dict[str, str] = {}
+        self._open: dict[str, Callable[[Scene], None]] = {}  # maps a group of open roles to its draw
+        self._group_of: dict[str, str] = {}  # maps a role to its group, named by the group's first role
 
     def cast(self, role: str, value: object, quality: str | None = None) -> None:
-        """Give `role` to a person, place, thing (with its `quality`), food or plain text."""
+        """Gives `role` to a person, place, thing (with its `quality`), food, or plain text."""
         if isinstance(value, Person):
             self.people[role] = value
         self.slots.update(_slots(role, value, quality))
 
     def leave_open(self, roles: Sequence[str], draw: Callable[[Scene], None]) -> None:
-        """Cast `roles` with `draw`, and again as often as needed until one of them is named in the text.
+        """Casts `roles` with `draw`, and recasts them as needed until the text names one of them.
 
-        Calls of `draw` happen in the order in which they were left open, so one may look at earlier roles.
+        The draws run in the order in which their roles were left open, so a draw may read earlier roles.
         """
         self._open[roles[0]] = draw
         for role in roles:
@@ -59,19 +58,19 @@ class Scene:
         draw(self)
 
     def is_open(self, role: str) -> bool:
-        """Whether `role` may still be cast anew because nothing that was said names it."""
+        """Returns whether `role` may still be recast, because the text so far does not name it."""
         return self._group_of.get(role) in self._open
 
     def drop(self, role: str) -> None:
-        """Leave `role` out of this text."""
+        """Leaves `role` out of this text."""
         self._open.pop(self._group_of.pop(role, role), None)
         self.people.pop(role, None)
 
     def say(self, templates: str | Sequence[str], *, keep: bool = True) -> str:
-        """Fill one of `templates` so that the text belongs to the split; append it unless `keep` is false.
+        """Fills one of `templates` so that the text belongs to the split, and appends it if `keep` is true.
 
-        Raises `Redraw` when no filling belongs to the split, or the text grows longer than `max_length`
-        words.
+        Raises:
+            Redraw: no filling belongs to the split, or the text grows longer than `max_length` words.
         """
         options = [templates] if isinstance(templates, str) else list(templates)
         fresh = [option for option in options if option not in self._used_templates] or options
@@ -81,7 +80,7 @@ class Scene:
             if attempt:
                 self._redraw(draft)
             filled, named, mentioned, recent = self._fill(draft)
-            # Most fillings belong elsewhere: that shows before they are tidied.
+            # Most fillings belong to another split, which shows even before the slow `polish`.
             if not pieces_belong(filled, self.split):
                 continue
             text = polish(filled)
@@ -100,37 +99,36 @@ class Scene:
         raise Redraw
 
     def maybe(self, templates: str | Sequence[str]) -> bool:
-        """Say an event that the text can do without, as long as there is `room` for one; true if it was
-        said."""
+        """Says an optional event at random while `room` is left; returns whether it said the event."""
         if not self.room or self.rng.random() < 0.5:
             return False
         before = self.length
         try:
             self.say(templates)
-        except Redraw:
+        except Redraw:  # the event is optional, so the text continues without it
             self.length = before
             return False
         self.room -= 1
         return True
 
     def phrase(self, template: str) -> str:
-        """Fill `template` in lower case where it begins so, without saying it and in any split."""
+        """Returns `template` filled, for any split and without saying it; its first letter keeps its case."""
         filled = polish(self._fill(choose(parse(template), self.rng))[0])
         return filled if template[:1].isupper() else filled[:1].lower() + filled[1:]
 
     def text(self) -> str:
-        """All that was said, as one paragraph."""
+        """Returns all sentences so far, as one paragraph."""
         return " ".join(self.said)
 
     def _redraw(self, draft: Draft) -> None:
-        """Draw again the roles of `draft` that are still open."""
+        """Recasts the roles of `draft` that are still open."""
         groups = {self._group_of.get(role) for role in draft.roles}
         for group, draw in self._open.items():
             if group in groups:
                 draw(self)
 
     def _fill(self, draft: Draft) -> tuple[str, set[str], set[str], set[str]]:
-        """The text, the roles named in it, the people among them, and all the people a reader has in mind."""
+        """Returns the text, the roles that it names, the people among them, and all people in recent text."""
         recent = set(self.recent)
         named = set(draft.roles)
         mentioned: set[str] = set()
@@ -140,7 +138,7 @@ class Scene:
                 parts.append(node)
                 continue
             if (node.smart or not node.case) and node.person in self.people:
-                # Within a sentence only those named in it can be meant by mistake.
+                # For a person named in this sentence, only others named in it can be mistaken.
                 parts.append(self._refer(node, mentioned if node.person in mentioned else recent))
                 recent.add(node.person)
                 mentioned.add(node.person)
@@ -148,7 +146,7 @@ class Scene:
             value = self.slots[node.name]
             if type(value) is not str:
                 value = value[int(self.rng.random() * len(value))]
-            if "{" in value:
+            if "{" in value:  # the value of a slot may be a template itself
                 value, inside, _, recent = self._fill(choose(parse(value), self.rng))
                 named |= inside
             parts.append(value)
@@ -158,6 +156,7 @@ class Scene:
         person = self.people[slot.person]
         if slot.smart and slot.person in recent:
             rivals = (self.people[other] for other in recent if other != slot.person)
+            # A pronoun is clear if no other person in recent text has the same gender.
             if all(rival.gender != person.gender for rival in rivals):
                 return PRONOUNS[person.gender][slot.case or "he"]
         return person.name
@@ -165,7 +164,7 @@ class Scene:
 
 @cache
 def _slots(role: str, value: object, quality: str | None) -> dict[str, str | tuple[str, ...]]:
-    """What the slots of `role` are filled with when it is cast with `value`."""
+    """Returns the values of the slots of `role` when it is cast with `value`."""
     if isinstance(value, Person):
         return {f"{role}.trade": value.trade} | {
             f"{role}.{case}": w for case, w in PRONOUNS[value.gender].items()

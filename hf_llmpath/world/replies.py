@@ -1,8 +1,8 @@
-"""What people ask in the world, and how a good answer goes: prompts and replies of every intent.
+"""Defines the prompts and the good replies of every intent.
 
-Each intent is a table row: ways to ask, then one tuple of ways per sentence of the reply. Roles: A a
-villager, W where A works; X a thing, M who mends it, N where M works; P and Q places; B somebody else; H what
-the weather calls for.
+Each intent is a row of a table: ways to ask, then one tuple of ways per sentence of the reply. The roles are
+A for a villager and W for A's place of work; X for a thing, M for the person who repairs it, and N for M's
+place of work; P and Q for places; B for another villager; and H for the thing that the weather calls for.
 """
 
 from __future__ import annotations
@@ -254,7 +254,7 @@ INTENTS: dict[str, Intent] = {
 
 
 def cast_chat(rng: random.Random, split: str) -> Scene:
-    """A scene in which every role that the intents name is open."""
+    """Returns a scene in which every role that the intents name is open."""
     scene = Scene(rng, split)
 
     def villager(scene: Scene) -> None:
@@ -309,12 +309,16 @@ def cast_chat(rng: random.Random, split: str) -> Scene:
 
 
 def ask(scene: Scene, intent: str) -> str:
-    """The user's prompt."""
+    """Returns the user's prompt."""
     return scene.say(INTENTS[intent].prompts, keep=False)
 
 
 def answer(scene: Scene, intent: str) -> list[str]:
-    """The sentences of a good reply. Raises `Redraw` when the split has none for these roles."""
+    """Returns the sentences of a good reply.
+
+    Raises:
+        Redraw: the split has no such reply for these roles.
+    """
     scene.said, scene.recent = [], set()
     for ways in INTENTS[intent].reply:
         scene.say(ways)

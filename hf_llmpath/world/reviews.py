@@ -1,7 +1,7 @@
-"""The `reviews` view: opinions of inns, tea rooms, plays and walks, in which word order decides.
+"""Generates the `reviews` view: opinions of inns, tea rooms, plays, and walks, where word order decides.
 
-Every judging word occurs on both sides, plain, negated, granted before a `but`, reported by somebody who was
-wrong, or only wished for. `reader.py` states the rules.
+Every judging word occurs under both labels: plain, negated, conceded before a `but`, reported by someone who
+was wrong, or only wished for. `perfect_reader.py` states the rules.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from .realize import Redraw, Scene
 from .vocabulary import PEOPLE, PLACES, TIMES, WEATHERS
 
 MIN_WORDS, MAX_WORDS = 12, 40
-# How often a clause says its verdict with a word of that verdict rather than by negating one of the other.
+# Share of clauses that express a verdict with a word of that verdict, instead of negating an opposite word.
 _PLAIN = 0.64
 _VISITS: dict[str, tuple[str, tuple[str, ...]]] = {
     "inn": ("[stayed|slept|had supper] at the inn near {P}", ("room", "bed", "soup", "fire", "cook", "tea")),
@@ -36,7 +36,7 @@ _NEGATED_CLAUSES = (
     "not once was {x} {adj}",
     "nobody [could call|called] {x} {adj}",
 )
-# How an opinion is put, and how often.
+# Ways to express an opinion, and their relative frequencies.
 _KINDS: dict[str, int] = {
     "plain": 8,
     "contrast": 6,
@@ -49,7 +49,7 @@ _KINDS: dict[str, int] = {
 
 
 def review(rng: random.Random, split: str, label: int) -> dict:
-    """One review with that `label` (1 positive, 0 negative): `text`, `label`, and its `subject`."""
+    """Returns a review with that `label` (1 positive, 0 negative): `text`, `label`, and its `subject`."""
     while True:
         subject = rng.choice(tuple(_VISITS))
         try:
@@ -80,7 +80,7 @@ def _write(rng: random.Random, split: str, subject: str, label: int) -> str:
     rng.shuffle(order)
     for judging in order:
         if judging:
-            # Several complete ways to say it, so that one belongs to the split.
+            # Offer many complete sentences, so that at least one of them belongs to the split.
             aspect, other = next(asked), next(asked)
             scene.say([_opinion(rng, label, aspect, other) for _ in range(24)])
         else:
@@ -94,7 +94,7 @@ def _write(rng: random.Random, split: str, subject: str, label: int) -> str:
 def _opinion(rng: random.Random, label: int, aspect: str, other: str) -> str:
     kind = rng.choices(tuple(_KINDS), tuple(_KINDS.values()))[0]
     if kind in ("contrast", "although"):
-        # What is granted is said plainly, so that one sentence turns the verdict round at most twice.
+        # The conceded clause has no negation, so a sentence reverses its verdict at most twice.
         granted = _clause(rng, 1 - label, other, plain=True)
         main = _clause(rng, label, aspect, plain=rng.random() < _PLAIN)
         if kind == "contrast":

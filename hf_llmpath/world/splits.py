@@ -1,8 +1,8 @@
-"""Which split a sentence belongs to.
+"""Decides which split a sentence belongs to.
 
-Every sentence with content (five words or more) hashes to one of ten buckets: eight are train's, one is
-validation's, one is test's. Generators redraw a sentence until it belongs to their split, so no such sentence
-can occur in two splits, in whatever view, size or seed.
+Every sentence with content (five words or more) hashes to one of ten buckets: eight belong to train, one to
+validation, and one to test. Generators redraw a sentence until it belongs to their split, so no such sentence
+can occur in two splits, whatever the view, size, or seed.
 """
 
 from __future__ import annotations
@@ -20,8 +20,10 @@ _SPLIT_OF_BUCKET = ("validation", "test") + ("train",) * 8
 
 
 def split_of(sentence: str) -> str:
-    """The split that owns `sentence`: a function of its words alone (a and an are one), the same on every
-    machine."""
+    """Returns the split that owns `sentence`.
+
+    The split depends only on the words, with "a" and "an" as one word, and is the same on every machine.
+    """
     return _owner(words(sentence))
 
 
@@ -29,13 +31,16 @@ def _owner(tokens: list[str]) -> str:
     plain = f" {' '.join(tokens)} "
     if " an " in plain:
         plain = plain.replace(" an ", " a ")
+    # Not `hash`, which gives a string a different value in every process.
     digest = hashlib.blake2b(plain.encode(), digest_size=4).digest()
     return _SPLIT_OF_BUCKET[int.from_bytes(digest, "big") % len(_SPLIT_OF_BUCKET)]
 
 
 def pieces_belong(text: str, split: str) -> bool:
-    """Whether every finest piece of `text`, tidied or not, that has content may be used in `split`: what
-    `belongs` asks at least, and for one plain sentence all that it asks."""
+    """Returns whether `split` may use every finest piece of `text` with content, before or after `polish`.
+
+    This is a necessary condition of `belongs` and, for a single plain sentence, a sufficient one.
+    """
     for piece in _PIECE_END.split(text):
         tokens = words(piece)
         if len(tokens) >= CONTENT_WORDS and _owner(tokens) != split:
@@ -44,11 +49,11 @@ def pieces_belong(text: str, split: str) -> bool:
 
 
 def belongs(text: str, split: str) -> bool:
-    """Whether every sentence of `text` that has content may be used in `split`.
+    """Returns whether `split` may use every sentence of `text` that has content.
 
-    A sentence is decided by its finest pieces with content (a speech and its tag are two pieces); only where
-    no piece is long enough does the whole sentence decide. Both ways of cutting a text into sentences thus
-    keep splits apart.
+    The finest pieces of a sentence that have content decide (speech and its tag are two pieces); if no piece
+    is long enough, the whole sentence decides. Splits therefore stay apart under both ways of cutting a text
+    into sentences.
     """
     if not pieces_belong(text, split):
         return False
@@ -63,7 +68,7 @@ def belongs(text: str, split: str) -> bool:
 
 
 def check_name(value: str, allowed: tuple[str, ...], what: str) -> None:
-    """Raise `ValueError` naming the nearest match unless `value` is one of `allowed`."""
+    """Raises `ValueError`, naming the nearest match, unless `value` is one of `allowed`."""
     if value in allowed:
         return
     nearest = difflib.get_close_matches(str(value), allowed, n=1, cutoff=0.0)

@@ -1,5 +1,7 @@
-"""The simulated state of the world: who is where and who has what. Events check it, so no text can contradict
-it."""
+"""Simulates the state of the world: who is where and who has what.
+
+Events check the state, so no text can contradict it.
+"""
 
 from __future__ import annotations
 
@@ -8,10 +10,16 @@ from dataclasses import dataclass, field
 
 @dataclass
 class World:
-    """State of one story. `holder` maps a thing to a role or to a place, `place` maps a role to where it is.
+    """The state of one story.
 
-    Every event raises `ValueError` when its precondition does not hold (nobody gives what they do not have),
-    changes the state and adds a line to `facts`, the ground truth of the text.
+    Every event changes the state and adds a line to `facts`. It raises `ValueError` if its precondition does
+    not hold: for example, a role cannot give a thing that it does not have.
+
+    Attributes:
+        holder: maps a thing to the role that has it or to the place where it is.
+        place: maps a role to its place.
+        broken: the things that are broken.
+        facts: the events so far, which are the ground truth of the text.
     """
 
     holder: dict[str, str] = field(default_factory=dict)
@@ -20,51 +28,51 @@ class World:
     facts: list[str] = field(default_factory=list)
 
     def own(self, role: str, thing: str) -> None:
-        """`role` has `thing` from the start."""
+        """Gives `thing` to `role` from the start."""
         self.holder[thing] = role
         self.facts.append(f"{role} has {thing}")
 
     def want(self, role: str, wish: str) -> None:
-        """`role` wishes for `wish`, a thing or something to see or do."""
+        """Records that `role` wishes for `wish`: a thing, or something to see or do."""
         self.facts.append(f"{role} wants {wish}")
 
     def move(self, role: str, place: str) -> None:
-        """`role` goes to `place`."""
+        """Moves `role` to `place`."""
         self.place[role] = place
         self.facts.append(f"{role} is at {place}")
 
     def lose(self, role: str, thing: str, place: str) -> None:
-        """`thing` leaves the hands of `role` and lies at `place`, or with the animal that took it."""
+        """Moves `thing` from `role` to `place`, which may be the animal that took it."""
         self._require(role, thing)
         self.holder[thing] = place
         self.facts.append(f"{thing} is at {place}")
 
     def take(self, role: str, thing: str, place: str) -> None:
-        """`role` picks up `thing`, which lies at `place`."""
+        """Lets `role` pick up `thing`, which is at `place`."""
         self._require(place, thing)
         self.holder[thing] = role
         self.facts.append(f"{role} has {thing}")
 
     def give(self, giver: str, taker: str, thing: str) -> None:
-        """`thing` goes from `giver` to `taker`."""
+        """Moves `thing` from `giver` to `taker`."""
         self._require(giver, thing)
         self.holder[thing] = taker
         self.facts.append(f"{giver} gives {thing} to {taker}")
 
     def break_(self, role: str, thing: str) -> None:
-        """`thing` breaks in the hands of `role`."""
+        """Breaks `thing`, which `role` must have."""
         self._require(role, thing)
         self.broken.add(thing)
         self.facts.append(f"{thing} is broken")
 
     def mend(self, role: str, thing: str) -> None:
-        """`role`, who has `thing`, mends it."""
+        """Repairs `thing`, which `role` must have."""
         self._require(role, thing)
         self.broken.remove(thing)
         self.facts.append(f"{role} mends {thing}")
 
     def use(self, role: str, thing: str) -> None:
-        """`role` uses `thing`, which must be in their hands and whole."""
+        """Lets `role` use `thing`, which `role` must have and which must not be broken."""
         self._require(role, thing)
         if thing in self.broken:
             raise ValueError(f"{thing} is broken")

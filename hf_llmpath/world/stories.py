@@ -1,4 +1,4 @@
-"""The `stories` view: little tales with a wish, an obstacle, a turn and an ending."""
+"""Generates the `stories` view: short tales with a wish, an obstacle, a turn, and an ending."""
 
 from __future__ import annotations
 
@@ -56,8 +56,7 @@ _LATER = {
 
 
 def story(rng: random.Random, split: str) -> dict:
-    """One story: `text`, and as ground truth `plot`, `character`, `object`, `place` and the `facts` of its
-    events."""
+    """Returns one story: `text`, and as ground truth `plot`, `character`, `helper`, `object`, and `facts`."""
     plot = rng.choice(PLOTS)
     while True:
         scene = Scene(rng, split, MAX_WORDS)
@@ -83,12 +82,13 @@ def story(rng: random.Random, split: str) -> dict:
 
 
 def _cast(scene: Scene, things: tuple[Thing, ...], times: Sequence[str], needs_mender: bool) -> None:
-    """Leave every role open, so that each is settled only by the sentence that first names it."""
+    """Leaves every role open, so that the first sentence that names a role settles it."""
     rng = scene.rng
 
     def hero(scene: Scene) -> None:
         weather = rng.choice(_WEATHER_NAMES)
         thing = rng.choice(_of_weather(things, weather))
+        # A kite flies by day: the wish of a story that starts in the morning comes true before night.
         time = "morning" if thing.noun == "kite" and TIMES[0] in times else rng.choice(times)
         scene.cast("A", rng.choice(PEOPLE))
         quality = rng.choice(QUALITIES)
@@ -101,11 +101,11 @@ def _cast(scene: Scene, things: tuple[Thing, ...], times: Sequence[str], needs_m
         if needs_mender:
             scene.cast("B", PERSON_BY_TRADE[thing.mended_by])
             scene.cast("Q", PLACE_BY_NOUN[scene.people["B"].work])
-            if scene.people["A"] == scene.people["B"]:
+            if scene.people["A"] == scene.people["B"]:  # draw again if the hero repairs such things
                 hero(scene)
 
     def other(scene: Scene) -> None:
-        # Mostly a woman and a man, so that pronouns can be used freely.
+        # Most pairs are a woman and a man, whose pronouns cannot be confused.
         gender = scene.people["A"].gender
         wanted = gender if rng.random() < 0.2 else {"f": "m", "m": "f"}[gender]
         scene.cast("B", rng.choice(_others_of(wanted, scene.people["A"])))
@@ -148,7 +148,7 @@ def _others_of(gender: str, person: Person) -> tuple[Person, ...]:
 
 
 def _in_paragraphs(scene: Scene, rng: random.Random) -> str:
-    """The sentences of the scene as one paragraph, or as three."""
+    """Returns the sentences of the scene as one paragraph, or as three."""
     said = scene.said
     if rng.random() < 0.5 or len(said) < 7:
         return " ".join(said)

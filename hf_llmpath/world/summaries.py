@@ -1,9 +1,9 @@
-"""The `summaries` view: short reports, and the one sentence that says what mattered.
+"""Generates the `summaries` view: short reports, and a one-sentence summary of each.
 
-The summary needs selection (the wish, the trouble, who helped, how and where are spread over the document,
-between sentences about somebody else) and re-wording (`longed for` becomes `wanted`, a trade becomes the
-name), and follows
-from the document alone: `A wanted X but TROUBLE, so B HELPED at P.`
+The summary has the form `A wanted X but TROUBLE, so B HELPED at P.` and follows from the document alone. It
+requires selection: the wish, the trouble, the helper, and how and where this person helped are spread over
+the document, between sentences about other villagers. It also requires rewording: `longed for` becomes
+`wanted`, and a trade becomes the name.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from .realize import Redraw, Scene
 from .vocabulary import PEOPLE, QUALITIES, TIMES, WEATHERS, other_places, other_things
 
 MIN_WORDS, MAX_WORDS = 40, 90
-# For each trouble: what the summary says, and what the document says.
+# Maps the words of the summary for a trouble to the sentences of the document.
 TROUBLES: dict[str, tuple[str, ...]] = {
     "had no coins": (
         "The price was too high for {A}: {A.his} purse was as empty as [a drum|an old well|a dry lake].",
@@ -96,7 +96,7 @@ _CODAS = (
 
 
 def summary(rng: random.Random, split: str) -> dict:
-    """One record: `document`, `summary`, and the roles it was made from."""
+    """Returns one record: `document`, `summary`, and the roles from which they were made."""
     while True:
         try:
             record = _write(rng, split)
@@ -114,7 +114,7 @@ def _write(rng: random.Random, split: str) -> dict:
 
     if rng.random() < 0.6:
         scene.say(_SETTINGS)
-    aside_early = aside_early or not scene.said
+    aside_early = aside_early or not scene.said  # the document must not begin with the wish
     if aside_early:
         scene.say(_ASIDES)
     scene.say(_WANTS)
@@ -143,8 +143,7 @@ def _write(rng: random.Random, split: str) -> dict:
 
 
 def cast_villagers(scene: Scene) -> None:
-    """Three different people A, B, C, two places P, Q, two things X, Y, weather and time, each open until
-    named."""
+    """Leaves open three different people A, B, C, places P, Q, things X, Y, the weather, and the time."""
     rng = scene.rng
 
     def person(role: str) -> None:

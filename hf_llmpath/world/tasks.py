@@ -1,4 +1,4 @@
-"""What a prompt asks for, read from its text: the intent, and what a reply must and must not contain."""
+"""Reads from a prompt's text what it asks for: the intent, and what a reply must and must not contain."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from .grammar import words
 from .replies import WEATHER_NEEDS
 from .vocabulary import JOBS, PERSON_BY_NAME, PERSON_BY_TRADE, PLACE_BY_NOUN, THING_BY_NOUN, Thing
 
+# The first pattern that matches decides, so special patterns come before general ones.
 _INTENTS: tuple[tuple[str, str], ...] = (
     ("tale", r"\b(tale|story)\b"),
     ("riddle", r"\briddle\b"),
@@ -27,12 +28,18 @@ _WARM = r"\b(dear|sorry|friend|better|share|help|heart|sun|fire|happen)\b"
 
 @dataclass(frozen=True)
 class Task:
-    """What a reply is held against.
+    """The requirements for a reply.
 
-    `about`: groups of words of which the reply names one each. `truths`: the same, for the answer itself.
-    `needs`: patterns of the parts of a complete answer. `names`, `places`: who and what may be mentioned
-    (`None`: anything); `strangers`: how many other villagers may come in. `length`: least and most words.
-    `sentences`: least.
+    Attributes:
+        intent: the kind of question, or None if it is not one of the world's.
+        about: groups of words; a reply on topic has at least one word of each.
+        truths: groups of words like `about`, for the answer itself.
+        needs: patterns for the parts of a complete answer.
+        forbidden: words that would make the reply wrong.
+        names, places: the villagers and places that the reply may mention; for `places`, None allows all.
+        strangers: number of other villagers that the reply may mention.
+        length: minimum and maximum number of words.
+        sentences: minimum number of sentences.
     """
 
     intent: str | None
@@ -48,7 +55,7 @@ class Task:
 
 
 def read_task(prompt: str) -> Task:
-    """The task in `prompt`; a task without intent when the prompt is none of the world's."""
+    """Returns the task in `prompt`, with the intent None if the prompt is not one of the world's."""
     said = words(prompt)
     lowered = prompt.lower()
     intent = next((name for name, pattern in _INTENTS if re.search(pattern, lowered)), None)
@@ -60,7 +67,7 @@ def read_task(prompt: str) -> Task:
     builder = _BUILDERS.get(intent or "")
     try:
         return builder(lowered, names, nouns, places, trades) if builder else _unknown(said)
-    except IndexError:  # the words of an intent without its person, thing or place
+    except IndexError:  # the prompt has the words of an intent but not its person, thing, or place
         return _unknown(said)
 
 
@@ -128,7 +135,7 @@ def _person(text: str, names: list[str], nouns: list[str], places: list[str], tr
 
 def _thing(text: str, names: list[str], nouns: list[str], places: list[str], trades: list[str]) -> Task:
     asked = re.findall(r"where is the (\w+)", text)[-1]
-    # The clause that leaves or lays the thing somewhere names its place.
+    # The prompt names two things and two places; the clause about this thing names its place.
     here = re.search(rf"\b{asked}\b(?: is| lies)? (?:at|in|on) the (\w+)", text)
     place = here[1] if here else places[0]
     return Task(
@@ -215,7 +222,7 @@ def _weather(text: str, names: list[str], nouns: list[str], places: list[str], t
 
 
 def _words_of(clause: str) -> str:
-    """A pattern for `clause` in lower case, word by word."""
+    """Returns a pattern that matches the words of `clause`, in lower case."""
     return r"\b" + r"\W+".join(words(clause)) + r"\b"
 
 

@@ -1,6 +1,6 @@
-"""The lexicon of the world: its people, places, things and animals, with the grammar each word needs.
+"""Defines the lexicon of the world: its people, places, things, and animals, with their grammar.
 
-Everything that is true in every view is stated here once: Tom is always the miller, the mill always smells of
+Facts that hold in every view are stated here once: Tom is always the miller, and the mill always smells of
 flour. Other modules read these tables, so a fact cannot differ between a story and a chat.
 """
 
@@ -12,7 +12,7 @@ from functools import cache
 
 @dataclass(frozen=True, eq=False)
 class Person:
-    """A villager: `name`, grammatical gender (`"f"` or `"m"`), `trade` and the key of the place of work."""
+    """A villager: the name, gender (`"f"` or `"m"`), trade, and the noun of the place of work."""
 
     name: str
     gender: str
@@ -22,8 +22,7 @@ class Person:
 
 @dataclass(frozen=True, eq=False)
 class Place:
-    """A place: its noun, the preposition for being there, its smell, and two clauses that say what goes on
-    there."""
+    """A place: its noun, its preposition, its smell, and two clauses about what happens there."""
 
     noun: str
     preposition: str
@@ -45,10 +44,17 @@ class Place:
 
 @dataclass(frozen=True, eq=False)
 class Thing:
-    """An object: noun, what one does with it (plain and past form), what follows when one does, and a riddle.
+    """An object.
 
-    `mended_by` is a trade, `where` the place of use if there is only one, `weathers` the only weathers it is
-    used in (empty for all); a `soft` thing tears, others break.
+    Attributes:
+        noun: its name.
+        use, used: plain form and past form of its verb.
+        result: a clause about what happens when someone uses it.
+        riddle: a riddle about it.
+        mended_by: the trade that repairs it.
+        where: where it is used, with a space before it, if there is only one such place.
+        weathers: the weathers in which it is used; empty for all.
+        soft: whether it tears when it breaks.
     """
 
     noun: str
@@ -64,7 +70,7 @@ class Thing:
 
 @dataclass(frozen=True, eq=False)
 class Food:
-    """Something to eat: with its article (`phrase`) and as a bare head noun (`noun`)."""
+    """Something to eat: the phrase with its article, and the head noun alone."""
 
     phrase: str
     noun: str
@@ -282,7 +288,7 @@ FOODS: tuple[Food, ...] = (
 
 ANIMALS: tuple[str, ...] = ("goat", "crow", "dog", "donkey", "goose", "cat", "pig", "owl")
 
-# Plain form and past form of the small jobs that people ask for in return.
+# Plain form and past form of small jobs that people ask for in return.
 JOBS: tuple[tuple[str, str], ...] = (
     ("sweep the yard", "swept the yard"),
     ("carry the water", "carried the water"),
@@ -294,7 +300,7 @@ JOBS: tuple[tuple[str, str], ...] = (
     ("count the sheep", "counted the sheep"),
 )
 
-# Weather and a clause that may be said only in that weather.
+# Maps a weather to two clauses that hold only in that weather.
 WEATHERS: dict[str, tuple[str, str]] = {
     "sunny": ("the sun lay on the roofs", "the stones were warm"),
     "windy": ("the wind pulled at every hat", "the doors rattled"),
@@ -304,7 +310,7 @@ WEATHERS: dict[str, tuple[str, str]] = {
     "cold": ("breath hung in the air like smoke", "the wind was as cold as stone"),
 }
 
-# What people want a thing ready for.
+# Events for which people want a thing to be ready.
 EVENTS: tuple[str, ...] = ("the fair", "the dance", "the feast")
 TIMES: tuple[str, ...] = ("morning", "afternoon", "evening")
 RELATIVES: tuple[str, ...] = ("aunt", "uncle", "sister", "brother")
@@ -317,11 +323,11 @@ PERSON_BY_TRADE: dict[str, Person] = {person.trade: person for person in PEOPLE}
 
 @cache
 def other_places(name: str | None) -> tuple[Place, ...]:
-    """All places but the one of that `name`."""
+    """Returns all places except the one with this `name`."""
     return tuple(place for place in PLACES if place.name != name)
 
 
 @cache
 def other_things(noun: str | None) -> tuple[Thing, ...]:
-    """All things but the one of that `noun`."""
+    """Returns all things except the one with this `noun`."""
     return tuple(thing for thing in THINGS if thing.noun != noun)

@@ -106,6 +106,13 @@ def test_a_heat_map_has_a_pixel_for_each_value():
     assert (image[0, 0, :3] != image[1, 1, :3]).any()
 
 
+def test_a_confusion_matrix_names_its_commonest_mistake_only_if_there_is_one():
+    assert "7 of 8 answers are right. Most often, a is taken for b." in (
+        matrix.confusion([[3, 1], [0, 4]], ["a", "b"], "c").alternative
+    )
+    assert matrix.confusion([[4, 0], [0, 4]], ["a", "b"], "c").alternative == "8 of 8 answers are right."
+
+
 def test_the_line_between_the_classes_is_where_the_answer_changes_its_sign():
     across, up = np.meshgrid(np.linspace(-1, 1, 21), np.linspace(-1, 1, 21))
     drawing = plane.plane_svg(across - 0.5, (-1, 1, -1, 1), side=200)

@@ -2,6 +2,7 @@
 
 import shutil
 
+import numpy as np
 import pytest
 import torch
 from transformers import AutoModelForCausalLM, set_seed
@@ -155,6 +156,15 @@ def test_encoders_and_image_classifiers_are_exported(make, tmp_path):
     assert exported.max_difference < 1e-4 and exported.agreement == 1
     with pytest.raises(UserError, match="is no decoder exported by llmpath"):
         OnnxDecoder(exported.path)
+
+
+def test_the_agreement_of_a_reader_counts_each_text_and_ignores_padding():
+    mask = np.array([[True, True], [True, False]])
+    rows = onnx_export._without_padding(np.array([[0.0, 1.0], [0.0, 1.0]]), mask, "start_logits")
+    assert rows.argmax(-1).tolist() == [1, 0]
+    assert onnx_export._without_padding(np.zeros((2, 2, 5)), mask, "logits").shape == (3, 5)
+    classes = np.array([[0.0, 1.0], [0.0, 1.0]])
+    assert onnx_export._without_padding(classes, mask, "logits") is classes
 
 
 def test_a_file_made_from_these_weights_is_used_again(exported, folder, tmp_path):

@@ -19,6 +19,7 @@ from hf_llmpath.runs import RunFolder
 
 def interrupt_when(condition, command: list[str], env: dict[str, str]) -> tuple[int, str]:
     """Starts `command`, sends SIGINT once `condition()` holds; returns its exit code and stderr."""
+    env = env | {"PYTHONFAULTHANDLER": "1"}
     process = subprocess.Popen(command, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     try:
         deadline = time.monotonic() + 120
@@ -27,7 +28,11 @@ def interrupt_when(condition, command: list[str], env: dict[str, str]) -> tuple[
             assert time.monotonic() < deadline
             time.sleep(0.02)
         process.send_signal(signal.SIGINT)
-        _, printed = process.communicate(timeout=120)
+        try:
+            _, printed = process.communicate(timeout=120)
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGABRT)  # faulthandler says where each thread stands
+            pytest.fail(f"it did not end after SIGINT: {process.communicate()[1]}")
     finally:
         process.kill()
     return process.returncode, printed

@@ -164,6 +164,16 @@ def test_the_race_names_its_winner(visit, pages):
     until(page, "d.step == 0", "#race")
 
 
+def test_a_surface_in_the_address_brings_its_rates(visit, pages):
+    page = visit(f"{pages['optimizers']}?surface=rosenbrock")
+    page.locator("#race figcaption", has_text="Rosenbrock").wait_for()
+    press(page, "Play")
+    until(page, "d.winner", "#race")
+    expected = LiveRace("rosenbrock", GOOD_RATES["rosenbrock"])
+    expected.advance(2000)
+    assert state(page, "#race")["winner"] == expected.winner.name
+
+
 def test_the_offer_to_train_is_there_beside_what_needs_no_run(visit, pages):
     for slug, part in (
         ("neural-network", "#playground"),

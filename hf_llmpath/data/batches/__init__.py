@@ -1,1 +1,1 @@
-"""Whole batches from tensors: rows of tokens, streams, pairs, packing, collators, token files."""
+"""Makes whole batches: rows of tokens, streams, pairs, packed blocks, collators, and token files."""

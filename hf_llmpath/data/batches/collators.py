@@ -19,14 +19,14 @@ NO_WORD = -1  # word index of a special or padding token, which is never chosen
 
 @dataclass(frozen=True)
 class Masking:
-    """Chooses the tokens that a masked language model must guess and what it sees in their place.
+    """Chooses the tokens that a masked language model must predict, and what it sees in their place.
 
-    Of the chosen tokens, a share `mask` becomes the mask token, a share `random` becomes a token drawn from
-    the vocabulary, and the rest stay as they are. There is no mask token in fine-tuning, so the model must
-    not rely on it (Devlin et al. 2018, section 3.1).
+    A share `mask` of the chosen tokens becomes the mask token, a share `random` becomes a token drawn from
+    the vocabulary, and the rest stay as they are. Fine-tuning has no mask tokens, so the model must not rely
+    on them (Devlin et al. 2018, section 3.1).
 
     Attributes:
-        mask_id, vocab_size: mask token and vocabulary size of the tokenizer.
+        mask_id, vocab_size: id of the mask token, and vocabulary size of the tokenizer.
         rate: probability that a token (or word) is chosen.
         mask, random: shares of the chosen tokens.
 
@@ -60,14 +60,16 @@ class Masking:
                 tokens of a word are chosen together, and each is then replaced on its own, as in BERT.
 
         Returns:
-            What the model sees `(batch, length)`, and labels `(batch, length)`: the original token where one
-            was chosen and -100 elsewhere.
+            The inputs that the model sees `(batch, length)`, and the labels `(batch, length)`: the original
+            token where a token was chosen, and -100 elsewhere.
         """
-        draws = torch.rand(ids.shape, generator=generator)
+        draws = torch.rand(ids.shape, generator=generator)  # (batch, length)
         if words is not None:
-            draws = draws.gather(1, words.clamp(min=0))  # (batch, length): one draw per word
+            # All tokens of a word read the same draw, at the index of the word. The clamp only makes -1 a
+            # valid index: `maskable` excludes those tokens.
+            draws = draws.gather(1, words.clamp(min=0))  # (batch, length)
         chosen = (draws < self.rate) & maskable
-        # A second draw decides what a chosen token becomes.
+        # An independent second draw decides what a chosen token becomes.
         fate = torch.rand(ids.shape, generator=generator)
         tokens = torch.randint(self.vocab_size, ids.shape, generator=generator)
         inputs = torch.where(chosen & (fate < self.mask), self.mask_id, ids)
@@ -76,11 +78,11 @@ class Masking:
 
 
 class PaddingCollator:
-    """Pads token ids (and token types) to the longest row of the batch, with attention masks; keeps labels.
+    """Pads token ids and token types to the longest row of the batch, adds attention masks, and keeps labels.
 
     Args:
         tokenizer: tokenizer whose padding token is used.
-        multiple_of: number to a multiple of which the length is rounded up (8 for the tensor cores of a GPU).
+        multiple_of: the length is rounded up to a multiple of this number (8 for the tensor cores of a GPU).
     """
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase, multiple_of: int = 1):
@@ -90,13 +92,13 @@ class PaddingCollator:
         """Turns rows, dicts with `input_ids` or bare lists of ids, into tensors `(batch, longest)`."""
         rows = [row if isinstance(row, Mapping) else {"input_ids": row} for row in examples]
         lengths = np.array([len(row["input_ids"]) for row in rows])
-        longest = -(-int(lengths.max()) // self.multiple_of) * self.multiple_of
-        mask = np.arange(longest) < lengths[:, None]  # (batch, longest)
+        longest = -(-int(lengths.max()) // self.multiple_of) * self.multiple_of  # -(-a // b) rounds up
+        mask = np.arange(longest) < lengths[:, None]  # (longest,) < (batch, 1) -> (batch, longest)
         batch = {"attention_mask": torch.from_numpy(mask.astype(np.int64))}
         for name, fill in (("input_ids", self.pad), ("token_type_ids", 0), ("word_ids", NO_WORD)):
             if name in rows[0]:
                 values = np.full((len(rows), longest), fill, dtype=np.int64)
-                # (tokens of all rows,): row by row, as the mask selects them
+                # The mask selects the places of the tokens row by row: (tokens of all rows,).
                 values[mask] = np.concatenate([np.asarray(row[name]) for row in rows])
                 batch[name] = torch.from_numpy(values)
         label = next((name for name in ("labels", "label") if name in rows[0]), None)
@@ -106,9 +108,9 @@ class PaddingCollator:
 
 
 class MaskingCollator(PaddingCollator):
-    """Pads, and then masks with its own random generator.
+    """Pads a batch, and then masks it with its own random generator.
 
-    The batches of two collators with the same seed are equal, whatever else draws random numbers.
+    Two collators with the same seed give equal batches, even if other code draws random numbers in between.
 
     Args:
         tokenizer: tokenizer whose padding, mask, and other special tokens are used.
@@ -141,7 +143,7 @@ class MaskingCollator(PaddingCollator):
         words = batch.pop("word_ids", None)
         if self.whole_word and words is None:
             raise ValueError("whole-word masking needs word_ids in every row; add them with word_ids_of")
-        maskable = ~torch.isin(batch["input_ids"], self.special)
+        maskable = ~torch.isin(batch["input_ids"], self.special)  # (batch, longest)
         batch["input_ids"], batch["labels"] = self.masking(
             batch["input_ids"], maskable, self.generator, words if self.whole_word else None
         )
@@ -159,8 +161,8 @@ def length_grouped_batches(
     """Splits the rows of one epoch into batches of similar length, in random order.
 
     The rows are shuffled, sorted by length in pools of `pool` batches, and cut into batches, which are then
-    shuffled. There is little padding, and a row meets different neighbors in every epoch. The last batch may
-    be smaller.
+    shuffled. The batches need little padding, and a row has different neighbors in every epoch. One batch
+    may be smaller than the others.
 
     Args:
         lengths: length of each row, `(rows,)`.

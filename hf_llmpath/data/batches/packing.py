@@ -2,9 +2,9 @@
 
     blocks = packed(load_dataset("text", data_files="big.txt", split="train", streaming=True), tokenizer, 128)
 
-An ordinary data set is tokenized and packed once and then read from the cache on disk, where it is found by
-its fingerprint (data, tokenizer, and block size). A streaming data set is packed as it is read, so a file may
-be larger than memory.
+An ordinary data set is tokenized and packed once. Later calls read it from the cache on disk, which
+identifies it by a fingerprint of data, tokenizer, and block size. A streaming data set is packed as it is
+read, so a file may be larger than memory.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -18,7 +18,7 @@ from transformers import PreTrainedTokenizerBase
 from ..tokenizers.subwords import CLS, SEP
 
 AnyDataset = TypeVar("AnyDataset", datasets.Dataset, datasets.IterableDataset)
-_BATCH = 1000  # documents that are tokenized at once: what a stream holds in memory
+_BATCH = 1000  # number of documents tokenized at once, which is all that a stream holds in memory
 
 
 def pack_blocks(
@@ -40,10 +40,10 @@ def pack_blocks(
     """
     if block_size < 3:
         raise ValueError(f"block_size ({block_size}) must be at least 3: [CLS], a token, [SEP]")
-    inside = block_size - 2
-    waiting: list[int] = []
+    inside = block_size - 2  # without [CLS] and [SEP]
+    waiting: list[int] = []  # tokens that do not fill a block yet
     for document in documents:
-        if waiting and len(document):
+        if waiting and len(document):  # an empty document must not add a second separator
             waiting.append(sep)
         waiting.extend(document)
         full = len(waiting) // inside
@@ -87,7 +87,7 @@ def packed(
 def _tokenize(
     batch: dict[str, list[Any]], tokenizer: PreTrainedTokenizerBase, text_column: str
 ) -> dict[str, Any]:
-    texts = [text or "" for text in batch[text_column]]
+    texts = [text or "" for text in batch[text_column]]  # a missing text is None
     return {"input_ids": tokenizer(texts, add_special_tokens=False, return_attention_mask=False)["input_ids"]}
 
 

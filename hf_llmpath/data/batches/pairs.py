@@ -20,12 +20,13 @@ from ..tokenizers.word_level import SPECIAL
 from .streams import IGNORED
 
 _POOL = 32  # number of batches whose rows are sorted by length together
+# White space after an end mark and any closing marks, but before more text with any opening marks.
 _SENTENCE_END = re.compile(r'(?<=[.!?])["”’)]*\s+(?=["“‘(]*\S)')
 
 
 @dataclass(frozen=True)
 class Pair:
-    """A document, its sentences, and its summaries: one, or several that count as equally right."""
+    """A document, its sentences, and its summaries: one, or several equally correct ones."""
 
     document: str
     sentences: list[str]
@@ -38,7 +39,7 @@ class Pairs:
 
     Attributes:
         train: pairs to learn from.
-        test: pairs to measure on, from the test split or, if there is none, the validation split.
+        test: pairs to measure on, from the test split or, without one, from the validation split.
         provenance: origin of the data, for metrics.json.
     """
 
@@ -50,8 +51,8 @@ class Pairs:
 def load_pairs(dataset: str, document_column: str | None = None, summary_column: str | None = None) -> Pairs:
     """Reads `dataset` (embedded name, local file or folder, Hub id) as documents with summaries.
 
-    A document is a text or a list of sentences; the summary is a text or a list of equally right ones.
-    Rows in which either is empty are left out.
+    A document is a text or a list of sentences; a summary is a text or a list of equally correct ones. Rows
+    whose document or summary is empty are left out.
 
     Raises:
         UserError: the data set does not exist, a column is missing or has another type, or no row has both.
@@ -103,7 +104,7 @@ class PairBatches(Dataset):
 
     The rows of an epoch are shuffled and grouped by the length of their source, which leaves little padding;
     the batches themselves come in random order. Each batch depends only on the seed and the step, so a run
-    that was stopped and resumed reads what an uninterrupted one would have read.
+    that was stopped and resumed reads the same batches as an uninterrupted one.
 
     Args:
         sources, targets: token ids of each pair, including the end token.
@@ -112,9 +113,9 @@ class PairBatches(Dataset):
         pad: id of the padding token.
         seed: seed of the order and of the choice of hidden words.
         unknown: id of the unknown token.
-        hidden: share of the words of a source that are replaced by the unknown token, wherever they
-            occur in it and in the target; they are drawn again each time (Gal & Ghahramani 2016, section 5).
-            The model learns not to rely on single words and how to handle words that it does not know.
+        hidden: share of the distinct words of a source that the unknown token replaces, at every place in the
+            source and in the target. Each step draws these words anew (Gal & Ghahramani 2016, section 5). The
+            model learns not to rely on single words, and how to handle words that it does not know.
     """
 
     sequential = True
@@ -137,7 +138,7 @@ class PairBatches(Dataset):
         self.plan = self._plan(steps, np.random.default_rng(seed))
 
     def _plan(self, steps: int, rng: np.random.Generator) -> np.ndarray:
-        """Plans the rows of every step: `(steps, batch_size)`; leftover rows wait for the next epoch."""
+        """Returns the rows of every step, `(steps, batch_size)`; leftover rows wait for the next epoch."""
         plan: list[np.ndarray] = []
         while len(plan) < steps:
             order = rng.permutation(len(self.lengths))
@@ -146,20 +147,20 @@ class PairBatches(Dataset):
                 pool = order[start : start + _POOL * self.batch_size]
                 pool = pool[np.argsort(self.lengths[pool], kind="stable")]
                 full = len(pool) // self.batch_size
-                # (full, batch_size), one array for each batch
+                # (full * batch_size,) -> (full, batch_size) -> a list of (batch_size,), one per batch
                 epoch += list(pool[: full * self.batch_size].reshape(full, self.batch_size))
             plan += [epoch[index] for index in rng.permutation(len(epoch))]
         return np.stack(plan[:steps])  # (steps, batch_size)
 
     @property
     def tokens_per_step(self) -> int:
-        """The mean number of source and target tokens in a step, without padding."""
+        """Returns the mean number of source and target tokens in a step, without padding."""
         return int((self.lengths[self.plan].sum() + self.target_lengths[self.plan].sum()) / len(self.plan))
 
     @property
     def padding(self) -> float:
-        """The share of source tokens in all batches that are padding."""
-        lengths = self.lengths[self.plan]
+        """Returns the share of padding among the source tokens of all batches."""
+        lengths = self.lengths[self.plan]  # (steps, batch_size)
         return float(1 - lengths.sum() / (lengths.max(axis=1) * self.batch_size).sum())
 
     def __len__(self) -> int:
@@ -167,13 +168,13 @@ class PairBatches(Dataset):
 
     def __getitems__(self, indices: list[int]) -> dict[str, Tensor]:
         step, mine = indices[0] // self.batch_size, [index % self.batch_size for index in indices]
-        # The whole batch is made even if several processes share it, because they must agree on its shape
+        # Each process makes the whole batch, even if several share it, because they must agree on its shape
         # and its hidden words.
-        rows = self.plan[step]
-        source = self.sources[rows, : self.lengths[rows].max()]
-        target = self.targets[rows, : self.target_lengths[rows].max()]
+        rows = self.plan[step]  # (batch,)
+        source = self.sources[rows, : self.lengths[rows].max()]  # (batch, longest source)
+        target = self.targets[rows, : self.target_lengths[rows].max()]  # (batch, longest target)
         mask = np.arange(source.shape[1]) < self.lengths[rows, None]  # (batch, longest source)
-        if self.hidden:
+        if self.hidden:  # the generator depends on seed and step alone, so a resumed run draws the same words
             source, target = self._with_hidden_words(source, target, np.random.default_rng([self.seed, step]))
         batch = {"input_ids": source[mine], "attention_mask": mask[mine], "labels": target[mine]}
         return {name: torch.from_numpy(values.astype(np.int64)) for name, values in batch.items()}
@@ -182,12 +183,14 @@ class PairBatches(Dataset):
         self, source: np.ndarray, target: np.ndarray, rng: np.random.Generator
     ) -> tuple[np.ndarray, np.ndarray]:
         vocabulary = max(source.max(), target.max()) + 1
-        row = np.arange(len(source))[:, None]  # (batch, 1)
+        row = np.arange(len(source))[:, None]  # (batch, 1), broadcast against the tokens of each row
         drawn = np.zeros((len(source), vocabulary), dtype=bool)
-        drawn[row, source] = True  # a word only in the summary could not be recognized as hidden
+        # Only words of the source: the model could not tell that a word found only in the summary is hidden.
+        drawn[row, source] = True
         drawn &= rng.random(drawn.shape) < self.hidden
-        drawn[:, : len(SPECIAL)] = False
-        hidden = drawn[row, target.clip(min=0)]
+        drawn[:, : len(SPECIAL)] = False  # special tokens have the first ids
+        # -100 in the target becomes id 0, the padding, which is never hidden.
+        hidden = drawn[row, target.clip(min=0)]  # (batch, longest target)
         return np.where(drawn[row, source], self.unknown, source), np.where(hidden, self.unknown, target)
 
 
@@ -195,7 +198,7 @@ def padded(rows: Sequence[Sequence[int]], pad: int) -> tuple[np.ndarray, np.ndar
     """Returns token ids `(rows, longest)`, int32, padded on the right, and the lengths `(rows,)`."""
     lengths = np.array([len(row) for row in rows], dtype=np.int64)
     ids = np.full((len(rows), int(lengths.max(initial=1))), pad, dtype=np.int32)
-    # (tokens of all rows,): row by row, as the mask (rows, longest) selects them
+    # The mask (rows, longest) selects the places of the tokens row by row: (tokens of all rows,).
     ids[np.arange(ids.shape[1]) < lengths[:, None]] = np.concatenate(
         [np.asarray(row, dtype=np.int32) for row in rows]
     )

@@ -1,7 +1,7 @@
 """Makes batches for a language model from windows of one long stream or from padded short documents.
 
-Both are ordinary `torch.utils.data.Dataset`s whose `__getitems__` builds a whole batch with one gather, which
-keeps the cost of the loader to microseconds.
+Both kinds are ordinary `torch.utils.data.Dataset`s whose `__getitems__` builds a whole batch with one gather,
+which limits the cost of loading to microseconds.
 """
 
 import numpy as np
@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-IGNORED = -100  # label that the loss leaves out
+IGNORED = -100  # label that the loss skips
 
 
 def as_is(batch: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -18,7 +18,7 @@ def as_is(batch: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 class StreamWindows(Dataset):
-    """A long text cut for truncated back-propagation through time.
+    """A long text, cut for truncated backpropagation through time.
 
     The text becomes `streams` parallel pieces. Batch k holds window k of every piece, so a recurrent
     model that keeps its state from batch to batch reads each piece from end to end (Williams & Peng
@@ -43,7 +43,7 @@ class StreamWindows(Dataset):
             raise ValueError(f"{len(tokens)} tokens are too few for {streams} streams of {length} tokens")
         piece = self.windows * length
         table = torch.from_numpy(np.ascontiguousarray(tokens[: streams * piece + 1], dtype=np.int64))
-        # (streams, piece) each; the targets are one token ahead
+        # (streams * piece,) -> (streams, piece); the targets are one token ahead of the inputs
         self.inputs, self.targets = table[:-1].view(streams, piece), table[1:].view(streams, piece)
 
     def __len__(self) -> int:
@@ -54,9 +54,9 @@ class StreamWindows(Dataset):
         rows = slice(indices[0] % self.streams, indices[0] % self.streams + len(indices))
         columns = slice(window * self.length, (window + 1) * self.length)
         return {
-            "input_ids": self.inputs[rows, columns].contiguous(),
+            "input_ids": self.inputs[rows, columns].contiguous(),  # (rows, length)
             "shift_labels": self.targets[rows, columns].contiguous(),
-            "first": torch.tensor(window == 0),
+            "first": torch.tensor(window == 0),  # whether the recurrent state must start anew
         }
 
 
@@ -76,6 +76,7 @@ class Documents(Dataset):
         inputs = np.full((len(texts), longest + 1), pad, dtype=np.int64)
         labels = np.full((len(texts), longest + 1), IGNORED, dtype=np.int64)
         inputs[:, 0] = end
+        # The inputs are [end, text], and the labels, one token ahead, are [text, end].
         for row, text in enumerate(texts):
             inputs[row, 1 : len(text) + 1] = text
             labels[row, : len(text)] = text
@@ -87,5 +88,5 @@ class Documents(Dataset):
         return len(self.inputs)
 
     def __getitems__(self, indices: list[int]) -> dict[str, Tensor]:
-        longest = int(self.lengths[indices].max())
+        longest = int(self.lengths[indices].max())  # each tensor of the batch is (batch, longest)
         return {"input_ids": self.inputs[indices, :longest], "shift_labels": self.labels[indices, :longest]}

@@ -4,7 +4,7 @@
     blocks = TokenBlocks(read_tokens(path), 128, batch_size=16, steps=1000, seed=0)
 
 The text is tokenized when the file is written. During training, a batch is one gather from the file's pages,
-which are mapped into memory and shared by all processes of a machine. The corpus may be larger than memory.
+which are mapped into memory and which all processes of a machine share. The corpus may be larger than memory.
 """
 
 import os
@@ -32,7 +32,7 @@ def write_tokens(path: Path, ids: np.ndarray, vocab_size: int) -> Path:
     temporary = path.with_name(f".{path.name}.tmp")
     with temporary.open("wb") as file:
         np.save(file, ids.astype(np.uint16 if vocab_size <= 2**16 else np.uint32), allow_pickle=False)
-    os.replace(temporary, path)
+    os.replace(temporary, path)  # atomic, so no reader can see half a file
     return path
 
 
@@ -58,15 +58,15 @@ def read_tokens(path: Path) -> np.ndarray:
 class TokenBlocks(Dataset):
     """The batches of a training run: a map-style data set of `steps * batch_size` places, read in sequence.
 
-    Every epoch cuts the text, from a new random offset, into blocks of `length` tokens that do not overlap
-    and reads them in a new order; tokens that do not fill a block are left out. The content of a place
-    depends only on the seed and the place, so a resumed run, or one in several processes, reads what an
-    uninterrupted run in a single process would have read.
+    Every epoch cuts the text, from a new random offset, into blocks of `length` tokens that do not overlap,
+    and reads the blocks in a new order; tokens that do not fill a block are left out. The content of a place
+    depends only on the seed and the place, so a resumed run, or a run in several processes, reads the same
+    blocks as an uninterrupted run in a single process.
 
     Args:
         tokens: token ids `(n,)`, for example from `read_tokens`.
         length: number of tokens in a block.
-        batch_size, steps: factors of the number of blocks to read.
+        batch_size, steps: their product is the number of blocks to read.
         seed: seed of the offsets and the order.
 
     Raises:
@@ -86,29 +86,30 @@ class TokenBlocks(Dataset):
         self.starts = self._plan(batch_size * steps, seed)
 
     def _plan(self, count: int, seed: int) -> np.ndarray:
-        """Plans where each block begins: `(count,)`."""
+        """Returns where each block begins, `(count,)`."""
         rng = np.random.default_rng(seed)
         epochs: list[np.ndarray] = []
         planned = 0
         while planned < count:
-            spare = len(self.tokens) - 1 - self.length
+            spare = len(self.tokens) - 1 - self.length  # tokens beyond one block and its last target
             offset = int(rng.integers(0, min(self.length, spare + 1)))
             blocks = (len(self.tokens) - 1 - offset) // self.length
             epochs.append(offset + self.length * rng.permutation(blocks))
             planned += blocks
-        # (count,)
+        # (blocks of all epochs,) -> (count,); the empty array keeps the dtype if count is 0
         return np.concatenate([*epochs, np.zeros(0, dtype=np.int64)])[:count]
 
     @property
     def epochs(self) -> float:
-        """The average number of times that a token is read."""
+        """Returns the average number of times that a token is read."""
         return len(self.starts) * self.length / len(self.tokens)
 
     def __len__(self) -> int:
         return len(self.starts)
 
     def __getitems__(self, indices: list[int]) -> dict[str, Tensor]:
-        # (blocks, length + 1): inputs, and one more for the last target
+        # (blocks, 1) + (length + 1,) -> (blocks, length + 1): the inputs, and one more for the last target
         places = self.starts[indices][:, None] + np.arange(self.length + 1)
         rows = torch.from_numpy(self.tokens[places].astype(np.int64))
+        # Each (blocks, length); the labels are one token ahead.
         return {"input_ids": rows[:, :-1].contiguous(), "shift_labels": rows[:, 1:].contiguous()}

@@ -1,7 +1,7 @@
-"""Makes training batches from rows of tokens of any length; each depends only on the seed and the step.
+"""Makes training batches from rows of tokens of any length; each batch depends only on the seed and the step.
 
-A training run that was stopped and resumed therefore reads and masks exactly what an uninterrupted one would
-have.
+A training run that was stopped and resumed therefore reads and masks exactly the same tokens as an
+uninterrupted run.
 """
 
 from array import array
@@ -29,14 +29,14 @@ class TokenRows:
 
     def __init__(self, rows: Iterable[Sequence[int]]):
         arrays = [np.asarray(row, dtype=np.int32) for row in rows]
-        # (tokens of all rows,); the empty array is for the case of no rows
+        # (tokens of all rows,); the empty array makes this work without any rows
         self.tokens: np.ndarray = np.concatenate([*arrays, np.zeros(0, dtype=np.int32)])
         self.lengths = np.array([len(row) for row in arrays], dtype=np.int64)
         self._starts = np.cumsum(self.lengths) - self.lengths
 
     @classmethod
     def in_file(cls, rows: Iterable[Sequence[int]], path: Path) -> "TokenRows":
-        """Works like the constructor but reads row by row and keeps the tokens in a memory-mapped file."""
+        """Works like the constructor, but reads row by row and stores the tokens in a memory-mapped file."""
         lengths = array("q")
         with path.open("wb") as file:
             for row in rows:
@@ -54,16 +54,17 @@ class TokenRows:
 
     def padded(self, indices: np.ndarray, pad: int) -> tuple[Tensor, Tensor]:
         """Returns the ids and attention mask of some rows, `(rows, longest)` each, with one gather."""
-        lengths = self.lengths[indices]
-        columns = np.arange(lengths.max(initial=1))
-        mask = columns < lengths[:, None]  # (rows, longest)
+        lengths = self.lengths[indices]  # (rows,)
+        columns = np.arange(lengths.max(initial=1))  # (longest,)
+        mask = columns < lengths[:, None]  # (longest,) < (rows, 1) -> (rows, longest)
+        # Padding reads token 0, only to have a valid index; the next line overwrites it.
         positions = np.where(mask, self._starts[indices][:, None] + columns, 0)  # (rows, longest)
-        ids = np.where(mask, self.tokens[positions], pad).astype(np.int64)
+        ids = np.where(mask, self.tokens[positions], pad).astype(np.int64)  # (rows, longest)
         return torch.from_numpy(ids), torch.from_numpy(mask.astype(np.int64))
 
 
 def second_segment(ids: Tensor, second: np.ndarray) -> Tensor:
-    """Makes the `token_type_ids` of a batch `(rows, length)`: 1 from the start of the second segment."""
+    """Returns the `token_type_ids` of a batch, `(rows, length)`: 1 from the start of the second segment."""
     # (length,) >= (rows, 1) -> (rows, length)
     return (torch.arange(ids.shape[1]) >= torch.from_numpy(second)[:, None]).long()
 
@@ -80,11 +81,12 @@ class TrainingBatches(Dataset):
         steps: number of optimizer steps.
         pad: id of the padding token.
         seed: seed of the order and of the masks.
-        labels: class of each row, or several targets of each row by the name that the model knows them by; or
-        masking: masks for masked language modeling, with
-        special: ids that are never masked.
-        pool: batches that are sorted by length together; 1 for none.
-        second: where the second segment of each row begins, for `token_type_ids`; none: all are one segment.
+        labels: class of each row, or several targets of each row, by the names of the model's arguments.
+        masking: masks for masked language modeling, in place of `labels`.
+        special: ids that `masking` never masks.
+        pool: number of batches that are sorted by length together; 1 for no grouping.
+        second: where the second segment of each row begins, for `token_type_ids`; None if each row is one
+            segment.
     """
 
     sequential = True
@@ -114,7 +116,7 @@ class TrainingBatches(Dataset):
         self.plan = self._plan(pool)
 
     def _plan(self, pool: int) -> np.ndarray:
-        """Plans the rows of every step: `(steps, batch_size)`."""
+        """Returns the rows of every step, `(steps, batch_size)`."""
         rng = np.random.default_rng(self.seed)
         plan: list[np.ndarray] = []
         while len(plan) < self.steps:
@@ -124,12 +126,12 @@ class TrainingBatches(Dataset):
 
     @property
     def tokens_per_step(self) -> int:
-        """The mean number of tokens in a step, without padding."""
+        """Returns the mean number of tokens in a step, without padding."""
         return int(self.rows.lengths[self.plan].sum() / self.steps)
 
     @property
     def epochs(self) -> float:
-        """The average number of times that a row is read."""
+        """Returns the average number of times that a row is read."""
         return self.plan.size / len(self.rows)
 
     def __len__(self) -> int:
@@ -144,7 +146,7 @@ class TrainingBatches(Dataset):
             batch["token_type_ids"] = second_segment(ids, self.second[rows]) * mask
         batch |= {name: value[rows] for name, value in self.targets.items()}
         if self.masking is not None:
-            # Masks are drawn for the whole batch and so do not depend on how processes share it.
+            # Masks are drawn for the whole batch, so they do not depend on how processes share it.
             generator = torch.Generator().manual_seed((self.seed << 32) + step)
             batch["input_ids"], batch["labels"] = self.masking(ids, ~torch.isin(ids, self.special), generator)
         return batch if len(mine) == len(rows) else {name: value[mine] for name, value in batch.items()}

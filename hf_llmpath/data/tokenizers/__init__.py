@@ -1,1 +1,1 @@
-"""Tokenizers that are trained here, and the chat template."""
+"""Trains tokenizers, and defines the chat template."""

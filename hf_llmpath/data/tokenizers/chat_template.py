@@ -1,11 +1,11 @@
-"""How a conversation is written for a language model, and the tokenizer that does it.
+"""Defines how a conversation is written for a language model, and makes the tokenizer that writes it.
 
-    tokenizer = chat_tokenizer(texts) tokenizer.apply_chat_template([{"role": "user", "content": "Who is
-    the baker?"}], add_generation_prompt=True)
+    tokenizer = chat_tokenizer(texts)
+    messages = [{"role": "user", "content": "Who is the baker?"}]
+    tokenizer.apply_chat_template(messages, add_generation_prompt=True)
 
-Every message begins with the token of its role and ends with the end token. What the assistant says
-stands between generation markers, so that a trainer can learn from these tokens alone
-(`assistant_only_loss`).
+Every message begins with the token of its role and ends with the end token. Generation markers surround the
+assistant's messages, so that a trainer can learn from these tokens alone (`assistant_only_loss`).
 """
 
 from collections.abc import Iterable, Sequence
@@ -37,13 +37,14 @@ def chat_tokenizer(
     vocab_size: int = 4000,
     longest: int = 256,
 ) -> PreTrainedTokenizerFast:
-    """A tokenizer trained on `texts`, with a token for each role and the chat template.
+    """Returns a tokenizer trained on `texts`, with a token for each role and the chat template.
 
     Args:
-        texts: what is said in the conversations.
-        kind: `"words"`, the most frequent words; or `"pieces"` of words, for texts of many different ones.
-        vocab_size: most tokens, the special ones included.
-        longest: tokens of the longest conversation (`model_max_length`).
+        texts: the contents of the messages.
+        kind: `"words"` for the most frequent words, or `"pieces"` of words, for texts with many different
+            words.
+        vocab_size: maximum number of tokens, including special tokens.
+        longest: number of tokens in the longest conversation (`model_max_length`).
     """
     tokenizer = train_word_tokenizer(texts, vocab_size - len(ROLE_TOKENS), kind == "pieces", longest)
     tokenizer.add_special_tokens({"additional_special_tokens": list(ROLE_TOKENS)})
@@ -52,10 +53,11 @@ def chat_tokenizer(
 
 
 def require_chat_template(tokenizer: PreTrainedTokenizerBase) -> None:
-    """Checks that the tokenizer's chat template can write what an assistant says, and marks it.
+    """Checks that the tokenizer's chat template can write the assistant's messages and marks them.
 
     Raises:
-        UserError: no template, one without the assistant's role, or one without generation markers.
+        UserError: the tokenizer has no template, or the template has no assistant role or no generation
+            markers.
     """
     if not tokenizer.chat_template:
         raise UserError("the tokenizer has no chat template; chat_tokenizer() makes one that has")
@@ -64,7 +66,7 @@ def require_chat_template(tokenizer: PreTrainedTokenizerBase) -> None:
     try:
         text = tokenizer.apply_chat_template(messages, tokenize=False)
         opening = tokenizer.apply_chat_template(messages[:1], tokenize=False, add_generation_prompt=True)
-    except Exception as error:
+    except Exception as error:  # a template may raise any error of Jinja or its own
         raise UserError(f"the chat template does not take the assistant role: {error}") from None
     if mark not in text or not text.startswith(opening):
         raise UserError(
@@ -77,13 +79,13 @@ def require_chat_template(tokenizer: PreTrainedTokenizerBase) -> None:
 
 
 def prompt_ids(tokenizer: PreTrainedTokenizerBase, messages: Sequence[dict[str, str]]) -> list[int]:
-    """Token ids of a conversation that the assistant is to answer."""
+    """Returns the token ids of a conversation that the assistant is to answer."""
     encoded: Any = tokenizer.apply_chat_template(list(messages), add_generation_prompt=True, return_dict=True)
     return list(encoded["input_ids"])
 
 
 def conversation_ids(tokenizer: PreTrainedTokenizerBase, messages: Sequence[dict[str, str]]) -> list[int]:
-    """Token ids of a whole conversation."""
+    """Returns the token ids of a whole conversation."""
     return list(tokenizer.apply_chat_template(list(messages), return_dict=True)["input_ids"])
 
 

@@ -1,10 +1,10 @@
-"""Subword tokenizers, trained here and saved for AutoTokenizer: WordPiece and byte-level BPE.
+"""Trains subword tokenizers that AutoTokenizer can load: WordPiece and byte-level BPE.
 
     tokenizer = train_subwords(texts, "wordpiece", vocab_size=2000)
     tokenizer.save_pretrained("model")          # AutoTokenizer.from_pretrained("model")
 
-Both frame a text as `[CLS] text [SEP]` and a pair as `[CLS] first [SEP] second [SEP]`, the second one of
-token type 1 (Devlin et al. 2018, section 3).
+Both frame a text as `[CLS] text [SEP]`, and a pair as `[CLS] first [SEP] second [SEP]`, where the second text
+and the `[SEP]` after it have token type 1 (Devlin et al. 2018, section 3).
 """
 
 from collections.abc import Iterable, Iterator
@@ -24,7 +24,7 @@ from transformers import PreTrainedTokenizerFast
 
 PAD, UNKNOWN, CLS, SEP, MASK = SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 SubwordKind = Literal["wordpiece", "bpe"]
-CONTINUATION = "##"  # begins a WordPiece token that continues a word
+CONTINUATION = "##"  # prefix of a WordPiece token that continues a word
 
 
 def train_subwords(
@@ -34,25 +34,25 @@ def train_subwords(
     lowercase: bool = True,
     max_length: int | None = None,
 ) -> PreTrainedTokenizerFast:
-    """A tokenizer trained on `texts`.
+    """Returns a tokenizer trained on `texts`.
 
-    Both start from single characters (or bytes) and merge pairs until the vocabulary is full. `"bpe"`
-    merges bytes, so every Unicode text comes back from `decode(encode(text))` unchanged (Sennrich et al.
-    2016; Radford et al. 2019); `"wordpiece"` cuts a word greedily into the longest known pieces, `##`
-    marking all but the first, and a word with an unknown character becomes `[UNK]` (Wu et al. 2016,
+    Both kinds start from single characters (or bytes) and merge pairs until the vocabulary is full. `"bpe"`
+    merges bytes, so `decode(encode(text))` returns every Unicode text unchanged (Sennrich et al. 2016;
+    Radford et al. 2019). `"wordpiece"` greedily cuts a word into the longest known pieces, of which all but
+    the first begin with `##`, and a word with an unknown character becomes `[UNK]` (Wu et al. 2016,
     section 4).
 
     Args:
-        texts: what to train on.
+        texts: texts to train on.
         kind: `"wordpiece"` or `"bpe"`.
-        vocab_size: most tokens, the special ones included.
-        lowercase: WordPiece only: fold case and strip accents, as BERT's uncased models do.
-        max_length: longest input of the model, `tokenizer.model_max_length`.
+        vocab_size: maximum number of tokens, including special tokens.
+        lowercase: whether WordPiece folds case and strips accents, as BERT's uncased models do.
+        max_length: length of the model's longest input (`tokenizer.model_max_length`).
 
     Raises:
-        ValueError: an unknown kind, or a vocabulary too small for the alphabet that must be in it.
+        ValueError: the kind is unknown, or the vocabulary is too small for the alphabet.
     """
-    if kind == "wordpiece":
+    if kind == "wordpiece":  # trains in two passes, so an iterator must become a list
         tokenizer = _wordpiece(list(texts) if isinstance(texts, Iterator) else texts, vocab_size, lowercase)
     elif kind == "bpe":
         tokenizer = _byte_level_bpe(texts, vocab_size)
@@ -84,13 +84,13 @@ def train_subwords(
 
 
 def _wordpiece(texts: Iterable[str], vocab_size: int, lowercase: bool) -> Tokenizer:
-    # The trainer numbers the single characters that continue a word (##a) in the order of a hash table,
-    # another one in every process, and breaks ties by these numbers. Named beforehand, in order, they
-    # make the training repeatable.
+    # The trainer numbers the single characters that continue a word (##a) in the order of a hash table, which
+    # differs from process to process, and breaks ties by these numbers. Passing these characters as special
+    # tokens, in sorted order, makes the training repeatable.
     alphabet = _train_wordpiece(texts, 0, lowercase, []).get_vocab()
     continuations = sorted(token for token in alphabet if token.startswith(CONTINUATION) and len(token) == 3)
     trained = _train_wordpiece(texts, vocab_size, lowercase, continuations)
-    # A new tokenizer, to which those tokens are ordinary ones.
+    # In a new tokenizer with the same vocabulary, those tokens are ordinary ones.
     return _new_wordpiece(lowercase, trained.get_vocab())
 
 
@@ -123,7 +123,7 @@ def _byte_level_bpe(texts: Iterable[str], vocab_size: int) -> Tokenizer:
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
         vocab_size=vocab_size,
-        # A byte-level token carries the space before its word; so does the mask that stands for one (lstrip).
+        # A byte-level token includes the space before its word, so the mask must include it too (lstrip).
         special_tokens=[AddedToken(token, special=True, lstrip=token == MASK) for token in SPECIAL_TOKENS],
         initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
         show_progress=False,

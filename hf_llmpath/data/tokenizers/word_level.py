@@ -1,10 +1,9 @@
-"""The tokenizer of the summarizer: words and punctuation marks, or pieces of words, as a
-`PreTrainedTokenizerFast`.
+"""Makes the summarizer's tokenizer: words and punctuation marks, or pieces of words.
 
-A word is the same token wherever it stands, at the beginning of a summary, in a document or behind a
-quotation mark, so it can be copied. Where something is written together, the mark says so: `￭,` joins
-what is before it, `(￭` what comes after, as OpenNMT's tokenizer does it. Case and punctuation come back
-from `decode(encode(text))`; white space counts as one space.
+The tokenizer is a `PreTrainedTokenizerFast`. A word is the same token everywhere, at the beginning of a
+summary, within a document, or after a quotation mark, so the model can copy it. A joiner marks missing
+spaces, as in OpenNMT's tokenizer: `￭,` attaches to the text before it, and `(￭` to the text after it.
+`decode(encode(text))` preserves case and punctuation, and turns any white space into one space.
 """
 
 from collections.abc import Iterable, Sequence
@@ -16,15 +15,16 @@ from .characters import END, PAD, UNKNOWN
 
 SPECIAL = [PAD, UNKNOWN, END]
 JOINER = "￭"
-LETTERS = r"\w+(?:['’]\w+)*"  # a word without punctuation, with its apostrophes
+LETTERS = r"\w+(?:['’]\w+)*"  # a word with its apostrophes, but without other punctuation
 _MARK = rf"[^\w\s{JOINER}]"
 
 
 def word_tokenizer(words: Sequence[str]) -> PreTrainedTokenizerFast:
-    """A tokenizer for given words in lower case, which drops punctuation and everything else between words.
+    """Returns a tokenizer for given lowercase words, which drops punctuation and all else between words.
 
     Args:
-        words: a word's index is its id; the first two are padding and the unknown word.
+        words: the vocabulary, where a word's index is its id; the first two are the padding and the unknown
+            word.
     """
     ids = {word: index for index, word in enumerate(words)}
     tokenizer = Tokenizer(models.WordLevel(ids, unk_token=UNKNOWN))
@@ -42,15 +42,16 @@ def word_tokenizer(words: Sequence[str]) -> PreTrainedTokenizerFast:
 def train_word_tokenizer(
     texts: Iterable[str], vocab_size: int = 30_000, pieces: bool = False, longest: int | None = None
 ) -> PreTrainedTokenizerFast:
-    """A tokenizer trained on `texts`; every encoded text ends with the end token.
+    """Returns a tokenizer trained on `texts`; every encoded text ends with the end token.
 
     Args:
-        texts: what to take the words from.
-        vocab_size: tokens at most, three special ones among them.
-        pieces: words are spelled in the pieces that byte pair encoding finds (Sennrich et al. 2016; here
-            of characters), so that a rare word can be read and copied piece by piece. Else the most
-            frequent words are the vocabulary, and any other one becomes the unknown token.
-        longest: tokens after which `truncation=True` cuts a text (`model_max_length`).
+        texts: texts that the words come from.
+        vocab_size: maximum number of tokens, including three special tokens.
+        pieces: whether words are spelled in the pieces that byte pair encoding finds (Sennrich et al. 2016;
+            here with characters as units), so that a rare word can be read and copied piece by piece.
+            Otherwise, the most frequent words are the vocabulary, and any other word becomes the unknown
+            token.
+        longest: number of tokens after which `truncation=True` cuts a text (`model_max_length`).
     """
     options = {"vocab_size": vocab_size, "special_tokens": SPECIAL, "show_progress": False}
     if pieces:
@@ -63,6 +64,7 @@ def train_word_tokenizer(
         [
             normalizers.Replace(Regex(r"\s+"), " "),
             normalizers.Strip(),
+            # A joiner before a mark that follows anything but a space, and between a mark and a word.
             normalizers.Replace(Regex(rf"(?<=\S)(?={_MARK})"), JOINER),
             normalizers.Replace(Regex(rf"(?<={_MARK})(?=\w)"), JOINER),
         ]
@@ -78,7 +80,7 @@ def train_word_tokenizer(
             decoders.WordPiece(prefix=JOINER, cleanup=False),
             decoders.Fuse(),
             decoders.Replace(f"{JOINER} ", ""),
-            decoders.Replace(JOINER, ""),  # that joins nothing, as a model may write
+            decoders.Replace(JOINER, ""),  # a joiner with nothing to join, which a model may generate
         ]
     )
     tokenizer.train_from_iterator(texts, trainer)
@@ -98,7 +100,7 @@ def train_word_tokenizer(
 
 
 def token_texts(tokens: Sequence[str]) -> list[str]:
-    """What each token of this tokenizer adds to the text, the space before it included."""
+    """Returns what each token of this tokenizer adds to the text, including the space before it."""
     joined = [True, *(token.endswith(JOINER) for token in tokens)]
     return [
         ("" if glued or token.startswith(JOINER) else " ") + token.removeprefix(JOINER).removesuffix(JOINER)
@@ -107,15 +109,15 @@ def token_texts(tokens: Sequence[str]) -> list[str]:
 
 
 def read_texts(tokenizer: PreTrainedTokenizerFast, text: str, truncation: bool = False) -> list[str]:
-    """The piece of `text` behind each of its tokens, including the space before it.
+    """Returns the piece of `text` that each token stands for, including the space before it.
 
-    For an unknown token it is the word itself, for the end token an empty string.
+    For an unknown token, the piece is the word itself; for the end token, it is an empty string.
     """
     encoding = tokenizer(text, truncation=truncation, return_offsets_mapping=True, verbose=False)
     pieces = []
     for token, (start, end) in zip(encoding.tokens(), encoding["offset_mapping"], strict=True):
         if token == tokenizer.unk_token:
-            # The offsets of a mark that is joined to a word reach back to the last letter of it.
+            # If a joiner attaches a mark to a word, the mark's offsets include the word's last letter.
             piece = text[start:end] if text[end - 1].isalnum() else text[end - 1]
         else:
             piece = "" if token == tokenizer.eos_token else token.removeprefix(JOINER).removesuffix(JOINER)
@@ -125,7 +127,7 @@ def read_texts(tokenizer: PreTrainedTokenizerFast, text: str, truncation: bool =
 
 
 def unknown_words(tokenizer: PreTrainedTokenizerFast, text: str) -> list[str]:
-    """The words (or characters) of `text` that become the unknown token, once each, in order."""
+    """Returns the words (or characters) of `text` that become the unknown token, once each, in order."""
     ids = tokenizer(text, verbose=False)["input_ids"]
     pairs = zip(ids, read_texts(tokenizer, text), strict=True)
     return list(dict.fromkeys(piece.strip() for token, piece in pairs if token == tokenizer.unk_token_id))

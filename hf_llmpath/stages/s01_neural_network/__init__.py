@@ -1,6 +1,4 @@
-"""Stage 1: a network of a few neurons learns XOR, which a single neuron cannot, and moons, circles, and
-spirals.
-"""
+"""Stage 1: networks of a few neurons learn XOR, which one neuron cannot, and moons, circles, and spirals."""
 
 from dataclasses import dataclass, replace
 from typing import Literal

@@ -1,4 +1,4 @@
-"""Pictures of the stage: a neuron, the activations, XOR, decision surfaces, hidden units, and weights."""
+"""Draws a neuron, the activation functions, XOR, decision surfaces, hidden units, and weights."""
 
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from ...runs import RunFolder
 from ...scratch import ACTIVATIONS
 
 ACTIVATION_NAMES = {"sigmoid": "sigmoid", "tanh": "tanh", "relu": "ReLU", "gelu": "GELU"}
-DETAILED = "spirals"  # the shape whose units are all shown
+DETAILED = "spirals"  # the shape whose hidden units get a picture
 
 
 def draw(folder: RunFolder) -> list[Path]:
@@ -21,13 +21,13 @@ def draw(folder: RunFolder) -> list[Path]:
 
 
 def pictures(folder: RunFolder) -> dict[str, Picture]:
-    """Every picture of the run."""
+    """Returns every picture of the run, by name."""
     surfaces, xor = folder.figure_data("surfaces"), folder.figure_data("xor")
     settings = folder.report["settings"]
     single, answers = xor["right"]["0"], np.array(xor["single_layer"]["probability"])
-    # The best that a single layer can do for the mean loss is not to decide at all.
+    # A single layer has the lowest mean loss on XOR if it answers 0.5 everywhere, and the title then says so.
     flat = f"{answers.mean():.2f} everywhere; " if np.ptp(answers) < 0.02 else ""
-    units, right = settings["xor_hidden_size"], 4 * surfaces["xor"]["accuracy"]
+    units, right = settings["xor_hidden_size"], 4 * surfaces["xor"]["accuracy"]  # of four points
     xor_surfaces = {
         f"single layer: {flat}best of {len(single)} seeds: {max(single)} of 4": xor["single_layer"],
         f"{units} hidden units: {right:.0f} of 4": surfaces["xor"],
@@ -58,10 +58,11 @@ def pictures(folder: RunFolder) -> dict[str, Picture]:
 
 
 def _activations() -> Picture:
-    """Each activation function and its derivative, by the layers' own forward and backward pass."""
+    """Draws each activation function and its derivative, computed by the layer's two passes."""
     x, charts = np.linspace(-4, 4, 161), {}
     for name, kind in ACTIVATIONS.items():
         layer = kind()
+        # With dL/dy = 1, the backward pass returns dL/dx = f′(x). Both are (points,).
         values, slopes = layer.forward(x), layer.backward(np.ones_like(x))
         lines = {"f(x)": Line(x, values), "f′(x)": Line(x, slopes, dashed=True)}
         charts[ACTIVATION_NAMES[name]] = line_chart(lines, ACTIVATION_NAMES[name], "x", y_range=(-1.1, 2.1))
@@ -69,11 +70,11 @@ def _activations() -> Picture:
 
 
 def _neuron(data: dict[str, Any]) -> Picture:
-    """The hidden unit with the largest outgoing weight, at the corner (1, 0)."""
-    unit = int(np.argmax(np.abs(data["weights"][1][0])))
-    weights, bias = data["weights"][0][unit], data["biases"][0][unit]
+    """Draws the hidden unit with the largest outgoing weight, with the corner (1, 0) as its input."""
+    unit = int(np.argmax(np.abs(data["weights"][1][0])))  # of (1, units) -> (units,)
+    weights, bias = data["weights"][0][unit], data["biases"][0][unit]  # (2,), and a number
     inputs = {"x₁": 1.0, "x₂": 0.0}
-    total = float(np.dot(list(inputs.values()), weights) + bias)
+    total = float(np.dot(list(inputs.values()), weights) + bias)  # w · x + b
     return neuron(inputs, weights, bias, "tanh", float(np.tanh(total)))
 
 

@@ -1,4 +1,4 @@
-"""The page of stage 1: a playground in which a network learns points in the plane."""
+"""The page of stage 1: a playground in which a network learns to classify points in the plane."""
 
 import gradio as gr
 
@@ -10,7 +10,7 @@ from . import STAGE
 
 
 def build(folder: RunFolder, model_id: str | None = None) -> gr.Blocks:
-    """The page; the playground needs no run."""
+    """Builds the page; the playground works without a run."""
     with stage_page(STAGE, folder, model_id) as page, page.always:
         html(
             section(

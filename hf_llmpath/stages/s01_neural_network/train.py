@@ -1,5 +1,6 @@
-"""Trains networks on XOR with and without a hidden layer and one network on each shape, and measures that
-LLMPathMLP equals them.
+"""Trains networks on XOR, with and without a hidden layer, and one network on each shape.
+
+It also measures how far the saved LLMPathMLP models differ from these networks.
 """
 
 import time
@@ -13,21 +14,21 @@ from ...scratch import SGD, BinaryCrossEntropy, Network, fit
 from ...training.recipes.plane import PointClassifier, differences, linear_accuracy, save_classifier, surface
 from . import NeuralNetworkSettings
 
-XOR_RATE = 1.0
-FEW_UNITS = (1, 2, 3, 4)  # numbers of hidden units that try XOR, besides the chosen number
-SHOWN_UNITS = {"xor": 12, "spirals": 24}  # hidden units in the pictures
+XOR_RATE = 1.0  # can be high: a batch is all four points, so its gradient has no noise
+FEW_UNITS = (1, 2, 3, 4)  # numbers of hidden units that are tried on XOR, in addition to the setting
+SHOWN_UNITS = {"xor": 12, "spirals": 24}  # largest number of hidden units in the pictures
 ACTIVATIONS = ("sigmoid", "tanh", "relu", "gelu")
 
 
 def train(settings: NeuralNetworkSettings, run: Run) -> None:
-    """Fills `run` with the models, their numbers, and the data of the pictures."""
+    """Trains the models and saves them in `run`, with their metrics and the data of the pictures."""
     columns = {name: getattr(settings, f"{name}_column") for name in ("x1", "x2", "label")}
     main = load_points(settings.dataset, settings.points, settings.noise, settings.seed, columns)
     main_name = settings.dataset if settings.dataset in SHAPES else "points"
     shapes = {name: load_points(name, settings.points, settings.noise, settings.seed) for name in SHAPES}
     sets = {main_name: main} | {name: points for name, points in shapes.items() if name != main_name}
 
-    sizes = sorted({0, *FEW_UNITS, settings.xor_hidden_size})
+    sizes = sorted({0, *FEW_UNITS, settings.xor_hidden_size})  # hidden units; 0 is a single layer
     xor = run.once("xor-seeds", lambda job: try_xor(settings, sizes, job))
     metrics: dict[str, Any] = {}
     baselines: dict[str, float] = {}
@@ -60,13 +61,14 @@ def train(settings: NeuralNetworkSettings, run: Run) -> None:
         metrics |= compare_activations(settings, sets, run)
 
     run.save_figure_data("surfaces", surfaces)
+    # `try_xor` returns only numbers, so the single layer is trained again for its surface.
     single, _ = learn_xor(xor_classifier(settings, 0), settings.seed)
     single_layer = surface(single, load_points("xor", 4, 0.0, 0).train)
     run.save_figure_data("xor", {"right": xor["right"], "curve": xor["curve"], "single_layer": single_layer})
     goals = [
         Goal("accuracy", baselines["accuracy"], higher_is_better=True),
         Goal("xor/solved", settings.xor_seeds, higher_is_better=True),
-        Goal("xor/single_layer_points", 3, higher_is_better=False),
+        Goal("xor/single_layer_points", 3, higher_is_better=False),  # all that a straight line can separate
         Goal("xor/seconds", 2.0, higher_is_better=False),
         Goal("largest_difference_float32", 1e-6, higher_is_better=False),
         Goal("largest_difference_float64", 1e-12, higher_is_better=False),
@@ -78,7 +80,7 @@ def train(settings: NeuralNetworkSettings, run: Run) -> None:
 
 
 def classifier(settings: NeuralNetworkSettings, shape: str, activation: str | None = None) -> PointClassifier:
-    """The network for a shape and its training."""
+    """Returns the network for a shape, with the settings of its training."""
     if shape == "xor":
         return xor_classifier(settings, settings.xor_hidden_size)
     return PointClassifier(
@@ -91,7 +93,10 @@ def classifier(settings: NeuralNetworkSettings, shape: str, activation: str | No
 
 
 def xor_classifier(settings: NeuralNetworkSettings, units: int) -> PointClassifier:
-    """A network for XOR with `units` hidden units, or a single layer. Every step sees all four points."""
+    """Returns a network for XOR with `units` hidden units, or a single layer if `units` is 0.
+
+    Every step uses all four points.
+    """
     return PointClassifier((units,) if units else (), "tanh", XOR_RATE, settings.xor_epochs, len(XOR_INPUTS))
 
 
@@ -99,8 +104,9 @@ def try_xor(settings: NeuralNetworkSettings, sizes: list[int], job: Job) -> dict
     """Trains networks of each number of hidden units in `sizes` on XOR, from several seeds.
 
     Returns:
-        By number of hidden units: `right`, the points that each seed's network answers correctly; `seconds`
-        for all seeds; `curve`, the loss of the first seed at every step.
+        Three dictionaries by number of hidden units (as a string): `right`, the number of points that each
+        seed's network answers correctly; `seconds`, the time for all seeds; and `curve`, the loss of the
+        first seed at every step.
     """
     right: dict[str, list[int]] = {}
     seconds: dict[str, float] = {}
@@ -110,17 +116,18 @@ def try_xor(settings: NeuralNetworkSettings, sizes: list[int], job: Job) -> dict
             began, correct = time.perf_counter(), []
             for index in range(settings.xor_seeds):
                 network, losses = learn_xor(xor_classifier(settings, units), settings.seed + index)
-                answers = network.predict(XOR_INPUTS)[:, 0] > 0
+                answers = network.predict(XOR_INPUTS)[:, 0] > 0  # logits: (4, 1) -> (4,)
                 correct.append(int(np.sum(answers == XOR_LABELS)))
                 progress.update(row * settings.xor_seeds + index + 1, loss=losses[-1])
+                # `setdefault` keeps the losses of the first seed.
                 curve.setdefault(str(units), [round(loss, 5) for loss in losses])
             right[str(units)], seconds[str(units)] = correct, time.perf_counter() - began
     return {"right": right, "seconds": seconds, "curve": curve}
 
 
 def learn_xor(design: PointClassifier, seed: int) -> tuple[Network, list[float]]:
-    """A network trained on the four points, and its loss at every step."""
-    network, targets = design.network(seed), XOR_LABELS[:, None].astype(np.float32)  # (4, 1)
+    """Returns a network trained on the four points of XOR, and its loss at every step."""
+    network, targets = design.network(seed), XOR_LABELS[:, None].astype(np.float32)  # (4,) -> (4, 1)
     optimizer, rng = SGD(network, design.learning_rate), np.random.default_rng(seed)
     steps = fit(
         network, XOR_INPUTS, targets, BinaryCrossEntropy(), optimizer, design.epochs, design.batch_size, rng
@@ -131,9 +138,13 @@ def learn_xor(design: PointClassifier, seed: int) -> tuple[Network, list[float]]
 def compare_activations(
     settings: NeuralNetworkSettings, sets: dict[str, PointSets], run: Run
 ) -> dict[str, Any]:
-    """Accuracy of each activation on each shape with the same settings: mean, deviation, and single seeds."""
+    """Measures the accuracy of each activation on each shape, with the same settings.
+
+    Returns:
+        The mean over the seeds, its standard deviation, and the values of the seeds (see `add_mean`).
+    """
     metrics: dict[str, Any] = {}
-    for shape in SHAPES[1:]:
+    for shape in SHAPES[1:]:  # all but XOR, whose four points have no test set of their own
         for activation in ACTIVATIONS:
             design, scores = classifier(settings, shape, activation), []
             for seed in range(settings.seed, settings.seed + settings.seeds):

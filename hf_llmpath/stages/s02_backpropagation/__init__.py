@@ -1,4 +1,4 @@
-"""Stage 2: gradients are computed by hand and checked; then gradient descent unrolls two spirals."""
+"""Stage 2: gradients are derived by hand and checked, and gradient descent unrolls two spirals."""
 
 from dataclasses import dataclass, replace
 from typing import Literal

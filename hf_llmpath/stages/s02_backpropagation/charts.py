@@ -1,4 +1,4 @@
-"""Pictures of the stage: gradients on a graph, the gradient check, learning rates, and the training."""
+"""Draws gradients on a graph, the gradient check, the effect of the learning rate, and the training."""
 
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from ...charts.plots import Line, Plot, line_chart, plot
 from ...runs import RunFolder
 from .graph_picture import computation_graph
 
-HIGHEST = 10.0  # losses are cut there
+HIGHEST = 10.0  # cap on the losses in the charts
 
 
 def draw(folder: RunFolder) -> list[Path]:
@@ -21,8 +21,9 @@ def draw(folder: RunFolder) -> list[Path]:
 
 
 def pictures(folder: RunFolder) -> dict[str, Picture]:
-    """Every picture of the run."""
+    """Returns every picture of the run, by name."""
     history = folder.history
+    # The history has one part per seed; the chart shows the first.
     rows = [row for row in history if row["part"] == history[0]["part"]]
     epochs = [row["epoch"] for row in rows]
     losses = {
@@ -46,13 +47,13 @@ def pictures(folder: RunFolder) -> dict[str, Picture]:
 
 
 def _gradient_checks(rows: list[dict[str, Any]]) -> Picture:
-    """The largest error of each layer and loss against the limits that are promised."""
+    """Draws the largest error of each layer and loss, with the limits that the stage promises."""
     losses = list(dict.fromkeys(row["loss"] for row in rows))
     colors = {loss: series(index) for index, loss in enumerate(losses)}
     layers = list(dict.fromkeys(row["layer"] for row in rows))
 
     def dots(kind: str, title: str, limit: float) -> Plot:
-        # An error of exactly zero is drawn at the left end of the axis.
+        # A logarithmic axis has no zero: an error of exactly zero is drawn at its left end.
         data = [row | {"error": max(row[kind], 1e-17), "color": colors[row["loss"]]} for row in rows]
         worst = max(row[kind] for row in rows)
         ticks = alt.Axis(values=[1e-16, 1e-13, 1e-10, 1e-7], format=".0e", grid=True)
@@ -75,9 +76,10 @@ def _gradient_checks(rows: list[dict[str, Any]]) -> Picture:
 
 
 def _learning_rates(sweep: dict[str, list[dict[str, Any]]]) -> Picture:
-    """Loss after the last epoch by learning rate. What ran away is a red point at the upper edge."""
+    """Draws the loss after the last epoch by learning rate; a loss that ran away is a red point on top."""
     charts, words = {}, []
     for index, (name, rows) in enumerate(sweep.items()):
+        # A loss above ten times the first epoch's loss at the lowest rate counts as one that ran away.
         top = 10 * rows[0]["curve"][0] if rows[0]["curve"] else HIGHEST
         away = [row for row in rows if row["diverged_at"] is not None or row["loss"] > top]
         stayed = [row for row in rows if row not in away]
@@ -99,12 +101,13 @@ def _learning_rates(sweep: dict[str, list[dict[str, Any]]]) -> Picture:
 
 
 def _learning_curves(rows: list[dict[str, Any]]) -> Picture:
-    """Loss by epoch for each learning rate whose loss stayed finite, from blue (low) to red (high)."""
+    """Draws the loss by epoch for each learning rate whose loss stayed finite, from blue (low) to red."""
     finite = [row for row in rows if row["diverged_at"] is None]
     lines = {
         f"{row['rate']:g}": Line(
             range(1, len(row["curve"]) + 1),
             np.minimum(row["curve"], HIGHEST),
+            # The hue runs from 220 (blue) to 0 (red); `max` avoids a division by zero for a single rate.
             color=f"hsl({220 - 220 * index / max(1, len(finite) - 1):.0f}, 65%, 45%)",
         )
         for index, row in enumerate(finite)

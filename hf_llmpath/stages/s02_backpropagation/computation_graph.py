@@ -1,15 +1,14 @@
-"""Backpropagation one number at a time: the computation graph that the layers hide inside their matrix
-products.
+"""Implements backpropagation one number at a time, on the graph that layers hide in matrix products.
 
     w, x, b = Value(0.5, "w"), Value(2.0, "x"), Value(-0.3, "b")
     y = (w * x + b).tanh()
     y.backward()
     print(w.grad)  # dy/dw
 
-Every operation notes its inputs and the local derivative with respect to each: how much the output moves
-when that input does and all others stay. The backward pass gives each input the upstream gradient times the
-local derivative, and sums what arrives over several paths. `scratch/layers.py` does the same for whole
-matrices.
+Every operation records its inputs and the local derivative with respect to each of them: how fast the output
+changes with that input while the others are fixed. The backward pass sends each input the upstream gradient
+times the local derivative, and an input sums the gradients that arrive over several paths.
+`scratch/layers.py` does the same for whole matrices.
 """
 
 import math
@@ -21,10 +20,11 @@ class Value:
 
     Attributes:
         data: the number.
-        name: what it is called; for a result, the operation that computed it.
-        inputs: the values that it was computed from.
+        name: the name of an input or weight; for a result, the operation that computed it.
+        inputs: the values from which this value was computed.
         local: the derivative of this value with respect to each of `inputs`.
-        grad: the derivative, with respect to this value, of the one that `backward()` was called on.
+        grad: the derivative dL/dv with respect to this value v, where L is the value whose `backward()` was
+            called.
     """
 
     def __init__(
@@ -37,21 +37,22 @@ class Value:
         return Value(self.data + other.data, "+", (self, other), (1.0, 1.0))
 
     def __sub__(self, other: "Value") -> "Value":
-        return Value(self.data - other.data, "−", (self, other), (1.0, -1.0))
+        return Value(self.data - other.data, "−", (self, other), (1.0, -1.0))  # d(a − b)/db = −1
 
     def __mul__(self, other: "Value") -> "Value":
+        # d(a b)/da = b and d(a b)/db = a
         return Value(self.data * other.data, "×", (self, other), (other.data, self.data))
 
     def tanh(self) -> "Value":
         y = math.tanh(self.data)
-        return Value(y, "tanh", (self,), (1 - y * y,))
+        return Value(y, "tanh", (self,), (1 - y * y,))  # d tanh(a)/da = 1 − tanh²(a)
 
     def square(self) -> "Value":
-        return Value(self.data * self.data, "square", (self,), (2 * self.data,))
+        return Value(self.data * self.data, "square", (self,), (2 * self.data,))  # d(a²)/da = 2a
 
     def order(self) -> list["Value"]:
-        """This value and all that it depends on, inputs before the results computed from them."""
-        seen: set[int] = set()
+        """Returns this value and all values that it depends on, inputs before results (topological order)."""
+        seen: set[int] = set()  # by identity: equal numbers may be different values
         ordered: list[Value] = []
 
         def visit(value: Value) -> None:
@@ -65,15 +66,16 @@ class Value:
         return ordered
 
     def backward(self) -> None:
-        """Applies the chain rule from this value back to fill `grad` of everything that it depends on."""
+        """Applies the chain rule backward from this value, to fill `grad` of all values it depends on."""
         order = self.order()
         for value in order:
-            value.grad = 0.0
-        self.grad = 1.0
+            value.grad = 0.0  # a previous call may have left gradients
+        self.grad = 1.0  # dL/dL
+        # In reverse order, the gradient of a value is complete before the value passes it on.
         for value in reversed(order):
             for source, local in zip(value.inputs, value.local, strict=True):
                 source.grad += value.grad * local  # upstream × local, summed over all paths
 
     def named(self) -> Iterator[tuple[str, "Value"]]:
-        """`(name, value)` of everything that the graph starts from: inputs, weights, and targets."""
+        """Yields `(name, value)` for every value that the graph starts from: inputs, weights, and targets."""
         return ((value.name, value) for value in self.order() if not value.inputs)

@@ -1,4 +1,4 @@
-"""The page of stage 2: gradients that flow back through a small graph, and a playground."""
+"""The page of stage 2: a small graph through which gradients flow back, and a playground with layers."""
 
 import math
 import threading
@@ -18,35 +18,35 @@ from .graph_picture import computation_graph
 
 GIVEN = ("x1", "x2", "t")  # inputs and target, which are not learned
 RATES = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
-LONGEST = 400  # losses in the curve
+LONGEST = 400  # losses in the curve; older ones are dropped
 
 
 class LiveGraph:
-    """The example of the lesson: gradient steps, and within each the backward pass node by node.
+    """The lesson's example in motion: gradient steps, each preceded by a backward pass node by node.
 
     Attributes:
-        numbers: inputs, target, and weights.
-        values: their graph, after the forward and backward pass.
-        done: number of results that have passed their gradient on.
-        step, losses: gradient steps taken, and the loss before each.
-        rate: learning rate.
-        stopped: why it cannot continue; empty if it can.
+        numbers: the inputs, the target, and the weights.
+        values: the graph of these numbers after its forward and backward pass.
+        done: the number of results that have passed their gradient on.
+        step, losses: the number of gradient steps taken, and the loss before each of them and now.
+        rate: the learning rate.
+        stopped: the reason why no further step is possible; empty if one is.
     """
 
-    pace, frame = 1, 0.3
+    pace, frame = 1, 0.3  # steps, and seconds, from picture to picture
 
     def __init__(self, given: dict[str, float], rate: float):
-        self.lock = threading.RLock()
+        self.lock = threading.RLock()  # reentrant, because `advance` holds it when it calls `descend`
         self.player: object | None = None
         self.rate, self.chart = rate, SlowChart()
         self.start(given)
 
     def __deepcopy__(self, memo: dict) -> "LiveGraph":
-        """Each open page gets a graph of its own."""
+        """Makes a new graph: Gradio copies the state for each open page, and a lock cannot be copied."""
         return LiveGraph({name: self.numbers[name] for name in GIVEN}, self.rate)
 
     def start(self, given: dict[str, float]) -> None:
-        """Sets the weights of the lesson, and these inputs and target."""
+        """Restores the weights of the lesson, with the given inputs and target."""
         with self.lock:
             self.numbers = NUMBERS | given
             self.step, self.stopped = 0, ""
@@ -67,7 +67,7 @@ class LiveGraph:
         return bool(self.stopped)
 
     def advance(self, steps: int) -> None:
-        """Passes one gradient on; after the last, moves the weights against theirs."""
+        """Takes steps, each of which passes one gradient on or, after the last one, moves the weights."""
         with self.lock:
             for _ in range(steps):
                 if self.stopped:
@@ -78,7 +78,7 @@ class LiveGraph:
                     self.descend()
 
     def descend(self) -> None:
-        """θ ← θ − η ∂L/∂θ for every weight, unless that would make the loss infinite."""
+        """Moves every weight, θ ← θ − η ∂L/∂θ, unless a number of the graph would no longer be finite."""
         with self.lock:
             if self.stopped:
                 return
@@ -97,13 +97,13 @@ class LiveGraph:
 def _is_finite(numbers: dict[str, float]) -> bool:
     try:
         values = graph(numbers)
-    except OverflowError:
+    except OverflowError:  # some operations on Python floats raise it instead of returning infinity
         return False
     return all(math.isfinite(value.data) and math.isfinite(value.grad) for value in values.values())
 
 
 def build(folder: RunFolder, model_id: str | None = None) -> gr.Blocks:
-    """The page; neither part needs a run."""
+    """Builds the page; both parts of it work without a run."""
     with stage_page(STAGE, folder, model_id) as page, page.always:
         html(
             section(
@@ -149,6 +149,7 @@ def _graph(page: Any) -> None:
         return draw(graph)
 
     def paced(graph: LiveGraph, power: int) -> tuple[gr.Slider, str]:
+        # A graph that stopped gets another chance with the new rate.
         graph.rate, graph.stopped = RATES[int(power)], ""
         return gr.Slider(label=_label(graph.rate)), draw(graph)
 
@@ -174,7 +175,7 @@ def _label(rate: float) -> str:
 
 
 def draw(live: LiveGraph) -> str:
-    """The graph, and the loss over the steps so far."""
+    """Returns the graph and the loss over the latest steps, as HTML."""
     with live.lock:
         loss = live.values["L"].data
         stopped = f'<p class="lp-stopped" role="alert">{live.stopped}</p>' if live.stopped else ""
@@ -183,6 +184,7 @@ def draw(live: LiveGraph) -> str:
             f"step {live.step:,} · loss {loss:.4g} · {live.done} of {live.results} gradients passed on</p>"
         )
         graph_figure = computation_graph(nodes(live.values), "The graph", live.done).html()
+        # The last of the stored losses belongs to the current step.
         steps = range(live.step - len(live.losses) + 1, live.step + 1)
         curve = ""
         if live.step:

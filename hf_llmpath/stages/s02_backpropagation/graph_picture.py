@@ -1,5 +1,6 @@
-"""A computation graph of single numbers, drawn once for the card and the page: values forward, gradients
-back, and the local derivative on every edge.
+"""Draws a computation graph of single numbers, for the card and for the page.
+
+A node shows its value and its gradient, and an edge shows its local derivative.
 """
 
 from collections.abc import Mapping, Sequence
@@ -9,8 +10,8 @@ from typing import Any
 from ...charts.picture import INK, PAPER, RULE, SOFT, TINT, Picture, rect, series, svg, text
 
 COLUMN, ROW = 112, 64  # pixels between the centers of two nodes
-WIDTH, HEIGHT = 68, 44  # of a node
-POSITIVE, NEGATIVE = "var(--lp-accent)", series(1)
+WIDTH, HEIGHT = 68, 44  # pixels of a node
+POSITIVE, NEGATIVE = "var(--lp-accent)", series(1)  # colors of gradients
 DETAIL = (
     "A box shows its value, and below it ∂, the gradient of the loss with respect to it: the sum over the "
     "edges that leave the box of upstream gradient × local derivative. Amber is positive, blue negative."
@@ -18,18 +19,21 @@ DETAIL = (
 
 
 def computation_graph(nodes: Sequence[Mapping[str, Any]], caption: str, done: int | None = None) -> Picture:
-    """The graph that ends in the last node.
+    """Draws the graph that ends in the last node.
 
     Args:
-        nodes: inputs before the results computed from them, each with `symbol`, `data`, `grad` (of the
-            finished backward pass), `inputs` (indices), `local` (one per input), `column`, and `row`.
-        done: how many results have passed their gradient on, from the last one back; all if not given.
+        nodes: the nodes, inputs before the results computed from them. Each has `symbol`, `data`, `grad` (of
+            the finished backward pass), `inputs` (indices), `local` (one per input), `column`, and `row`.
+        done: the number of results that have passed their gradient on, from the last one back; all by
+            default.
     """
+    # In the order of the backward pass: the loss comes first.
     results = [index for index, node in enumerate(nodes) if node["inputs"]][::-1]
     passed = results[: len(results) if done is None else done]
     current = passed[-1] if passed and done is not None else None
+    # For each node, the results that use it.
     users = [[user for user in results if index in nodes[user]["inputs"]] for index in range(len(nodes))]
-    # A gradient is complete when all results that use the value have passed theirs on.
+    # A gradient is complete when all results that use the value have passed theirs on. Nothing uses the loss.
     known = [bool(passed) and all(user in passed for user in used_by) for used_by in users]
     top = min(node["row"] for node in nodes)
     centers = [
@@ -46,6 +50,7 @@ def computation_graph(nodes: Sequence[Mapping[str, Any]], caption: str, done: in
     for index, node in enumerate(nodes):
         body += _node(centers[index], node, known[index], index == current)
     drawing = svg(body, width, height, "lp-graph")
+    # style.css limits the width of the graph to its natural width, --w.
     drawing = drawing.replace("<svg ", f'<svg style="--w:{width:.0f}px" ', 1)
     spoken = " ".join(
         f"{node['symbol']} is {node['data']:.3f}" + (f", gradient {node['grad']:.3f}." if is_known else ".")
@@ -58,7 +63,7 @@ def computation_graph(nodes: Sequence[Mapping[str, Any]], caption: str, done: in
 
 
 def _explained(nodes: Sequence[Mapping[str, Any]], index: int) -> str:
-    """What a result passes on to each of its inputs: local × upstream."""
+    """Explains what a result passes on to each of its inputs: local × upstream."""
     node = nodes[index]
     terms = []
     for source, local in zip(node["inputs"], node["local"], strict=True):
@@ -100,13 +105,13 @@ def _edge(
     current: bool,
 ) -> str:
     (x1, y1), (x2, y2) = start, end
-    if abs(x2 - x1) < WIDTH:  # one above the other
+    if abs(x2 - x1) < WIDTH:  # one node above the other: a straight edge between them
         sign = 1 if y2 > y1 else -1
         y1, y2 = y1 + sign * HEIGHT / 2, y2 - sign * (HEIGHT / 2 + 2)
         route = f"M{x1:.0f} {y1:.0f}L{x2:.0f} {y2:.0f}"
     else:
         x1, x2 = x1 + WIDTH / 2, x2 - WIDTH / 2
-        half = (x1 + x2) / 2
+        half = (x1 + x2) / 2  # of a Bézier curve that leaves and enters horizontally
         route = f"M{x1:.0f} {y1:.0f}C{half:.0f} {y1:.0f} {half:.0f} {y2:.0f} {x2:.0f} {y2:.0f}"
     color = _tone(local * upstream) if passed else RULE
     path = f'<path d="{route}" fill="none" stroke="{color}" stroke-width="{4 if current else 2}"/>'

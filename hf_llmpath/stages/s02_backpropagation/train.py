@@ -1,6 +1,4 @@
-"""Checks every gradient, unrolls two spirals by gradient descent, and compares learning rates until they
-diverge.
-"""
+"""Checks every gradient, trains a network on two spirals, and compares learning rates until they diverge."""
 
 from typing import Any
 
@@ -27,7 +25,7 @@ CHECKED_SEEDS = 3  # random networks per layer and loss
 
 
 def train(settings: BackpropagationSettings, run: Run) -> None:
-    """Fills `run` with the model, its numbers, and the data of the pictures."""
+    """Trains the model and saves it in `run`, with its metrics and the data of the pictures."""
     columns = {name: getattr(settings, f"{name}_column") for name in ("x1", "x2", "label")}
     points = load_points(settings.dataset, settings.points, settings.noise, settings.seed, columns)
     name = settings.dataset if settings.dataset in SHAPES else "points"
@@ -51,6 +49,8 @@ def train(settings: BackpropagationSettings, run: Run) -> None:
     scores = [result["accuracy"] for _, result in trained]
     sweep = compare_rates(settings, points, run)
 
+    # The gradient of the squared error grows with the error, so the loss can overflow. With cross-entropy,
+    # the gradient at the logit is at most 1, and the loss usually stays finite.
     diverged = [row for row in sweep["squared error"] if row["diverged_at"] is not None]
     finite = [row for row in sweep["cross-entropy"] if row["diverged_at"] is None]
     metrics: dict[str, Any] = {"accuracy": float(np.mean(scores))}
@@ -85,22 +85,26 @@ def train(settings: BackpropagationSettings, run: Run) -> None:
 
 
 def check_gradients_of_layers(seed: int) -> list[dict[str, Any]]:
-    """The largest errors over several random networks, for each layer and loss."""
+    """Returns the largest errors over several random networks, for each layer and loss."""
     tables = [gradient_errors(seed + index) for index in range(CHECKED_SEEDS)]
     return [
         {"layer": rows[0]["layer"], "loss": rows[0]["loss"]}
         | {kind: max(row[kind] for row in rows) for kind in ("central_difference", "autograd")}
-        for rows in zip(*tables, strict=True)
+        for rows in zip(*tables, strict=True)  # the rows of one layer and loss, one per seed
     ]
 
 
 def check_example() -> float:
-    """Largest relative error of the lesson's gradients: graph against layers, and layers against autograd."""
+    """Returns the largest relative error of the lesson's gradients.
+
+    The graph is compared with the layers, and the layers are compared with autograd.
+    """
     values, numbers = example.graph(), example.NUMBERS
     graph_errors = [
         relative_error(np.array(values[name].grad), np.array(gradient))
         for name, gradient in example.layer_gradients().items()
     ]
+    # (1, 2) and (1, 1)
     x, target = np.array([[numbers["x1"], numbers["x2"]]]), np.array([[numbers["t"]]])
     layer_errors = autograd_errors(example.network(), MeanSquaredError(), torch.nn.MSELoss(), x, target)
     return max(*graph_errors, *layer_errors.values())
@@ -109,19 +113,22 @@ def check_example() -> float:
 def compare_rates(
     settings: BackpropagationSettings, points: PointSets, run: Run
 ) -> dict[str, list[dict[str, Any]]]:
-    """Trains the same network with each learning rate and each loss until the epochs are over or the loss
-    is no longer finite.
+    """Trains the same network with each learning rate and each loss.
+
+    A training ends after the last epoch, or when the loss is no longer finite.
 
     Returns:
-        By loss, one row per rate: `rate`, `curve` (mean loss of each epoch), `loss` (the last of them),
-        `accuracy` on the test points, `steps`, and `diverged_at`, the step of the first loss that was not
-        finite.
+        By loss, one row per rate: `rate`, `curve` (the mean loss of each epoch), `loss` (that of the last
+        epoch), `accuracy` on the test points, `steps`, and `diverged_at`, the step of the first loss that was
+        not finite.
     """
 
+    # `work` reads `name` and `rate` from the loops below, which call it at once.
     def work(job: Job) -> dict[str, Any]:
         design = PointClassifier(
             settings.hidden_sizes, settings.activation, rate, settings.sweep_epochs, settings.batch_size
         )
+        # A loss that grows overflows later in float64 than in float32, so more of its growth is visible.
         network, optimized = design.network(settings.seed, "float64"), LOSSES[name]()
         training = fit_numpy(
             network,
@@ -135,7 +142,7 @@ def compare_rates(
         )
         if training.diverged_at is not None:
             job.progress.say(f"{job.name}: {training.advice(rate)}")
-        # With cross-entropy the output is a logit, with the squared error it is compared with 0 and 1.
+        # The squared error trains the output to be 0 or 1; the cross-entropy takes it as a logit.
         threshold = 0.5 if name == "squared error" else 0.0
         return {
             "rate": rate,
@@ -146,7 +153,7 @@ def compare_rates(
             "diverged_at": training.diverged_at,
         }
 
-    # Jobs of their own within the folder of one: their losses do not belong into the run's history.
+    # These jobs live inside the folder of one job, which keeps their losses out of the run's history.
     folder = run.job("learning-rates").folder
     sweep: dict[str, list[dict[str, Any]]] = {name: [] for name in LOSSES}
     for name in LOSSES:
@@ -158,10 +165,10 @@ def compare_rates(
 
 
 def surfaces_on_the_way(classifier: PointClassifier, points: PointSets, seed: int) -> list[dict[str, Any]]:
-    """The surface after 1, 10, 30, ... epochs, from a repetition of the training of the first seed."""
+    """Returns the surface after 1, 10, 30, ... epochs, from a repetition of the first seed's training."""
     epochs = {min(classifier.epochs, epoch) for epoch in (1, 10, 30, 100, 200, classifier.epochs)}
     surfaces, network = [], classifier.network(seed)
-    steps_per_epoch = -(-len(points.train.x) // classifier.batch_size)
+    steps_per_epoch = -(-len(points.train.x) // classifier.batch_size)  # rounded up
     steps = fit(
         network,
         points.train.x,
@@ -170,7 +177,7 @@ def surfaces_on_the_way(classifier: PointClassifier, points: PointSets, seed: in
         SGD(network, classifier.learning_rate),
         classifier.epochs,
         classifier.batch_size,
-        np.random.default_rng(seed),
+        np.random.default_rng(seed),  # the order of the examples is that of the first training
     )
     for step, _ in enumerate(steps, start=1):
         epoch, rest = divmod(step, steps_per_epoch)

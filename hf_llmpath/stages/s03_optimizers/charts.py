@@ -1,4 +1,4 @@
-"""Pictures of the race: paths, steps to the target, losses, and the effect of the learning rate."""
+"""Draws the race: paths, steps to the target, losses, and the effect of the learning rate."""
 
 from functools import partial
 from pathlib import Path
@@ -19,7 +19,7 @@ def draw(folder: RunFolder) -> list[Path]:
 
 
 def pictures(folder: RunFolder) -> dict[str, Picture]:
-    """Every picture of the run."""
+    """Returns every picture of the run, by name."""
     table = folder.figure_data("table")
     titles = {problem: SURFACES[problem].title if problem in SURFACES else "Images" for problem in table}
     return {
@@ -48,7 +48,7 @@ def _steps(table: dict, titles: dict[str, str]) -> Picture:
     for problem, rows in table.items():
         means, deviations = {}, {}
         for name, row in rows.items():
-            steps = np.array(row["steps"][row["best"]], dtype=float)
+            steps = np.array(row["steps"][row["best"]], dtype=float)  # (starts,)
             title = TITLES[name] + ("" if all(row["reached"][row["best"]]) else " *")
             means[title] = steps.mean()
             deviations[title] = steps.std(ddof=1) if len(steps) > 1 else 0.0
@@ -74,7 +74,8 @@ def _learning_rates(table: dict, titles: dict[str, str]) -> Picture:
     for problem, rows in table.items():
         lines = {}
         for name, row in rows.items():
-            from_all = np.array(row["reached"]).all(axis=1)
+            from_all = np.array(row["reached"]).all(axis=1)  # (rates, starts) -> (rates,)
+            # (rates,); the chart leaves out NaN, the rates at which a start did not reach the target.
             steps = np.where(from_all, np.mean(row["steps"], axis=1), np.nan)
             lines[TITLES[name]] = Line(row["rates"], steps.tolist(), points=True, color=COLORS[name])
         charts[titles[problem]] = line_chart(

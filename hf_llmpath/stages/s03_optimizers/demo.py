@@ -13,13 +13,13 @@ from .descent import OPTIMIZERS, TITLES
 from .live_race import GOOD_RATES, LiveRace, race_picture
 from .surfaces import SURFACES
 
-FACTORS = (0.1, 0.2, 0.3, 0.5, 0.7, 1.0, 1.3, 2.0, 3.0, 5.0, 10.0)
-PACES = (1, 2, 5, 20)
+FACTORS = (0.1, 0.2, 0.3, 0.5, 0.7, 1.0, 1.3, 2.0, 3.0, 5.0, 10.0)  # that multiply all learning rates
+PACES = (1, 2, 5, 20)  # steps from picture to picture
 FIRST = "ravine"
 
 
 def build(folder: RunFolder, model_id: str | None = None) -> gr.Blocks:
-    """The page; the race needs no run."""
+    """Builds the page; the race works without a run."""
     with stage_page(STAGE, folder, model_id) as page:
         with page.always:
             html(
@@ -75,7 +75,7 @@ def _race(page: Any) -> None:
     chosen = [surface, runners, factor, momentum, beta2, *rates]
 
     def changed(race: LiveRace, pace: int, *values: Any) -> tuple[gr.Slider, str]:
-        """Other numbers make another race; if one was on, it starts again."""
+        """Resets the race if its surface, optimizers, or rates have changed."""
         surface, runners, factor, momentum, beta2, *rates = values
         scaled = {
             name: (rate or 0.0) * FACTORS[int(factor)]
@@ -86,9 +86,11 @@ def _race(page: Any) -> None:
         if numbers != race.numbers:
             race.reset(*numbers)
         label = gr.Slider(label=_factor_label(FACTORS[int(factor)]))
+        # A race that is playing draws its own pictures.
         return label, gr.skip() if race.player else race_picture(race)
 
-    surface.input(lambda name: list(GOOD_RATES[name].values()), surface, rates, **NOW)
+    # `change` also reports a surface that the page has read from its address.
+    surface.change(lambda name: list(GOOD_RATES[name].values()), surface, rates, **NOW)
     triggers = [component.change for component in (*chosen, pace)]  # type: ignore[attr-defined]
     gr.on(triggers, changed, [live, pace, *chosen], [factor, picture], trigger_mode="always_last", **NOW)
     transport.connect(live, picture, race_picture)
@@ -99,7 +101,10 @@ def _factor_label(factor: float) -> str:
 
 
 def steps_table(folder: RunFolder) -> str:
-    """Steps at the best rate, with deviation, and that rate: a row per optimizer, a column per problem."""
+    """Returns a table with a row per optimizer and a column per problem, as HTML.
+
+    A cell has the steps at the best rate, with their deviation over the starts, and that rate.
+    """
     metrics, table = folder.metrics, folder.figure_data("table")
     rows = []
     for name, title in TITLES.items():

@@ -1,4 +1,4 @@
-"""Optimizers that race on a surface while somebody watches: one race for each open page, and its picture."""
+"""Races optimizers on a surface while somebody watches: every open page has its own race and picture."""
 
 import threading
 from dataclasses import dataclass
@@ -14,9 +14,9 @@ from .descent import HOLD, OPTIMIZERS, TITLES, Descent
 from .descent_map import COLORS, descent_map
 from .surfaces import SURFACES
 
-LONGEST = 2000  # steps of a race
-POINTS = 240  # of a path and of a curve on the page
-# Rates at which each optimizer does well, where the sliders start.
+LONGEST = 2000  # steps after which a race ends
+POINTS = 240  # approximate number of points in a path or curve on the page
+# Learning rates at which each optimizer does well, in the order of OPTIMIZERS. The page starts with them.
 GOOD_RATES = {
     surface: dict(zip(OPTIMIZERS, rates, strict=True))
     for surface, rates in {
@@ -33,12 +33,12 @@ class Runner:
     """One optimizer in a race.
 
     Attributes:
-        name, rate: which, and its learning rate.
-        descent: its point and its rule.
-        path: its points `(x, y)` so far, as long as they are finite.
-        losses: one for each point of the path.
-        arrived: the step from which its loss stayed at or below the target, or None.
-        lost: the step at which its loss was no longer finite, or None.
+        name, rate: the name and the learning rate of the optimizer.
+        descent: the point, and the optimizer that moves it.
+        path: the points `(x, y)` so far, as long as they are finite.
+        losses: the loss at each point of the path.
+        arrived: the step since which the loss has stayed at or below the target, or None.
+        lost: the step at which the loss was no longer finite, or None.
     """
 
     name: str
@@ -55,20 +55,20 @@ class Runner:
 
     @property
     def has_arrived(self) -> bool:
-        """Whether it has stayed at the target for `HOLD` steps: flying past does not count."""
+        """Whether the loss has stayed at or below the target for `HOLD` steps; flying past does not count."""
         return self.arrived is not None and len(self.losses) - 1 - self.arrived >= HOLD
 
     def move(self, step: int, target: float) -> None:
-        """Takes the step of that number."""
+        """Takes the step with the number `step`."""
         arrived = self.has_arrived
-        loss = float(self.descent.step()[0, 0])
+        loss = float(self.descent.step()[0, 0])  # (1, 1): one rate and one start
         if not np.isfinite(loss):
             self.lost = step
             return
-        x, y = self.descent.points[0, 0]
+        x, y = self.descent.points[0, 0]  # (1, 1, 2) -> (2,)
         self.path.append((float(x), float(y)))
         self.losses.append(loss)
-        if arrived:
+        if arrived:  # for good, even if a later step leaves the target
             return
         if loss > target:
             self.arrived = None
@@ -80,12 +80,12 @@ class LiveRace:
     """All optimizers on one surface, from one start, a step at a time.
 
     Attributes:
-        surface: where they race.
-        runners: who races.
-        step, pace: steps taken, and steps from picture to picture.
-        player: who moves the race on at the moment, or None.
-        lock: held while the race moves or is drawn.
-        chart: of the losses.
+        surface: the surface of the race.
+        runners: the optimizers that race.
+        step, pace: the number of steps taken, and of steps from picture to picture.
+        player: a token of the player that advances the race at the moment, or None.
+        lock: a lock that is held while the race moves or is drawn.
+        chart: the chart of the losses.
     """
 
     frame = FRAME
@@ -97,36 +97,36 @@ class LiveRace:
         self.reset(surface, rates, momentum, beta2)
 
     def __deepcopy__(self, memo: dict) -> "LiveRace":
-        """Each open page gets a race of its own."""
+        """Makes a new race: Gradio copies the state for each open page, and a lock cannot be copied."""
         race = LiveRace(*self.numbers)
         race.pace = self.pace
         return race
 
     @property
     def numbers(self) -> tuple[str, dict[str, float], float, float]:
-        """The arguments of `reset` that make this race."""
+        """The arguments of `reset` that produce this race."""
         rates = {runner.name: runner.rate for runner in self.runners}
         return self.surface.name, rates, self.momentum, self.beta2
 
     def again(self) -> None:
-        """Back to the start, with the same numbers."""
+        """Restarts the race with the same numbers."""
         self.reset(*self.numbers)
 
     def reset(self, surface: str, rates: dict[str, float], momentum: float, beta2: float) -> None:
-        """Back to the start, with other numbers.
+        """Restarts the race with other numbers.
 
         Args:
-            surface: name of a surface.
-            rates: optimizer -> learning rate; optimizers without one do not race.
-            momentum: of Momentum and Nesterov, and β₁ of Adam and AdamW.
+            surface: the name of a surface.
+            rates: optimizer -> learning rate; optimizers without a rate do not race.
+            momentum: the momentum of Momentum and Nesterov, and β₁ of Adam and AdamW.
             beta2: β₂ of Adam and AdamW.
         """
         with self.lock:
             self.surface = SURFACES[surface]
             self.step, self.runners = 0, []
             self.momentum, self.beta2 = momentum, beta2
-            start = np.array([self.surface.start], dtype=np.float64)
-            loss = float(self.surface.loss(start)[0])
+            start = np.array([self.surface.start], dtype=np.float64)  # (1, 2)
+            loss = float(self.surface.loss(start)[0])  # (1, 2) -> (1,)
             for name, rate in rates.items():
                 make, arguments = OPTIMIZERS[name]
                 if name in ("momentum", "nesterov"):
@@ -137,7 +137,7 @@ class LiveRace:
                 self.runners.append(Runner(name, rate, descent, [self.surface.start], [loss]))
 
     def advance(self, steps: int) -> None:
-        """Moves all who are not lost."""
+        """Moves every runner that is not lost by `steps` steps, or until the race is over."""
         with self.lock:
             for _ in range(steps):
                 if self.over:
@@ -149,27 +149,28 @@ class LiveRace:
 
     @property
     def over(self) -> bool:
-        """Whether everybody has arrived or is lost, or the race takes too long."""
+        """Whether every runner has arrived or is lost, or the race has taken `LONGEST` steps."""
         done = all(runner.lost is not None or runner.has_arrived for runner in self.runners)
         return done or self.step >= LONGEST
 
     @property
     def winner(self) -> Runner | None:
-        """Who arrived first."""
+        """The runner that arrived first, or None."""
         arrived = [runner for runner in self.runners if runner.has_arrived]
         return min(arrived, key=lambda runner: runner.arrived, default=None)
 
 
 def race_picture(race: LiveRace) -> str:
-    """The map with the paths, the standings, and the losses."""
+    """Returns the map with the paths, the standings, and the losses, as HTML."""
     with race.lock:
         surface, step, over, winner = race.surface, race.step, race.over, race.winner
         paths, losses, standings = {}, {}, []
         for runner in race.runners:
             stride = max(1, len(runner.path) // POINTS)
-            paths[runner.name] = [*runner.path[:-1:stride], runner.path[-1]]
+            paths[runner.name] = [*runner.path[:-1:stride], runner.path[-1]]  # thinned, with the latest point
             steps = range(0, len(runner.losses), stride)
-            highest = 100 * runner.losses[0]  # a lost runner must not squeeze the others
+            highest = 100 * runner.losses[0]  # a runner that flies off must not squeeze the others
+            # The axis is logarithmic, so a loss of exactly 0 needs a lower bound.
             heights = [min(max(runner.losses[index], 1e-12), highest) for index in steps]
             losses[runner.title] = Line(steps, heights, color=COLORS[runner.name])
             standings.append((runner, f"{runner.rate:.3g}", f"{runner.losses[-1]:.1e}", _state(runner, step)))
@@ -192,6 +193,7 @@ def race_picture(race: LiveRace) -> str:
     )
     rows = [[runner.title, *numbers] for runner, *numbers in standings]
     table = pictures.table(["optimizer", "rate", "loss", "arrived at"], rows, "Standings")
+    # `pictures.table` escapes the names of its rows, so the color swatches are added afterward.
     for runner, *_ in standings:
         swatch = f'<i class="lp-swatch" style="background:{COLORS[runner.name]}"></i>'
         table = table.replace(f'row">{runner.title}</th>', f'row">{swatch}{runner.title}</th>')

@@ -1,4 +1,4 @@
-"""Parity with torch.optim: the same network trained three times, and how far the weights drift apart."""
+"""Measures parity with torch.optim: trains the same network three times and compares the weights."""
 
 from typing import Any
 
@@ -12,16 +12,19 @@ from .descent import OPTIMIZERS
 STEPS = 200
 BATCH = 32
 HIDDEN = 16
-DECAY = 0.01  # in every comparison: weight decay is compared as well
+DECAY = 0.01  # in every comparison, so weight decay is compared too
 RATES = {"sgd": 0.1, "momentum": 0.05, "nesterov": 0.05, "rmsprop": 0.003, "adam": 0.01, "adamw": 0.01}
 
 
 def largest_difference(name: str, x: np.ndarray, labels: np.ndarray, seed: int) -> dict[str, float]:
-    """Trains a network in float64 for `STEPS` steps by the NumPy rule, by our torch rule and by
-    torch.optim's.
+    """Trains a network in float64 for `STEPS` steps with each implementation of an optimizer.
+
+    The implementations are the NumPy class of `scratch`, the torch class of `training.optimizers`, and the
+    class of torch.optim, which is the reference.
 
     Returns:
-        `"numpy"` and `"torch"`: largest absolute difference of a weight from torch.optim's, over all steps.
+        For `"numpy"` and `"torch"`, the largest absolute difference of a weight from the reference, over all
+        steps.
     """
     make, arguments = OPTIMIZERS[name]
     rng = np.random.default_rng(seed)
@@ -31,16 +34,17 @@ def largest_difference(name: str, x: np.ndarray, labels: np.ndarray, seed: int) 
     optimizer = make(network, RATES[name], weight_decay=DECAY, **arguments)
     loss = CategoricalCrossEntropy()
     ours = getattr(in_torch, make.__name__)
+    # torch.optim has no class for momentum: its SGD takes `momentum` and `nesterov`.
     theirs = torch.optim.SGD if make.__name__ == "Momentum" else getattr(torch.optim, make.__name__)
     twins = [_twin(network, cls, arguments, RATES[name]) for cls in (ours, theirs)]
     largest = {"numpy": 0.0, "torch": 0.0}
     for _ in range(STEPS):
-        batch = rng.integers(0, len(x), BATCH)
+        batch = rng.integers(0, len(x), BATCH)  # (batch,), with replacement
         network.gradient(x[batch], labels[batch], loss)
         optimizer.step()
         for model, twin_optimizer in twins:
             twin_optimizer.zero_grad()
-            logits = model(torch.from_numpy(x[batch]).double())
+            logits = model(torch.from_numpy(x[batch]).double())  # (batch, pixels) -> (batch, classes)
             torch.nn.functional.cross_entropy(logits, torch.from_numpy(labels[batch])).backward()
             twin_optimizer.step()
         in_numpy = [value for _, value, _ in network.parameters()]
@@ -54,11 +58,12 @@ def largest_difference(name: str, x: np.ndarray, labels: np.ndarray, seed: int) 
 def _twin(
     network: Network, cls: type[torch.optim.Optimizer], arguments: dict[str, Any], rate: float
 ) -> tuple[torch.nn.Module, torch.optim.Optimizer]:
-    """A torch network with the same weights, and an optimizer for it."""
+    """Returns a torch network with the same weights, and an optimizer for it."""
     first, _, last = network.layers
-    sizes = first.params["weight"].shape, last.params["weight"].shape
+    sizes = first.params["weight"].shape, last.params["weight"].shape  # (outputs, inputs) each
     model = torch.nn.Sequential(
         torch.nn.Linear(sizes[0][1], sizes[0][0]), torch.nn.Tanh(), torch.nn.Linear(sizes[1][1], sizes[1][0])
     ).double()
+    # `Network` names its parameters as `Sequential` does.
     model.load_state_dict({name: torch.tensor(value) for name, value in network.state_dict().items()})
     return model, cls(model.parameters(), lr=rate, weight_decay=DECAY, **arguments)

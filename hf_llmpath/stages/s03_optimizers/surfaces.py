@@ -1,4 +1,4 @@
-"""Surfaces over the plane to descend on: loss and gradient by formula, for any number of points at once."""
+"""Defines surfaces to descend on, with loss and gradient by formula for any number of points at once."""
 
 import math
 from collections.abc import Callable
@@ -12,14 +12,14 @@ class Surface:
     """A loss over two parameters.
 
     Attributes:
-        name, title: in code, and on pages.
-        formula: as a person writes it.
-        loss: `(..., 2)` to `(...)`.
-        gradient: `(..., 2)` to `(..., 2)`.
-        box: the part that is shown, `(left, right, bottom, top)`.
+        name, title: the names in code and on pages.
+        formula: the loss as a person writes it.
+        loss: a function from points `(..., 2)` to losses `(...)`.
+        gradient: a function from points `(..., 2)` to gradients `(..., 2)`.
+        box: the region that is shown, `(left, right, bottom, top)`.
         minima: the lowest points, `(count, 2)`, where the loss is 0.
-        start: of the descents that are shown.
-        target: a loss at which a descent counts as done.
+        start: the start of the descents that are shown.
+        target: the loss at which a descent counts as done.
     """
 
     name: str
@@ -33,44 +33,51 @@ class Surface:
     target: float
 
     def starts(self, count: int, seed: int) -> np.ndarray:
-        """`count` starting points `(count, 2)` for the seeds `seed`, `seed + 1`, ...: normally
-        distributed around `start`, with a deviation of 5 % of the box."""
+        """Draws starting points `(count, 2)`, one for each of the seeds `seed`, `seed + 1`, ...
+
+        They are normally distributed around `start`, with a standard deviation of 5% of the box.
+        """
         left, right, bottom, top = self.box
         spread = 0.05 * np.array([right - left, top - bottom])
         draws = [np.random.default_rng(one).normal(size=2) for one in range(seed, seed + count)]
-        return np.array(self.start) + spread * np.array(draws)
+        return np.array(self.start) + spread * np.array(draws)  # (2,) + (2,) * (count, 2)
 
 
 def _quadratic(first: float, second: float, angle: float) -> tuple[Callable, Callable]:
-    """½ θᵀ A θ and A θ, where A has the eigenvalues `first` and `second` and is turned by `angle`."""
+    """Returns ½ θᵀ A θ and its gradient A θ, where A has the two given eigenvalues.
+
+    The first eigenvector points in the direction `angle`, in radians, and the second is orthogonal to it.
+    """
     cos, sin = math.cos(angle), math.sin(angle)
     turn = np.array([[cos, -sin], [sin, cos]])
-    matrix = turn @ np.diag([first, second]) @ turn.T
+    matrix = turn @ np.diag([first, second]) @ turn.T  # A, (2, 2)
     return (
-        lambda point: 0.5 * np.einsum("...i,ij,...j->...", point, matrix, point),
-        lambda point: point @ matrix,  # A is symmetric
+        lambda point: 0.5 * np.einsum("...i,ij,...j->...", point, matrix, point),  # (..., 2) -> (...)
+        lambda point: point @ matrix,  # θᵀ A = (A θ)ᵀ, because A is symmetric
     )
 
 
 def _rosenbrock(point: np.ndarray) -> np.ndarray:
-    x, y = point[..., 0], point[..., 1]
+    x, y = point[..., 0], point[..., 1]  # (..., 2) -> (...) each
     return (1 - x) ** 2 + 100 * (y - x**2) ** 2
 
 
 def _rosenbrock_gradient(point: np.ndarray) -> np.ndarray:
     x, y = point[..., 0], point[..., 1]
     above = y - x**2
+    # With u = y − x²: ∂/∂x = −2 (1 − x) − 400 x u and ∂/∂y = 200 u; (...) -> (..., 2)
     return np.stack([-2 * (1 - x) - 400 * x * above, 200 * above], axis=-1)
 
 
 def _saddle(point: np.ndarray) -> np.ndarray:
     x, y = point[..., 0], point[..., 1]
+    # y⁴/4 bounds the saddle x² − y² from below, and 1 makes the loss 0 at its minima, (0, ±√2).
     return x**2 - y**2 + y**4 / 4 + 1
 
 
 def _saddle_gradient(point: np.ndarray) -> np.ndarray:
     x, y = point[..., 0], point[..., 1]
-    return np.stack([2 * x, -2 * y + y**3], axis=-1)
+    return np.stack([2 * x, -2 * y + y**3], axis=-1)  # (...) -> (..., 2)
 
 
 _KAPPA = 100.0  # ratio of the curvatures: the ravine is √100 = 10 times as long as it is wide
@@ -118,7 +125,7 @@ SURFACES = {
             _saddle_gradient,
             box=(-2.5, 2.5, -2, 2),
             minima=((0, _ROOT_2), (0, -_ROOT_2)),
-            start=(-2, 0.001),
+            start=(-2, 0.001),  # at y = 0, the gradient would lead into the saddle point and stay there
             target=1e-3,
         ),
     )

@@ -1,5 +1,6 @@
-"""Compares the optimizers with torch.optim, races them on surfaces and images, and keeps the fastest one's
-network.
+"""Compares the optimizers with torch.optim, and races them on surfaces and images.
+
+The network of the optimizer that is fastest on images becomes the model of the stage.
 """
 
 import json
@@ -22,14 +23,14 @@ from .image_race import ImageRace
 from .parity import largest_difference
 from .surfaces import SURFACES, Surface
 
-RACES = ("ravine", "tilted_ravine", "rosenbrock")  # the surfaces that are measured
-SURFACE_RATES, IMAGE_RATES = (1e-4, 3.2), (3.2e-3, 3.2)  # lowest and highest
+RACES = ("ravine", "tilted_ravine", "rosenbrock")  # the surfaces on which steps are counted
+SURFACE_RATES, IMAGE_RATES = (1e-4, 3.2), (3.2e-3, 3.2)  # lowest and highest learning rate
 SHOWN = 150  # steps of a path in the picture
-GOAL = 1e-10  # largest difference from torch.optim
+GOAL = 1e-10  # largest difference from torch.optim that is allowed
 
 
 def train(settings: OptimizersSettings, run: Run) -> None:
-    """Fills `run` with the model, the table, and the data of the pictures."""
+    """Trains the model and saves it in `run`, with the table of the races and the data of the pictures."""
     images = load_images(settings.dataset, settings.image_column, settings.label_column)
     x, labels = rows(images.train)
 
@@ -79,7 +80,7 @@ def train(settings: OptimizersSettings, run: Run) -> None:
 
 
 def goals(metrics: dict[str, Any]) -> list[Goal]:
-    """The promises of the stage: equality with torch.optim, and fewer steps than plain gradient descent."""
+    """Returns the goals of the stage: parity with torch.optim, and fewer steps than gradient descent."""
     sgd = {problem: metrics[f"{problem}/sgd/steps"] for problem in (*RACES, "images")}
     return [
         Goal("difference_numpy", GOAL, higher_is_better=False),
@@ -94,14 +95,19 @@ def goals(metrics: dict[str, Any]) -> list[Goal]:
 
 
 def grid(limits: tuple[float, float], per_decade: int) -> list[float]:
-    """Learning rates from the lowest to the highest, evenly on a logarithmic scale, rounded to two digits."""
+    """Returns learning rates, spaced evenly on a logarithmic scale and rounded to two significant digits."""
     low, high = limits
     count = round(math.log10(high / low) * per_decade)
     return [float(f"{low * 10 ** (step / per_decade):.2g}") for step in range(count + 1)]
 
 
 def race_on_surface(settings: OptimizersSettings, surface: Surface, job: Job) -> dict[str, Any]:
-    """For each optimizer: `rates`, `steps` and `reached` by rate and seed, and the index `best` of a rate."""
+    """Races all optimizers on a surface.
+
+    Returns:
+        For each optimizer `rates`, `steps` and `reached` (both by rate and seed), and `best`, the index of
+        the best rate.
+    """
     job.progress.say(f"racing on {surface.title}")
     rates = grid(SURFACE_RATES, settings.surface_rates_per_decade)
     starts, results = surface.starts(settings.seeds, settings.seed), {}
@@ -113,7 +119,7 @@ def race_on_surface(settings: OptimizersSettings, surface: Surface, job: Job) ->
 
 
 def paths(surface: Surface, results: dict[str, Any]) -> dict[str, Any]:
-    """The first steps of each optimizer from the surface's own start, at its best rate."""
+    """Returns the first steps of each optimizer from the start of the surface, at its best rate."""
     return {
         name: np.round(path(surface, name, surface.start, row["rates"][row["best"]], SHOWN), 5).tolist()
         for name, row in results.items()
@@ -121,14 +127,19 @@ def paths(surface: Surface, results: dict[str, Any]) -> dict[str, Any]:
 
 
 def race_on_images(settings: OptimizersSettings, images: Images, name: str, job: Job) -> dict[str, Any]:
-    """The same for one optimizer on the images. At the best rate the first seed trains to the end, and its
-    network is kept.
+    """Races one optimizer on the images, and saves the network of the first seed at the best rate.
+
+    That network trains for all steps, whether or not it reaches the target earlier.
+
+    Returns:
+        `rates`, `steps`, `reached`, and `best` as in `race_on_surface`; the time to the target; and the
+        course and the measurements of the saved network.
     """
     race = ImageRace(*rows(images.train), settings.target_loss, settings.max_steps, settings.batch_size)
     rates = grid(IMAGE_RATES, settings.rates_per_decade)
     seeds = range(settings.seed, settings.seed + settings.seeds)
 
-    def network(seed: int) -> Network:  # every optimizer starts from the same ones
+    def network(seed: int) -> Network:  # every optimizer starts from the same weights
         sizes = (images.size**2, settings.hidden_size, len(images.classes))
         return feed_forward(sizes, "relu", np.random.default_rng(seed))
 
@@ -140,6 +151,7 @@ def race_on_images(settings: OptimizersSettings, images: Images, name: str, job:
                 tell = lambda step, loss, done=done: task.update(done + step, loss=loss)  # noqa: E731
                 attempts.append(race.attempt(network(seed), name, rate, seed, each_check=tell))
                 done += settings.max_steps
+            # An attempt that did not reach the target counts with all its steps.
             steps.append([attempt.reached or settings.max_steps for attempt in attempts])
             reached.append([attempt.reached is not None for attempt in attempts])
             seconds.append(statistics.fmean(a.seconds[-1] if a.seconds else 0.0 for a in attempts))
@@ -158,6 +170,7 @@ def race_on_images(settings: OptimizersSettings, images: Images, name: str, job:
         "best": best,
         "seconds_to_target": seconds[best],
         "course": {"step": course.steps, "loss": course.losses, "seconds": course.seconds},
+        # (images, classes) -> (images,)
         "accuracy": float((course.network.predict(x).argmax(axis=1) == truth).mean()),
         "training_loss": course.losses[-1],
         "training_seconds": course.seconds[-1],
@@ -165,5 +178,6 @@ def race_on_images(settings: OptimizersSettings, images: Images, name: str, job:
 
 
 def rows(images: LabeledImages) -> tuple[np.ndarray, np.ndarray]:
-    """The standardized pixels of each image as a row, (images, pixels), and the labels."""
+    """Returns the standardized pixels with an image per row, `(images, pixels)`, and labels `(images,)`."""
+    # (images, 1, height, width) -> (images, pixels)
     return images[:]["pixel_values"].flatten(1).numpy(), images.labels

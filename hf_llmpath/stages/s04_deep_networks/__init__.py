@@ -1,4 +1,4 @@
-"""Stage 4: what goes wrong when a network gets deep, what fixes it, and a network that reads digits."""
+"""Stage 4: why deep networks fail to learn, what fixes them, and a network that reads digits."""
 
 from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
@@ -9,7 +9,7 @@ from ..stage import Concept, Stage
 
 ACTIVATIONS = ("sigmoid", "tanh", "relu", "gelu")
 INITIALIZATIONS = ("normal", "xavier", "he")
-# The deep networks that are trained: name -> their differences. Depth, width, and steps are the same.
+# The deep networks to train: name -> the settings that differ. Depth, width, and steps are the same.
 DEEP = {
     "sigmoid_xavier": {"hidden_act": "sigmoid", "initialization": "xavier"},
     "relu_normal": {"hidden_act": "relu", "initialization": "normal"},
@@ -19,7 +19,7 @@ DEEP = {
 
 
 def shown(name: str) -> str:
-    """A network's name on pages: `relu_he_residual` -> `ReLU, He, residual`."""
+    """Returns a network's name for pages: `relu_he_residual` -> `ReLU, He, residual`."""
     words = {"relu": "ReLU", "gelu": "GELU", "he": "He", "xavier": "Xavier", "normal": "normal 0.05"}
     return ", ".join(words.get(word, word) for word in name.split("_"))
 

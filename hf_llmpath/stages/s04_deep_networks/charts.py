@@ -1,4 +1,4 @@
-"""Pictures of depth: gradients and activations by layer, trainings of deep networks, and confusions."""
+"""Draws gradients and activations by layer, the training of deep networks, and the confusion matrix."""
 
 import math
 from pathlib import Path
@@ -19,7 +19,7 @@ def draw(folder: RunFolder) -> list[Path]:
 
 
 def pictures(folder: RunFolder) -> dict[str, Picture]:
-    """Every picture of the run."""
+    """Returns every picture of the run, by name."""
     metrics, answers = folder.metrics, folder.figure_data("confusion")
     return {
         "gradient_norms": gradient_norms(folder, LINES),
@@ -31,7 +31,7 @@ def pictures(folder: RunFolder) -> dict[str, Picture]:
 
 
 def gradient_norms(folder: RunFolder, names: tuple[str, ...] | list[str]) -> Picture:
-    """Gradient norm by layer of some of the networks, before training."""
+    """Draws the gradient norm by layer of the networks `names`, before training."""
     norms = folder.figure_data("gradient_norms")
     lines = {
         shown(name): Line(range(1, len(norms[name]) + 1), norms[name], points=True)
@@ -48,12 +48,13 @@ def gradient_norms(folder: RunFolder, names: tuple[str, ...] | list[str]) -> Pic
 
 
 def _ratios(metrics: dict[str, float]) -> Picture:
-    """Gradient norm of the first layer over that of the last; red where it vanishes or explodes."""
+    """Draws the ratio of the first layer's gradient norm to the last layer's, red if far from 1."""
     rows, fills = [], {}
     for row, activation in enumerate(ACTIVATIONS):
         ratios = [metrics[f"gradient_ratio/{activation}_{init}"] for init in INITIALIZATIONS]
         rows.append([shown(activation), *(f"{ratio:.2g}" for ratio in ratios)])
         for column, ratio in enumerate(ratios):
+            # The distance from 1 in powers of ten; the floor keeps the logarithm of a zero ratio finite.
             decades = min(9.0, abs(math.log10(max(ratio, 1e-30))))
             fills[row, column] = f"rgba(190, 40, 40, {decades / 15:.2f})"
     headers = ["", *map(shown, INITIALIZATIONS)]
@@ -61,13 +62,14 @@ def _ratios(metrics: dict[str, float]) -> Picture:
 
 
 def _activations(folder: RunFolder) -> Picture:
-    """How the outputs of some layers are distributed, one row of panels per network."""
+    """Draws the distribution of the outputs of some layers, with a row of panels per network."""
     charts = {}
     for name, layers in folder.figure_data("activations").items():
         depth = len(layers)
         for number in sorted({1, max(1, depth // 4), max(1, depth // 2), depth}):
             layer = layers[number - 1]
             title = f"{shown(name)}, layer {number}: deviation {layer['std']:.2g}"
+            # Every output of a dead layer is the same, and its deviation is 0.
             edges = [edge / (layer["std"] or 1.0) for edge in layer["edges"]]
             charts[title] = histogram({"share": (edges, layer["shares"])}, title, "output / deviation")
     return panels(charts, "Activations before training", columns=4)

@@ -1,4 +1,4 @@
-"""The page of stage 4: draw a digit that the network reads, and see gradients in deep networks."""
+"""The page of stage 4: the network reads a digit that you draw, and charts show gradients by depth."""
 
 import gradio as gr
 
@@ -14,7 +14,7 @@ EMPTY = "Nothing is drawn yet: draw a digit, or choose an example."
 
 
 def build(folder: RunFolder, model_id: str | None = None) -> gr.Blocks:
-    """The page; it shows the model and the measurements of the run in `folder`, if there are any."""
+    """Builds the page, which shows the model and the measurements of the run in `folder`, if it has any."""
 
     def from_run() -> tuple[str, gr.CheckboxGroup]:
         nets = list(folder.figure_data("gradient_norms"))

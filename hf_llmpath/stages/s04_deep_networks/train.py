@@ -1,4 +1,4 @@
-"""Trains a reader of digits in torch and in NumPy, then measures what depth does to gradients."""
+"""Trains readers of digits in torch and in NumPy, and measures what depth does to gradients."""
 
 import time
 from contextlib import nullcontext
@@ -28,14 +28,14 @@ from .depth import activation_histograms, deep_network, norms_by_layer
 
 PROBED = 256  # images in the batch whose gradients are measured
 LONGEST = 60  # seconds that one training on MNIST may take
-SMALL = 50_000_000  # products in a forward pass below which a step is too short to be shared between threads
-LINEAR_RATE = 2e-2  # of the baseline: its loss is convex and takes a higher rate than a network's
-MOST_WAITING = 0.05  # share of its steps that may be spent waiting for a batch
+SMALL = 50_000_000  # multiplications in a forward pass, below which one thread is faster than several
+LINEAR_RATE = 2e-2  # learning rate of the baseline, whose convex loss allows a higher rate than a network's
+MOST_WAITING = 0.05  # share of the time of its steps that a training may spend waiting for a batch
 GOALS = {"digits": {"accuracy": 0.97}, "mnist": {"accuracy": 0.984, "numpy/accuracy": 0.975}}
 
 
 def train(settings: DeepNetworksSettings, run: Run) -> None:
-    """Fills `run` with the models, their numbers, and the data of the pictures."""
+    """Trains the models and saves them in `run`, with their metrics and the data of the pictures."""
     images = load_images(settings.dataset, settings.image_column, settings.label_column)
     examples = len(images.train)
     size = {"height": images.size, "width": images.size}
@@ -83,7 +83,7 @@ def train(settings: DeepNetworksSettings, run: Run) -> None:
     )
     metrics |= {f"numpy/{name}": value for name, value in result.items()}
 
-    # Equally deep networks with the same recipe: which of them learn?
+    # Networks of the same depth, trained by the same recipe, show which settings let a deep network learn.
     for name, changes in DEEP.items():
         config = _config(images, hidden_sizes=[settings.width] * settings.depth, **changes)
         result = trained(f"deep-{name}", config, settings.deep.recipe(examples), settings.seed)
@@ -105,8 +105,9 @@ def _goals(images: Images, depth: int, linear: float) -> list[Goal]:
         for name in ("slowest_seconds", "numpy/seconds"):
             goals.append(Goal(name, LONGEST, higher_is_better=False))
         goals.append(Goal("data_share", MOST_WAITING, higher_is_better=False))
-    if depth == 20:
+    if depth == 20:  # the limits below hold for the default depth
         goals.append(Goal("gradient_ratio/sigmoid_xavier", 1e-6, higher_is_better=False))
+        # The gradient neither vanishes nor explodes by more than a factor of ten.
         goals.append(Goal("gradient_ratio/relu_he", 0.1, higher_is_better=True))
         goals.append(Goal("gradient_ratio/relu_he", 10, higher_is_better=False))
     return goals
@@ -119,15 +120,15 @@ def _config(images: Images, **arguments: Any) -> LLMPathMLPConfig:
 
 
 def _scores(logits: Tensor, labels: Tensor) -> dict[str, float]:
-    right = (logits.argmax(-1) == labels).double().mean().item()
+    right = (logits.argmax(-1) == labels).double().mean().item()  # (images, classes) -> (images,) -> share
     return {"loss": F.cross_entropy(logits, labels).item(), "accuracy": right}
 
 
 def train_network(
     job: Job, images: Images, config: LLMPathMLPConfig, recipe: Recipe, seed: int
 ) -> dict[str, float]:
-    """Trains a new network with the Accelerate loop; returns its last evaluation, and speeds."""
-    torch.manual_seed(seed)
+    """Trains a new network with the Accelerate loop; returns its last evaluation and its speed."""
+    torch.manual_seed(seed)  # of the initial weights
     model = LLMPathMLPForImageClassification(config)
     with one_thread() if recipe.batch_size * model.num_parameters() < SMALL else nullcontext():
         fit = train_image_classifier(model, images.train, images.held_out, recipe, job, seed, _scores)
@@ -142,7 +143,7 @@ def train_network(
 
 
 def train_in_numpy(job: Job, images: Images, settings: DeepNetworksSettings) -> dict[str, float]:
-    """Trains a network with the NumPy engine and keeps it as a torch model."""
+    """Trains a network with the NumPy engine and saves it as a torch model."""
     (x, labels), (test_x, test_labels) = (
         (split[:]["pixel_values"].flatten(1).numpy(), split.labels)  # (images, pixels)
         for split in (images.train, images.held_out)
@@ -162,7 +163,7 @@ def train_in_numpy(job: Job, images: Images, settings: DeepNetworksSettings) -> 
     )
     fit.require_finite(recipe.learning_rate, "numpy.learning_rate")
     seconds = time.perf_counter() - began
-    model, logits = to_mlp(network, image_size=images.size), network.predict(test_x)
+    model, logits = to_mlp(network, image_size=images.size), network.predict(test_x)  # (images, classes)
     with torch.no_grad():
         difference = np.abs(model(torch.from_numpy(test_x)).logits.numpy() - logits).max()
     job.save_model(model)
@@ -171,8 +172,9 @@ def train_in_numpy(job: Job, images: Images, settings: DeepNetworksSettings) -> 
 
 
 def measure_depth(settings: DeepNetworksSettings, run: Run, images: Images) -> dict[str, list[float]]:
-    """Gradient norms by layer for each activation and initialization before training; saves the pictures'
-    data.
+    """Measures gradient norms by layer before training, for each activation and initialization.
+
+    It also saves the data of the pictures.
     """
     batch = images.train[: min(PROBED, len(images.train))]
     shape = (len(images.classes), settings.depth, settings.width, settings.seed)
@@ -195,9 +197,10 @@ def measure_depth(settings: DeepNetworksSettings, run: Run, images: Images) -> d
 
 @torch.no_grad()
 def save_answers(run: Run, model: Any, images: Images) -> None:
-    """Saves the confusion matrix, and the first held-out image of each class for the page."""
+    """Saves the confusion matrix and, for the page, the first held-out image of each class (at most ten)."""
     model.eval()
     pixels, labels = images.held_out[:]["pixel_values"], images.held_out.labels
+    # The images pass in batches, which bounds the memory: (batch, classes) -> (batch,), then (images,).
     answers = torch.cat([model(batch).logits.argmax(-1) for batch in pixels.split(2000)])
     counts = confusion_matrix(answers.tolist(), labels.tolist(), labels=range(len(images.classes)))
     run.save_figure_data("confusion", {"counts": counts.tolist(), "classes": images.classes})

@@ -7,7 +7,7 @@ from ...settings import Settings, group, setting
 from ...training.recipe import EpochRecipe
 from ..stage import Concept, Stage
 
-# The rows of the comparison, and their names on pages.
+# The rows of the comparison: name -> name on pages.
 SHOWN = {
     "plain": "plain",
     "dropout": "dropout",
@@ -25,7 +25,7 @@ SHOWN = {
 
 @dataclass(frozen=True)
 class WholeRecipe(EpochRecipe):
-    """The training of a large network on all images, and its regularizers."""
+    """How to train a large network on all images, and with which regularizers."""
 
     epochs: int = setting(0, "passes over the training data; 0 leaves this training out", minimum=0)
     batch_size: int = setting(256, "images per step", minimum=2)

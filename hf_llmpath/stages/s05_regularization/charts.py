@@ -1,4 +1,4 @@
-"""Pictures of the comparison: training against test error, the gap, batch normalization, and distortions."""
+"""Draws training and test errors, the gap between them, batch normalization, and distorted images."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -22,13 +22,14 @@ def draw(folder: RunFolder) -> list[Path]:
 
 
 def pictures(folder: RunFolder) -> dict[str, Picture]:
-    """Every picture of the run."""
+    """Returns every picture of the run, by name."""
     metrics, settings = folder.metrics, RegularizationSettings.noted(folder.report["settings"])
     sample = f"{settings.per_class} images of each class, {settings.wrong_labels:.0%} labeled wrong"
     seeds = f", mean of {settings.seeds} seeds" if settings.seeds > 1 else ""
     errors = ("train_error", "test_error", "test_error_sd", "error")
     rows = {shown: {name: metrics.get(f"{row}/{name}") for name in errors} for row, shown in SHOWN.items()}
     distorted = folder.figure_data("distorted")
+    # (rows * columns, height, width)
     pixels = np.array([pixels for row in distorted.values() for pixels in row], dtype=np.uint8)
     return {
         "curves": _curves(folder, f"Learning from {sample}", settings.wrong_labels),
@@ -41,11 +42,11 @@ def pictures(folder: RunFolder) -> dict[str, Picture]:
 
 
 def error_curves(course: Mapping[str, Any], caption: str, detail: str = "", **options: Any) -> Picture:
-    """Errors on the training and test images over the steps of a training.
+    """Draws the errors on the training and test images over the steps of a training.
 
     Args:
-        course: `step`, `train_error` and `test_error` (shares), and `kept`, the step that early stopping
-            keeps, or None.
+        course: `step`, `train_error` and `test_error` (shares), and `kept`, the step whose weights early
+            stopping keeps, or None.
         options: further arguments of `line_chart`.
     """
     train, test = (100 * np.array(course[name]) for name in ("train_error", "test_error"))
@@ -56,6 +57,7 @@ def error_curves(course: Mapping[str, Any], caption: str, detail: str = "", **op
 
 def _curves(folder: RunFolder, caption: str, wrong_labels: float) -> Picture:
     curves = folder.figure_data("curves")
+    # One axis for all panels; errors at the start of a training may be cut off.
     highest = 100 * min(1.0, 1.8 * max(course["test_error"][-1] for course in curves.values()))
     levels = {"wrong labels": 100 * wrong_labels} if wrong_labels else {}
     charts = {
@@ -66,11 +68,11 @@ def _curves(folder: RunFolder, caption: str, wrong_labels: float) -> Picture:
 
 
 def gaps(rows: Mapping[str, Mapping[str, float | None]], caption: str, detail: str = "") -> Picture:
-    """A bar per training from its training error to its test error.
+    """Draws a bar per training from its training error to its test error.
 
     Args:
-        rows: name -> `train_error`, `test_error`, and `error` by the true labels (shares), and, where there
-            are several seeds, `test_error_sd`.
+        rows: name -> `train_error`, `test_error`, and `error` by the true labels (shares), with
+            `test_error_sd` for several seeds.
     """
     names = ("training images", "test images", "true labels")
     key = {name: series(index) for index, name in enumerate(names)}
@@ -82,6 +84,7 @@ def gaps(rows: Mapping[str, Mapping[str, float | None]], caption: str, detail: s
         label = f"gap {test - train:.1f}"
         ends = {"low": test - spread, "high": test + spread, "end": max(train, test + spread, true)}
         data.append({"row": name, "train": train, "test": test, "true": true, "label": label} | ends)
+        # In percent of the largest error: `train` and `test` are in percent, and `worst` is a share.
         left, width = min(train, test) / worst, abs(test - train) / worst
         told = f"{train:.1f}% → {test:.1f}%, {label}; {true:.1f}% by true labels"
         markup += (
@@ -107,8 +110,9 @@ def gaps(rows: Mapping[str, Mapping[str, float | None]], caption: str, detail: s
 
 
 def activations(folder: RunFolder) -> Picture:
-    """The inputs of the activations of each layer, before and after batch normalization."""
+    """Draws the distribution of each layer's activation inputs, before and after batch normalization."""
     histograms = folder.figure_data("histograms")
+    # Run folders of earlier versions have the second key.
     centers = histograms.get("centers") or histograms["centres"]
     charts = {}
     for layer in histograms["layers"]:

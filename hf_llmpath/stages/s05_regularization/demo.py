@@ -1,4 +1,4 @@
-"""The page of stage 5: switch regularizers on and off, and watch the gap between training and test error."""
+"""The page of stage 5: regularizers with switches, and the gap between training and test error."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -21,7 +21,7 @@ FRAME = 0.06  # seconds between two pictures of a training
 
 
 def build(folder: RunFolder, model_id: str | None = None) -> gr.Blocks:
-    """The page; what the run measured is read from `folder` when it is there."""
+    """Builds the page, which shows the measurements of the run in `folder`, if it has any."""
 
     def train(
         names: list[str], per_class: int, wrong: int, seed: int, tried: list[Course]
@@ -30,6 +30,7 @@ def build(folder: RunFolder, model_id: str | None = None) -> gr.Blocks:
         course = None
         for course in learn(names, per_class, wrong / 100, seed, FRAME):
             yield course_picture(course), gaps_picture([*alike(tried, course), course]), tried
+        # A training that is repeated replaces the earlier one.
         others = [
             other for other in tried if other.conditions != course.conditions or other.names != course.names
         ]
@@ -94,7 +95,7 @@ def build(folder: RunFolder, model_id: str | None = None) -> gr.Blocks:
                 label="Train",
             )
             page.remember(images=per_class, wrong=wrong, seed=seed)
-            # One event for all triggers: its answers come in order, and no old one follows a newer one.
+            # One event for all triggers: its answers arrive in order, and no older one replaces a newer one.
             gr.on(
                 [page.blocks.load, *(control.change for control in (names, per_class, wrong, seed))],
                 lambda *values: sample_picture(*values).html(),
@@ -126,7 +127,7 @@ def build(folder: RunFolder, model_id: str | None = None) -> gr.Blocks:
 
 
 def table_of(metrics: dict[str, Any]) -> str:
-    """Errors in percent, one row per set of regularizers, with deviations where there are several seeds."""
+    """Returns the errors in percent as HTML, a row per set of regularizers, with deviations over seeds."""
 
     def cell(name: str, scale: float = 100) -> str:
         spread = f" ± {scale * metrics[name + '_sd']:.1f}" if name + "_sd" in metrics else ""
@@ -148,12 +149,12 @@ EMPTY = figure('<p class="lp-empty">Train to see both errors.</p>', "Share of wr
 
 
 def alike(tried: list[Course], course: Course) -> list[Course]:
-    """Trainings on the same images with other switches."""
+    """Returns the trainings on the same images with other switches."""
     return [other for other in tried if other.conditions == course.conditions and other.names != course.names]
 
 
 def course_picture(course: Course) -> str:
-    """Both errors by step."""
+    """Returns a chart of both errors by step, as HTML."""
     detail = f"{course.name} switched on; {10 * course.per_class} training images, seed {course.seed}"
     if course.kept is not None:
         state = "stopped, kept" if course.done else "lowest validation loss so far"
@@ -168,7 +169,7 @@ def course_picture(course: Course) -> str:
 
 
 def gaps_picture(courses: list[Course]) -> str:
-    """The gap of each training."""
+    """Returns a chart of the gap of each training, as HTML."""
     names = ("train_error", "test_error", "error")
     rows = {course.name: dict(zip(names, course.last, strict=True)) for course in courses}
     return gaps(
@@ -177,7 +178,7 @@ def gaps_picture(courses: list[Course]) -> str:
 
 
 def sample_picture(names: list[str], per_class: int, wrong: int, seed: int) -> Picture:
-    """The training images, one row per label; with augmentation, as a batch may show them."""
+    """Draws the training images, one row per label; augmented images look as they may in a batch."""
     seed = int(seed or 0)
     sample, _ = few_images(digits().train, int(per_class), wrong / 100, seed)
     pixels = sample.pixels
@@ -185,11 +186,14 @@ def sample_picture(names: list[str], per_class: int, wrong: int, seed: int) -> P
     augmentation = with_switches(names, SWITCHES).augmentation(sample)
     if augmentation is not None:
         generator = torch.Generator().manual_seed(seed)
-        values = augmentation(sample[:]["pixel_values"], generator).squeeze(1).numpy()  # (images, 8, 8)
+        # (images, 1, 8, 8) -> (images, 8, 8)
+        values = augmentation(sample[:]["pixel_values"], generator).squeeze(1).numpy()
+        # Undo the standardization.
         pixels = np.clip(255 * (values * sample.std + sample.mean), 0, 255).astype(np.uint8)
         detail += "; as one batch may show them, never the same again"
-    rows = [pixels[sample.labels == label] for label in range(10)]
+    rows = [pixels[sample.labels == label] for label in range(10)]  # (images of the label, 8, 8) each
     columns = max(map(len, rows))
+    # Wrong labels make rows of different lengths; the rest of a row stays empty.
     sheet = np.zeros((10, columns, *pixels.shape[1:]), dtype=np.uint8)
     for label, row in enumerate(rows):
         sheet[label, : len(row)] = row

@@ -1,4 +1,4 @@
-"""A small network that learns a handful of digits while somebody watches, with a choice of regularizers."""
+"""Trains a small network on a few digits while somebody watches, with a choice of regularizers."""
 
 import time
 from collections.abc import Iterator, Sequence
@@ -15,8 +15,8 @@ from .regularized import few_images, measure, with_switches, with_wrong_labels
 
 HIDDEN = (256, 256)
 LEARNING_RATE, BATCH = 2e-3, 32
-STEPS = 700  # of a training that nothing stops early
-PICTURES = 40  # measurements of both errors on the way
+STEPS = 700  # of a training without early stopping, at most
+PICTURES = 40  # approximate number of measurements of both errors in a training
 PATIENCE = 8  # measurements without a lower validation loss before early stopping stops
 EARLY_STOPPING = "early stopping"
 SWITCHES: dict[str, dict[str, Any]] = {
@@ -36,10 +36,10 @@ class Course:
 
     Attributes:
         names: the switches that are on.
-        per_class, wrong, seed: images of each digit, share of wrong labels, and seed.
-        steps, train, test: steps of each measurement, and the errors on the training images and on test
-            images with as many wrong labels.
-        true: the error on the test images by their true labels.
+        per_class, wrong, seed: the number of images of each digit, the share of wrong labels, and the seed.
+        steps, train, test: the step of each measurement, the error on the training images, and the error on
+            test images with the same share of wrong labels.
+        true: the errors on the test images by their true labels.
         kept: the step whose weights early stopping keeps, or None.
         done: whether the training is over.
     """
@@ -61,41 +61,41 @@ class Course:
 
     @property
     def conditions(self) -> tuple[int, float, int]:
-        """Trainings under the same conditions can be compared."""
+        """The images and the seed; trainings with the same conditions can be compared."""
         return self.per_class, self.wrong, self.seed
 
     @property
     def last(self) -> tuple[float, float, float]:
-        """Training error, test error, and true error of the weights that are kept."""
+        """The training error, test error, and true error of the weights that are kept, or the last ones."""
         index = self.steps.index(self.kept) if self.kept is not None else -1
         return self.train[index], self.test[index], self.true[index]
 
 
 @cache
 def digits() -> Images:
-    """The embedded digits, 8 x 8."""
+    """Returns the embedded digits, 8 x 8 pixels, loaded once."""
     return load_images("digits")
 
 
 def learn(
     names: Sequence[str], per_class: int, wrong: float, seed: int, pause: float = 0.0
 ) -> Iterator[Course]:
-    """Trains, and yields the same `Course` after every measurement.
+    """Trains a network and yields the same `Course`, brought up to date, after every measurement.
 
     Args:
-        names: keys of `SWITCHES`.
-        per_class: training images of every digit.
-        wrong: share of them that have a wrong label.
-        seed: of the sample, the initial weights, dropout, and distortions.
-        pause: shortest time between two measurements, in seconds.
+        names: the switches that are on, keys of `SWITCHES`.
+        per_class: the number of training images of every digit.
+        wrong: the share of these images that have a wrong label.
+        seed: the seed of the sample, the initial weights, dropout, and distortions.
+        pause: the shortest time between two measurements, in seconds.
     """
     images = digits()
-    names = tuple(name for name in SWITCHES if name in names)
+    names = tuple(name for name in SWITCHES if name in names)  # in one order, whatever was clicked first
     sample, validation = few_images(images.train, per_class, wrong, seed)
     alike = with_wrong_labels(images.held_out, wrong, seed)
     chosen = with_switches(names, SWITCHES)
-    # Dropout draws from the global generator, which the trainings of all open pages share: each training
-    # restores its own state before it continues.
+    # Dropout draws from the global generator, which the trainings of all open pages share. Each training
+    # therefore restores its own state before it continues; `devices=[]` means the CPU alone.
     with torch.random.fork_rng(devices=[]):
         model = chosen.model(images, HIDDEN, seed).train()
         state = torch.get_rng_state()
@@ -110,6 +110,7 @@ def learn(
             with torch.random.fork_rng(devices=[]):
                 torch.set_rng_state(state)
                 for _ in range(every):
+                    # `pixel_values` (batch, 1, 8, 8) and `labels` (batch,), drawn with replacement.
                     batch = sample[torch.randint(len(sample), (BATCH,))]
                     if augment is not None:
                         batch["pixel_values"] = augment(batch["pixel_values"], generator)

@@ -1,5 +1,6 @@
-"""Trains networks with different regularizers on few images, some of them labeled wrong, and then, if asked
-to, a large network on all images.
+"""Trains networks with different regularizers on a few images, some of which are labeled wrong.
+
+If the settings ask for it, a large network is then trained on all images.
 """
 
 from dataclasses import replace
@@ -22,13 +23,13 @@ from .augmentation import Augmentation
 from .regularized import Regularizers, few_images, measure, pre_activations, with_wrong_labels
 
 EVALUATIONS = 40  # of a training in the comparison, for its curves
-BINS = np.linspace(-6, 6, 97)
+BINS = np.linspace(-6, 6, 97)  # edges of the histogram bins
 MNIST_GOALS = {"whole/dropout/error": 0.0125, "whole/augmentation/error": 0.01}
 LONGEST = 180  # seconds that one training on all of MNIST may take
 
 
 def train(settings: RegularizationSettings, run: Run) -> None:
-    """Fills `run` with the models, their numbers, and the data of the pictures."""
+    """Trains the models and saves them in `run`, with their metrics and the data of the pictures."""
     images = load_images(settings.dataset, settings.image_column, settings.label_column)
     seeds = range(settings.seed, settings.seed + settings.seeds)
     size = {"height": images.size, "width": images.size}
@@ -67,7 +68,7 @@ def train(settings: RegularizationSettings, run: Run) -> None:
 
 
 def regularizers(settings: RegularizationSettings) -> dict[str, Regularizers]:
-    """The regularizers of each row of the comparison."""
+    """Returns the regularizers of each row of the comparison."""
     dropout = {"dropout": settings.dropout, "input_dropout": settings.input_dropout}
     three = dropout | {"normalization": "batch", "weight_decay": settings.weight_decay}
     return {
@@ -88,18 +89,17 @@ def regularizers(settings: RegularizationSettings) -> dict[str, Regularizers]:
 def train_on_few(
     job: Job, settings: RegularizationSettings, images: Images, row: str, seed: int
 ) -> dict[str, Any]:
-    """One training of the comparison: errors on its few images and on the test images, and their curves."""
+    """Trains one network of the comparison; returns its errors on its few images and on the test images."""
     sample, validation = few_images(images.train, settings.per_class, settings.wrong_labels, seed)
-    alike = with_wrong_labels(
-        images.held_out, settings.wrong_labels, seed
-    )  # as many wrong labels as the sample
+    # The test images get the same share of wrong labels as the sample.
+    alike = with_wrong_labels(images.held_out, settings.wrong_labels, seed)
     chosen = regularizers(settings)[row]
     model = chosen.model(images, settings.hidden_sizes, seed)
     stops = row == "early_stopping"
 
     def errors(logits: Tensor, labels: Tensor) -> dict[str, float]:
         train, test = measure(model, sample), measure(model, alike)
-        # The loss is that of the validation images where the training may stop early.
+        # If the training may stop early, `logits` and `labels` are those of the validation images.
         loss = F.cross_entropy(logits, labels).item()
         return {"loss": loss, "train_error": train["error"], "test_error": test["error"]}
 
@@ -132,7 +132,10 @@ def train_on_few(
 def train_on_all(
     settings: RegularizationSettings, run: Run, images: Images, seeds: range, metrics: dict[str, Any]
 ) -> list[Goal]:
-    """Trains the large network on all images: plain, with dropout and max-norm, and with augmentation too."""
+    """Trains the large network on all images: plain, with dropout and max-norm, and with augmentation too.
+
+    The metrics are added to `metrics`; the goals are returned.
+    """
     whole = settings.whole
     dropout = {"dropout": whole.dropout, "input_dropout": whole.input_dropout}
     rows = {
@@ -159,7 +162,7 @@ def train_on_all(
 def train_large(
     job: Job, whole: WholeRecipe, images: Images, row: str, chosen: Regularizers, seed: int
 ) -> dict[str, float]:
-    """One training on all images: errors and speeds."""
+    """Trains one network on all images and returns its errors and its speed."""
     epochs = whole.dropout_epochs if row == "dropout" and whole.dropout_epochs else whole.epochs
     recipe = replace(whole, epochs=epochs).recipe(
         len(images.train),
@@ -178,7 +181,7 @@ def train_large(
 
 
 def _scores(logits: Tensor, labels: Tensor) -> dict[str, float]:
-    wrong = (logits.argmax(1) != labels).double().mean()
+    wrong = (logits.argmax(1) != labels).double().mean()  # (images, classes) -> (images,) -> share
     return {"loss": F.cross_entropy(logits, labels).item(), "error": wrong.item()}
 
 
@@ -187,27 +190,27 @@ def _model(run: Run, name: str) -> Any:
 
 
 def _histograms(model: Any, images: LabeledImages) -> dict[str, Any]:
-    """How the inputs of the activations of each layer are distributed, before and after normalization."""
+    """Computes the distribution of each layer's activation inputs, before and after normalization."""
     layers: list[dict[str, Any]] = []
     for number, values in enumerate(pre_activations(model, images[:1000]["pixel_values"]), start=1):
         layers.append({"layer": number})
         for name, tensor in zip(("before", "after"), values, strict=True):  # (images, units)
-            shares = np.histogram(tensor.flatten().numpy(), BINS)[0] / tensor.numel()
+            shares = np.histogram(tensor.flatten().numpy(), BINS)[0] / tensor.numel()  # (bins,)
             layers[-1][name] = np.round(shares, 6).tolist()
     return {"centers": ((BINS[1:] + BINS[:-1]) / 2).round(4).tolist(), "layers": layers}
 
 
 def _distorted(images: Images, seed: int, count: int = 10, times: int = 3) -> dict[str, Any]:
-    """An image of each class as it is, and several times distorted."""
+    """Returns an image of each class, undistorted and distorted several times."""
     labels = images.train.labels
     first = [int(np.flatnonzero(labels == label)[0]) for label in np.unique(labels)[:count]]
     augmentation: Augmentation = Regularizers(augment=True).augmentation(images.train)
     generator = torch.Generator().manual_seed(seed)
     rows = {"as it is": images.train.pixels[first]}
     for time in range(1, times + 1):
-        values = augmentation(images.train[first]["pixel_values"], generator).squeeze(
-            1
-        )  # (count, size, size)
+        # (count, 1, size, size) -> (count, size, size)
+        values = augmentation(images.train[first]["pixel_values"], generator).squeeze(1)
+        # Undo the standardization.
         pixels = 255 * (values.numpy() * images.train.std + images.train.mean)
         rows[f"distorted {time}"] = np.clip(pixels.round(), 0, 255).astype(np.uint8)
     return {name: pixels.tolist() for name, pixels in rows.items()}

@@ -1,6 +1,4 @@
-"""Stage 6: text as a sequence of characters, a series as a sequence of values; one kind of cell predicts what
-comes next.
-"""
+"""Stage 6: one kind of cell predicts the next character of a text and the next value of a time series."""
 
 from dataclasses import dataclass
 from typing import ClassVar, Literal

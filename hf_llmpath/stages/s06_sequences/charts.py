@@ -45,7 +45,7 @@ def one_hot(
         hot: the position of the 1 in each row.
         hidden: the number of further vocabulary entries (all 0), which are counted but not drawn.
     """
-    rows = np.zeros((len(hot), len(vocabulary)))
+    rows = np.zeros((len(hot), len(vocabulary)))  # (characters, vocabulary)
     for row, index in enumerate(hot):
         rows[row, index : index + 1] = 1  # an empty slice if the 1 is among the hidden entries
     names = [visible(token) for token in vocabulary]
@@ -101,13 +101,14 @@ def forecasts(folder: RunFolder) -> dict[str, Picture]:
         data = folder.figure_data(path.stem)
         values, cut = data["values"], data["cut"]
         future = range(cut, len(values))
-        start = max(0, cut - 2 * len(future))
+        start = max(0, cut - 2 * len(future))  # the known part in view is twice as long as the future
         lines = {
             "truth": Line(range(start, len(values)), values[start:], color=INK),
             "model, one step ahead": (future, data["forecast"]),
             "model, all at once": Line(future, data["rollout"], dashed=True),
             "a season ago": Line(future, data["seasonal_naive"], dashed=True),
         }
+        # The tint begins and ends halfway between two months.
         caption, held_out = f"Forecast of {data['name'].replace('_', ' ')}", (cut - 0.5, len(values) - 0.5)
         charts[path.stem] = line_chart(lines, caption, "month (tinted: held out)", shade=held_out)
     return charts

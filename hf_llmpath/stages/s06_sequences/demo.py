@@ -1,4 +1,4 @@
-"""The page of stage 6: what comes next, character by character."""
+"""The page of stage 6: the model predicts what comes next, character by character."""
 
 from collections.abc import Iterator
 from itertools import zip_longest
@@ -16,11 +16,11 @@ from .charts import forecasts, next_characters, one_hot
 
 EXAMPLES = ("One rainy morning, ", '"Oh no, the hat is ', "The dog was g", "Before bedtime Sam ")
 TEMPERATURES = (0.3, 0.7, 1.2)
-SHOWN = 12  # bars
+SHOWN = 12  # bars in the chart of next characters
 
 
 def build(folder: RunFolder, model_id: str | None = None) -> gr.Blocks:
-    """The page; the model is read from `folder` when it is there."""
+    """Builds the page, which uses the model and the forecasts of the run in `folder`, if it has any."""
 
     def model() -> CharacterWriter:
         return load_character_writer(folder.model_dir)
@@ -36,6 +36,7 @@ def build(folder: RunFolder, model_id: str | None = None) -> gr.Blocks:
 
     def compare(prompt: str, length: int, seed: int) -> Iterator[list[str]]:
         texts = [""] * len(TEMPERATURES)
+        # Texts may end at different lengths; `zip_longest` yields None for a text that has ended.
         streams = zip_longest(*(model().write(prompt, heat, length, seed or 0) for heat in TEMPERATURES))
         for writings, last in every_few(streams):
             texts = [writing.text if writing else text for writing, text in zip(writings, texts, strict=True)]
@@ -77,13 +78,13 @@ def build(folder: RunFolder, model_id: str | None = None) -> gr.Blocks:
 
 
 def side_by_side() -> list[gr.HTML]:
-    """A frame per temperature."""
+    """Makes an empty frame for each temperature, side by side."""
     with gr.Row():
         return [empty_text(f"Temperature {heat:g}", min_width=260) for heat in TEMPERATURES]
 
 
 def bars_picture(model: CharacterWriter, prompt: str, temperature: float) -> str:
-    """The likeliest next characters."""
+    """Returns a chart of the most probable next characters, as HTML."""
     rows = model.next_probabilities(prompt, temperature)
     rest = sum(probability for _, probability in rows[SHOWN:])
     detail = f"After “{shortened(prompt)}”, at temperature {temperature:g}; all others together {rest:.1%}."
@@ -92,8 +93,9 @@ def bars_picture(model: CharacterWriter, prompt: str, temperature: float) -> str
 
 
 def one_hot_picture(model: CharacterWriter, prompt: str) -> str:
-    """The input of the current step: one cell per character of the vocabulary, a single one lit."""
-    hot = int(model.encode(prompt)[0, -1])
+    """Returns the input of the current step as HTML: a cell per vocabulary entry, of which one is lit."""
+    hot = int(model.encode(prompt)[0, -1])  # the last id of (1, 1 + length)
+    # Byte tokens are counted, but not drawn.
     cells = [
         label for label in model.labels(list(range(len(model.tokenizer)))) if not label.startswith("<0x")
     ]

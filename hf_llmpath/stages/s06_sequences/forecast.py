@@ -29,10 +29,12 @@ def train_forecast(series: Series, seed: int, job: Job, steps: int = 100) -> dic
     set_seed(seed)
     values = torch.tensor(series.values, dtype=torch.float32).unsqueeze(0)  # (1, time)
     model = LLMPathRNNForTimeSeriesPrediction(_config(series))
+    # A series has few months, and strong decay keeps the model from fitting its noise (see experiments.md).
     optimizer = torch.optim.AdamW(model.parameters(), lr=5e-3, weight_decay=1.0)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
-    known = values[:, : series.cut]
-    windows = _windows(known[0], max(model.config.lags_sequence) + WINDOW)  # (rows, length)
+    known = values[:, : series.cut]  # (1, known time)
+    # The first forecast of a window needs its largest lag, so a window is that much longer: (rows, length).
+    windows = _windows(known[0], max(model.config.lags_sequence) + WINDOW)
     with job.progress.task(series.name, steps) as progress:
         for step in range(1, steps + 1):
             loss = model(past_values=windows, labels=windows).loss
@@ -45,11 +47,13 @@ def train_forecast(series: Series, seed: int, job: Job, steps: int = 100) -> dic
                 progress.update(step, loss=loss.item())
     model.eval()
     with torch.no_grad():
+        # (1, time - first + 1) -> (time - first + 1,), where `first` is the largest lag
         predictions = model(past_values=values).prediction_outputs[0].double().numpy()
     first = max(model.config.lags_sequence)
+    # Entry j forecasts the value at position first + j, and the last one lies beyond the series: (held out,).
     forecast = predictions[series.cut - first : -1]
     truth, y = series.values[series.cut :], series.values
-    index = np.arange(series.cut, len(y))
+    index = np.arange(series.cut, len(y))  # positions of the held-out values, (held out,)
     job.save_model(model)
     return {
         "mean_absolute_error": float(np.abs(forecast - truth).mean()),
@@ -71,20 +75,24 @@ def _windows(values: torch.Tensor, length: int) -> torch.Tensor:
     """Cuts `values`, `(n,)`, into overlapping windows up to its end: `(rows, length)`, or one shorter row."""
     if len(values) <= length:
         return values.unsqueeze(0)  # (1, n)
+    # Neighbors overlap by about half of their forecasts, and the last window ends where `values` end.
     starts = [*range(0, len(values) - length, WINDOW // 2), len(values) - length]
     return torch.stack([values[start : start + length] for start in starts])  # (rows, length)
 
 
 def _config(series: Series) -> LLMPathRNNConfig:
-    """Derives lags and scale from the training part alone.
+    """Derives lags and scale from the training part.
 
-    The model forecasts the change from the value at the first lag.
+    The model forecasts the change from the value at the first lag. Only the choice of a logarithmic scale
+    looks at the held-out values too, because the logarithm must exist for all values.
     """
     known = series.values[: series.cut]
     positive = bool((series.values > 0).all())
     scaled = np.log(known) if positive else known
+    # The changes since the last value, (known - 1,), and since a season ago, (known - period,).
     last, season = np.abs(np.diff(scaled)), np.abs(scaled[series.period :] - scaled[: -series.period])
     seasonal = season.mean() < last.mean()
+    # A seasonal model reads the values a season ago, one step ago, and a season and one step ago.
     lags = [series.period, 1, series.period + 1] if seasonal else [1, 2, 3]
     return LLMPathRNNConfig(
         cell="gru",

@@ -42,7 +42,7 @@ def tea_sales(seed: int = 0, months: int = 240) -> Series:
     random = np.random.default_rng(seed)
     time = np.arange(months)
     season = 0.35 * np.cos(2 * np.pi * time / 12) + 0.12 * np.sin(4 * np.pi * time / 12)
-    spell = np.zeros(months)
+    spell = np.zeros(months)  # spell_t = 0.85 spell_{t-1} + noise
     for t in range(1, months):
         spell[t] = 0.85 * spell[t - 1] + 0.05 * random.standard_normal()
     return Series("tea_sales", np.exp(4.5 + 0.006 * time + season + spell), period=12)
@@ -62,7 +62,7 @@ def read_series(path: str, period: int) -> Series:
     try:
         with file.open(encoding="utf-8", newline="") as text:
             for line, row in enumerate(csv.reader(text), start=1):
-                if line == 1 or not row:
+                if line == 1 or not row:  # the header, or an empty line
                     continue
                 values.append(_finite(row[-1]))
                 if values[-1] is None:

@@ -20,9 +20,10 @@ NAMES_PARAMETERS = 80_000  # the size up to which the goal for names holds
 
 
 def train(settings: SequencesSettings, run: Run) -> None:
-    """Fills `run` with the language model, the forecasters, and their numbers."""
+    """Trains the language model and the forecasters and saves them in `run`, with their metrics."""
     all_series = read_all(settings.series)
     texts = load_texts(settings.dataset, settings.sample_by, settings.text_column)
+    # Lines such as names are documents of their own; any other text is one long stream.
     documents = settings.sample_by == "line" and len(texts.train) > 1
     data = CharacterData.from_texts(texts, documents, settings.byte_fallback)
     shape = CharacterModel(
@@ -34,6 +35,7 @@ def train(settings: SequencesSettings, run: Run) -> None:
         settings.context,
         settings.initializer_range,
     )
+    # In a stream, the state at the end of a window is the start of the next one.
     recipe = replace(settings.training, carry_state=not documents)
     results = [
         train_character_model(data, shape, recipe, run, f"{settings.cell}-{seed}", seed)
@@ -48,7 +50,7 @@ def train(settings: SequencesSettings, run: Run) -> None:
     ngram = data.ngram_loss(5)
     baselines = {
         "validation_loss": ngram,
-        "bits_per_character": ngram / math.log(2),
+        "bits_per_character": ngram / math.log(2),  # the loss is in nats
         "perplexity": math.exp(ngram),
     }
     goals = [Goal("bits_per_character", baselines["bits_per_character"], higher_is_better=False)]
@@ -66,6 +68,7 @@ def train(settings: SequencesSettings, run: Run) -> None:
         baselines[error] = result["seasonal_naive"]
         goals.append(Goal(error, baselines[error], higher_is_better=False))
 
+    # A document starts from nothing; in a stream, the prompt ends at a word boundary.
     prompt = "" if documents else texts.validation[0][:60].rpartition(" ")[0] + " "
     shown = (texts.validation[0] if documents else prompt)[:12]
     run.save_figure_data("one_hot", one_hot(data.tokenizer, shown))

@@ -8,23 +8,27 @@ from ...charts.plots import line_chart
 from ...charts.text import colored_text, texts
 from ...runs import RunFolder
 
-_CHARACTERS = 110  # of the text above the heat map
+_CHARACTERS = 110  # number of characters, one per column, that fit into the heat map
 
 
 def pictures(folder: RunFolder) -> dict[str, Picture]:
     """Returns every picture of the run, by name."""
+    # `states["values"]` is (units, characters), and its first row is the readable unit.
     states, unit = folder.figure_data("hidden_states"), folder.figure_data("readable_unit")
     follows = f"Unit {unit['unit']} follows “{unit['feature']}”"
     return {
         "hidden_states": heat_map(
-            [row[:_CHARACTERS] for row in states["values"]],
+            [row[:_CHARACTERS] for row in states["values"]],  # (units, _CHARACTERS)
             states["units"],
             states["text"][:_CHARACTERS],
             "Hidden state over time",
             f"{follows} and is shown in the top row.",
         ),
         "readable_unit": colored_text(
-            states["text"], states["values"][0], f"{follows} (correlation {unit['correlation']:+.2f})"
+            # The values of the readable unit are (characters,).
+            states["text"],
+            states["values"][0],
+            f"{follows} (correlation {unit['correlation']:+.2f})",
         ),
         "gradient_by_lag": gradient_chart(folder),
         "loss": loss_chart(folder),
@@ -38,7 +42,7 @@ def draw(folder: RunFolder) -> list[Path]:
 
 
 def gradient_chart(folder: RunFolder) -> Picture:
-    """Draws the gradient norm against distance, on a logarithmic axis."""
+    """Draws the gradient norm against the lag in steps, on a logarithmic axis."""
     lags = folder.figure_data("gradient_by_lag")
     return line_chart(
         {"gradient norm": (lags["lag"], lags["norm"])},
@@ -50,7 +54,7 @@ def gradient_chart(folder: RunFolder) -> Picture:
 
 
 def loss_chart(folder: RunFolder) -> Picture:
-    """Draws the training loss against the best n-gram."""
+    """Draws the training loss and, as a level, the validation loss of the n-gram baseline."""
     entries = [entry for entry in folder.history if "loss" in entry]
     line = [entry["step"] for entry in entries], [entry["loss"] for entry in entries]
     levels = {"order-5 n-gram, validation": folder.report["baselines"]["validation_loss"]}

@@ -1,4 +1,4 @@
-"""Stage 8: gates. What an RNN forgets, an LSTM and a GRU keep."""
+"""Stage 8: the gates of LSTM and GRU keep what a plain RNN forgets."""
 
 from dataclasses import dataclass
 from typing import ClassVar

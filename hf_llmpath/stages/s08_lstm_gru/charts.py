@@ -1,4 +1,4 @@
-"""Draws gates over text, memory against distance, the adding problem, the fair comparison, and a sample."""
+"""Draws gates over text, gradient against lag, the adding problem, the comparison, and a sample text."""
 
 from pathlib import Path
 
@@ -33,7 +33,7 @@ def gates_chart(folder: RunFolder) -> Picture:
     """Draws the gates of some units over a text: a panel per gate, a row per unit, a column per character."""
     gates = folder.figure_data("gates")
     parts = {}
-    for name, values in gates["units"].items():
+    for name, values in gates["units"].items():  # (units, characters)
         highest = max(1.0, float(np.abs(values).max()))  # only the cell state can be larger than 1
         caption = name.replace("_", " ") + ("" if highest == 1 else f", up to {highest:.1f}")
         parts[caption] = heat_map(values, gates["indices"], gates["text"], caption, highest=highest)
@@ -42,7 +42,7 @@ def gates_chart(folder: RunFolder) -> Picture:
 
 
 def memory_chart(folder: RunFolder) -> Picture:
-    """Draws the gradient norm against distance."""
+    """Draws the gradient norm of each cell against the lag in steps, on a logarithmic axis."""
     memory = folder.figure_data("memory")
     lines = {name: (range(len(memory[cell])), memory[cell]) for cell, name in CELLS.items()}
     return line_chart(
@@ -53,6 +53,8 @@ def memory_chart(folder: RunFolder) -> Picture:
 def adding_chart(folder: RunFolder) -> Picture:
     """Draws the error on the adding problem as the cells train."""
     adding, length = folder.figure_data("adding"), folder.report["settings"]["adding_length"]
+    # Each curve is a list of [step, error] pairs, unzipped here into steps and errors. The error of always
+    # answering 1 is the variance of a sum of two uniform numbers, 2 * 1/12. The goal is `SOLVED`.
     return line_chart(
         {name: tuple(zip(*adding[cell], strict=True)) for cell, name in CELLS.items()},
         f"The adding problem, length {length}: error on unseen examples",
@@ -64,7 +66,7 @@ def adding_chart(folder: RunFolder) -> Picture:
 
 
 def score_chart(folder: RunFolder) -> Picture:
-    """Tabulates the cells side by side."""
+    """Draws the bits per character of the cells, with the number of weights and the training time of each."""
     metrics = folder.metrics
     scores = {
         f"{name}\n{metrics[f'{cell}/parameters']:,} weights, {metrics[f'{cell}/seconds']:.0f} s": metrics[

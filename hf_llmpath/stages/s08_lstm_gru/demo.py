@@ -1,4 +1,4 @@
-"""The page of stage 8: gates that open and close over a text, and the three cells side by side."""
+"""Builds the page of stage 8: gates that open and close over a text, and the three cells side by side."""
 
 from collections.abc import Iterator
 
@@ -19,7 +19,8 @@ EXAMPLES = (
     "On a rainy afternoon, Mara the baker could not find her white boat.",
     '"Just feed the hens for me," said Rosa.',
 )
-MOST_UNITS = 512
+MOST_UNITS = 512  # the range of the unit slider; a number beyond the model selects its last unit
+# Candidates and the cell state have no name here: they are contents, not gates.
 GATES = {
     "input_gate": "input gate",
     "forget_gate": "forget gate",
@@ -31,7 +32,7 @@ GATES = {
 
 
 def build(folder: RunFolder, model_id: str | None = None) -> gr.Blocks:
-    """The page; the models are read from `folder` when they are there."""
+    """Builds the page; it reads the models and the measurements from `folder` once the run is complete."""
 
     def model(cell: str) -> CharacterWriter:
         return load_character_writer(folder.model(cell))
@@ -47,6 +48,7 @@ def build(folder: RunFolder, model_id: str | None = None) -> gr.Blocks:
         return gates_picture(model(cell), prompt, int(unit))
 
     def write(prompt: str, temperature: float, length: int, seed: int, cell: str) -> Iterator[str]:
+        # An empty seed field arrives as None.
         for writing, last in every_few(model(cell).write(prompt, temperature, length, seed or 0)):
             caption = f"Written by the {CELLS[cell]}: {sampling_caption(temperature, seed).lower()}"
             yield pictures.plain_text(writing.text, caption, prompt=prompt, writing=not last)
@@ -90,12 +92,14 @@ def build(folder: RunFolder, model_id: str | None = None) -> gr.Blocks:
 
 
 def gates_picture(model: CharacterWriter, prompt: str, unit: int) -> str:
-    """A strip per gate: the mean over the units, and one unit.
+    """Draws a strip for each gate, once for the mean over all units and once for a single unit.
 
     Args:
-        unit: counted from 1; 0 picks the one that moves most.
+        model: the model that reads the prompt.
+        prompt: the text to read.
+        unit: the number of the single unit, counted from 1; 0 picks the unit that moves most.
     """
-    tokens, gates = model.gates(prompt)
+    tokens, gates = model.gates(prompt)  # name -> (time, hidden)
     rows = {GATES[gate]: values for gate, values in gates.items() if gate in GATES}
     config = model.model.config
     name = (
@@ -107,9 +111,10 @@ def gates_picture(model: CharacterWriter, prompt: str, unit: int) -> str:
         return figure('<p class="lp-empty">Type a text to see the gates.</p>', name)
     chosen = min(unit, config.hidden_size) - 1
     if unit == 0:
+        # The standard deviation over time is (hidden,) for each gate; the gates add up.
         chosen = int(sum(values.std(axis=0) for values in rows.values()).argmax())
-    means = {gate: values.mean(axis=1) for gate, values in rows.items()}
-    single = {gate: values[:, chosen] for gate, values in rows.items()}
+    means = {gate: values.mean(axis=1) for gate, values in rows.items()}  # (time, hidden) -> (time,)
+    single = {gate: values[:, chosen] for gate, values in rows.items()}  # (time, hidden) -> (time,)
     why = "The one that moves most over this text." if unit == 0 else f"One of {config.hidden_size}."
     detail = f"Mean over {config.hidden_size} units. {model.note(prompt)}".strip()
     charts = (

@@ -23,11 +23,11 @@ from . import LSTMGRUSettings
 from .adding_problem import SOLVED, train_adding
 
 CELLS = ("rnn", "gru", "lstm")
-RNN_STAYS_ABOVE = 0.15  # always answering 1 has an error of 1/6
+RNN_STAYS_ABOVE = 0.15  # mean squared error; a cell that always answers 1 has an error of 1/6
 
 
 def train(settings: LSTMGRUSettings, run: Run) -> None:
-    """Fills `run` with the main model, the three of the table, and their numbers."""
+    """Fills `run` with the main model, the three models of the table, and their measurements."""
     texts = load_texts(settings.dataset, text_column=settings.text_column)
     data = CharacterData.from_texts(texts, documents=False, byte_fallback=settings.byte_fallback)
     # A text that is too short is rejected before anything is trained.
@@ -43,13 +43,16 @@ def train(settings: LSTMGRUSettings, run: Run) -> None:
         add_mean(metrics, name, [result["mean_squared_error"] for result in results])
         metrics[f"adding/{cell}/steps"] = statistics.fmean(result["steps"] for result in results)
         limit = RNN_STAYS_ABOVE if cell == "rnn" else SOLVED
+        # The RNN passes if it fails to solve the problem: the lesson depends on the contrast.
         goals.append(Goal(name, limit, higher_is_better=cell == "rnn"))
     run.save_figure_data("adding", {cell: by_seed[0][cell]["curve"] for cell in CELLS})
 
     models, results = {}, {}
     for cell in CELLS:
+        # Steps of the cells differ in speed; the shares give each cell about the same training time.
         share = {"rnn": settings.rnn_share, "gru": settings.gru_share, "lstm": 1.0}[cell]
         steps = max(1, round(share * settings.training.steps))
+        # More gates mean more weights per unit; the hidden size brings each cell near `parameters` weights.
         hidden = hidden_size_for(settings.parameters, cell, len(data.tokenizer), settings.embedding_size)
         shape, recipe = conditions(settings, cell, hidden, steps)
         seeded = [train_character_model(data, shape, recipe, run, f"{cell}-{s}", s) for s in seeds]
@@ -58,6 +61,7 @@ def train(settings: LSTMGRUSettings, run: Run) -> None:
         metrics[f"{cell}/parameters"] = seeded[0]["parameters"]
         metrics[f"{cell}/seconds"] = statistics.fmean(result["seconds"] for result in seeded)
         results[cell] = seeded[0]
+        # A resumed run does not train again, so the models always come from disk.
         models[cell] = AutoModelForCausalLM.from_pretrained(run.job(f"{cell}-{settings.seed}").model_dir)
         run.save_model(models[cell], data.tokenizer, name=cell)
 
@@ -71,7 +75,7 @@ def train(settings: LSTMGRUSettings, run: Run) -> None:
         name: result[name] for name in ("validation_loss", "bits_per_character", "perplexity", "parameters")
     }
     metrics["training_seconds"] = result["seconds"]
-    if texts.known == "tiny_shakespeare":
+    if texts.known == "tiny_shakespeare":  # a fixed loss is a goal for one known text only
         goals += [
             Goal("validation_loss", 1.75, higher_is_better=False),
             Goal("training_seconds", 180, higher_is_better=False),
@@ -84,15 +88,16 @@ def train(settings: LSTMGRUSettings, run: Run) -> None:
     }
     run.save_figure_data("memory", memory)
     run.save_figure_data("gates", gates_of(main, data.tokenizer, data.validation[:120]))
-    opening = texts.validation[0][:24].rpartition(" ")[0]
+    opening = texts.validation[0][:24].rpartition(" ")[0]  # the prompt ends with a whole word
     sample = sample_text(main, data.tokenizer, 400, 0.7, settings.seed, opening)
     run.save_figure_data("samples", {"0.7": sample})
     ngram = data.ngram_loss(5)
     baselines = {
         "validation_loss": ngram,
-        "bits_per_character": ngram / math.log(2),
+        "bits_per_character": ngram / math.log(2),  # bits = nats / ln 2
         "perplexity": math.exp(ngram),
     }
+    # The error of always answering 1 is the variance of a sum of two uniform numbers, 2 * 1/12.
     baselines |= {f"adding/{cell}/mean_squared_error": 1 / 6 for cell in CELLS}
     run.report(texts.provenance, metrics, baselines, goals, main="adding/lstm/mean_squared_error")
 
@@ -100,11 +105,11 @@ def train(settings: LSTMGRUSettings, run: Run) -> None:
 def compare_adding(settings: LSTMGRUSettings, run: Run, seed: int) -> dict[str, dict[str, Any]]:
     """Returns each cell's result on the adding problem.
 
-    LSTM and GRU stop when they have solved it; the plain RNN, which does not solve it, gets as many steps as
-    the slower of the two.
+    LSTM and GRU stop when they have solved it. The plain RNN does not solve it and gets as many steps as the
+    slower of the other two.
     """
     results: dict[str, dict[str, Any]] = {}
-    for cell in ("lstm", "gru", "rnn"):
+    for cell in ("lstm", "gru", "rnn"):  # the RNN comes last, when the steps of the others are known
         steps = settings.adding_steps
         if cell == "rnn":
             steps = max(result["steps"] for result in results.values())

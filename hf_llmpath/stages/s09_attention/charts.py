@@ -1,4 +1,4 @@
-"""Draws a summary's alignment, the entropy of attention, losses with and without it, and written texts."""
+"""Draws a summary's alignment, its attention entropy, the losses and scores of all models, and summaries."""
 
 import itertools
 import math
@@ -22,14 +22,14 @@ NAMES = {
     "additive": "additive attention",
     "without_copying": "attention, no copying",
 }
-_COLUMNS = 88  # source tokens of the heat map
-_LEAST = 0.01  # smaller weights are not drawn
-_NAMED = 3  # of the most attended tokens, in words
-_number = itertools.count()
+_COLUMNS = 88  # maximum number of source tokens in the heat map
+_LEAST = 0.01  # weights below this are not drawn
+_NAMED = 3  # most attended tokens that the remark on a word names
+_number = itertools.count()  # gives each drawing its own HTML id, because a page may show several
 
 
 def pictures(folder: RunFolder) -> dict[str, Picture]:
-    """Every picture of the run."""
+    """Returns every picture of the run, by name."""
     shown = folder.figure_data("alignments")[0]
     row = folder.figure_data("summaries")[0]
     document = re.sub(r"\s+", " ", row["document"])
@@ -54,11 +54,11 @@ def draw(folder: RunFolder) -> list[Path]:
 
 
 def loss_chart(folder: RunFolder) -> Picture:
-    """Training losses of the networks, of the first seed."""
+    """Draws the training losses of all models for the first seed."""
     seed = folder.report["seed"]
     lines: dict[str, tuple[list[int], list[float]]] = {}
     for entry in folder.history:
-        name, _, number = entry["part"].rpartition("-")
+        name, _, number = entry["part"].rpartition("-")  # "without_attention-0" -> model and seed
         if "loss" in entry and int(number) == seed:
             steps, values = lines.setdefault(NAMES[name], ([], []))
             steps.append(entry["step"])
@@ -67,8 +67,9 @@ def loss_chart(folder: RunFolder) -> Picture:
 
 
 def score_chart(folder: RunFolder) -> Picture:
-    """ROUGE-L of the networks and of two sentences of the document itself."""
+    """Draws the ROUGE-L of all models and of two baselines, each a sentence of the document itself."""
     metrics, baselines = folder.metrics, folder.report["baselines"]
+    # The metrics of the main model have no prefix.
     keys = {NAMES[name]: "rougeL" if name == "attention" else f"{name}/rougeL" for name in NAMES}
     scores = {name: metrics[key] for name, key in keys.items() if key in metrics}
     errors = {name: metrics[f"{key}_sd"] for name, key in keys.items() if f"{key}_sd" in metrics}
@@ -82,8 +83,9 @@ def score_chart(folder: RunFolder) -> Picture:
 
 
 def entropy_chart(shown: dict[str, Any]) -> Picture:
-    """Entropy of the attention (bits) at each token that was written, and how far the copy gate was open."""
+    """Draws the attention entropy in bits and the opening of the copy gate at each token of the summary."""
     words = [_label(token) for token in shown["summary"]]
+    # Uniform attention to n tokens has the entropy log2(n); at least 2 keep the level above 0.
     highest = {"looks at all alike": math.log2(max(2, len(shown["source"])))}
     entropy = bar_chart(
         list(zip(words, shown["entropy"], strict=True)), "", levels=highest, form="{:.1f}".format
@@ -96,17 +98,22 @@ def entropy_chart(shown: dict[str, Any]) -> Picture:
 
 
 def alignment_chart(shown: dict[str, Any], caption: str, detail: str = "") -> Picture:
-    """The attention weights over the document: a heat map on cards, words to point at on pages.
+    """Draws the attention weights over the document: a heat map on cards, words to point at on pages.
 
     Args:
-        shown: `source` and `summary` (tokens as text), `weights` `(summary, source)`, `entropy` and `copied`
-            (per summary token; `copied` may be empty), as `Alignment.as_data` gives them.
+        shown: the output of `Alignment.as_data`: `source` and `summary` (tokens as text), `weights`
+            `(summary, source)`, and `entropy` and `copied` (one number per summary token; `copied` may be
+            empty).
+        caption: the title of the picture.
+        detail: a note below the title; by default it names the tokens shown if the document is cut.
     """
     source, summary = shown["source"], shown["summary"]
-    # (summary, source); the reshape keeps two dimensions if the model has no attention.
+    # (summary, source); the reshape keeps two dimensions if the summary is empty.
     weights = np.asarray(shown["weights"], dtype=float).reshape(len(summary), len(source))
+    # Sum the attention over the summary, (source,), and then over every window of _COLUMNS neighbors,
+    # (source - window + 1,).
     totals = np.convolve(weights.sum(axis=0), np.ones(min(_COLUMNS, len(source))), "valid")
-    start = int(totals.argmax())  # of the neighboring tokens that got the most attention
+    start = int(totals.argmax())  # the heat map shows the window that got the most attention
     columns = slice(start, start + _COLUMNS)
     if len(source) > _COLUMNS:
         detail = detail or f"tokens {start + 1} to {start + _COLUMNS} of {len(source)}"
@@ -121,6 +128,7 @@ def alignment_chart(shown: dict[str, Any], caption: str, detail: str = "") -> Pi
 
 
 def _label(token: str) -> str:
+    # The end token has no text.
     return visible(token.strip()) if token.strip() else "end"
 
 
@@ -131,22 +139,30 @@ def _pointed(
     entropy: Sequence[float],
     copied: Sequence[float],
 ) -> str:
-    """Attention to point at: the words of the summary are choices, and the document is shaded by the weights
-    of the word that is pointed at, focused, or chosen.
+    """Returns the HTML of an alignment whose words readers can point at.
 
-    It is markup and CSS alone: a word is a radio button and works by mouse, finger, and keyboard, without the
-    server.
+    The words of the summary are choices, and the document is shaded by the weights of the word that the
+    reader points at, focuses, or chooses. Markup and CSS alone do this: a word is a radio button and works by
+    mouse, finger, and keyboard, without the server.
+
+    Args:
+        source, summary: the tokens as text.
+        weights: the attention weights, `(summary, source)`.
+        entropy: the attention entropy in bits, `(summary,)`.
+        copied: the opening of the copy gate, `(summary,)`, or empty.
     """
     if not summary:
         return '<p class="lp-empty">It wrote nothing about this text.</p>'
+    # (summary,): H / log2(n), which is 1 for uniform attention.
     spread = np.clip(np.asarray(entropy) / math.log2(max(2, len(source))), 0, 1)
     meters = {"how much it copied": copied} if len(copied) else {}
     meters |= {"how widely it looked": spread}
     name = f"lp-look-{next(_number)}"
     rules, choices, remarks = [], [], []
-    for index, (token, row) in enumerate(zip(summary, weights, strict=True)):
+    for index, (token, row) in enumerate(zip(summary, weights, strict=True)):  # row: (source,)
         strongest = [column for column in np.argsort(-row) if row[column] >= _LEAST]
         pointing = f"#{name}:has(.t{index}:is(:hover,:focus-within))"
+        # The chosen word shades the document only while the reader points at no word.
         chosen = f"#{name}:not(:has(.lp-pick:is(:hover,:focus-within))):has(.t{index} input:checked)"
         for when in (pointing, chosen):
             rules += [f"{when} .s{column}{{--v:{row[column]:.2f}}}" for column in strongest]
@@ -169,7 +185,7 @@ def _pointed(
     words = "".join(
         f'{" " if token[:1].isspace() else ""}<span class="s{column}">{escape(token.strip())}</span>'
         for column, token in enumerate(source)
-        if token.strip()
+        if token.strip()  # the end token has no text
     )
     legend = "".join(f'<span class="m{number}">{meaning}</span>' for number, meaning in enumerate(meters))
     return (

@@ -1,4 +1,4 @@
-"""The page of stage 9: type a document, point at a word of its summary, and see where the network looked."""
+"""Builds the page of stage 9: point at a word of a summary and see where the network looked for it."""
 
 import threading
 from pathlib import Path
@@ -29,24 +29,24 @@ EXAMPLES = (
     "sold. Igor the tailor heard about it at the market. Igor took glue, nails and thread and sat up all "
     "night.",
 )
-LONGEST = 4000  # characters
-_ONE_AT_A_TIME = threading.Lock()  # generate() draws from the random numbers of the whole process
+LONGEST = 4000  # characters of a document
+_ONE_AT_A_TIME = threading.Lock()  # generate() draws from the random generator that all threads share
 
 
 def build(folder: RunFolder, model_id: str | None = None) -> gr.Blocks:
-    """The page; the models and what the run measured are read from `folder` when they are there."""
+    """Builds the page; it reads the models and the measurements from `folder` once the run is complete."""
 
     def summarize(document: str, beams: int, temperature: float, seed: int) -> tuple[str, str]:
-        seed = seed or 0
+        seed = seed or 0  # an empty field arrives as None
         alignment = write(folder.model_dir, document, beams, temperature, seed)
         detail = f"Temperature {temperature:g}, seed {seed}" if temperature else "The likeliest words"
         detail += f", beam of {beams}. " if beams > 1 else ". "
         detail += note(folder.model_dir, document, alignment)
-        shown = alignment.as_data() | {"summary": alignment.words}
+        shown = alignment.as_data() | {"summary": alignment.words}  # with source words for unknown tokens
         others = {
             NAMES[name].capitalize(): write(folder.model(name), document, beams, temperature, seed).text
             for name in ("without_attention", "without_copying", "additive")
-            if folder.model(name).is_dir()
+            if folder.model(name).is_dir()  # two of these models are optional
         }
         compared = texts(others, "The same document, other networks").html() if others else ""
         caption = alignment.text or "Summary"
@@ -90,23 +90,25 @@ def build(folder: RunFolder, model_id: str | None = None) -> gr.Blocks:
 
 
 def write(folder: Path, document: str, num_beams: int, temperature: float, seed: int) -> Alignment:
-    """What the model in `folder` writes about `document`: the best of the beam, or sampled where
-    `temperature` is above 0.
+    """Summarizes `document` with the model in `folder` and records where the model looks.
+
+    The summary is the best one of the beam or, if `temperature` is above 0, a sample.
 
     Raises:
-        UserError: no text; a folder that cannot be loaded.
+        UserError: If the document is empty or the folder cannot be loaded.
     """
     if not document.strip():
         raise UserError("the document is empty; type or pick a text")
     model, tokenizer = loaded(load_pair, folder, "AutoModelForSeq2SeqLM")
     options = {"do_sample": True, "temperature": temperature} if temperature > 0 else {"do_sample": False}
+    # The state of the CPU generator is restored afterwards; without devices, no GPU generator is touched.
     with _ONE_AT_A_TIME, torch.random.fork_rng(devices=[]):
         torch.manual_seed(int(seed))
         return align(model, tokenizer, document, num_beams=int(num_beams), **options)
 
 
 def note(folder: Path, document: str, alignment: Alignment) -> str:
-    """What to know about how the document was read: that it was cut, or that words are unknown."""
+    """Returns remarks on how the model read the document: whether it was cut, and which words are unknown."""
     notes, length = [], len(alignment.source)
     if alignment.left_out:
         total = length + alignment.left_out

@@ -1,7 +1,7 @@
-"""Computes where a summarizer looks while it writes: the alignment with the document, and how sharp it is.
+"""Computes where a summarizer looks while it writes: its alignment with the document and its entropy.
 
 alignment = align(model, tokenizer, "Ada the teacher longed for a red kite. ...", num_beams=4)
-alignment.weights[3]  # over alignment.source, when it wrote alignment.summary[3]
+alignment.weights[3]  # the weights over alignment.source at the time of writing alignment.summary[3]
 """
 
 from dataclasses import dataclass
@@ -19,12 +19,15 @@ class Alignment:
     """Holds a summary and where the model looked for each of its tokens.
 
     Attributes:
-        source: tokens of the document that the model read, as text, spaces included; the end token is `""`.
-        summary: tokens that it wrote, likewise.
-        weights: `(summary, source)`, each row sums to 1; no columns for a model without attention.
-        copied: for each token of the summary how far the copy gate was open, 0 to 1; empty without a gate.
-        left_out: number of tokens of the document that were cut off.
-        unknown: for each token of the summary whether it is the unknown token.
+        source: the tokens of the document that the model read, as text, including the space before a token;
+            the end token is `""`.
+        summary: the tokens that the model wrote, in the same form, without the end token.
+        weights: the attention weights, `(summary, source)`, whose rows each sum to 1; `(summary, 0)` for a
+            model without attention.
+        copied: the opening of the copy gate at each token of the summary, `(summary,)`, from 0 to 1; empty
+            for a model without a gate.
+        left_out: the number of tokens of the document that were cut off.
+        unknown: whether each token of the summary is the unknown token.
     """
 
     source: list[str]
@@ -40,10 +43,12 @@ class Alignment:
 
     @property
     def words(self) -> list[str]:
-        """The summary's tokens; an unknown one is replaced by the word that got the most attention (Luong et
-        al. 2015b).
+        """The summary's tokens, with the most attended source word in place of each unknown token.
+
+        Source: Luong et al. 2015b.
         """
         return [
+            # A row without columns comes from a model without attention.
             self.source[int(row.argmax())] if unknown and len(row) else word
             for word, row, unknown in zip(self.summary, self.weights, self.unknown, strict=True)
         ]
@@ -53,7 +58,7 @@ class Alignment:
         return "".join(self.words).strip()
 
     def as_data(self) -> dict[str, Any]:
-        """What the pictures need, as JSON."""
+        """Returns what the pictures need, as JSON, with numbers rounded to four digits."""
         return {
             "source": self.source,
             "summary": self.summary,
@@ -68,6 +73,7 @@ def attention_entropy(weights: np.ndarray) -> np.ndarray:
 
     It is 0 if one token gets all attention and log2(n) if all n tokens get the same.
     """
+    # A weight of 0 contributes 0 · log2(1) = 0 in place of 0 · (-inf) = NaN.
     return -np.sum(weights * np.log2(np.where(weights > 0, weights, 1.0)), axis=-1)
 
 
@@ -79,28 +85,35 @@ def align(
     summary: str | None = None,
     **options: Any,
 ) -> Alignment:
-    """Where the model looks in `document` when it writes `summary`, or a summary of its own if none is given.
+    """Computes where the model looks in `document` while it writes a summary.
 
-    The weights come from a second pass in which the decoder reads what was written. They equal those of the
-    writing itself, whichever beam won.
+    The weights come from a second pass, in which the decoder reads the finished summary. They equal the
+    weights of the writing itself, whichever beam won.
 
     Args:
-        options: for `generate()`: `num_beams`, `do_sample`, `temperature`, ...
+        model, tokenizer: the summarizer and its tokenizer.
+        document: the text to summarize.
+        summary: the summary to align; None lets the model write one.
+        options: arguments of `generate()` such as `num_beams`, `do_sample`, and `temperature`.
     """
     model.eval()
     inputs = tokenizer(document, truncation=True, return_tensors="pt", verbose=False)
     if summary is None:
-        tokens = model.generate(**inputs, **options)[0, 1:].tolist()  # without the start token
+        # (1, 1 + written) -> (written,), without the start token
+        tokens = model.generate(**inputs, **options)[0, 1:].tolist()
     else:
         tokens = tokenizer(summary)["input_ids"]
+    # Teacher forcing: the decoder reads the tokens shifted by one, and position t writes token t.
     decoder_inputs = torch.tensor([[model.config.decoder_start_token_id, *tokens[:-1]]])  # (1, written)
     outputs = model.model(**inputs, decoder_input_ids=decoder_inputs, use_cache=False)
-    if tokens[-1:] == [tokenizer.eos_token_id]:
+    if tokens[-1:] == [tokenizer.eos_token_id]:  # absent if the summary reached the maximum length
         tokens = tokens[:-1]
     weights, copied = np.zeros((len(tokens), 0)), np.zeros(0)
-    if outputs.cross_attentions is not None:  # (layers, batch, heads, written, source)
+    if outputs.cross_attentions is not None:
+        # The only entry is (1, 1, written, source) -> (summary, source), without a row for the end token.
         weights = outputs.cross_attentions[0][0, 0, : len(tokens)].float().numpy()
     if model.copy_gate is not None:
+        # (1, written, 1) -> (summary,)
         copied = model.copy_gate(outputs.last_hidden_state)[0, : len(tokens), 0].sigmoid().float().numpy()
     return Alignment(
         source=read_texts(tokenizer, document, truncation=True),
@@ -113,9 +126,12 @@ def align(
 
 
 def looked_at_itself(alignment: Alignment) -> list[bool]:
-    """For each word of the summary that also stands in the document: whether the token that got the most
-    attention when it was written is that word. Case is ignored; punctuation marks do not count."""
-    if not alignment.weights.shape[1]:
+    """Tells, for each summary word that also occurs in the document, whether attention peaked on that word.
+
+    The token that got the most attention while the word was written must be the word itself. Case is ignored;
+    punctuation marks do not count.
+    """
+    if not alignment.weights.shape[1]:  # a model without attention
         return []
     source = [token.strip().lower() for token in alignment.source]
     summary = [token.strip().lower() for token in alignment.summary]

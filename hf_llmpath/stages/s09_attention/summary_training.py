@@ -1,6 +1,4 @@
-"""Trains recurrent summarizers and measures them: ROUGE of what they write, compared with sentences of the
-document itself.
-"""
+"""Trains recurrent summarizers and compares the ROUGE of their summaries with baseline sentences."""
 
 import random
 import time
@@ -23,19 +21,19 @@ from ...training.recipe import Recipe
 from ...training.trainer import fit
 from . import AttentionSettings
 
-_LONG = 2.0  # a summary may become this many times as long as the longest one of the training
+_LONG = 2.0  # maximum length of a summary as a multiple of the longest training summary
 _BATCH = 64  # documents that are summarized or scored together
 
 
 @dataclass(frozen=True)
 class SummaryData:
-    """Pairs as token ids.
+    """Holds documents and summaries, the training split as token ids and the test split as text.
 
     Attributes:
-        tokenizer: trained on the training split; cuts documents at `max_source` tokens.
-        sources, targets: ids of the training split.
-        test: what is measured on.
-        hidden_words: share of the vocabulary that is hidden from each training pair (`PairBatches`).
+        tokenizer: the tokenizer, trained on the training split; it cuts documents at `max_source` tokens.
+        sources, targets: the token ids of the training split, one row for each summary of a document.
+        test: the pairs on which models are measured.
+        hidden_words: the share of the vocabulary that is hidden from each training pair (see `PairBatches`).
     """
 
     tokenizer: PreTrainedTokenizerBase
@@ -50,6 +48,7 @@ class SummaryData:
         tokenizer = train_word_tokenizer(
             texts, settings.vocab_size, settings.tokens == "pieces", longest=settings.max_source
         )
+        # A document with several summaries makes several rows.
         rows = [(pair.document, summary) for pair in pairs.train for summary in pair.summaries]
         documents, summaries = ([row[column] for row in rows] for column in (0, 1))
         sources = tokenizer(documents, truncation=True)["input_ids"]
@@ -57,8 +56,8 @@ class SummaryData:
         return cls(tokenizer, sources, targets, pairs.test, settings.hidden_words)
 
     def config(self, **shape: Any) -> LLMPathSummarizerConfig:
-        """Configuration of a model for this vocabulary."""
-        end = self.tokenizer.eos_token_id
+        """Returns the configuration of a model for this vocabulary."""
+        end = self.tokenizer.eos_token_id  # also starts the decoder: the tokenizer has no start token
         return LLMPathSummarizerConfig(
             vocab_size=len(self.tokenizer),
             pad_token_id=self.tokenizer.pad_token_id,
@@ -72,12 +71,12 @@ class SummaryData:
 def train_summarizer(
     data: SummaryData, config: LLMPathSummarizerConfig, recipe: Recipe, seed: int, num_beams: int, job: Job
 ) -> dict[str, Any]:
-    """Trains a summarizer, keeps it in `job`, and lets it write about the test documents.
+    """Trains a summarizer, saves it in `job`, and lets it summarize the test documents.
 
     Returns:
-        `rouge1`, `rouge2`, `rougeL`, `exact_match`, `test_loss` (nats per token), `parameters`, `padding`
-        (share of the source tokens in the training batches), `seconds` of training, and the `summaries` it
-        wrote.
+        A dictionary with `rouge1`, `rouge2`, `rougeL`, `exact_match`, `test_loss` (nats per token),
+        `parameters`, `padding` (the share of padding among the source tokens of the training batches),
+        `seconds` of training, and the `summaries`.
     """
     began = time.perf_counter()
     set_seed(seed)
@@ -88,6 +87,7 @@ def train_summarizer(
     )
     fit(model, batches, recipe, job, seed, tokens_per_step=batches.tokens_per_step)
     seconds = time.perf_counter() - began
+    # A limit ends the summaries of a model that does not predict the end token.
     longest = max(len(target) for target in data.targets)
     model.generation_config.update(max_length=int(_LONG * longest), num_beams=num_beams)
     job.save_model(model, data.tokenizer)
@@ -103,18 +103,18 @@ def train_summarizer(
 
 
 def score(summaries: Sequence[str], pairs: Sequence[Pair]) -> dict[str, float]:
-    """Computes `rouge1`, `rouge2`, `rougeL`, and `exact_match`, against the best of the right summaries."""
+    """Computes `rouge1`, `rouge2`, `rougeL`, and `exact_match` against the best reference of each pair."""
     exact = [summary in pair.summaries for summary, pair in zip(summaries, pairs, strict=True)]
     return rouge(summaries, [pair.summaries for pair in pairs]) | {"exact_match": sum(exact) / len(exact)}
 
 
 def lead_1(pairs: Sequence[Pair]) -> list[str]:
-    """The first sentence of each document: the usual baseline for news articles."""
+    """Returns the first sentence of each document, the usual baseline for news articles."""
     return [pair.sentences[0] for pair in pairs]
 
 
 def random_sentence(pairs: Sequence[Pair], seed: int = 0) -> list[str]:
-    """Any sentence of each document."""
+    """Draws one sentence of each document at random."""
     rng = random.Random(seed)
     return [rng.choice(pair.sentences) for pair in pairs]
 
@@ -127,10 +127,13 @@ def summarize(
     batch_size: int = _BATCH,
     **options: Any,
 ) -> list[str]:
-    """What the model writes about each document; documents of similar length are read together.
+    """Lets the model summarize each document and returns the summaries in the order of the documents.
 
     Args:
-        options: for `generate()`: `num_beams`, `do_sample`, ...
+        model, tokenizer: the summarizer and its tokenizer.
+        documents: the texts to summarize; texts of similar length are read together.
+        batch_size: the number of documents read together.
+        options: arguments of `generate()` such as `num_beams` and `do_sample`.
     """
     model.eval()
     summaries = [""] * len(documents)
@@ -156,10 +159,11 @@ def pair_loss(
     targets = tokenizer([pair.summaries[0] for pair in pairs], truncation=True)["input_ids"]
     total, count = 0.0, 0
     for rows, inputs in _batches(tokenizer, [pair.document for pair in pairs], batch_size):
-        labels = torch.from_numpy(
-            padded([targets[row] for row in rows], IGNORED)[0]
-        ).long()  # (batch, target)
-        logits = model(**inputs, labels=labels, use_cache=False).logits  # (batch, target, vocabulary)
+        # (batch, target)
+        labels = torch.from_numpy(padded([targets[row] for row in rows], IGNORED)[0]).long()
+        # (batch, target, vocabulary). A copying model returns log-probabilities here, which the softmax of
+        # the cross-entropy leaves as they are.
+        logits = model(**inputs, labels=labels, use_cache=False).logits
         total += F.cross_entropy(
             # (batch * target, vocabulary) and (batch * target,)
             logits.flatten(0, 1),
@@ -174,11 +178,12 @@ def pair_loss(
 def _batches(
     tokenizer: PreTrainedTokenizerBase, documents: Sequence[str], batch_size: int
 ) -> Iterator[tuple[list[int], dict[str, torch.Tensor]]]:
-    """The documents sorted by length, in batches: their row numbers and the inputs of the model."""
+    """Yields batches of documents, sorted by length: the row numbers and the inputs of the model."""
     ids = tokenizer(list(documents), truncation=True)["input_ids"]
     order = sorted(range(len(ids)), key=lambda row: len(ids[row]))
     for start in range(0, len(order), batch_size):
         rows = order[start : start + batch_size]
         sources, lengths = padded([ids[row] for row in rows], tokenizer.pad_token_id)  # (batch, source)
-        mask = torch.arange(sources.shape[1]) < torch.from_numpy(lengths)[:, None]  # (batch, source)
+        # (source,) < (batch, 1) -> (batch, source)
+        mask = torch.arange(sources.shape[1]) < torch.from_numpy(lengths)[:, None]
         yield rows, {"input_ids": torch.from_numpy(sources).long(), "attention_mask": mask.long()}

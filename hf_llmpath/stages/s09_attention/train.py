@@ -1,6 +1,4 @@
-"""Trains the summarizer with attention and the same one without, measures both, and records where the first
-one looked.
-"""
+"""Trains summarizers with and without attention, measures them, and records where the main one looked."""
 
 import statistics
 from functools import partial
@@ -28,7 +26,7 @@ SHOWN = 3  # test documents that the pictures show
 
 
 def train(settings: AttentionSettings, run: Run) -> None:
-    """Fills `run` with the models, their numbers, and the alignments that the pictures are drawn from."""
+    """Fills `run` with the models, their measurements, and the alignments for the pictures."""
     pairs = load_pairs(settings.dataset, settings.document_column, settings.summary_column)
     data = SummaryData.from_pairs(pairs, settings)
     names = [MAIN, "without_attention"]
@@ -39,6 +37,7 @@ def train(settings: AttentionSettings, run: Run) -> None:
     summaries: dict[str, list[str]] = {}
     for name in names:
         config = data.config(**sizes, **VARIANTS[name])
+        # One result per seed; the metrics are the means, and the saved model has the first seed.
         results = [
             run.once(
                 f"{name}-{seed}",
@@ -46,12 +45,13 @@ def train(settings: AttentionSettings, run: Run) -> None:
             )
             for seed in range(settings.seed, settings.seed + settings.seeds)
         ]
-        prefix = "" if name == MAIN else f"{name}/"
+        prefix = "" if name == MAIN else f"{name}/"  # the main metrics are those of the main model
         for score_name in SCORES:
             add_mean(metrics, prefix + score_name, [result[score_name] for result in results])
         metrics[f"{prefix}parameters"] = results[0]["parameters"]
         metrics[f"{prefix}training_seconds"] = statistics.fmean(result["seconds"] for result in results)
         summaries[name] = results[0]["summaries"]
+        # A resumed run does not train again, so the model always comes from disk.
         model = AutoModelForSeq2SeqLM.from_pretrained(run.job(f"{name}-{settings.seed}").model_dir)
         run.save_model(model, data.tokenizer, name=None if name == MAIN else name)
         if name == MAIN:
@@ -71,7 +71,7 @@ def train(settings: AttentionSettings, run: Run) -> None:
     ]
     run.save_figure_data("summaries", shown)
 
-    goals = []
+    goals = []  # scores to reach are known for the embedded data set only
     if settings.dataset in ("world", "world/summaries"):
         goals = [
             Goal("rougeL", 0.90, higher_is_better=True),
@@ -82,8 +82,12 @@ def train(settings: AttentionSettings, run: Run) -> None:
 
 
 def measure_alignments(model: Any, data: SummaryData, summaries: list[str], run: Run) -> dict[str, float]:
-    """Mean entropy of the attention, and how often a word that also stands in the document was looked at when
-    it was written.
+    """Measures the attention of the main model on some test documents and saves the alignments to draw.
+
+    Returns:
+        The means of `attention_entropy` (bits per summary token), `source_tokens` (per document), and
+        `aligned_words` (among the summary words that also occur in the document, the share on which
+        attention peaked while they were written). A measure without values is left out.
     """
     pairs = list(zip(data.test, summaries, strict=True))[:ALIGNED]
     alignments = [align(model, data.tokenizer, pair.document, summary) for pair, summary in pairs]

@@ -1,4 +1,4 @@
-"""Stage 10: the Transformer. An encoder-decoder learns to rewrite, and an encoder learns to read reviews."""
+"""Stage 10: a Transformer encoder-decoder learns to rewrite, and an encoder learns to read reviews."""
 
 from dataclasses import dataclass
 from typing import ClassVar, Literal

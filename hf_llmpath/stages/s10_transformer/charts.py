@@ -1,6 +1,4 @@
-"""Every head of every layer, one head large, rollout, masks, positional encodings, exact match, and the
-losses.
-"""
+"""Draws attention heads, attention rollout, masks, positional encodings, exact match, and the losses."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,7 +15,7 @@ from ...runs import RunFolder
 
 
 def pictures(folder: RunFolder) -> dict[str, Picture]:
-    """Every picture of the run."""
+    """Returns every picture of the run, by name."""
     rewriting, reading = folder.figure_data("rewriting"), folder.figure_data("reading")
     source, written = rewriting["source"], rewriting["target"]
     cross = np.asarray(rewriting["weights"]["cross"])  # (layers, heads, target, source)
@@ -27,7 +25,7 @@ def pictures(folder: RunFolder) -> dict[str, Picture]:
     return {
         "cross_attention": head_browser(cross, written, source, "Cross-attention of every head", answer),
         "one_head": attention_map(
-            cross[layer, head],
+            cross[layer, head],  # (target, source)
             written,
             source,
             f"Where each character came from: layer {layer + 1}, head {head + 1}",
@@ -50,7 +48,7 @@ def pictures(folder: RunFolder) -> dict[str, Picture]:
             "Positional encodings",
             columns=2,
         ),
-        "masks": mask_chart(source[-10:], written[:8]),
+        "masks": mask_chart(source[-10:], written[:8]),  # short enough for cells of a readable size
         "exact_match": exact_match_chart(folder),
         "loss": loss_chart(folder),
     }
@@ -62,15 +60,24 @@ def draw(folder: RunFolder) -> list[Path]:
 
 
 def sharpest(weights: np.ndarray) -> tuple[int, int]:
-    """Layer and head whose queries put the most weight on a single token; weights `(layers, heads, queries,
-    keys)`.
+    """Finds the layer and head whose queries, on average, put the most weight on a single token.
+
+    Args:
+        weights: the attention weights, `(layers, heads, queries, keys)`.
     """
+    # The maximum over keys is (layers, heads, queries), its mean over queries (layers, heads).
     layer, head = np.unravel_index(weights.max(axis=-1).mean(axis=-1).argmax(), weights.shape[:2])
     return int(layer), int(head)
 
 
 def rollout_chart(rollout: Sequence[Sequence[float]] | np.ndarray, tokens: Sequence[str]) -> Picture:
-    """Attention rollout `(position, input token)`."""
+    """Draws the attention rollout.
+
+    Args:
+        rollout: the share of each input token in each position, `(positions, input tokens)`.
+        tokens: the tokens as text.
+    """
+    # Shares are small after several layers; the largest one gets the full color.
     highest = float(np.max(rollout))
     return attention_map(
         rollout,
@@ -86,12 +93,17 @@ def rollout_chart(rollout: Sequence[Sequence[float]] | np.ndarray, tokens: Seque
 
 
 def mask_chart(source: list[str], target: list[str], padding: int = 2) -> Picture:
-    """The masks of a source, with padding, and of a target: in the encoder, in the decoder, and between
-    them.
+    """Draws the masks of the encoder, of the decoder, and of the attention from the decoder to the encoder.
+
+    Args:
+        source: the tokens of the source.
+        target: the tokens of the target.
+        padding: the number of padding tokens to add to the source.
     """
     padded = [*source, *["∅"] * padding]
-    real = np.array([True] * len(source) + [False] * padding)
-    causal = np.tril(np.ones((len(target), len(target)), dtype=bool))
+    real = np.array([True] * len(source) + [False] * padding)  # (padded source,)
+    causal = np.tril(np.ones((len(target), len(target)), dtype=bool))  # (target, target)
+    # The padding mask is the same for every query: (keys,) -> (queries, keys).
     masks: dict[str, Any] = {
         "encoder: all but padding": (np.tile(real, (len(padded), 1)), padded, padded),
         "decoder: causal": (causal, target, target),
@@ -101,11 +113,12 @@ def mask_chart(source: list[str], target: list[str], padding: int = 2) -> Pictur
 
 
 def wave_chart(folder: RunFolder) -> Picture:
-    """Some dimensions of the sinusoidal encoding over the positions."""
+    """Draws some dimensions of the sinusoidal encoding over the positions."""
     table = np.asarray(folder.figure_data("positions")["table"])  # (positions, dimensions)
     lines = {
+        # (positions, dimensions) -> (positions,)
         f"dimension {d}": (range(len(table)), table[:, d].tolist())
-        for d in (0, 8, 16, 24)
+        for d in (0, 8, 16, 24)  # sines, from fast to slow
         if d < table.shape[1]
     }
     detail = "slow and fast waves: together they identify every position"
@@ -113,7 +126,7 @@ def wave_chart(folder: RunFolder) -> Picture:
 
 
 def similarity_chart(folder: RunFolder) -> Picture:
-    """How similar two positions are by their distance, for sinusoidal and rotary positions."""
+    """Draws the similarity of two positions against their distance, for sinusoidal and rotary positions."""
     similarity = folder.figure_data("positions")["alike"]
     lines = {name: (range(len(values)), values) for name, values in similarity.items()}
     return line_chart(
@@ -126,10 +139,10 @@ def similarity_chart(folder: RunFolder) -> Picture:
 
 
 def exact_match_chart(folder: RunFolder) -> Picture:
-    """Exact match of every task on unseen and on longer input, and of the variants trained for comparison."""
+    """Draws the exact match of every task on unseen and on longer input, and of the variants, if any."""
     scores = {}
     for name, value in folder.metrics.items():
-        prefix, _, metric = name.rpartition("/")
+        prefix, _, metric = name.rpartition("/")  # the prefix is a task, a variant, or empty
         if metric == "exact_match":
             scores[prefix or "all tasks, this model"] = value
         elif metric == "exact_match_longer":
@@ -139,10 +152,11 @@ def exact_match_chart(folder: RunFolder) -> Picture:
 
 
 def loss_chart(folder: RunFolder) -> Picture:
-    """Training losses of all models."""
+    """Draws the training losses of all models."""
     losses: dict[str, tuple[list[float], list[float]]] = {}
     for entry in folder.history:
         if "loss" in entry:
+            # "encoder-decoder-0" -> the model without its seed
             name = words(entry["part"].rpartition("-")[0].replace("-", " "))
             steps, values = losses.setdefault(name, ([], []))
             steps.append(entry["step"])

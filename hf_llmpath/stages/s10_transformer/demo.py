@@ -1,4 +1,4 @@
-"""The page of stage 10: every head of a Transformer while it rewrites a date or reads a review."""
+"""Builds the page of stage 10: every head of a Transformer while it rewrites a date or reads a review."""
 
 import threading
 from pathlib import Path
@@ -33,26 +33,28 @@ KINDS = {
     "encoder": "Within the source",
 }
 HINT = "rows look, columns are looked at; click a head"
-LONGEST = 600  # characters
+LONGEST = 600  # characters of a text
 _ONE_AT_A_TIME = threading.Lock()  # a model is switched to eager attention while its weights are recorded
 
 
 def build(folder: RunFolder, model_id: str | None = None) -> gr.Blocks:
-    """The page; the models and what the run measured are read from `folder` when they are there."""
+    """Builds the page; it reads the models and the measurements from `folder` once the run is complete."""
     noted = folder.report["settings"] if folder.is_complete else {}
     tasks = list(TransformerSettings.noted(noted).tasks)
 
     def rewrite(task: str, text: str, kind: str) -> tuple[str, str, str]:
+        # The tokenizer of the toy tasks knows no capital letters; the task is the first token.
         source = f"{task}: {text.strip().lower()}" if text.strip() else ""
         maps, note = look("AutoModelForSeq2SeqLM", folder.model_dir, source)
         answer = pictures.plain_text(maps.answer, "Answer", note)
+        # The weights of one kind are (layers, heads, queries, keys).
         heads = head_browser(maps.weights[kind], *maps.axes(kind), KINDS[kind], HINT)
         return answer, heads.html(), mask_chart(maps.source[-12:], maps.target[:12]).html()
 
     def read(text: str) -> tuple[str, str, str]:
         maps, note = look("AutoModelForSequenceClassification", folder.model("reader"), text)
         verdict = bar_chart(maps.predicted or {}, "Verdict", detail=note, form="{:.1%}".format)
-        weights = maps.weights["encoder"]
+        weights = maps.weights["encoder"]  # (layers, heads, length, length)
         heads = head_browser(weights, maps.source, maps.source, "Every head of the encoder", HINT)
         return verdict.html(), heads.html(), rollout_chart(attention_rollout(weights), maps.source).html()
 
@@ -98,11 +100,14 @@ def build(folder: RunFolder, model_id: str | None = None) -> gr.Blocks:
 
 
 def look(auto_class: str, folder: Path, text: str) -> tuple[AttentionMaps, str]:
-    """The answer or verdict of the model in `folder` with the attention of every head, and what to know about
-    how the text was read: that it was cut, or what the model does not know.
+    """Runs the model in `folder` on a text and records the attention of every head.
+
+    Returns:
+        The answer or verdict of the model with its attention, and remarks on how it read the text: whether
+        the text was cut, and which of its words or characters the model does not know.
 
     Raises:
-        UserError: no text; a folder that cannot be loaded.
+        UserError: If the text is empty or the folder cannot be loaded.
     """
     model, tokenizer = loaded(load_pair, folder, auto_class)
     with _ONE_AT_A_TIME:
@@ -111,6 +116,7 @@ def look(auto_class: str, folder: Path, text: str) -> tuple[AttentionMaps, str]:
     if maps.cut:
         notes.append(f"The text has {length + maps.cut} tokens; the model read the first {length}.")
     encoding = tokenizer(text, return_offsets_mapping=True, truncation=True, max_length=length)
+    # A dictionary keeps the order of the text and drops repetitions.
     unknown = dict.fromkeys(
         text[start:end].strip() or " "
         for token, (start, end) in zip(encoding["input_ids"], encoding["offset_mapping"], strict=True)

@@ -1,6 +1,4 @@
-"""Trains the encoder-decoder on the toy tasks and the encoder on labeled texts, and records where they
-looked.
-"""
+"""Trains an encoder-decoder on toy tasks and an encoder on labeled texts, and records their attention."""
 
 import statistics
 from functools import partial
@@ -27,13 +25,13 @@ from .transduction import train_transducer
 
 WRITER, READER = "encoder-decoder", "reader"  # the reader, an encoder for reviews, is saved in models/
 GOALS = {"exact_match": 0.99, "accuracy": 0.97}
-LONGEST_SHOWN = 40  # tokens of the text whose attention is drawn
+LONGEST_SHOWN = 40  # maximum number of tokens of the text whose attention is drawn
 SHOWN_SOURCES = {"reverse": "reverse: stream", "sort": "sort: transformer", "date": "date: 3rd of march 1998"}
 
 
 @one_thread()
 def train(settings: TransformerSettings, run: Run) -> None:
-    """Fills `run` with both models, their numbers, and the attention that the pictures are drawn from."""
+    """Fills `run` with both models, their measurements, and the attention for the pictures."""
     if len(set(settings.tasks)) != len(settings.tasks) or not settings.tasks:
         raise UserError(
             f"setting tasks is '{','.join(settings.tasks)}'; it takes one or more of {', '.join(TOY_TASKS)}"
@@ -49,7 +47,7 @@ def train(settings: TransformerSettings, run: Run) -> None:
     goals = []
 
     results = [run.once(f"{WRITER}-{seed}", partial(train_transducer, settings, {}, seed)) for seed in seeds]
-    for name in [name for name in results[0] if "/" in name]:
+    for name in [name for name in results[0] if "/" in name]:  # the scores, named TASK/METRIC
         add_mean(metrics, name, [result[name] for result in results])
         if name.endswith("/exact_match"):
             goals.append(Goal(name, GOALS["exact_match"], higher_is_better=True))
@@ -63,7 +61,7 @@ def train(settings: TransformerSettings, run: Run) -> None:
         changes = {"norm_first": False} if variant == "post-norm" else {"position_embedding_type": variant}
         train_variant = partial(train_transducer, settings, changes, settings.seed)
         metrics[f"{variant}/exact_match"] = over_tasks(run.once(f"{variant}-{settings.seed}", train_variant))
-    if settings.comparisons:
+    if settings.comparisons:  # the main model over all tasks, to compare the variants with
         metrics["exact_match"] = over_tasks(results[0])
 
     results = [
@@ -80,6 +78,7 @@ def train(settings: TransformerSettings, run: Run) -> None:
     held_out = table.splits[measured_on]
     rows = table.train["text"], labels["train"], held_out["text"], labels[measured_on]
     baselines = {"accuracy": linear_text_accuracy(*rows)}
+    # Single words miss negations, which the pairs of words in the baseline catch.
     metrics["bag_of_words/accuracy"] = linear_text_accuracy(*rows, longest=1)
     run.progress.say("looking at attention")
     show_writer(settings, run)
@@ -94,7 +93,7 @@ def train(settings: TransformerSettings, run: Run) -> None:
 def train_reader(
     settings: TransformerSettings, table: Table, measured_on: str, seed: int, job: Job
 ) -> dict[str, Any]:
-    """Trains the encoder that reads the texts of `table` (see `fine_tune`)."""
+    """Trains a classifier on the texts of `table`, from random weights, and measures it (see `fine_tune`)."""
     job.progress.say("splitting the texts into tokens")
     texts = {split: list(table.splits[split]["text"]) for split in ("train", measured_on)}
     tokenizer = train_word_tokenizer(texts["train"], settings.vocab_size, longest=settings.context)
@@ -107,7 +106,7 @@ def train_reader(
         hidden_size=settings.reader_hidden_size,
         intermediate_size=2 * settings.reader_hidden_size,
         num_encoder_layers=settings.reader_layers,
-        num_decoder_layers=0,
+        num_decoder_layers=0,  # an encoder alone
         num_attention_heads=settings.num_attention_heads,
         position_embedding_type=settings.position_embedding_type,
         norm_first=settings.norm_first,
@@ -125,6 +124,7 @@ def train_reader(
 
 def show_writer(settings: TransformerSettings, run: Run) -> None:
     """Saves the encoder-decoder, its attention on one answer, its mistakes, and examples of the tasks."""
+    # A resumed run does not train again, so the model always comes from disk.
     job = run.job(f"{WRITER}-{settings.seed}")
     model = AutoModelForSeq2SeqLM.from_pretrained(job.model_dir)
     tokenizer = AutoTokenizer.from_pretrained(job.model_dir)
@@ -137,16 +137,18 @@ def show_writer(settings: TransformerSettings, run: Run) -> None:
 
 
 def show_reader(settings: TransformerSettings, run: Run, texts: list[str]) -> int:
-    """Saves the reader and its attention on one of `texts`; returns its number of weights."""
+    """Saves the reader and its attention on one of `texts`, and returns the reader's number of weights."""
     folder = run.job(f"{READER}-{settings.seed}").model_dir
     model = AutoModelForSequenceClassification.from_pretrained(folder)
     tokenizer = AutoTokenizer.from_pretrained(folder)
     run.save_model(model, tokenizer, name=READER)
     lengths = [len(row) for row in tokenizer(texts[:200])["input_ids"]]
     fitting = [text for text, length in zip(texts, lengths, strict=False) if 12 <= length <= LONGEST_SHOWN]
+    # A contrast or a negation shows best what attention adds to a bag of words.
     telling = (text for text in fitting if "but" in text.split() or "not" in text.split())
     text = next(telling, (fitting or texts)[0])
     maps = attention_maps(model, tokenizer, text)
+    # (layers, heads, length, length) -> (length, length)
     rollout = attention_rollout(maps.weights["encoder"]).round(4).tolist()
     run.save_figure_data(
         "reading", maps.as_data() | {"text": text, "predicted": maps.predicted, "rollout": rollout}
@@ -155,10 +157,23 @@ def show_reader(settings: TransformerSettings, run: Run, texts: list[str]) -> in
 
 
 def position_data(width: int, head_dim: int, positions: int = 100) -> dict[str, Any]:
-    """Sinusoidal encodings `(positions, width)`, and how similar two positions are by their distance."""
+    """Computes sinusoidal encodings and the similarity of two positions by their distance.
+
+    Args:
+        width: the width of the sinusoidal encodings.
+        head_dim: the width of an attention head, which rotary positions rotate.
+        positions: the number of positions, hence of distances.
+
+    Returns:
+        A dictionary with `table`, the encodings of the first 60 positions, `(60, width)`, and `alike`, the
+        similarity at each distance, `(positions,)`, for each kind of positions.
+    """
     table = sinusoidal_positions(torch.arange(positions), width)  # (positions, width)
-    # (1, 1, positions, head_dim) -> (positions, head_dim), the cosines of the rotation angles
+    # (1, 1, positions, head_dim) -> (positions, head_dim): cos(p θ_i), the cosines of the rotation angles.
     cosines = RotaryPositions(head_dim)(torch.arange(positions).unsqueeze(0))[0][0, 0]
+    # Both are (positions,). Sinusoidal: the cosine of encoding 0, (1, width), with all, (positions, width).
+    # Rotary: a vector with pairs of equal length, turned by p positions, has the cosine mean_i cos(p θ_i)
+    # with itself.
     similarity = {"sinusoidal": F.cosine_similarity(table[:1], table), "rotary": cosines.mean(-1)}
     return {
         "table": table[:60].numpy().round(4).tolist(),

@@ -1,4 +1,4 @@
-"""Sequence to sequence on the toy tasks: a Transformer that writes the answer character by character."""
+"""Trains a sequence-to-sequence Transformer on the toy tasks; it writes an answer character by character."""
 
 import time
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ from ...runs import Job
 from ...training.trainer import fit
 from . import TransformerSettings
 
-TEST_EXAMPLES = 500  # per task
+TEST_EXAMPLES = 500  # per task and split
 SIZES = (
     "hidden_size",
     "intermediate_size",
@@ -30,21 +30,24 @@ SIZES = (
 def train_transducer(
     settings: TransformerSettings, changes: dict[str, Any], seed: int, job: Job
 ) -> dict[str, Any]:
-    """Trains one encoder-decoder on all `tasks`, keeps it in `job`, and measures it on unseen answers.
+    """Trains one encoder-decoder on all tasks, saves it in `job`, and measures it on unseen answers.
 
     Args:
-        changes: the entries of its configuration that differ from the settings.
+        settings: the settings of the stage.
+        changes: the entries of the configuration that differ from the settings.
+        seed: the seed of the weights, the training examples, and their order.
+        job: the folder for the model and its checkpoints.
 
     Returns:
-        `TASK/exact_match` on the test split; `TASK/exact_match_longer` on input longer than any in training,
-        where the task has some; `parameters`; `seconds`; and `mistakes`: up to five `(source, answer, right
-        answer)` per task and split.
+        A dictionary with `TASK/exact_match` on the test split; `TASK/exact_match_longer` on input longer than
+        any in training, for tasks that have such input; `parameters`; `seconds`; and `mistakes`: up to five
+        `(source, answer, right answer)` for each task and split.
     """
     set_seed(seed)
     tokenizer = toy_tokenizer(settings.tasks)  # the name of the task is the first token of a source
     config = LLMPathTransformerConfig(
         vocab_size=len(tokenizer),
-        max_position_embeddings=64,
+        max_position_embeddings=64,  # more than any source or answer of the toy tasks needs
         pad_token_id=tokenizer.pad_token_id,
         bos_token_id=tokenizer.bos_token_id,
         eos_token_id=tokenizer.eos_token_id,
@@ -65,9 +68,9 @@ def train_transducer(
     result: dict[str, Any] = {"seconds": seconds, "parameters": model.num_parameters(), "mistakes": {}}
     for task in settings.tasks:
         for split, metric in (("test", "exact_match"), ("longer", "exact_match_longer")):
-            if (task, split) == ("date", "longer"):
+            if (task, split) == ("date", "longer"):  # there are no longer dates
                 continue
-            examples = toy_pairs(task, split, TEST_EXAMPLES)
+            examples = toy_pairs(task, split, TEST_EXAMPLES)  # the same ones for every seed
             answers = transduce(model, tokenizer, [source for source, _ in examples])
             mistakes = [
                 (source, answer, right)
@@ -83,10 +86,12 @@ def train_transducer(
 def transduce(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, sources: Sequence[str], batch_size: int = 250
 ) -> list[str]:
-    """The model's answers to `sources`, by greedy decoding."""
+    """Returns the model's answers to `sources`, by greedy decoding."""
     answers: list[str] = []
     for start in range(0, len(sources), batch_size):
+        # (batch, longest source), padded
         inputs = tokenizer(list(sources[start : start + batch_size]), return_tensors="pt", padding=True)
+        # (batch, written). The limit leaves room for the longest answer, its end token, and one token more.
         output = model.generate(**inputs, max_new_tokens=LONGER[1] + 2, do_sample=False, num_beams=1)
         answers += tokenizer.batch_decode(output, skip_special_tokens=True)
     return answers

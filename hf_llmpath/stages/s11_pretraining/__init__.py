@@ -1,6 +1,4 @@
-"""Stage 11: an encoder learns a language by filling in blanks, and then needs only a few labels for a
-task.
-"""
+"""Stage 11: an encoder learns a language by filling in blanks; then a task needs only a few labels."""
 
 from dataclasses import dataclass
 from typing import ClassVar, Literal

@@ -1,6 +1,4 @@
-"""The page of stage 11: blank out a word and see what the encoder puts there, before and after its
-pretraining.
-"""
+"""Builds the page of stage 11: an encoder fills in a blank, before and after its pretraining."""
 
 import gradio as gr
 
@@ -21,12 +19,12 @@ REVIEWS = (
     "Not once was the singer dull!",
     "Hugo said that the view was fine, and he was wrong.",
 )
-LONGEST = 1000  # characters
-SHOWN = 8  # tokens for a blank
+LONGEST = 1000  # characters of a text
+SHOWN = 8  # likeliest tokens for a blank
 
 
 def build(folder: RunFolder, model_id: str | None = None) -> gr.Blocks:
-    """The page; the models and what the run measured are read from `folder` when they are there."""
+    """Builds the page; it reads the models and the measurements from `folder` once the run is complete."""
 
     def encoder(name: str | None) -> Encoder:
         if name is None:
@@ -36,8 +34,11 @@ def build(folder: RunFolder, model_id: str | None = None) -> gr.Blocks:
 
     def words_of(text: str, word: int | None) -> gr.Radio:
         words = text.split()
-        kept = word if word is not None and word < len(words) else (len(words) - 1 if words else None)
-        return gr.Radio([(text, index) for index, text in enumerate(words)], value=kept)
+        # A shorter text may lack the chosen word; its last word is chosen in that case.
+        choices = [(name, index) for index, name in enumerate(words)]
+        if word is not None and word < len(words):
+            return gr.Radio(choices)  # sending the value as well would undo a click made in the meantime
+        return gr.Radio(choices, value=len(words) - 1 if words else None)
 
     def fill(text: str, word: int | None) -> str:
         after = encoder(None)
@@ -45,6 +46,7 @@ def build(folder: RunFolder, model_id: str | None = None) -> gr.Blocks:
         detail = f"The hidden word was “{hidden}”. " if hidden else ""
         detail = (detail + after.note(blanked)).strip()
         charts = "".join(
+            # The first mask is drawn, even if the text has several.
             fill_chart(model.fill(blanked, SHOWN)[0], f"{name}: {blanked}", detail).html()
             for name, model in (("Before pretraining", encoder("untrained")), ("After", after))
         )
@@ -106,14 +108,21 @@ def build(folder: RunFolder, model_id: str | None = None) -> gr.Blocks:
 
 
 def blank(text: str, word: int | None, mask: str) -> tuple[str, str]:
-    """The text with a mask in place of its word number `word` (or of its last one, if it has fewer words),
-    and that word. A text that already has a mask stays as it is. Punctuation at the end of a word is kept."""
+    """Replaces the word number `word` of a text by a mask.
+
+    The last word is replaced if the text has fewer words or `word` is None. Punctuation at the end of the
+    word stays. A text that already has a mask stays as it is.
+
+    Returns:
+        The text with the mask, and the word that it hides, without punctuation; the word is empty if nothing
+        was replaced.
+    """
     words = text.split()
     if mask in text or not words:
         return text, ""
-    # A choice may be older than the text that it comes with.
+    # The page may send an old choice together with a new text.
     word = len(words) - 1 if word is None else min(word, len(words) - 1)
     whole = words[word]
-    bare = whole.rstrip(".,;:!?\"'”’") or whole
+    bare = whole.rstrip(".,;:!?\"'”’") or whole  # a word of punctuation alone is hidden as a whole
     words[word] = mask + whole[len(bare) :]
     return " ".join(words), bare

@@ -1,4 +1,4 @@
-"""Measures what pretraining is worth by fine-tuning pretrained and random weights on growing label counts."""
+"""Measures what pretraining is worth: fine-tunes pretrained and random weights on growing label counts."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -19,13 +19,14 @@ ARMS = ("pretrained", "random")  # what a fine-tuning starts from
 
 
 def label_counts(settings: PretrainingSettings, table: Table) -> list[int]:
-    """The numbers of labels to fine-tune on, in order; the last one may be all.
+    """Returns the numbers of labels to fine-tune on, in ascending order.
 
     Raises:
-        UserError: no number, more than the data set has, or fewer than there are classes.
+        UserError: If the setting has no number, a number larger than the training split, or one smaller than
+            the number of classes.
     """
     rows = len(table.train)
-    counts = sorted({count or rows for count in settings.label_counts})
+    counts = sorted({count or rows for count in settings.label_counts})  # 0 stands for all labels
     if not counts:
         raise UserError(
             "label_counts is empty; give numbers of labeled texts, for example --set label_counts=100,300"
@@ -44,14 +45,15 @@ def label_counts(settings: PretrainingSettings, table: Table) -> list[int]:
 def label_efficiency(
     settings: PretrainingSettings, table: Table, texts: MaskedTexts, config: LLMPathBertConfig, run: Run
 ) -> dict[str, Any]:
-    """Fine-tunes from the weights of the job `pretraining` and from random ones.
+    """Fine-tunes the weights of the job `pretraining` and random weights, and fits a linear baseline.
 
     Returns:
-        `counts`, the numbers of labels; and `linear`, `pretrained`, and `random`: for each number of labels
-        the accuracies on the held-out texts, one per seed.
+        A dictionary with `counts`, the numbers of labels, and `linear`, `pretrained`, and `random`: for each
+        number of labels, the accuracies on the held-out texts, one per seed.
     """
     classes = ["negative", "positive"] if settings.dataset == "world/reviews" else table.classes
     labels = table.labels("train")
+    # The held-out split is `validation` or `test`; its labels are read by its name.
     split = next(name for name, rows in table.splits.items() if rows is table.held_out)
     held_out = (texts.validation, table.labels(split))
     rows = encode(texts.tokenizer, table.train["text"], settings.context)
@@ -68,11 +70,12 @@ def label_efficiency(
             chosen = balanced_rows(labels, count, seed)
             chosen_labels = [labels[row] for row in chosen]
             train = (TokenRows([rows[row] for row in chosen]), chosen_labels)
-            for arm in ARMS:
+            for arm in ARMS:  # both arms learn from the same rows by the same recipe
                 job = run.job(f"{arm}-{count}-{seed}")
                 result = fine_tune(starts[arm], classes, train, held_out, texts.tokenizer, recipe, job, seed)
                 accuracies[arm].append(result["accuracy"])
-            if count < len(labels) or not accuracies["linear"]:  # with all labels, seeds share the rows
+            # With all labels, every seed has the same rows and the baseline is fitted only once.
+            if count < len(labels) or not accuracies["linear"]:
                 run.progress.say("fitting the linear baseline")
                 words = [table.train[int(row)]["text"] for row in chosen]
                 accuracies["linear"].append(
@@ -84,7 +87,11 @@ def label_efficiency(
 
 
 def recipe_for(count: int, settings: PretrainingSettings) -> Recipe:
-    """The recipe of a fine-tuning on `count` labels: an epoch of few labels has at least 20 steps."""
+    """Returns the recipe for fine-tuning on `count` labels.
+
+    Few labels make smaller batches, down to 8 labels, for about 20 steps per epoch. Many labels make more
+    steps, for at least `fine_tuning_epochs` epochs.
+    """
     recipe = settings.fine_tuning
     batch_size = min(recipe.batch_size, max(8, count // 20), count)
     steps = max(recipe.steps, settings.fine_tuning_epochs * (count // batch_size))

@@ -1,6 +1,4 @@
-"""Pretrains an encoder on unlabeled text, then fine-tunes it, and an untrained one, on growing numbers of
-labels.
-"""
+"""Pretrains an encoder on unlabeled text; fine-tunes it and an untrained one on growing numbers of labels."""
 
 import math
 import statistics
@@ -19,8 +17,8 @@ from ...training.recipes.masked_language_model import MaskedTexts, fill_masks, p
 from . import PretrainingSettings
 from .label_efficiency import ARMS, label_counts, label_efficiency
 
-AHEAD = 0.05  # of the same network from random weights, in accuracy with 300 labels
-AHEAD_OF_LINEAR = 0.02  # with all labels
+AHEAD = 0.05  # accuracy to gain over the same network from random weights, with 300 labels
+AHEAD_OF_LINEAR = 0.02  # accuracy to gain over the linear baseline, with all labels
 CLASSIFIER_DROPOUT = 0.1
 BLANKED = (
     "The tea was not [MASK] at all.",
@@ -32,14 +30,14 @@ MEASURES = ("validation_loss", "perplexity", "masked_accuracy", "perplexity_befo
 
 
 def train(settings: PretrainingSettings, run: Run) -> None:
-    """Fills `run` with the masked language model, two classifiers, and their numbers."""
+    """Fills `run` with the masked language model, two classifiers, and their measurements."""
     table = load_table(
         settings.dataset,
         {"text": TEXT_COLUMNS, "label": LABEL_COLUMNS},
         {"text": settings.text_column, "label": settings.label_column},
         embedded=("world/reviews",),
     )
-    counts = label_counts(settings, table)
+    counts = label_counts(settings, table)  # a wrong setting is rejected before anything is trained
     corpus = load_texts(settings.corpus, sample_by="line", stream=True) if settings.corpus else None
     run.progress.say("training the tokenizer")
     texts = MaskedTexts.from_texts(
@@ -67,12 +65,15 @@ def train(settings: PretrainingSettings, run: Run) -> None:
         initializer_range=settings.initializer_range,
     )
     recipe = settings.pretraining
+    # A short run may have fewer steps than evaluations.
     recipe = replace(recipe, evaluations=min(recipe.evaluations, recipe.steps))
     job = run.job("pretraining")
     result = pretrain(texts, config, recipe, job, settings.seed)
+    # A resumed run does not train again, so the model always comes from disk.
     model = AutoModelForMaskedLM.from_pretrained(job.model_dir)
+    # `pretrain` set the same seed, so these are the weights that the pretraining began with.
     set_seed(settings.seed)
-    untrained = LLMPathBertForMaskedLM(config)  # the weights that the pretraining began with
+    untrained = LLMPathBertForMaskedLM(config)
     run.save_model(model, texts.tokenizer)
     run.save_model(untrained, texts.tokenizer, name="untrained")
 
@@ -88,6 +89,7 @@ def train(settings: PretrainingSettings, run: Run) -> None:
         sentences = blanked(table.held_out["text"], texts.tokenizer.mask_token)
     models = {"before": untrained, "after": model}
     fills = [
+        # Each text has one mask, whose fills are the first entry.
         {"text": text} | {name: fill_masks(m, texts.tokenizer, text)[0] for name, m in models.items()}
         for text in sentences
     ]
@@ -99,7 +101,7 @@ def train(settings: PretrainingSettings, run: Run) -> None:
     metrics: dict[str, Any] = {}
     baselines = {
         "validation_loss": unigram_loss,
-        "perplexity": math.exp(unigram_loss),
+        "perplexity": math.exp(unigram_loss),  # perplexity = exp(loss in nats)
         "masked_accuracy": unigram_accuracy,
     }
     goals = [Goal("perplexity", baselines["perplexity"], higher_is_better=False)]
@@ -119,11 +121,11 @@ def train(settings: PretrainingSettings, run: Run) -> None:
 
 
 def blanked(texts: Sequence[str], mask: str, count: int = 4) -> list[str]:
-    """Beginnings of `count` texts, the longest word of each replaced by `mask`."""
+    """Returns the beginnings of `count` texts, with `mask` in place of the longest word of each."""
     sentences = []
     for text in texts:
         words = text.split()[:14]
-        if len(words) >= 6:
+        if len(words) >= 6:  # a shorter text says too little about the missing word
             words[max(range(len(words)), key=lambda index: len(words[index]))] = mask
             sentences.append(" ".join(words))
         if len(sentences) == count:
@@ -132,13 +134,14 @@ def blanked(texts: Sequence[str], mask: str, count: int = 4) -> list[str]:
 
 
 def maskings(texts: MaskedTexts, text: str, seed: int, draws: int = 4) -> dict[str, Any]:
-    """The tokens of a text, and for some draws what the model sees and which tokens it must guess."""
+    """Returns the tokens of a text and, for each draw, what the model sees and which tokens it must guess."""
     tokenizer = texts.tokenizer
     ids = torch.tensor([tokenizer(text, truncation=True)["input_ids"]])  # (1, length)
-    special = torch.isin(ids, torch.tensor(tokenizer.all_special_ids))
+    special = torch.isin(ids, torch.tensor(tokenizer.all_special_ids))  # (1, length)
     generator, seen = torch.Generator().manual_seed(seed), []
     for _ in range(draws):
-        inputs, labels = texts.masking(ids, ~special, generator)
+        inputs, labels = texts.masking(ids, ~special, generator)  # (1, length) each
         tokens = tokenizer.convert_ids_to_tokens(inputs[0].tolist())
+        # (length,); the label is -100 for a token that is not to be guessed.
         seen.append({"seen": tokens, "guessed": (labels[0] >= 0).tolist()})
     return {"tokens": tokenizer.convert_ids_to_tokens(ids[0].tolist()), "draws": seen}

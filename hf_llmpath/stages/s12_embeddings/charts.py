@@ -66,24 +66,26 @@ def word_map(data: dict[str, Any], kind: str, marked: Collection[str] = (), note
 
     Args:
         data: `words`, `kinds` (which may be empty), `maps` (name -> points `(words, 2)`), and `analogy`
-            (pairs of words, which lines connect on a map by PCA).
+            (pairs of words, connected by lines on a map by PCA).
         kind: the name of the map.
         marked: the words to emphasize; the others turn gray.
         note: a sentence to put before the description of the map.
     """
-    points, words = np.asarray(data["maps"][kind]), data["words"]
+    points, words = np.asarray(data["maps"][kind]), data["words"]  # points: (words, 2)
     kinds = [name for name in dict.fromkeys(data["kinds"]) if name]
     colors = {name: series(index) for index, name in enumerate(kinds)}
     marked = [word for word in words if word in marked]
+    # Parallel lines mean something under a linear projection only, not under t-SNE.
     pairs = data["analogy"] if kind == "PCA" and not marked else []
 
     def draw_map(width: int) -> str:
         height = 520 if width > 400 else 760
         labels = [f"{word}  " if word in marked else word for word in words]  # bold ones are wider
         positions = spread_labels(points, labels, LETTER / width, LINE / height)
+        # (words, 2); the vertical axis of an SVG points down.
         pixels = dict(zip(words, (positions * [width, -height] + [0, height]).tolist(), strict=True))
         body = "".join(line(*pixels[one], *pixels[other], RULE, 1.5) for one, other in pairs)
-        on_top = ""
+        on_top = ""  # marked words come last in the drawing and cover the others
         for word, kind_of_word in zip(words, data["kinds"], strict=True):
             x, y = pixels[word]
             color = SOFT if marked and word not in marked else colors.get(kind_of_word, INK)
@@ -113,6 +115,7 @@ def spread_labels(points: np.ndarray, labels: list[str], letter: float, line: fl
     Returns:
         `(n, 2)` in the unit square.
     """
+    # (n, 2) between 0.05 and 0.95; the small constant keeps equal coordinates from dividing by 0.
     positions = 0.05 + 0.9 * (points - points.min(0)) / (np.ptp(points, axis=0) + 1e-9)
     half = np.array([len(label) for label in labels]) * letter / 2  # (n,): half the width of each label
     needed = half[:, None] + half[None, :], line  # between two labels, along x and along y: (n, n) each
@@ -120,16 +123,17 @@ def spread_labels(points: np.ndarray, labels: list[str], letter: float, line: fl
     order = np.sign(np.arange(len(labels))[:, None] - np.arange(len(labels))[None])
     # (n, 2): how near to an edge the center of a label may come
     edge = np.stack([half, np.full(len(labels), line / 2)], axis=1).clip(max=0.5)
-    for _ in range(300):
+    for _ in range(300):  # a bound, because a crowded map may have no solution
         gap = positions[:, None] - positions[None, :]  # (n, n, 2)
         overlap = [size - np.abs(gap[..., axis]) for axis, size in enumerate(needed)]  # two of (n, n)
-        both = (overlap[0] > 0) & (overlap[1] > 0)  # (n, n)
+        both = (overlap[0] > 0) & (overlap[1] > 0)  # (n, n): labels collide if they overlap along both axes
         np.fill_diagonal(both, False)
         if not both.any():
             break
         # Move along the axis with the smaller overlap; of two labels at one point, the later one goes up.
         sideways = both & (overlap[0] < overlap[1])
         sign = np.sign(np.where(gap == 0, order[..., None], gap))  # (n, n, 2)
+        # Each label adds up its moves away from all others: (n, n) -> (n,) along each axis.
         steps = [
             np.where(mask, size * sign[..., axis], 0).sum(1)
             for axis, (mask, size) in enumerate(((sideways, overlap[0]), (both & ~sideways, overlap[1])))
@@ -170,7 +174,7 @@ def _objectives(folder: RunFolder) -> Picture:
     }
     if measure == "kind_precision":
         scores["PPMI of counts"] = metrics["ppmi/kind_precision"]
-    baseline = folder.report["baselines"].get(measure)
+    baseline = folder.report["baselines"].get(measure)  # 0 for judgments, where a line says nothing
     title = f"Word vectors: {MEASURES.get(measure, 'words per second')}"
     levels = {"vectors of plain counts": baseline} if baseline else None
     return bar_chart(scores, title, measure.replace("_", " "), levels=levels)
@@ -180,6 +184,7 @@ def _senses(data: dict[str, Any]) -> Picture:
     """Draws the contextual vectors of one word in the plane, colored by sense."""
     points, senses = np.asarray(data["points"]), np.asarray(data["senses"])
     lines = {
+        # (occurrences, 2) -> (2, occurrences of the sense)
         sense: Line(*points[senses == sense].T.tolist(), points=True, width=0)
         for sense in dict.fromkeys(data["senses"])
     }

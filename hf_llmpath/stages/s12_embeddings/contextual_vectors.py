@@ -38,12 +38,14 @@ class Occurrence:
 
 def occurrences(texts: Iterable[str], most: int = 60) -> list[Occurrence]:
     """Collects different sentences with the word `AMBIGUOUS`, at most `most` for each sense."""
+    # Keys are sentences: a repeated sentence would put the same vector into a sense several times.
     by_sense: dict[str, dict[str, Occurrence]] = {sense: {} for sense in _SENSES}
     for text in texts:
         for sentence in re.split(r"(?<=[.!?])\s+", text):
             for sense, pattern in _SENSES.items():
                 match = pattern.search(sentence)
                 if match and len(by_sense[sense]) < most:
+                    # Group 1 of a pattern is the word itself.
                     by_sense[sense].setdefault(sentence, Occurrence(sentence, *match.span(1), sense))
     return [occurrence for sentences in by_sense.values() for occurrence in sentences.values()]
 
@@ -61,7 +63,7 @@ def pretrain_encoder(
 
 
 def lines(texts: Sequence[str]) -> list[str]:
-    """Returns the first `LINES` lines of the texts that are not empty."""
+    """Returns the first `LINES` nonempty lines of the texts."""
     stripped = (line.strip() for text in texts for line in text.splitlines())
     return [line for line, _ in zip(filter(None, stripped), range(LINES), strict=False)]
 
@@ -100,7 +102,7 @@ def contextual_vectors(
             return_offsets_mapping=True,
         )
         offsets = inputs.pop("offset_mapping")  # (batch, length, 2): characters of each token
-        inputs.pop("token_type_ids", None)
+        inputs.pop("token_type_ids", None)  # the encoder has no token types
         states = model(**inputs).last_hidden_state  # (batch, length, hidden_size)
         start, end = torch.tensor(spans[begin : begin + BATCH_SIZE]).T[..., None]  # two of (batch, 1)
         # (batch, length). The last condition excludes special tokens and padding, which span no characters.
@@ -108,7 +110,7 @@ def contextual_vectors(
         if not inside.any(1).all():
             raise UserError(f"the word stands beyond the first {limit} tokens, which is all the model reads")
         weight = inside.to(states.dtype).unsqueeze(-1)  # (batch, length, 1)
-        # (batch, hidden_size)
+        # (batch, hidden_size): Σ_t w_t h_t / Σ_t w_t, the mean over the tokens of the word.
         vectors.append(((states * weight).sum(1) / weight.sum(1)).numpy())
     return np.concatenate(vectors)  # (texts, hidden_size)
 
@@ -129,6 +131,8 @@ def sense_accuracy(vectors: np.ndarray, senses: Sequence[str]) -> float:
     for sense in range(len(names)):
         same = labels == sense  # (occurrences,)
         # (occurrences, size): each occurrence has a center of its own, from which it is left out.
+        # Without this, an occurrence would pull its own center toward itself.
         center = (sums[sense] - same[:, None] * vectors) / (sizes[sense] - same)[:, None]
         distances.append(np.linalg.norm(vectors - center, axis=1))  # (occurrences,)
+    # (senses, occurrences) -> (occurrences,)
     return float((np.argmin(distances, axis=0) == labels).mean())

@@ -1,4 +1,4 @@
-"""The page of stage 12: neighbors on the map of words, analogies, and one word in two contexts."""
+"""Builds the page of stage 12: neighbors on the map of words, analogies, and one word in two contexts."""
 
 from pathlib import Path
 
@@ -23,14 +23,14 @@ CONTEXTS = (
     ("light", "It was light and strong.", "The basket was light and strong."),
 )
 NEIGHBORS = 10
-LONGEST = 300  # characters
+LONGEST = 300  # characters of a text
 
 
 def build(folder: RunFolder, model_id: str | None = None) -> gr.Blocks:
-    """The page; it reads the models and the measures of the run from `folder` once they are there."""
+    """Builds the page; it reads the models and the measurements from `folder` once the run is complete."""
 
     def vectors(objective: str | None) -> WordVectors:
-        first = folder.report["settings"]["objectives"][0]
+        first = folder.report["settings"]["objectives"][0]  # its vectors are the model of the stage
         return load_word_vectors(folder.model_dir if objective in (None, first) else folder.model(objective))
 
     def choices() -> tuple[gr.Radio, gr.Radio]:
@@ -44,6 +44,7 @@ def build(folder: RunFolder, model_id: str | None = None) -> gr.Blocks:
     def neighbors(word: str, objective: str, kind: str) -> tuple[str, str]:
         near = vectors(objective).neighbors(word, NEIGHBORS)
         data, asked = folder.figure_data("map"), word.strip().lower()
+        # A run with few words has no map by t-SNE.
         kind = kind if kind in data["maps"] else next(iter(data["maps"]))
         missing = "" if asked in data["words"] else f"“{word}” itself is not on the map."
         chart = word_map(data, kind, {asked, *(other for other, _ in near)}, missing)
@@ -56,6 +57,7 @@ def build(folder: RunFolder, model_id: str | None = None) -> gr.Blocks:
 
     def contexts(word: str, one: str, other: str) -> str:
         cosine = contextual_similarity(folder.model("contextual"), word, one, other)
+        # A static vector equals itself; a bar cannot show a negative cosine.
         rows = [("static", 1.0), ("contextual", max(0.0, cosine))]
         return _cosines(rows, f"How similar is “{word}” in the two?", "cosine of its two vectors")
 
@@ -103,7 +105,7 @@ def _cosines(rows: list[tuple[str, float]], caption: str, detail: str) -> str:
 
 
 def load_word_vectors(folder: Path) -> WordVectors:
-    """The word vectors saved in `folder`; they stay in memory until the files change."""
+    """Loads the word vectors saved in `folder` and keeps them in memory until the files change."""
     return loaded(_word_vectors, folder)
 
 
@@ -116,10 +118,10 @@ def _encoder(folder: Path) -> tuple:
 
 
 def contextual_similarity(folder: Path, word: str, one: str, other: str) -> float:
-    """The cosine of the vectors that the encoder in `folder` gives to a word in two texts.
+    """Returns the cosine of the vectors that the encoder in `folder` gives to a word in two texts.
 
     Raises:
-        UserError: a text without the word.
+        UserError: If a text does not contain the word.
     """
     asked, spans = word.strip(), []
     for text in (one, other):
@@ -130,5 +132,7 @@ def contextual_similarity(folder: Path, word: str, one: str, other: str) -> floa
             )
         spans.append((start, start + len(asked)))
     model, tokenizer = loaded(_encoder, folder)
+    # (2, hidden_size) -> two of (hidden_size,)
     first, second = contextual_vectors(model.model, tokenizer, [one, other], spans)
+    # cos(a, b) = a · b / (|a| |b|)
     return float(first @ second / (np.linalg.norm(first) * np.linalg.norm(second)))

@@ -48,17 +48,18 @@ def count_cooccurrences(corpus: WordCorpus, window: int = 10) -> Cooccurrences:
         # Each pair is stored with its smaller id first; mirror images are added at the end.
         words = ids.astype(np.int64)
         for distance in range(1, min(window, len(words) - 1) + 1):
-            near = texts[distance:] == texts[:-distance]  # (words - distance,)
+            near = texts[distance:] == texts[:-distance]  # (words - distance,): both in the same text
             one, other = words[:-distance][near], words[distance:][near]  # (meetings,) each
             # One number encodes a pair of ids, which makes counting pairs a sort of integers.
             unique, times = np.unique(
                 np.minimum(one, other) * size + np.maximum(one, other), return_counts=True
             )
             pending.append((unique, times / distance))
+        # Merging sorts everything, so it waits until the pending pairs outnumber the merged ones.
         if sum(len(unique) for unique, _ in pending) > max(2**22, len(keys)):
             keys, counts = _merge(keys, counts, pending)
     keys, counts = _merge(keys, counts, pending)
-    one, other = keys // size, keys % size
+    one, other = keys // size, keys % size  # (different pairs,) each
     apart = one != other
     # A word next to itself has no mirror entry, yet each of the two is the other's neighbor.
     counts = np.where(apart, counts, 2 * counts)
@@ -105,7 +106,11 @@ class GloVeRecipe:
 def train_glove(
     model: LLMPathWord2VecModel, pairs: Cooccurrences, recipe: GloVeRecipe, job: Job, seed: int
 ) -> dict[str, float]:
-    """Fits the vectors and biases of `model` in place.
+    """Fits the vectors and biases of `model` in place, by gradient descent with Adagrad.
+
+    The loss is Σ f(X_ij) (w_i · c_j + b_i + d_j - log X_ij)² over pairs of words i and j, with their count X
+    and its weight f (see `glove_weight`). A word has a vector w and a bias b of its own, and a vector c and a
+    bias d as the context of others.
 
     At the end, each word's vector is replaced by the sum of its own and its context vector, as the paper
     advises.
@@ -122,6 +127,7 @@ def train_glove(
     own, context, bias, context_bias = tables
     words, contexts = torch.from_numpy(pairs.words).long(), torch.from_numpy(pairs.contexts).long()
     counts = torch.from_numpy(pairs.counts)
+    # log X and f(X), (pairs,) each
     logs, weights = counts.log(), glove_weight(counts, recipe.most, recipe.power)
     generator = torch.Generator().manual_seed(seed)
     per_epoch = math.ceil(len(pairs) / recipe.batch_size)
@@ -135,10 +141,10 @@ def train_glove(
     state |= {"total": total, "epoch_begin": generator.get_state()}
     if loop.checkpoint is not None:
         for name, value in load_file(loop.checkpoint / VECTORS_FILE).items():
-            state[name].copy_(value)
+            state[name].copy_(value)  # in place, because `model` and `tables` share these tensors
     with loop:
         while loop.step < loop.steps:
-            generator.set_state(state["epoch_begin"])
+            generator.set_state(state["epoch_begin"])  # an epoch that was interrupted gets the same order
             batches = torch.randperm(len(pairs), generator=generator).split(recipe.batch_size)
             for batch in batches[loop.step % per_epoch :]:
                 if loop.step % per_epoch == 0:
@@ -146,17 +152,17 @@ def train_glove(
                 one, other = words[batch], contexts[batch]  # (batch,) each
                 # (batch, size) each
                 vectors, partners = own.take(one, torch.float32), context.take(other, torch.float32)
-                # (batch,); the two biases are (batch, 1) before the squeeze
+                # s = w · c + b + d, (batch,); the two biases are (batch, 1) before the squeeze
                 scores = (vectors * partners).sum(1) + (bias.table[one] + context_bias.table[other]).squeeze(
                     1
                 )
                 error = scores - logs[batch]  # (batch,)
-                loss = (weights[batch] * error.square()).sum()
+                loss = (weights[batch] * error.square()).sum()  # Σ f(X) (s - log X)²
                 loop.require_finite(loss.item())
                 total += loss
-                slope = (2 * weights[batch] * error).unsqueeze(1)  # (batch, 1)
-                own.update(one, slope * partners, recipe.learning_rate)
-                context.update(other, slope * vectors, recipe.learning_rate)
+                slope = (2 * weights[batch] * error).unsqueeze(1)  # dL/ds = 2 f(X) (s - log X), (batch, 1)
+                own.update(one, slope * partners, recipe.learning_rate)  # dL/dw = dL/ds c
+                context.update(other, slope * vectors, recipe.learning_rate)  # dL/dc = dL/ds w
                 bias.update(one, slope.clone(), recipe.learning_rate)  # `update` overwrites its gradients
                 context_bias.update(other, slope.clone(), recipe.learning_rate)
                 if (loop.step + 1) % per_epoch == 0:

@@ -42,7 +42,7 @@ GENSIM = {"wordsim353": 0.478, "men": 0.474, "simlex999": 0.323}
 
 
 def train(settings: EmbeddingsSettings, run: Run) -> None:
-    """Fills `run` with the models, their numbers, and the data of the pictures."""
+    """Fills `run` with the models, their measurements, and the data of the pictures."""
     if not settings.objectives:
         raise UserError("objectives is empty; give for example --set objectives=skipgram,glove")
     main_objective = settings.objectives[0]
@@ -64,6 +64,7 @@ def train(settings: EmbeddingsSettings, run: Run) -> None:
         run.progress.say("counting co-occurrences")
         pairs = count_cooccurrences(corpus, GLOVE_WINDOW)
     tokenizer = vocabulary.tokenizer()
+    # Padding and the unknown word do not count as vocabulary.
     metrics: dict[str, Any] = {"words": len(corpus), "vocabulary": len(vocabulary) - 2}
     baselines: dict[str, float] = {}
 
@@ -74,12 +75,14 @@ def train(settings: EmbeddingsSettings, run: Run) -> None:
 
     for objective in settings.objectives:
         results = [
+            # The default argument binds the current objective and seed to the function.
             run.once(f"{objective}-{seed}", lambda job, args=(objective, seed): learn(job, *args))
             for seed in range(settings.seed, settings.seed + settings.seeds)
         ]
         prefix = "" if objective == main_objective else f"{objective}/"
         for name in results[0]:
             add_mean(metrics, prefix + name, [result[name] for result in results])
+        # A resumed run does not train again, so the model always comes from disk.
         model = AutoModel.from_pretrained(run.job(f"{objective}-{settings.seed}").model_dir)
         run.save_model(model, tokenizer, name=objective if prefix else None)
         if objective == main_objective:
@@ -89,6 +92,7 @@ def train(settings: EmbeddingsSettings, run: Run) -> None:
 
     goals = []
     if is_world and pairs is not None:
+        # The first two rows are padding and the unknown word: (vocabulary - 2, COUNTED).
         counts, words = count_vectors(pairs, len(vocabulary))[2:], vocabulary.words[2:]
         baselines["kind_precision"] = kind_precision(WordVectors(words, counts), tests.kinds)
         metrics["ppmi/kind_precision"] = kind_precision(WordVectors(words, ppmi_vectors(counts)), tests.kinds)
@@ -131,7 +135,7 @@ def learn_vectors(
     pairs: Cooccurrences | None,
     seed: int,
 ) -> tuple[LLMPathWord2VecModel, dict[str, float]]:
-    """Trains a model by one objective; returns it with the numbers of its training."""
+    """Trains a model by one objective; returns the model and the measurements of its training."""
     set_seed(seed)
     model = LLMPathWord2VecModel(
         LLMPathWord2VecConfig(
@@ -139,7 +143,7 @@ def learn_vectors(
         )
     )
     if objective == "glove":
-        assert pairs is not None
+        assert pairs is not None  # `train` counts pairs if GloVe is among the objectives
         rate = settings.glove_learning_rate
         recipe = GloVeRecipe(settings.glove_epochs, GLOVE_WINDOW, rate, rate_setting="glove_learning_rate")
         numbers = train_glove(model, pairs, recipe, job, seed)
@@ -164,8 +168,12 @@ def learn_vectors(
 
 
 def count_vectors(pairs: Cooccurrences, vocab_size: int) -> np.ndarray:
-    """Counts how often each word met each of the most frequent words: `(vocab_size, COUNTED)`, a baseline."""
-    frequent = pairs.contexts < COUNTED
+    """Counts how often each word occurs together with each of the most frequent words, for the baseline.
+
+    Returns:
+        The counts, `(vocab_size, COUNTED)`, with fewer columns for a smaller vocabulary.
+    """
+    frequent = pairs.contexts < COUNTED  # (pairs,); the most frequent words have the smallest ids
     counts = np.zeros((vocab_size, min(vocab_size, COUNTED)), dtype=np.float32)
     counts[pairs.words[frequent], pairs.contexts[frequent]] = pairs.counts[frequent]
     return counts
@@ -179,15 +187,16 @@ def map_words(vectors: WordVectors, seed: int) -> dict[str, Any]:
     kinds = {
         word: kind for word, kind in word_kinds().items() if kind in MAPPED_KINDS and word in vectors.ids
     }
-    if len(kinds) < 30:
+    if len(kinds) < 30:  # not a text of the world: skip the 50 most frequent words, mostly function words
         kinds = {word: "" for word in vectors.words[50 : 50 + MAPPED] or vectors.words[:MAPPED]}
     words = list(kinds)
     unit = vectors.unit[[vectors.ids[word] for word in words]]  # (words, size)
     maps = {"PCA": principal_components(unit)}
     if len(words) > 10:
-        perplexity = min(30.0, len(words) / 4)
+        perplexity = min(30.0, len(words) / 4)  # it must be less than the number of points
         tsne = TSNE(perplexity=perplexity, init="pca", random_state=seed, metric="cosine")
-        maps["t-SNE"] = tsne.fit_transform(unit)
+        maps["t-SNE"] = tsne.fit_transform(unit)  # (words, 2)
+    # The first pair of each analogy is a villager and the trade.
     trades = dict(analogy[:2] for analogy in trade_analogies())
     return {
         "words": words,
@@ -199,7 +208,7 @@ def map_words(vectors: WordVectors, seed: int) -> dict[str, Any]:
 
 def principal_components(vectors: np.ndarray) -> np.ndarray:
     """Projects vectors onto the plane in which they differ most: `(n, 2)`."""
-    centered = vectors - vectors.mean(0)
+    centered = vectors - vectors.mean(0)  # (n, size)
     # (n, size) @ (size, 2) -> (n, 2): the first two right singular vectors span the plane.
     return centered @ np.linalg.svd(centered, full_matrices=False)[2][:2].T
 
@@ -213,11 +222,13 @@ def neighbor_table(vectors: WordVectors) -> dict[str, list[tuple[str, float]]]:
 def tell_senses_apart(encoder: Any, tokenizer: Any, texts: Texts) -> dict[str, Any]:
     """Places the occurrences of an ambiguous word in the plane and tests whether vectors tell senses apart.
 
-    The result has the `accuracy` of the vectors and, for comparison, that of always naming the `commonest`
-    sense.
+    Returns:
+        A dictionary with `word`; `points`, `senses`, and `texts` of its occurrences; the `accuracy` of the
+        vectors; and `commonest`, the accuracy of always naming the commonest sense.
     """
     examples = occurrences(texts.validation)
     senses, sentences = [o.sense for o in examples], [o.text for o in examples]
+    # (occurrences, hidden_size)
     vectors = contextual_vectors(encoder, tokenizer, sentences, [(o.start, o.end) for o in examples])
     return {
         "word": AMBIGUOUS,

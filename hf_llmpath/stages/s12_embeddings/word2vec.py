@@ -12,9 +12,9 @@ words, and each step processes many blocks:
 * Only the rows that were used are updated, either by Adagrad with one step size per row (Duchi et al. 2011)
   or by plain gradient descent with a bounded sum of gradients for a frequent word.
 
-The loss of a step is thus that of Mikolov et al. 2013, summed over all pairs of the step, with shared random
-words as in Ji et al. 2016 ("Parallelizing Word2Vec in Shared and Distributed Memory"). The only loss is the
-pairs that a cut between two blocks separates, about one in ten.
+The loss of a step thus equals the loss of Mikolov et al. 2013, summed over all pairs of the step, with shared
+random words as in Ji et al. 2016 ("Parallelizing Word2Vec in Shared and Distributed Memory"). Only the pairs
+that a cut between two blocks separates are missing, about one in ten.
 """
 
 from dataclasses import dataclass
@@ -46,7 +46,8 @@ class Word2VecRecipe:
         epochs: the number of passes over the text.
         window: the largest number of neighbors on each side; each word draws its own width from 1 to this.
         negatives: the number of random words per pair of neighbors.
-        shared_negatives: the number of random words that stand in for them in each group of blocks.
+        shared_negatives: the number of random words that each group of blocks draws in place of `negatives`
+            words per pair.
         learning_rate: the learning rate at the beginning; it falls linearly to a twentieth of this.
         optimizer: `"adagrad"`, which lets rare words take long steps and suits small texts, or `"sgd"`,
             which the original program uses and which is better for millions of words.
@@ -78,11 +79,12 @@ class Gradients:
 
     Args:
         objective: `"skipgram"` or `"cbow"`.
-        negatives, shared: the number of random words per pair and the number of words that stand in for them.
+        negatives, shared: the number of random words per pair, and the number of words that a group of blocks
+            draws in their place.
     """
 
     def __init__(self, objective: str, negatives: int, shared: int):
-        self.objective, self.share = objective, negatives / shared
+        self.objective, self.share = objective, negatives / shared  # the weight of a shared random word
 
     def __call__(
         self, words: Tensor, context: Tensor, random: Tensor, band: Tensor
@@ -100,23 +102,26 @@ class Gradients:
         blocks, block, size = words.shape
         grouped = (len(random), -1, size)  # (groups, GROUP * block, size)
         if self.objective == "skipgram":
-            # (blocks, block, block); not 1 - sigmoid(s), which in 16 bits would be 0 from s = 6.3 on.
+            # -dL/ds = σ(-s) for neighbors, (blocks, block, block). In 16 bits, 1 - σ(s) would be 0
+            # from s = 6.3 on.
             missed = torch.bmm(words, context.transpose(1, 2)).neg_().sigmoid_().mul_(band)
+            # A word with n neighbors has n * negatives random words.
             weight = band.sum(2).mul_(self.share).view(len(random), -1, 1)  # (groups, GROUP * block, 1)
-            # (groups, GROUP * block, shared)
+            # dL/ds = σ(s) for random words, (groups, GROUP * block, shared)
             wrong = torch.bmm(words.view(grouped), random.transpose(1, 2)).sigmoid_().mul_(weight)
-            # (blocks, block, size): neighbors pull, random words push.
+            # dL/dw = -Σ σ(-s) c + Σ σ(s) n, (blocks, block, size): neighbors pull, random words push.
             to_words = torch.baddbmm(
                 torch.bmm(missed, context).view(grouped), wrong, random, beta=-1
             ).view_as(words)
             to_context = torch.bmm(missed.transpose(1, 2), words).neg_()  # (blocks, block, size)
             # The last gradient is (groups, shared, size).
             return to_words, to_context, torch.bmm(wrong.transpose(1, 2), words.view(grouped))
+        # CBOW: the mean of the neighbors' vectors predicts the word in the middle.
         neighbors = band.sum(2, keepdim=True)  # (blocks, block, 1)
         mean = band / neighbors.clamp(min=1)  # (blocks, block, block), each row with sum 1
         has_neighbors = (neighbors > 0).to(words.dtype)  # (blocks, block, 1)
         hidden = torch.bmm(mean, words)  # (blocks, block, size): the mean vector of each word's neighbors
-        # (blocks, block, 1)
+        # -dL/ds = σ(-s), (blocks, block, 1); a word without neighbors makes no prediction.
         missed = (hidden * context).sum(2, keepdim=True).neg_().sigmoid_().mul_(has_neighbors)
         flat = hidden.view(grouped)  # (groups, GROUP * block, size)
         # (groups, GROUP * block, shared)
@@ -174,8 +179,8 @@ class AdagradRows(Rows):
         self.squares = torch.full((len(table),), _FIRST_SQUARES)  # (rows,)
 
     def step_sizes(self, rows: Tensor, gradients: Tensor) -> Tensor:
-        self.squares.index_add_(0, rows, gradients.square().mean(1))
-        return self.squares.rsqrt()
+        self.squares.index_add_(0, rows, gradients.square().mean(1))  # (n, size) -> (n,); repeats add up
+        return self.squares.rsqrt()  # (rows,)
 
 
 class SGDRows(Rows):
@@ -240,6 +245,7 @@ class Word2VecTraining:
         with loop:
             while loop.step < loop.steps:
                 done_before = loop.step % per_epoch
+                # An interrupted epoch begins again with the same draws.
                 self.numpy.bit_generator.state = epoch_begin
                 for index, (ids, texts, length) in enumerate(
                     self.corpus.pieces(self.numpy, recipe.subsample)
@@ -248,6 +254,7 @@ class Word2VecTraining:
                     if index < done_before:  # learned before the stop: only its random draws are repeated
                         continue
                     self._learn_piece(ids, texts, order, words_done / total, length / total)
+                    # The loss is never computed, so a divergence shows in the vectors.
                     if not all(rows.table.isfinite().all() for rows in (self.words, self.context)):
                         raise loop.diverged(loop.step + 1, "a vector")
                     words_done += length
@@ -295,7 +302,7 @@ class Word2VecTraining:
             stop = min(start + self.recipe.batch_blocks, count // GROUP * GROUP)
             if stop <= start:
                 break
-            share = share_done + share_here * start / count
+            share = share_done + share_here * start / count  # of the training before this update
             self._update(
                 blocks[start:stop], texts[start:stop], self.recipe.learning_rate * max(0.05, 1 - share)
             )
@@ -345,6 +352,7 @@ def random_word_table(counts: np.ndarray, power: float, size: int = 2**20) -> Te
     A uniform draw from the table is a weighted draw of a word. Padding and the unknown word are not in it.
     """
     weights = np.asarray(counts, dtype=np.float64) ** power
-    weights[:2] = 0
+    weights[:2] = 0  # padding and the unknown word
     edges = np.cumsum(weights) / weights.sum()  # (words,): where each word's share of [0, 1] ends
+    # The middle of each of `size` equal cells falls into the share of one word.
     return torch.from_numpy(np.searchsorted(edges, (np.arange(size) + 0.5) / size).astype(np.int64))

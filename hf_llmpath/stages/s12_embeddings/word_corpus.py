@@ -1,7 +1,7 @@
-"""Keeps running text on disk as word ids: it is counted once, encoded once, and then read in pieces.
+"""Stores running text on disk as word ids: the text is counted once, encoded once, and then read in pieces.
 
 The encoded text is one file of 32-bit numbers, mapped into memory; each text ends with `END_OF_TEXT`.
-Only the vocabulary and the current piece are in memory, however long the text is.
+Memory holds only the vocabulary and the current piece, however long the text is.
 """
 
 import re
@@ -20,7 +20,7 @@ from ...errors import UserError
 
 END_OF_TEXT = -1
 _WORD = re.compile(LETTERS)
-_PIECE = 2**18  # words read at once
+_PIECE = 2**18  # words and end marks read at once
 
 
 def words_of(text: str) -> list[str]:
@@ -50,6 +50,7 @@ class Vocabulary:
         seen: Counter[str] = Counter()
         for text in texts:
             seen.update(words_of(text))
+        # Equally frequent words come in alphabetical order, for the same ids in every run.
         most = sorted(
             ((word, n) for word, n in seen.items() if n >= min_count), key=lambda pair: (-pair[1], pair[0])
         )
@@ -58,6 +59,7 @@ class Vocabulary:
                 f"{len(most)} words occur {min_count} times or more; word vectors need more text or a lower "
                 "min_count"
             )
+        # Two ids are reserved for padding and the unknown word.
         kept = most[: None if max_size is None else max(2, max_size - 2)]
         words = (PAD, UNKNOWN, *(word for word, _ in kept))
         unknown = sum(seen.values()) - sum(n for _, n in kept)
@@ -110,13 +112,13 @@ class WordCorpus:
         return cls(path, vocabulary)
 
     def __len__(self) -> int:
-        """The number of words plus the number of texts, each of which has an end mark."""
+        """Returns the number of words plus the number of texts, each of which has an end mark."""
         return len(self.ids)
 
     @property
     def piece_count(self) -> int:
         """The number of pieces that `pieces` yields."""
-        return -(-len(self.ids) // _PIECE)
+        return -(-len(self.ids) // _PIECE)  # rounded up
 
     def pieces(
         self, rng: np.random.Generator, subsample: float | None
@@ -135,8 +137,9 @@ class WordCorpus:
         keep = np.ones(len(self.vocabulary), dtype=np.float32)
         if subsample is not None:
             counts = self.vocabulary.counts.copy()
-            counts[:2] = 0
-            share = np.maximum(counts, 1) / counts.sum()
+            counts[:2] = 0  # padding and the unknown word are not in the text
+            share = np.maximum(counts, 1) / counts.sum()  # f, (words,); not 0, because it divides below
+            # P(keep) = min(1, √(s / f) + s / f)
             keep = np.minimum(1, np.sqrt(subsample / share) + subsample / share).astype(np.float32)
         for start in rng.permutation(range(0, len(self.ids), _PIECE)):
             piece = np.asarray(self.ids[start : start + _PIECE])

@@ -19,7 +19,7 @@ JUDGED = {"wordsim353": "WS-353-ALL", "men": "MEN", "simlex999": "SIMLEX"}
 
 
 class WordVectors:
-    """Holds words and their vectors, scaled to length 1 so that a scalar product of two is their cosine.
+    """Holds words and their vectors, scaled to length 1, which makes a scalar product of two their cosine.
 
     Args:
         words: the texts of the words.
@@ -37,6 +37,7 @@ class WordVectors:
         """Takes the vectors of a model, except those of special tokens."""
         ids = tokenizer.get_vocab()
         words = sorted(ids.keys() - set(tokenizer.all_special_tokens), key=ids.__getitem__)
+        # (vocabulary, size) -> (words, size)
         return cls(words, model.get_input_embeddings().weight.detach()[[ids[word] for word in words]].numpy())
 
     def __getitem__(self, word: str) -> np.ndarray:
@@ -58,7 +59,7 @@ class WordVectors:
     def nearest(self, vector: np.ndarray, count: int, without: Iterable[str] = ()) -> list[tuple[str, float]]:
         """Returns the `count` words with the largest cosine to `vector`, each with that cosine."""
         cosines = self.unit @ (vector / max(float(np.linalg.norm(vector)), 1e-9))  # (words,)
-        cosines[[self.ids[word] for word in without]] = -np.inf
+        cosines[[self.ids[word] for word in without]] = -np.inf  # sorted last and left out by `count`
         count = min(count, int(np.isfinite(cosines).sum()))
         order = np.argsort(-cosines, kind="stable")[:count]
         return [(self.words[index], float(cosines[index])) for index in order]
@@ -91,7 +92,10 @@ class WordTests:
     analogies: Sequence[Analogy] = ()
 
     def measure(self, vectors: WordVectors) -> dict[str, float]:
-        """Measures whatever was asked for: kind precision, correlation with judgments, analogy accuracy."""
+        """Computes kind precision, correlation with judgments, and analogy accuracy, each if it has a test.
+
+        A correlation comes with the number of pairs used, and an accuracy with the number of questions used.
+        """
         result: dict[str, float] = {}
         if self.kinds:
             result["kind_precision"] = kind_precision(vectors, self.kinds)
@@ -193,7 +197,7 @@ def similarity_correlation(vectors: WordVectors, judgments: Sequence[Judgment]) 
     Only pairs of two known words are used.
     """
     known = [(a, b, score) for a, b, score in judgments if a in vectors.ids and b in vectors.ids]
-    if len(known) < 3:
+    if len(known) < 3:  # two pairs always correlate perfectly
         return float("nan"), len(known)
     cosines = [vectors.similarity(a, b) for a, b, _ in known]
     return float(spearmanr(cosines, [score for *_, score in known]).statistic), len(known)
@@ -209,7 +213,9 @@ def analogy_accuracy(vectors: WordVectors, questions: Sequence[Analogy]) -> tupl
         return float("nan"), 0
     rows = np.array([[vectors.ids[word] for word in question] for question in known])  # (questions, 4)
     right = 0
+    # Batches of a few hundred questions bound the memory; transposed, (batch, 4) -> four arrays (batch,).
     for a, b, c, d in (batch.T for batch in np.array_split(rows, max(1, len(rows) // 256))):
+        # The length of b - a + c does not change which cosine is largest.
         cosines = (vectors.unit[b] - vectors.unit[a] + vectors.unit[c]) @ vectors.unit.T  # (batch, words)
         # (batch, 1) and (batch, 3) -> (batch, 3): the question's own words are no answers.
         cosines[np.arange(len(a))[:, None], np.stack([a, b, c], 1)] = -np.inf
@@ -225,7 +231,7 @@ def kind_precision(vectors: WordVectors, kinds: Mapping[str, str], count: int = 
     words = [word for word in kinds if word in vectors.ids]
     unit = vectors.unit[[vectors.ids[word] for word in words]]  # (words, size)
     cosines = unit @ unit.T  # (words, words)
-    np.fill_diagonal(cosines, -np.inf)
+    np.fill_diagonal(cosines, -np.inf)  # a word is not its own neighbor
     labels = np.array([kinds[word] for word in words])
     near = np.argsort(-cosines, axis=1, kind="stable")[:, :count]  # (words, count)
     # (words, count) == (words, 1) -> (words, count)
@@ -240,5 +246,6 @@ def ppmi_vectors(table: np.ndarray) -> np.ndarray:
     total = table.sum()
     # (rows, 1) * (1, columns) -> (rows, columns): the counts if words met by chance.
     expected = table.sum(1, keepdims=True) * table.sum(0, keepdims=True) / total
+    # A pair that never met gives log 0 = -inf, an empty row 0 / 0 = NaN; both become 0.
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.nan_to_num(np.log(table / expected), nan=0.0, posinf=0.0, neginf=0.0).clip(min=0)

@@ -11,6 +11,7 @@ from ...charts.text import token_boxes
 from ...runs import RunFolder
 from . import FineTuningSettings
 
+# Prefix of the metrics -> name in the chart. The main training has no prefix.
 ARMS = {
     "": "all weights",
     "layer_wise": "slower rates further down",
@@ -19,11 +20,13 @@ ARMS = {
     "stopped": "few questions, early stopping",
     "not_stopped": "few questions, to the end",
 }
+# Mark of a word -> its meaning in the legend
 MEANINGS = {
     "wrong": "answered, but wrong",
     "right": "answered, and right",
     "missed": "right, but not answered",
 }
+# A word, with apostrophes and hyphens inside it, or a single punctuation mark
 _WORD = re.compile(r"\w+(?:['’-]\w+)*|[^\w\s]")
 
 
@@ -41,7 +44,7 @@ def pictures(folder: RunFolder) -> dict[str, Picture]:
         for arm, name in ARMS.items()
         if not arm or f"{arm}/exact_match" in metrics
     }
-    loss = lines_of(folder, f"full-{folder.report['seed']}", "loss")
+    loss = lines_of(folder, f"full-{folder.report['seed']}", "loss")  # of the first seed
     known = {
         "answers": token_boxes(answers, "Held-out questions and their likeliest answers", MEANINGS),
         "exact_match": bar_chart(
@@ -67,7 +70,7 @@ def pictures(folder: RunFolder) -> dict[str, Picture]:
 
 
 def lines_of(folder: RunFolder, training: str, key: str) -> tuple[list[int], list[float]]:
-    """Returns the steps and values of `key` in the history of a training."""
+    """Returns the steps and values of `key` in the history of one training run."""
     entries = [entry for entry in folder.history if entry["part"] == training and key in entry]
     return [entry["step"] for entry in entries], [entry[key] for entry in entries]
 
@@ -76,7 +79,7 @@ def early_stopping(folder: RunFolder) -> Picture:
     """Draws the loss on few training questions and on held-out ones, and marks where early stopping stops."""
     settings, metrics = FineTuningSettings.noted(folder.report["settings"]), folder.metrics
     steps, losses = lines_of(folder, "stopped", "eval_loss")
-    best = min(range(len(losses)), key=losses.__getitem__)
+    best = min(range(len(losses)), key=losses.__getitem__)  # the index of the lowest loss
     lines = {
         f"the {settings.few} questions": lines_of(folder, "not_stopped", "loss"),
         "held-out questions": lines_of(folder, "not_stopped", "eval_loss"),
@@ -93,7 +96,7 @@ def early_stopping(folder: RunFolder) -> Picture:
 
 
 def gradient_norms(folder: RunFolder) -> Picture:
-    """Draws the norm of the gradient in two trainings at a high rate, with and without clipping."""
+    """Draws the gradient norm in two training runs at a high learning rate, with and without clipping."""
     settings, metrics = FineTuningSettings.noted(folder.report["settings"]), folder.metrics
     limit = settings.fine_tuning.max_grad_norm
     lines = {
@@ -117,7 +120,7 @@ def gradient_norms(folder: RunFolder) -> Picture:
 
 
 def mark_words(text: str, spans: Mapping[str, tuple[int, int]]) -> tuple[list[str], list[str]]:
-    """Splits a text into words, each with the name of the first of `spans` that contains it, or ""."""
+    """Splits a text into words and gives each the name of the first of `spans` that contains it, or ""."""
     words, marks = [], []
     for match in _WORD.finditer(text):
         inside = [
@@ -133,10 +136,11 @@ def marked_context(row: dict[str, Any], most: int = 90) -> tuple[list[str], list
     best = row["answers"][0] if row["answers"] else {"start": 0, "end": 0, "text": ""}
     is_right = best["text"] in row["right"]
     spans = {"right" if is_right else "wrong": (best["start"], best["end"])}
-    if not is_right and row["right"]:
+    if not is_right and row["right"]:  # several answers may be correct; the first one stands for all
         missed = re.search(re.escape(row["right"][0]), row["context"])
         spans |= {"missed": missed.span()} if missed else {}
     words, marks = mark_words(row["context"], spans)
     marked = [index for index, mark in enumerate(marks) if mark] or [0]
+    # A third of the excerpt comes before the first mark, unless the context ends too soon for that.
     first = max(0, min(marked[0] - most // 3, len(words) - most))
     return words[first : first + most], marks[first : first + most]

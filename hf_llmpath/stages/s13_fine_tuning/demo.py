@@ -1,4 +1,4 @@
-"""The page of stage 13: a text, a question, and the passage that answers it, with its probability."""
+"""Builds the page of stage 13: a text, a question, and the passage that answers it, with its probability."""
 
 from pathlib import Path
 
@@ -32,7 +32,7 @@ MEANINGS = {"answer": "likeliest answer", "other": "next likeliest"}
 
 
 def build(folder: RunFolder, model_id: str | None = None) -> gr.Blocks:
-    """The page; it reads the model and the measures of the run from `folder` once they are there."""
+    """Builds the page; it reads the model and the measurements from `folder` once the run is complete."""
 
     def answer(question: str, text: str) -> str:
         reader = load_reader(folder.model_dir)
@@ -41,6 +41,7 @@ def build(folder: RunFolder, model_id: str | None = None) -> gr.Blocks:
         )
 
     def from_run() -> list[str]:
+        # A run without one of the comparisons has no data for its picture.
         trainings = {entry["part"] for entry in folder.history}
         return [
             draw(folder).html() if training in trainings else ""
@@ -57,7 +58,7 @@ def build(folder: RunFolder, model_id: str | None = None) -> gr.Blocks:
         text = gr.Textbox(TEXT, label="Text", lines=4, max_length=LONGEST, elem_id="text")
         question = gr.Textbox(
             QUESTIONS[0], label="Question", max_length=LONGEST_QUESTION, elem_id="question", render=False
-        )
+        )  # rendered below its examples, which need it as their target
         page.examples(question, QUESTIONS)
         question.render()
         page.remember(question=question, text=text)
@@ -77,8 +78,9 @@ def build(folder: RunFolder, model_id: str | None = None) -> gr.Blocks:
 
 
 def answers_markup(question: str, text: str, answers: list[Answer], note: str = "") -> str:
-    """The text with the two likeliest answers marked, and all answers as bars."""
+    """Renders the text with its two likeliest answers marked, and all answers as bars."""
     best = answers[0]
+    # There are two marks and up to `SHOWN` answers: the other answers appear only as bars.
     spans = {name: (answer.start, answer.end) for name, answer in zip(MEANINGS, answers, strict=False)}
     caption = f"Answer: {best.text}" if best.text else "No answer in this text"
     detail = f"{question} {note}".strip()
@@ -93,17 +95,17 @@ def answers_markup(question: str, text: str, answers: list[Answer], note: str = 
 
 
 class PassageReader:
-    """A model that answers by a passage of a text, and its tokenizer."""
+    """A model that answers questions with a passage of a text, together with its tokenizer."""
 
     def __init__(self, folder: Path):
         self.model, self.tokenizer = load_pair("AutoModelForQuestionAnswering", folder)
         self.limit = self.model.config.max_position_embeddings
 
     def answers(self, question: str, context: str, top_k: int) -> list[Answer]:
-        """The likeliest answers, among them the empty one ("no answer").
+        """Returns the `top_k` likeliest answers; the empty one ("no answer") competes with the others.
 
         Raises:
-            UserError: no question or no text.
+            UserError: If the question or the text is empty.
         """
         for name, text in (("question", question), ("text", context)):
             if not text.strip():
@@ -113,7 +115,8 @@ class PassageReader:
         )[0]
 
     def note(self, question: str, context: str) -> str:
-        """What to know about how the text is read: in several windows, or with unknown words."""
+        """Returns notes on how the model reads the text: in several windows, or with unknown words."""
+        # `verbose=False` silences the warning about texts longer than the model's limit.
         ids, notes = self.tokenizer(question, context, verbose=False)["input_ids"], []
         if len(ids) > self.limit:
             notes.append(
@@ -125,10 +128,10 @@ class PassageReader:
 
 
 def load_reader(folder: Path) -> PassageReader:
-    """The model saved in `folder`; it stays in memory until the files change.
+    """Loads the model saved in `folder` and keeps it in memory until its files change.
 
     Raises:
-        UserError: its weight file is missing, truncated, or a pickle, or its tokenizer is that of another
+        UserError: If its weight file is missing, truncated, or a pickle, or its tokenizer belongs to another
             model.
     """
     return loaded(PassageReader, folder)

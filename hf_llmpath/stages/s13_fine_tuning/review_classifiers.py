@@ -13,7 +13,7 @@ from . import FineTuningSettings
 
 CLASSES = ("negative", "positive")
 CONTEXT = 64  # tokens of a review
-LORA_GAP, LORA_SHARE = 0.01, 0.05  # limits on LoRA's loss of accuracy and on its share of the weights
+LORA_GAP, LORA_SHARE = 0.01, 0.05  # limits on LoRA's deficit in accuracy and on its share of the weights
 
 
 def load_reviews() -> Table:
@@ -25,12 +25,12 @@ def load_reviews() -> Table:
 def lora_on_reviews(
     settings: FineTuningSettings, run: Run, reviews: Table, metrics: dict[str, Any]
 ) -> list[Goal]:
-    """Pretrains an encoder on reviews and fine-tunes it on their labels, in full and by low-rank updates.
+    """Pretrains an encoder on reviews and fine-tunes it on their labels, in full and with low-rank updates.
 
-    It adds the numbers to `metrics` and returns the goals.
+    The function adds its results to `metrics` and returns its goals.
     """
     run.progress.say("training the tokenizer of the reviews")
-    texts = MaskedTexts.from_texts(
+    texts = MaskedTexts.from_texts(  # the last argument masks 20% of the tokens
         reviews.train["text"], reviews.held_out["text"], (), "wordpiece", settings.vocab_size, CONTEXT, 0.2
     )
     config = small_encoder(
@@ -42,6 +42,7 @@ def lora_on_reviews(
         intermediate_size=settings.intermediate_size,
         classifier_dropout=0.1,
     )
+    # Without a rate for Adam, the optimizer is AdamW; without a decay phase, the schedule is a cosine.
     adamw = replace(
         settings.fine_tuning, adam_learning_rate=None, warmup=0.05, decay=None, max_grad_norm=1.0, saves=4
     )
@@ -51,8 +52,10 @@ def lora_on_reviews(
     start = run.job("reviews-pretraining")
     pretrain(texts, config, pretraining, start, settings.seed)
 
+    # The labels are looked up by split, and `held_out` may be the validation or the test split.
     split = next(name for name, rows in reviews.splits.items() if rows is reviews.held_out)
     train, held_out = (texts.train, reviews.labels("train")), (texts.validation, reviews.labels(split))
+    # Name of the arm -> the setting that holds its learning rate, and the function that adapts the model
     arms = {
         "reviews": ("adamw_learning_rate", None),
         "reviews_lora": (
@@ -73,7 +76,7 @@ def lora_on_reviews(
         ]  # fmt: skip
         add_mean(metrics, f"{arm}/accuracy", [result["accuracy"] for result in results])
         for name in ("trainable_parameters", "trainable_share"):
-            metrics[f"{arm}/{name}"] = results[0][name]
+            metrics[f"{arm}/{name}"] = results[0][name]  # the same for every seed
         metrics[f"{arm}/seconds"] = statistics.fmean(result["seconds"] for result in results)
     metrics["reviews_lora/gap"] = metrics["reviews/accuracy"] - metrics["reviews_lora/accuracy"]
     return [

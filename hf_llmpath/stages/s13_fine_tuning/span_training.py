@@ -55,13 +55,13 @@ class QuestionWindows:
 
     @cached_property
     def right(self) -> list[list[str]]:
-        """The texts of the right answers to each question."""
+        """The texts of the correct answers to each question."""
         return [answers["text"] for answers in self.answers]
 
 
 @dataclass(frozen=True)
 class ReaderTask:
-    """Holds what all trainings of a reader have in common.
+    """Holds what all training runs of a reader have in common.
 
     Attributes:
         make: a function that returns the model to train. It is called after the seed is set and decides what
@@ -84,9 +84,10 @@ def fine_tune_reader(
     seed: int,
     make_optimizer: Callable[[nn.Module], torch.optim.Optimizer] | None = None,
 ) -> dict[str, Any]:
-    """Trains a reader once and keeps it in the job; low-rank updates are merged into its weights.
+    """Trains a reader once and saves it in the job; low-rank updates are merged into its weights.
 
     Args:
+        job, task, seed: where the result is saved, what is learned, and the seed of the head and the batches.
         recipe: the settings of the training. If it has evaluations, the loss on held-out windows is tracked,
             and `patience` stops the training early.
         make_optimizer: a function that creates the optimizer; None stands for AdamW over all weights.
@@ -97,7 +98,7 @@ def fine_tune_reader(
     """
 
     def work(job: Job) -> dict[str, Any]:
-        set_seed(seed)
+        set_seed(seed)  # before `make`, which draws the weights of the new head
         model, pad = task.make(), task.tokenizer.pad_token_id
         learning, share = trainable_share(model)
         dataset = TrainingBatches(
@@ -122,10 +123,11 @@ def fine_tune_reader(
             optimizer=make_optimizer(model) if make_optimizer else None,
         )
         seconds = time.perf_counter() - began
-        if hasattr(model, "merge_and_unload"):
+        if hasattr(model, "merge_and_unload"):  # peft: W + (α / r) B A becomes the new W
             model = model.merge_and_unload()
         job.save_model(model, task.tokenizer)
         return measure(model, task.held_out, pad) | {
+            # Unlike the loss tracked during training, this one covers all windows.
             "validation_loss": span_loss(model, task.held_out, pad, most=len(task.held_out.windows)),
             "steps": trainer.state.global_step,
             "trainable_parameters": learning,
@@ -137,9 +139,9 @@ def fine_tune_reader(
 
 
 def answer_all(model: nn.Module, questions: QuestionWindows, pad: int, top_k: int = 1) -> list[list[Answer]]:
-    """Returns the model's likeliest answers to each question.
+    """Returns the model's `top_k` likeliest answers to each question, the likeliest first.
 
-    "No answer" is a candidate if some of the questions have no answer.
+    "No answer" is a candidate only if some of the questions have no answer.
     """
     spans = answer_windows(model, questions.windows, pad)
     return spans.answers(questions.contexts, top_k, no_answer=not all(questions.right))
@@ -155,21 +157,26 @@ def measure(model: nn.Module, questions: QuestionWindows, pad: int) -> dict[str,
 def span_loss(
     model: nn.Module, questions: QuestionWindows, pad: int, most: int = FOLLOWED, batch_size: int = 64
 ) -> float:
-    """Computes the mean cross-entropy, in nats, of answers' ends, over `most` evenly spaced windows."""
+    """Computes the mean cross-entropy, in nats, over `most` evenly spaced windows.
+
+    The cross-entropy of a window is the mean of two: one for the answer's first token, one for its last.
+    """
     was_training = model.training
     model.eval()
     windows, total = questions.windows, 0.0
+    # (chosen windows,); rounding down may repeat an index, which `unique` then drops.
     chosen = np.unique(np.linspace(0, len(windows) - 1, min(most, len(windows))).astype(np.int64))
     for start in range(0, len(chosen), batch_size):
-        rows = chosen[start : start + batch_size]
+        rows = chosen[start : start + batch_size]  # (batch,)
         ids, mask = windows.rows.padded(rows, pad)  # (batch, length) each
         output = model(
             input_ids=ids,
             attention_mask=mask,
-            token_type_ids=second_segment(ids, windows.second[rows]) * mask,  # (batch, length)
+            # (batch, length): 0 for the question and the padding, 1 for the context
+            token_type_ids=second_segment(ids, windows.second[rows]) * mask,
             start_positions=torch.from_numpy(questions.starts[rows]),  # (batch,)
             end_positions=torch.from_numpy(questions.ends[rows]),  # (batch,)
         )
-        total += float(output.loss) * len(rows)
+        total += float(output.loss) * len(rows)  # the loss is a mean, and the last batch may be smaller
     model.train(was_training)
     return total / len(chosen)

@@ -28,9 +28,9 @@ from .span_training import QuestionWindows, ReaderTask, answer_all, fine_tune_re
 
 HEAD = "LLMPathBertForQuestionAnswering"
 COMPARISONS = ("early-stopping", "clipping", "freezing", "layer-wise", "lora", "lora-reviews")
-EXACT = 0.95  # exact match on the world's questions
+EXACT = 0.95  # the goal for exact match on the world's questions
 SHOWN = 6  # questions whose answers are shown
-MOMENTUM = 0.9
+MOMENTUM = 0.9  # of SGD in the comparison of clipping
 NO_LIMIT = 1e9  # beyond any gradient's norm; the Trainer reports norms only if there is a limit
 
 MakeModel = Callable[[], nn.Module]
@@ -38,7 +38,8 @@ MakeOptimizer = Callable[[nn.Module], torch.optim.Optimizer]
 
 
 def train(settings: FineTuningSettings, run: Run) -> None:
-    """Fills `run` with the reader, the readers it is compared with, and their numbers."""
+    """Fills `run` with the reader, the readers that it is compared with, and their metrics."""
+    # Mistakes in the settings should stop the run before any training, not after it.
     for name in settings.comparisons:
         if name not in COMPARISONS:
             known = ", ".join(COMPARISONS)
@@ -56,6 +57,7 @@ def train(settings: FineTuningSettings, run: Run) -> None:
     )
     task = ReaderTask(make, train_set, held_out, tokenizer)
 
+    # Every seed draws another head and another order of the questions; the pretrained encoder is the same.
     seeds = range(settings.seed, settings.seed + settings.seeds)
     recipe, optimizer = main_recipe(settings), main_optimizer(settings)
     results = [fine_tune_reader(run.job(f"full-{seed}"), task, recipe, seed, optimizer) for seed in seeds]
@@ -105,7 +107,7 @@ def train(settings: FineTuningSettings, run: Run) -> None:
 def _pretrained_encoder(
     settings: FineTuningSettings, run: Run, table: Table
 ) -> tuple[PreTrainedTokenizerBase, MakeModel, dict[str, Any]]:
-    """Returns a tokenizer, a maker of the encoder with a new head, and the numbers of the pretraining."""
+    """Returns a tokenizer, a function that makes the encoder with a new head, and the pretraining metrics."""
     if settings.model is not None:
         model, tokenizer = load_bert(settings.model, HEAD)
         limit = model.config.max_position_embeddings
@@ -116,6 +118,7 @@ def _pretrained_encoder(
             )
         return tokenizer, lambda: load_bert(settings.model, HEAD)[0], {}
     run.progress.say("training the tokenizer")
+    # Several questions share a context; `fromkeys` keeps each context once, in order.
     questions, contexts = list(table.train["question"]), list(dict.fromkeys(table.train["context"]))
     try:
         tokenizer = train_subwords(
@@ -127,6 +130,7 @@ def _pretrained_encoder(
         TokenRows(encode(tokenizer, texts, settings.max_length))
         for texts in (contexts, list(dict.fromkeys(table.held_out["context"])))
     ]
+    # 20% of the tokens are masked.
     masked = MaskedTexts(tokenizer, *rows, Masking(tokenizer.mask_token_id, len(tokenizer), 0.2))
     config = small_encoder(
         tokenizer,
@@ -135,7 +139,7 @@ def _pretrained_encoder(
         num_hidden_layers=settings.num_hidden_layers,
         num_attention_heads=settings.num_attention_heads,
         intermediate_size=settings.intermediate_size,
-        type_vocab_size=2,
+        type_vocab_size=2,  # question and context
         initializer_range=settings.initializer_range,
     )
     rate = settings.pretraining_learning_rate
@@ -143,6 +147,7 @@ def _pretrained_encoder(
         recipe, optimizer = settings.fine_tuning, _muon(settings)
     else:
         recipe, optimizer = _adamw(settings, rate, "pretraining_learning_rate"), None
+    # Clipping is fixed here, because `fine_tuning.max_grad_norm` is about fine-tuning alone.
     recipe = replace(recipe, steps=settings.pretraining_steps, max_grad_norm=1.0, saves=1)
     job = run.job("pretraining")
     result = pretrain(masked, config, recipe, job, settings.seed, optimizer)
@@ -155,14 +160,15 @@ def _pretrained_encoder(
 
 
 def main_recipe(settings: FineTuningSettings) -> Recipe:
-    """Returns the recipe of Muon for an encoder that was pretrained here, or of AdamW for a given one."""
+    """Returns the recipe for Muon if the encoder was pretrained here, or for AdamW if it was given."""
     return settings.fine_tuning if settings.model is None else _adamw(settings)
 
 
 def main_optimizer(settings: FineTuningSettings, layer_decay: float = 1.0) -> MakeOptimizer | None:
-    """Returns a maker of the main training's optimizer, whose rates fall by `layer_decay` per layer downward.
+    """Returns a function that makes the optimizer of the main training run.
 
-    None stands for AdamW with the same rate for all weights.
+    Its learning rates fall by the factor `layer_decay` from each layer to the one below. None stands for
+    AdamW with the same rate for all weights.
     """
     if settings.model is None:
         return _muon(settings, layer_decay)
@@ -181,30 +187,32 @@ def _muon(settings: FineTuningSettings, layer_decay: float = 1.0) -> MakeOptimiz
 def _adamw(
     settings: FineTuningSettings, rate: float | None = None, name: str = "adamw_learning_rate"
 ) -> Recipe:
-    """Returns the recipe of a training by AdamW with a cosine schedule; `name` is the setting of its rate."""
+    """Returns a recipe for AdamW with a cosine schedule; `name` is the setting that holds its rate."""
     return replace(
         settings.fine_tuning,
         learning_rate=settings.adamw_learning_rate if rate is None else rate,
-        adam_learning_rate=None,
+        adam_learning_rate=None,  # no separate rate: AdamW moves all weights
         warmup=0.05,
-        decay=None,
-        rate_setting=name,
+        decay=None,  # no constant rate with a final decay: the schedule is a cosine
+        rate_setting=name,  # the setting to lower if the training diverges
     )
 
 
-# Comparisons: each trains readers, adds their numbers to `metrics`, and returns its goals.
+# Comparisons: each trains readers, adds their results to `metrics`, and returns its goals.
 
 
 def compare_early_stopping(
     settings: FineTuningSettings, run: Run, task: ReaderTask, table: Table, metrics: dict[str, Any]
 ) -> list[Goal]:
-    """Compares training with and without early stopping on few questions, which are soon memorized."""
+    """Compares training with and without early stopping on a few questions, which are soon memorized."""
     rows = table.train.select(range(settings.few))
     few = QuestionWindows.of(rows, task.tokenizer, settings.max_length, settings.stride)
+    # A constant rate: any other schedule depends on the number of steps, which early stopping changes.
     followed = replace(
         _adamw(settings), steps=settings.few_steps, evaluations=12, schedule="constant_with_warmup"
     )
     stopped = replace(followed, patience=settings.patience)
+    # The arm without early stopping ends with its last weights rather than its best.
     arms = {"stopped": stopped, "not_stopped": replace(followed, keep_best=False)}
     for name, recipe in arms.items():
         result = fine_tune_reader(run.job(name), replace(task, train=few), recipe, settings.seed)
@@ -221,9 +229,10 @@ def compare_early_stopping(
 def compare_clipping(
     settings: FineTuningSettings, run: Run, task: ReaderTask, metrics: dict[str, Any]
 ) -> list[Goal]:
-    """Compares the same training at a high rate with and without clipping of gradients.
+    """Compares training at a high learning rate with and without gradient clipping.
 
-    It uses SGD with momentum, whose steps are proportional to the gradients; Adam divides by their size.
+    The optimizer is SGD with momentum, because the length of its steps is proportional to the gradient. Adam
+    divides by the size of the gradient, so a long gradient does not make a long step.
     """
     rate = settings.clipping_learning_rate
     high = replace(_adamw(settings, rate, "clipping_learning_rate"), steps=settings.clipping_steps)
@@ -246,6 +255,7 @@ def compare_lora(
     settings: FineTuningSettings, run: Run, task: ReaderTask, metrics: dict[str, Any]
 ) -> list[Goal]:
     """Compares low-rank updates with fine-tuning of all weights."""
+    # `qa_outputs` is the new head, all of whose weights learn.
     recipe = _adamw(settings, settings.lora_learning_rate, "lora_learning_rate")
     low_rank = replace(task, make=lambda: with_lora(task.make(), settings.lora_rank, "qa_outputs"))
     results = [
@@ -254,7 +264,7 @@ def compare_lora(
     ]
     add_mean(metrics, "lora/exact_match", [result["exact_match"] for result in results])
     for name in ("f1", "trainable_parameters", "trainable_share", "seconds"):
-        metrics[f"lora/{name}"] = results[0][name]
+        metrics[f"lora/{name}"] = results[0][name]  # of the first seed
     metrics["lora/gap"] = metrics["exact_match"] - metrics["lora/exact_match"]
     model = AutoModelForQuestionAnswering.from_pretrained(run.job(f"lora-{settings.seed}").model_dir)
     run.save_model(model, task.tokenizer, name="lora")
@@ -272,7 +282,8 @@ def _add_result(metrics: dict[str, Any], name: str, result: dict[str, Any], *mor
 def _example_answers(
     model: nn.Module, held_out: QuestionWindows, tokenizer: PreTrainedTokenizerBase
 ) -> list[dict[str, Any]]:
-    """Collects the first questions about different contexts, with their likeliest and right answers."""
+    """Collects the first questions about different contexts, with their likeliest and correct answers."""
+    # Context -> its first question: in reverse order, earlier rows overwrite later ones.
     first = {context: row for row, context in reversed(list(enumerate(held_out.contexts)))}
     chosen = sorted(first.values())[:SHOWN]
     rows = {
@@ -281,7 +292,7 @@ def _example_answers(
         "answers": [held_out.answers[row] for row in chosen],
     }
     questions = QuestionWindows.of(rows, tokenizer, model.config.max_position_embeddings, None)
-    likeliest = answer_all(model, questions, tokenizer.pad_token_id, 4)
+    likeliest = answer_all(model, questions, tokenizer.pad_token_id, 4)  # four answers per question
     return [
         {
             "question": question,

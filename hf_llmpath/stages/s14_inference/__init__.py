@@ -1,4 +1,4 @@
-"""Stage 14: a trained language model decodes in several ways and is turned into smaller and faster forms."""
+"""Stage 14: a trained language model decodes in several ways and takes on smaller and faster forms."""
 
 from dataclasses import dataclass
 from typing import ClassVar

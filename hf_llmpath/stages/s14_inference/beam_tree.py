@@ -1,4 +1,4 @@
-"""Draws a beam search as a tree, with a column per step and a box per text kept, the likeliest on top."""
+"""Draws a beam search as a tree: a column per step and a box per text that is kept, the likeliest on top."""
 
 from collections.abc import Sequence
 from html import escape
@@ -10,9 +10,9 @@ from ...charts.picture import INK, PAPER, RULE, SOFT, TINT, Picture, shortened, 
 from ...decoding.beam_search import NEVER, Beams
 
 COLUMN, ROW = 104, 58  # pixels between the centers of two boxes
-WIDTH, HEIGHT = 82, 40  # of a box
+WIDTH, HEIGHT = 82, 40  # pixels of a box
 MARGIN = 6
-ON_THE_WAY = "var(--lp-accent)"
+ON_THE_WAY = "var(--lp-accent)"  # color of the path to the best text
 
 Step = list[dict[str, Any]]  # the nodes of one step
 
@@ -23,7 +23,7 @@ def beam_tree(beams: Beams, tokenizer: PreTrainedTokenizerBase, row: int = 0) ->
     Args:
         beams: the result of `beam_search(..., with_steps=True)`.
         tokenizer: the tokenizer that gives the tokens' texts.
-        row: the row of the batch.
+        row: the row of the batch whose search is drawn.
 
     Returns:
         The nodes of each step. A node has `token` (its text), `parent` (the index of a node in the previous
@@ -33,7 +33,9 @@ def beam_tree(beams: Beams, tokenizer: PreTrainedTokenizerBase, row: int = 0) ->
     steps: list[Step] = []
     node_of_beam: list[int] = []  # beam of the previous step -> index of its node
     for step in beams.steps:
+        # (batch, num_beams) -> (num_beams,) each
         columns = (step.tokens[row], step.parents[row], step.log_probabilities[row])
+        # Only texts that have ended have a score.
         kept = [(*values, None) for values in zip(*(column.tolist() for column in columns), strict=True)]
         ended = [(e.token, e.parent, e.log_probability, e.score) for e in step.ended if e.row == row]
         nodes = [
@@ -47,9 +49,10 @@ def beam_tree(beams: Beams, tokenizer: PreTrainedTokenizerBase, row: int = 0) ->
                 "beam": index if score is None else None,
             }
             for index, (token, parent, value, score) in enumerate(kept + ended)
-            if value > NEVER / 2  # leaves out beams that hold no text yet
+            if value > NEVER / 2  # leaves out beams that hold no text, or none that can continue
         ]
         nodes.sort(key=lambda node: -node["log_probability"])
+        # Sorting has moved the nodes, but `parents` of the next step counts beams.
         index_of = {node.pop("beam"): index for index, node in enumerate(nodes)}
         node_of_beam = [index_of.get(beam, -1) for beam in range(len(kept))]
         steps.append(nodes)
@@ -65,7 +68,7 @@ def _mark_best(steps: list[Step]) -> None:
         for index, node in enumerate(nodes)
         if node["ended"]
     ]
-    _, depth, index = max(ends, default=(0.0, -1, -1))
+    _, depth, index = max(ends, default=(0.0, -1, -1))  # if no text has ended, the loop marks nothing
     while depth >= 0:
         node = steps[depth][index]
         node["best"] = True
@@ -74,6 +77,7 @@ def _mark_best(steps: list[Step]) -> None:
 
 def tree_picture(steps: Sequence[Step], prompt: str, caption: str) -> Picture:
     """Draws the tree of `beam_tree`, whose texts continue `prompt`."""
+    # The root takes one more column; the gaps around the outermost boxes are cut off.
     rows = max(map(len, steps))
     width = (len(steps) + 1) * COLUMN - (COLUMN - WIDTH) + 2 * MARGIN
     height = rows * ROW - (ROW - HEIGHT) + 2 * MARGIN
@@ -107,6 +111,7 @@ def tree_picture(steps: Sequence[Step], prompt: str, caption: str) -> Picture:
 
 
 def _word(token: str) -> str:
+    # The joiner ￭ glues a token to the word next to it; a token of nothing else is shown as ␣.
     return "∎" if token.startswith("<|") else token.replace("￭", "") or "␣"
 
 
@@ -130,7 +135,7 @@ def _box(center: tuple[float, float], word: str, value: str, title: str, kind: s
 def _edge(start: tuple[float, float], end: tuple[float, float], is_best: bool) -> str:
     (x1, y1), (x2, y2) = start, end
     x1, x2 = x1 + WIDTH / 2, x2 - WIDTH / 2
-    middle = (x1 + x2) / 2
+    middle = (x1 + x2) / 2  # both control points lie there, so the curve leaves and arrives horizontally
     style = (
         f'class="best" stroke="{ON_THE_WAY}" stroke-width="3"'
         if is_best

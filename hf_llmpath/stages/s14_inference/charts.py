@@ -9,6 +9,7 @@ from ...charts.text import table
 from ...runs import RunFolder
 from .beam_tree import tree_picture
 
+# Form in the run's table -> name in the pictures. The other forms are shown under their own names.
 FORMS = {
     "greedy": "32 bits, greedy",
     "bare steps": "32 bits, bare steps",
@@ -17,14 +18,14 @@ FORMS = {
     "nf4": "nf4 (bitsandbytes)",
     "student": "student, half the depth",
 }
-COLUMNS = {  # a measure of `deploy.speed` -> its heading and format
+COLUMNS = {  # measurement of `deploy.speed` -> its heading and format
     "tokens_per_second": ("tokens per second", "{:,.0f}"),
     "first_token_ms": ("first token, ms", "{:.1f}"),
     "megabytes": ("MB", "{:.2f}"),
     "perplexity": ("perplexity", "{:.4g}"),
     "agreement": ("as 32 bits", "{:.1%}"),
 }
-Measures = Mapping[str, Mapping[str, float]]  # form -> what `deploy.speed` measures of it
+Measures = Mapping[str, Mapping[str, float]]  # form -> its measurements by `deploy.speed`
 
 
 def draw(folder: RunFolder) -> list[Path]:
@@ -46,7 +47,7 @@ def pictures(folder: RunFolder) -> dict[str, Picture]:
 def trade_off(rows: Measures) -> Picture:
     """Plots the perplexity of each form against its speed.
 
-    Decoding methods that compute the same logits as the reference are left out.
+    Decoding methods are left out: they compute the same logits as the reference, so only their speed differs.
     """
     forms = [name for name in rows if "beam" not in name and name not in ("no cache", "bare steps")]
     titles = {name: f"{FORMS.get(name, name)}: {rows[name]['megabytes']:.1f} MB" for name in forms}
@@ -62,13 +63,13 @@ def trade_off(rows: Measures) -> Picture:
 
 
 def speeds(tokens_per_second: Mapping[str, float], detail: str = "One text at a time") -> Picture:
-    """Draws the speed of each form."""
+    """Draws the speed of each form as a bar."""
     bars = {FORMS.get(name, name): speed for name, speed in tokens_per_second.items()}
     return bar_chart(bars, "Tokens per second", detail=detail, form="{:,.0f}".format)
 
 
 def forms_table(rows: Measures) -> Picture:
-    """Tabulates all measures of all forms."""
+    """Tabulates all measurements of all forms."""
     headers = ["form", *(heading for heading, _ in COLUMNS.values())]
     cells = [
         [FORMS.get(name, name), *(form.format(row[measure]) for measure, (_, form) in COLUMNS.items())]

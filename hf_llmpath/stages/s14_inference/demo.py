@@ -1,4 +1,4 @@
-"""The page of stage 14: three ways to continue a prompt, the tree of beam search, a race of all forms."""
+"""Builds the page of stage 14: three ways to continue a prompt, the tree of beam search, a race of forms."""
 
 import time
 from collections.abc import Iterator
@@ -28,11 +28,11 @@ from .charts import forms_table, speeds
 
 EXAMPLES = ("On a rainy afternoon, Mara", "Otto the smith had always wished", "Wren was sad, because")
 LONGEST_PROMPT = 300  # characters
-TREE_STEPS = 8
+TREE_STEPS = 8  # columns of the tree after the prompt
 
 
 def build(folder: RunFolder, model_id: str | None = None) -> gr.Blocks:
-    """The page; it reads the model and the measures of the run from `folder` once they are there."""
+    """Builds the page; it reads the model and the measurements from `folder` once the run is complete."""
 
     def continue_prompt(
         prompt: str,
@@ -44,7 +44,7 @@ def build(folder: RunFolder, model_id: str | None = None) -> gr.Blocks:
         tokens: int,
         seed: int | None,
     ) -> tuple[str, str]:
-        decoder, seed = load_decoder(folder.model_dir), seed or 0
+        decoder, seed = load_decoder(folder.model_dir), seed or 0  # an emptied field sends None
         best, _ = decoder.search(prompt, int(beams), int(tokens), penalty)
         continuations = {
             "Greedy": decoder.write(prompt, GREEDY, int(tokens)),
@@ -53,6 +53,7 @@ def build(folder: RunFolder, model_id: str | None = None) -> gr.Blocks:
             ),
             f"Beam search, {int(beams)} beams": best,
         }
+        # A second and shorter search, because the tree of the whole text would not fit on the page.
         _, steps = decoder.search(prompt, int(beams), min(TREE_STEPS, int(tokens)), penalty)
         tree = tree_picture(steps, prompt, f"The first {len(steps)} steps of the beam search")
         return _side_by_side(prompt, continuations, decoder.note(prompt)), tree.html()
@@ -110,7 +111,7 @@ def build(folder: RunFolder, model_id: str | None = None) -> gr.Blocks:
 
 @dataclass(frozen=True)
 class Continuation:
-    """A text without its prompt, its log-probability per token, and the speed at which it was written."""
+    """Holds a text without its prompt, its log-probability per token, and the speed of its generation."""
 
     text: str
     log_probability: float
@@ -131,16 +132,16 @@ def _side_by_side(prompt: str, continuations: dict[str, Continuation], note: str
 
 
 class Decoder:
-    """A causal language model with its tokenizer."""
+    """A causal language model with its tokenizer, in evaluation mode."""
 
     def __init__(self, folder: Path):
         self.model, self.tokenizer = load_pair("AutoModelForCausalLM", folder)
 
     def encode(self, prompt: str, room: int) -> Tensor:
-        """Token ids `(1, length)`.
+        """Encodes a prompt as token ids, `(1, length)`.
 
         Raises:
-            UserError: the prompt leaves no room for `room` more tokens.
+            UserError: If the prompt leaves no room for `room` more tokens.
         """
         ids = self.tokenizer(prompt, return_tensors="pt", verbose=False)["input_ids"]
         limit = self.model.config.max_position_embeddings
@@ -152,12 +153,12 @@ class Decoder:
         return ids
 
     def note(self, prompt: str) -> str:
-        """What to know about how this prompt is read."""
+        """Returns a remark on the words that the model does not know; empty if it knows them all."""
         words = unknown_words(self.tokenizer, prompt)
         return f"The model never saw {', '.join(words)}." if words else ""
 
     def write(self, prompt: str, sampling: Sampling, tokens: int, seed: int = 0) -> Continuation:
-        """A greedy or sampled continuation."""
+        """Writes a greedy or sampled continuation of `tokens` tokens at most."""
         ids, generator = self.encode(prompt, tokens), torch.Generator().manual_seed(int(seed))
         began = time.perf_counter()
         written = sample(self.model, ids, sampling=sampling, max_new_tokens=tokens, generator=generator)
@@ -166,7 +167,7 @@ class Decoder:
     def search(
         self, prompt: str, beams: int, tokens: int, length_penalty: float
     ) -> tuple[Continuation, list[Step]]:
-        """The best continuation that beam search finds, and the tree of the search."""
+        """Returns the best continuation that beam search finds, and the tree of the search."""
         ids = self.encode(prompt, tokens)
         began = time.perf_counter()
         result = beam_search(
@@ -181,36 +182,47 @@ class Decoder:
         return continuation, beam_tree(result, self.tokenizer)
 
     def _continuation(self, prompt: Tensor, ids: Tensor, seconds: float) -> Continuation:
-        """From ids `(1, prompt_length)` and, prompt included, `(length,)`."""
+        """Measures a continuation.
+
+        Args:
+            prompt: the token ids of the prompt, `(1, prompt_length)`.
+            ids: the token ids of the prompt and the continuation, `(length,)`.
+            seconds: the time that writing took.
+        """
         start = prompt.shape[1]
         with torch.no_grad():
-            logits = self.model(input_ids=ids[None]).logits[0, start - 1 : -1]  # (written, vocab_size)
-        written = ids[start:]
+            # The model reads (1, length). Each position predicts the next token, so the logits of what was
+            # written begin one position before it: (written, vocabulary).
+            logits = self.model(input_ids=ids[None]).logits[0, start - 1 : -1]
+        written = ids[start:]  # (written,)
+        # (written, vocabulary) -> (written, 1): log P(token | text before it)
         mean = float(logits.log_softmax(-1).gather(1, written[:, None]).mean())
+        # The continuation is decoded with its prompt, because spaces depend on the token before.
         text, shown = (self.tokenizer.decode(row, skip_special_tokens=True) for row in (ids, prompt[0]))
         return Continuation(text.removeprefix(shown), mean, len(written) / seconds)
 
 
 def load_decoder(folder: Path) -> Decoder:
-    """The model saved in `folder`; it stays in memory until the files change.
+    """Loads the model saved in `folder` and keeps it in memory until its files change.
 
     Raises:
-        UserError: its weight file is missing, truncated, or a pickle.
+        UserError: If its weight file is missing, truncated, or a pickle.
     """
     return loaded(Decoder, folder)
 
 
 def race(folder: RunFolder, prompt: str, tokens: int) -> Iterator[dict[str, float]]:
-    """Writes `tokens` tokens after `prompt` with each form of the model of a run, one after the other.
+    """Writes `tokens` tokens after `prompt` with each form of a run's model, one form after another.
 
     Yields:
-        The tokens per second so far, by name of the form, several times for each form.
+        The tokens per second of each form so far, by name; every 8 tokens, and at the end of a form.
     """
     ids, student = load_decoder(folder.model_dir).encode(prompt, tokens), folder.model("student")
+    # The forms stay in memory under their arguments, which must therefore be strings.
     forms = loaded(_forms, folder.model_dir, str(folder.onnx_dir), str(student) if student.is_dir() else "")
     tokens_per_second: dict[str, float] = {}
     for name, form in forms.items():
-        for _ in form.write(ids, 4):  # to warm up
+        for _ in form.write(ids, 4):  # warms up the form, which is not timed
             pass
         began = time.perf_counter()
         for count, _ in enumerate(form.write(ids, tokens), 1):
@@ -221,4 +233,5 @@ def race(folder: RunFolder, prompt: str, tokens: int) -> Iterator[dict[str, floa
 
 def _forms(onnx_dir: str, student: str, folder: Path) -> dict[str, Form]:
     small = load_model("AutoModelForCausalLM", student) if student else None
+    # Beam search has 4 beams; the results of the checks are dropped.
     return build_forms(folder, Path(onnx_dir), 4, small)[0]

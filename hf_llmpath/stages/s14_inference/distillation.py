@@ -27,10 +27,10 @@ from ...training.trainer import StageTrainer, fit
 
 @dataclass(frozen=True)
 class Distillation:
-    """Describes what the student learns from.
+    """Holds the weights of what the student learns from.
 
     Attributes:
-        alpha: the weight of the teacher's probabilities; 1 - alpha is the weight of the right tokens.
+        alpha: the weight of the teacher's probabilities; 1 - alpha is the weight of the correct tokens.
         temperature: the temperature that softens the probabilities of both models. It gives weight to small
             probabilities, which say how similar tokens are.
         hidden: the weight of the distance between the layers' states; 0 leaves it out.
@@ -52,16 +52,17 @@ class Distillation:
 
 
 def soft_target_loss(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
-    """Computes T² KL(teacher ‖ student) of softened probabilities, summed over rows.
+    """Computes T² KL(teacher ‖ student) of the softened probabilities, summed over the rows.
 
     The factor T² keeps the gradient about equally large at every temperature (Hinton et al. 2015, section 2).
 
     Args:
-        student, teacher: the logits, `(rows, vocab_size)`.
+        student, teacher: the logits, `(rows, vocabulary)`.
         temperature: the temperature T.
     """
-    # (rows, vocab_size) each
+    # log softmax(z / T), (rows, vocabulary) each
     student, teacher = (F.log_softmax(logits / temperature, dim=-1) for logits in (student, teacher))
+    # `kl_div` takes the student first: Σ p_teacher (log p_teacher − log p_student).
     return temperature**2 * F.kl_div(student, teacher, reduction="sum", log_target=True)
 
 
@@ -71,8 +72,9 @@ def hidden_state_loss(student: tuple[Tensor, ...], teacher: tuple[Tensor, ...], 
     It is the squared distance per unit, averaged over the student's layers and summed over the tokens.
 
     Args:
-        student, teacher: the states of the embeddings and then of each layer, `(batch, length, hidden_size)`.
-        counted: the tokens that count, `(batch, length)`.
+        student, teacher: the states after the embeddings and after each layer, each
+            `(batch, length, hidden)`.
+        counted: True for the tokens that count, `(batch, length)`.
 
     Raises:
         UserError: If the states have different widths.
@@ -82,16 +84,17 @@ def hidden_state_loss(student: tuple[Tensor, ...], teacher: tuple[Tensor, ...], 
             f"states of {student[0].shape[-1]} and {teacher[0].shape[-1]} units cannot be compared: the "
             "hidden-state loss needs a student as wide as its teacher"
         )
-    layers, depth = len(student) - 1, len(teacher) - 1
+    layers, depth = len(student) - 1, len(teacher) - 1  # the first entry holds the embeddings
     total = student[0].new_zeros(())
     for layer in range(1, layers + 1):
-        distance = (student[layer] - teacher[layer * depth // layers]).square().mean(-1)  # (batch, length)
+        # Layer l of d is compared with layer l D / d of D: (batch, length, hidden) -> (batch, length).
+        distance = (student[layer] - teacher[layer * depth // layers]).square().mean(-1)
         total = total + (distance * counted).sum()
     return total / layers
 
 
 class DistillationTrainer(StageTrainer):
-    """Trains with the loss above; the teacher reads each batch once, without gradients."""
+    """Trains a student with the loss of this module; the teacher reads each batch once, without gradients."""
 
     def __init__(self, *, teacher: nn.Module, distillation: Distillation, **kwargs: Any):
         super().__init__(**kwargs)
@@ -105,16 +108,17 @@ class DistillationTrainer(StageTrainer):
         num_items_in_batch: Tensor | None = None,
     ):
         how = self.distillation
-        inputs.pop("first", None)
-        labels = inputs.pop("shift_labels")
+        inputs.pop("first", None)  # marks the start of a stream, which only recurrent models need
+        labels = inputs.pop("shift_labels")  # (batch, length); without labels, the models compute no loss
         wanted = {"output_hidden_states": True} if how.hidden else {}
         outputs = model(**inputs, use_cache=False, **wanted)
         with torch.no_grad():
             expected = self.teacher(**inputs, use_cache=False, **wanted)
         counted = labels != IGNORED  # (batch, length)
         count = counted.sum() if num_items_in_batch is None else num_items_in_batch
-        # (counted tokens, vocab_size)
+        # (batch, length, vocabulary) -> (counted tokens, vocabulary), in 32 bits for the softmax
         logits, loss = outputs.logits[counted].float(), labels.new_zeros((), dtype=torch.float)
+        # loss = (1 − α) cross-entropy + α T² KL + hidden · distance of the states, each summed over tokens
         if how.alpha < 1:
             loss = loss + (1 - how.alpha) * F.cross_entropy(logits, labels[counted], reduction="sum")
         if how.alpha:
@@ -169,11 +173,12 @@ def half_depth(teacher: Any) -> Any:
     config.num_hidden_layers = depth // 2
     student = type(teacher)(config)
     layers = config.num_hidden_layers
+    # The last layer of each of `layers` blocks of about equal size; the last block ends with the last layer.
     kept = [(layer + 1) * depth // layers - 1 for layer in range(layers)]
     weights = {}
     for name, value in teacher.state_dict().items():
         before, separator, rest = name.partition(".layers.")
-        if not separator:
+        if not separator:  # embeddings, final norm, and output layer
             weights[name] = value
             continue
         index, _, within = rest.partition(".")

@@ -32,9 +32,9 @@ from . import InferenceSettings
 from .beam_tree import beam_tree
 from .distillation import Distillation, distill, half_depth
 
-HELD_OUT = 64  # windows whose perplexity is in the table
-PROMPT_TOKENS = 8
-TREE_WORDS, TREE_BEAMS, TREE_STEPS = 4, 3, 6
+HELD_OUT = 64  # windows on which the perplexity in the table is measured
+PROMPT_TOKENS = 8  # of the prompt in the measurements of speed
+TREE_WORDS, TREE_BEAMS, TREE_STEPS = 4, 3, 6  # words of the prompt, beams, and steps of the drawn search
 
 
 def train(settings: InferenceSettings, run: Run) -> None:
@@ -43,15 +43,15 @@ def train(settings: InferenceSettings, run: Run) -> None:
     run.progress.say("training the tokenizer")
     tokenizer = writing_tokenizer(texts.train, settings.vocab_size, settings.context)
     train_ids, held_out = (_stream(tokenizer, split) for split in (texts.train, texts.validation))
+    # Too many beams or too short a text should stop the run here, before any training.
     check_beams(settings.num_beams, 1, len(tokenizer))
-    # Cutting the windows before training rejects a text that is too short right away.
     windows = _windows(held_out, settings.context, HELD_OUT)  # (rows, context)
     config = LLMPathGPTConfig(
         vocab_size=len(tokenizer),
         hidden_size=settings.hidden_size,
         num_hidden_layers=settings.num_hidden_layers,
         num_attention_heads=settings.num_attention_heads,
-        max_position_embeddings=2 * settings.context,
+        max_position_embeddings=2 * settings.context,  # room to write beyond a training window
         pad_token_id=tokenizer.pad_token_id,
         bos_token_id=tokenizer.bos_token_id,
         eos_token_id=tokenizer.eos_token_id,
@@ -71,8 +71,8 @@ def train(settings: InferenceSettings, run: Run) -> None:
     seconds = run.once("teacher", train_teacher)["seconds"]
     teacher = AutoModelForCausalLM.from_pretrained(run.job("teacher").model_dir).eval()
     scores = token_scores(teacher, held_out, settings.context)
-    ngram = ngram_loss(train_ids, held_out, len(tokenizer), 2)
-    cut = token_scores(half_depth(teacher), held_out, settings.context)
+    ngram = ngram_loss(train_ids, held_out, len(tokenizer), 2)  # each word from the two words before it
+    cut = token_scores(half_depth(teacher), held_out, settings.context)  # the student before its training
     metrics: dict[str, Any] = {
         **scores,
         "perplexity": math.exp(scores["validation_loss"]),
@@ -104,6 +104,7 @@ def train(settings: InferenceSettings, run: Run) -> None:
 
     for arm, loss in losses.items():
         results = [
+            # `args` binds the current values; a plain closure would see those of the last turn.
             run.once(f"{arm}-{seed}", lambda job, args=(loss, seed): train_student(job, *args))
             for seed in range(settings.seed, settings.seed + settings.seeds)
         ]
@@ -115,6 +116,7 @@ def train(settings: InferenceSettings, run: Run) -> None:
     run.save_model(student, tokenizer, name="student")
 
     run.progress.say("exporting to ONNX, quantizing")
+    # The exported files are only measured here; `llmpath export` makes lasting ones.
     with tempfile.TemporaryDirectory() as onnx_dir:
         forms, checks = build_forms(folder, Path(onnx_dir), settings.num_beams, student)
         run.progress.say("measuring every form")
@@ -144,7 +146,10 @@ def train(settings: InferenceSettings, run: Run) -> None:
 
 
 def writing_tokenizer(texts: Sequence[str], vocab_size: int, context: int) -> PreTrainedTokenizerFast:
-    """Trains a word tokenizer that puts the end token before a text, so that a prompt stays open-ended."""
+    """Trains a word tokenizer that puts the end token before a text rather than after it.
+
+    A prompt thus looks like the beginning of a text, which the model can continue.
+    """
     tokenizer = train_word_tokenizer(texts, vocab_size, longest=context)
     end = tokenizer.bos_token
     tokenizer.backend_tokenizer.post_processor = processors.TemplateProcessing(
@@ -154,36 +159,40 @@ def writing_tokenizer(texts: Sequence[str], vocab_size: int, context: int) -> Pr
 
 
 def _stream(tokenizer: PreTrainedTokenizerFast, texts: Sequence[str]) -> np.ndarray:
-    """Joins all texts into one stream of ids, `(n,)`, with the end token before each and after the last."""
+    """Joins all texts into a stream of ids, `(tokens,)`; the end token precedes each and ends the stream."""
     ids = tokenizer(texts, return_attention_mask=False, verbose=False)["input_ids"]
     return np.concatenate([*(np.asarray(text, dtype=np.int64) for text in ids), [tokenizer.eos_token_id]])
 
 
 def _windows(tokens: np.ndarray, context: int, most: int) -> Tensor:
-    """Cuts a stream of tokens into windows: `(rows, context)`, at most `most` rows."""
+    """Cuts a stream of tokens, `(tokens,)`, into at most `most` windows, `(rows, context)`.
+
+    Raises:
+        UserError: If the stream is shorter than a window.
+    """
     rows = min(most, len(tokens) // context)
     if not rows:
         raise UserError(
             f"the validation text has {len(tokens)} tokens; a window has {context}: "
             f"--set context={len(tokens)}"
         )
-    # (rows, context); the copy makes the array writable, as PyTorch demands.
+    # (rows * context,) -> (rows, context); the copy makes the array writable, as PyTorch demands.
     return torch.from_numpy(tokens[: rows * context].reshape(rows, context).copy())
 
 
 @torch.no_grad()
 def token_scores(model: Any, tokens: np.ndarray, context: int) -> dict[str, float]:
-    """Measures the loss per token, in nats, and the share of right predictions, over windows of `tokens`."""
+    """Measures the loss per token, in nats, and the share of correct predictions over windows of `tokens`."""
     model.eval()
     rows = _windows(tokens, context, len(tokens))  # (rows, context)
     loss, right = 0.0, 0
     for batch in rows.split(64):
-        # (batch, context - 1, vocab_size) -> (predictions, vocab_size); each token predicts the next one.
+        # (batch, context - 1, vocabulary) -> (predictions, vocabulary); each token predicts the next one.
         logits = model(input_ids=batch, use_cache=False).logits[:, :-1].flatten(0, 1)
         targets = batch[:, 1:].flatten()  # (predictions,)
         loss += float(F.cross_entropy(logits, targets, reduction="sum"))
         right += int((logits.argmax(-1) == targets).sum())
-    count = rows.shape[0] * (context - 1)
+    count = rows.shape[0] * (context - 1)  # nothing predicts the first token of a window
     return {"validation_loss": loss / count, "accuracy": right / count}
 
 
@@ -193,12 +202,12 @@ def _flat(rows: dict[str, Row]) -> dict[str, float]:
         f"{name.lower().replace(' ', '_')}/{what}": value
         for name, row in rows.items()
         for what, value in row.as_dict().items()
-        if name != REFERENCE or what != "agreement"
+        if name != REFERENCE or what != "agreement"  # the reference always agrees with itself
     }
 
 
 def _search(model: Any, tokenizer: PreTrainedTokenizerFast, text: str) -> dict[str, Any]:
-    """Runs a beam search for what follows the first words of `text`."""
+    """Runs a beam search for the continuation of the first words of `text`."""
     # (1, length)
     ids = tokenizer(" ".join(text.split()[:TREE_WORDS]), return_tensors="pt")["input_ids"]
     beams = beam_search(model, ids, num_beams=TREE_BEAMS, max_new_tokens=TREE_STEPS, with_steps=True)

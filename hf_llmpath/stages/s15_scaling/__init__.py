@@ -1,4 +1,4 @@
-"""Stage 15: a decoder trained fast, at growing sizes, and the law that its loss follows."""
+"""Stage 15: a decoder is trained fast and at growing sizes, and its loss follows a scaling law."""
 
 from dataclasses import dataclass
 from typing import ClassVar, Literal

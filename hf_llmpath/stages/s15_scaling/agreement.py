@@ -1,4 +1,4 @@
-"""Runs one training in several ways that must not change its loss curve, and measures how much they do."""
+"""Runs one training in several ways that should share one loss curve, and measures how far they differ."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -11,21 +11,23 @@ from ...training.recipe import Recipe
 from ...training.recipes.gpt import GPTShape, TokenData, fit_with_accelerate, new_model
 from ...training.trainer import fit
 
-REFERENCE = "trainer"
-PIECES = 4  # in which a batch is accumulated
+REFERENCE = "trainer"  # the curve with which the others are compared
+PIECES = 4  # number of pieces whose gradients add up to those of a batch
 
 
 def loss_curves(
     data: TokenData, shape: GPTShape, recipe: Recipe, run: Run, seed: int
 ) -> dict[str, list[float]]:
-    """Records the loss after every step of one training that is run in several ways.
+    """Records the loss of every step of one training that is run in several ways.
 
-    All ways compute in 32 bits and start from the same weights.
+    All of them compute in 32 bits and start from the same weights.
 
     Returns:
-        A curve each for `trainer`, `accumulation` (the batch in `PIECES`), and `checkpointing` (activations
-        recomputed), all three by the Trainer; for `accelerate`; and for `lightning` if it is installed.
+        Name -> curve. `trainer`, `accumulation` (each batch in `PIECES` pieces), and `checkpointing`
+        (activations recomputed) are run by the Trainer, `accelerate` by the Accelerate loop, and `lightning`,
+        if it is installed, by Lightning.
     """
+    # Dropout would draw other numbers in each loop, and rounding to 16 bits would hide small differences.
     shape, whole = replace(shape, dropout=0.0), replace(recipe, bf16=False, saves=0)
     ways: dict[str, tuple[Recipe, Callable[..., list[float]]]] = {
         "trainer": (whole, fit_with_trainer),
@@ -35,7 +37,7 @@ def loss_curves(
     }
 
     def compare(job: Job) -> dict[str, Any]:
-        try:
+        try:  # importing the module raises UserError if Lightning is not installed
             from .lightning_loop import fit_with_lightning
 
             ways["lightning"] = (whole, fit_with_lightning)
@@ -55,7 +57,7 @@ def loss_curves(
 
 
 def fit_with_trainer(model: Any, blocks: TokenBlocks, recipe: Recipe, job: Job, seed: int) -> list[float]:
-    """Trains by transformers' Trainer; returns the losses that it logged."""
+    """Trains with transformers' Trainer and returns the losses that it logged."""
     history = fit(model, blocks, recipe, job, seed).state.log_history
     return [entry["loss"] for entry in history if "loss" in entry]
 

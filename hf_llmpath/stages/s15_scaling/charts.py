@@ -1,4 +1,4 @@
-"""Draws the scaling law, the cost of a step, the loops' shared curve, the main model's loss, and a sample."""
+"""Draws the scaling law, the cost of a step, the curves of all loops, the main model's loss, and a sample."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -57,14 +57,15 @@ def fit_laws(points: Sequence[dict[str, Any]]) -> dict[str, PowerLaw]:
 
 
 def law_chart(points: Sequence[dict[str, Any]]) -> Picture:
-    """Draws the points and the line through all but the last of them, extended to the last."""
+    """Draws the points and the line that is fitted to all but the last of them, extended to the last."""
     charts, losses = {}, [point["validation_loss"] for point in points]
     for name, law in fit_laws(points).items():
         sizes = [point[name] for point in points]
-        line = np.geomspace(min(sizes) * 0.9, max(sizes) * 1.15, 40)
+        line = np.geomspace(min(sizes) * 0.9, max(sizes) * 1.15, 40)  # (40,), evenly spaced on the log axis
         fitted, extended = line[line <= sizes[-2]], line[line > sizes[-2]]
         lines = {
             "fitted line, dashed beyond": Line(fitted, [law.at(size) for size in fitted], color=INK),
+            # An empty name keeps the second part of the line out of the legend.
             "": Line(extended, [law.at(size) for size in extended], dashed=True, color=INK),
             "measured": Line(sizes[:-1], losses[:-1], points=True, width=0, color=series(0)),
             "left out of the fit": Line(sizes[-1:], losses[-1:], points=True, width=0, color=series(1)),
@@ -77,7 +78,7 @@ def law_chart(points: Sequence[dict[str, Any]]) -> Picture:
 
 
 def cost_chart(folder: RunFolder) -> Picture:
-    """Draws peak memory and time of a step, with one bar for each way of training."""
+    """Draws the peak memory and the time of a step, with one bar for each way of training."""
     memory, metrics = folder.figure_data("footprint"), folder.metrics
     whole = "{:.0f}".format
     charts = {
@@ -91,7 +92,10 @@ def cost_chart(folder: RunFolder) -> Picture:
 
 
 def agreement_chart(folder: RunFolder) -> Picture:
-    """Draws lines that coincide, each narrower than the one below it, so that all are visible."""
+    """Draws the loss curves of all loops, which coincide.
+
+    Each line is narrower than the line below it, which keeps all of them visible.
+    """
     curves = folder.figure_data("agreement")
     lines = {
         LOOPS[name]: Line(range(1, len(values) + 1), values, width=2 + 2.2 * (len(curves) - 1 - index))

@@ -1,4 +1,4 @@
-"""The page of stage 15: stories by models of growing size, their next characters, and the scaling law."""
+"""Builds the page of stage 15: texts by models of growing size, their next characters, the scaling law."""
 
 from collections.abc import Iterator
 
@@ -16,12 +16,12 @@ from . import STAGE
 from .charts import LOOPS, agreement_chart, cost_chart, fit_laws, law_chart
 
 EXAMPLES = ("One rainy morning, ", '"Oh no, the hat is ', "The dog was g", "Before bedtime Sam ")
-SHOWN = 12  # bars
-LARGEST = 5  # sizes on the slider before the main model
+SHOWN = 12  # bars of likely characters
+LARGEST = 5  # the usual number of sizes before the main model, which comes last on the slider
 
 
 def build(folder: RunFolder, model_id: str | None = None) -> gr.Blocks:
-    """The page. The models are read from `folder` once they are there."""
+    """Builds the page; it reads the models and the measurements from `folder` once the run is complete."""
 
     def widths() -> list[int]:
         return list(folder.report["settings"]["widths"])
@@ -34,7 +34,7 @@ def build(folder: RunFolder, model_id: str | None = None) -> gr.Blocks:
         )
 
     def sizes(size: int) -> gr.Slider:
-        # Nothing is sent if nothing changes: the page begins at the main model of a run with the usual sizes.
+        # The slider already fits a run with the usual sizes; an update could undo what a visitor has chosen.
         count = len(widths()) + 1
         return gr.Slider(maximum=count, value=min(int(size), count)) if count != LARGEST + 1 else gr.skip()
 
@@ -52,6 +52,7 @@ def build(folder: RunFolder, model_id: str | None = None) -> gr.Blocks:
     def write(prompt: str, temperature: float, length: int, seed: int, size: int) -> Iterator[str]:
         writer = model(size)
         caption = f"Written by {writer.parameters:,} weights: {sampling_caption(temperature, seed).lower()}"
+        # `seed or 0`: an emptied field sends None.
         for writing, last in every_few(writer.write(prompt, temperature, length, seed or 0)):
             yield pictures.plain_text(writing.text, caption, prompt=prompt, writing=not last)
 
@@ -94,7 +95,7 @@ def build(folder: RunFolder, model_id: str | None = None) -> gr.Blocks:
 
 
 def law_pictures(folder: RunFolder) -> str:
-    """The points and the line, and a table of both."""
+    """Renders the picture of the scaling law and a table of its points and its line."""
     points = folder.figure_data("scaling")
     law = fit_laws(points)["inner_parameters"]
     rows = [
@@ -108,7 +109,7 @@ def law_pictures(folder: RunFolder) -> str:
 
 
 def agreement_pictures(folder: RunFolder) -> str:
-    """The loss curves of the loops, and how far each is from the Trainer's."""
+    """Renders the loss curves of the loops and a table of how far each is from the Trainer's."""
     metrics = folder.metrics
     rows = [
         [LOOPS[name], number(metrics[f"{name}/loss_difference"])]

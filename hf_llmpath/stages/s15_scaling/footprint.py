@@ -1,4 +1,4 @@
-"""Measures peak memory and time of a training step in 32 or 16 bits, with activations kept or recomputed."""
+"""Measures the memory and time of a training step in 32 or 16 bits, with activations stored or recomputed."""
 
 import statistics
 import time
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_iter
 
-# name -> (autocast to 16 bits, gradient checkpointing)
+# Name -> whether it uses autocast to 16 bits, and whether it uses gradient checkpointing
 MODES = {
     "float32": (False, False),
     "bf16": (True, False),
@@ -26,8 +26,9 @@ class PeakMemory(TorchDispatchMode):
             model(**batch).loss.backward()
         print(memory.peak)
 
-    It sees the outputs of every operator: a storage is added when it first appears and subtracted when it is
-    freed. It does not see what an operator allocates for itself while it runs.
+    It sees the outputs of every operator, including those of the backward pass: a storage is added when it
+    first appears and subtracted when it is freed. It does not see the memory that an operator allocates for
+    its own use while it runs.
 
     Attributes:
         now, peak: the current and the largest number of bytes.
@@ -54,7 +55,7 @@ class PeakMemory(TorchDispatchMode):
         size = storage.nbytes()
         self.now += size
         self.peak = max(self.peak, self.now)
-        weakref.finalize(storage, self._freed, size)
+        weakref.finalize(storage, self._freed, size)  # called when the last tensor on the storage is gone
 
     def _freed(self, size: int) -> None:
         self.now -= size
@@ -76,11 +77,12 @@ def step_footprints(
     model.train()
     for mode in MODES:
         _set(model, mode)
-        _step(model, batch, mode)  # warm-up, which takes one-time setup out of the measurement
-        model.zero_grad(set_to_none=True)
+        _step(model, batch, mode)  # warm-up, which keeps one-time setup out of the measurement
+        model.zero_grad(set_to_none=True)  # the measured step has to allocate its gradients
         with PeakMemory() as memory:
             loss = _step(model, batch, mode)
         costs[mode] = {"peak_memory_mb": memory.peak / 1e6, "loss": loss}
+    # Time is measured without `PeakMemory`, which slows every operator down.
     for _ in range(repeats):
         for mode in MODES:
             _set(model, mode)
@@ -104,6 +106,7 @@ def _set(model: nn.Module, mode: str) -> None:
 
 
 def _step(model: nn.Module, batch: dict[str, Tensor], mode: str) -> float:
+    # The backward pass runs outside autocast: its operators use the types of the forward pass.
     with torch.autocast(next(model.parameters()).device.type, torch.bfloat16, enabled=MODES[mode][0]):
         loss = model(**batch, use_cache=False).loss
     loss.backward()

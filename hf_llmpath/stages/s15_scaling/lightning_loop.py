@@ -1,4 +1,4 @@
-"""Trains the decoder as a Lightning module; it needs the extra: pip install 'hf-llmpath[lightning]'.
+"""Trains the decoder as a Lightning module, which needs an extra: pip install 'hf-llmpath[lightning]'.
 
 losses = fit_with_lightning(model, blocks, recipe, job, seed)
 """
@@ -31,13 +31,13 @@ except ImportError:
         "lightning is not installed; install it with: pip install 'hf-llmpath[lightning]'"
     ) from None
 
-LIGHTNING_FILE = "lightning.ckpt"  # in a checkpoint
+LIGHTNING_FILE = "lightning.ckpt"  # the name of Lightning's own file in a checkpoint of `Loop`
 
 
 class ProcessPieces:
-    """Yields this process's share of every piece of a training, in order.
+    """Yields this process's share of every piece of a training run, in order.
 
-    Lightning's checkpoints record how many pieces were read.
+    Lightning stores the `state_dict` in its checkpoints, so a resumed run continues with the next piece.
     """
 
     def __init__(self, blocks: TokenBlocks, recipe: Recipe):
@@ -51,9 +51,11 @@ class ProcessPieces:
         share = share_of(self.piece_size)
         for piece in range(self.pieces_read, len(self)):
             first = piece * self.piece_size + process_index() * share
+            # Counted before the yield: a checkpoint after this piece must not read it again.
             self.pieces_read += 1
+            # `input_ids` and `shift_labels`, (share, length) each
             yield self.blocks.__getitems__(list(range(first, first + share)))
-        self.pieces_read = 0
+        self.pieces_read = 0  # a new pass begins with the first piece
 
     def state_dict(self) -> dict[str, int]:
         return {"read": self.pieces_read}
@@ -75,21 +77,22 @@ class GPTModule(lightning.LightningModule):
         super().__init__()
         self.model, self.recipe, self.loop = model, recipe, loop
         self._pieces: list[Tensor] = []
-        self._random: Tensor | None = None
+        self._random: Tensor | None = None  # the random state to restore, if the run is resumed
 
     def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
         loss = next_token_loss(self.model, batch)
-        self._pieces.append(loss.detach())
+        self._pieces.append(loss.detach())  # the graph of a piece must not outlive its backward pass
         return loss
 
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
-        if len(self._pieces) < self.recipe.accumulation:
+        if len(self._pieces) < self.recipe.accumulation:  # the optimizer has not moved yet
             return
         mean = torch.stack(self._pieces).mean()  # (pieces,) -> a scalar
         if self.trainer.world_size > 1:
             mean = self.trainer.strategy.reduce(mean, reduce_op="mean")
         self._pieces.clear()
         self.loop.after_step(mean)
+        # After Ctrl-C, Lightning ends the training, and leaving `loop` raises KeyboardInterrupt.
         self.trainer.should_stop = self.loop.save_if_due(self._write)
 
     def _write(self, folder: Path) -> None:
@@ -107,6 +110,7 @@ class GPTModule(lightning.LightningModule):
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         self._random = checkpoint["random"][process_index()]
 
+    # Restored only here, because Lightning may draw random numbers after it has loaded the checkpoint.
     def on_train_start(self) -> None:
         if self._random is None:
             return
@@ -119,6 +123,7 @@ class GPTModule(lightning.LightningModule):
         optimizer = self.recipe.optimizer(self.model)
         return {
             "optimizer": optimizer,
+            # Lightning's default interval is an epoch.
             "lr_scheduler": {"scheduler": self.recipe.scheduler(optimizer), "interval": "step"},
         }
 
@@ -139,6 +144,7 @@ def lightning_trainer(recipe: Recipe, folder: str) -> "lightning.Trainer":
         num_nodes=int(os.environ["GROUP_WORLD_SIZE"]) if several else 1,
         strategy="ddp" if several else "auto",
         default_root_dir=folder,
+        # `Loop` writes the history and the checkpoints and shows the progress.
         logger=False,
         enable_checkpointing=False,
         enable_progress_bar=False,
@@ -149,11 +155,11 @@ def lightning_trainer(recipe: Recipe, folder: str) -> "lightning.Trainer":
 def fit_with_lightning(
     model: nn.Module, blocks: TokenBlocks, recipe: Recipe, job: Job, seed: int
 ) -> list[float]:
-    """Trains a model with Lightning's trainer; `torchrun` runs it in several processes.
+    """Trains a model with Lightning's trainer, which `torchrun` can run in several processes.
 
     Args:
         model: the model, which is trained in place.
-        blocks, recipe: the data and the settings; a batch is shared by all processes.
+        blocks, recipe: the data and the settings; the processes divide each batch among them.
         job: the place for checkpoints, history, and progress.
         seed: the seed of dropout.
 
@@ -165,7 +171,7 @@ def fit_with_lightning(
     """
     if int(os.environ.get("WORLD_SIZE", 1)) > 1 and not dist.is_initialized():
         dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo", timeout=PATIENCE)
-    share_of(recipe.piece_size)
+    share_of(recipe.piece_size)  # raises an error now rather than at the first batch
     loop = Loop(job, recipe.steps, recipe.advice, recipe.saves, log_every=1)
     # Dropout differs between processes; the order of the blocks does not.
     lightning.seed_everything(seed + process_index(), verbose=False)
@@ -174,7 +180,8 @@ def fit_with_lightning(
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     module = GPTModule(model.train(), recipe, loop)
     with loop, tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # about loader workers, which a gather from memory does not need
+        # Lightning asks for loader workers, but batches are gathered from memory.
+        warnings.simplefilter("ignore")
         state = None if loop.checkpoint is None else loop.checkpoint / LIGHTNING_FILE
         lightning_trainer(recipe, folder).fit(module, ProcessPieces(blocks, recipe), ckpt_path=state)
     if recipe.gradient_checkpointing:

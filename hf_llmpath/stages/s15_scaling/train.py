@@ -23,11 +23,11 @@ from .scaling_law import PowerLaw
 # In nats per character and in seconds on two cores; nanoGPT's CPU recipe reaches 1.88 in the same time.
 SHAKESPEARE_GOAL, SHAKESPEARE_SECONDS = 1.55, 100
 SAME = 1e-4  # largest difference, in nats, between two ways to run one training
-EXTRAPOLATED_WITHIN = 0.1  # share of the measured loss
+EXTRAPOLATED_WITHIN = 0.1  # largest error of the prediction, as a share of the measured loss
 
 
 def train(settings: ScalingSettings, run: Run) -> None:
-    """Fills `run` with the main model, the five of the law, and their numbers."""
+    """Fills `run` with the main model, the models of the scaling law, and their metrics."""
     if len(set(settings.widths)) < 2:
         raise UserError(
             f"widths {settings.widths} are one size; a law is fitted to two or more different ones"
@@ -40,13 +40,14 @@ def train(settings: ScalingSettings, run: Run) -> None:
 
     points = [_point(settings, run, data, width) for width in (*settings.widths, settings.checked_width)]
     metrics: dict[str, Any] = {}
-    for point in points[:-1]:
+    for point in points[:-1]:  # the last model only checks the law
         width = point["width"]
         run.save_model(_trained(run, f"width-{width}"), data.tokenizer, name=f"width-{width}")
         for name in ("validation_loss", "parameters", "training_seconds"):
             metrics[f"width_{width}/{name}"] = point[name]
     metrics |= _law(points)
-    # A resumed run draws the same pictures as an uninterrupted one; times, which differ, are metrics.
+    # Times differ between runs, so they go into the metrics alone: a resumed run must draw the same pictures
+    # as an uninterrupted one.
     untimed = [
         {name: value for name, value in point.items() if name != "training_seconds"} for point in points
     ]
@@ -59,20 +60,21 @@ def train(settings: ScalingSettings, run: Run) -> None:
     metrics |= {name: value for name, value in result.items() if name != "flops"}
 
     run.progress.say("comparing loops and measuring steps")
-    small = _shape(settings, 32, 2)
+    small = _shape(settings, 32, 2)  # the loops agree or differ at any size, so a small one suffices
     curves = loss_curves(data, small, _recipe(settings, settings.agreement_steps), run, settings.seed)
     run.save_figure_data("agreement", curves)
     others = [name for name in curves if name != REFERENCE]
     metrics |= {f"{name}/loss_difference": largest_difference(curves, name) for name in others}
     metrics |= _footprints(settings, run, data, shape)
 
-    opening = texts.validation[0][:24].rpartition(" ")[0]
+    opening = texts.validation[0][:24].rpartition(" ")[0]  # at most 24 characters, in whole words
+    # 400 characters at temperature 0.7; the last item that `write` yields holds the whole text.
     *_, written = CharacterWriter(run.new / "model").write(opening, 0.7, 400, settings.seed)
     run.save_figure_data("samples", {"0.7": opening + written.text})
     ngram = characters.ngram_loss(5)
     baselines = {
         "validation_loss": ngram,
-        "bits_per_character": ngram / math.log(2),
+        "bits_per_character": ngram / math.log(2),  # nats -> bits
         "perplexity": math.exp(ngram),
     }
     is_shakespeare = texts.known == "tiny_shakespeare"
@@ -91,13 +93,16 @@ def _shape(settings: ScalingSettings, width: int, layers: int, dropout: float = 
 
 
 def heads_for(width: int, head_size: int) -> int:
-    """Returns the largest number of heads that divides `width` evenly into heads of at least `head_size`.
+    """Returns the largest number of heads that splits `width` into heads of even width, at least `head_size`.
+
+    A width below `head_size` gets a single head.
 
     Raises:
         UserError: If the width is odd, since rotary positions rotate pairs of coordinates.
     """
     if width % 2:
         raise UserError(f"a width of {width} is odd; rotary positions rotate pairs: choose an even one")
+    # `2 * heads`: the width of each head must be even, too.
     fitting = [heads for heads in range(1, max(1, width // head_size) + 1) if width % (2 * heads) == 0]
     return max(fitting)
 
@@ -108,16 +113,17 @@ def _recipe(settings: ScalingSettings, steps: int) -> Recipe:
 
 
 def _point(settings: ScalingSettings, run: Run, data: TokenData, width: int) -> dict[str, Any]:
-    """Measures a point of the scaling law; its size excludes embeddings (Kaplan et al. 2020, section 2.1)."""
+    """Trains a model of the scaling law; its size N excludes embeddings (Kaplan et al. 2020, section 2.1)."""
     shape = _shape(settings, width, settings.scaling_layers)
     recipe = _recipe(settings, settings.scaling_steps)
     result = train_gpt(data, shape, recipe, run, f"width-{width}", settings.seed)
-    inner = result["parameters"] - width * len(data.tokenizer)
+    inner = result["parameters"] - width * len(data.tokenizer)  # input and output share one embedding matrix
+    # C = 6 N D, with D the number of tokens read
     return {"width": width, "inner_parameters": inner, "inner_flops": 6.0 * inner * result["tokens"]} | result
 
 
 def _law(points: list[dict[str, Any]]) -> dict[str, float]:
-    """Fits the line through all points but the last and checks what it predicts for the last."""
+    """Fits the law to all points but the last and compares its prediction for the last with the loss."""
     *fitted, checked = points
     losses = [point["validation_loss"] for point in fitted]
     law = PowerLaw.fit([point["inner_parameters"] for point in fitted], losses)

@@ -1,4 +1,4 @@
-"""Stage 16: a chatbot learns from preferences which of its replies are wanted."""
+"""Stage 16: a chatbot learns from preferences which of its replies people want."""
 
 from dataclasses import dataclass
 from typing import ClassVar, Literal

@@ -8,6 +8,7 @@ from ...charts.plots import bar_chart, line_chart
 from ...charts.text import texts
 from ...runs import RunFolder
 
+# Method -> name in the pictures
 NAMES = {
     "sft": "SFT",
     "reinforce": "REINFORCE",
@@ -17,6 +18,7 @@ NAMES = {
     "grpo": "GRPO (TRL)",
     "no-kl": "REINFORCE, β = 0",
 }
+# Key of the history -> caption, unit, and detail of its chart
 CURVES = {
     "reward": (
         "Reward of the replies drawn in training",
@@ -48,11 +50,12 @@ def curve_chart(folder: RunFolder, key: str) -> Picture | None:
     lines: dict[str, tuple[list[float], list[float]]] = {}
     for entry in folder.history:
         method = jobs.get(entry["part"])
-        # TRL reports the mean KL per token and we report the KL per reply; the two cannot share an axis.
+        # TRL reports the mean KL per token, and our loops the KL per reply; the two cannot share an axis.
         if method is None or key not in entry or (key == "kl" and method in ("rloo", "grpo")):
             continue
         steps, values = lines.setdefault(NAMES[method], ([], []))
         steps.append(entry["step"])
+        # Exponential smoothing: the mean of one round is noisy.
         values.append(entry[key] if not values else 0.7 * values[-1] + 0.3 * entry[key])
     caption, unit, detail = CURVES[key]
     return line_chart(lines, caption, "step", unit, detail) if lines else None
@@ -61,10 +64,11 @@ def curve_chart(folder: RunFolder, key: str) -> Picture | None:
 def score_chart(folder: RunFolder) -> Picture:
     """Draws the mean score of every method on the held-out prompts."""
     report = folder.report
+    # Runs on data without a judge have only scores by the reward model.
     score = "judge_score" if "judge_score" in report["metrics"] else "reward_score"
     first = report["settings"]["methods"][0]
     scores = {NAMES["sft"]: report["baselines"][score], NAMES[first]: report["metrics"][score]}
-    for method, name in NAMES.items():
+    for method, name in NAMES.items():  # the metrics of the first method have no prefix and are in already
         metric = f"{method.replace('-', '_')}/{score}"
         if metric in report["metrics"]:
             scores[name] = report["metrics"][metric]

@@ -1,4 +1,4 @@
-"""The page of stage 16: one prompt, two chatbots, and a thumb that becomes training data."""
+"""Builds the page of stage 16: one prompt, two chatbots, and a thumbs-up that becomes training data."""
 
 from collections.abc import Iterator
 from html import escape
@@ -23,12 +23,12 @@ EXAMPLES = (
     "Please tell me a little tale about Nell the sailor and a yellow bell.",
     "It is foggy at the lighthouse. What should I bring?",
 )
-LONGEST = 300  # characters
+LONGEST = 300  # characters of a prompt
 SHOWN = 5  # prompts in the transcript
 
 
 def build(folder: RunFolder, model_id: str | None = None) -> gr.Blocks:
-    """The page. The models and what the run measured are read from `folder` once they are there."""
+    """Builds the page; it reads the models and the measurements from `folder` once the run is complete."""
 
     def bots() -> tuple[Chatbot, Chatbot]:
         return loaded(Chatbot, folder.model("sft")), loaded(Chatbot, folder.model_dir)
@@ -39,6 +39,7 @@ def build(folder: RunFolder, model_id: str | None = None) -> gr.Blocks:
         note = f"Words that it has never seen: {', '.join(unknown)}." if unknown else ""
         left = right = ""
         streams = (bot.stream(prompt, temperature, seed or 0) for bot in (before, after))
+        # Both chatbots write at once; the one that finishes first yields None from then on.
         for one, other in zip_longest(*streams):
             left, right = one if one is not None else left, other if other is not None else right
             yield both(left, right, note, writing=True), [prompt, left, right]
@@ -51,7 +52,7 @@ def build(folder: RunFolder, model_id: str | None = None) -> gr.Blocks:
         return f'<div class="lp lp-gallery">{shown}</div>'
 
     def prefer(last: list[str], aligned: bool) -> str:
-        if len(last) != 3 or not any(last[1:]):
+        if len(last) != 3 or not any(last[1:]):  # `last` is empty until the first reply
             raise UserError("there is no reply to judge yet; press Reply first")
         prompt, left, right = last
         chosen, rejected = (right, left) if aligned else (left, right)
@@ -110,7 +111,7 @@ def build(folder: RunFolder, model_id: str | None = None) -> gr.Blocks:
 
 
 def transcript(folder: RunFolder) -> str:
-    """The same prompts with the replies of every method."""
+    """Renders the same prompts with the replies of every method."""
     shown = ""
     for row in folder.figure_data("replies")[:SHOWN]:
         lines = [

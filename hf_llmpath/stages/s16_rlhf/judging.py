@@ -17,6 +17,7 @@ from ...world import judge
 from .preference_data import Message
 from .rollouts import Rollout, draw
 
+# Prompts, the texts of their replies, and the rollout -> the score of each reply
 Judge = Callable[[Sequence[list[Message]], Sequence[str], Rollout], list[float]]
 
 
@@ -54,10 +55,10 @@ class Examination:
     judge: Judge
 
     def of(self, policy: nn.Module) -> Replies:
-        """Draws and scores the replies of a policy."""
+        """Draws one reply of the policy to each prompt and scores the replies."""
         pad, end = self.tokenizer.pad_token_id, self.tokenizer.eos_token_id
         with torch.random.fork_rng(devices=[]):  # an examination must not change what training draws next
-            torch.manual_seed(self.seed)
+            torch.manual_seed(self.seed)  # policies then differ by their probabilities, not by their luck
             rollout = draw(policy, self.ids, pad, end, self.max_new_tokens)
         texts = self.tokenizer.batch_decode(rollout.replies(), skip_special_tokens=True)
         return Replies(texts, self.judge(self.prompts, texts, rollout), rollout)
@@ -71,4 +72,5 @@ def world_judge(prompts: Sequence[list[Message]], texts: Sequence[str], rollout:
 def win_rate(scores: Sequence[float], others: Sequence[float]) -> float:
     """Returns the share of prompts on which the first policy's reply scores higher; a tie counts half."""
     pairs = list(zip(scores, others, strict=True))
+    # True counts as 1 and False as 0.
     return sum((a > b) + (a == b) / 2 for a, b in pairs) / len(pairs)

@@ -1,4 +1,4 @@
-"""Aligns a chatbot by low-rank updates alone: LoRA on 32-bit weights, QLoRA (Dettmers et al. 2023) on 4-bit.
+"""Aligns a chatbot by low-rank updates: LoRA on 32-bit weights, QLoRA (Dettmers et al. 2023) on 4-bit ones.
 
     policy = low_rank_policy(folder, rank=8, four_bits=True)
     train_dpo(policy, None, ...)             # or another method of trl_trainers.py
@@ -39,7 +39,9 @@ def with_updates(folder: Path, policy: Any) -> nn.Module:
     """Loads the model in `folder` at its saved precision and adds the updates of `policy` to its weights."""
     import peft
 
+    # 4-bit weights cannot take up the updates without rounding, so the updates move to a copy in 32 bits.
     rank = policy.peft_config["default"].r
     plain = with_lora(AutoModelForCausalLM.from_pretrained(folder), rank)
     peft.set_peft_model_state_dict(plain, peft.get_peft_model_state_dict(policy))
+    # W + (α / r) B A becomes the new W; `with_lora` froze W, but the result is a plain model again.
     return plain.merge_and_unload().requires_grad_(True)

@@ -1,4 +1,4 @@
-"""Provides what PPO and REINFORCE share: drawing replies, one optimizer step, and the state of a run.
+"""Implements what PPO and REINFORCE share: drawing replies, one optimizer step, and the state of a run.
 
 The algorithms are in `ppo.py` and `reinforce.py`; `Loop` handles checkpoints, history, and Ctrl-C.
 """
@@ -18,7 +18,7 @@ from ...training.recipe import Recipe
 from .objectives import AdaptiveKL, kl_estimate
 from .rollouts import Reward, Rollout, draw, reply_log_probs
 
-Measure = Callable[[nn.Module], dict[str, float]]
+Measure = Callable[[nn.Module], dict[str, float]]  # policy -> its metrics
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ class PolicyTask:
 
 @dataclass(frozen=True)
 class Experience:
-    """Holds the replies of one round and what the models say about them.
+    """Holds the replies of one round with their log-probabilities and scores.
 
     Per-token tensors have the shape `(batch, time - 1)`: they begin with the second token, which is the
     first one that has a probability.
@@ -129,6 +129,7 @@ class PolicyTraining:
         modules = [policy] if value_head is None else [policy, value_head]
         self.parameters = [p for module in modules for p in module.parameters() if p.requires_grad]
         training = recipe.training
+        # No weight decay: it would pull the policy away from the reference.
         self.optimizer = torch.optim.AdamW(
             self.parameters, training.learning_rate, (0.9, training.adam_beta2), weight_decay=0.0
         )
@@ -144,11 +145,12 @@ class PolicyTraining:
         return self.adaptive_kl.beta
 
     def draw_replies(self, prompts: Sequence[Sequence[int]] | None = None) -> Experience:
-        """Draws a reply to each prompt and scores it with the policy, the reference, and the reward.
+        """Draws a reply to each prompt, with its log-probabilities under policy and reference and its score.
 
         Args:
             prompts: the prompts to answer; this round's prompts if None.
         """
+        # The policy is measured before its first update, once: `rows` is not empty in a second call.
         if self.loop.step == 0 and not self.loop.rows and self.measure is not None:
             self.loop.log(self._measured())
         recipe, task = self.recipe, self.task
@@ -173,6 +175,8 @@ class PolicyTraining:
         chosen = []
         for number in range(first, first + self.recipe.prompts):
             epoch, index = divmod(number, count)  # a round may straddle two epochs
+            # The order depends on seed and epoch alone, so a resumed run continues with the same prompts. The
+            # large factor keeps the seeds of different runs from sharing the orders of their epochs.
             generator = torch.Generator().manual_seed(self.seed * 1_000_003 + epoch)
             chosen.append(self.task.prompts[int(torch.randperm(count, generator=generator)[index])])
         return [prompt for prompt in chosen for _ in range(self.recipe.group)]
@@ -180,11 +184,13 @@ class PolicyTraining:
     def update(self, loss: Tensor) -> float:
         """Takes one optimizer step, skipped if the gradient is not finite; returns the gradient's norm."""
         training, step = self.recipe.training, self.loop.step
+        # The rate rises linearly over the first 1/20 of the rounds and then falls linearly to 0.
         rising, falling = (step + 1) / max(1, training.steps // 20), 1 - step / training.steps
         for group in self.optimizer.param_groups:
             group["lr"] = training.learning_rate * min(rising, falling)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
+        # An infinite limit leaves the gradient as it is; the norm is needed in any case.
         norm = nn.utils.clip_grad_norm_(self.parameters, training.max_grad_norm or math.inf)
         if torch.isfinite(norm):
             self.optimizer.step()
@@ -202,15 +208,16 @@ class PolicyTraining:
         row = {
             "reward": float(experience.scores.mean()),
             "reward_sd": float(experience.scores.std()) if len(lengths) > 1 else 0.0,
-            "kl": float(experience.kl.sum(dim=1).mean()),
+            "kl": float(experience.kl.sum(dim=1).mean()),  # (batch, time - 1) -> (batch,) -> per reply
             "beta": self.beta,
             "length": float(lengths.mean()),
             "finished": float(experience.rollout.finished.float().mean()),
             **numbers,
         }
+        # `row` records the β of this round; the checkpoint keeps the β of the next one.
         self.loop.state["beta"] = self.adaptive_kl.update(row["kl"], len(experience.rollout))
         steps, evaluations = self.recipe.training.steps, max(1, self.recipe.training.evaluations)
-        done = self.loop.step + 1
+        done = self.loop.step + 1  # `after_step` counts this round only below
         if self.measure is not None and (done % math.ceil(steps / evaluations) == 0 or done == steps):
             row |= self._measured()
         self.loop.after_step(row.pop("loss"), save=self._write, **row)
@@ -221,6 +228,7 @@ class PolicyTraining:
         return {f"eval_{name}": value for name, value in values.items()}
 
     def _write(self, folder: Path) -> None:
+        # Everything that a round changes: weights, AdamW's moments, and the random state; `loop` stores β.
         tensors = {f"weight.{i}": value.detach().contiguous() for i, value in enumerate(self.parameters)}
         for i, moments in self.optimizer.state_dict()["state"].items():
             tensors |= {f"moment.{i}.{name}": value.clone() for name, value in moments.items()}
@@ -232,10 +240,11 @@ class PolicyTraining:
         with torch.no_grad():
             for i, value in enumerate(self.parameters):
                 value.copy_(tensors[f"weight.{i}"])
+        # "moment.3.exp_avg" -> moments[3]["exp_avg"], as the optimizer's own state is laid out
         moments: dict[int, dict[str, Tensor]] = {}
         for name, value in tensors.items():
             if name.startswith("moment."):
                 _, i, moment = name.split(".")
                 moments.setdefault(int(i), {})[moment] = value
         self.optimizer.load_state_dict(self.optimizer.state_dict() | {"state": moments})
-        torch.set_rng_state(tensors["generator"])
+        torch.set_rng_state(tensors["generator"])  # replies continue with the same draws

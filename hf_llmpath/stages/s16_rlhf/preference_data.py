@@ -1,12 +1,12 @@
-"""Reads pairs of replies, one of them preferred, from any data set into TRL's conversational format.
+"""Reads pairs of a preferred and a rejected reply from any data set, in TRL's conversational format.
 
     preferences = load_preferences("world/preferences")
     preferences.train[0]  # {"prompt": [...], "chosen": [...], "rejected": [...]}, lists of messages
 
-It reads two forms. The first is messages: `prompt`, `chosen`, and `rejected`, each a list of
-`{"role", "content"}` or a text; without a `prompt` column, both sides must begin with the prompt. The second
-is dialogues written as text, "Human: ... Assistant: ...", as in hh-rlhf. There the assistant sometimes says
-nothing, which counts as a reply, though it is seldom the preferred one.
+Two forms are accepted. In the first, `prompt`, `chosen`, and `rejected` are each a list of messages
+`{"role", "content"}` or a text; without a `prompt` column, both sides must begin with the prompt. In the
+second, each side is a dialogue written as text, "Human: ... Assistant: ...", as in hh-rlhf. There, the
+assistant sometimes says nothing, which counts as a reply, though it is seldom the preferred one.
 """
 
 import hashlib
@@ -22,12 +22,13 @@ from ...errors import UserError
 EMBEDDED = ("world/preferences",)
 ROLES = ("system", "user", "assistant")
 _ENDINGS = (".jsonl", ".json", ".parquet", ".csv", ".tsv")
+# The beginning of a turn: of the text, or of a paragraph
 _TURN = re.compile(r"(?:^|\n\n)(Human|Assistant): ?")
 _SPOKEN_BY = {"Human": "user", "Assistant": "assistant"}
-_HELD_OUT_SHARE = 10
+_HELD_OUT_SHARE = 10  # one pair in ten is held out if the data has no split for it
 
-Message = dict[str, str]
-Pair = dict[str, list[Message]]
+Message = dict[str, str]  # `role` and `content`
+Pair = dict[str, list[Message]]  # `prompt`, `chosen`, and `rejected`
 
 
 @dataclass(frozen=True)
@@ -73,9 +74,9 @@ def load_preferences(dataset: str, size: int | None = None) -> Preferences:
             raise UserError(f"{dataset} has {len(train)} pair; at least 2 are needed to hold one out")
         train, test = _hold_out(train)
     train = train[:size]
-    digest = hashlib.sha256()
+    digest = hashlib.sha256()  # identifies the data in metrics.json, wherever it came from
     for pair in (*train, *test):
-        digest.update(repr(pair).encode() + b"\0")
+        digest.update(repr(pair).encode() + b"\0")  # the zero byte separates the pairs
     return Preferences(dataset, train, test, digest.hexdigest()[:16])
 
 
@@ -113,7 +114,7 @@ def _hold_out(pairs: list[Pair]) -> tuple[list[Pair], list[Pair]]:
     import random
 
     order = list(range(len(pairs)))
-    random.Random(0).shuffle(order)
+    random.Random(0).shuffle(order)  # a fixed seed: every run on this data holds out the same pairs
     count = max(1, len(pairs) // _HELD_OUT_SHARE)
     return [pairs[index] for index in order[count:]], [pairs[index] for index in order[:count]]
 
@@ -121,7 +122,7 @@ def _hold_out(pairs: list[Pair]) -> tuple[list[Pair], list[Pair]]:
 def read_pairs(rows: Sequence[Mapping[str, Any]], where: str) -> list[Pair]:
     """Converts every row to `prompt`, `chosen`, and `rejected`, each a list of messages.
 
-    The prompt is what both sides have in common at the beginning; `chosen` and `rejected` hold what follows.
+    The prompt is the beginning that both sides share; `chosen` and `rejected` hold the messages after it.
 
     Args:
         rows: the rows of a file.
@@ -133,6 +134,7 @@ def read_pairs(rows: Sequence[Mapping[str, Any]], where: str) -> list[Pair]:
     """
     if not len(rows):
         raise UserError(f"{where} has no pairs")
+    # A data set of the Hub lists its columns; a list of rows may have different keys in each row.
     present = set(rows.column_names if hasattr(rows, "column_names") else set().union(*rows))
     missing = [side for side in ("chosen", "rejected") if side not in present]
     if missing:
@@ -153,7 +155,7 @@ def _pair(row: Mapping[str, Any], line: str) -> Pair:
         sides[side] = _messages(row[side], "assistant", f"{line}: '{side}'")
     prompt = _messages(row["prompt"], "user", f"{line}: 'prompt'") if row.get("prompt") else []
     chosen, rejected = sides["chosen"], sides["rejected"]
-    if not prompt:
+    if not prompt:  # the messages that both sides share become the prompt, but each side keeps a reply
         while len(chosen) > 1 and len(rejected) > 1 and chosen[0] == rejected[0]:
             prompt, chosen, rejected = [*prompt, chosen[0]], chosen[1:], rejected[1:]
     if not prompt:
@@ -191,10 +193,11 @@ def _dialogue(text: str) -> list[Message]:
     """Splits a dialogue "\\n\\nHuman: ...\\n\\nAssistant: ..." into turns; any other text has none."""
     if not _TURN.match(text):
         return []
-    _, *pieces = _TURN.split(text)
+    _, *pieces = _TURN.split(text)  # speaker, words, speaker, words, ...; the first piece is empty
     turns: list[Message] = []
     for who, words in zip(pieces[::2], pieces[1::2], strict=True):
-        if turns and turns[-1]["role"] == _SPOKEN_BY[who]:  # the text quotes the speaker's name
+        # Two turns of one speaker in a row: the words themselves contain a line such as "Human:".
+        if turns and turns[-1]["role"] == _SPOKEN_BY[who]:
             turns[-1]["content"] += f"\n\n{words.strip()}"
         else:
             turns.append({"role": _SPOKEN_BY[who], "content": words.strip()})

@@ -28,7 +28,7 @@ def train_reinforce(
 ) -> list[dict[str, float]]:
     """Trains `policy` in place, with one update per round, and returns the history.
 
-    The KL penalty is subtracted from the score of the whole reply.
+    The reward of a reply is its score minus β times its KL divergence from the reference.
 
     Args:
         policy, task, recipe, job, seed, measure: see `PolicyTraining`.
@@ -41,10 +41,12 @@ def train_reinforce(
     with training.loop as loop:
         while loop.step < loop.steps:
             experience = training.draw_replies()
-            rewards = experience.scores - training.beta * experience.kl.sum(dim=1)  # (batch,)
-            # (batch,); with one reply per prompt, the whole round serves as one group.
+            # R = score − β Σ_t (log π − log π_ref): (batch, time - 1) -> (batch,)
+            rewards = experience.scores - training.beta * experience.kl.sum(dim=1)
+            # R − b, (batch,); with one reply per prompt, the whole round serves as one group.
             advantages = leave_one_out(rewards, recipe.group if recipe.group > 1 else len(rewards))
-            log_probs = reply_log_probs(policy, experience.rollout).sum(dim=1)  # (batch,)
+            # log π(reply) = Σ_t log π(token_t), this time with gradients: (batch, time - 1) -> (batch,)
+            log_probs = reply_log_probs(policy, experience.rollout).sum(dim=1)
             loss = policy_gradient_loss(log_probs, advantages)
             norm = training.update(loss)
             numbers = {"grad_norm": norm, "advantage_sd": float(advantages.std())}

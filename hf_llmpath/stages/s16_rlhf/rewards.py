@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from .rollouts import Rollout
 
-_BATCH = 128
+_BATCH = 128  # conversations scored at once
 
 
 @dataclass
@@ -18,10 +18,9 @@ class RewardModel:
     Attributes:
         model: the classifier.
         pad: the id of the padding token.
-        mean, deviation: the numbers that normalize a raw score: the mean is subtracted, and the difference
-            is divided by the deviation. The training loss depends only on differences of scores and so
-            leaves their zero point open. `calibrate` gives a policy's replies mean 0 and standard
-            deviation 1 (Stiennon et al. 2020).
+        mean, deviation: the numbers that normalize a raw score: score = (raw − mean) / deviation. The
+            training loss depends only on differences between scores and thus leaves their zero point open.
+            `calibrate` gives a policy's replies mean 0 and standard deviation 1 (Stiennon et al. 2020).
     """
 
     model: nn.Module
@@ -30,20 +29,21 @@ class RewardModel:
     deviation: float = 1.0
 
     def __call__(self, rollout: Rollout) -> Tensor:
-        """Score of each reply `(batch,)`."""
+        """Computes the score of each reply, `(batch,)`."""
         return (self._raw(rollout.ids, rollout.attention_mask) - self.mean) / self.deviation
 
     def of_conversations(self, rows: Sequence[Sequence[int]]) -> Tensor:
-        """Score of each conversation, given as token ids `(len(rows),)`."""
+        """Computes the score of each conversation, given as token ids: `(conversations,)`."""
         scores = []
         for start in range(0, len(rows), _BATCH):
-            ids, mask = right_padded(rows[start : start + _BATCH], self.pad)
-            scores.append((self._raw(ids, mask) - self.mean) / self.deviation)
-        return torch.cat(scores)
+            ids, mask = right_padded(rows[start : start + _BATCH], self.pad)  # (batch, longest) each
+            scores.append((self._raw(ids, mask) - self.mean) / self.deviation)  # (batch,)
+        return torch.cat(scores)  # (conversations,)
 
     def calibrate(self, rollout: Rollout) -> None:
         """Normalizes the scores so that these replies have mean 0 and standard deviation 1."""
         raw = self._raw(rollout.ids, rollout.attention_mask)  # (batch,)
+        # The lower limit avoids a division by 0 if all replies score the same.
         self.mean, self.deviation = float(raw.mean()), max(1e-6, float(raw.std()))
 
     @torch.no_grad()
@@ -51,7 +51,7 @@ class RewardModel:
         device = next(self.model.parameters()).device
         self.model.eval()
         logits = self.model(input_ids=ids.to(device), attention_mask=mask.to(device)).logits  # (batch, 1)
-        return logits[:, 0].to(ids.device)  # (batch,)
+        return logits[:, 0].to(ids.device)  # (batch, 1) -> (batch,)
 
 
 def right_padded(rows: Sequence[Sequence[int]], pad: int) -> tuple[Tensor, Tensor]:

@@ -60,7 +60,7 @@ def draw(
     max_new_tokens: int,
     sampling: Sampling = Sampling(),  # noqa: B008 - frozen
 ) -> Rollout:
-    """Draws one reply to every prompt, from the policy's own distribution unless `sampling` changes it.
+    """Draws one reply to every prompt, from the policy's own distribution unless `sampling` modifies it.
 
     Args:
         policy: a causal language model.
@@ -75,17 +75,19 @@ def draw(
     for row, prompt in enumerate(prompts):
         ids[row, longest - len(prompt) :] = torch.tensor(list(prompt), device=device)
     lengths = torch.tensor([len(prompt) for prompt in prompts], device=device)  # (batch,)
-    # (longest,) against (batch, 1) -> (batch, longest)
+    # (longest,) >= (batch, 1) -> (batch, longest)
     attention_mask = (torch.arange(longest, device=device) >= (longest - lengths)[:, None]).long()
     was_training = policy.training
     policy.eval()
     limits = {"max_new_tokens": max_new_tokens, "eos_token_id": end}
+    # Bare steps are faster than `generate`, but they do not fit models with adapters or in 4 bits.
     if BareStepper.fits(policy):
         whole = sample(policy, ids, attention_mask, sampling, **limits)  # (batch, longest + new tokens)
     else:
         options = {"do_sample": not sampling.greedy, "pad_token_id": pad, "use_cache": True}
         if not sampling.greedy:
             options |= {name: getattr(sampling, name) for name in ("temperature", "top_k", "top_p")}
+        # (batch, longest + new tokens)
         whole = policy.generate(ids, attention_mask=attention_mask, **limits, **options)
     policy.train(was_training)
     return _from_left_padded(whole, lengths, longest, pad, end)
@@ -96,15 +98,17 @@ def _from_left_padded(whole: Tensor, lengths: Tensor, longest: int, pad: int, en
     is_end = whole[:, longest:] == end  # (batch, new tokens)
     # (batch, new tokens): true up to and including the first end token, before which no end was counted.
     is_reply = (is_end.cumsum(dim=1) - is_end.long()) == 0
-    positions = torch.arange(whole.shape[1], device=whole.device)  # (time,)
-    # (batch, time): the column that each token comes from when its row moves left by its padding.
+    positions = torch.arange(whole.shape[1], device=whole.device)  # (time,), with time = longest + new tokens
+    # (time,) + (batch, 1) -> (batch, time): the column that each token comes from when its row moves left by
+    # the width of its padding. Columns beyond the end are masked below.
     source = (positions + (longest - lengths)[:, None]).clamp(max=whole.shape[1] - 1)
-    total = lengths + is_reply.sum(dim=1)  # (batch,)
+    total = lengths + is_reply.sum(dim=1)  # (batch,): prompt and reply, without padding
     attention_mask = positions < total[:, None]  # (batch, time)
     ids = torch.where(attention_mask, whole.gather(1, source), pad)  # (batch, time)
     mask = attention_mask & (positions >= lengths[:, None])  # (batch, time)
     width = int(total.max())  # columns beyond it are padding in every row
     tensors = (ids, attention_mask.long(), mask.long())
+    # (batch, width) three times, and (batch,)
     return Rollout(*(tensor[:, :width] for tensor in tensors), is_end.any(dim=1))
 
 
@@ -116,8 +120,10 @@ def token_log_probs(logits: Tensor, ids: Tensor) -> Tensor:
         ids: the token ids, `(batch, time)`.
     """
     logits = logits[:, :-1]  # (batch, time - 1, vocabulary); nothing follows the last position
-    chosen = logits.gather(-1, ids[:, 1:, None]).squeeze(-1)  # (batch, time - 1)
-    return chosen - logits.logsumexp(dim=-1)  # (batch, time - 1), without a log-softmax of all logits
+    # The index is (batch, time - 1, 1); the squeeze leaves (batch, time - 1).
+    chosen = logits.gather(-1, ids[:, 1:, None]).squeeze(-1)
+    # log softmax(z)_k = z_k − logsumexp(z), (batch, time - 1): no second tensor as large as the logits
+    return chosen - logits.logsumexp(dim=-1)
 
 
 def reply_log_probs(model: nn.Module, rollout: Rollout) -> Tensor:

@@ -37,14 +37,14 @@ from .trl_trainers import (
     train_rloo_or_grpo,
 )
 
-REWARD_ACCURACY = 0.9
-WIN_RATE = 0.75
-SHOWN = 8  # prompts whose replies are kept for the picture and the page
+REWARD_ACCURACY = 0.9  # goal: share of held-out pairs that the reward model ranks correctly
+WIN_RATE = 0.75  # goal: share of prompts on which the aligned reply scores higher than the fine-tuned one
+SHOWN = 8  # prompts whose replies are saved for the picture and the page
 
 
 @dataclass(frozen=True)
 class Study:
-    """Holds what every method starts from."""
+    """Holds the data and the tokenizer that every method starts from."""
 
     settings: RLHFSettings
     run: Run
@@ -80,7 +80,7 @@ class Results:
 
 def train(settings: RLHFSettings, run: Run) -> None:
     """Fills `run` with the aligned chatbot, its fine-tuned predecessor, the reward model, and the metrics."""
-    _check(settings)
+    _check(settings)  # first: a mistake in the settings should not surface after minutes of training
     study = _study(settings, run)
     run.once("sft", lambda job: _fine_tune(study, job))
     run.once("reward", lambda job: _train_reward_model(study, job))
@@ -92,6 +92,7 @@ def train(settings: RLHFSettings, run: Run) -> None:
     accuracy, by_fault = _reward_accuracy(study, reward)  # differences of raw scores need no calibration
     exam = _examination(study, reward)
     results = Results(exam.of(sft), accuracy, by_fault)
+    # The fine-tuned chatbot's own replies become the zero point, so every reward is a gain over it.
     reward.calibrate(results.before.rollout)
     for method in settings.methods:
         for seed in range(settings.seed, settings.seed + settings.seeds):
@@ -121,7 +122,7 @@ def _check(settings: RLHFSettings) -> None:
         )
     if settings.lora_rank is None and settings.frozen_bits != 32:
         raise UserError("frozen_bits needs low-rank updates; give their rank too: --set lora_rank=8")
-    require_groups(settings.prompts * settings.group, settings.group)
+    require_groups(settings.prompts * settings.group, settings.group)  # rejects groups of fewer than two
     if settings.max_new_tokens >= settings.context:
         raise UserError(
             f"max_new_tokens ({settings.max_new_tokens}) leaves no room for a prompt in context "
@@ -141,6 +142,7 @@ def _study(settings: RLHFSettings, run: Run) -> Study:
         pairs = preferences.train[: settings.conversations]
         conversations = [pair["prompt"] + pair["chosen"] for pair in pairs]
         exam_prompts = [pair["prompt"] for pair in preferences.test[: settings.examined]]
+    # The policies practice on the prompts of the training pairs, never on those of the examination.
     prompts = [pair["prompt"] for pair in preferences.train]
     run.progress.say("training the tokenizer")
     texts = [message["content"] for messages in conversations for message in messages]
@@ -160,7 +162,7 @@ def _fine_tune(study: Study, job: Job) -> dict[str, float]:
         max_position_embeddings=settings.context,
         initializer_range=0.05,
         pad_token_id=tokenizer.pad_token_id,
-        bos_token_id=tokenizer.eos_token_id,
+        bos_token_id=tokenizer.eos_token_id,  # the vocabulary has one token for both ends of a text
         eos_token_id=tokenizer.eos_token_id,
     )
     model = LLMPathGPTForCausalLM(config)
@@ -172,7 +174,11 @@ def _fine_tune(study: Study, job: Job) -> dict[str, float]:
 
 
 def _train_reward_model(study: Study, job: Job) -> dict[str, float]:
-    """Builds the fine-tuned model with a one-output head; layers that it lacks on top start at random."""
+    """Trains the fine-tuned model, with a head of one output, to score conversations.
+
+    Additional layers on top start from random weights. They give the reward model room to compare a reply
+    with what the lower layers expect.
+    """
     settings, tokenizer = study.settings, study.tokenizer
     set_seed(settings.seed)
     model = AutoModelForSequenceClassification.from_pretrained(
@@ -188,8 +194,9 @@ def _train_reward_model(study: Study, job: Job) -> dict[str, float]:
 
 
 def _reward_accuracy(study: Study, reward: RewardModel) -> tuple[float, dict[str, float]]:
-    """Measures accuracy on held-out pairs, also by fault of the rejected reply if the data set names it."""
+    """Measures accuracy on held-out pairs, and for each fault of the rejected reply if the data names it."""
     pairs, context = study.preferences.test, study.settings.context
+    # (pairs,) each; a conversation is cut to the length that the model can read.
     chosen, rejected = (
         reward.of_conversations(
             [conversation_ids(study.tokenizer, pair["prompt"] + pair[side])[:context] for pair in pairs]
@@ -200,13 +207,13 @@ def _reward_accuracy(study: Study, reward: RewardModel) -> tuple[float, dict[str
     if study.preferences.name == "world/preferences":
         faults = [row["fault"] for row in generate("preferences", "test")]
         for fault in sorted(set(faults)):
-            rows = torch.tensor([name == fault for name in faults])
+            rows = torch.tensor([name == fault for name in faults])  # (pairs,), a boolean mask
             by_fault[fault] = pairwise_accuracy(chosen[rows], rejected[rows])
     return pairwise_accuracy(chosen, rejected), by_fault
 
 
 def _examination(study: Study, reward: RewardModel) -> Examination:
-    """Builds the examination; the reward model scores replies to data for which the world has no judge."""
+    """Builds the examination; for data without a judge, the reward model scores the replies."""
 
     def by_reward(prompts: Any, texts: Any, rollout: Any) -> list[float]:
         return reward(rollout).tolist()
@@ -216,7 +223,7 @@ def _examination(study: Study, reward: RewardModel) -> Examination:
         study.ids(study.exam_prompts),
         study.tokenizer,
         study.settings.max_new_tokens,
-        study.settings.seed + 1,
+        study.settings.seed + 1,  # not the seed with which the first policy is trained
         world_judge if study.of_the_world else by_reward,
     )
 
@@ -236,7 +243,7 @@ def _align(
     settings, tokenizer = study.settings, study.tokenizer
     start, reference = study.run.job("sft").model_dir, None
     if settings.lora_rank is not None:
-        set_seed(seed)
+        set_seed(seed)  # for the random weights of the low-rank updates
         policy = low_rank_policy(start, settings.lora_rank, settings.frozen_bits == 4)
     else:
         policy, reference = (AutoModelForCausalLM.from_pretrained(start) for _ in range(2))
@@ -248,7 +255,7 @@ def _align(
         recipe = _policy_recipe(settings, method)
         train_rloo_or_grpo(method, policy, tokenizer, study.prompts, reward, recipe, job, seed)
     else:
-        assert reference is not None
+        assert reference is not None  # `_check` rejects low-rank updates for these methods
         prompts = study.ids(study.prompts)
         task = PolicyTask(reference, reward, prompts, tokenizer.pad_token_id, tokenizer.eos_token_id)
         train_policy = train_ppo if method == "ppo" else train_reinforce
@@ -268,7 +275,11 @@ def _align(
 
 
 def _policy_recipe(settings: RLHFSettings, method: str) -> PolicyRecipe:
-    """Returns the method's recipe: PPO reuses a round at a lower rate; "no-kl" is REINFORCE without KL."""
+    """Returns the recipe of a policy gradient method.
+
+    PPO learns several times from each round and therefore has a lower rate. "no-kl" is REINFORCE without the
+    KL penalty, which shows reward hacking.
+    """
     rate = {"ppo": "learning_rate", "no-kl": "hacking_learning_rate"}.get(method, "single_learning_rate")
     training = Recipe(
         settings.hacking_steps if method == "no-kl" else settings.steps,
@@ -284,7 +295,7 @@ def _policy_recipe(settings: RLHFSettings, method: str) -> PolicyRecipe:
 
 
 def _save(study: Study, sft: LLMPathGPTForCausalLM, reward: RewardModel) -> None:
-    """Saves the first method's first policy as the stage's model and the other models next to it."""
+    """Saves the first method's first policy as the stage's model and all other models under their names."""
     settings, run, tokenizer = study.settings, study.run, study.tokenizer
     policies = {method: f"{method}-{settings.seed}" for method in settings.methods}
     policies |= {"no-kl": "no-kl"} if settings.hacking_steps else {}
@@ -309,13 +320,14 @@ def _report(study: Study, exam: Examination, reward: RewardModel, results: Resul
         add_mean(metrics, f"{prefix}reward", _mean_rewards(policies, reward))
         metrics[f"{prefix}method_seconds"] = statistics.fmean(results.seconds[method])
         goals.append(Goal(f"{prefix}win_rate", wanted, higher_is_better=True))
+    # PPO may lie behind RLOO by one standard error, which takes at least two seeds to estimate.
     if {"ppo", "rloo"} <= results.replies.keys() and settings.seeds > 1 and study.of_the_world:
         gap, error = _gap(*(_mean_rewards(results.replies[method], reward) for method in ("ppo", "rloo")))
         metrics |= {"ppo_reward_behind_rloo": gap}
         goals.append(Goal("ppo_reward_behind_rloo", error, higher_is_better=False))
     if hacked is not None:
         metrics |= {f"no_kl/{score}": hacked.score, "no_kl/reward": _mean_rewards([hacked], reward)[0]}
-        if study.of_the_world:  # reward hacking: the reward rises while the quality it stands for falls
+        if study.of_the_world:  # reward hacking: the reward rises while the quality that it stands for falls
             goals.append(Goal("no_kl/reward", metrics["reward"], higher_is_better=True))
             goals.append(Goal("no_kl/judge_score", metrics["judge_score"], higher_is_better=False))
     metrics |= {f"reward_accuracy/{fault}": value for fault, value in results.accuracy_by_fault.items()}
@@ -323,6 +335,7 @@ def _report(study: Study, exam: Examination, reward: RewardModel, results: Resul
     metrics["training_seconds"] = sum(
         job.result["seconds"] for job in run.jobs if job.done and "seconds" in job.result
     )
+    # A policy ties with itself, calibrated rewards have mean 0, and guessing ranks half of the pairs right.
     baselines = {"win_rate": 0.5, score: before.score, "reward": 0.0, "reward_accuracy": 0.5}
     shown = {"sft": before} | {method: policies[0] for method, policies in results.replies.items()}
     shown |= {"no-kl": hacked} if hacked else {}
@@ -338,6 +351,7 @@ def _mean_rewards(policies: list[Replies], reward: RewardModel) -> list[float]:
 
 def _gap(first: list[float], second: list[float]) -> tuple[float, float]:
     """Returns how far the first mean lies below the second, and the standard error of the difference."""
+    # √(s₁² / n₁ + s₂² / n₂)
     error = math.sqrt(sum(statistics.variance(values) / len(values) for values in (first, second)))
     return statistics.fmean(second) - statistics.fmean(first), error
 

@@ -54,6 +54,7 @@ def fine_tune_on_chats(
     """
     require_chat_template(tokenizer)
     options = {"assistant_only_loss": True, "loss_type": "nll", "train_sampling_strategy": "group_by_length"}
+    # Batches of similar length need little padding.
     arguments = SFTConfig(**_arguments(recipe, job.folder, seed), max_length=_context(model), **options)
     rows = _dataset([{"messages": messages} for messages in conversations])
     optimizers = _optimizers(recipe, model)
@@ -116,7 +117,7 @@ def train_rloo_or_grpo(
     job: Job,
     seed: int,
 ) -> None:
-    """Trains by TRL's RLOO or GRPO, with the same reward, penalty, and number of replies as our own methods.
+    """Trains with TRL's RLOO or GRPO; reward, penalty, and number of replies are those of our own methods.
 
     Args:
         method: `"rloo"` or `"grpo"`.
@@ -134,20 +135,21 @@ def train_rloo_or_grpo(
     end = tokenizer.eos_token_id
 
     def score(prompts: list, completion_ids: list[list[int]], **_: Any) -> list[float]:
+        # TRL passes messages and the ids of the replies; the reward model reads ids from prompt to reply.
         opened = [
             tokenizer.apply_chat_template(p, add_generation_prompt=True, return_dict=True) for p in prompts
         ]
         rows = [[*before["input_ids"], *ids] for before, ids in zip(opened, completion_ids, strict=True)]
         scores = reward.of_conversations(rows)  # (batch,)
         cut_off = torch.tensor([not ids or ids[-1] != end for ids in completion_ids])  # (batch,)
-        return (scores - recipe.unfinished_penalty * cut_off).tolist()
+        return (scores - recipe.unfinished_penalty * cut_off).tolist()  # as in `PolicyTraining.draw_replies`
 
     arguments = config(
         **_arguments(recipe.training, job.folder, seed) | {"lr_scheduler_type": "linear"},
         num_generations=recipe.group,
         max_completion_length=recipe.max_new_tokens,
         beta=recipe.beta,
-        temperature=1.0,
+        temperature=1.0,  # the policy's own distribution, as in our own methods
     )
     rows = _dataset([{"prompt": prompt} for prompt in prompts])
     _train(
@@ -175,7 +177,8 @@ def require_groups(replies: int, group: int) -> None:
 def _arguments(recipe: Recipe, folder: Path, seed: int) -> dict[str, Any]:
     """Returns the arguments that all of TRL's configurations take.
 
-    TRL's own defaults, bf16 and gradient checkpointing, are meant for GPUs.
+    They replace TRL's defaults of bf16 and gradient checkpointing, which are meant for GPUs. The learning
+    rate rises over the first twentieth of the steps, whatever the recipe says.
     """
     return shared_arguments(recipe, folder, seed) | {"warmup_steps": max(1, recipe.steps // 20)}
 

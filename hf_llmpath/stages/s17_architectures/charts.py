@@ -1,4 +1,4 @@
-"""Draws the comparison as a table, the three masks side by side, accuracy as bars, and pretraining losses."""
+"""Draws the comparison as a table, the masks of all models, accuracy as bars, and pretraining losses."""
 
 import statistics
 from pathlib import Path
@@ -13,7 +13,7 @@ from ...charts.text import table
 from ...runs import RunFolder
 
 NAMES = {"gpt": "GPT", "bert": "BERT", "t5": "T5"}
-LINEAR = "TF-IDF + logistic regression"
+LINEAR = "TF-IDF + logistic regression"  # the baseline
 OBJECTIVES = {"gpt": "every next token", "bert": "masked tokens", "t5": "masked spans"}
 MASKS = {"gpt": "GPT: a triangle", "bert": "BERT: all to all", "t5": "T5: both"}
 
@@ -33,7 +33,7 @@ def draw(folder: RunFolder) -> list[Path]:
     return save_all(pictures(folder), folder)
 
 
-# Header, key, format, and whether a larger number is better (None: neither is).
+# Header, key, format, and whether a larger number is better (None if neither a larger nor a smaller one is).
 COLUMNS: list[tuple[str, str, str, bool | None]] = [
     ("weights", "parameters", "{:,.0f}", None),
     ("tokens read", "tokens", "{:,.0f}", None),
@@ -47,8 +47,9 @@ COLUMNS: list[tuple[str, str, str, bool | None]] = [
 
 
 def comparison_table(folder: RunFolder) -> Picture:
-    """Tabulates size, cost, and accuracy of the three and the baseline's accuracy, with the best marked."""
+    """Tabulates the size, cost, and accuracy of the models and the baseline's accuracy; marks the best."""
     data, metrics = folder.figure_data("comparison"), folder.metrics
+    # Times differ between runs, so only the metrics have them; one seed has no list of values.
     for kind, values in data["kinds"].items():
         for name in ("pretraining_seconds", "fine_tuning_seconds"):
             values[name] = metrics.get(f"{kind}/{name}_seeds", [metrics[f"{kind}/{name}"]])
@@ -65,7 +66,8 @@ def comparison_table(folder: RunFolder) -> Picture:
 def comparison(
     kinds: dict[str, dict[str, list[float]]], linear: float
 ) -> tuple[list[str], list[list[str]], list[tuple[int, int]]]:
-    """Returns headers, rows, and the `(row, column)` of the best cells, counted from the first number."""
+    """Returns headers, rows, and the best cells as `(row, column)`, where column 0 is the first number."""
+    # The columns of equal time exist only if the run has measured it.
     columns = [column for column in COLUMNS if all(column[1] in values for values in kinds.values())]
     rows = [
         [NAMES[kind], *(_with_spread(values[key], form) for _, key, form, _ in columns)]
@@ -87,30 +89,35 @@ def _with_spread(values: list[float], form: str) -> str:
 
 
 def mask_picture(masks: dict[str, Any], detail: str) -> Picture:
-    """Draws which token may look at which, in a panel for each of the three."""
+    """Draws which token may look at which, in one panel per model."""
     panels = {}
     for kind, name in (("gpt", "decoder"), ("bert", "encoder")):
         data = masks[f"{kind}/{name}"]
-        panels[MASKS[kind]] = np.array(data["mask"]), data["rows"], data["columns"]
+        panels[MASKS[kind]] = np.array(data["mask"]), data["rows"], data["columns"]  # (rows, columns)
     joint, tokens = joint_mask(masks)
     panels[MASKS["t5"]] = joint, tokens, tokens
     return mask_panels(panels, "Who may look at whom", detail)
 
 
 def joint_mask(masks: dict[str, Any]) -> tuple[np.ndarray, list[str]]:
-    """T5's three masks as one, and its tokens: the source, then the target, on both axes.
+    """Combines T5's three masks into one and returns it with its tokens.
 
-    The source cannot look at the target, which does not exist yet.
+    Both axes hold the source and then the target. The source cannot look at the target, which does not exist
+    yet when the encoder reads.
+
+    Returns:
+        The boolean mask, `(source + target, source + target)`, and the tokens, `source + target` of them.
     """
     encoder, decoder, cross = (masks[f"t5/{name}"] for name in ("encoder", "decoder", "decoder to encoder"))
     tokens, cut = [*encoder["rows"], *decoder["rows"]], len(encoder["rows"])
     joint = np.zeros((len(tokens), len(tokens)), dtype=bool)
+    # Source to source, target to source, and target to target; the fourth quarter stays empty.
     joint[:cut, :cut], joint[cut:, :cut], joint[cut:, cut:] = encoder["mask"], cross["mask"], decoder["mask"]
     return joint, tokens
 
 
 def accuracy_chart(data: dict[str, Any]) -> Picture:
-    """Draws the accuracy of the three against the linear baseline."""
+    """Draws the accuracy of the three models and, as a level, that of the linear baseline."""
     values = {NAMES[kind]: numbers["accuracy"] for kind, numbers in data["kinds"].items()}
     return bar_chart(
         {name: statistics.fmean(numbers) for name, numbers in values.items()},

@@ -1,4 +1,4 @@
-"""The page of stage 17: three models read one sentence, and each does what it is best at."""
+"""Builds the page of stage 17: three models read one sentence, and each does what it is best at."""
 
 import threading
 from collections.abc import Iterable
@@ -41,8 +41,8 @@ SENTENCES = (SENTENCE, "Not once was the singer dull!", "Hugo said that the view
 MORE_BEGINNINGS = (*BEGINNINGS, "If only the")
 MORE_GAPS = (*GAPS, f"Although the fire {GAP}, the bed was {GAP}.")
 PERCENT = "{:.1%}".format
-LONGEST = 600  # characters
-MASKED_TOKENS = 8  # enough to see a mask by; a phone has no room for more
+LONGEST = 600  # characters of a text
+MASKED_TOKENS = 8  # rows and columns of a mask; a phone has no room for more
 
 
 class Architecture:
@@ -54,7 +54,7 @@ class Architecture:
         folder: the folder in which the model was saved.
 
     Raises:
-        UserError: the folder cannot be read, or its tokenizer belongs to another model.
+        UserError: If the folder cannot be read or its tokenizer belongs to another model.
     """
 
     def __init__(self, kind: str, auto_class: str, folder: Path):
@@ -69,7 +69,9 @@ class Architecture:
             return look(self.kind, self.model, self.tokenizer, text, target)
 
     def verdict(self, text: str) -> list[tuple[str, float]]:
-        """Returns every class with its probability; for an encoder-decoder, that of writing the class's name.
+        """Returns every class with the probability that the encoder-decoder writes its name.
+
+        The probabilities are normalized over the class names.
 
         Raises:
             UserError: If the text is empty.
@@ -79,9 +81,11 @@ class Architecture:
         model, tokenizer = self.model, self.tokenizer
         names = [model.config.id2label[index] for index in range(model.config.num_labels)]
         ids = encode(tokenizer, [text], tokenizer.model_max_length)[0]
-        rows = TokenRows([[tokenizer.pad_token_id, *ids]])  # `class_scores` drops the first token
+        # `class_scores` expects rows framed as for BERT and drops the first token; any token will do.
+        rows = TokenRows([[tokenizer.pad_token_id, *ids]])
         with self.lock:
             scores = class_scores(model, rows, class_targets(tokenizer, names), tokenizer.pad_token_id)
+        # (1, classes) -> (classes,)
         return list(zip(names, torch.from_numpy(scores[0]).softmax(-1).tolist(), strict=True))
 
 
@@ -96,7 +100,7 @@ def load_architecture(kind: str, auto_class: str, folder: Path) -> Architecture:
 
 
 def build(folder: RunFolder, model_id: str | None = None) -> gr.Blocks:
-    """The page. The models and what the run measured are read from `folder` once they are there."""
+    """Builds the page; it reads the models and the measurements from `folder` once the run is complete."""
 
     def model(kind: str) -> Architecture:
         return load_architecture(kind, KINDS[kind], folder.model(kind))
@@ -105,6 +109,7 @@ def build(folder: RunFolder, model_id: str | None = None) -> gr.Blocks:
         data = {}
         beginning = _first_tokens(model("bert").tokenizer, text, MASKED_TOKENS)
         for kind in KINDS:
+            # Half of the text stands for what T5's decoder has written so far.
             target = half_of(beginning) if kind == "t5" else None
             for name, (weights, rows, columns) in model(kind).look(beginning, target).items():
                 data[f"{kind}/{name}"] = {"mask": mask_of(weights), "rows": rows, "columns": columns}
@@ -125,7 +130,7 @@ def build(folder: RunFolder, model_id: str | None = None) -> gr.Blocks:
         return _gallery(bar_chart(values, title, detail=note, form=PERCENT) for title, values in rows.items())
 
     def heads(text: str, which: str) -> str:
-        kind, _, name = which.partition("/")
+        kind, _, name = which.partition("/")  # such as "t5/decoder to encoder"
         weights, rows, columns = model(kind).look(text)[name]
         note = "Rows look, columns are looked at; click a head."
         return head_browser(weights, rows, columns, f"{NAMES[kind]}, {name}", note).html()
@@ -141,7 +146,7 @@ def build(folder: RunFolder, model_id: str | None = None) -> gr.Blocks:
         )
 
     def write(text: str, temperature: float, seed: int) -> str:
-        gpt, seed = model("gpt"), int(seed or 0)
+        gpt, seed = model("gpt"), int(seed or 0)  # an emptied field sends None
         with gpt.lock:
             written = continue_text(gpt.model, gpt.tokenizer, text, seed, temperature)
         return pictures.plain_text(written, "GPT continues", f"temperature {temperature:g}, seed {seed}")
@@ -217,4 +222,5 @@ def _gallery(charts: Iterable[Picture]) -> str:
 def _first_tokens(tokenizer: Any, text: str, count: int) -> str:
     """Returns the beginning of a text, up to `count` tokens."""
     offsets = tokenizer(text, return_offsets_mapping=True, add_special_tokens=False)["offset_mapping"]
+    # `offsets` holds the first and last character of every token; the cut keeps the original spelling.
     return text if len(offsets) <= count else text[: offsets[count - 1][1]]

@@ -37,8 +37,8 @@ from .span_corruption import (
 # Kind -> the Auto class that its objective needs; the pictures follow this order.
 KINDS = {"gpt": "AutoModelForCausalLM", "bert": "AutoModelForMaskedLM", "t5": "AutoModelForSeq2SeqLM"}
 POOL = 64  # batches that are sorted by length together
-MOMENTS = 2  # running means that AdamW keeps for every weight
-WORD = 4  # bytes of a number in 32 bits
+MOMENTS = 2  # running means that AdamW stores for every weight
+WORD = 4  # bytes of a 32-bit number
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class SharedTexts:
     Attributes:
         tokenizer: a tokenizer with a mask token and sentinels that frames a text as `[CLS] ... [SEP]`.
         train, held_out: framed rows to learn from and to measure on.
-        mask_rate: the share of the tokens that the encoder must guess.
+        mask_rate: the share of the tokens that the encoder must predict.
         noise_density, mean_span: the parameters of span corruption (see `SpanCorruption`).
     """
 
@@ -75,7 +75,7 @@ class SharedTexts:
         )
         if isinstance(batches, SpanBatches):
             batches.corruption = self.corruption
-            longest = int(rows.lengths.max()) - 2
+            longest = int(rows.lengths.max()) - 2  # without [CLS] and [SEP]
             # A rolled pattern may cut one span in two, and the end of the target needs another sentinel.
             needed = int(batches.corruption.spans(torch.tensor([longest]))[1]) + 2
             if needed > len(batches.corruption.sentinels):
@@ -103,15 +103,16 @@ def of_size(make: Callable[[int], PreTrainedConfig], kind: str, parameters: int)
     """Finds the configuration `make(intermediate_size)` whose model has nearly `parameters` weights.
 
     Raises:
-        UserError: If even the smallest model has more.
+        UserError: If even the smallest model has more weights.
     """
 
     def count(size: int) -> int:
-        with torch.device("meta"):
+        with torch.device("meta"):  # shapes without memory: the weights only have to be counted
             model = getattr(transformers, KINDS[kind]).from_config(make(size))
         return model.num_parameters()
 
-    few, more = count(8), count(16)  # the number of weights is linear in the size
+    # The number of weights is linear in the size, so two sizes determine the line.
+    few, more = count(8), count(16)
     size = 8 + round((parameters - few) * 8 / (more - few))
     if size < 1:
         raise UserError(
@@ -132,7 +133,7 @@ def held_out_loss(model: nn.Module, batches: TrainingBatches) -> float:
         # (batch, length); a causal model shifts its labels, and nothing predicts the first token.
         targets = batch["labels"][:, 1:] if isinstance(batches, CausalBatches) else batch["labels"]
         asked = int((targets != IGNORED).sum())
-        total += float(model(**batch).loss) * asked
+        total += float(model(**batch).loss) * asked  # the loss is a mean over the targets of the batch
         count += asked
     model.train(was_training)
     return total / count
@@ -141,8 +142,8 @@ def held_out_loss(model: nn.Module, batches: TrainingBatches) -> float:
 def training_memory_mb(model: PreTrainedModel, batch: dict[str, Tensor]) -> float:
     """Computes the memory that a training step must hold at once, in MiB.
 
-    The number includes the weights, their gradients, AdamW's two moments, and the activations of this batch
-    that the forward pass keeps for the backward pass, each counted once. It leaves out Python, the libraries,
+    The result includes the weights, their gradients, AdamW's two moments, and the activations of this batch
+    that the forward pass saves for the backward pass, each counted once. It excludes Python, the libraries,
     and temporary results and thus describes the model alone.
     """
     weights = {parameter.untyped_storage().data_ptr() for parameter in model.parameters()}
@@ -159,14 +160,16 @@ def training_memory_mb(model: PreTrainedModel, batch: dict[str, Tensor]) -> floa
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda value: value):
         model(**batch)
     model.train(was_training)
+    # Tensors that share a storage count once: `kept` has one entry per address.
     activations = sum(value.untyped_storage().nbytes() for value in kept.values())
+    # Weights, gradients, and moments take 4 bytes each for every weight.
     return (activations + model.num_parameters() * WORD * (2 + MOMENTS)) / 2**20
 
 
 def pretrain(
     kind: str, config: PreTrainedConfig, texts: SharedTexts, recipe: Recipe, job: Job, seed: int
 ) -> dict[str, Any]:
-    """Trains a model from random weights by its own objective, once; `job` keeps the result and the model.
+    """Trains a model from random weights by its own objective, once; `job` stores the result and the model.
 
     Returns:
         The `validation_loss` (nats per target), `perplexity`, `parameters`, `tokens` (tokens of text read),
@@ -181,12 +184,13 @@ def _pretrain(
     set_seed(seed)
     model = getattr(transformers, KINDS[kind]).from_config(config)
     batches = texts.batches(kind, texts.train, recipe.batch_size, recipe.steps, seed)
+    # (steps, batch) -> (steps,): the step with the longest text, and the index of its first example
     widest = int(texts.train.lengths[batches.plan].max(axis=1).argmax()) * batches.batch_size
     memory = training_memory_mb(model, batches.__getitems__(list(range(widest, widest + batches.batch_size))))
     began = time.perf_counter()
     fit(model, batches, recipe, job, seed, tokens_per_step=batches.tokens_per_step)
     seconds = time.perf_counter() - began
-    size = min(recipe.batch_size, len(texts.held_out))
+    size = min(recipe.batch_size, len(texts.held_out))  # so many batches that nearly every text occurs once
     loss = held_out_loss(model, texts.batches(kind, texts.held_out, size, len(texts.held_out) // size, seed))
     job.save_model(model, texts.tokenizer_of(kind))
     return {
@@ -211,7 +215,7 @@ class LabeledRows:
 def teach(
     kind: str, start: Path, data: LabeledRows, texts: SharedTexts, recipe: Recipe, job: Job, seed: int
 ) -> dict[str, Any]:
-    """Fine-tunes a pretrained model to classify, once; `job` keeps the result and the model.
+    """Fine-tunes a pretrained model to classify, once; `job` stores the result and the model.
 
     The decoder gets a new head on its last state and the encoder a new head on the mean of its states. The
     encoder-decoder needs no head: it learns to write the name of the class.
@@ -228,7 +232,7 @@ def _teach_to_write(
     start: Path, data: LabeledRows, texts: SharedTexts, recipe: Recipe, job: Job, seed: int
 ) -> dict[str, Any]:
     set_seed(seed)
-    classes = dict(enumerate(data.classes))  # only the page needs them; there is no head
+    classes = dict(enumerate(data.classes))  # saved for the page alone, since the model has no head
     known = {"id2label": classes, "label2id": {name: number for number, name in classes.items()}}
     model = transformers.AutoModelForSeq2SeqLM.from_pretrained(start, **known)
     tokenizer = texts.tokenizer_of("t5")
@@ -236,18 +240,20 @@ def _teach_to_write(
     rows, labels = data.train
     targets = [names[label] for label in labels]
     pad = tokenizer.pad_token_id
+    # T5 reads a text and its end token, without the [CLS] at the beginning.
     dataset = PairBatches(_unframed(rows), targets, recipe.batch_size, recipe.steps, pad, seed)
     began = time.perf_counter()
     fit(model, dataset, recipe, job, seed, tokens_per_step=dataset.tokens_per_step)
     seconds = time.perf_counter() - began
     job.save_model(model, tokenizer)
-    answers = class_scores(model, data.held_out[0], names, pad).argmax(1)  # (texts,)
+    # (texts, classes) -> (texts,): the class whose name is the likeliest
+    answers = class_scores(model, data.held_out[0], names, pad).argmax(1)
     return {"accuracy": float((answers == np.asarray(data.held_out[1])).mean()), "seconds": seconds}
 
 
 def _unframed(rows: TokenRows) -> list[np.ndarray]:
     """Returns every row without its first token."""
-    ends = np.cumsum(rows.lengths)
+    ends = np.cumsum(rows.lengths)  # (rows,): where each row ends in the flat array of tokens
     return [rows.tokens[end - length + 1 : end] for end, length in zip(ends, rows.lengths, strict=True)]
 
 
@@ -285,25 +291,31 @@ def class_scores(
     was_training = model.training
     model.eval()
     count, longest = len(targets), max(len(ids) for ids in targets)
+    # Labels are padded with the ignored label, which adds nothing to the loss.
     padded = [[*ids, *[IGNORED] * (longest - len(ids))] for ids in targets]
     labels = torch.tensor(padded)  # (targets, longest)
     scores = np.empty((len(rows), count))
-    order = np.argsort(rows.lengths, kind="stable")
+    order = np.argsort(rows.lengths, kind="stable")  # similar lengths together, for little padding
     for start in range(0, len(order), batch_size):
         indices = order[start : start + batch_size]
-        ids, mask = (values[:, 1:] for values in rows.padded(indices, pad))  # (batch, length)
+        # (batch, 1 + length) -> (batch, length) each
+        ids, mask = (values[:, 1:] for values in rows.padded(indices, pad))
         # (batch, length, hidden)
         states = model.get_encoder()(input_ids=ids, attention_mask=mask).last_hidden_state
-        wanted = labels.repeat(len(indices), 1)  # (batch * targets, longest)
+        # Every text meets every target. `repeat` cycles through all targets for each text, and
+        # `repeat_interleave` below repeats a text once per target, so the rows of both correspond.
+        wanted = labels.repeat(len(indices), 1)  # (targets, longest) -> (batch * targets, longest)
         logits = model(
             attention_mask=mask.repeat_interleave(count, 0),  # (batch * targets, length)
             encoder_outputs=(states.repeat_interleave(count, 0),),  # (batch * targets, length, hidden)
             decoder_input_ids=model.prepare_decoder_input_ids_from_labels(wanted),
             use_cache=False,
         ).logits
-        # (batch * targets, vocab, longest) -> (batch * targets, longest); ignored labels have loss 0.
+        # (batch * targets, longest, vocabulary) -> (batch * targets, vocabulary, longest), as `cross_entropy`
+        # expects, -> (batch * targets, longest); ignored labels have loss 0.
         losses = nn.functional.cross_entropy(logits.transpose(1, 2), wanted, reduction="none")
-        # (batch * targets,) -> (batch, targets)
+        # log P(target | text) = −Σ losses, (batch * targets, longest) -> (batch * targets,)
+        # -> (batch, targets)
         scores[indices] = -losses.sum(1).view(len(indices), count).numpy()
     model.train(was_training)
     return scores

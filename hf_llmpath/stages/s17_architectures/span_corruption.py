@@ -109,7 +109,7 @@ class SpanCorruption:
         noise = (lengths * self.density).round().long().clamp(min=1)
         noise = torch.minimum(noise, (lengths - 1).clamp(min=0))
         count = (noise / self.mean_span).round().long().clamp(min=1)
-        # No span is empty, and neither is a piece between two spans.
+        # No span may be empty, nor may a piece between two spans.
         return noise, torch.minimum(count, torch.minimum(noise, lengths - noise))
 
     def noise_mask(self, lengths: Tensor, generator: torch.Generator) -> Tensor:
@@ -127,7 +127,7 @@ class SpanCorruption:
         kept, lost = (_cut(items, count, generator) for items in (lengths - noise, noise))
         # (rows, 2 * most spans): where the pieces end, in the order kept, lost, kept, lost, ...
         ends = torch.stack([kept, lost], dim=2).flatten(1).cumsum(1)
-        # (rows, longest); `searchsorted` wants contiguous memory
+        # (longest,) -> (rows, longest); `searchsorted` warns about memory that is not contiguous.
         positions = torch.arange(max(int(lengths.max()), 1)).expand(len(lengths), -1).contiguous()
         # (rows, longest): counting from 0, the odd pieces are noise.
         mask = torch.searchsorted(ends, positions, right=True) % 2 == 1

@@ -23,7 +23,7 @@ from .objectives_compared import KINDS, LabeledRows, SharedTexts, of_size, pretr
 from .span_corruption import add_sentinels
 from .strengths import examples_of, half_of, look, mask_of, masked_accuracy, sentence_of, span_exact_match
 
-# The required lead in accuracy over TF-IDF + logistic regression on the world's reviews; elsewhere it is 0.
+# The required lead in accuracy over TF-IDF + logistic regression on the world's reviews; 0 on other data
 AHEAD = {"bert": 0.05, "gpt": 0.0}
 SIZES = 1.05  # limit on the ratio of the largest model's weights to the smallest's
 CLASSIFIER = {kind: "AutoModelForSequenceClassification" for kind in ("gpt", "bert")}
@@ -31,13 +31,14 @@ MAIN = "bert"  # its classifier is the stage's model
 
 
 def train(settings: ArchitecturesSettings, run: Run) -> None:
-    """Fills `run` with the models and their numbers."""
+    """Fills `run` with the models and their metrics."""
     table = load_table(
         settings.dataset,
         {"text": TEXT_COLUMNS, "label": LABEL_COLUMNS},
         {"text": settings.text_column, "label": settings.label_column},
         embedded=("world/reviews",),
     )
+    # The world's labels are 0 and 1; T5 has to write words.
     classes = ["negative", "positive"] if settings.dataset == "world/reviews" else table.classes
     run.progress.say("training the tokenizer")
     texts = _tokenized(settings, table, classes)
@@ -64,7 +65,7 @@ def _tokenized(settings: ArchitecturesSettings, table: Table, classes: list[str]
         tokenizer = train_subwords(train, "wordpiece", settings.vocab_size, max_length=settings.context)
     except ValueError as error:
         raise UserError(str(error)) from None
-    # T5 writes the names of the classes; a name of one word becomes one token.
+    # T5 writes the names of the classes; a name of one word becomes one token, in the lowercase of the texts.
     tokenizer.add_tokens([name.lower() for name in classes if name.isalpha()])
     add_sentinels(tokenizer, settings.sentinels)
     tokenizer.model_input_names = ["input_ids", "attention_mask"]  # there is only one segment
@@ -100,6 +101,7 @@ def _configs(settings: ArchitecturesSettings, texts: SharedTexts) -> dict[str, P
             num_encoder_layers=settings.num_encoder_layers,
             num_decoder_layers=settings.num_decoder_layers,
             intermediate_size=intermediate_size,
+            # The original T5 has 1, but it was trained by Adafactor, whose steps grow with the weights.
             embedding_initializer_range=0.08,
             scale_decoder_outputs=False,
             eos_token_id=tokenizer.sep_token_id,
@@ -117,13 +119,13 @@ def _configs(settings: ArchitecturesSettings, texts: SharedTexts) -> dict[str, P
         )
         parameters = transformers.AutoModelForCausalLM.from_config(gpt).num_parameters()
         return {"gpt": gpt, "bert": of_size(bert, "bert", parameters), "t5": of_size(t5, "t5", parameters)}
-    except StrictDataclassClassValidationError as error:
+    except StrictDataclassClassValidationError as error:  # sizes that do not fit, such as of the heads
         raise UserError(str(error.__cause__)) from None
 
 
 @dataclass(frozen=True)
 class _Contest:
-    """Holds everything that the trainings of one seed have in common."""
+    """Holds everything that the training runs of all seeds have in common."""
 
     settings: ArchitecturesSettings
     run: Run
@@ -132,12 +134,13 @@ class _Contest:
     configs: dict[str, PreTrainedConfig]
 
     def of_seed(self, seed: int) -> dict[str, dict[str, float]]:
-        """Returns the numbers of each kind; with `equal_time`, also those after the slowest kind's time."""
+        """Returns the metrics of each kind; with `equal_time`, also those after the slowest kind's time."""
         steps = self.settings.pretraining.steps
         results = {kind: self.trained(kind, seed, steps) for kind in KINDS}
         if self.settings.equal_time:
             slowest = max(result["pretraining_seconds"] for result in results.values())
             for kind, result in results.items():
+                # The number of steps that this kind takes in the time of the slowest one
                 more = round(steps * slowest / result["pretraining_seconds"])
                 longer = self.trained(kind, seed, more, "-equal-time") if more > steps else result
                 result |= {
@@ -146,9 +149,9 @@ class _Contest:
         return results
 
     def trained(self, kind: str, seed: int, steps: int, suffix: str = "") -> dict[str, float]:
-        """Pretrains and teaches one model."""
+        """Pretrains one model, fine-tunes it to classify, and returns its metrics."""
         settings, name = self.settings, f"{kind}-{seed}{suffix}"
-        # T5's scores are not scaled down, so a step of the same size changes its attention more.
+        # T5 does not divide its scores by √d, so a step of the same size changes its attention more.
         share = settings.t5_rate if kind == "t5" else 1.0
         first, second = (
             replace(recipe, learning_rate=share * recipe.learning_rate)
@@ -166,7 +169,11 @@ class _Contest:
 def _save_models(
     settings: ArchitecturesSettings, run: Run, texts: SharedTexts, table: Table
 ) -> dict[str, float]:
-    """Saves the first seed's models and what the pictures show of them; returns what each is best at."""
+    """Saves the first seed's models and the data of their pictures.
+
+    Returns:
+        The metrics that only one architecture has: accuracy on masked tokens and exact match of spans.
+    """
     seed, held_out = settings.seed, table.held_out["text"]
     models, tokenizers = {}, {kind: texts.tokenizer_of(kind) for kind in KINDS}
     for kind, auto_class in KINDS.items():
@@ -220,7 +227,7 @@ def _report(
         Goal(f"{kind}/accuracy", linear + ahead * of_the_world, higher_is_better=True)
         for kind, ahead in AHEAD.items()
     ]
-    # Seconds differ from run to run: the charts take them from the metrics.
+    # Times differ between runs, so the charts read them from the metrics rather than from this file.
     counted = {
         kind: {name: numbers for name, numbers in values.items() if not name.endswith("seconds")}
         for kind, values in results.items()

@@ -40,8 +40,8 @@ def fit_sharded(
 ) -> tuple[list[float], dict[str, Tensor]]:
     """Trains `model` in shards.
 
-    At first, every process has the whole model, and process groups are initialized. A program that calls this
-    must end with `workers.leave_group`.
+    When the function starts, every process has the whole model, and the process group is initialized. A
+    program that calls this function must end with `workers.leave_group`.
 
     Args:
         model: model to train, in place; dropout depends on the caller's seed.
@@ -64,6 +64,7 @@ def fit_sharded(
     mesh = init_device_mesh("cuda" if torch.cuda.is_available() else "cpu", (world,))
     if recipe.gradient_checkpointing:
         model.activation_checkpointing_enable()
+    # Layers first: each is then gathered on its own, and the last call takes only what remains.
     for layer in model.model.layers:
         fully_shard(layer, mesh=mesh)
     fully_shard(model, mesh=mesh)
@@ -97,6 +98,7 @@ def fit_sharded(
             batch = {name: value.to(model.device) for name, value in batch.items()}
             loss = model(**batch, use_cache=False).loss
             loss.backward()
+            # This clips the norm of the whole gradient, because DTensors sum over all shards.
             torch.nn.utils.clip_grad_norm_(model.parameters(), recipe.max_grad_norm or math.inf)
             optimizer.step()
             scheduler.step()
@@ -106,7 +108,7 @@ def fit_sharded(
             loop.after_step(mean / world, save=write)
         options = StateDictOptions(full_state_dict=True, cpu_offload=True)
         whole = get_model_state_dict(model, options=options)
-    # DTensor's caches keep the mesh until the interpreter ends, and the mesh keeps its groups, which
-    # `workers.leave_group` could then not end. The groups can still be found by their names.
+    # DTensor's caches hold the mesh until the interpreter ends, and the mesh holds its groups, so
+    # `workers.leave_group` could not end them. PyTorch can still find the groups by their names.
     getattr(mesh, "_pg_registry", {}).clear()
     return loop.losses, whole

@@ -32,7 +32,7 @@ from ..recipes.character_model import CharacterData
 from ..recipes.gpt import GPTShape, TokenData, fit_with_accelerate, new_model
 from .workers import leave_group
 
-SETTINGS_FILE = "run.json"  # next to the checkpoints: what is being run
+SETTINGS_FILE = "run.json"  # file next to the checkpoints: the settings of the run
 
 
 def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -67,11 +67,11 @@ def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 def _checkpoints(wanted: argparse.Namespace) -> Path:
-    """Returns the folder of the checkpoints, once it is clear that this run may begin or continue there.
+    """Returns the folder of the checkpoints, after checking that this run may begin or continue there.
 
     Raises:
-        UserError: there is nothing to resume, the stopped run had different settings, or there is a stopped
-            run but --resume was not given.
+        UserError: the folder has nothing to resume, the stopped run had different settings, or the folder has
+            a stopped run but the command line has no --resume.
     """
     folder = wanted.folder / "checkpoints"
     newest = newest_checkpoint(folder)
@@ -134,6 +134,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _rank() -> str:
+    # From the launcher's environment, because the process group does not exist yet.
     return os.environ.get("RANK", "0")
 
 

@@ -1,6 +1,6 @@
 """Makes processes that train together stop together.
 
-When one is gone, the others say which one and how to continue.
+When one process is gone, the others report which one it was and how to continue.
 
     with stop_together(folder):
         ...                        # the training
@@ -58,7 +58,7 @@ class Worker:
 
     @property
     def is_gone(self) -> bool:
-        """Whether the process has ended, as far as this machine can tell."""
+        """Returns whether the process has ended, as far as this machine can tell."""
         if self.machine != socket.gethostname():
             return False
         try:
@@ -71,7 +71,7 @@ class Worker:
 
 
 class _AskedToEnd(BaseException):
-    """SIGTERM has been received."""
+    """Signals that the process has received SIGTERM."""
 
 
 @contextmanager
@@ -101,7 +101,7 @@ def stop_together(folder: Path) -> Iterator[None]:
         if what is not None:
             raise UserError(f"{what}; {_how_to_continue(folder)}") from error
         _on_sigterm(before)
-        if isinstance(error, _AskedToEnd):
+        if isinstance(error, _AskedToEnd):  # no worker is gone, so let the former handler act
             os.kill(os.getpid(), signal.SIGTERM)
         raise
     except BaseException:
@@ -128,6 +128,7 @@ def _raise_asked(*_: object) -> None:
 
 
 def _on_sigterm(handler: Any) -> Any:
+    # Python allows only the main thread to set signal handlers.
     if handler is not None and threading.current_thread() is threading.main_thread():
         return signal.signal(signal.SIGTERM, handler)
     return None
@@ -135,8 +136,8 @@ def _on_sigterm(handler: Any) -> Any:
 
 def _what_happened(workers: list[Worker], error: BaseException) -> str | None:
     others = [worker for worker in workers if worker.rank != process_index()]
-    # torchrun asks the others to end once it has seen that one process has ended. An exchange may fail a
-    # moment before that.
+    # torchrun sends SIGTERM only after a process has ended. An exchange, however, may fail a moment before
+    # that, so wait until the end of the process can be seen.
     until = time.monotonic() + (0 if isinstance(error, _AskedToEnd) else LOOK_FOR)
     while not (gone := [worker for worker in others if worker.is_gone]) and time.monotonic() < until:
         time.sleep(0.05)
@@ -144,7 +145,7 @@ def _what_happened(workers: list[Worker], error: BaseException) -> str | None:
         are = "is" if len(gone) == 1 else "are"
         return f"{', '.join(map(str, gone))} {are} gone, so worker {process_index()} stops too"
     if not isinstance(error, dist.DistError) and "gloo" not in str(error):
-        return None  # no exchange failed: the error is its own, or somebody asked it to end
+        return None  # no exchange failed: the error is this process's own, or someone sent it SIGTERM
     text = str(error).splitlines()[0]
     if "timed out" in text.lower():
         silent = ", ".join(map(str, others))

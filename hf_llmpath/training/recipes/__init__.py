@@ -1,1 +1,1 @@
-"""What two stages or more train in the same way."""
+"""Holds the recipes of training that two or more stages share."""

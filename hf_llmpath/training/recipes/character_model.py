@@ -62,7 +62,7 @@ class CharacterData:
             train, validation = (
                 np.concatenate([x for text in split for x in (text, end)]) for split in (train, validation)
             )
-        # Even the first token gets a whole context.
+        # With end tokens in front, even the first token gets a whole context.
         before = np.full(order, self.tokenizer.eos_token_id)
         return ngram_loss(
             np.concatenate([before, train]), np.concatenate([before, validation]), len(self.tokenizer), order
@@ -140,15 +140,16 @@ def train_character_model(
 def stream_loss(model: nn.Module, tokens: np.ndarray, streams: int = 64, length: int = 256) -> float:
     """Computes the mean loss in nats over every token of `tokens` but the first.
 
-    The text is cut into `streams` pieces, which are read side by side from end to end while the recurrent
-    state is kept. Each piece starts with an empty state, one character before its first target.
+    The text is cut into `streams` pieces, which the model reads in parallel from end to end, carrying the
+    recurrent state along. Each piece starts with an empty state, one character before its first target.
     """
     targets = len(tokens) - 1
-    streams = min(streams, max(1, targets // 16))
-    piece = -(-targets // streams)
+    streams = min(streams, max(1, targets // 16))  # a piece of a short text has at least 16 tokens
+    piece = -(-targets // streams)  # rounded up, so the pieces cover all targets
     padded = np.full(streams * piece + 1, IGNORED, dtype=np.int64)
     padded[: targets + 1] = tokens
-    inputs = torch.from_numpy(padded[:-1].copy()).view(streams, piece).clamp(min=0)  # (streams, piece)
+    # (streams * piece,) -> (streams, piece); the clamp turns the padding -100 into a valid id
+    inputs = torch.from_numpy(padded[:-1].copy()).view(streams, piece).clamp(min=0)
     labels = torch.from_numpy(padded[1:].copy()).view(streams, piece)  # (streams, piece)
     total, cache = 0.0, None
     model.eval()
@@ -201,6 +202,8 @@ def hidden_size_for(parameters: int, cell: str, vocab_size: int, embedding_size:
     gates = {"rnn": 1, "gru": 3, "lstm": 4}[cell]
 
     def count(hidden: int) -> int:
+        # W_ih (gates * hidden, embedding_size), W_hh (gates * hidden, hidden), and two biases; then the
+        # embeddings and the output layer with its bias.
         layer = gates * hidden * (embedding_size + hidden + 2)
         return vocab_size * embedding_size + layer + vocab_size * (hidden + 1)
 

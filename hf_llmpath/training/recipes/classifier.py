@@ -21,25 +21,25 @@ from ..adaptation import trainable_share
 from ..recipe import Recipe
 from ..trainer import fit
 
-# Number of batches that are sorted by length together. It is small because, in a small training set, examples
-# would otherwise always meet the same neighbors.
+# Number of batches that are sorted by length together. The number is small because, in a small training set,
+# examples would otherwise always share a batch with the same neighbors.
 POOL = 4
 
 
 def balanced_rows(labels: Sequence[int], count: int, seed: int) -> np.ndarray:
-    """Draws `count` rows without replacement, equally many of each class as far as the data permit."""
+    """Draws `count` rows without replacement, with equal numbers of each class as far as the data permit."""
     rng = np.random.default_rng(seed)
     labels = np.asarray(labels)
     turns = np.empty(len(labels))
     for value in np.unique(labels):
         rows = rng.permutation(np.flatnonzero(labels == value))
         turns[rows] = np.arange(len(rows))  # the first of each class, then the second of each, ...
-    return np.lexsort((rng.random(len(labels)), turns))[:count]
+    return np.lexsort((rng.random(len(labels)), turns))[:count]  # sorts by turn, and at random within a turn
 
 
 @torch.no_grad()
 def predict(model: nn.Module, rows: TokenRows, pad: int, batch_size: int = 128) -> np.ndarray:
-    """Returns the likeliest class of every row, `(rows,)`."""
+    """Returns the most probable class of every row, `(rows,)`."""
     was_training = model.training
     model.eval()
     classes = np.empty(len(rows), dtype=np.int64)
@@ -47,6 +47,7 @@ def predict(model: nn.Module, rows: TokenRows, pad: int, batch_size: int = 128) 
     for start in range(0, len(order), batch_size):
         indices = order[start : start + batch_size]
         ids, mask = rows.padded(indices, pad)  # both (batch, longest)
+        # (batch, classes) -> (batch,)
         classes[indices] = model(input_ids=ids, attention_mask=mask).logits.argmax(-1).numpy()
     model.train(was_training)
     return classes
@@ -69,7 +70,7 @@ def fine_tune(
         start: folder of a pretrained model, or a configuration for random weights. The classification head is
             new in either case.
         classes: names of the classes.
-        train, held_out: rows and their classes; accuracy is measured on the held-out ones.
+        train, held_out: rows and their classes; the accuracy is that on the held-out rows.
         tokenizer: tokenizer that is saved with the model.
         recipe, job, seed: see `fit`.
         adapt: function that chooses the weights that learn (`adaptation.py`); all learn if None.

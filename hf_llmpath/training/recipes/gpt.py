@@ -1,7 +1,7 @@
 """Pretrains a decoder on a stream of tokens with the Trainer or with the bare Accelerate loop.
 
-The order of the blocks, the optimizer, the schedule, and the clipping come from one `Recipe`, so the loss
-curves agree whichever loop takes the steps.
+The order of the blocks, the optimizer, the schedule, and the clipping come from one `Recipe`, so both loops
+give the same loss curve.
 """
 
 import math
@@ -88,9 +88,9 @@ def train_gpt(
     Returns:
         A dictionary with `validation_loss` (nats per token over the whole validation split, in blocks that
         overlap by half, so each token is predicted from at least half a context), `block_loss` (the same with
-        blocks side by side), `bits_per_character`, `perplexity`, `parameters`, `tokens`, `epochs`, `flops`
-        (6 x parameters x tokens; Kaplan et al. 2020, section 2.1), and `training_seconds`. The model is in
-        `run.job(name).model_dir`.
+        adjacent blocks that do not overlap), `bits_per_character`, `perplexity`, `parameters`, `tokens`,
+        `epochs`, `flops` (6 x parameters x tokens; Kaplan et al. 2020, section 2.1), and `training_seconds`.
+        The model is in `run.job(name).model_dir`.
     """
 
     def work(job: Job) -> dict[str, Any]:
@@ -157,10 +157,10 @@ def block_loss(
     Args:
         tokens: token ids `(n,)`.
         length: maximum number of tokens that the model sees at once.
-        stride: distance between the beginnings of two blocks, by default `length`. Blocks are then side by
-            side, and a token is predicted from half a block on average. With a smaller stride, blocks
-            overlap, and each token counts only in the block where at least `length - stride` others precede
-            it (except at the beginning of the text).
+        stride: distance between the beginnings of two blocks, by default `length`. Blocks are then adjacent,
+            and a token is predicted from half a block on average. With a smaller stride, blocks overlap, and
+            each token counts only in the block where at least `length - stride` others precede it (except at
+            the beginning of the text).
         batch_size: number of blocks per pass.
     """
     stride = stride or length
@@ -173,9 +173,10 @@ def block_loss(
     total = 0.0
     with torch.no_grad():
         for first in range(0, len(starts), batch_size):
-            indices = starts[first : first + batch_size, None] + np.arange(length)  # (blocks, length)
+            # (blocks, 1) + (length,) -> (blocks, length)
+            indices = starts[first : first + batch_size, None] + np.arange(length)
             target = labels[indices]  # (blocks, length)
-            # The first tokens of every block but the first were counted in the block before it.
+            # In every block but the first, the block before it has counted the first tokens already.
             target[1 if first == 0 else 0 :, : length - stride] = IGNORED
             logits = model(input_ids=torch.from_numpy(padded[indices]), use_cache=False).logits
             total += F.cross_entropy(

@@ -22,7 +22,7 @@ from ..accelerate_loop import AcceleratedTraining
 from ..recipe import Recipe
 
 EVALUATION_BATCH = 1000
-Metrics = Callable[[Tensor, Tensor], dict[str, float]]  # from logits and labels; `loss` is among them
+Metrics = Callable[[Tensor, Tensor], dict[str, float]]  # maps logits and labels to numbers, including `loss`
 
 
 @dataclass(frozen=True)
@@ -109,7 +109,7 @@ def train_image_classifier(
             batch["pixel_values"] = regularizers.augment(batch["pixel_values"], training.generator)
         if not regularizers.label_smoothing and not recipe.bf16:
             return prepared(**batch).loss
-        # The model's products may be in 16 bits, but a loss in so few bits says little near zero.
+        # The model's products may be in 16 bits, but a loss in 16 bits is too inaccurate near zero.
         logits = prepared(pixel_values=batch["pixel_values"]).logits.float()
         return F.cross_entropy(logits, batch["labels"], label_smoothing=regularizers.label_smoothing)
 
@@ -150,6 +150,7 @@ def train_image_classifier(
 
 
 def _replace_folder(folder: Path, write: Callable[[Path], Any]) -> None:
+    # Write under another name first, so an interruption cannot leave half of a folder behind.
     temporary = folder.with_name(f".{folder.name}.tmp")
     shutil.rmtree(temporary, ignore_errors=True)
     write(temporary)

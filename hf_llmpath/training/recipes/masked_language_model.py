@@ -25,8 +25,8 @@ from ...runs import Job
 from ..recipe import Recipe
 from ..trainer import fit
 
-EVALUATED = 256  # validation rows on which the loss is tracked during training
-POOL = 128  # batches sorted by length together; most then have rows of equal length and need no mask
+EVALUATED = 256  # number of validation rows on which the loss is tracked during training
+POOL = 128  # number of batches sorted by length together; most then have equal rows and need no mask
 
 
 def small_encoder(tokenizer: PreTrainedTokenizerBase, context: int, **others: Any) -> LLMPathBertConfig:
@@ -87,7 +87,7 @@ class MaskedTexts:
 
         Args:
             train, validation: short texts, each of which becomes a row.
-            corpus: longer texts that are also learned from, packed into rows of `context` tokens.
+            corpus: longer texts to learn from as well, packed into rows of `context` tokens.
             kind, vocab_size: kind and size of the tokenizer (see `train_subwords`).
             context: maximum number of tokens in a row.
             mask_rate: share of the tokens to predict.
@@ -119,11 +119,12 @@ class MaskedTexts:
         return cls(tokenizer, stored, TokenRows(encode(tokenizer, validation, context)), masking)
 
     def unigram_loss(self) -> tuple[float, float]:
-        """Returns the loss in nats and the accuracy on the validation rows of predictions by frequency.
+        """Returns the loss in nats and the accuracy of predictions by frequency on the validation rows.
 
-        Every token is predicted from the frequencies of tokens in training.
+        Every token is predicted from the frequencies of the tokens in the training rows.
         """
-        counts = np.ones(len(self.tokenizer))  # not 0: a token may be absent from training
+        # Counts start at 1, not 0, because a token may be absent from training: (vocabulary,).
+        counts = np.ones(len(self.tokenizer))
         counts += np.bincount(self._maskable(self.train.tokens), minlength=len(counts))
         targets = self._maskable(self.validation.tokens)
         loss = -float(np.log(counts / counts.sum())[targets].mean())
@@ -166,7 +167,7 @@ def masked_loss(
     for start in range(0, len(order), batch_size):
         ids, mask = rows.padded(order[start : start + batch_size], tokenizer.pad_token_id)
         inputs, labels = texts.masking(ids, ~torch.isin(ids, special), generator)  # (batch, longest)
-        chosen = labels >= 0  # (batch, longest); only these states go through the head
+        chosen = labels >= 0  # (batch, longest); only the states of masked tokens go through the head
         states = model.model(inputs, mask).last_hidden_state[chosen]  # (masked tokens, hidden)
         logits, targets = model.decoder(model.head(states)), labels[chosen]
         total += float(nn.functional.cross_entropy(logits, targets, reduction="sum"))
@@ -186,12 +187,12 @@ def pretrain(
 ) -> dict[str, Any]:
     """Trains an encoder from random weights to predict masked tokens, once; the job keeps the model.
 
-    The optimizer is the recipe's unless `make_optimizer` makes another.
+    `make_optimizer`, if given, replaces the recipe's optimizer.
 
     Returns:
-        A dictionary with `validation_loss` (nats per masked token), `perplexity` (its exponential),
-        `masked_accuracy`, perplexity and accuracy of the untrained model (`..._before`), `parameters`,
-        `epochs`, and `seconds`.
+        A dictionary with `validation_loss` (nats per masked token), `perplexity` (the exponential of the
+        loss), `masked_accuracy`, the perplexity and accuracy of the untrained model (`..._before`),
+        `parameters`, `epochs`, and `seconds`.
     """
 
     def train_once(job: Job) -> dict[str, Any]:
@@ -208,6 +209,7 @@ def pretrain(
             special=texts.tokenizer.all_special_ids,
             pool=POOL,
         )
+        # (tokens of all rows,) -> one array per row
         rows = np.split(texts.validation.tokens, np.cumsum(texts.validation.lengths)[:-1])
         followed = TokenRows(rows[:EVALUATED])
         began = time.perf_counter()
@@ -242,7 +244,7 @@ def pretrain(
 def fill_masks(
     model: nn.Module, tokenizer: PreTrainedTokenizerFast, text: str, top_k: int = 5
 ) -> list[list[tuple[str, float]]]:
-    """Returns the `top_k` likeliest tokens and their probabilities for every mask token in `text`.
+    """Returns the `top_k` most probable tokens and their probabilities for every mask token in `text`.
 
     A text that is too long for the model is cut off.
 
@@ -253,7 +255,7 @@ def fill_masks(
     if not text.strip():
         raise UserError(f"the text is empty; type a sentence with {mask} in it")
     inputs = tokenizer(text, return_tensors="pt", truncation=True, max_length=limit)
-    inputs.pop("token_type_ids", None)  # one segment
+    inputs.pop("token_type_ids", None)  # the text is one segment, so the model does not need them
     positions = (inputs["input_ids"][0] == tokenizer.mask_token_id).nonzero().flatten()  # (masks,)
     if not len(positions):
         if mask in text:
@@ -262,10 +264,10 @@ def fill_masks(
             )
         raise UserError(f"no {mask} in '{text[:60]}'; put it where a word is missing")
     was_training = model.training
-    # (masks, vocabulary)
+    # (1, length, vocabulary) -> (masks, vocabulary)
     probabilities = model.eval()(**inputs).logits[0, positions].float().softmax(-1)
     model.train(was_training)
-    values, tokens = probabilities.topk(min(top_k, probabilities.shape[-1]))
+    values, tokens = probabilities.topk(min(top_k, probabilities.shape[-1]))  # each (masks, top_k)
     return [
         [(tokenizer.decode([token]).strip(), value) for token, value in zip(row, chances, strict=True)]
         for row, chances in zip(tokens.tolist(), values.tolist(), strict=True)

@@ -17,7 +17,7 @@ from ...scratch import SGD, BinaryCrossEntropy, Dense, Network, feed_forward
 from ...scratch.activations import sigmoid
 from ..numpy_loop import Examples, fit_numpy
 
-RESOLUTION, UNIT_RESOLUTION = 72, 40  # cells per side of the network's surface and of its units'
+RESOLUTION, UNIT_RESOLUTION = 72, 40  # cells per side of the network's surface and of its units' surfaces
 MARGIN = 0.12  # share of the points' extent that is added on each side
 
 
@@ -42,7 +42,7 @@ class PointClassifier:
         return feed_forward((2, *self.hidden_sizes, 1), self.activation, np.random.default_rng(seed), dtype)
 
     def train(self, points: PointSets, job: Job, seed: int) -> tuple[Network, dict[str, Any]]:
-        """Trains the network once; the result of a finished job is read back.
+        """Trains the network once, or reads back the result if the job is finished.
 
         Returns:
             The network and a dictionary with `accuracy` and `loss` on the test points, `train_accuracy`,
@@ -113,7 +113,7 @@ def surface(network: Network, points: Points, units: int = 0) -> dict[str, Any]:
         of these units over the same square for each hidden layer, and the `weights` and `biases` of all
         layers.
     """
-    low, high = points.x.min(axis=0), points.x.max(axis=0)
+    low, high = points.x.min(axis=0), points.x.max(axis=0)  # (count, 2) -> (2,)
     half = (0.5 + MARGIN) * (high - low).max()
     low, high = (low + high) / 2 - half, (low + high) / 2 + half
     logits = network.predict(_grid(low, high, RESOLUTION))[:, 0]  # (cells,)
@@ -125,7 +125,7 @@ def surface(network: Network, points: Points, units: int = 0) -> dict[str, Any]:
     }
     if units:
         dense = [layer for layer in network.layers if isinstance(layer, Dense)]
-        outputs = network.outputs(_grid(low, high, UNIT_RESOLUTION))  # of each layer: (cells, units)
+        outputs = network.outputs(_grid(low, high, UNIT_RESOLUTION))  # one array (cells, units) per layer
         result["units"] = [
             # (cells,) -> (up, across) for each unit
             [_rounded(unit.reshape(UNIT_RESOLUTION, UNIT_RESOLUTION)) for unit in output.T[:units]]
@@ -138,7 +138,7 @@ def surface(network: Network, points: Points, units: int = 0) -> dict[str, Any]:
 
 
 def _grid(low: np.ndarray, high: np.ndarray, resolution: int) -> np.ndarray:
-    """Returns points from bottom to top and, in each row, from left to right: `(resolution², 2)`."""
+    """Returns grid points `(resolution², 2)`, row by row from bottom to top, each from left to right."""
     across, up = (np.linspace(low[axis], high[axis], resolution) for axis in (0, 1))
     # (up, across, 2) -> (up * across, 2)
     return np.stack(np.meshgrid(across, up), axis=-1).reshape(-1, 2)
@@ -158,7 +158,7 @@ def differences(network: Network, folder: Path, x: np.ndarray) -> dict[str, floa
 
     Returns:
         For `float32` and `float64`, the maximum of |ours − theirs| / max(1, |theirs|) over all logits. In
-        float64, both compute with the weights in the file.
+        float64, both models use the weights in the file.
     """
     largest = {}
     for dtype in ("float32", "float64"):
