@@ -37,7 +37,13 @@ def demo(
 
     # A KeyboardInterrupt can be lost in a callback while the server starts; an event cannot.
     stopped = threading.Event()
-    before = signal.signal(signal.SIGINT, lambda *_: stopped.set())
+    before = signal.getsignal(signal.SIGINT)
+
+    def stop(*_: object) -> None:
+        stopped.set()
+        signal.signal(signal.SIGINT, before)  # a second Ctrl-C interrupts a start that hangs
+
+    signal.signal(signal.SIGINT, stop)
     try:
         _, local, public = launch_stage(
             slug,

@@ -94,6 +94,36 @@ def test_the_demo_answers_until_ctrl_c(trained):
     assert code == 0 and printed == ""
 
 
+HANGING = """
+import sys, time
+from hf_llmpath.cli.main import main
+from hf_llmpath.ui import app
+
+def launch_stage(*_, **__):
+    print("starting", flush=True)
+    time.sleep(60)
+
+app.launch_stage = launch_stage
+sys.exit(main(["demo"]))
+"""
+
+
+@pytest.mark.slow
+def test_a_second_ctrl_c_ends_a_demo_whose_start_hangs():
+    env = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
+    process = subprocess.Popen([sys.executable, "-c", HANGING], env=env, stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout.readline() == "starting\n"
+        process.send_signal(signal.SIGINT)
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(timeout=1)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=50) == 130
+    finally:
+        process.kill()
+        process.stdout.close()
+
+
 def test_a_stopped_run_is_listed_and_named_with_the_command_that_goes_on(a_run, capsys):
     root = a_run.path.parent
     identity = {name: a_run.report[name] for name in ("stage", "slug", "preset", "settings", "command")}

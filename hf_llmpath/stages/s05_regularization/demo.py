@@ -69,13 +69,7 @@ def build(folder: RunFolder, model_id: str | None = None) -> gr.Blocks:
                     elem_id="per-class",
                 )
                 wrong = gr.Slider(
-                    0,
-                    40,
-                    value=20,
-                    step=5,
-                    label="Wrong labels among them, %",
-                    min_width=200,
-                    elem_id="wrong",
+                    0, 40, value=20, step=5, label="Wrong labels, %", min_width=200, elem_id="wrong"
                 )
                 seed = gr.Number(
                     0,
